@@ -1,0 +1,28 @@
+/**
+ * Mixture-of-Experts kernels for Deno: route tokens, run their experts, and measure it.
+ *
+ * @example Route five tokens to two of four experts each, and run those
+ * ```ts
+ * import { experts, Generator, route, tensor } from "@yamoe/yamoe";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const random = new Generator(0);
+ * const half = (shape: number[]) => tensor(Float16Array.from(random.randn(shape).data), shape);
+ * const { routerIndices, routerWeights } = route(random.randn([5, 4]), 2);
+ * const output = await experts({
+ *   routerIndices,
+ *   routingWeights: tensor(Float16Array.from(routerWeights.data), [5, 2]),
+ *   hiddenStates: half([5, 16]),
+ *   gateUpProj: half([4, 16, 64]),
+ *   downProj: half([4, 32, 16]),
+ * });
+ * assertEquals(output.shape, [5, 16]);
+ * ```
+ *
+ * @module
+ */
+export * from "./src/backend.ts";
+export { experts, type ExpertsInputs, type ExpertsOptions } from "./src/experts.ts";
+export * from "./src/routing.ts";
+export { type DType, type Tensor, tensor, type TensorData, zeros } from "./src/tensor.ts";
+export { Generator } from "./src/torch/generator.ts";

@@ -1,0 +1,124 @@
+/**
+ * Where the op runs: one interface over the CPU and the GPU.
+ *
+ * @module
+ */
+import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
+import type { Engine } from "./wasm/engine.ts";
+import { describeValue, type DType, type Tensor } from "./tensor.ts";
+
+/** A tensor that a backend holds. Dispose it to give its memory back; twice is no error. */
+export interface BackendTensor extends Disposable {
+  /** The element type. */
+  readonly dtype: DType;
+  /** The size of each dimension, outermost first. */
+  readonly shape: readonly number[];
+}
+
+/** Bytes of the tensors that a backend holds: inputs, outputs and workspace. */
+export interface MemoryStatistics {
+  /** Now. */
+  readonly liveBytes: number;
+  /** At most since the backend was opened or {@linkcode Backend.resetPeakMemory} was called. */
+  readonly peakBytes: number;
+}
+
+/** A place to run {@linkcode experts}. Open one with {@linkcode openBackend} and close it with `using`. */
+export interface Backend extends Disposable {
+  /** Which one. */
+  readonly name: BackendName;
+  /** What it runs on, for people. */
+  readonly device: string;
+  /** The number of CPU threads that compute; 0 where another device does. */
+  readonly threads: number;
+  /** Memory in use. */
+  readonly memory: MemoryStatistics;
+  /** Lets `peakBytes` start again from what is live now. */
+  resetPeakMemory(): void;
+  /**
+   * Makes a tensor whose elements are yet to be written, with {@linkcode Backend.fill}.
+   *
+   * @throws {RangeError} If the memory cannot be had.
+   */
+  allocate(dtype: DType, shape: readonly number[]): BackendTensor;
+  /**
+   * Makes a tensor with the elements of one on the host. The CPU backend takes shared memory as it is and copies other.
+   *
+   * @throws {RangeError} If the memory cannot be had.
+   */
+  upload(tensor: Tensor): BackendTensor;
+  /**
+   * Writes a tensor piece by piece: `produce` is handed shared host memory for the elements from `start` on and fills it.
+   * On the CPU that is the tensor itself, in one piece; elsewhere a small buffer that is copied from, so that the host
+   * never holds the whole. Pieces begin at multiples of 16 elements and have at least 16, but for a smaller tensor.
+   */
+  fill(tensor: BackendTensor, produce: (piece: Tensor["data"], start: number) => void | Promise<void>): Promise<void>;
+  /** Reads a tensor piece by piece, as {@linkcode Backend.fill} writes it. */
+  read(tensor: BackendTensor, consume: (piece: Tensor["data"], start: number) => void | Promise<void>): Promise<void>;
+  /** Copies a tensor to the host. */
+  download(tensor: BackendTensor): Promise<Tensor>;
+  /**
+   * Runs the op on tensors that the backend holds.
+   *
+   * @returns The output, [T, H].
+   * @throws {TypeError} If a dtype is not as the contract says.
+   * @throws {RangeError} If a shape or an option is not.
+   */
+  experts(inputs: ExpertsInputs<BackendTensor>, options?: ExpertsOptions): Promise<BackendTensor>;
+  /** Waits until everything begun is done. */
+  synchronize(): Promise<void>;
+}
+
+/** The backends there are. */
+export type BackendName = "cpu" | "cuda";
+
+/** Options of {@linkcode openBackend}. */
+export interface OpenBackendOptions {
+  /**
+   * Threads of the CPU backend, 1 to 1024.
+   *
+   * @default {navigator.hardwareConcurrency}
+   */
+  threads?: number | undefined;
+  /**
+   * Worker pool for the CPU backend, in place of one of its own. It stays open when the backend is closed.
+   *
+   * @internal
+   */
+  engine?: Engine | undefined;
+}
+
+/** Thrown when the backend asked for cannot run here. The message says why. */
+export class BackendUnavailableError extends Error {
+  /** The class's name. */
+  override name = "BackendUnavailableError";
+}
+
+/**
+ * Opens a backend.
+ *
+ * @param name `"cpu"`, which needs no permission; `"cuda"`; or `"auto"`, which is the GPU where one can be used.
+ * @param options Threads.
+ * @returns The backend. Close it with `using` or its `[Symbol.dispose]()`.
+ * @throws {BackendUnavailableError} If the backend asked for cannot run here.
+ * @throws {RangeError} If the name or an option is out of range.
+ *
+ * @example Usage
+ * ```ts
+ * import { openBackend } from "@yamoe/yamoe";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using backend = await openBackend("cpu", { threads: 1 });
+ * assertEquals(backend.memory.liveBytes, 0);
+ * ```
+ */
+export async function openBackend(name: BackendName | "auto", options: OpenBackendOptions = {}): Promise<Backend> {
+  if (name === "cuda") {
+    throw new BackendUnavailableError("Cannot open the cuda backend: it is not built yet");
+  }
+  if (name !== "cpu" && name !== "auto") {
+    throw new RangeError(`backend must be "auto", "cpu" or "cuda", got ${describeValue(name)}`);
+  }
+  const { CpuBackend } = await import("./cpu/backend.ts");
+  return new CpuBackend(options.engine ?? options.threads);
+}

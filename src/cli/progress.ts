@@ -1,0 +1,38 @@
+// A progress bar on standard error, where that is a terminal.
+
+const barWidth = 30;
+
+/** Shows how far a phase has come. Silent where nobody looks. */
+export class ProgressBar implements Disposable {
+  readonly #visible = Deno.stderr.isTerminal();
+  #phase = "";
+  #start = 0;
+  #shown = "";
+
+  /** Shows a phase at a fraction from 0 to 1. */
+  show(phase: string, fraction: number): void {
+    if (!this.#visible) return;
+    if (phase !== this.#phase) {
+      this.#phase = phase;
+      this.#start = performance.now();
+    }
+    const full = Math.round(fraction * barWidth);
+    const elapsed = (performance.now() - this.#start) / 1000;
+    const left = fraction > 0.02 ? `, ${(elapsed / fraction - elapsed).toFixed(0)} s left` : "";
+    const bar = "█".repeat(full) + "░".repeat(barWidth - full);
+    this.#write(
+      `${phase.padEnd(10)} ${bar} ${(fraction * 100).toFixed(0).padStart(3)} %  ${elapsed.toFixed(0)} s${left}`,
+    );
+  }
+
+  /** Takes the bar away. */
+  [Symbol.dispose](): void {
+    if (this.#shown) this.#write("");
+  }
+
+  #write(text: string): void {
+    if (text === this.#shown) return;
+    this.#shown = text;
+    Deno.stderr.writeSync(new TextEncoder().encode(`\r\x1b[K${text}`));
+  }
+}

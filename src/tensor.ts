@@ -1,0 +1,145 @@
+/**
+ * Tensors in host memory: a dtype, a shape and a typed array in row-major order.
+ *
+ * @module
+ */
+
+/** The element types a {@linkcode Tensor} can have. */
+export type DType = "f16" | "f32" | "i32";
+
+/** The typed arrays that hold a {@linkcode Tensor}'s elements. */
+export type TensorData = Float16Array | Float32Array | Int32Array;
+
+const arrayTypes = {
+  f16: Float16Array,
+  f32: Float32Array,
+  i32: Int32Array,
+} as const satisfies Record<DType, unknown>;
+
+/** An array of numbers with a shape, in row-major order. */
+export interface Tensor {
+  /** The element type. */
+  readonly dtype: DType;
+  /** The size of each dimension, outermost first. */
+  readonly shape: readonly number[];
+  /** The elements. Backed by shared memory, it reaches the CPU backend without a copy. */
+  readonly data: TensorData;
+}
+
+/** Bytes of one element of `dtype`. */
+export function bytesPerElement(dtype: DType): number {
+  return arrayTypes[dtype].BYTES_PER_ELEMENT;
+}
+
+/** The number of elements in a tensor of the given shape. */
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((count, size) => count * size, 1);
+}
+
+/** A shape as people write it: `[16, 4]`. */
+export function formatShape(shape: readonly number[]): string {
+  return `[${shape.join(", ")}]`;
+}
+
+/**
+ * Makes a tensor of a typed array, without copying it.
+ *
+ * @param data The elements in row-major order: `Float16Array` (f16), `Float32Array` (f32) or `Int32Array` (i32).
+ * @param shape The size of each dimension, outermost first. Defaults to one dimension of `data.length`.
+ * @returns The tensor. It shares its memory with `data`.
+ * @throws {TypeError} If `data` is no such typed array.
+ * @throws {RangeError} If `shape` does not hold exactly `data.length` elements.
+ *
+ * @example Usage
+ * ```ts
+ * import { tensor } from "@yamoe/yamoe";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const weights = tensor(new Float16Array([0.75, 0.25, 0.5, 0.5]), [2, 2]);
+ * assertEquals(weights.dtype, "f16");
+ * ```
+ */
+export function tensor(data: TensorData, shape: readonly number[] = [data.length]): Tensor {
+  for (const [dtype, type] of Object.entries(arrayTypes)) {
+    if (!(data instanceof type)) continue;
+    const tensor = { dtype: dtype as DType, shape: Object.freeze([...shape]), data };
+    checkTensor("data", tensor);
+    return tensor;
+  }
+  throw new TypeError(
+    `Cannot make a tensor: data must be a Float16Array, Float32Array or Int32Array, got ${describeValue(data)}`,
+  );
+}
+
+/**
+ * Makes a tensor of zeros in shared memory, where the CPU backend reads and writes it without a copy.
+ *
+ * @param dtype The element type.
+ * @param shape The size of each dimension, outermost first.
+ * @returns The tensor.
+ * @throws {RangeError} If a size is no non-negative integer, or the memory cannot be had.
+ *
+ * @example Usage
+ * ```ts
+ * import { zeros } from "@yamoe/yamoe";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(zeros("f16", [2, 3]).data.length, 6);
+ * ```
+ */
+export function zeros(dtype: DType, shape: readonly number[]): Tensor {
+  checkShape("shape", shape);
+  const type: new (buffer: SharedArrayBuffer) => TensorData = arrayTypes[dtype];
+  const data = new type(new SharedArrayBuffer(elementCount(shape) * bytesPerElement(dtype)));
+  return { dtype, shape: Object.freeze([...shape]), data };
+}
+
+/**
+ * Checks that a value is a well-formed tensor: known dtype, matching array type, as many elements as its shape says,
+ * memory that is still there.
+ *
+ * @param name What the caller calls the value; error messages begin with it.
+ * @param value The value to check.
+ * @throws {TypeError} If it is no tensor, its array does not match its dtype, or its buffer is detached.
+ * @throws {RangeError} If its shape does not match its data.
+ */
+export function checkTensor(name: string, value: Tensor): void {
+  if (typeof value !== "object" || value === null) {
+    throw new TypeError(`${name} must be a tensor, got ${describeValue(value)}`);
+  }
+  const { dtype, shape, data } = value;
+  if (!Object.hasOwn(arrayTypes, dtype)) {
+    throw new TypeError(
+      `${name} must have one of the dtypes ${Object.keys(arrayTypes).join(", ")}, got ${describeValue(dtype)}`,
+    );
+  }
+  if (!(data instanceof arrayTypes[dtype])) {
+    throw new TypeError(`${name} of dtype ${dtype} must hold a ${arrayTypes[dtype].name}, got ${describeValue(data)}`);
+  }
+  if (data.buffer instanceof ArrayBuffer && data.buffer.detached) {
+    throw new TypeError(`${name} must have memory of its own: its buffer is detached`);
+  }
+  checkShape(`${name}.shape`, shape);
+  if (elementCount(shape) !== data.length) {
+    throw new RangeError(
+      `${name} of shape ${formatShape(shape)} must hold ${elementCount(shape)} elements, got ${data.length}`,
+    );
+  }
+}
+
+function checkShape(name: string, shape: readonly number[]): void {
+  if (!Array.isArray(shape)) throw new TypeError(`${name} must be an array of sizes, got ${describeValue(shape)}`);
+  for (const size of shape) {
+    if (!Number.isSafeInteger(size) || size < 0) {
+      throw new RangeError(`${name} must hold non-negative integers, got ${describeValue(size)}`);
+    }
+  }
+}
+
+/** Names a value in an error message: its type and, where short, the value. */
+export function describeValue(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "object" && value !== null) return value.constructor?.name ?? "an object";
+  if (typeof value === "function") return "a function";
+  return String(value);
+}

@@ -1,0 +1,46 @@
+// The weighted sum of a token's expert rows, and statistics over an output.
+import { narrowHalf, widenHalf } from "./half";
+
+// out = sum over slots, in slot order, of weights[slot] * rows[slot], in f32 with one rounding. `columns` is a multiple of 8;
+// the slots' rows lie `stride` bytes apart. No fused operations: the bits are the same on every machine.
+export function combine(rows: usize, stride: usize, weights: usize, slots: i32, columns: i32, out: usize): void {
+  for (let column: i32 = 0; column < columns; column += 8, rows += 16, out += 16) {
+    let low = f32x4.splat(0);
+    let high = low;
+    let from = rows;
+    for (let slot: i32 = 0; slot < slots; slot++, from += stride) {
+      const weight = v128.load32_splat(weights + (<usize> slot << 2));
+      const halves = v128.load(from);
+      low = f32x4.add(low, f32x4.mul(weight, widenHalf(i32x4.extend_low_i16x8_u(halves))));
+      high = f32x4.add(high, f32x4.mul(weight, widenHalf(i32x4.extend_high_i16x8_u(halves))));
+    }
+    v128.store(out, i16x8.narrow_i32x4_u(narrowHalf(low), narrowHalf(high)));
+  }
+}
+
+// Sum and sum of magnitudes in f64, minimum and maximum of `count` f16 (a multiple of 4), as four f64 at `out`. NaN in, NaN out.
+export function statistics(values: usize, count: i32, out: usize): void {
+  let sum0 = f64x2.splat(0), sum1 = sum0, magnitude0 = sum0, magnitude1 = sum0;
+  let low = f32x4.splat(Infinity), high = f32x4.splat(-Infinity);
+  for (const end = values + (<usize> count << 1); values < end; values += 8) {
+    const x = widenHalf(i32x4.extend_low_i16x8_u(v128.load64_zero(values)));
+    low = f32x4.min(low, x);
+    high = f32x4.max(high, x);
+    const x0 = f64x2.promote_low_f32x4(x);
+    const x1 = f64x2.promote_low_f32x4(v128.shuffle<i64>(x, x, 1, 1));
+    sum0 = f64x2.add(sum0, x0);
+    sum1 = f64x2.add(sum1, x1);
+    magnitude0 = f64x2.add(magnitude0, f64x2.abs(x0));
+    magnitude1 = f64x2.add(magnitude1, f64x2.abs(x1));
+  }
+  const sum = f64x2.add(sum0, sum1);
+  const magnitude = f64x2.add(magnitude0, magnitude1);
+  f64.store(out, f64x2.extract_lane(sum, 0) + f64x2.extract_lane(sum, 1));
+  f64.store(out + 8, f64x2.extract_lane(magnitude, 0) + f64x2.extract_lane(magnitude, 1));
+  low = f32x4.min(low, v128.shuffle<i64>(low, low, 1, 1));
+  low = f32x4.min(low, v128.shuffle<i32>(low, low, 1, 1, 1, 1));
+  high = f32x4.max(high, v128.shuffle<i64>(high, high, 1, 1));
+  high = f32x4.max(high, v128.shuffle<i32>(high, high, 1, 1, 1, 1));
+  f64.store(out + 16, f32x4.extract_lane(low, 0));
+  f64.store(out + 24, f32x4.extract_lane(high, 0));
+}

@@ -1,0 +1,162 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { experts, type ExpertsInputs, type ExpertsOptions, type Tensor, tensor } from "../mod.ts";
+import { checkExperts, expertsFlops } from "../src/experts_shape.ts";
+import { randomInputs } from "./backend_suite.ts";
+
+const shape = { T: 4, H: 8, I: 6, E: 3, K: 2 };
+const good = () => randomInputs(shape, 1);
+const half = (...sizes: number[]) => tensor(new Float16Array(sizes.reduce((a, b) => a * b)), sizes);
+
+function detached(): Tensor {
+  const value = half(3, 6, 8);
+  structuredClone(value.data.buffer, { transfer: [value.data.buffer as ArrayBuffer] });
+  return value;
+}
+
+type Changes = { [Name in keyof ExpertsInputs]?: unknown };
+
+const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, string][] = [
+  ["a missing tensor", { downProj: undefined }, {}, TypeError, "downProj must be a tensor, got undefined"],
+  ["a bare array", { hiddenStates: new Float16Array(32) }, {}, TypeError, "hiddenStates must have one of the dtypes"],
+  [
+    "another float dtype",
+    { hiddenStates: tensor(new Float32Array(32), [4, 8]) },
+    {},
+    TypeError,
+    "hiddenStates must be of dtype f16, got f32",
+  ],
+  ["float indices", { routerIndices: half(4, 2) }, {}, TypeError, "routerIndices must be of dtype i32, got f16"],
+  [
+    "data of another type than the dtype",
+    { downProj: { ...half(3, 6, 8), data: new Float32Array(144) } },
+    {},
+    TypeError,
+    "downProj of dtype f16 must hold a Float16Array, got Float32Array",
+  ],
+  [
+    "a detached buffer",
+    { downProj: detached() },
+    {},
+    TypeError,
+    "downProj must have memory of its own: its buffer is detached",
+  ],
+  [
+    "fewer elements than the shape says",
+    { downProj: { ...half(3, 6, 8), data: new Float16Array(143) } },
+    {},
+    RangeError,
+    "downProj of shape [3, 6, 8] must hold 144 elements, got 143",
+  ],
+  [
+    "a fractional size",
+    { downProj: { ...half(3, 6, 8), shape: [3, 6.5, 8] } },
+    {},
+    RangeError,
+    "downProj.shape must hold non-negative integers, got 6.5",
+  ],
+  [
+    "a wrong rank",
+    { hiddenStates: half(2, 2, 8) },
+    {},
+    RangeError,
+    "hiddenStates must have shape [T, H], got [2, 2, 8]",
+  ],
+  [
+    "a hidden size of zero",
+    { hiddenStates: { dtype: "f16", shape: [4, 0], data: new Float16Array(0) } },
+    {},
+    RangeError,
+    "hiddenStates must have at least one element along H",
+  ],
+  [
+    "another hidden size",
+    { hiddenStates: half(4, 10) },
+    {},
+    RangeError,
+    "gateUpProj must have shape [3, 10, 12] to match the rest, got [3, 8, 12]",
+  ],
+  [
+    "another number of tokens",
+    { routerIndices: tensor(new Int32Array(10), [5, 2]) },
+    {},
+    RangeError,
+    "routerIndices must have shape [4, 2] to match the rest, got [5, 2]",
+  ],
+  [
+    "another intermediate size",
+    { gateUpProj: half(3, 8, 10) },
+    {},
+    RangeError,
+    "gateUpProj must have shape [3, 8, 12] to match the rest, got [3, 8, 10]",
+  ],
+  [
+    "a bias of another size",
+    { gateUpProjBias: half(3, 6) },
+    {},
+    RangeError,
+    "gateUpProjBias must have shape [3, 12] to match the rest, got [3, 6]",
+  ],
+  [
+    "weights of another size",
+    { routingWeights: half(4, 1) },
+    {},
+    RangeError,
+    "routingWeights must have shape [4, 2] to match the rest, got [4, 1]",
+  ],
+  [
+    "an index past the experts",
+    { routerIndices: tensor(new Int32Array([0, 1, 2, 0, 1, 3, 0, 0]), [4, 2]) },
+    {},
+    RangeError,
+    "routerIndices must hold integers from 0 to 2, got 3 at [2, 1]",
+  ],
+  [
+    "a negative index",
+    { routerIndices: tensor(new Int32Array([-1, 1, 2, 0, 1, 2, 0, 0]), [4, 2]) },
+    {},
+    RangeError,
+    "got -1 at [0, 0]",
+  ],
+  [
+    "a capacity of zero",
+    {},
+    { expertCapacity: 0 },
+    RangeError,
+    "expertCapacity must be an integer of at least 1, or undefined, got 0",
+  ],
+  ["a fractional capacity", {}, { expertCapacity: 2.5 }, RangeError, "expertCapacity must be"],
+  [
+    "an unknown layout",
+    {},
+    { routingWeightsLayout: "sparse" as "dense" },
+    RangeError,
+    'routingWeightsLayout must be "top-k" or "dense", got "sparse"',
+  ],
+];
+
+for (const [title, changes, options, type, message] of misuse) {
+  Deno.test(`experts() refuses ${title}`, async () => {
+    const inputs = { ...good(), ...changes } as ExpertsInputs;
+    await assertRejects(() => experts(inputs, options), type, message);
+  });
+}
+
+Deno.test("experts() refuses inputs that are no object", async () => {
+  await assertRejects(
+    () => experts(null as unknown as ExpertsInputs),
+    TypeError,
+    "inputs must be an object of tensors, got null",
+  );
+});
+
+Deno.test("checkExperts() tells top-k weights from dense ones", () => {
+  assertEquals(checkExperts(good()).denseWeights, false);
+  assertEquals(checkExperts(randomInputs(shape, 1, { dense: true })).denseWeights, true);
+  const square = randomInputs({ ...shape, E: 2 }, 1);
+  assertEquals(checkExperts(square).denseWeights, false);
+  assertEquals(checkExperts(square, { routingWeightsLayout: "dense" }).denseWeights, true);
+});
+
+Deno.test("expertsFlops() counts six operations for each weight of an expert and kept assignment", () => {
+  assertEquals(expertsFlops(checkExperts(good()), 5), 5 * (2 * 8 * 12 + 2 * 6 * 8));
+});

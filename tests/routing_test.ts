@@ -1,0 +1,60 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { denseWeights, keptAssignments, route, tensor, tokensPerExpert } from "../mod.ts";
+import { Fixture } from "./fixtures.ts";
+
+for (const job of ["tiny", "drop-bias", "clamp", "gpt-oss-like"]) {
+  Deno.test(`route() decides as PyTorch does in the golden job ${job}`, () => {
+    const fixture = new Fixture(job);
+    const experts = Number(fixture.metadata.experts);
+    const routing = route(fixture.f32("logits"), Number(fixture.metadata.top_k));
+    assertEquals(routing.routerIndices.data, fixture.i32("router_indices").data);
+    const f16 = (data: Iterable<number>) => Float16Array.from(data);
+    assertEquals(f16(routing.routerWeights.data), fixture.f16("router_weights").data);
+    assertEquals(f16(denseWeights(routing, experts).data), fixture.f16("routing_weights").data);
+    const counts = tokensPerExpert(routing.routerIndices, experts);
+    assertEquals(counts, fixture.i32("tokens_per_expert").data);
+    assertEquals(keptAssignments(counts, Number(fixture.metadata.capacity)), Number(fixture.metadata.kept));
+  });
+}
+
+Deno.test("route() sorts by probability, then by index", () => {
+  const size = fc.integer({ min: 1, max: 12 });
+  const rows = size.chain((experts) =>
+    fc.tuple(
+      fc.array(fc.array(fc.integer({ min: -3, max: 3 }), { minLength: experts, maxLength: experts }), { maxLength: 6 }),
+      fc.integer({ min: 1, max: experts }),
+    )
+  );
+  fc.assert(fc.property(rows, ([rows, topK]) => {
+    const experts = rows[0]?.length ?? topK;
+    const { routerIndices, routerWeights } = route(
+      tensor(Float32Array.from(rows.flat()), [rows.length, experts]),
+      topK,
+    );
+    for (const [t, row] of rows.entries()) {
+      const order = [...row.keys()].sort((a, b) => row[b]! - row[a]! || a - b).slice(0, topK);
+      assertEquals([...routerIndices.data.subarray(t * topK, (t + 1) * topK)], order);
+      const sum = row.reduce((sum, logit) => sum + Math.exp(logit), 0);
+      const weights = order.map((e) => Math.exp(row[e]!) / sum);
+      for (const [k, weight] of weights.entries()) {
+        const error = Math.abs(routerWeights.data[t * topK + k]! - weight);
+        assertEquals(error <= 2 ** -23 * weight, true, `token ${t}, slot ${k}`);
+      }
+    }
+  }));
+});
+
+Deno.test("route() refuses what it cannot route", () => {
+  const logits = tensor(new Float32Array(12), [3, 4]);
+  for (const topK of [0, 5, 1.5, NaN]) {
+    assertThrows(() => route(logits, topK), RangeError, "topK must be an integer from 1");
+  }
+  assertThrows(() => route(tensor(new Float32Array(12)), 1), RangeError, "logits must be a matrix");
+  assertThrows(() => route(tensor(new Float16Array(12), [3, 4]), 1), TypeError, "logits must be of dtype f32");
+});
+
+Deno.test("tokensPerExpert() refuses an index past the experts", () => {
+  const indices = tensor(new Int32Array([0, 3]), [1, 2]);
+  assertThrows(() => tokensPerExpert(indices, 3), RangeError, "from 0 to 2, got 3 at element 1");
+});

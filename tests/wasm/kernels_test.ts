@@ -1,0 +1,82 @@
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { buildKernels } from "../../src/wasm/build.ts";
+import { createContext } from "../../src/wasm/context.ts";
+import { kernelModule } from "../../src/wasm/module.ts";
+
+Deno.test("kernels.ts is what assembly/ compiles to", async () => {
+  const committed = await Deno.readTextFile(new URL("../../src/wasm/kernels.ts", import.meta.url));
+  assert(await buildKernels() === committed, "run `deno task build:wasm`");
+});
+
+Deno.test("combine() with one slot of weight one gives each of the 65536 f16 patterns back", () => {
+  const context = createContext(kernelModule());
+  const count = 65536;
+  const at = context.allocate({ rows: count * 2, weights: 4, out: count * 2 });
+  const rows = context.u16.subarray(at.rows / 2, at.rows / 2 + count);
+  for (let i = 0; i < count; i++) rows[i] = i;
+  context.f32[at.weights / 4] = 1;
+  context.kernels.combine(at.rows, count * 2, at.weights, 1, count, at.out);
+  for (let i = 0; i < count; i++) {
+    const value = context.f16[at.rows / 2 + i]!, result = context.f16[at.out / 2 + i]!;
+    // The sum starts from +0, so -0 comes back as +0.
+    assert(Object.is(result, value === 0 ? 0 : value), `pattern ${i}: ${value} became ${result}`);
+  }
+});
+
+Deno.test("storeLinear() rounds f32 to f16 as Math.f16round does", () => {
+  const context = createContext(kernelModule());
+  const at = context.allocate({ c: 192, bias: 32, out: 96 });
+  const round = (values: readonly number[]) => {
+    context.f32.set(values, at.c / 4);
+    context.f32.fill(0, at.bias / 4, at.bias / 4 + 8);
+    context.kernels.storeLinear(at.c, 1, 1, 192, at.bias, at.out, 16);
+    return [...context.f16.subarray(at.out / 2, at.out / 2 + values.length)];
+  };
+  const halves = [
+    0,
+    2 ** -24,
+    2 ** -14,
+    2 ** -14 - 2 ** -24,
+    1,
+    2047,
+    2049,
+    65504,
+    65519.996,
+    65520,
+    1e6,
+    Infinity,
+    NaN,
+  ];
+  const edges = halves.flatMap((
+    x,
+  ) => [x, -x, x * (1 + 2 ** -11), x * (1 + 2 ** -12), x * (1 - 2 ** -12), x + 2 ** -25]);
+  for (let i = 0; i < edges.length; i += 48) {
+    const part = edges.slice(i, i + 48).map(Math.fround);
+    assertEquals(round(part), part.map((x) => Math.f16round(x) + 0));
+  }
+  const floats = fc.array(fc.float({ noNaN: true }), { minLength: 48, maxLength: 48 });
+  const small = fc.array(fc.float({ min: Math.fround(-70000), max: Math.fround(70000), noNaN: true }), {
+    minLength: 48,
+    maxLength: 48,
+  });
+  fc.assert(
+    fc.property(
+      fc.oneof(floats, small),
+      (values) => assertEquals(round(values), values.map((x) => Math.f16round(x) + 0)),
+    ),
+    { numRuns: 500, seed: 1 },
+  );
+});
+
+Deno.test("statistics() sums, bounds and keeps NaN", () => {
+  const context = createContext(kernelModule());
+  const at = context.allocate({ values: 64, out: 32 });
+  const run = (values: readonly number[]) => {
+    context.f16.set(values, at.values / 2);
+    context.kernels.statistics(at.values, values.length, at.out);
+    return [...context.f64.subarray(at.out / 8, at.out / 8 + 4)];
+  };
+  assertEquals(run([1, -2, 3, -4, 5, 0.5, 0, 8]), [11.5, 23.5, -4, 8]);
+  assertEquals(run([1, NaN, 3, 4]), [NaN, NaN, NaN, NaN]);
+});
