@@ -53,7 +53,7 @@ export class CpuBackend implements Backend {
   constructor(engine: Engine | number | undefined) {
     this.#ownsEngine = !(engine instanceof Engine);
     this.engine = engine instanceof Engine ? engine : new Engine(engine);
-    this.device = cpuName() ?? "CPU";
+    this.device = cpuName();
   }
 
   get threads(): number {

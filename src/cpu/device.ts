@@ -1,10 +1,8 @@
-/** The processor's name, where the system tells it without asking for a permission that was not given. */
-export function cpuName(): string | undefined {
-  const path = "/proc/cpuinfo";
-  if (Deno.permissions.querySync({ name: "read", path }).state !== "granted") return undefined;
-  try {
-    return Deno.readTextFileSync(path).match(/^model name\s*:\s*(.+)$/m)?.[1];
-  } catch {
-    return undefined; // No such file: not Linux.
-  }
+import { cpus } from "node:os";
+
+/** The processor's name, or what kind it is where the permission to ask was not given. */
+export function cpuName(): string {
+  const { state } = Deno.permissions.querySync({ name: "sys", kind: "cpus" });
+  const model = state === "granted" ? cpus()[0]?.model : undefined;
+  return model ?? `CPU (${Deno.build.arch})`;
 }

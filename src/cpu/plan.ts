@@ -5,7 +5,7 @@ import type { ExpertsShape } from "../experts_shape.ts";
 export interface Plan {
   readonly items: Int32Array;
   readonly groupSizes: Int32Array;
-  /** The fraction of the work that lies in the items before one. */
+  /** About which fraction of the work lies in the items before one: the sums at the end are little. */
   doneFraction(item: number): number;
 }
 
@@ -48,11 +48,12 @@ export function planExperts(shape: ExpertsShape, offsets: Int32Array, threads: n
   };
   addProduct(0, hidden, 2 * intermediate, (e) => e);
   addProduct(1, intermediate, hidden, () => experts);
+  const products = items.length / itemSize;
   for (const [token, count] of split(tokens, combineTokens, 1)) items.push(2, 0, token, count, 0, 0);
   return {
     items: Int32Array.from(items),
     groupSizes,
-    doneFraction: (item) => Math.min(1, item / (items.length / itemSize)),
+    doneFraction: (item) => Math.min(1, item / Math.max(1, products)),
   };
 }
 
