@@ -22,6 +22,8 @@
  * @module
  */
 export * from "./src/backend.ts";
+export { BackendUnavailableError } from "./src/backend_unavailable_error.ts";
+export { CudaError } from "./src/cuda/error.ts";
 export { experts, type ExpertsInputs, type ExpertsOptions } from "./src/experts.ts";
 export * from "./src/routing.ts";
 export { type DType, type Tensor, tensor, type TensorData, zeros } from "./src/tensor.ts";

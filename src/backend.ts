@@ -4,6 +4,7 @@
  * @module
  */
 import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
+import { BackendUnavailableError } from "./backend_unavailable_error.ts";
 import type { Engine } from "./wasm/engine.ts";
 import { describeValue, type DType, type Tensor } from "./tensor.ts";
 
@@ -33,6 +34,8 @@ export interface Backend extends Disposable {
   readonly threads: number;
   /** Memory in use. */
   readonly memory: MemoryStatistics;
+  /** How long the host has been busy with copies to the device so far; null where there is nothing to copy. */
+  readonly uploadMilliseconds: number | null;
   /** Lets `peakBytes` start again from what is live now. */
   resetPeakMemory(): void;
   /**
@@ -67,6 +70,18 @@ export interface Backend extends Disposable {
   experts(inputs: ExpertsInputs<BackendTensor>, options?: ExpertsOptions): Promise<BackendTensor>;
   /** Waits until everything begun is done. */
   synchronize(): Promise<void>;
+  /** Times what `run` begins, to its end. */
+  measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>>;
+}
+
+/** What {@linkcode Backend.measure} found. */
+export interface Measurement<Result> {
+  /** What `run` resolved to. */
+  readonly result: Result;
+  /** The time on the device, by its own clock where it has one. */
+  readonly milliseconds: number;
+  /** The time on the wall, the host's part included. */
+  readonly wallMilliseconds: number;
 }
 
 /** The backends there are. */
@@ -81,17 +96,23 @@ export interface OpenBackendOptions {
    */
   threads?: number | undefined;
   /**
+   * Which GPU, counted from 0.
+   *
+   * @default {0}
+   */
+  device?: number | undefined;
+  /**
+   * The driver's library, where it is not to be searched for.
+   *
+   * @internal
+   */
+  library?: string | undefined;
+  /**
    * Worker pool for the CPU backend, in place of one of its own. It stays open when the backend is closed.
    *
    * @internal
    */
   engine?: Engine | undefined;
-}
-
-/** Thrown when the backend asked for cannot run here. The message says why. */
-export class BackendUnavailableError extends Error {
-  /** The class's name. */
-  override name = "BackendUnavailableError";
 }
 
 /**
@@ -113,11 +134,16 @@ export class BackendUnavailableError extends Error {
  * ```
  */
 export async function openBackend(name: BackendName | "auto", options: OpenBackendOptions = {}): Promise<Backend> {
-  if (name === "cuda") {
-    throw new BackendUnavailableError("Cannot open the cuda backend: it is not built yet");
-  }
-  if (name !== "cpu" && name !== "auto") {
+  if (name !== "cpu" && name !== "auto" && name !== "cuda") {
     throw new RangeError(`backend must be "auto", "cpu" or "cuda", got ${describeValue(name)}`);
+  }
+  if (name !== "cpu") {
+    const { openCudaBackend } = await import("./cuda/backend.ts");
+    try {
+      return await openCudaBackend(options);
+    } catch (error) {
+      if (name === "cuda" || !(error instanceof BackendUnavailableError)) throw error;
+    }
   }
   const { CpuBackend } = await import("./cpu/backend.ts");
   return new CpuBackend(options.engine ?? options.threads);

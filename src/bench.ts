@@ -38,11 +38,13 @@ export interface BenchResult extends Job, OutputSummary {
   readonly tokensPerExpert: readonly number[];
   /** The median of `kernelTimesMs`. */
   readonly kernelTimeMs: number;
-  /** Each timed call. */
+  /** Each timed call, by the device's clock where it has one. */
   readonly kernelTimesMs: readonly number[];
+  /** The median of the timed calls by the host's clock. */
+  readonly wallTimeMs: number;
   /** Drawing the inputs, on the host. */
   readonly generateTimeMs: number;
-  /** Copying the inputs to the device; null where there is nothing to copy. */
+  /** The host's part in copying the inputs to the device, which goes on beside the drawing; null where nothing is copied. */
   readonly uploadTimeMs: number | null;
   /** Live tensors at most during the timed calls: inputs, output and workspace. */
   readonly peakMemoryMb: number;
@@ -73,7 +75,8 @@ export async function bench(
   const generateStart = performance.now();
   using workload = await drawInputs(job, backend, engine, (fraction) => onProgress("Inputs", fraction));
   await backend.synchronize();
-  const generateTimeMs = performance.now() - generateStart;
+  const uploadTimeMs = backend.uploadMilliseconds;
+  const generateTimeMs = performance.now() - generateStart - (uploadTimeMs ?? 0);
 
   const call = (phase: string, index: number, count: number) => {
     const report = (fraction: number) => onProgress(phase, (index + fraction) / count);
@@ -86,13 +89,13 @@ export async function bench(
   await backend.synchronize();
 
   backend.resetPeakMemory();
-  const kernelTimesMs: number[] = [];
+  const kernelTimesMs: number[] = [], wallTimesMs: number[] = [];
   let summary: OutputSummary | undefined;
   for (let i = 0; i < iters; i++) {
-    const start = performance.now();
-    using output = await call("Timed runs", i, iters);
-    await backend.synchronize();
-    kernelTimesMs.push(performance.now() - start);
+    const { result, milliseconds, wallMilliseconds } = await backend.measure(() => call("Timed runs", i, iters));
+    using output = result;
+    kernelTimesMs.push(milliseconds);
+    wallTimesMs.push(wallMilliseconds);
     if (i === iters - 1) summary = await summarizeOutput(backend, engine, output);
   }
 
@@ -116,8 +119,9 @@ export async function bench(
     ...summary!,
     kernelTimeMs,
     kernelTimesMs,
+    wallTimeMs: median(wallTimesMs),
     generateTimeMs,
-    uploadTimeMs: null,
+    uploadTimeMs,
     peakMemoryMb: backend.memory.peakBytes / 2 ** 20,
     tflops: expertsFlops(shape, workload.kept) / kernelTimeMs / 1e9,
     version,

@@ -24,7 +24,8 @@ export interface ExpertsShape {
 /** What of a tensor its shape and dtype say. */
 type Described = Pick<Tensor, "dtype" | "shape">;
 
-const inputNames = [
+/** The names of the op's tensors. */
+export const inputNames = [
   "hiddenStates",
   "routerIndices",
   "routingWeights",

@@ -26,6 +26,12 @@ export interface Tensor {
   readonly data: TensorData;
 }
 
+/** The typed array of a dtype over a part of some memory; the offset is in bytes, the length in elements. */
+export function viewOf(dtype: DType, memory: SharedArrayBuffer, offset: number, length: number): TensorData {
+  const type: new (memory: SharedArrayBuffer, offset: number, length: number) => TensorData = arrayTypes[dtype];
+  return new type(memory, offset, length);
+}
+
 /** Bytes of one element of `dtype`. */
 export function bytesPerElement(dtype: DType): number {
   return arrayTypes[dtype].BYTES_PER_ELEMENT;
@@ -89,9 +95,8 @@ export function tensor(data: TensorData, shape: readonly number[] = [data.length
  */
 export function zeros(dtype: DType, shape: readonly number[]): Tensor {
   checkShape("shape", shape);
-  const type: new (buffer: SharedArrayBuffer) => TensorData = arrayTypes[dtype];
-  const data = new type(new SharedArrayBuffer(elementCount(shape) * bytesPerElement(dtype)));
-  return { dtype, shape: Object.freeze([...shape]), data };
+  const memory = new SharedArrayBuffer(elementCount(shape) * bytesPerElement(dtype));
+  return { dtype, shape: Object.freeze([...shape]), data: viewOf(dtype, memory, 0, elementCount(shape)) };
 }
 
 /**
@@ -127,7 +132,8 @@ export function checkTensor(name: string, value: Tensor): void {
   }
 }
 
-function checkShape(name: string, shape: readonly number[]): void {
+/** Checks that a value is a shape. Errors begin with `name`. */
+export function checkShape(name: string, shape: readonly number[]): void {
   if (!Array.isArray(shape)) throw new TypeError(`${name} must be an array of sizes, got ${describeValue(shape)}`);
   for (const size of shape) {
     if (!Number.isSafeInteger(size) || size < 0) {

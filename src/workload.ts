@@ -54,14 +54,33 @@ export function makeJob(preset: keyof typeof presets, changes: JobChanges = {}):
   return { preset, batch, seq, hidden, intermediate, experts, topK, capacity, seed };
 }
 
-/** Bytes of a job's tensors at most: inputs, output, and the workspace for as many assignments as may be kept. */
-export function jobBytes({ batch, seq, hidden, intermediate, experts, topK, capacity }: Job): number {
+/** Bytes of each of a job's inputs, and of its output. */
+export function tensorBytes({ batch, seq, hidden, intermediate, experts, topK }: Job): {
+  readonly inputs: Readonly<Record<keyof ExpertsInputs, number>>;
+  readonly output: number;
+} {
   const tokens = batch * seq;
-  const kept = Math.min(tokens * topK, experts * (capacity ?? Infinity));
-  const weights = experts * (3 * hidden * intermediate + 2 * intermediate + hidden);
-  const activations = kept * intermediate <= tokens * hidden ? 0 : kept * intermediate; // else they lie in the output
-  const halves = 2 * tokens * hidden + weights + kept * hidden + activations + tokens * topK;
-  return 2 * halves + 4 * tokens * topK;
+  return {
+    inputs: {
+      hiddenStates: 2 * tokens * hidden,
+      routerIndices: 4 * tokens * topK,
+      routingWeights: 2 * tokens * topK,
+      gateUpProj: 2 * experts * hidden * 2 * intermediate,
+      gateUpProjBias: 2 * experts * 2 * intermediate,
+      downProj: 2 * experts * intermediate * hidden,
+      downProjBias: 2 * experts * hidden,
+    },
+    output: 2 * tokens * hidden,
+  };
+}
+
+/** Bytes that a job's tensors take on the CPU at most: inputs, output, and rows for as many assignments as may be kept. */
+export function jobBytes(job: Job): number {
+  const { batch, seq, hidden, intermediate, experts, topK, capacity } = job;
+  const { inputs, output } = tensorBytes(job);
+  const kept = Math.min(batch * seq * topK, experts * (capacity ?? Infinity));
+  const activations = kept * intermediate <= batch * seq * hidden ? 0 : kept * intermediate; // else they lie in the output
+  return Object.values(inputs).reduce((sum, bytes) => sum + bytes) + output + 2 * (kept * hidden + activations);
 }
 
 /** A job's inputs, on a backend. Disposing them gives their memory back. */

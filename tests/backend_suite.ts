@@ -196,6 +196,20 @@ export function testBackend(
     assertEquals((await backend.download(target)).data.at(-1), values - 1);
   });
 
+  test("transfers that begin together do not disturb each other", async (backend) => {
+    using scope = new DisposableStack();
+    const tensors = await Promise.all([1, 2, 3].map(async (factor) => {
+      const tensor = scope.use(backend.allocate("i32", [50_000]));
+      await backend.fill(tensor, async (piece, start) => {
+        for (let i = 0; i < piece.length; i++) piece[i] = (start + i) * factor;
+        await Promise.resolve();
+      });
+      return tensor;
+    }));
+    const copies = await Promise.all(tensors.map((tensor) => backend.download(tensor)));
+    for (const [k, { data }] of copies.entries()) assert(data.every((value, i) => value === i * (k + 1)));
+  });
+
   test("a disposed tensor and one of another backend are refused", async (backend) => {
     using other = await open();
     const gone = backend.upload(zeros("f16", [2, 2]));

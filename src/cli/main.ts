@@ -1,12 +1,15 @@
 // The dispatch: finds the command, loads only that, and turns errors into one line and an exit code.
 import { closestString } from "@std/text/closest-string";
-import { BackendUnavailableError } from "../backend.ts";
+import { BackendUnavailableError } from "../backend_unavailable_error.ts";
 import { type Command, exitCode, printData, printNote } from "./command.ts";
 import { parseFlags, UsageError } from "./flags.ts";
 import { helpCommand, helpOverview } from "./help.ts";
 
 const commands: Readonly<Record<string, () => Promise<{ default: Command }>>> = {
   bench: () => import("./bench.ts"),
+  verify: () => import("./verify.ts"),
+  plan: () => import("./plan.ts"),
+  info: () => import("./info.ts"),
 };
 
 /** Runs a command line and returns the exit code. */
@@ -16,7 +19,7 @@ export async function main(args: readonly string[]): Promise<number> {
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     printNote(`yamoe: ${message}`);
-    if (error instanceof UsageError) return exitCode.usage;
+    if (error instanceof UsageError || error instanceof RangeError) return exitCode.usage;
     if (error instanceof BackendUnavailableError) return exitCode.unavailable;
     return exitCode.failed;
   }

@@ -1,5 +1,5 @@
 // The CPU backend: f16 tensors in shared memory, computed by the WebAssembly engine.
-import type { Backend, BackendTensor } from "../backend.ts";
+import type { Backend, BackendTensor, Measurement } from "../backend.ts";
 import { activation, type ExpertsInputs, type ExpertsOptions } from "../experts.ts";
 import { checkIndices, expertsShape } from "../experts_shape.ts";
 import { MemoryCounter } from "../memory_counter.ts";
@@ -44,6 +44,7 @@ class CpuTensor implements BackendTensor {
 export class CpuBackend implements Backend {
   readonly name = "cpu";
   readonly device: string;
+  readonly uploadMilliseconds = null;
   /** The worker pool. */
   readonly engine: Engine;
   readonly #memory = new MemoryCounter();
@@ -148,6 +149,13 @@ export class CpuBackend implements Backend {
 
   synchronize(): Promise<void> {
     return Promise.resolve();
+  }
+
+  async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
+    const start = performance.now();
+    const result = await run();
+    const milliseconds = performance.now() - start;
+    return { result, milliseconds, wallMilliseconds: milliseconds };
   }
 
   #own(tensor: BackendTensor): CpuTensor {

@@ -1,5 +1,6 @@
 // Results as text for people and for scripts.
 import type { BenchResult } from "../bench.ts";
+import type { Job } from "../workload.ts";
 
 const whole = new Intl.NumberFormat("en-US");
 
@@ -24,6 +25,26 @@ export function runNotes(result: BenchResult): string[] {
       formatRate(result.tflops * 1e12)
     } of useful work`,
   ];
+}
+
+/** A job in one line. */
+export function describeJob(job: Job): string {
+  const { preset, batch, seq, hidden, intermediate, experts, topK, capacity, seed } = job;
+  return `${preset} job: ${batch} x ${seq} tokens, hidden ${hidden}, intermediate ${intermediate}, ` +
+    `${plural(experts, "expert")}, top ${topK}, ${
+      capacity === null ? "no capacity" : `capacity ${capacity}`
+    }, seed ${seed}`;
+}
+
+/** A count and its noun. */
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** An amount of memory in the unit that suits it. */
+export function formatBytes(bytes: number): string {
+  if (bytes >= 2 ** 30) return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  return bytes >= 2 ** 20 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 10).toFixed(1)} KiB`;
 }
 
 /** A rate of operations in the unit that suits it. */

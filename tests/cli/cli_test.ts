@@ -40,7 +40,7 @@ Deno.test("bench --json prints one object with every key", async () => {
     Object.keys(result).sort(),
     ("preset batch seq hidden intermediate experts topK capacity dtype seed backend device threads warmup iters " +
       "assignments kept dropped tokensPerExpert outputSum outputAbsSum outputMin outputMax outputFirst kernelTimeMs " +
-      "kernelTimesMs generateTimeMs uploadTimeMs peakMemoryMb tflops version time").split(" ").sort(),
+      "kernelTimesMs wallTimeMs generateTimeMs uploadTimeMs peakMemoryMb tflops version time").split(" ").sort(),
   );
   assertEquals(result.kernelTimesMs.length, 2);
   assertEquals(result.uploadTimeMs, null);

@@ -1,0 +1,270 @@
+// The grouped GEMM: for each expert, its rows of A times its own B, on tensor cores (mma.sync), for any architecture from
+// sm_75 on.
+//
+//   A  rows of `depth` elements; the rows of a tile are consecutive, or gathered through `row_index` as they are loaded
+//   B  [experts][depth][width]
+//
+// A persistent grid: each block takes every gridDim.x-th tile, and its copies run ahead across the border between two tiles,
+// so the tensor cores wait only for the epilogue. Shared memory holds a ring of kStages steps of kBK of the depth, 16-byte
+// chunks swizzled so that neither the copies nor ldmatrix meet a bank conflict. All addressing is done before the loop over
+// the depth: what is left in it, besides the multiplications, must fit between them.
+//
+// The chain of additions behind an element of the result is the same in every tile shape: which shape runs, and what else is
+// in the batch, does not touch its bits.
+#pragma once
+#include <ptx.cuh>
+
+#include "element.cuh"
+
+namespace yamoe {
+
+constexpr int kBK = 32;      // depth of one step: two mma.m16n8k16
+constexpr int kChunk = 8;    // elements of a 16-byte chunk
+constexpr int kRaster = 16;  // row tiles that go along the columns together, to find A in L2
+
+template <int kBM_, int kBN_, int kWarpsM_, int kWarpsN_, int kStages_>
+struct Tile {
+  static constexpr int kBM = kBM_, kBN = kBN_, kWarpsM = kWarpsM_, kWarpsN = kWarpsN_, kStages = kStages_;
+  static constexpr int kThreads = kWarpsM * kWarpsN * 32;
+  static constexpr int kWM = kBM / kWarpsM, kWN = kBN / kWarpsN;  // what one warp computes
+  static constexpr int kMmaM = kWM / 16, kMmaN = kWN / 8;
+  static constexpr int kBytesA = kBM * kBK * 2, kBytesB = kBK * kBN * 2, kStageBytes = kBytesA + kBytesB;
+  static constexpr int kSharedBytes = kStages * kStageBytes;
+
+  // A pass of all threads copies kThreads chunks: so many rows of A and of B.
+  static constexpr int kChunksB = kBN / kChunk;  // of a row
+  static constexpr int kRowsA = kThreads / 4 < kBM ? kThreads / 4 : kBM;
+  static constexpr int kRowsB = kThreads / kChunksB;
+  static constexpr int kPassesA = kBM / kRowsA, kPassesB = kBK / kRowsB;
+
+  static_assert(kWM % 16 == 0, "a warp's rows must be whole mma tiles");
+  static_assert(kWN == 64, "the epilogue packs the results of eight mma tiles into 16 bytes");
+  static_assert(kChunksB % 8 == 0, "the swizzle of B permutes 8 chunks");
+  static_assert(kRowsA % 8 == 0 && kBM % kRowsA == 0, "a pass must leave the swizzle of A as it is");
+  static_assert(kRowsB * kChunksB == kThreads && kBK % kRowsB == 0, "B's chunks must divide among the threads");
+  static_assert((kRowsB & (kRowsB - 1)) == 0, "a pass must change the swizzle of B by an exclusive or");
+  static_assert(kStages >= 2, "a ring needs two stages");
+};
+
+// Where a chunk lies in its part of a stage, in bytes. Rows of A are 64 bytes: two fill the 32 banks, so the bits of the row
+// above the lowest permute. Rows of B are at least 128 bytes: all 8 rows of an ldmatrix phase permute.
+__device__ __forceinline__ uint32_t swizzle_a(int row, int chunk) { return row * kBK * 2 + ((chunk ^ row >> 1) & 3) * 16; }
+template <class Tile>
+__device__ __forceinline__ uint32_t swizzle_b(int row, int chunk) {
+  return Tile::kBytesA + row * Tile::kBN * 2 + (chunk ^ (row & 7)) * 16;
+}
+
+// The problem, as the kernels get it.
+template <class T>
+struct Problem {
+  const T* a;
+  const T* b;
+  const int* row_index;     // the row of A behind each row, or null where they are the same
+  const int* row_offsets;   // [experts + 1]
+  const int* tile_offsets;  // [experts + 1]
+  int experts, depth, width;
+};
+
+// One tile: at most kBM rows from `row`, columns from `column`.
+struct TilePosition {
+  int expert, row, row_end, column;
+};
+
+template <class Tile, class T>
+__device__ __forceinline__ int tile_count(const Problem<T>& p) {
+  return p.tile_offsets[p.experts] * ((p.width + Tile::kBN - 1) / Tile::kBN);
+}
+
+// The position of a tile. An expert's tiles follow each other; within it, kRaster row tiles go along the columns together.
+template <class Tile, class T>
+__device__ __forceinline__ TilePosition locate(const Problem<T>& p, int index) {
+  const int column_tiles = (p.width + Tile::kBN - 1) / Tile::kBN;
+  const int row_tile = index / column_tiles;
+  int e = 0;
+  for (int upper = p.experts; upper - e > 1;) {
+    const int middle = (e + upper) >> 1;
+    if (p.tile_offsets[middle] <= row_tile) {
+      e = middle;
+    } else {
+      upper = middle;
+    }
+  }
+  const int first = p.tile_offsets[e];
+  const int row_tiles = p.tile_offsets[e + 1] - first;
+  const int local = index - first * column_tiles;
+  const int group = local / (kRaster * column_tiles);
+  const int height = min(kRaster, row_tiles - group * kRaster);
+  const int rest = local - group * kRaster * column_tiles;
+  const int m = group * kRaster + rest % height;
+  const int n = rest / height;
+  return {e, p.row_offsets[e] + m * Tile::kBM, p.row_offsets[e + 1], n * Tile::kBN};
+}
+
+// Copies the steps of one tile after the other into the ring, some steps ahead of the multiplication.
+template <class Tile, class T>
+struct Loader {
+  const Problem<T>& p;
+  const int count;
+  const int chunk_a, row_b;          // what the thread copies: a chunk of each row of A, a row of B and kRowsB below it
+  const uint32_t offset_a, offset_b;  // where to, in a stage
+  int index, left;                   // the tile, and the depth of it that is not copied yet
+  const T* a[Tile::kPassesA];
+  const T* b;
+
+  __device__ __forceinline__ Loader(const Problem<T>& problem, int first, int tiles)
+      : p(problem),
+        count(tiles),
+        chunk_a(threadIdx.x % 4),
+        row_b(threadIdx.x / Tile::kChunksB),
+        offset_a(swizzle_a(threadIdx.x / 4 % Tile::kRowsA, chunk_a)),
+        offset_b(swizzle_b<Tile>(row_b, threadIdx.x % Tile::kChunksB)),
+        index(first),
+        left(0) {
+    aim();
+  }
+
+  // Points at the present tile; after the last there is nothing to copy. Rows past the tile's end and columns past the width
+  // repeat others: nothing of them is stored.
+  __device__ __forceinline__ void aim() {
+    if (index >= count) return;
+    left = p.depth;
+    const TilePosition at = locate<Tile>(p, index);
+#pragma unroll
+    for (int i = 0; i < Tile::kPassesA; ++i) {
+      const int row = min(at.row + static_cast<int>(threadIdx.x) / 4 % Tile::kRowsA + i * Tile::kRowsA, at.row_end - 1);
+      a[i] = p.a + static_cast<size_t>(p.row_index ? p.row_index[row] : row) * p.depth + chunk_a * kChunk;
+    }
+    const int column = min(at.column + static_cast<int>(threadIdx.x) % Tile::kChunksB * kChunk, p.width - kChunk);
+    b = p.b + (static_cast<size_t>(at.expert) * p.depth + row_b) * p.width + column;
+  }
+
+  // Copies the next step to a stage: zeros past the depth, and where nothing is left. No branch, so that the copies can stand
+  // between multiplications.
+  __device__ __forceinline__ void load(uint32_t stage) {
+    const int bytes_a = chunk_a * kChunk < left ? 16 : 0;  // the depth is a multiple of a chunk
+#pragma unroll
+    for (int i = 0; i < Tile::kPassesA; ++i) {
+      cp_async_16(stage + offset_a + i * Tile::kRowsA * kBK * 2, a[i], bytes_a);
+      a[i] += kBK;
+    }
+#pragma unroll
+    for (int i = 0; i < Tile::kPassesB; ++i) {
+      const int bytes_b = row_b + i * Tile::kRowsB < left ? 16 : 0;
+      const T* const from = b + static_cast<size_t>(i * Tile::kRowsB) * p.width;
+      // Fewer rows than 8 in a pass: the next pass has the row's upper bits in its swizzle.
+      const uint32_t to = (offset_b ^ (i * Tile::kRowsB & 7) * 16) + i * Tile::kRowsB * Tile::kBN * 2;
+      cp_async_16(stage + to, from, bytes_b);
+    }
+    b += static_cast<size_t>(kBK) * p.width;
+    left -= kBK;
+  }
+
+  // Moves on to the next tile once this one is copied.
+  __device__ __forceinline__ void advance() {
+    if (left > 0 || index >= count) return;
+    index += gridDim.x;
+    aim();
+  }
+};
+
+// A warp's operands for one mma.m16n8k16 of the depth.
+template <class Tile>
+struct Fragments {
+  uint32_t a[Tile::kMmaM][4];
+  uint32_t b[Tile::kMmaN][2];
+};
+
+// Where a lane reads its operands in a stage.
+template <class Tile>
+struct Reader {
+  uint32_t a[2];                // for the first and the second half of a step
+  uint32_t b[Tile::kMmaN / 2];  // for two column tiles each
+
+  __device__ __forceinline__ Reader(int warp_m, int warp_n, int lane) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) a[half] = swizzle_a(warp_m + (lane & 15), half * 2 + (lane >> 4));
+#pragma unroll
+    for (int j = 0; j < Tile::kMmaN / 2; ++j) {
+      b[j] = swizzle_b<Tile>(lane & 15, warp_n / kChunk + 2 * j + (lane >> 4));
+    }
+  }
+
+  __device__ __forceinline__ void read(Fragments<Tile>& to, uint32_t stage, int half) const {
+#pragma unroll
+    for (int i = 0; i < Tile::kMmaM; ++i) ldmatrix_x4(to.a[i], stage + a[half] + i * 16 * kBK * 2);
+#pragma unroll
+    for (int j = 0; j < Tile::kMmaN / 2; ++j) {
+      uint32_t two[4];
+      ldmatrix_x4_trans(two, stage + b[j] + half * 16 * Tile::kBN * 2);
+      to.b[2 * j][0] = two[0];
+      to.b[2 * j][1] = two[1];
+      to.b[2 * j + 1][0] = two[2];
+      to.b[2 * j + 1][1] = two[3];
+    }
+  }
+};
+
+template <class Tile, class T>
+__device__ __forceinline__ void multiply(float (&sums)[Tile::kMmaM][Tile::kMmaN][4], const Fragments<Tile>& f) {
+#pragma unroll
+  for (int i = 0; i < Tile::kMmaM; ++i) {
+#pragma unroll
+    for (int j = 0; j < Tile::kMmaN; ++j) mma_m16n8k16<T>(sums[i][j], f.a[i], f.b[j]);
+  }
+}
+
+// The whole kernel. `epilogue(sums, position, warp_m, warp_n)` gets a warp's sums, [kMmaM][kMmaN][4] in mma's layout.
+template <class Tile, class T, class Epilogue>
+__device__ __forceinline__ void grouped_gemm(const Problem<T>& p, const Epilogue& epilogue) {
+  const uint32_t ring = shared_address(dynamic_smem());
+  const int lane = threadIdx.x & 31;
+  const int warp = threadIdx.x >> 5;
+  const int warp_m = warp / Tile::kWarpsN * Tile::kWM;
+  const int warp_n = warp % Tile::kWarpsN * Tile::kWN;
+  const int count = tile_count<Tile>(p);
+  if (static_cast<int>(blockIdx.x) >= count) return;
+
+  Loader<Tile, T> loader(p, blockIdx.x, count);
+#pragma unroll
+  for (int s = 0; s < Tile::kStages - 1; ++s) {
+    loader.load(ring + s * Tile::kStageBytes);
+    loader.advance();
+    cp_async_commit();
+  }
+  const auto next = [ring](uint32_t stage) {
+    return stage == ring + (Tile::kStages - 1) * Tile::kStageBytes ? ring : stage + Tile::kStageBytes;
+  };
+  uint32_t reading = ring;
+  uint32_t writing = ring + (Tile::kStages - 1) * Tile::kStageBytes;
+
+  const Reader<Tile> reader(warp_m, warp_n, lane);
+  Fragments<Tile> even, odd;
+  cp_async_wait<Tile::kStages - 2>();
+  __syncthreads();
+  reader.read(even, reading, 0);
+
+  for (int index = blockIdx.x; index < count; index += gridDim.x) {
+    float sums[Tile::kMmaM][Tile::kMmaN][4] = {};
+    for (int left = p.depth; left > 0; left -= kBK) {
+      reader.read(odd, reading, 1);
+      loader.load(writing);
+      cp_async_commit();
+      writing = next(writing);
+      multiply<Tile, T>(sums, even);
+      // One barrier a step. It says that the next stage has landed, for every thread, and that this one has been read, by
+      // every warp, so that the next copy may overwrite it.
+      cp_async_wait<Tile::kStages - 2>();
+      __syncthreads();
+      // After the very last step there is no next stage; reading this one again is harmless and spares a branch.
+      const bool last = left <= kBK && index + static_cast<int>(gridDim.x) >= count;
+      reading = last ? reading : next(reading);
+      reader.read(even, reading, 0);
+      multiply<Tile, T>(sums, odd);
+      loader.advance();
+    }
+    epilogue(sums, locate<Tile>(p, index), warp_m, warp_n);
+  }
+  cp_async_wait<0>();  // the ring was refilled with zeros past the last step: nothing may be in flight at the end
+}
+
+}  // namespace yamoe

@@ -1,0 +1,86 @@
+import { BackendUnavailableError } from "../backend_unavailable_error.ts";
+import { cpuName } from "../cpu/device.ts";
+import { chooseImage, formatCapability } from "../cuda/cubins.ts";
+import { manifest } from "../cuda/cubins/manifest.ts";
+import { type DeviceProperties, deviceProperties } from "../cuda/device.ts";
+import { Driver, formatVersion } from "../cuda/driver.ts";
+import { toJson } from "../report/json.ts";
+import { formatBytes, plural } from "../report/text.ts";
+import { version } from "../version.ts";
+import { command, exitCode, printData } from "./command.ts";
+import { toggle } from "./flags.ts";
+
+/** A GPU and the kernels it would get; the reason where it would get none. */
+interface GpuInfo extends DeviceProperties {
+  readonly image: string | null;
+  readonly imageSha256: string | null;
+  readonly unavailable: string | null;
+}
+
+interface Info {
+  readonly version: string;
+  readonly deno: string;
+  readonly os: string;
+  readonly cpu: string;
+  readonly threads: number;
+  /** The CUDA version that the driver supports. */
+  readonly driver: string | null;
+  readonly gpus: readonly GpuInfo[];
+  /** Why there is no GPU. */
+  readonly noGpu: string | null;
+}
+
+export default command({
+  summary: "Show the GPUs, the driver and the kernels chosen, or why there is no GPU, and the CPU",
+  flags: { json: toggle("Print one JSON object") },
+  examples: { "yamoe info": "What this machine has" },
+  run({ json }) {
+    const info = collect();
+    if (json) printData(toJson(info));
+    else describe(info).forEach(printData);
+    return Promise.resolve(exitCode.done);
+  },
+});
+
+function collect(): Info {
+  const host = {
+    version,
+    deno: Deno.version.deno,
+    os: `${Deno.build.os} ${Deno.build.arch}`,
+    cpu: cpuName(),
+    threads: navigator.hardwareConcurrency,
+  };
+  try {
+    const driver = new Driver();
+    const gpus = Array.from({ length: driver.deviceCount }, (_, ordinal) => gpuInfo(deviceProperties(driver, ordinal)));
+    return { ...host, driver: formatVersion(driver.version), gpus, noGpu: null };
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    return { ...host, driver: null, gpus: [], noGpu: error.message };
+  }
+}
+
+function gpuInfo(properties: DeviceProperties): GpuInfo {
+  try {
+    const image = chooseImage(properties.computeCapability);
+    return { ...properties, image, imageSha256: manifest.images[image]!.sha256, unavailable: null };
+  } catch (error) {
+    if (!(error instanceof BackendUnavailableError)) throw error;
+    return { ...properties, image: null, imageSha256: null, unavailable: error.message };
+  }
+}
+
+function describe(info: Info): string[] {
+  const gpuLines = info.gpus.flatMap((gpu) => [
+    `GPU ${gpu.ordinal}: ${gpu.name}, ${formatBytes(gpu.memoryBytes)}, compute capability ` +
+    `${formatCapability(gpu.computeCapability)}, ${plural(gpu.multiprocessors, "multiprocessor")}, ${gpu.uuid}`,
+    gpu.image ? `  Kernels: ${gpu.image}, sha256 ${gpu.imageSha256}` : `  ${gpu.unavailable}`,
+  ]);
+  return [
+    `yamoe ${info.version}, Deno ${info.deno}, ${info.os}`,
+    `CPU: ${info.cpu}, ${plural(info.threads, "thread")}`,
+    ...(info.driver ? [`Driver: CUDA ${info.driver}`] : []),
+    ...gpuLines,
+    ...(info.noGpu ? [`No GPU: ${info.noGpu}`] : []),
+  ];
+}

@@ -1,0 +1,132 @@
+import { manifest } from "../cuda/cubins/manifest.ts";
+import { chooseImage, formatCapability } from "../cuda/cubins.ts";
+import { type Gpu, gpus } from "../cuda/gpus.ts";
+import { type Launch, planLaunches } from "../cuda/plan.ts";
+import { type Job, tensorBytes } from "../workload.ts";
+import { toJson } from "../report/json.ts";
+import { textTable } from "../report/table.ts";
+import { describeJob } from "../report/text.ts";
+import { command, exitCode, printData } from "./command.ts";
+import { choice, type Flag, toggle } from "./flags.ts";
+import { jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
+
+function rate(value: string, summary: string): Flag<number> {
+  return {
+    value,
+    summary,
+    parse(text) {
+      if (/^\d+(\.\d+)?$/.test(text) && Number(text) > 0) return Number(text) * 1e12;
+      throw new Error("a positive number");
+    },
+  };
+}
+
+export default command({
+  summary: "Show a job's kernel launches on a GPU, their work, and the least time and memory they take",
+  flags: {
+    preset: presetFlag("reference"),
+    ...jobFlags,
+    gpu: choice("NAME", `Which GPU: ${Object.keys(gpus).join(", ")} (default: h100)`, Object.keys(gpus)),
+    bandwidth: rate("TB/s", "Memory bandwidth to assume instead of the GPU's"),
+    rate: rate("TFLOP/s", "Rate of f16 products to assume instead of the GPU's"),
+    json: toggle("Print one JSON object"),
+  },
+  examples: {
+    "yamoe plan": "The reference job on an H100",
+    "yamoe plan --preset small --gpu rtx4090": "Another job on another GPU",
+    "yamoe plan --gpu h100 --bandwidth 3.0 --rate 790": "Against rates you have measured",
+  },
+  run(values) {
+    const job = jobFromFlags(values.preset ?? "reference", values);
+    const known = gpus[values.gpu ?? "h100"]!;
+    const gpu: Gpu = { ...known, bandwidth: values.bandwidth ?? known.bandwidth, flops: values.rate ?? known.flops };
+    const { batch, seq, capacity, ...sizes } = job;
+    const shape = { ...sizes, tokens: batch * seq, capacity: capacity ?? Infinity, denseWeights: false };
+    const imageName = chooseImage(gpu.computeCapability);
+    const { kernels } = manifest.images[imageName]!;
+    const { launches, workspace } = planLaunches(shape, gpu, kernels);
+
+    const rows = launches.map((launch) => {
+      const { registers } = kernels.find(({ name }) => name === launch.kernel)!;
+      const floorMs = 1000 * Math.max(launch.flops / gpu.flops, launch.bytes / gpu.bandwidth);
+      const boundBy = launch.flops / gpu.flops > launch.bytes / gpu.bandwidth ? "compute" : "memory";
+      const { kernel, blocks, threads, sharedBytes, flops, bytes } = launch;
+      return { kernel, blocks, threads, sharedBytes, registers, flops, bytes, floorMs, boundBy };
+    });
+    const tensors = tensorBytes(job);
+    const inputBytes = sum(Object.values(tensors.inputs));
+    const workspaceBytes = sum(Object.values(workspace));
+    const plan = {
+      job,
+      gpu: gpu.name,
+      image: imageName,
+      launches: rows,
+      floorMs: sum(rows.map(({ floorMs }) => floorMs)),
+      flops: sum(rows.map(({ flops }) => flops)),
+      bytes: sum(rows.map(({ bytes }) => bytes)),
+      inputBytes,
+      outputBytes: tensors.output,
+      workspace,
+      peakMemoryMb: (inputBytes + tensors.output + workspaceBytes) / 2 ** 20,
+    };
+    if (values.json) printData(toJson(plan));
+    else describe(plan, gpu).forEach(printData);
+    return Promise.resolve(exitCode.done);
+  },
+});
+
+type Row = Pick<Launch, "kernel" | "blocks" | "threads" | "sharedBytes" | "flops" | "bytes"> & {
+  readonly registers: number;
+  readonly floorMs: number;
+  readonly boundBy: string;
+};
+
+const columns = [
+  { title: "kernel", text: ({ kernel }: Row) => kernel, align: "left" },
+  { title: "blocks", text: ({ blocks }: Row) => `${blocks}` },
+  { title: "threads", text: ({ threads }: Row) => `${threads}` },
+  { title: "shared KiB", text: ({ sharedBytes }: Row) => (sharedBytes / 1024).toFixed(0) },
+  { title: "registers", text: ({ registers }: Row) => `${registers}` },
+  { title: "GFLOP", text: ({ flops }: Row) => (flops / 1e9).toFixed(2) },
+  { title: "MB", text: ({ bytes }: Row) => (bytes / 2 ** 20).toFixed(2) },
+  { title: "floor ms", text: ({ floorMs }: Row) => floorMs.toFixed(4) },
+  { title: "bound by", text: ({ boundBy }: Row) => boundBy, align: "left" },
+] as const;
+
+interface PlanText {
+  readonly job: Job;
+  readonly gpu: string;
+  readonly image: string;
+  readonly launches: readonly Row[];
+  readonly floorMs: number;
+  readonly flops: number;
+  readonly bytes: number;
+  readonly inputBytes: number;
+  readonly outputBytes: number;
+  readonly workspace: Readonly<Record<string, number>>;
+  readonly peakMemoryMb: number;
+}
+
+function describe(plan: PlanText, { computeCapability, bandwidth, flops }: Gpu): string[] {
+  const mb = (bytes: number) => (bytes / 2 ** 20).toFixed(2);
+  return [
+    describeJob(plan.job),
+    `${plan.gpu}, compute capability ${formatCapability(computeCapability)}, kernels of ${plan.image}; ` +
+    `${bandwidth / 1e12} TB/s, ${flops / 1e12} TFLOP/s`,
+    "",
+    ...textTable(columns, plan.launches),
+    "",
+    `Total: ${(plan.flops / 1e9).toFixed(2)} GFLOP, ${mb(plan.bytes)} MB, floor ${plan.floorMs.toFixed(4)} ms`,
+    `Peak GPU memory: ${plan.peakMemoryMb.toFixed(2)} MB: inputs ${mb(plan.inputBytes)}, output ${
+      mb(plan.outputBytes)
+    }, ` +
+    `workspace ${mb(sum(Object.values(plan.workspace)))}`,
+    ...Object.entries(plan.workspace).map(([name, bytes]) =>
+      `  ${name.padEnd(14)}${bytes === 0 ? "in the output" : mb(bytes)}`
+    ),
+  ];
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -1,0 +1,46 @@
+import { openBackend } from "../backend.ts";
+import { toJson } from "../report/json.ts";
+import { textTable } from "../report/table.ts";
+import { type Check, verify } from "../verify/verify.ts";
+import { Engine } from "../wasm/engine.ts";
+import { command, exitCode, printData, printNote } from "./command.ts";
+import { integer, toggle } from "./flags.ts";
+import { backendFlags, jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
+
+export default command({
+  summary: "Check the results against PyTorch's and float64, and that they repeat",
+  flags: {
+    ...backendFlags,
+    preset: presetFlag("small"),
+    ...jobFlags,
+    samples: integer("N", "Tokens of the job to compute in float64 (default: 16)", 1, 1_000_000),
+    runs: integer("N", "Runs whose bits must agree (default: 3)", 2, 1_000_000),
+    json: toggle("Print one JSON array"),
+  },
+  examples: {
+    "yamoe verify": "On the GPU where there is one, else on the CPU",
+    "yamoe verify --backend cuda --preset reference --runs 20": "The reference job, twenty times",
+  },
+  async run(values) {
+    const job = jobFromFlags(values.preset ?? "small", values);
+    using engine = new Engine(values.threads);
+    using backend = await openBackend(values.backend ?? "auto", { engine, device: values.device });
+    printNote(`On ${backend.device}`);
+    const checks: Check[] = [];
+    for await (const check of verify(backend, engine, { job, samples: values.samples ?? 16, runs: values.runs ?? 3 })) {
+      checks.push(check);
+    }
+    if (values.json) printData(toJson(checks));
+    else textTable(columns, checks).forEach(printData);
+    return checks.every(({ passed }) => passed) ? exitCode.done : exitCode.failed;
+  },
+});
+
+const number = (value: number) => value === 0 ? "0" : value >= 1 ? value.toFixed(0) : value.toExponential(2);
+
+const columns = [
+  { title: "check", text: ({ name }: Check) => name, align: "left" },
+  { title: "error", text: ({ error }: Check) => number(error) },
+  { title: "bound", text: ({ bound }: Check) => number(bound) },
+  { title: "", text: ({ passed }: Check) => passed ? "ok" : "FAILED", align: "left" },
+] as const;

@@ -1,0 +1,337 @@
+// The GPU backend: tensors in device memory, computed by our kernels.
+import type { Backend, BackendTensor, Measurement } from "../backend.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
+import { type ExpertsShape, expertsShape, inputNames } from "../experts_shape.ts";
+import { MemoryCounter } from "../memory_counter.ts";
+import {
+  bytesPerElement,
+  checkShape,
+  type DType,
+  elementCount,
+  formatShape,
+  type Tensor,
+  type TensorData,
+  viewOf,
+  zeros,
+} from "../tensor.ts";
+import { Context } from "./context.ts";
+import { chooseImage, loadImage } from "./cubins.ts";
+import { manifest } from "./cubins/manifest.ts";
+import { type DeviceProperties, deviceProperties } from "./device.ts";
+import { Driver } from "./driver.ts";
+import { Event } from "./event.ts";
+import { GraphCache } from "./graph_cache.ts";
+import { DeviceBuffer, keepFreedMemory, StagingBuffer } from "./memory.ts";
+import type { Argument } from "./kernel.ts";
+import { Module } from "./module.ts";
+import { type Launch, limits, type Plan, planLaunches, type TensorName } from "./plan.ts";
+import { Stream } from "./stream.ts";
+
+/** A tensor in device memory. */
+class CudaTensor implements BackendTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly owner: CudaBackend;
+  readonly buffer: DeviceBuffer;
+
+  constructor(owner: CudaBackend, dtype: DType, shape: readonly number[], buffer: DeviceBuffer) {
+    this.owner = owner;
+    this.dtype = dtype;
+    this.shape = shape;
+    this.buffer = buffer;
+  }
+
+  [Symbol.dispose](): void {
+    this.buffer[Symbol.dispose]();
+  }
+}
+
+/** Options of {@linkcode openCudaBackend}. */
+export interface CudaOptions {
+  /** Which GPU, counted from 0. */
+  readonly device?: number | undefined;
+  /** The driver's library, where it is not to be searched for. */
+  readonly library?: string | undefined;
+}
+
+/** Opens the GPU. */
+export async function openCudaBackend({ device = 0, library }: CudaOptions = {}): Promise<CudaBackend> {
+  const driver = new Driver(library);
+  if (!Number.isInteger(device) || device < 0 || device >= driver.deviceCount) {
+    throw new RangeError(`device must be an integer from 0 to ${driver.deviceCount - 1}, got ${device}`);
+  }
+  const properties = deviceProperties(driver, device);
+  const imageName = chooseImage(properties.computeCapability);
+  return new CudaBackend(driver, properties, imageName, await loadImage(imageName));
+}
+
+/** The op on a GPU. */
+export class CudaBackend implements Backend {
+  readonly name = "cuda";
+  readonly threads = 0;
+  readonly device: string;
+  readonly properties: DeviceProperties;
+  readonly memory = new MemoryCounter();
+  /** The image that the kernels come from; see the manifest. */
+  readonly imageName: string;
+  readonly #module: Module;
+  readonly #stream: Stream;
+  readonly #start: Event;
+  readonly #end: Event;
+  readonly #context: Context;
+  readonly #staging: { readonly buffer: StagingBuffer; readonly free: Event }[] = [];
+  #lastTransfer: Promise<void> = Promise.resolve();
+  #uploadMilliseconds = 0;
+  readonly #graphs: GraphCache;
+  readonly #owned: DisposableStack;
+
+  constructor(driver: Driver, properties: DeviceProperties, imageName: string, image: Uint8Array<ArrayBuffer>) {
+    this.properties = properties;
+    this.device = properties.name;
+    this.imageName = imageName;
+    using owned = new DisposableStack();
+    const context = owned.use(new Context(driver, properties.ordinal));
+    this.#context = context;
+    owned.use(keepFreedMemory(context));
+    this.#module = owned.use(new Module(context, image, manifest.images[imageName]!.kernels));
+    this.#stream = owned.use(new Stream(context));
+    this.#start = owned.use(new Event(context));
+    this.#end = owned.use(new Event(context));
+    this.#graphs = owned.use(new GraphCache());
+    this.#owned = owned.move();
+  }
+
+  /** Bytes of device memory that nothing uses, and all there are, by the driver's count. */
+  driverMemory(): { freeBytes: number; totalBytes: number } {
+    const free = new BigUint64Array(1), total = new BigUint64Array(1);
+    this.#context.call("cuMemGetInfo_v2", free, total);
+    return { freeBytes: Number(free[0]), totalBytes: Number(total[0]) };
+  }
+
+  get uploadMilliseconds(): number {
+    return this.#uploadMilliseconds;
+  }
+
+  resetPeakMemory(): void {
+    this.memory.reset();
+  }
+
+  allocate(dtype: DType, shape: readonly number[]): CudaTensor {
+    checkShape("shape", shape);
+    const bytes = elementCount(shape) * bytesPerElement(dtype);
+    if (!Number.isSafeInteger(bytes) || bytes > this.properties.memoryBytes) {
+      throw new RangeError(
+        `Cannot allocate ${formatShape(shape)} of ${dtype}: the GPU has ${this.properties.memoryBytes} bytes`,
+      );
+    }
+    return new CudaTensor(this, dtype, shape, new DeviceBuffer(this.#stream, bytes, this.memory));
+  }
+
+  upload(tensor: Tensor): CudaTensor {
+    using cleanup = new DisposableStack();
+    const copy = cleanup.use(this.allocate(tensor.dtype, tensor.shape));
+    this.#upload(() => {
+      copy.buffer.write(tensor.data as BufferSource);
+      this.#stream.synchronize(); // until then the driver reads the caller's memory
+    });
+    cleanup.move();
+    return copy;
+  }
+
+  fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
+    const { buffer, dtype } = this.#own(tensor);
+    return this.#inTurn(async () => {
+      // While one piece is on its way to the device, the next is made.
+      for (const [i, { start, length }] of pieces(tensor).entries()) {
+        const { buffer: staging, free } = this.#stagingBuffer(i % 2);
+        this.#upload(() => free.synchronize());
+        const piece = viewOf(dtype, staging.memory, 0, length);
+        await produce(piece, start);
+        this.#upload(() => buffer.write(piece as BufferSource, start * bytesPerElement(dtype)));
+        free.record(this.#stream);
+      }
+    });
+  }
+
+  read(tensor: BackendTensor, consume: PieceHandler): Promise<void> {
+    const { buffer, dtype } = this.#own(tensor);
+    return this.#inTurn(async () => {
+      const queue = pieces(tensor).map(({ start, length }, i) => () => {
+        const { buffer: staging, free } = this.#stagingBuffer(i % 2);
+        const piece = viewOf(dtype, staging.memory, 0, length);
+        buffer.read(piece as BufferSource, start * bytesPerElement(dtype));
+        free.record(this.#stream);
+        return { piece, start, free };
+      });
+      // While one piece is looked at, the next is on its way.
+      let next = queue.shift()?.();
+      while (next) {
+        const { piece, start, free } = next;
+        free.synchronize();
+        next = queue.shift()?.();
+        await consume(piece, start);
+      }
+    });
+  }
+
+  async download(tensor: BackendTensor): Promise<Tensor> {
+    const { dtype, shape } = this.#own(tensor);
+    const copy = zeros(dtype, shape);
+    await this.read(tensor, (piece, start) => copy.data.set(piece, start));
+    return copy;
+  }
+
+  experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CudaTensor> {
+    return Promise.resolve(this.#run(inputs, options, (plan, pointers) => {
+      const launch = () => plan.launches.forEach((step) => this.#launch(step, pointers));
+      const key = plan.launches.map((step) => [step.kernel, step.blocks, ...resolve(step, pointers)].map(keyPart)).join(
+        ";",
+      );
+      this.#graphs.run(key, launch, () => this.#stream.capture(launch));
+    }));
+  }
+
+  /** Runs the op once, kernel by kernel, and tells the device's time of each in milliseconds. */
+  profile(
+    inputs: ExpertsInputs<BackendTensor>,
+    options: ExpertsOptions = {},
+  ): { launch: Launch; milliseconds: number }[] {
+    const times: { launch: Launch; milliseconds: number }[] = [];
+    using _output = this.#run(inputs, options, ({ launches }, pointers) => {
+      for (const launch of launches) {
+        this.#start.record(this.#stream);
+        this.#launch(launch, pointers);
+        this.#end.record(this.#stream);
+        this.#end.synchronize();
+        times.push({ launch, milliseconds: this.#end.millisecondsSince(this.#start) });
+      }
+    });
+    return times;
+  }
+
+  /** Allocates what a call needs, lets `queue` queue its launches, and frees what is not the output. */
+  #run(
+    inputs: ExpertsInputs<BackendTensor>,
+    options: ExpertsOptions,
+    queue: (plan: Plan, pointers: PointerTable) => void,
+  ): CudaTensor {
+    const shape = expertsShape(inputs, options);
+    checkLimits(shape);
+    using cleanup = new DisposableStack();
+    const output = cleanup.use(this.allocate("f16", [shape.tokens, shape.hidden]));
+    if (shape.tokens > 0) {
+      const plan = planLaunches(shape, this.properties, manifest.images[this.imageName]!.kernels);
+      using workspace = new DisposableStack();
+      const pointers: Record<string, bigint> = { output: output.buffer.pointer };
+      for (const name of inputNames) {
+        const tensor = inputs[name];
+        pointers[name] = tensor ? this.#own(tensor).buffer.pointer : 0n;
+      }
+      for (const [name, bytes] of Object.entries(plan.workspace)) {
+        if (bytes > 0) pointers[name] = workspace.use(new DeviceBuffer(this.#stream, bytes, this.memory)).pointer;
+      }
+      queue(plan, pointers as PointerTable);
+    }
+    cleanup.move();
+    return output;
+  }
+
+  #launch(launch: Launch, pointers: PointerTable): void {
+    this.#module.kernel(launch.kernel)!.launch(this.#stream, launch, resolve(launch, pointers));
+  }
+
+  synchronize(): Promise<void> {
+    this.#stream.synchronize();
+    return Promise.resolve();
+  }
+
+  async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
+    const start = performance.now();
+    this.#start.record(this.#stream);
+    const result = await run();
+    this.#end.record(this.#stream);
+    this.#end.synchronize();
+    return {
+      result,
+      milliseconds: this.#end.millisecondsSince(this.#start),
+      wallMilliseconds: performance.now() - start,
+    };
+  }
+
+  #own(tensor: BackendTensor): CudaTensor {
+    if (!(tensor instanceof CudaTensor && tensor.owner === this)) {
+      throw new TypeError("Cannot use a tensor of another backend");
+    }
+    tensor.buffer.pointer; // throws if it is disposed
+    return tensor;
+  }
+
+  /** Transfers share the staging memory, so one waits for the other. */
+  #inTurn(transfer: () => Promise<void>): Promise<void> {
+    const turn = this.#lastTransfer.then(transfer);
+    this.#lastTransfer = turn.catch(() => {}); // whoever asked for it hears of the failure
+    return turn;
+  }
+
+  #upload(copy: () => void): void {
+    const start = performance.now();
+    copy();
+    this.#uploadMilliseconds += performance.now() - start;
+  }
+
+  #stagingBuffer(index: number): { buffer: StagingBuffer; free: Event } {
+    return this.#staging[index] ??= {
+      buffer: this.#owned.use(new StagingBuffer(this.#context, stagingBytes)),
+      free: this.#owned.use(new Event(this.#context)),
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#owned[Symbol.dispose]();
+  }
+}
+
+type PieceHandler = (piece: TensorData, start: number) => void | Promise<void>;
+type PointerTable = Readonly<Record<TensorName, bigint>>;
+
+/** Host memory that copies pass through, twice. */
+const stagingBytes = 32 * 2 ** 20;
+
+/** Pieces begin at multiples of this many elements. */
+const pieceUnit = 65536;
+
+/** Cuts a tensor into pieces that fit the staging memory; a last one of fewer than 16 elements is kept from arising. */
+function pieces({ dtype, shape }: BackendTensor): { start: number; length: number }[] {
+  const total = elementCount(shape);
+  const most = stagingBytes / bytesPerElement(dtype);
+  const result = [];
+  for (let start = 0; start < total;) {
+    const left = total - start;
+    const length = left <= most ? left : left < most + 16 ? most - pieceUnit : most;
+    result.push({ start, length });
+    start += length;
+  }
+  return result;
+}
+
+function resolve(launch: Launch, pointers: PointerTable): Argument[] {
+  return launch.arguments.map((argument) => typeof argument === "string" ? pointers[argument] : argument);
+}
+
+function keyPart(part: Argument | string): string {
+  return typeof part === "object" ? `${part.float}` : `${part}`;
+}
+
+function checkLimits({ hidden, intermediate, experts, tokens, topK }: ExpertsShape): void {
+  for (const [name, size] of Object.entries({ hidden, intermediate })) {
+    if (size % limits.multiple) {
+      throw new RangeError(`The ${name} size must be a multiple of ${limits.multiple} on the GPU, got ${size}`);
+    }
+  }
+  if (experts > limits.experts) {
+    throw new RangeError(`There must be at most ${limits.experts} experts on the GPU, got ${experts}`);
+  }
+  if (tokens * topK > limits.assignments) {
+    throw new RangeError(`There must be at most ${limits.assignments} assignments, got ${tokens * topK}`);
+  }
+}

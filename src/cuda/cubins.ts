@@ -1,0 +1,55 @@
+// Which of the shipped images runs on a GPU, and loading it.
+import { BackendUnavailableError } from "../backend_unavailable_error.ts";
+import type { Image } from "./cubin_manifest.ts";
+import { manifest } from "./cubins/manifest.ts";
+
+/** Only the image that is asked for is loaded. */
+const sources: Readonly<Record<string, () => Promise<{ image: string }>>> = {
+  sm_75: () => import("./cubins/sm_75.ts"),
+  sm_80: () => import("./cubins/sm_80.ts"),
+  sm_90: () => import("./cubins/sm_90.ts"),
+  sm_100: () => import("./cubins/sm_100.ts"),
+  sm_120: () => import("./cubins/sm_120.ts"),
+  compute_80: () => import("./cubins/compute_80.ts"),
+};
+
+/**
+ * Chooses the image for a GPU: machine code runs within its major version from its minor version up; PTX, which the driver
+ * compiles, on everything newer.
+ *
+ * @param computeCapability 10 · major + minor.
+ * @throws {BackendUnavailableError} If none runs there.
+ */
+export function chooseImage(computeCapability: number): string {
+  const runs = ({ kind, computeCapability: built }: Image) =>
+    built <= computeCapability && (kind === "ptx" || Math.floor(built / 10) === Math.floor(computeCapability / 10));
+  const fitting = Object.entries(manifest.images).filter(([, image]) => runs(image));
+  const best =
+    fitting.sort(([, a], [, b]) =>
+      a.kind !== b.kind ? (a.kind === "cubin" ? -1 : 1) : b.computeCapability - a.computeCapability
+    )[0];
+  if (best) return best[0];
+  throw new BackendUnavailableError(
+    `Cannot run on a GPU of compute capability ${formatCapability(computeCapability)}: ` +
+      `the kernels are built for ${Object.keys(manifest.images).join(", ")}`,
+  );
+}
+
+/**
+ * Loads an image and checks that it is what was built.
+ *
+ * @throws {Error} If it is not.
+ */
+export async function loadImage(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  const { image } = await sources[name]!();
+  const gzip = new Blob([Uint8Array.fromBase64(image)]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const bytes = await new Response(gzip).bytes();
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+  if (digest === manifest.images[name]!.sha256) return bytes;
+  throw new Error(`Cannot use the kernels for ${name}: their digest is ${digest}, not that of the manifest`);
+}
+
+/** 90 as 9.0. */
+export function formatCapability(computeCapability: number): string {
+  return `${Math.floor(computeCapability / 10)}.${computeCapability % 10}`;
+}

@@ -1,0 +1,188 @@
+// The launches of one `experts` call: which kernels, how many blocks, and what work and memory that is. Pure arithmetic on
+// what the host knows; how the tokens fall on the experts only the device finds out.
+import { activation } from "../experts.ts";
+import type { ExpertsShape } from "../experts_shape.ts";
+import type { KernelRecord } from "./cubin_manifest.ts";
+import type { Argument, LaunchShape } from "./kernel.ts";
+import { chooseTile, type TileShape, tileSharedBytes } from "./tiles.ts";
+
+/** What the plan needs to know of a GPU. */
+export interface PlanDevice {
+  /** 10 · major + minor. */
+  readonly computeCapability: number;
+  readonly multiprocessors: number;
+  /** Shared memory of a multiprocessor. */
+  readonly sharedBytes: number;
+}
+
+/** The tensors that the kernels work on. */
+export type TensorName = InputName | WorkspaceName | "output";
+
+/** The op's inputs. */
+export type InputName =
+  | "hiddenStates"
+  | "routerIndices"
+  | "routingWeights"
+  | "gateUpProj"
+  | "gateUpProjBias"
+  | "downProj"
+  | "downProjBias";
+
+/** What a call needs in between. N is the most assignments that can be kept. */
+export type WorkspaceName =
+  | "counts" //        [E, sort blocks], i32: each expert's assignments in each chunk, then those before it
+  | "totals" //        [E], i32: each expert's assignments
+  | "rowOffsets" //    [E + 1], i32: where each expert's rows begin
+  | "tileOffsets" //   [E + 1], i32: where each expert's tiles begin
+  | "rows" //          [T, K], i32: the row of each assignment, -1 where it was dropped
+  | "rowTokens" //     [N], i32: the token of each row
+  | "activations" //   [N, I], f16; they lie in the output where that is large enough
+  | "expertOutputs"; // [N, H], f16
+
+/** One kernel launch. */
+export interface Launch extends LaunchShape {
+  readonly kernel: string;
+  /** Useful floating-point operations. */
+  readonly flops: number;
+  /** Bytes that device memory must move at least: each tensor that is touched, once. */
+  readonly bytes: number;
+  /** The arguments, where a name stands for the tensor's pointer. */
+  readonly arguments: readonly (Argument | TensorName)[];
+}
+
+/** The launches of one call and the memory they work in. */
+export interface Plan {
+  readonly tile: TileShape;
+  readonly launches: readonly Launch[];
+  /** Bytes of each workspace tensor; 0 for activations that lie in the output. */
+  readonly workspace: Readonly<Record<WorkspaceName, number>>;
+}
+
+/** The most experts that the sort counts, and the most assignments. */
+export const limits = { experts: 1024, assignments: 2 ** 30, multiple: 8 } as const;
+
+const sortThreads = 256;
+const scanThreads = 1024;
+const combineThreads = 256;
+
+/** A chunk of the sort has at least this many assignments; there are at most `maxChunks`, which one block scans. */
+const minimumChunk = 2048;
+const maxChunks = 1024;
+
+/**
+ * Plans a call.
+ *
+ * @param shape The sizes. At least one token.
+ * @param device The GPU.
+ * @param kernels What is known of the kernels of the image that runs there.
+ */
+export function planLaunches(shape: ExpertsShape, device: PlanDevice, kernels: readonly KernelRecord[]): Plan {
+  const { tokens, hidden, intermediate, experts, topK, capacity, denseWeights } = shape;
+  const assignments = tokens * topK;
+  const kept = Math.min(assignments, experts * capacity);
+  const busy = Math.min(experts, kept); // experts that can have work
+  const int32Capacity = Math.min(capacity, 2 ** 31 - 1);
+
+  const chunks = Math.min(maxChunks, Math.ceil(assignments / minimumChunk));
+  const chunk = Math.ceil(assignments / chunks / sortThreads) * sortThreads;
+  const sortBlocks = Math.ceil(assignments / chunk);
+
+  const tile = chooseTile(kept / experts);
+  const rowTiles = Math.floor(kept / tile.rows) + busy; // at most: each expert's last one may be ragged
+  const product = (name: string, width: number): LaunchShape & { kernel: string } => {
+    const kernel = `${name}_${tile.rows}_f16`;
+    const { threads } = tile;
+    const sharedBytes = tileSharedBytes(tile, device.computeCapability);
+    const resident = residentBlocks(device, kernels.find((record) => record.name === kernel)!, threads, sharedBytes);
+    const tiles = rowTiles * Math.ceil(width / tile.columns);
+    return { kernel, blocks: Math.min(tiles, device.multiprocessors * resident), threads, sharedBytes };
+  };
+
+  const activationsInOutput = kept * intermediate <= tokens * hidden;
+  const workspace = {
+    counts: experts * sortBlocks * 4,
+    totals: experts * 4,
+    rowOffsets: (experts + 1) * 4,
+    tileOffsets: (experts + 1) * 4,
+    rows: assignments * 4,
+    rowTokens: kept * 4,
+    activations: activationsInOutput ? 0 : kept * intermediate * 2,
+    expertOutputs: kept * hidden * 2,
+  };
+  const activations = activationsInOutput ? "output" : "activations";
+
+  const launches: Launch[] = [
+    {
+      kernel: "sort_histogram",
+      ...{ blocks: sortBlocks, threads: sortThreads, sharedBytes: experts * 4 },
+      flops: 0,
+      bytes: assignments * 4 + workspace.counts,
+      arguments: ["routerIndices", "counts", assignments, chunk, experts],
+    },
+    {
+      kernel: "sort_scan",
+      ...{ blocks: 1, threads: scanThreads, sharedBytes: experts * 4 },
+      flops: 0,
+      bytes: 2 * workspace.counts + workspace.totals + workspace.rowOffsets + workspace.tileOffsets,
+      arguments: ["counts", "totals", "rowOffsets", "tileOffsets", experts, sortBlocks, int32Capacity, tile.rows],
+    },
+    {
+      kernel: "sort_rank",
+      ...{ blocks: sortBlocks, threads: sortThreads, sharedBytes: sortThreads / 32 * experts * 4 },
+      flops: 0,
+      bytes: assignments * 4 + workspace.counts + workspace.rows + workspace.rowTokens,
+      arguments: [
+        ...["routerIndices", "counts", "rowOffsets", "rows", "rowTokens"] as const,
+        ...[assignments, chunk, experts, topK, int32Capacity],
+      ],
+    },
+    {
+      ...product("gate_up", 2 * intermediate),
+      flops: kept * 4 * hidden * intermediate,
+      bytes: 2 * (kept * hidden + busy * 2 * intermediate * (hidden + 1) + kept * intermediate),
+      arguments: [
+        ...[
+          "hiddenStates",
+          "gateUpProj",
+          "gateUpProjBias",
+          activations,
+          "rowTokens",
+          "rowOffsets",
+          "tileOffsets",
+        ] as const,
+        ...[experts, hidden, 2 * intermediate, { float: activation.alpha }, { float: activation.limit }],
+      ],
+    },
+    {
+      ...product("down", hidden),
+      flops: kept * 2 * hidden * intermediate,
+      bytes: 2 * (kept * intermediate + busy * hidden * (intermediate + 1) + kept * hidden),
+      arguments: [
+        ...[activations, "downProj", "downProjBias", "expertOutputs", "rowOffsets", "tileOffsets"] as const,
+        ...[experts, intermediate, hidden],
+      ],
+    },
+    {
+      kernel: "combine_f16",
+      blocks: Math.min(Math.ceil(tokens / (combineThreads / 32)), device.multiprocessors * 8),
+      ...{ threads: combineThreads, sharedBytes: 0 },
+      flops: 2 * kept * hidden,
+      bytes: workspace.expertOutputs + workspace.rows + 2 * assignments + 2 * tokens * hidden,
+      arguments: [
+        ...["expertOutputs", "rows", "routingWeights"] as const,
+        denseWeights ? "routerIndices" : 0n,
+        "output",
+        ...[tokens, topK, denseWeights ? experts : topK, hidden],
+      ],
+    },
+  ];
+  return { tile, launches, workspace };
+}
+
+/** How many blocks of a kernel a multiprocessor holds at once: registers come in 8 a thread, shared memory in 1 KiB more. */
+function residentBlocks(device: PlanDevice, kernel: KernelRecord, threads: number, sharedBytes: number): number {
+  const byRegisters = Math.floor(65536 / (Math.ceil(kernel.registers / 8) * 8 * threads));
+  const reserved = device.computeCapability >= 80 ? 1024 : 0;
+  const byShared = Math.floor(device.sharedBytes / (sharedBytes + kernel.sharedBytes + reserved));
+  return Math.max(1, Math.min(byRegisters, byShared));
+}

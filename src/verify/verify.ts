@@ -1,0 +1,105 @@
+/**
+ * Checks that a backend computes what it should.
+ *
+ * @module
+ */
+import type { Backend } from "../backend.ts";
+import { experts, type ExpertsInputs } from "../experts.ts";
+import { checkExperts, mapInputs } from "../experts_shape.ts";
+import type { Engine } from "../wasm/engine.ts";
+import { drawInputs, type Job } from "../workload.ts";
+import { goldenInputs } from "./golden_inputs.ts";
+import { goldens } from "./goldens.ts";
+import { keptMask, referenceRow } from "./reference.ts";
+
+/** The most ‖error‖ / ‖result‖ that f16 results may have. */
+export const errorBound = 3.7e-4;
+
+/** What one check found. */
+export interface Check {
+  /** What was checked. */
+  readonly name: string;
+  /** ‖error‖ / ‖result‖; for determinism, the number of runs that differed. */
+  readonly error: number;
+  /** The most that passes. */
+  readonly bound: number;
+  readonly passed: boolean;
+}
+
+/** Options of {@linkcode verify}. */
+export interface VerifyOptions {
+  /** The large job. */
+  readonly job: Job;
+  /** How many of its tokens are computed in float64. */
+  readonly samples: number;
+  /** How many times it is run to see that the bits stay the same. */
+  readonly runs: number;
+}
+
+/** Runs the checks one by one: the goldens, a large job's sampled tokens, determinism. */
+export async function* verify(
+  backend: Backend,
+  engine: Engine,
+  { job, samples, runs }: VerifyOptions,
+): AsyncGenerator<Check> {
+  for (const golden of goldens) {
+    const expected = new Float32Array(Uint8Array.fromBase64(golden.output).buffer);
+    const output = await experts(goldenInputs(golden), { expertCapacity: golden.capacity, backend });
+    yield check(`golden ${golden.name}`, relativeError(output.data, expected));
+  }
+
+  using workload = await drawInputs(job, backend, engine);
+  const expertCapacity = job.capacity ?? undefined;
+  using firstOutput = await backend.experts(workload.inputs, { expertCapacity });
+  const first = await backend.download(firstOutput);
+
+  const inputs = await downloadInputs(backend, workload.inputs);
+  const shape = checkExperts(inputs, { expertCapacity });
+  const kept = keptMask(inputs.routerIndices.data, shape);
+  const actual: number[] = [], expected: number[] = [];
+  for (const token of sampleTokens(kept, shape.topK, samples)) {
+    actual.push(...first.data.subarray(token * shape.hidden, (token + 1) * shape.hidden));
+    expected.push(...referenceRow(inputs, shape, kept, token));
+  }
+  yield check(`${samples} tokens of the ${job.preset} job`, relativeError(actual, expected));
+
+  let different = 0;
+  for (let run = 1; run < runs; run++) {
+    using output = await backend.experts(workload.inputs, { expertCapacity });
+    if (!sameBits((await backend.download(output)).data, first.data)) different += 1;
+  }
+  yield { name: `the same bits in ${runs} runs`, error: different, bound: 0, passed: different === 0 };
+}
+
+function check(name: string, error: number): Check {
+  return { name, error, bound: errorBound, passed: error <= errorBound };
+}
+
+async function downloadInputs(backend: Backend, inputs: Parameters<Backend["experts"]>[0]): Promise<ExpertsInputs> {
+  const downloads = mapInputs(inputs, (tensor) => backend.download(tensor));
+  const entries = await Promise.all(Object.entries(downloads).map(async ([name, tensor]) => [name, await tensor]));
+  return Object.fromEntries(entries);
+}
+
+/** Tokens spread over the job, those with an assignment that was kept. */
+function sampleTokens(kept: readonly boolean[], topK: number, samples: number): number[] {
+  const served = Array.from({ length: kept.length / topK }, (_, t) => t)
+    .filter((t) => kept.slice(t * topK, (t + 1) * topK).includes(true));
+  const count = Math.min(samples, served.length);
+  return Array.from({ length: count }, (_, i) => served[Math.floor(i * served.length / count)]!);
+}
+
+function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let error = 0, norm = 0;
+  for (let i = 0; i < expected.length; i++) {
+    error += (actual[i]! - expected[i]!) ** 2;
+    norm += expected[i]! ** 2;
+  }
+  return Math.sqrt(error / norm);
+}
+
+function sameBits(a: ArrayBufferView, b: ArrayBufferView): boolean {
+  const words = (view: ArrayBufferView) => new Uint16Array(view.buffer, view.byteOffset, view.byteLength / 2);
+  const x = words(a), y = words(b);
+  return x.length === y.length && x.every((word, i) => word === y[i]);
+}

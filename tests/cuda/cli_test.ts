@@ -1,0 +1,90 @@
+import { assert, assertEquals, assertLessOrEqual, assertMatch, assertStringIncludes } from "@std/assert";
+import { toolkit } from "../toolkit.ts";
+import { buildProduct } from "./emulated.ts";
+
+/** Runs the tool, on an emulated GPU where the loader is told of one. */
+async function yamoe(folder: string | undefined, ...args: string[]) {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "--allow-ffi", new URL("../../cli.ts", import.meta.url).pathname, ...args],
+    env: { NO_COLOR: "1", ...(folder && { LD_LIBRARY_PATH: folder }) },
+  }).output();
+  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
+function test(name: string, fn: (folder: string) => Promise<void>): void {
+  Deno.test({
+    name: `yamoe on an emulated GPU: ${name}`,
+    ignore: !toolkit,
+    fn: async () => await fn((await buildProduct(90, { checked: false })).folder),
+  });
+}
+
+test("bench gives the CPU's figures", async (folder) => {
+  const run = async (backend: string) => {
+    const { code, stdout, stderr } = await yamoe(folder, "bench", "--preset", "tiny", "--backend", backend, "--json");
+    assertEquals(code, 0, stderr);
+    return JSON.parse(stdout);
+  };
+  const [gpu, cpu] = [await run("cuda"), await run("cpu")];
+  assertEquals([gpu.backend, gpu.device, gpu.warmup], ["cuda", "Emulated sm_90", 5]);
+  assertLessOrEqual(Math.abs(gpu.outputSum / cpu.outputSum - 1), 1e-3);
+  assertLessOrEqual(Math.abs(gpu.outputAbsSum / cpu.outputAbsSum - 1), 1e-5);
+  assertEquals([gpu.kept, gpu.dropped, gpu.tokensPerExpert], [cpu.kept, cpu.dropped, cpu.tokensPerExpert]);
+  assert(typeof gpu.uploadTimeMs === "number");
+});
+
+test("bench prints the memory as the GPU's", async (folder) => {
+  const { stdout } = await yamoe(folder, "--preset", "tiny", "--batch", "1", "--warmup", "0");
+  assertMatch(stdout, /^Output sum: -?\d+\.\d{4}\nKernel time: \d+\.\d{3} ms\nPeak GPU memory: \d+\.\d\d MB\n$/);
+});
+
+test("verify passes", async (folder) => {
+  const size = "--batch 2 --seq 32 --hidden 64 --experts 4".split(" ");
+  const { code, stdout } = await yamoe(folder, "verify", "--backend", "cuda", ...size);
+  assertEquals(code, 0, stdout);
+  assertEquals(stdout.match(/ ok$/gm)?.length, 7);
+});
+
+test("info names the device, the driver and the kernels", async (folder) => {
+  const { code, stdout } = await yamoe(folder, "info");
+  assertEquals(code, 0);
+  assertStringIncludes(stdout, "GPU 0: Emulated sm_90, 8.0 GiB, compute capability 9.0, 4 multiprocessors");
+  assertMatch(stdout, /Kernels: sm_90, sha256 [0-9a-f]{64}/);
+  assertStringIncludes(stdout, "Driver: CUDA 13.0");
+});
+
+test("a device that is not there is a usage error", async (folder) => {
+  const { code, stderr } = await yamoe(folder, "--backend", "cuda", "--device", "3");
+  assertEquals(code, 2);
+  assertStringIncludes(stderr, "device must be an integer from 0 to 0, got 3");
+});
+
+Deno.test("yamoe info says in one line why there is no GPU", async () => {
+  const { code, stdout } = await yamoe(undefined, "info");
+  assertEquals(code, 0);
+  if (!stdout.includes("GPU 0")) assertMatch(stdout, /^No GPU: Cannot find the NVIDIA driver: .+$/m);
+});
+
+Deno.test("yamoe plan shows the reference job's launches, floors and memory", async () => {
+  const { code, stdout } = await yamoe(undefined, "plan", "--json");
+  assertEquals(code, 0);
+  const plan = JSON.parse(stdout);
+  assertEquals(plan.launches.length, 6);
+  assertLessOrEqual(plan.peakMemoryMb, 5200);
+  for (const { flops, bytes, floorMs } of plan.launches) {
+    assertEquals(floorMs, 1000 * Math.max(flops / 989.4e12, bytes / 3.35e12));
+  }
+  const { stdout: text } = await yamoe(
+    undefined,
+    "plan",
+    "--preset",
+    "small",
+    "--gpu",
+    "rtx4090",
+    "--bandwidth",
+    "1",
+    "--rate",
+    "100",
+  );
+  assertStringIncludes(text, "NVIDIA GeForce RTX 4090, compute capability 8.9, kernels of sm_80; 1 TB/s, 100 TFLOP/s");
+});

@@ -1,0 +1,194 @@
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { BackendUnavailableError, CudaError } from "../../mod.ts";
+import { openCudaBackend } from "../../src/cuda/backend.ts";
+import { Context } from "../../src/cuda/context.ts";
+import { loadImage } from "../../src/cuda/cubins.ts";
+import { manifest } from "../../src/cuda/cubins/manifest.ts";
+import { Driver } from "../../src/cuda/driver.ts";
+import { DeviceBuffer } from "../../src/cuda/memory.ts";
+import { Module } from "../../src/cuda/module.ts";
+import { Stream } from "../../src/cuda/stream.ts";
+import { MemoryCounter } from "../../src/memory_counter.ts";
+import { Control } from "../emulator/control.ts";
+import { toolkit } from "../toolkit.ts";
+import { buildProduct, kernelSources } from "./emulated.ts";
+
+function test(name: string, fn: (library: string, control: Control) => void | Promise<void>): void {
+  Deno.test({
+    name: `driver: ${name}`,
+    ignore: !toolkit,
+    fn: async () => {
+      const { library } = await buildProduct(80);
+      const control = new Control(library);
+      control.reset();
+      await fn(library, control);
+      control.reset();
+      assertEquals(control.live, "", "left behind");
+    },
+  });
+}
+
+test("no device, an old driver and no library are three different messages", (library, control) => {
+  control.devices = 0;
+  assertThrows(
+    () => new Driver(library),
+    BackendUnavailableError,
+    "Cannot find a GPU: the NVIDIA driver is there and reports no device",
+  );
+  control.reset();
+  control.driverVersion = 12080;
+  assertThrows(
+    () => new Driver(library),
+    BackendUnavailableError,
+    "it supports CUDA 12.8, and CUDA 13.0 (driver 580) is needed",
+  );
+  assertThrows(
+    () => new Driver("/nowhere/libcuda.so.1"),
+    BackendUnavailableError,
+    "Cannot find the NVIDIA driver: there is no /nowhere/libcuda.so.1",
+  );
+});
+
+Deno.test("driver: without the permission the message says so", async () => {
+  const script = `import { Driver } from "${new URL("../../src/cuda/driver.ts", import.meta.url)}"; new Driver();`;
+  const { stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", `data:text/typescript,${encodeURIComponent(script)}`],
+  }).output();
+  assertStringIncludes(new TextDecoder().decode(stderr), "opening it needs the permission --allow-ffi");
+});
+
+test("a library that lacks functions is an old driver", () => {
+  const { success } = new Deno.Command("g++", {
+    args: ["-shared", "-o", "/tmp/yamoe-empty.so", "-x", "c++", "/dev/null"],
+  }).outputSync();
+  assert(success);
+  assertThrows(() => new Driver("/tmp/yamoe-empty.so"), BackendUnavailableError, "it is too old");
+});
+
+test("a device that is not there is refused", async (library) => {
+  for (const device of [-1, 1, 0.5]) {
+    let message = "";
+    await openCudaBackend({ library, device }).catch((error: Error) => message = error.message);
+    assertEquals(message, `device must be an integer from 0 to 0, got ${device}`);
+  }
+});
+
+test("an error tells the function, the code and its name", (library) => {
+  const driver = new Driver(library);
+  const error = assertThrows(() => driver.call("cuDeviceGet", new Int32Array(1), 7), CudaError);
+  assertEquals([error.api, error.code, error.codeName, error.poisoned], [
+    "cuDeviceGet",
+    101,
+    "CUDA_ERROR_INVALID_DEVICE",
+    false,
+  ]);
+  assertEquals(error.message, "cuDeviceGet failed: CUDA_ERROR_INVALID_DEVICE (101)");
+});
+
+test("more memory than there is fails and leaves everything usable", (library, control) => {
+  control.memory = 1000;
+  using context = new Context(new Driver(library), 0);
+  using stream = new Stream(context);
+  const counter = new MemoryCounter();
+  const error = assertThrows(() => new DeviceBuffer(stream, 2000, counter), CudaError, "the GPU is out of memory");
+  assertEquals(error.code, 2);
+  using buffer = new DeviceBuffer(stream, 500, counter);
+  assertEquals([buffer.bytes, counter.liveBytes], [500, 500]);
+});
+
+test("the image of another architecture, a damaged one and a stale one are refused", async (library, control) => {
+  using context = new Context(new Driver(library), 0);
+  const load = async (name: string, change = (image: Uint8Array<ArrayBuffer>) => image) => {
+    const image = change(await loadImage(name));
+    return assertThrows(() => new Module(context, image, []), CudaError).code;
+  };
+  assertEquals(await load("sm_90"), 209);
+  assertEquals(await load("sm_75"), 209);
+  assertEquals(await load("sm_80", (image) => image.fill(0, 0, 4)), 200);
+  using module = new Module(context, await loadImage("sm_80"), manifest.images.sm_80!.kernels);
+  assert(module.kernel("sort_scan"));
+  using ptx = new Module(context, await loadImage("compute_80"), manifest.images.compute_80!.kernels);
+  assert(ptx.kernel("sort_scan"));
+
+  // An emulator of sources in which a kernel has one parameter more than the cubin knows of.
+  const sort = kernelSources[0]!;
+  const text = (await Deno.readTextFile(sort)).replace(
+    "int capacity, int tile_rows)",
+    "int capacity, int tile_rows, int more)",
+  );
+  const newer = await buildProduct(80, { replaced: { [sort]: text } });
+  const newerControl = new Control(newer.library);
+  using other = new Context(new Driver(newer.library), 0);
+  const stale = await loadImage("sm_80");
+  assertEquals(assertThrows(() => new Module(other, stale, []), CudaError).code, 200);
+  assertStringIncludes(newerControl.report, "the image is stale: the parameters of sort_scan");
+  assertEquals(control.report, "the image is neither a cubin nor PTX");
+});
+
+test("a launch with arguments, threads or shared memory that do not fit is refused", async (library, control) => {
+  using context = new Context(new Driver(library), 0);
+  const records = manifest.images.sm_80!.kernels;
+  using module = new Module(context, await loadImage("sm_80"), records);
+  using stream = new Stream(context);
+  const histogram = module.kernel("sort_histogram")!;
+  const args = [0n, 0n, 1, 256, 1];
+  const shape = { blocks: 1, threads: 256, sharedBytes: 0 };
+  assertThrows(
+    () => histogram.launch(stream, shape, args.slice(1)),
+    RangeError,
+    "must be launched with 5 arguments, got 4",
+  );
+  assertThrows(
+    () => histogram.launch(stream, shape, [0, ...args.slice(1)]),
+    RangeError,
+    "Argument 0 of sort_histogram must have 8 bytes, got 0",
+  );
+  assertThrows(
+    () => histogram.launch(stream, shape, [0n, 0n, 1.5, 256, 1]),
+    RangeError,
+    "must be a 32-bit integer, got 1.5",
+  );
+  assertEquals(assertThrows(() => histogram.launch(stream, { ...shape, threads: 512 }, args), CudaError).code, 701);
+  assertEquals(assertThrows(() => histogram.launch(stream, { ...shape, blocks: 0 }, args), CudaError).code, 1);
+  assertEquals(
+    assertThrows(() => histogram.launch(stream, { ...shape, sharedBytes: 200_000 }, args), CudaError).code,
+    1,
+  );
+
+  // A record that is wrong about the parameters leads to a buffer that the cubin does not want.
+  const wrong = records.map((record) =>
+    record.name === "sort_histogram" ? { ...record, parameters: record.parameters.slice(0, 4) } : record
+  );
+  using mistaken = new Module(context, await loadImage("sm_80"), wrong);
+  assertThrows(() => mistaken.kernel("sort_histogram")!.launch(stream, shape, args.slice(0, 4)), CudaError);
+  assertStringIncludes(control.report, "sort_histogram: the argument buffer has 24 bytes, the cubin wants 28");
+});
+
+test("a kernel's fault poisons the context, and a fresh one works", async (library, control) => {
+  if (!control.checked) return;
+  const run = async (pointer?: bigint) => {
+    using context = new Context(new Driver(library), 0);
+    using module = new Module(context, await loadImage("sm_80"), manifest.images.sm_80!.kernels);
+    using stream = new Stream(context);
+    const counter = new MemoryCounter();
+    using indices = new DeviceBuffer(stream, 4, counter);
+    using counts = new DeviceBuffer(stream, 4, counter);
+    indices.write(Int32Array.of(0));
+    const args = [pointer ?? indices.pointer, counts.pointer, 1, 256, 1];
+    module.kernel("sort_histogram")!.launch(stream, { blocks: 1, threads: 256, sharedBytes: 4 }, args);
+    const first = pointer &&
+      assertThrows(() => stream.synchronize(), CudaError, "a kernel touched memory that is not its own");
+    if (first) {
+      const second = assertThrows(() => stream.synchronize(), CudaError, "the context was lost before");
+      assertEquals([second.code, second.cause], [700, first]);
+    }
+    const out = new Int32Array(1);
+    if (!first) {
+      counts.read(out);
+      stream.synchronize();
+    }
+    return out[0];
+  };
+  await run(4096n);
+  assertEquals(await run(), 1);
+});

@@ -1,0 +1,63 @@
+import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import fc from "fast-check";
+import { manifest } from "../../src/cuda/cubins/manifest.ts";
+import { chooseImage } from "../../src/cuda/cubins.ts";
+import { gpus } from "../../src/cuda/gpus.ts";
+import { planLaunches } from "../../src/cuda/plan.ts";
+import { makeJob, tensorBytes } from "../../src/workload.ts";
+
+const reference = {
+  tokens: 262144,
+  hidden: 2880,
+  intermediate: 2880,
+  experts: 32,
+  topK: 4,
+  capacity: 2048,
+  denseWeights: false,
+};
+
+function plan(shape: typeof reference, gpu = "h100") {
+  const device = gpus[gpu]!;
+  return planLaunches(shape, device, manifest.images[chooseImage(device.computeCapability)]!.kernels);
+}
+
+Deno.test("the reference job takes six launches, its useful operations, and at most 5200 MB", () => {
+  const { launches, workspace } = plan(reference);
+  assertEquals(launches.length, 6);
+  const products = launches.filter(({ kernel }) => /^(gate_up|down)/.test(kernel));
+  assertEquals(products.reduce((sum, { flops }) => sum + flops, 0), 65536 * 6 * 2880 * 2880);
+  const { inputs, output } = tensorBytes(makeJob("reference"));
+  const bytes = [...Object.values(inputs), output, ...Object.values(workspace)].reduce((a, b) => a + b);
+  assertLessOrEqual(bytes / 2 ** 20, 5200);
+  assertLessOrEqual(bytes / 1e6, 5200);
+});
+
+Deno.test("every launch of every plan is one that its kernel and the GPU allow", () => {
+  const shapes = fc.record({
+    tokens: fc.integer({ min: 1, max: 2 ** 24 }),
+    hidden: fc.integer({ min: 1, max: 2000 }).map((n) => 8 * n),
+    intermediate: fc.integer({ min: 1, max: 2000 }).map((n) => 8 * n),
+    experts: fc.integer({ min: 1, max: 1024 }),
+    topK: fc.integer({ min: 1, max: 32 }),
+    capacity: fc.oneof(fc.constant(Infinity), fc.integer({ min: 1, max: 2 ** 31 - 1 })),
+    denseWeights: fc.boolean(),
+  });
+  fc.assert(fc.property(shapes, fc.constantFrom(...Object.keys(gpus)), (shape, name) => {
+    const { kernels } = manifest.images[chooseImage(gpus[name]!.computeCapability)]!;
+    for (const launch of plan(shape, name).launches) {
+      const kernel = kernels.find((record) => record.name === launch.kernel);
+      assert(kernel, launch.kernel);
+      assertEquals(launch.arguments.length, kernel.parameters.length, launch.kernel);
+      assertLessOrEqual(launch.threads, kernel.maxThreads);
+      assertLessOrEqual(Math.ceil(kernel.registers / 8) * 8 * launch.threads, 65536);
+      assertLessOrEqual(
+        launch.sharedBytes + kernel.sharedBytes,
+        gpus[name]!.sharedBytes - 1024 * (name === "t4" ? 0 : 1),
+      );
+      assert(launch.blocks >= 1 && launch.blocks < 2 ** 31);
+      for (const value of launch.arguments) {
+        if (typeof value === "number") assertEquals(value, value | 0, launch.kernel);
+      }
+    }
+  }));
+});

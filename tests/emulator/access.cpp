@@ -1,0 +1,102 @@
+// Every load and store of a kernel comes through here: the compiler puts a call in front of each (ThreadSanitizer's hooks,
+// with these functions in the place of its runtime).
+#include <dlfcn.h>
+
+#include <cstring>
+
+#include "runtime.h"
+
+namespace emulator {
+namespace {
+
+// The atomic operation that is under way: its own load and store are not ordinary accesses.
+const void* atomic_address;
+
+}  // namespace
+
+std::string Access::place() const { return program_counter ? describe_code(program_counter) : describe(where); }
+
+void access(uintptr_t address, unsigned bytes, bool write, void* program_counter, Where where, bool atomic) {
+  if (!in_kernel() || on_own_stack(address)) return;
+  if (in_collective() && on_any_stack(address)) return;  // the records of other lanes
+  if (!in_collective() && !atomic) maybe_preempt();
+  const Access access{bytes, write, atomic, program_counter, where};
+  if ((bytes & (bytes - 1)) == 0 && address & (bytes - 1)) {
+    fault(716, {nullptr, 0}, "a misaligned %u-byte %s of %#zx, at %s", bytes, access.verb(), address, access.place().c_str());
+  }
+  if (is_global(address)) return global_access(address, access);
+  if (is_shared(address)) return shared_access(address, access);
+  if (!write) {
+    const auto buffer = reinterpret_cast<uintptr_t>(current_launch().argument_buffer);
+    const auto pointers = reinterpret_cast<uintptr_t>(current_launch().arguments);
+    if (address - buffer < current_launch().argument_bytes || address - pointers < 4096) return;
+    // Tables of constants, and the launch's own variables, lie in this library.
+    Dl_info info;
+    if (dladdr(reinterpret_cast<void*>(address), &info) && info.dli_fname) return;
+  }
+  fault(700, {nullptr, 0}, "a %u-byte %s of %#zx, which is no device address, at %s", bytes, access.verb(), address,
+        access.place().c_str());
+}
+
+void atomic_begin(const void* address, size_t bytes, Where where) {
+  if (checked()) access(reinterpret_cast<uintptr_t>(address), bytes, true, nullptr, where, true);
+  atomic_address = address;
+}
+
+void atomic_end() { atomic_address = nullptr; }
+
+namespace {
+
+void hook(void* address, unsigned bytes, bool write, void* program_counter) {
+  if (address == atomic_address) return;
+  access(reinterpret_cast<uintptr_t>(address), bytes, write, program_counter, {nullptr, 0});
+}
+
+}  // namespace
+}  // namespace emulator
+
+#define EMULATOR_HOOKS(bytes)                                                                                       \
+  void __tsan_read##bytes(void* address) {                                                                          \
+    emulator::hook(address, bytes, false, __builtin_return_address(0));                                             \
+  }                                                                                                                 \
+  void __tsan_write##bytes(void* address) {                                                                         \
+    emulator::hook(address, bytes, true, __builtin_return_address(0));                                              \
+  }                                                                                                                 \
+  void __tsan_unaligned_read##bytes(void* address) {                                                                \
+    emulator::hook(address, bytes, false, __builtin_return_address(0));                                             \
+  }                                                                                                                 \
+  void __tsan_unaligned_write##bytes(void* address) {                                                               \
+    emulator::hook(address, bytes, true, __builtin_return_address(0));                                              \
+  }
+
+extern "C" {
+EMULATOR_HOOKS(1)
+EMULATOR_HOOKS(2)
+EMULATOR_HOOKS(4)
+EMULATOR_HOOKS(8)
+EMULATOR_HOOKS(16)
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+
+// Copies and fills of whole objects. The compiler makes calls to libc of them, which the build points here.
+static void emulator_range(const void* address, size_t bytes, bool write, void* program_counter) {
+  auto at = reinterpret_cast<uintptr_t>(address);
+  while (bytes) {
+    unsigned piece = 16;
+    while (piece > bytes || at % piece) piece /= 2;
+    emulator::hook(reinterpret_cast<void*>(at), piece, write, program_counter);
+    at += piece;
+    bytes -= piece;
+  }
+}
+void* emulator_memcpy(void* to, const void* from, size_t bytes) {
+  emulator_range(from, bytes, false, __builtin_return_address(0));
+  emulator_range(to, bytes, true, __builtin_return_address(0));
+  return memcpy(to, from, bytes);
+}
+void* emulator_memset(void* to, int value, size_t bytes) {
+  emulator_range(to, bytes, true, __builtin_return_address(0));
+  return memset(to, value, bytes);
+}
+}

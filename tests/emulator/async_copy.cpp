@@ -1,0 +1,72 @@
+// cp.async: the source is read when the copy is issued, the bytes land when the issuing thread has waited for them. Until then
+// the destination is poison, and touching it is a fault.
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "runtime.h"
+
+namespace emulator {
+namespace {
+
+// What the lanes of a warp have copied with the n-th copy of each: to count the bank conflicts of one instruction. Lanes run
+// apart, so entries fill up one by one.
+struct WarpCopy {
+  std::array<uint32_t, 32> to;
+  unsigned lanes;
+};
+std::map<std::pair<int, unsigned>, WarpCopy> warp_copies;
+
+// 16 bytes a lane: a quarter of the warp at a time fills the banks once.
+void count_conflicts(const WarpCopy& copy) {
+  for (int quarter = 0; quarter < 4; ++quarter) {
+    int lanes_in_bank_group[8] = {}, passes = 1;
+    for (int l = quarter * 8; l < quarter * 8 + 8; ++l) passes = std::max(passes, ++lanes_in_bank_group[copy.to[l] / 16 % 8]);
+    counters().copy_conflicts += passes - 1;
+  }
+}
+
+void record_for_conflicts(uint32_t to) {
+  const std::pair<int, unsigned> key{current() / 32, fibers()[current()].copies++};
+  WarpCopy& copy = warp_copies[key];
+  copy.to[lane()] = to;
+  copy.lanes |= 1u << lane();
+  if (copy.lanes != warps()[current() / 32].lanes) return;
+  if (copy.lanes == 0xffffffffu) count_conflicts(copy);
+  warp_copies.erase(key);
+}
+
+}  // namespace
+
+void copy_async(uint32_t to, const void* from, int bytes, Where where) {
+  const Access write{16, true, false, nullptr, where};
+  unsigned char* const target = shared_pointer(to, 16, write);
+  if (bytes < 0 || bytes > 16) fault(719, where, "cp.async of %d bytes", bytes);
+  PendingCopy copy{to, fibers()[current()].copy_group, {}};
+  if (checked()) {
+    if (bytes) access(reinterpret_cast<uintptr_t>(from), bytes, false, nullptr, where);
+    access(reinterpret_cast<uintptr_t>(target), 16, true, nullptr, where);
+    mark_in_flight(target, 16);
+    if (fibers()[current()].copies == 0 && current() == 0) warp_copies.clear();  // a new block
+    record_for_conflicts(to);
+  }
+  memcpy(copy.data, from, bytes);
+  memset(target, 0xff, 16);
+  fibers()[current()].pending.push_back(copy);
+}
+
+void copy_async_commit() { ++fibers()[current()].copy_group; }
+
+void copy_async_wait(int pending_groups) {
+  Fiber& fiber = fibers()[current()];
+  const auto landed = [&](const PendingCopy& copy) {
+    if (copy.group >= fiber.copy_group - pending_groups) return false;
+    unsigned char* const target = shared_pointer(copy.to, 16, {});
+    memcpy(target, copy.data, 16);
+    if (checked()) mark_landed(target, 16);
+    return true;
+  };
+  fiber.pending.erase(std::remove_if(fiber.pending.begin(), fiber.pending.end(), landed), fiber.pending.end());
+}
+
+}  // namespace emulator

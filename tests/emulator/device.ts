@@ -1,0 +1,68 @@
+// A GPU for small kernels: an emulator of some kernel file with the cubin that nvcc makes of the same file.
+import { readCubin } from "../../cuda/cubin.ts";
+import { Context } from "../../src/cuda/context.ts";
+import { Driver } from "../../src/cuda/driver.ts";
+import type { Argument } from "../../src/cuda/kernel.ts";
+import { DeviceBuffer } from "../../src/cuda/memory.ts";
+import { Module } from "../../src/cuda/module.ts";
+import { Stream } from "../../src/cuda/stream.ts";
+import { MemoryCounter } from "../../src/memory_counter.ts";
+import { buildCubin, buildEmulator } from "./build.ts";
+import { Control } from "./control.ts";
+
+/** Device memory from, and to, typed arrays. */
+export class TestDevice implements Disposable {
+  readonly control: Control;
+  readonly stream: Stream;
+  readonly #context: Context;
+  readonly #module: Module;
+  readonly #counter = new MemoryCounter();
+  readonly #buffers = new DisposableStack();
+
+  /** Builds what is needed and opens it. */
+  static async open(source: URL, arch: number): Promise<TestDevice> {
+    const { library } = await buildEmulator({ arch, sources: [source.pathname] });
+    return new TestDevice(library, await buildCubin(source.pathname, arch), arch);
+  }
+
+  private constructor(library: string, image: Uint8Array<ArrayBuffer>, arch: number) {
+    this.control = new Control(library);
+    this.control.reset();
+    this.#context = new Context(new Driver(library), 0);
+    this.#module = new Module(this.#context, image, readCubin(image, arch));
+    this.stream = new Stream(this.#context);
+  }
+
+  /** Copies an array to the device. */
+  upload(data: Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>): bigint {
+    const buffer = this.#buffers.use(new DeviceBuffer(this.stream, data.byteLength, this.#counter));
+    buffer.write(data);
+    return buffer.pointer;
+  }
+
+  /** Allocates memory that nothing has written. */
+  allocate(bytes: number): DeviceBuffer {
+    return this.#buffers.use(new DeviceBuffer(this.stream, bytes, this.#counter));
+  }
+
+  /** Runs a kernel and waits for it. */
+  launch(kernel: string, threads: number, args: readonly Argument[], { blocks = 1, sharedBytes = 0 } = {}): void {
+    this.#module.kernel(kernel)!.launch(this.stream, { blocks, threads, sharedBytes }, args);
+    this.stream.synchronize();
+  }
+
+  /** Reads 32-bit words back. */
+  download(buffer: DeviceBuffer, words = buffer.bytes / 4): Int32Array<ArrayBuffer> {
+    const out = new Int32Array(words);
+    buffer.read(out);
+    this.stream.synchronize();
+    return out;
+  }
+
+  [Symbol.dispose](): void {
+    this.#buffers[Symbol.dispose]();
+    this.stream[Symbol.dispose]();
+    this.#module[Symbol.dispose]();
+    this.#context[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,40 @@
+// Runs one emulator through jobs that reach every branch of the kernels, and prints a digest of all results, or what a checker
+// found. A process of its own: a mutant may never end.
+import { openCudaBackend } from "../../src/cuda/backend.ts";
+import { experts } from "../../src/experts.ts";
+import { randomInputs, type RandomShape } from "../backend_suite.ts";
+import { Control } from "./control.ts";
+
+/** Sizes, and capacity where there is one: each tile shape, ragged in every direction, few and many experts. */
+const jobs: [RandomShape, (number | undefined)?, Parameters<typeof randomInputs>[2]?][] = [
+  [{ T: 1, H: 8, I: 8, E: 1, K: 1 }],
+  [{ T: 40, H: 200, I: 136, E: 3, K: 2 }, 11],
+  [{ T: 90, H: 40, I: 72, E: 2, K: 2 }, undefined, { bias: false }],
+  [{ T: 180, H: 104, I: 136, E: 2, K: 2 }, 150, { dense: true }],
+  [{ T: 620, H: 72, I: 264, E: 2, K: 2 }, 530, { spread: 0.7 }],
+  [{ T: 70, H: 16, I: 16, E: 33, K: 3 }, 9],
+  [{ T: 5, H: 16, I: 8, E: 1024, K: 1 }],
+  [{ T: 2500, H: 8, I: 8, E: 5, K: 2 }, 900, { spread: 0.6 }],
+  [{ T: 4300, H: 8, I: 8, E: 1, K: 1 }],
+];
+
+const [library] = Deno.args;
+const control = new Control(library!);
+const results: Uint8Array<ArrayBuffer>[] = [];
+try {
+  using backend = await openCudaBackend({ library });
+  for (const [i, [shape, expertCapacity, kind]] of jobs.entries()) {
+    control.schedule(i % 2); // every other job with its threads in another order
+    const { data } = await experts(randomInputs(shape, i, kind), { expertCapacity, backend });
+    results.push(new Uint8Array(data.buffer as unknown as ArrayBuffer, data.byteOffset, data.byteLength).slice());
+  }
+  const kernels = [256, 128, 64, 16].flatMap((rows) => [`gate_up_${rows}_f16`, `down_${rows}_f16`]);
+  for (const kernel of kernels) {
+    const { bankConflicts, copyConflicts } = control.counters(kernel);
+    if (bankConflicts + copyConflicts > 0) throw new Error(`bank conflicts in ${kernel}`);
+  }
+  const bytes = new Uint8Array(await new Blob(results).arrayBuffer());
+  console.log(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex());
+} catch (error) {
+  console.log(`caught: ${control.report || (error instanceof Error ? error.message : error)}`);
+}

@@ -1,0 +1,143 @@
+// What the emulator's own files share. One block runs at a time, its threads as fibers on one system thread.
+#pragma once
+#include <vector_types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "kernel_api.h"
+
+namespace emulator {
+
+// ---- Kernels (launch.cpp)
+
+struct Kernel {
+  std::string name;
+  Invoke invoke;
+  std::vector<size_t> parameter_sizes;
+};
+std::map<std::string, Kernel>& kernels();
+
+struct Launch {
+  const Kernel* kernel;
+  dim3 grid, block;
+  size_t dynamic_bytes;
+  void* const* arguments;
+  const unsigned char* argument_buffer;
+  size_t argument_bytes;
+};
+
+// Runs a kernel to its end. Returns 0, or the CUresult that the faulty kernel leaves behind; report() says what happened.
+int run(const Launch& launch);
+
+// The launch that runs, or ran last.
+const Launch& current_launch();
+
+// What a kernel has done, over all its launches.
+struct Counters {
+  uint64_t launches, barriers, products, matrix_loads, bank_conflicts, copy_conflicts, bytes_read, bytes_written;
+};
+Counters& counters();  // of the kernel that runs
+std::map<std::string, Counters>& all_counters();
+
+// ---- Reports (report.cpp)
+
+std::string& report();
+std::string describe(Where where);
+std::string describe_code(void* program_counter);
+const char* base_name(const char* path);
+
+// ---- Fibers (fiber.cpp)
+
+enum class State : uint8_t { kReady, kAtCollective, kAtBarrier, kDone };
+
+struct PendingCopy {
+  uint32_t to;
+  int group;
+  unsigned char data[16];
+};
+
+struct Fiber {
+  void* stack_pointer;
+  State state;
+  uint3 index;
+  const char* waits_in;
+  Where where;
+  int copy_group;
+  unsigned copies;  // so far
+  std::vector<PendingCopy> pending;
+};
+
+struct Warp {
+  unsigned lanes, exited, ready, epoch;  // bit masks of lanes; the epoch counts __syncwarp
+  // The collective that some lanes wait in.
+  const char* name;
+  unsigned mask, arrived;
+  Collective run;
+  Where where;
+  void* records[32];
+};
+
+std::vector<Fiber>& fibers();
+std::vector<Warp>& warps();
+int current();                 // the running thread of the block
+bool in_kernel();              // whether a thread runs at all
+bool on_own_stack(uintptr_t address);
+bool on_any_stack(uintptr_t address);
+void start_fibers(int count, dim3 block, void (*entry)());
+void run_fibers();             // until none is ready or one has failed
+void wait_in(State state, const char* what, Where where);
+void make_ready(int thread);
+[[noreturn]] void leave_kernel();  // abandons all fibers
+bool failed();
+void set_schedule(unsigned seed, unsigned preempt);
+void maybe_preempt();
+
+// ---- Synchronisation (sync.cpp)
+
+unsigned block_epoch();
+void reset_sync();
+void thread_exits();
+std::string describe_deadlock();
+bool in_collective();  // a collective runs: one lane touches what all have brought
+
+// ---- Memory (access.cpp, global_memory.cpp, shared_memory.cpp)
+
+void access(uintptr_t address, unsigned bytes, bool write, void* program_counter, Where where, bool atomic = false);
+
+// What an access is, for reports.
+struct Access {
+  unsigned bytes;
+  bool write, atomic;
+  void* program_counter;  // null where `where` says it
+  Where where;
+  const char* verb() const { return write ? "write" : "read"; }
+  std::string place() const;
+};
+
+bool is_global(uintptr_t address);
+void global_access(uintptr_t address, const Access& access);
+uint64_t global_allocate(size_t bytes);
+bool global_free(uint64_t address);
+// Why the host may not copy to or from a range, or null. `need_written`: the range will be read.
+const char* global_problem(uint64_t address, size_t bytes, bool need_written);
+void global_written_by_host(uint64_t address, size_t bytes);
+size_t global_live_bytes();
+std::map<uint64_t, size_t>& global_allocations();
+void set_reuse(bool reuse);
+void next_launch();
+
+bool is_shared(uintptr_t address);
+void shared_access(uintptr_t address, const Access& access);
+void reset_shared(size_t dynamic_bytes);
+unsigned char* shared_pointer(uint32_t address, unsigned bytes, const Access& access);
+void mark_in_flight(const unsigned char* at, unsigned bytes);
+void mark_landed(const unsigned char* at, unsigned bytes);
+
+// Whether the build checks accesses. Without the hooks only the arithmetic is emulated.
+bool checked();
+
+}  // namespace emulator

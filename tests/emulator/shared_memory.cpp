@@ -1,0 +1,165 @@
+// A block's shared memory, and a shadow that knows of every byte who wrote it last and who has read it since, and when: two
+// accesses of which one is a write must have a barrier between them.
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "runtime.h"
+
+// The section that static shared memory is put into; the names come from the linker.
+extern unsigned char __start_emulator_shared[] __attribute__((weak, visibility("hidden")));
+extern unsigned char __stop_emulator_shared[] __attribute__((weak, visibility("hidden")));
+
+namespace emulator {
+namespace {
+
+constexpr size_t kDynamicMax = 256 << 10;
+constexpr uint32_t kWindow = 1024;             // where the window of 32-bit addresses begins: 0 must not be valid
+constexpr uint32_t kStaticWindow = 512 << 10;  // and the static part of it
+
+// An access: who, and in which epochs. `who` is a thread + 1, or one of the values below.
+struct Stamp {
+  uint16_t who;
+  bool atomic;
+  uint32_t block_epoch, warp_epoch;
+};
+enum : uint16_t { kNobody = 0, kWarpOf = 2000, kSeveralWarps = 3000, kInFlight = 3001 };  // kWarpOf + w: lanes of warp w
+
+struct Cell {
+  Stamp writer, reader;
+};
+
+alignas(1024) unsigned char dynamic[kDynamicMax];
+Cell dynamic_cells[kDynamicMax];
+std::vector<Cell> static_cells;
+size_t dynamic_bytes;
+
+size_t static_bytes() { return __stop_emulator_shared - __start_emulator_shared; }
+
+int warp_of(const Stamp& stamp) { return stamp.who >= kWarpOf ? stamp.who - kWarpOf : (stamp.who - 1) / 32; }
+
+Stamp now(bool atomic = false) {
+  return {static_cast<uint16_t>(current() + 1), atomic, block_epoch(), warps()[current() / 32].epoch};
+}
+
+// Whether something orders an earlier access before the present moment of the running thread.
+bool ordered(const Stamp& earlier) {
+  if (earlier.who == kNobody || earlier.block_epoch != block_epoch() || earlier.who == current() + 1) return true;
+  if (earlier.who == kSeveralWarps || warp_of(earlier) != current() / 32) return false;
+  return earlier.warp_epoch != warps()[current() / 32].epoch;
+}
+
+std::string name_of(const Stamp& stamp) {
+  if (stamp.who == kSeveralWarps) return "threads of several warps";
+  if (stamp.who >= kWarpOf) return "lanes of warp " + std::to_string(warp_of(stamp));
+  return "thread " + std::to_string(stamp.who - 1);
+}
+
+void add_reader(Cell& cell) {
+  const Stamp stamp = now();
+  Stamp& reader = cell.reader;
+  if (ordered(reader)) {
+    reader = stamp;
+  } else if (reader.who != kSeveralWarps) {
+    const bool same = warp_of(reader) == current() / 32;
+    reader = stamp;
+    reader.who = same ? kWarpOf + current() / 32 : kSeveralWarps;
+  }
+}
+
+// The shadow of an address, and its place for reports; null outside.
+Cell* cell_of(uintptr_t address, size_t& offset, const char*& kind) {
+  offset = address - reinterpret_cast<uintptr_t>(dynamic);
+  kind = "dynamic shared memory";
+  if (offset < kDynamicMax) return dynamic_cells + offset;
+  offset = address - reinterpret_cast<uintptr_t>(__start_emulator_shared);
+  kind = "static shared memory";
+  return offset < static_bytes() ? &static_cells[offset] : nullptr;
+}
+
+}  // namespace
+
+bool is_shared(uintptr_t address) {
+  size_t offset;
+  const char* kind;
+  return cell_of(address, offset, kind) != nullptr;
+}
+
+void shared_access(uintptr_t address, const Access& access) {
+  size_t offset;
+  const char* kind;
+  Cell* const cells = cell_of(address, offset, kind);
+  const Where nowhere{nullptr, 0};
+  if (kind[0] == 'd' && offset + access.bytes > dynamic_bytes) {
+    fault(700, nowhere, "a %u-byte %s past dynamic shared memory: byte %zu of %zu, at %s", access.bytes, access.verb(), offset,
+          dynamic_bytes, access.place().c_str());
+  }
+  for (unsigned i = 0; i < access.bytes; ++i) {
+    Cell& cell = cells[i];
+    const auto complain = [&](const char* problem, const Stamp& other) {
+      fault(719, nowhere, "a race: %s of byte %zu of %s, %s by %s with no barrier between, at %s", access.verb(), offset + i,
+            kind, problem, name_of(other).c_str(), access.place().c_str());
+    };
+    if (cell.writer.who == kInFlight) {
+      fault(719, nowhere, "a %s of byte %zu of %s while an asynchronous copy to it is in flight, at %s", access.verb(),
+            offset + i, kind, access.place().c_str());
+    }
+    if (cell.writer.who == kNobody && (!access.write || access.atomic)) {
+      fault(719, nowhere, "a %s of byte %zu of %s, which no thread has written, at %s", access.verb(), offset + i, kind,
+            access.place().c_str());
+    }
+    // Atomic operations do not race with each other.
+    if (!(access.atomic && cell.writer.atomic) && !ordered(cell.writer)) {
+      complain(access.write ? "also written" : "written", cell.writer);
+    }
+    if (access.write) {
+      if (!ordered(cell.reader)) complain("read", cell.reader);
+      cell = {now(access.atomic), {}};
+    } else {
+      add_reader(cell);
+    }
+  }
+}
+
+void reset_shared(size_t bytes) {
+  dynamic_bytes = bytes;
+  memset(dynamic, 0xff, bytes);
+  memset(__start_emulator_shared, 0xff, static_bytes());
+  if (!checked()) return;
+  memset(static_cast<void*>(dynamic_cells), 0, bytes * sizeof(Cell));
+  static_cells.assign(static_bytes(), Cell{});
+}
+
+unsigned char* dynamic_shared() { return dynamic; }
+
+uint32_t shared_address(const void* pointer) {
+  const size_t offset = static_cast<const unsigned char*>(pointer) - dynamic;
+  if (offset < kDynamicMax) return kWindow + offset;
+  return kStaticWindow + static_cast<uint32_t>(static_cast<const unsigned char*>(pointer) - __start_emulator_shared);
+}
+
+unsigned char* shared_pointer(uint32_t address, unsigned bytes, const Access& access) {
+  unsigned char* pointer = nullptr;
+  if (address - kWindow < kDynamicMax) pointer = dynamic + (address - kWindow);
+  if (address - kStaticWindow < static_bytes()) pointer = __start_emulator_shared + (address - kStaticWindow);
+  if (!pointer) fault(717, access.where, "%#x is no shared address", address);
+  if (address % bytes) fault(716, access.where, "the shared address %#x is not a multiple of %u", address, bytes);
+  return pointer;
+}
+
+void mark_in_flight(const unsigned char* at, unsigned bytes) {
+  size_t offset;
+  const char* kind;
+  Cell* const cells = cell_of(reinterpret_cast<uintptr_t>(at), offset, kind);
+  for (unsigned i = 0; i < bytes; ++i) cells[i].writer.who = kInFlight;
+}
+
+void mark_landed(const unsigned char* at, unsigned bytes) {
+  size_t offset;
+  const char* kind;
+  Cell* const cells = cell_of(reinterpret_cast<uintptr_t>(at), offset, kind);
+  for (unsigned i = 0; i < bytes; ++i) cells[i] = {now(), {}};
+}
+
+}  // namespace emulator
