@@ -108,6 +108,7 @@ struct Loader {
   const int chunk_a, row_b;          // what the thread copies: a chunk of each row of A, a row of B and kRowsB below it
   const uint32_t offset_a, offset_b;  // where to, in a stage
   int index, left;                   // the tile, and the depth of it that is not copied yet
+  uint32_t live;                     // which of the thread's rows of A exist; the sign bit: whether its columns of B do
   const T* a[Tile::kPassesA];
   const T* b;
 
@@ -119,41 +120,46 @@ struct Loader {
         offset_a(swizzle_a(threadIdx.x / 4 % Tile::kRowsA, chunk_a)),
         offset_b(swizzle_b<Tile>(row_b, threadIdx.x % Tile::kChunksB)),
         index(first),
-        left(0) {
+        left(0),
+        live(0) {
     aim();
   }
 
-  // Points at the present tile; after the last there is nothing to copy. Rows past the tile's end and columns past the width
-  // repeat others: nothing of them is stored.
+  // Points at the present tile; after the last there is nothing to copy.
   __device__ __forceinline__ void aim() {
     if (index >= count) return;
     left = p.depth;
     const TilePosition at = locate<Tile>(p, index);
+    const int column = at.column + static_cast<int>(threadIdx.x) % Tile::kChunksB * kChunk;
+    live = column < p.width ? 0x80000000u : 0;
+    b = p.b + (static_cast<size_t>(at.expert) * p.depth + row_b) * p.width + (live ? column : 0);
 #pragma unroll
     for (int i = 0; i < Tile::kPassesA; ++i) {
-      const int row = min(at.row + static_cast<int>(threadIdx.x) / 4 % Tile::kRowsA + i * Tile::kRowsA, at.row_end - 1);
-      a[i] = p.a + static_cast<size_t>(p.row_index ? p.row_index[row] : row) * p.depth + chunk_a * kChunk;
+      const int row = at.row + static_cast<int>(threadIdx.x) / 4 % Tile::kRowsA + i * Tile::kRowsA;
+      const bool exists = row < at.row_end;
+      const int source = exists ? row : at.row;
+      a[i] = p.a + static_cast<size_t>(p.row_index ? p.row_index[source] : source) * p.depth + chunk_a * kChunk;
+      live |= static_cast<uint32_t>(exists) << i;
     }
-    const int column = min(at.column + static_cast<int>(threadIdx.x) % Tile::kChunksB * kChunk, p.width - kChunk);
-    b = p.b + (static_cast<size_t>(at.expert) * p.depth + row_b) * p.width + column;
   }
 
-  // Copies the next step to a stage: zeros past the depth, and where nothing is left. No branch, so that the copies can stand
-  // between multiplications.
+  // Copies the next step to a stage: zeros for rows and columns that are not there, past the depth, and where nothing is left.
+  // (To copy some other row instead costs more: a hundred threads after the same one queue up in L2.) No branch, so that the
+  // copies can stand between multiplications.
   __device__ __forceinline__ void load(uint32_t stage) {
-    const int bytes_a = chunk_a * kChunk < left ? 16 : 0;  // the depth is a multiple of a chunk
+    const uint32_t rows = chunk_a * kChunk < left ? live : 0;  // the depth is a multiple of a chunk
 #pragma unroll
     for (int i = 0; i < Tile::kPassesA; ++i) {
-      cp_async_16(stage + offset_a + i * Tile::kRowsA * kBK * 2, a[i], bytes_a);
+      cp_async_16(stage + offset_a + i * Tile::kRowsA * kBK * 2, a[i], (rows >> i & 1) * 16);
       a[i] += kBK;
     }
+    const int depth_b = static_cast<int>(live) < 0 ? left : 0;
 #pragma unroll
     for (int i = 0; i < Tile::kPassesB; ++i) {
-      const int bytes_b = row_b + i * Tile::kRowsB < left ? 16 : 0;
       const T* const from = b + static_cast<size_t>(i * Tile::kRowsB) * p.width;
       // Fewer rows than 8 in a pass: the next pass has the row's upper bits in its swizzle.
       const uint32_t to = (offset_b ^ (i * Tile::kRowsB & 7) * 16) + i * Tile::kRowsB * Tile::kBN * 2;
-      cp_async_16(stage + to, from, bytes_b);
+      cp_async_16(stage + to, from, row_b + i * Tile::kRowsB < depth_b ? 16 : 0);
     }
     b += static_cast<size_t>(kBK) * p.width;
     left -= kBK;

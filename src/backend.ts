@@ -101,6 +101,8 @@ export interface OpenBackendOptions {
    * @default {0}
    */
   device?: number | undefined;
+  /** Called with the reason where `"auto"` means the CPU. */
+  onFallback?: ((reason: string) => void) | undefined;
   /**
    * The driver's library, where it is not to be searched for.
    *
@@ -118,7 +120,8 @@ export interface OpenBackendOptions {
 /**
  * Opens a backend.
  *
- * @param name `"cpu"`, which needs no permission; `"cuda"`; or `"auto"`, which is the GPU where one can be used.
+ * @param name `"cpu"`, which needs no permission; `"cuda"`; or `"auto"`, which is the GPU where there is one whose kernels
+ * have been verified on such hardware, and else the CPU.
  * @param options Threads.
  * @returns The backend. Close it with `using` or its `[Symbol.dispose]()`.
  * @throws {BackendUnavailableError} If the backend asked for cannot run here.
@@ -140,9 +143,10 @@ export async function openBackend(name: BackendName | "auto", options: OpenBacke
   if (name !== "cpu") {
     const { openCudaBackend } = await import("./cuda/backend.ts");
     try {
-      return await openCudaBackend(options);
+      return await openCudaBackend({ ...options, onlyVerified: name === "auto" });
     } catch (error) {
       if (name === "cuda" || !(error instanceof BackendUnavailableError)) throw error;
+      options.onFallback?.(error.message);
     }
   }
   const { CpuBackend } = await import("./cpu/backend.ts");

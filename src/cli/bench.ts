@@ -1,4 +1,3 @@
-import { openBackend } from "../backend.ts";
 import { bench } from "../bench.ts";
 import { toJson } from "../report/json.ts";
 import { describeJob, formatBytes, plural, runNotes, threeLines } from "../report/text.ts";
@@ -7,7 +6,7 @@ import { Engine } from "../wasm/engine.ts";
 import { jobBytes } from "../workload.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
 import { integer, toggle, UsageError } from "./flags.ts";
-import { backendFlags, jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
+import { backendFlags, backendFromFlags, jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
 
 export default command({
@@ -28,7 +27,7 @@ export default command({
   async run(values) {
     const job = jobFromFlags(values.preset ?? "reference", values);
     using engine = new Engine(values.threads);
-    using backend = await openBackend(values.backend ?? "auto", { engine, device: values.device });
+    using backend = await backendFromFlags(values, engine);
     const onCpu = backend.name === "cpu";
     const need = jobBytes(job);
     const free = onCpu ? freeMemory() : undefined;

@@ -4,6 +4,7 @@ import { chooseImage, formatCapability } from "../cuda/cubins.ts";
 import { manifest } from "../cuda/cubins/manifest.ts";
 import { type DeviceProperties, deviceProperties } from "../cuda/device.ts";
 import { Driver, formatVersion } from "../cuda/driver.ts";
+import { isVerified } from "../cuda/verified.ts";
 import { toJson } from "../report/json.ts";
 import { formatBytes, plural } from "../report/text.ts";
 import { version } from "../version.ts";
@@ -14,6 +15,8 @@ import { toggle } from "./flags.ts";
 interface GpuInfo extends DeviceProperties {
   readonly image: string | null;
   readonly imageSha256: string | null;
+  /** Whether those kernels have passed `yamoe verify` on hardware. */
+  readonly verified: boolean;
   readonly unavailable: string | null;
 }
 
@@ -63,10 +66,16 @@ function collect(): Info {
 function gpuInfo(properties: DeviceProperties): GpuInfo {
   try {
     const image = chooseImage(properties.computeCapability);
-    return { ...properties, image, imageSha256: manifest.images[image]!.sha256, unavailable: null };
+    return {
+      ...properties,
+      image,
+      imageSha256: manifest.images[image]!.sha256,
+      verified: isVerified(image),
+      unavailable: null,
+    };
   } catch (error) {
     if (!(error instanceof BackendUnavailableError)) throw error;
-    return { ...properties, image: null, imageSha256: null, unavailable: error.message };
+    return { ...properties, image: null, imageSha256: null, verified: false, unavailable: error.message };
   }
 }
 
@@ -74,7 +83,9 @@ function describe(info: Info): string[] {
   const gpuLines = info.gpus.flatMap((gpu) => [
     `GPU ${gpu.ordinal}: ${gpu.name}, ${formatBytes(gpu.memoryBytes)}, compute capability ` +
     `${formatCapability(gpu.computeCapability)}, ${plural(gpu.multiprocessors, "multiprocessor")}, ${gpu.uuid}`,
-    gpu.image ? `  Kernels: ${gpu.image}, sha256 ${gpu.imageSha256}` : `  ${gpu.unavailable}`,
+    gpu.image
+      ? `  Kernels: ${gpu.image}, ${gpu.verified ? "" : "not yet "}verified on hardware, sha256 ${gpu.imageSha256}`
+      : `  ${gpu.unavailable}`,
   ]);
   return [
     `yamoe ${info.version}, Deno ${info.deno}, ${info.os}`,

@@ -1,5 +1,8 @@
 // The flags that say which job, and where it runs; several commands have them.
+import { type Backend, type BackendName, openBackend } from "../backend.ts";
+import type { Engine } from "../wasm/engine.ts";
 import { type Job, type JobChanges, makeJob, presets } from "../workload.ts";
+import { printNote } from "./command.ts";
 import { choice, type Flag, integer, UsageError } from "./flags.ts";
 
 const maxSize = 2 ** 31 - 1;
@@ -55,6 +58,15 @@ export const backendFlags = {
   device: integer("N", "Which GPU, counted from 0 (default: 0)", 0, 1023),
   threads: integer("N", "CPU threads (default: all cores)", 1, 1024),
 };
+
+/** Opens the backend that the flags name; says why where it is the CPU for want of a GPU. */
+export function backendFromFlags(
+  { backend = "auto", device }: { backend?: BackendName | "auto"; device?: number },
+  engine: Engine,
+): Promise<Backend> {
+  const onFallback = (reason: string) => printNote(`On the CPU. ${reason}`);
+  return openBackend(backend, { engine, device, onFallback });
+}
 
 /**
  * Makes the job that the flags describe.

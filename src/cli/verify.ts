@@ -1,11 +1,10 @@
-import { openBackend } from "../backend.ts";
 import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
 import { type Check, verify } from "../verify/verify.ts";
 import { Engine } from "../wasm/engine.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
 import { integer, toggle } from "./flags.ts";
-import { backendFlags, jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
+import { backendFlags, backendFromFlags, jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
 
 export default command({
   summary: "Check the results against PyTorch's and float64, and that they repeat",
@@ -24,7 +23,7 @@ export default command({
   async run(values) {
     const job = jobFromFlags(values.preset ?? "small", values);
     using engine = new Engine(values.threads);
-    using backend = await openBackend(values.backend ?? "auto", { engine, device: values.device });
+    using backend = await backendFromFlags(values, engine);
     printNote(`On ${backend.device}`);
     const checks: Check[] = [];
     for await (const check of verify(backend, engine, { job, samples: values.samples ?? 16, runs: values.runs ?? 3 })) {

@@ -1,5 +1,6 @@
 // The GPU backend: tensors in device memory, computed by our kernels.
 import type { Backend, BackendTensor, Measurement } from "../backend.ts";
+import { BackendUnavailableError } from "../backend_unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
 import { type ExpertsShape, expertsShape, inputNames } from "../experts_shape.ts";
 import { MemoryCounter } from "../memory_counter.ts";
@@ -26,6 +27,8 @@ import type { Argument } from "./kernel.ts";
 import { Module } from "./module.ts";
 import { type Launch, limits, type Plan, planLaunches, type TensorName } from "./plan.ts";
 import { Stream } from "./stream.ts";
+import type { TileShape } from "./tiles.ts";
+import { isVerified } from "./verified.ts";
 
 /** A tensor in device memory. */
 class CudaTensor implements BackendTensor {
@@ -52,17 +55,29 @@ export interface CudaOptions {
   readonly device?: number | undefined;
   /** The driver's library, where it is not to be searched for. */
   readonly library?: string | undefined;
+  /** Whether to refuse kernels that have not passed `yamoe verify` on hardware of their architecture. */
+  readonly onlyVerified?: boolean | undefined;
+  /** The tile shape to compute with, in the place of the one that seems best for each call. */
+  readonly tile?: TileShape | undefined;
 }
 
 /** Opens the GPU. */
-export async function openCudaBackend({ device = 0, library }: CudaOptions = {}): Promise<CudaBackend> {
+export async function openCudaBackend(
+  { device = 0, library, onlyVerified = false, tile }: CudaOptions = {},
+): Promise<CudaBackend> {
   const driver = new Driver(library);
   if (!Number.isInteger(device) || device < 0 || device >= driver.deviceCount) {
     throw new RangeError(`device must be an integer from 0 to ${driver.deviceCount - 1}, got ${device}`);
   }
   const properties = deviceProperties(driver, device);
   const imageName = chooseImage(properties.computeCapability);
-  return new CudaBackend(driver, properties, imageName, await loadImage(imageName));
+  if (onlyVerified && !isVerified(imageName)) {
+    throw new BackendUnavailableError(
+      `There is a ${properties.name}, but the kernels for it (${imageName}) have not been verified on such a GPU; ` +
+        `choose the cuda backend to use them all the same`,
+    );
+  }
+  return new CudaBackend(driver, properties, imageName, await loadImage(imageName), tile);
 }
 
 /** The op on a GPU. */
@@ -80,12 +95,20 @@ export class CudaBackend implements Backend {
   readonly #end: Event;
   readonly #context: Context;
   readonly #staging: { readonly buffer: StagingBuffer; readonly free: Event }[] = [];
+  readonly #tile: TileShape | undefined;
   #lastTransfer: Promise<void> = Promise.resolve();
   #uploadMilliseconds = 0;
   readonly #graphs: GraphCache;
   readonly #owned: DisposableStack;
 
-  constructor(driver: Driver, properties: DeviceProperties, imageName: string, image: Uint8Array<ArrayBuffer>) {
+  constructor(
+    driver: Driver,
+    properties: DeviceProperties,
+    imageName: string,
+    image: Uint8Array<ArrayBuffer>,
+    tile?: TileShape,
+  ) {
+    this.#tile = tile;
     this.properties = properties;
     this.device = properties.name;
     this.imageName = imageName;
@@ -220,7 +243,7 @@ export class CudaBackend implements Backend {
     using cleanup = new DisposableStack();
     const output = cleanup.use(this.allocate("f16", [shape.tokens, shape.hidden]));
     if (shape.tokens > 0) {
-      const plan = planLaunches(shape, this.properties, manifest.images[this.imageName]!.kernels);
+      const plan = planLaunches(shape, this.properties, manifest.images[this.imageName]!.kernels, this.#tile);
       using workspace = new DisposableStack();
       const pointers: Record<string, bigint> = { output: output.buffer.pointer };
       for (const name of inputNames) {

@@ -51,6 +51,8 @@ export function openLibrary(path?: string): Symbols {
   throw new BackendUnavailableError(
     denied
       ? "Cannot use the NVIDIA driver: opening it needs the permission --allow-ffi"
-      : `Cannot find the NVIDIA driver: there is no ${paths.join(" or ") || "CUDA for " + Deno.build.os}`,
+      : paths.length === 0
+      ? `Cannot find the NVIDIA driver: there is none for ${Deno.build.os}`
+      : `Cannot find the NVIDIA driver: there is no ${paths[0]}`,
   );
 }

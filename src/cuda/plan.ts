@@ -66,7 +66,7 @@ const scanThreads = 1024;
 const combineThreads = 256;
 
 /** A chunk of the sort has at least this many assignments; there are at most `maxChunks`, which one block scans. */
-const minimumChunk = 2048;
+const minimumChunk = 8192;
 const maxChunks = 1024;
 
 /**
@@ -75,8 +75,14 @@ const maxChunks = 1024;
  * @param shape The sizes. At least one token.
  * @param device The GPU.
  * @param kernels What is known of the kernels of the image that runs there.
+ * @param forced A tile shape to use in the place of the one that seems best.
  */
-export function planLaunches(shape: ExpertsShape, device: PlanDevice, kernels: readonly KernelRecord[]): Plan {
+export function planLaunches(
+  shape: ExpertsShape,
+  device: PlanDevice,
+  kernels: readonly KernelRecord[],
+  forced?: TileShape,
+): Plan {
   const { tokens, hidden, intermediate, experts, topK, capacity, denseWeights } = shape;
   const assignments = tokens * topK;
   const kept = Math.min(assignments, experts * capacity);
@@ -87,15 +93,24 @@ export function planLaunches(shape: ExpertsShape, device: PlanDevice, kernels: r
   const chunk = Math.ceil(assignments / chunks / sortThreads) * sortThreads;
   const sortBlocks = Math.ceil(assignments / chunk);
 
-  const tile = chooseTile(kept / experts);
+  const launchOf = (name: string, shape: TileShape) => {
+    const kernel = `${name}_${shape.rows}_f16`;
+    const sharedBytes = tileSharedBytes(shape, device.computeCapability);
+    const record = kernels.find((record) => record.name === kernel)!;
+    const slots = device.multiprocessors * residentBlocks(device, record, shape.threads, sharedBytes);
+    return { kernel, threads: shape.threads, sharedBytes, slots };
+  };
+  const tile = forced ?? chooseTile({
+    experts: busy,
+    rows: kept / busy,
+    even: kept === experts * capacity,
+    columns: 2 * intermediate + hidden,
+    slots: (shape) => launchOf("gate_up", shape).slots,
+  });
   const rowTiles = Math.floor(kept / tile.rows) + busy; // at most: each expert's last one may be ragged
   const product = (name: string, width: number): LaunchShape & { kernel: string } => {
-    const kernel = `${name}_${tile.rows}_f16`;
-    const { threads } = tile;
-    const sharedBytes = tileSharedBytes(tile, device.computeCapability);
-    const resident = residentBlocks(device, kernels.find((record) => record.name === kernel)!, threads, sharedBytes);
-    const tiles = rowTiles * Math.ceil(width / tile.columns);
-    return { kernel, blocks: Math.min(tiles, device.multiprocessors * resident), threads, sharedBytes };
+    const { slots, ...launch } = launchOf(name, tile);
+    return { ...launch, blocks: Math.min(rowTiles * Math.ceil(width / tile.columns), slots) };
   };
 
   const activationsInOutput = kept * intermediate <= tokens * hidden;

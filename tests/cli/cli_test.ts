@@ -105,7 +105,7 @@ for (const [line, message] of Object.entries(refused)) {
 Deno.test("--backend cuda without a GPU ends with 3 and the reason", async () => {
   const { code, stdout, stderr } = await yamoe("--backend", "cuda");
   assertEquals({ code, stdout }, { code: 3, stdout: "" });
-  assertMatch(stderr, /^yamoe: Cannot open the cuda backend: .+\n$/);
+  assertMatch(stderr, /^yamoe: Cannot (find|use) the NVIDIA driver: .+\n$/);
 });
 
 for (const line of ["--help", "help", "bench --help", "bench -h"]) {

@@ -1,23 +1,24 @@
 // The product's kernels on emulated GPUs.
 import { type CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
-import { buildEmulator, type Emulator, type EmulatorOptions } from "../emulator/build.ts";
+import { tileShapes } from "../../src/cuda/tiles.ts";
+import { buildEmulator, clang, type Emulator, type EmulatorOptions } from "../emulator/build.ts";
 import { Control } from "../emulator/control.ts";
 
 /** The product's kernel files. */
 export const kernelSources: readonly string[] = ["sort", "gemm", "combine"]
   .map((name) => new URL(`../../cuda/${name}.cu`, import.meta.url).pathname);
 
+/** For the names of tests: without clang they run, but nothing checks the kernels' accesses. */
+export const emulated: string = clang ? "emulated" : "emulated without checks, for want of clang";
+
 /** Builds an emulator of the product's kernels. */
 export function buildProduct(arch: number, options: Partial<EmulatorOptions> = {}): Promise<Emulator> {
   return buildEmulator({ arch, sources: kernelSources, ...options });
 }
 
-/** Opens the backend on an emulated GPU. */
-export async function openEmulated(
-  arch: number,
-  options: Partial<EmulatorOptions> = {},
-): Promise<{ backend: CudaBackend; control: Control }> {
-  const { library } = await buildProduct(arch, options);
-  const control = new Control(library);
-  return { backend: await openCudaBackend({ library }), control };
+/** Opens the backend on an emulated GPU, with tiles of so many rows where that is said. */
+export async function openEmulated(arch: number, rows?: number): Promise<{ backend: CudaBackend; control: Control }> {
+  const { library } = await buildProduct(arch);
+  const tile = tileShapes.find((shape) => shape.rows === rows);
+  return { backend: await openCudaBackend({ library, tile }), control: new Control(library) };
 }

@@ -1,6 +1,7 @@
 // Runs one emulator through jobs that reach every branch of the kernels, and prints a digest of all results, or what a checker
 // found. A process of its own: a mutant may never end.
 import { openCudaBackend } from "../../src/cuda/backend.ts";
+import { tileShapes } from "../../src/cuda/tiles.ts";
 import { experts } from "../../src/experts.ts";
 import { randomInputs, type RandomShape } from "../backend_suite.ts";
 import { Control } from "./control.ts";
@@ -22,8 +23,10 @@ const [library] = Deno.args;
 const control = new Control(library!);
 const results: Uint8Array<ArrayBuffer>[] = [];
 try {
-  using backend = await openCudaBackend({ library });
   for (const [i, [shape, expertCapacity, kind]] of jobs.entries()) {
+    // The largest tiles that the rows mostly fill.
+    const tile = tileShapes.find(({ rows }) => shape.T * shape.K / shape.E > rows * 0.75) ?? tileShapes.at(-1);
+    using backend = await openCudaBackend({ library, tile });
     control.schedule(i % 2); // every other job with its threads in another order
     const { data } = await experts(randomInputs(shape, i, kind), { expertCapacity, backend });
     results.push(new Uint8Array(data.buffer as unknown as ArrayBuffer, data.byteOffset, data.byteLength).slice());

@@ -2,7 +2,7 @@
 import type { Manifest } from "../cubin_manifest.ts";
 
 export const manifest: Manifest = {
-  "sourceSha256": "98214fa326fd58f5fc1296e927e299469bff985f7d3c13189b260a938767f9b3",
+  "sourceSha256": "242e91a66358d440bcd4a225651d8a807492da42c952f1a1f179f2aa51581002",
   "nvcc": "13.0.88",
   "flags": [
     "-std=c++17",
@@ -13,8 +13,8 @@ export const manifest: Manifest = {
     "sm_75": {
       "kind": "cubin",
       "computeCapability": 75,
-      "bytes": 304032,
-      "sha256": "1dc989a4799e318fd62f63e1a6927451284145c1eb32a6e009ab1c6eff0d7304",
+      "bytes": 307104,
+      "sha256": "a78e21ed2de2cdaef58e3f7bf59ee1ff2961c8981ba6dfe4f54a70f1535440d9",
       "kernels": [
         {
           "name": "combine_f16",
@@ -63,7 +63,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "down_128_f16",
-          "registers": 252,
+          "registers": 250,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 128,
@@ -108,7 +108,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "down_16_f16",
-          "registers": 142,
+          "registers": 144,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 64,
@@ -243,7 +243,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_128_f16",
-          "registers": 251,
+          "registers": 252,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 128,
@@ -300,7 +300,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_16_f16",
-          "registers": 144,
+          "registers": 146,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 64,
@@ -357,7 +357,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_256_f16",
-          "registers": 251,
+          "registers": 250,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 256,
@@ -593,8 +593,8 @@ export const manifest: Manifest = {
     "sm_80": {
       "kind": "cubin",
       "computeCapability": 80,
-      "bytes": 352160,
-      "sha256": "878ecf296e7a089c5d44b1bf7ddb352a97d0a86f386ee06b4d86bc08c99551d4",
+      "bytes": 361376,
+      "sha256": "907684b801be54eff9ded3784ef648de0cf60d657d4f9384e658bac6fa223a2d",
       "kernels": [
         {
           "name": "combine_f16",
@@ -643,7 +643,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "down_128_f16",
-          "registers": 246,
+          "registers": 250,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 128,
@@ -733,7 +733,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "down_256_f16",
-          "registers": 242,
+          "registers": 243,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 256,
@@ -823,7 +823,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_128_f16",
-          "registers": 252,
+          "registers": 250,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 128,
@@ -880,7 +880,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_16_f16",
-          "registers": 128,
+          "registers": 134,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 64,
@@ -937,7 +937,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_256_f16",
-          "registers": 244,
+          "registers": 242,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 256,
@@ -1173,8 +1173,8 @@ export const manifest: Manifest = {
     "sm_90": {
       "kind": "cubin",
       "computeCapability": 90,
-      "bytes": 362104,
-      "sha256": "4eaba9fafb2d554c546a20e08a3e36586720e23e838784fe997f82567ba8ad35",
+      "bytes": 372344,
+      "sha256": "eae466ee5252ef0b2a2c738449f28290506ae3f0d58ab479af20ecb138093f13",
       "kernels": [
         {
           "name": "combine_f16",
@@ -1223,7 +1223,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "down_128_f16",
-          "registers": 246,
+          "registers": 248,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 128,
@@ -1313,7 +1313,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "down_256_f16",
-          "registers": 244,
+          "registers": 245,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 256,
@@ -1358,7 +1358,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "down_64_f16",
-          "registers": 162,
+          "registers": 164,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 128,
@@ -1460,7 +1460,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_16_f16",
-          "registers": 128,
+          "registers": 134,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 64,
@@ -1517,7 +1517,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_256_f16",
-          "registers": 250,
+          "registers": 246,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 256,
@@ -1753,8 +1753,8 @@ export const manifest: Manifest = {
     "sm_100": {
       "kind": "cubin",
       "computeCapability": 100,
-      "bytes": 470720,
-      "sha256": "9bcfc70bd874b31ba0771047d4adb87a03b0ed9ea43d60fb084df3a21e03aaac",
+      "bytes": 487440,
+      "sha256": "69ff7291047ac30c497cc295eb4edd8749181580625942dbaa540b69d308d02f",
       "kernels": [
         {
           "name": "combine_f16",
@@ -2097,7 +2097,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_256_f16",
-          "registers": 244,
+          "registers": 246,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 256,
@@ -2333,8 +2333,8 @@ export const manifest: Manifest = {
     "sm_120": {
       "kind": "cubin",
       "computeCapability": 120,
-      "bytes": 472560,
-      "sha256": "43d1de277aea658050c9215856cddfb01aecaa2b1d5fac14dd240a149b89f333",
+      "bytes": 486800,
+      "sha256": "3d5849091f354e5c64d8750cb1805662a5762432a9d7a6d63295ef695682ea26",
       "kernels": [
         {
           "name": "combine_f16",
@@ -2677,7 +2677,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_256_f16",
-          "registers": 244,
+          "registers": 246,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 256,
@@ -2913,8 +2913,8 @@ export const manifest: Manifest = {
     "compute_80": {
       "kind": "ptx",
       "computeCapability": 80,
-      "bytes": 711405,
-      "sha256": "93d910b64ac697b0a8811a7933bcc14a9ff2009d4b51a0ed959d7bc6f63aaa12",
+      "bytes": 734561,
+      "sha256": "2d5bae41890d141d046f657aa21ada28059b35cf1601be4bd26593acd00a7eb1",
       "kernels": [
         {
           "name": "combine_f16",
@@ -2963,7 +2963,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "down_128_f16",
-          "registers": 246,
+          "registers": 250,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 128,
@@ -3053,7 +3053,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "down_256_f16",
-          "registers": 242,
+          "registers": 243,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 256,
@@ -3143,7 +3143,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_128_f16",
-          "registers": 252,
+          "registers": 250,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 128,
@@ -3200,7 +3200,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_16_f16",
-          "registers": 128,
+          "registers": 134,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 64,
@@ -3257,7 +3257,7 @@ export const manifest: Manifest = {
         },
         {
           "name": "gate_up_256_f16",
-          "registers": 244,
+          "registers": 242,
           "frameBytes": 0,
           "sharedBytes": 0,
           "maxThreads": 256,
