@@ -14,7 +14,7 @@ export interface EmulatorOptions {
   readonly checked?: boolean;
 }
 
-/** A built emulator. */
+/** A built emulator, of this test file's own. */
 export interface Emulator {
   /** The stand-in for libcuda.so.1. */
   readonly library: string;
@@ -83,7 +83,30 @@ export async function buildEmulator(
     library,
     (path) => run("g++", "-shared", "-Wl,-soname,libcuda.so.1", "-o", path, ...objects, "-lc", "-ldl"),
   );
-  return { library, folder, checked };
+  const own = await ownCopy(library);
+  return { library: own, folder: own.slice(0, own.lastIndexOf("/") + 1), checked };
+}
+
+const copies = new Map<string, Promise<string>>();
+const temporaryFolders: string[] = [];
+addEventListener("unload", () => {
+  for (const folder of temporaryFolders) Deno.removeSync(folder, { recursive: true });
+});
+
+/**
+ * A copy of a library for this test file alone. Test files run side by side on threads of one process, and a library that is
+ * opened twice at one path is there once: one file's emulated GPU would be the other's.
+ */
+function ownCopy(library: string): Promise<string> {
+  const copy = async () => {
+    const folder = await Deno.makeTempDir({ prefix: "yamoe-emulator-" });
+    temporaryFolders.push(folder);
+    await Deno.copyFile(library, `${folder}/libcuda.so.1`);
+    return `${folder}/libcuda.so.1`;
+  };
+  const known = copies.get(library) ?? copy();
+  copies.set(library, known);
+  return known;
 }
 
 /** Compiles a kernel file with nvcc, as the product's are. */
