@@ -12,8 +12,8 @@ export interface Plan {
 const itemSize = 6;
 
 /** Rows of one block: its sums, `blockRows * blockColumns` f32, are the largest thing a worker holds. */
-const blockRows = 1536;
-const blockColumns = 768;
+const blockRows = 2052;
+const blockColumns = 1536;
 const combineTokens = 64;
 
 /** Blocks below this much work cost more to hand out and to pack than they even out. */

@@ -17,13 +17,13 @@ export interface Context {
 /** Makes a context. Closes over nothing, so that a worker can be given its source. */
 export function createContext(module: WebAssembly.Module): Context {
   const page = 65536;
-  const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
+  const memory = new WebAssembly.Memory({ initial: 2, maximum: 65536 });
   const instance = new WebAssembly.Instance(module, { env: { memory } });
   let buffer: ArrayBuffer;
   const context = {
     kernels: instance.exports as unknown as Kernels,
     allocate(sizes: Record<string, number>) {
-      let end = 1024;
+      let end = 4096; // below lie the kernels' constants
       const starts: Record<string, number> = {};
       for (const name in sizes) {
         starts[name] = end;

@@ -17,6 +17,7 @@ export interface Kernels {
     b: number,
     c: number,
     panelStride: number,
+    add: boolean,
   ): void;
   storeSwiglu(
     c: number,

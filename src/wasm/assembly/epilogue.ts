@@ -5,7 +5,7 @@ import { narrowHalf } from "./half";
 
 // gate sigmoid(alpha gate) (up + 1), with gate <= limit and |up| <= limit. min and max, unlike pmin and pmax, keep a NaN.
 // @ts-ignore: decorator
-
+@inline
 function clampedSwiglu(gate: v128, up: v128, alpha: v128, limit: v128): v128 {
   const g = f32x4.min(gate, limit);
   const u = f32x4.max(f32x4.min(up, limit), f32x4.neg(limit));

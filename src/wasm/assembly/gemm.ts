@@ -1,86 +1,86 @@
-// C += A B on packed panels. A is packed in tiles of 6 rows, B in panels of 8 columns, both with the inner dimension
+// C = A B, or C += A B, on packed panels. A is packed in tiles of 6 rows, B in panels of 8 columns, both with the inner dimension
 // outermost, so that every step of the inner loop reads 24 bytes of A and 32 of B in order. C is kept as the sequence of its
-// 6x8 tiles, panel by panel: 12 of the 16 SIMD registers that V8 has hold one tile, two hold B, one a broadcast of A.
-// Each element of C is a chain of fused multiply-adds over ascending k from zero, then one addition to what C held;
-// which elements are computed together does not touch their bits.
+// 6x8 tiles, panel by panel: of the 15 SIMD registers that V8 has on x86, 12 hold one tile.
+// Each element of C is a chain of fused multiply-adds over ascending k from zero, then one addition to what C held; which
+// elements are computed together does not touch their bits.
 
-export const TILE_ROWS: i32 = 6;
-export const TILE_COLUMNS: i32 = 8;
 const TILE_BYTES: usize = 6 * 8 * 4;
 
 // @ts-ignore: decorator
-
-function accumulate(c: usize, value: v128): void {
-  v128.store(c, f32x4.add(v128.load(c), value));
+@inline
+function put(c: usize, value: v128, add: bool): void {
+  v128.store(c, add ? f32x4.add(v128.load(c), value) : value);
 }
 
-// `depth` is even.
+// Two steps of the depth at a time, which is even. Deno compiles a comparison with the memory's size into every load, so loads
+// are dear: three of them bring A's twelve values, and shuffles, which run beside the multiply-adds, spread those.
 // @ts-ignore: decorator
-
-function tile(depth: i32, a: usize, b: usize, c: usize): void {
+@inline
+function tile(depth: i32, a: usize, b: usize, c: usize, add: bool): void {
   let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00;
   let c30 = c00, c31 = c00, c40 = c00, c41 = c00, c50 = c00, c51 = c00;
-  const end = a + <usize> depth * 24;
-  while (a < end) {
+  for (const end = a + <usize> depth * 24; a < end; a += 48, b += 64) {
     let b0 = v128.load(b);
     let b1 = v128.load(b, 16);
-    let x = v128.load32_splat(a);
+    let rows = v128.load(a);
+    let x = v128.shuffle<i32>(rows, rows, 0, 0, 0, 0);
     c00 = f32x4.relaxed_madd(x, b0, c00);
     c01 = f32x4.relaxed_madd(x, b1, c01);
-    x = v128.load32_splat(a, 4);
+    x = v128.shuffle<i32>(rows, rows, 1, 1, 1, 1);
     c10 = f32x4.relaxed_madd(x, b0, c10);
     c11 = f32x4.relaxed_madd(x, b1, c11);
-    x = v128.load32_splat(a, 8);
+    x = v128.shuffle<i32>(rows, rows, 2, 2, 2, 2);
     c20 = f32x4.relaxed_madd(x, b0, c20);
     c21 = f32x4.relaxed_madd(x, b1, c21);
-    x = v128.load32_splat(a, 12);
+    x = v128.shuffle<i32>(rows, rows, 3, 3, 3, 3);
     c30 = f32x4.relaxed_madd(x, b0, c30);
     c31 = f32x4.relaxed_madd(x, b1, c31);
-    x = v128.load32_splat(a, 16);
+    rows = v128.load(a, 16);
+    x = v128.shuffle<i32>(rows, rows, 0, 0, 0, 0);
     c40 = f32x4.relaxed_madd(x, b0, c40);
     c41 = f32x4.relaxed_madd(x, b1, c41);
-    x = v128.load32_splat(a, 20);
+    x = v128.shuffle<i32>(rows, rows, 1, 1, 1, 1);
     c50 = f32x4.relaxed_madd(x, b0, c50);
     c51 = f32x4.relaxed_madd(x, b1, c51);
 
     b0 = v128.load(b, 32);
     b1 = v128.load(b, 48);
-    x = v128.load32_splat(a, 24);
+    x = v128.shuffle<i32>(rows, rows, 2, 2, 2, 2);
     c00 = f32x4.relaxed_madd(x, b0, c00);
     c01 = f32x4.relaxed_madd(x, b1, c01);
-    x = v128.load32_splat(a, 28);
+    x = v128.shuffle<i32>(rows, rows, 3, 3, 3, 3);
     c10 = f32x4.relaxed_madd(x, b0, c10);
     c11 = f32x4.relaxed_madd(x, b1, c11);
-    x = v128.load32_splat(a, 32);
+    rows = v128.load(a, 32);
+    x = v128.shuffle<i32>(rows, rows, 0, 0, 0, 0);
     c20 = f32x4.relaxed_madd(x, b0, c20);
     c21 = f32x4.relaxed_madd(x, b1, c21);
-    x = v128.load32_splat(a, 36);
+    x = v128.shuffle<i32>(rows, rows, 1, 1, 1, 1);
     c30 = f32x4.relaxed_madd(x, b0, c30);
     c31 = f32x4.relaxed_madd(x, b1, c31);
-    x = v128.load32_splat(a, 40);
+    x = v128.shuffle<i32>(rows, rows, 2, 2, 2, 2);
     c40 = f32x4.relaxed_madd(x, b0, c40);
     c41 = f32x4.relaxed_madd(x, b1, c41);
-    x = v128.load32_splat(a, 44);
+    x = v128.shuffle<i32>(rows, rows, 3, 3, 3, 3);
     c50 = f32x4.relaxed_madd(x, b0, c50);
     c51 = f32x4.relaxed_madd(x, b1, c51);
-    a += 48;
-    b += 64;
   }
-  accumulate(c, c00);
-  accumulate(c + 16, c01);
-  accumulate(c + 32, c10);
-  accumulate(c + 48, c11);
-  accumulate(c + 64, c20);
-  accumulate(c + 80, c21);
-  accumulate(c + 96, c30);
-  accumulate(c + 112, c31);
-  accumulate(c + 128, c40);
-  accumulate(c + 144, c41);
-  accumulate(c + 160, c50);
-  accumulate(c + 176, c51);
+  put(c, c00, add);
+  put(c + 16, c01, add);
+  put(c + 32, c10, add);
+  put(c + 48, c11, add);
+  put(c + 64, c20, add);
+  put(c + 80, c21, add);
+  put(c + 96, c30, add);
+  put(c + 112, c31, add);
+  put(c + 128, c40, add);
+  put(c + 144, c41, add);
+  put(c + 160, c50, add);
+  put(c + 176, c51, add);
 }
 
-// Multiplies `rowTiles` tiles of A by `panels` panels of B. C's panels lie `panelStride` bytes apart.
+// Multiplies `rowTiles` tiles of A by `panels` panels of B. C's panels lie `panelStride` bytes apart; with `add` the product is
+// added to what they hold.
 export function multiply(
   rowTiles: i32,
   panels: i32,
@@ -89,11 +89,15 @@ export function multiply(
   b: usize,
   c: usize,
   panelStride: usize,
+  add: bool,
 ): void {
   const tileBytes = <usize> depth * 24;
   const panelBytes = <usize> depth * 32;
   const end = b + <usize> panels * panelBytes;
+  const rowTilesEnd = a + <usize> rowTiles * tileBytes;
   for (; b < end; b += panelBytes, c += panelStride) {
-    for (let i: usize = 0; i < <usize> rowTiles; i++) tile(depth, a + i * tileBytes, b, c + i * TILE_BYTES);
+    // Two loops, so that `add` is a constant in each.
+    if (add) { for (let i = a, to = c; i < rowTilesEnd; i += tileBytes, to += TILE_BYTES) tile(depth, i, b, to, true); }
+    else for (let i = a, to = c; i < rowTilesEnd; i += tileBytes, to += TILE_BYTES) tile(depth, i, b, to, false);
   }
 }

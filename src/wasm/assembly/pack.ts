@@ -4,13 +4,13 @@
 import { widenHalf } from "./half";
 
 // @ts-ignore: decorator
-
+@inline
 function widenLow(halves: v128): v128 {
   return widenHalf(i32x4.extend_low_i16x8_u(halves));
 }
 
 // @ts-ignore: decorator
-
+@inline
 function widenHigh(halves: v128): v128 {
   return widenHalf(i32x4.extend_high_i16x8_u(halves));
 }

@@ -59,6 +59,7 @@ export function experts(context: Context, job: ExpertsJob): void {
   const gateUp = 0, down = 1;
   const itemSize = 6;
   const allDown = groupSizes.length - 1;
+  let packed = ""; // whose rows lie packed in this worker's memory
 
   while (true) {
     const at = Atomics.add(progress, 0, 1) * itemSize;
@@ -89,11 +90,10 @@ export function experts(context: Context, job: ExpertsJob): void {
     Atomics.notify(progress, 1 + group);
   }
 
-  /** One block of one expert's product, from staged f16 rows to stored f16 rows. */
+  /** One block of one expert's product: its rows of A, packed once for all items that follow with the same ones. */
   function multiply(expert: number, row: number, rows: number, column: number, columns: number, isGateUp: boolean) {
     const depth = isGateUp ? hidden : intermediate;
     const width = isGateUp ? 2 * intermediate : hidden;
-    const a = isGateUp ? job.hiddenStates : job.activations;
     const b = isGateUp ? job.gateUpProj : job.downProj;
     const bias = isGateUp ? job.gateUpProjBias : job.downProjBias;
     const out = isGateUp ? job.activations : job.expertOutputs;
@@ -101,7 +101,6 @@ export function experts(context: Context, job: ExpertsJob): void {
     const rowTiles = Math.ceil(rows / 6);
     const panels = Math.ceil(columns / 8);
     const paddedDepth = Math.ceil(depth / 4) * 4;
-    const aStride = paddedDepth * 2;
     const bStride = panels * 16;
     const outStride = isGateUp ? panels * 8 : panels * 16;
     const passes = Math.ceil(paddedDepth / job.blocking.depth);
@@ -109,8 +108,8 @@ export function experts(context: Context, job: ExpertsJob): void {
     const passTiles = Math.min(job.blocking.rowTiles, rowTiles);
     const panelStride = rowTiles * 192;
     const memory = context.allocate({
-      a: rowTiles * 6 * aStride,
-      packedA: passTiles * passDepth * 24,
+      packedA: rowTiles * paddedDepth * 24, // the first area: it is to stay where it is
+      a: passTiles * 6 * paddedDepth * 2,
       b: passDepth * bStride,
       packedB: panels * passDepth * 32,
       c: panels * panelStride,
@@ -118,12 +117,30 @@ export function experts(context: Context, job: ExpertsJob): void {
       out: rowTiles * 6 * outStride,
     });
     const { u16, f32, f16 } = context;
+    // Where the tiles of A for one pass over the depth begin: pass after pass, tile after tile.
+    const tilesAt = (k: number, tile: number, pass: number) => memory.packedA + (k * rowTiles + tile * pass) * 24;
 
-    if (rows % 6 || depth % 4) u16.fill(0, memory.a / 2, memory.a / 2 + rowTiles * 3 * aStride);
-    for (let r = 0; r < rows; r++) {
-      const from = (isGateUp ? job.tokens[row + r]! : row + r) * depth;
-      u16.set(a.subarray(from, from + depth), (memory.a + r * aStride) / 2);
+    const key = `${isGateUp} ${row} ${rows}`;
+    if (packed !== key) {
+      const source = isGateUp ? job.hiddenStates : job.activations;
+      const stride = paddedDepth * 2;
+      for (let tile = 0; tile < rowTiles; tile += passTiles) {
+        const tiles = Math.min(passTiles, rowTiles - tile);
+        const count = Math.min(rows - tile * 6, tiles * 6);
+        if (count % 6 || depth % 4) u16.fill(0, memory.a / 2, (memory.a + tiles * 6 * stride) / 2);
+        for (let r = 0; r < count; r++) {
+          const place = row + tile * 6 + r;
+          const from = (isGateUp ? job.tokens[place]! : place) * depth;
+          u16.set(source.subarray(from, from + depth), (memory.a + r * stride) / 2);
+        }
+        for (let k = 0; k < paddedDepth; k += passDepth) {
+          const pass = Math.min(passDepth, paddedDepth - k);
+          kernels.packA(memory.a + k * 2, stride, pass, tiles, tilesAt(k, tile, pass));
+        }
+      }
+      packed = key;
     }
+
     f32.fill(0, memory.bias / 4, memory.bias / 4 + panels * 8);
     if (bias) {
       const from = expert * width + column;
@@ -131,7 +148,6 @@ export function experts(context: Context, job: ExpertsJob): void {
       f32.set(f16.subarray(memory.b / 2, memory.b / 2 + columns), memory.bias / 4);
     }
 
-    f32.fill(0, memory.c / 4, (memory.c + panels * panelStride) / 4);
     if (columns % 8) u16.fill(0, memory.b / 2, (memory.b + passDepth * bStride) / 2);
     for (let k = 0; k < paddedDepth; k += passDepth) {
       const pass = Math.min(passDepth, paddedDepth - k);
@@ -147,8 +163,8 @@ export function experts(context: Context, job: ExpertsJob): void {
       kernels.packB(memory.b, bStride, pass, panels, memory.packedB);
       for (let tile = 0; tile < rowTiles; tile += passTiles) {
         const tiles = Math.min(passTiles, rowTiles - tile);
-        kernels.packA(memory.a + tile * 6 * aStride + k * 2, aStride, pass, tiles, memory.packedA);
-        kernels.multiply(tiles, panels, pass, memory.packedA, memory.packedB, memory.c + tile * 192, panelStride);
+        const c = memory.c + tile * 192;
+        kernels.multiply(tiles, panels, pass, tilesAt(k, tile, pass), memory.packedB, c, panelStride, k > 0);
       }
     }
 
@@ -169,6 +185,7 @@ export function experts(context: Context, job: ExpertsJob): void {
 
   /** The output rows of some tokens: the weighted sums of their experts' rows, zeros where all were dropped. */
   function combine(token: number, tokens: number) {
+    packed = "";
     const stride = Math.ceil(hidden / 8) * 16;
     // Each row is written in whole vectors, over the beginning of the next, which comes after it.
     const memory = context.allocate({ rows: topK * stride, weights: topK * 4, out: tokens * hidden * 2 + stride });
