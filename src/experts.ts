@@ -13,24 +13,84 @@ import type { Tensor } from "./tensor.ts";
  * @typeParam T A tensor on the host, or one that a backend holds.
  */
 export interface ExpertsInputs<T = Tensor> {
-  /** [T, H], f16: what the layer gets. */
+  /** [T, H]: what the layer gets. Its dtype, f16, bf16 or f32, is that of all others and of the output. */
   readonly hiddenStates: T;
   /** [T, K], i32: the experts of each token, each from 0 to E - 1. */
   readonly routerIndices: T;
-  /** f16: the weights of those experts, [T, K] in the order of `routerIndices`, or dense, [T, E], one for every expert. */
+  /** The weights of those experts, [T, K] in the order of `routerIndices`, or dense, [T, E], one for every expert. */
   readonly routingWeights: T;
-  /** [E, H, 2I], f16: the gate in the even columns, the up projection in the odd ones. */
+  /**
+   * [E, H, 2I]: the weights of gate and up projection, in columns as `gateUpLayout` says; [E, H, I] without a gate. With
+   * `weightLayout: "out-in"`, the last two dimensions change places.
+   */
   readonly gateUpProj: T;
-  /** [E, 2I], f16. */
+  /** [E, 2I], or [E, I] without a gate, in the order of the columns of `gateUpProj`. */
   readonly gateUpProjBias?: T | undefined;
-  /** [E, I, H], f16. */
+  /** [E, I, H], or [E, H, I] with `weightLayout: "out-in"`. */
   readonly downProj: T;
-  /** [E, H], f16. */
+  /** [E, H]. */
   readonly downProjBias?: T | undefined;
 }
 
+/**
+ * What happens between the two products. With σ the logistic function and Φ the normal distribution's:
+ *
+ * | name | with a gate | without |
+ * | --- | --- | --- |
+ * | `"swiglu-oai"` | g · σ(α g) · (u + 1), where g = min(gate, limit), u = clamp(up, −limit, limit) | |
+ * | `"silu"` | gate · σ(gate) · up | x · σ(x) |
+ * | `"gelu"` | gate · Φ(gate) · up | x · Φ(x) |
+ * | `"gelu-tanh"` | the same with ½ + ½ tanh(√(2/π) (x + 0.044715 x³)) for Φ(x) | |
+ * | `"relu2"` | max(gate, 0)² · up | max(x, 0)² |
+ */
+export type Activation = "swiglu-oai" | "silu" | "gelu" | "gelu-tanh" | "relu2";
+
 /** Options of {@linkcode experts}. */
 export interface ExpertsOptions {
+  /**
+   * What happens between the two products.
+   *
+   * @default {"swiglu-oai"}
+   */
+  activation?: Activation | undefined;
+  /**
+   * α of `"swiglu-oai"`.
+   *
+   * @default {1.702}
+   */
+  activationAlpha?: number | undefined;
+  /**
+   * The limit of `"swiglu-oai"`, above zero; `Infinity` for none.
+   *
+   * @default {7}
+   */
+  activationLimit?: number | undefined;
+  /**
+   * Whether `gateUpProj` has a gate and an up projection, or one projection whose activation is all there is.
+   *
+   * @default {true}
+   */
+  gated?: boolean | undefined;
+  /**
+   * Which columns of `gateUpProj` are the gate's: the even ones, `"interleaved"` with those of the up projection, or the
+   * first half, `"concatenated"` with it. Of no consequence without a gate.
+   *
+   * @default {"interleaved"}
+   */
+  gateUpLayout?: "interleaved" | "concatenated" | undefined;
+  /**
+   * The order of the last two dimensions of the weights: `"in-out"`, each row for one input, or `"out-in"`, each row for
+   * one output, as checkpoints of linear layers have them. Both are read as they are, without a copy.
+   *
+   * @default {"in-out"}
+   */
+  weightLayout?: "in-out" | "out-in" | undefined;
+  /**
+   * Whether the bits of a token's output must not depend on what else is in the batch.
+   *
+   * @default {false}
+   */
+  batchInvariant?: boolean | undefined;
   /**
    * The most tokens an expert takes, in token order; what comes after is dropped and contributes nothing. Without it
    * nothing is dropped.
@@ -47,21 +107,18 @@ export interface ExpertsOptions {
   onProgress?: ((fraction: number) => void) | undefined;
 }
 
-/** Constants of the activation: gate · sigmoid(alpha · gate) · (up + 1), gate ≤ limit, |up| ≤ limit. */
-export const activation = { alpha: 1.702, limit: 7 } as const;
-
 /**
  * Runs the experts of a Mixture-of-Experts layer.
  *
  * Each of a token's K assignments goes to one expert; an expert keeps the first `expertCapacity` of its assignments in
- * token order. For a kept assignment with routing weight w, `g = x · gateUp + bias`, `gate = min(g_even, 7)`,
- * `up = clamp(g_odd, -7, 7)`, `a = gate · sigmoid(1.702 · gate) · (up + 1)`, and the token's output grows by
- * `w · (a · down + bias)`. Operands are f16, every sum is f32. The result is the same bits every time.
+ * token order. For a kept assignment with routing weight w, `g = x · gateUp + bias`, `a` is the activation of `g` (see
+ * {@linkcode Activation}; by default that of gpt-oss), and the token's output grows by `w · (a · down + bias)`. Operands
+ * are f16, bf16 or f32; every sum is f32. The result is the same bits every time.
  *
  * @param inputs The tensors. Those in shared memory (see {@linkcode zeros}) reach the CPU backend without a copy.
  * @param options The capacity, and where to run: `backend` is an open backend to use; without one, a CPU backend is
  * opened for this call and closed after it.
- * @returns The output, [T, H], f16. A token whose every assignment was dropped gets zeros.
+ * @returns The output, [T, H], of the inputs' dtype. A token whose every assignment was dropped gets zeros.
  * @throws {TypeError} If a tensor is missing, has another dtype or its buffer is detached.
  * @throws {RangeError} If a shape does not fit the others, or an index or option is out of range. All before any work.
  *

@@ -1,10 +1,37 @@
 // The contract of `experts`: what fits together, and how much work it is. Everything is checked here, once, before any
 // backend is called.
-import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
-import { checkTensor, describeValue, formatShape, type Tensor } from "./tensor.ts";
+import type { Activation, ExpertsInputs, ExpertsOptions } from "./experts.ts";
+import { checkTensor, describeValue, type DType, floatDTypes, formatShape, type Tensor } from "./tensor.ts";
 
-/** The sizes of an {@linkcode experts} call. */
-export interface ExpertsShape {
+/** What is computed, whatever the sizes: the dtype and the options, defaults filled in. */
+export interface ExpertsVariant {
+  readonly dtype: DType;
+  readonly activation: Activation;
+  readonly activationAlpha: number;
+  readonly activationLimit: number;
+  readonly gated: boolean;
+  readonly gateUpLayout: "interleaved" | "concatenated";
+  readonly weightLayout: "in-out" | "out-in";
+  readonly batchInvariant: boolean;
+}
+
+/** The variant without any option. */
+export const defaultVariant: ExpertsVariant = {
+  dtype: "f16",
+  activation: "swiglu-oai",
+  activationAlpha: 1.702,
+  activationLimit: 7,
+  gated: true,
+  gateUpLayout: "interleaved",
+  weightLayout: "in-out",
+  batchInvariant: false,
+};
+
+/** The activations there are. */
+export const activations = ["swiglu-oai", "silu", "gelu", "gelu-tanh", "relu2"] as const satisfies Activation[];
+
+/** The sizes and the variant of an {@linkcode experts} call. */
+export interface ExpertsShape extends ExpertsVariant {
   /** T. */
   readonly tokens: number;
   /** H. */
@@ -64,18 +91,18 @@ export function checkExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}
 
 /** Derives the sizes from the tensors' shapes and checks that all agree, dtypes and options too. Looks at no element. */
 export function expertsShape(inputs: ExpertsInputs<Described>, options: ExpertsOptions = {}): ExpertsShape {
-  for (const name of inputNames) {
-    const expected = name === "routerIndices" ? "i32" : "f16";
-    const dtype = inputs[name]?.dtype ?? expected;
-    if (dtype !== expected) throw new TypeError(`${name} must be of dtype ${expected}, got ${dtype}`);
-  }
+  const variant = expertsVariant(checkDTypes(inputs), options);
+  const outIn = variant.weightLayout === "out-in";
   const [tokens, hidden] = dimensions("hiddenStates", inputs, ["T", "H"]);
   const [, topK] = dimensions("routerIndices", inputs, ["T", "K"]);
-  const [experts, intermediate] = dimensions("downProj", inputs, ["E", "I", "H"]);
+  const [experts, rows, columns] = dimensions("downProj", inputs, outIn ? ["E", "H", "I"] : ["E", "I", "H"]);
+  const intermediate = outIn ? columns : rows;
+  const width = gateUpColumns({ ...variant, intermediate });
+  const weights = (input: number, output: number) => outIn ? [experts, output, input] : [experts, input, output];
   expectShape("routerIndices", inputs, [tokens, topK]);
-  expectShape("gateUpProj", inputs, [experts, hidden, 2 * intermediate]);
-  expectShape("gateUpProjBias", inputs, [experts, 2 * intermediate]);
-  expectShape("downProj", inputs, [experts, intermediate, hidden]);
+  expectShape("gateUpProj", inputs, weights(hidden, width));
+  expectShape("gateUpProjBias", inputs, [experts, width]);
+  expectShape("downProj", inputs, weights(intermediate, hidden));
   expectShape("downProjBias", inputs, [experts, hidden]);
 
   const { expertCapacity = Infinity, routingWeightsLayout = "top-k" } = options;
@@ -84,17 +111,78 @@ export function expertsShape(inputs: ExpertsInputs<Described>, options: ExpertsO
       `expertCapacity must be an integer of at least 1, or undefined, got ${describeValue(expertCapacity)}`,
     );
   }
-  if (routingWeightsLayout !== "top-k" && routingWeightsLayout !== "dense") {
-    throw new RangeError(`routingWeightsLayout must be "top-k" or "dense", got ${describeValue(routingWeightsLayout)}`);
-  }
+  expectOneOf("routingWeightsLayout", routingWeightsLayout, ["top-k", "dense"]);
   const [, weightColumns] = dimensions("routingWeights", inputs, ["T", "K or E"]);
   const denseWeights = weightColumns === experts && (topK !== experts || routingWeightsLayout === "dense");
   expectShape("routingWeights", inputs, [tokens, denseWeights ? experts : topK]);
-  return { tokens, hidden, intermediate, experts, topK, capacity: expertCapacity, denseWeights };
+  return { ...variant, tokens, hidden, intermediate, experts, topK, capacity: expertCapacity, denseWeights };
+}
+
+/** Columns of the gate-up product. */
+export function gateUpColumns({ gated, intermediate }: Pick<ExpertsShape, "gated" | "intermediate">): number {
+  return gated ? 2 * intermediate : intermediate;
+}
+
+/** The dtype that all float tensors share. */
+function checkDTypes(inputs: ExpertsInputs<Described>): DType {
+  const { dtype } = inputs.hiddenStates;
+  if (!floatDTypes.includes(dtype)) {
+    throw new TypeError(`hiddenStates must be of dtype ${floatDTypes.join(", ")}, got ${dtype}`);
+  }
+  for (const name of inputNames) {
+    const expected = name === "routerIndices" ? "i32" : dtype;
+    const actual = inputs[name]?.dtype ?? expected;
+    if (actual === expected) continue;
+    const why = name === "routerIndices" ? "" : ", that of hiddenStates";
+    throw new TypeError(`${name} must be of dtype ${expected}${why}, got ${actual}`);
+  }
+  return dtype;
+}
+
+/** Fills in and checks the options that say what is computed. */
+function expertsVariant(dtype: DType, options: ExpertsOptions): ExpertsVariant {
+  const given = Object.entries(options).filter(([name, value]) => name in defaultVariant && value !== undefined);
+  const variant: ExpertsVariant = { ...defaultVariant, ...Object.fromEntries(given), dtype };
+  const { activation, activationAlpha, activationLimit } = variant;
+  expectOneOf("activation", activation, activations);
+  expectOneOf("gateUpLayout", variant.gateUpLayout, ["interleaved", "concatenated"]);
+  expectOneOf("weightLayout", variant.weightLayout, ["in-out", "out-in"]);
+  for (const name of ["gated", "batchInvariant"] as const) {
+    if (typeof variant[name] !== "boolean") {
+      throw new TypeError(`${name} must be true or false, got ${describeValue(variant[name])}`);
+    }
+  }
+  if (!Number.isFinite(activationAlpha)) {
+    throw new RangeError(`activationAlpha must be a finite number, got ${describeValue(activationAlpha)}`);
+  }
+  if (!(typeof activationLimit === "number" && activationLimit > 0)) {
+    throw new RangeError(`activationLimit must be a number above 0, got ${describeValue(activationLimit)}`);
+  }
+  if (activation === "swiglu-oai") {
+    if (!variant.gated) throw new RangeError('The activation "swiglu-oai" needs a gate, got gated: false');
+    return variant;
+  }
+  for (const name of ["activationAlpha", "activationLimit"] as const) {
+    if (options[name] === undefined) continue;
+    throw new RangeError(`${name} is for the activation "swiglu-oai" only, got activation: "${activation}"`);
+  }
+  return variant;
+}
+
+function expectOneOf(name: string, value: string, expected: readonly string[]): void {
+  if (expected.includes(value)) return;
+  const list = expected.map((name) => `"${name}"`);
+  throw new RangeError(
+    `${name} must be ${list.slice(0, -1).join(", ")} or ${list.at(-1)}, got ${describeValue(value)}`,
+  );
 }
 
 /** The sizes of a tensor whose rank the contract fixes. Only the number of tokens may be zero. */
-function dimensions(name: keyof ExpertsInputs, inputs: ExpertsInputs<Described>, symbols: string[]): [number, number] {
+function dimensions(
+  name: keyof ExpertsInputs,
+  inputs: ExpertsInputs<Described>,
+  symbols: string[],
+): [number, number, number] {
   const { shape } = inputs[name]!;
   if (shape.length !== symbols.length) {
     throw new RangeError(`${name} must have shape ${`[${symbols.join(", ")}]`}, got ${formatShape(shape)}`);
@@ -104,7 +192,7 @@ function dimensions(name: keyof ExpertsInputs, inputs: ExpertsInputs<Described>,
       throw new RangeError(`${name} must have at least one element along ${symbol}, got ${formatShape(shape)}`);
     }
   }
-  return [shape[0]!, shape[1]!];
+  return [shape[0]!, shape[1]!, shape[2] ?? 1];
 }
 
 function expectShape(name: keyof ExpertsInputs, inputs: ExpertsInputs<Described>, expected: number[]): void {
@@ -130,6 +218,17 @@ export function checkIndices(indices: ArrayLike<number>, { experts, topK }: Expe
 }
 
 /** Floating-point operations of the two matrix products over `kept` assignments: a multiplication and an addition each. */
-export function expertsFlops({ hidden, intermediate }: ExpertsShape, kept: number): number {
-  return kept * 6 * hidden * intermediate;
+export function expertsFlops(shape: ExpertsShape, kept: number): number {
+  return kept * 2 * shape.hidden * (gateUpColumns(shape) + shape.intermediate);
+}
+
+/** Refuses, for a backend, what it does not compute yet. */
+export function refuseAllBut(backend: string, shape: ExpertsShape): void {
+  for (const [name, only] of Object.entries(defaultVariant)) {
+    const value = shape[name as keyof ExpertsVariant];
+    if (name === "activationAlpha" || name === "activationLimit" || name === "batchInvariant" || value === only) {
+      continue;
+    }
+    throw new RangeError(`The ${backend} backend does not compute ${name}: ${describeValue(value)} yet`);
+  }
 }

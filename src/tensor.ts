@@ -3,18 +3,25 @@
  *
  * @module
  */
+import { fromBfloat16, toBfloat16 } from "./bfloat16.ts";
 
 /** The element types a {@linkcode Tensor} can have. */
-export type DType = "f16" | "f32" | "i32";
+export type DType = "f16" | "bf16" | "f32" | "i32";
 
-/** The typed arrays that hold a {@linkcode Tensor}'s elements. */
-export type TensorData = Float16Array | Float32Array | Int32Array;
+/** The typed arrays that hold a {@linkcode Tensor}'s elements. bf16 is held as bit patterns, in a `Uint16Array`. */
+export type TensorData = Float16Array | Uint16Array | Float32Array | Int32Array;
 
 const arrayTypes = {
   f16: Float16Array,
+  bf16: Uint16Array,
   f32: Float32Array,
   i32: Int32Array,
 } as const satisfies Record<DType, unknown>;
+
+const dtypes = Object.keys(arrayTypes) as DType[];
+
+/** The dtypes that the op computes in. */
+export const floatDTypes: readonly DType[] = ["f16", "bf16", "f32"];
 
 /** An array of numbers with a shape, in row-major order. */
 export interface Tensor {
@@ -50,10 +57,12 @@ export function formatShape(shape: readonly number[]): string {
 /**
  * Makes a tensor of a typed array, without copying it.
  *
- * @param data The elements in row-major order: `Float16Array` (f16), `Float32Array` (f32) or `Int32Array` (i32).
+ * @param data The elements in row-major order: `Float16Array` (f16), `Float32Array` (f32), `Int32Array` (i32), or, with
+ * `dtype` given, `Uint16Array` of bit patterns (bf16). See {@linkcode convert} for numbers that are to become bf16.
  * @param shape The size of each dimension, outermost first. Defaults to one dimension of `data.length`.
+ * @param dtype The element type. Only `"bf16"` has to be said; the others follow from `data`.
  * @returns The tensor. It shares its memory with `data`.
- * @throws {TypeError} If `data` is no such typed array.
+ * @throws {TypeError} If `data` is no such typed array, or none of `dtype`.
  * @throws {RangeError} If `shape` does not hold exactly `data.length` elements.
  *
  * @example Usage
@@ -65,16 +74,53 @@ export function formatShape(shape: readonly number[]): string {
  * assertEquals(weights.dtype, "f16");
  * ```
  */
-export function tensor(data: TensorData, shape: readonly number[] = [data.length]): Tensor {
-  for (const [dtype, type] of Object.entries(arrayTypes)) {
-    if (!(data instanceof type)) continue;
-    const tensor = { dtype: dtype as DType, shape: Object.freeze([...shape]), data };
-    checkTensor("data", tensor);
-    return tensor;
+export function tensor(data: TensorData, shape: readonly number[] = [data.length], dtype?: DType): Tensor {
+  const found = dtype ?? dtypes.find((name) => data instanceof arrayTypes[name]);
+  if (!found) {
+    throw new TypeError(
+      `Cannot make a tensor: data must be a Float16Array, Float32Array or Int32Array, got ${describeValue(data)}`,
+    );
   }
-  throw new TypeError(
-    `Cannot make a tensor: data must be a Float16Array, Float32Array or Int32Array, got ${describeValue(data)}`,
-  );
+  if (found === "bf16" && !dtype) {
+    throw new TypeError('Cannot make a tensor of a Uint16Array: its dtype must be given as "bf16", got undefined');
+  }
+  const tensor = { dtype: found, shape: Object.freeze([...shape]), data };
+  checkTensor("data", tensor);
+  return tensor;
+}
+
+/**
+ * Makes a tensor of another dtype of the same numbers, each rounded to the nearest that the dtype has, ties to even.
+ *
+ * @param source The tensor to convert, f16, bf16 or f32. It is left as it is.
+ * @param dtype The element type to convert to: `"f16"`, `"bf16"` or `"f32"`.
+ * @returns A new tensor in shared memory, as {@linkcode zeros} makes it.
+ * @throws {TypeError} If `source` is no well-formed tensor, or either is of another dtype.
+ *
+ * @example Usage
+ * ```ts
+ * import { convert, tensor } from "@yamoe/yamoe";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const brief = convert(tensor(new Float32Array([1, 1.2])), "bf16");
+ * assertEquals(brief.data, new Uint16Array([0x3f80, 0x3f9a]));
+ * assertEquals(convert(brief, "f32").data, new Float32Array([1, 1.203125]));
+ * ```
+ */
+export function convert(source: Tensor, dtype: DType): Tensor {
+  checkTensor("source", source);
+  for (const [name, value] of Object.entries({ source: source.dtype, target: dtype })) {
+    if (floatDTypes.includes(value)) continue;
+    throw new TypeError(
+      `Cannot convert: the ${name} must be one of ${floatDTypes.join(", ")}, got ${describeValue(value)}`,
+    );
+  }
+  const target = zeros(dtype, source.shape);
+  if (source.dtype === dtype) target.data.set(source.data);
+  else if (source.dtype === "bf16") fromBfloat16(source.data as Uint16Array, target.data);
+  else if (dtype === "bf16") toBfloat16(source.data, target.data as Uint16Array);
+  else target.data.set(source.data);
+  return target;
 }
 
 /**
@@ -83,6 +129,7 @@ export function tensor(data: TensorData, shape: readonly number[] = [data.length
  * @param dtype The element type.
  * @param shape The size of each dimension, outermost first.
  * @returns The tensor.
+ * @throws {TypeError} If `dtype` is no dtype.
  * @throws {RangeError} If a size is no non-negative integer, or the memory cannot be had.
  *
  * @example Usage
@@ -94,6 +141,7 @@ export function tensor(data: TensorData, shape: readonly number[] = [data.length
  * ```
  */
 export function zeros(dtype: DType, shape: readonly number[]): Tensor {
+  checkDType("dtype", dtype);
   checkShape("shape", shape);
   const memory = new SharedArrayBuffer(elementCount(shape) * bytesPerElement(dtype));
   return { dtype, shape: Object.freeze([...shape]), data: viewOf(dtype, memory, 0, elementCount(shape)) };
@@ -113,11 +161,7 @@ export function checkTensor(name: string, value: Tensor): void {
     throw new TypeError(`${name} must be a tensor, got ${describeValue(value)}`);
   }
   const { dtype, shape, data } = value;
-  if (!Object.hasOwn(arrayTypes, dtype)) {
-    throw new TypeError(
-      `${name} must have one of the dtypes ${Object.keys(arrayTypes).join(", ")}, got ${describeValue(dtype)}`,
-    );
-  }
+  checkDType(`The dtype of ${name}`, dtype);
   if (!(data instanceof arrayTypes[dtype])) {
     throw new TypeError(`${name} of dtype ${dtype} must hold a ${arrayTypes[dtype].name}, got ${describeValue(data)}`);
   }
@@ -130,6 +174,11 @@ export function checkTensor(name: string, value: Tensor): void {
       `${name} of shape ${formatShape(shape)} must hold ${elementCount(shape)} elements, got ${data.length}`,
     );
   }
+}
+
+function checkDType(name: string, dtype: DType): void {
+  if (dtypes.includes(dtype)) return;
+  throw new TypeError(`${name} must be one of ${dtypes.join(", ")}, got ${describeValue(dtype)}`);
 }
 
 /** Checks that a value is a shape. Errors begin with `name`. */

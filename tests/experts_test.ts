@@ -17,13 +17,20 @@ type Changes = { [Name in keyof ExpertsInputs]?: unknown };
 
 const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, string][] = [
   ["a missing tensor", { downProj: undefined }, {}, TypeError, "downProj must be a tensor, got undefined"],
-  ["a bare array", { hiddenStates: new Float16Array(32) }, {}, TypeError, "hiddenStates must have one of the dtypes"],
+  ["a bare array", { hiddenStates: new Float16Array(32) }, {}, TypeError, "The dtype of hiddenStates must be one of"],
   [
     "another float dtype",
     { hiddenStates: tensor(new Float32Array(32), [4, 8]) },
     {},
     TypeError,
-    "hiddenStates must be of dtype f16, got f32",
+    "routingWeights must be of dtype f32, that of hiddenStates, got f16",
+  ],
+  [
+    "an integer dtype",
+    { hiddenStates: tensor(new Int32Array(32), [4, 8]) },
+    {},
+    TypeError,
+    "hiddenStates must be of dtype f16, bf16, f32, got i32",
   ],
   ["float indices", { routerIndices: half(4, 2) }, {}, TypeError, "routerIndices must be of dtype i32, got f16"],
   [
@@ -131,6 +138,45 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
     { routingWeightsLayout: "sparse" as "dense" },
     RangeError,
     'routingWeightsLayout must be "top-k" or "dense", got "sparse"',
+  ],
+  [
+    "an unknown activation",
+    {},
+    { activation: "swish" as "silu" },
+    RangeError,
+    'activation must be "swiglu-oai", "silu", "gelu", "gelu-tanh" or "relu2", got "swish"',
+  ],
+  ["swiglu-oai without a gate", {}, { gated: false }, RangeError, 'The activation "swiglu-oai" needs a gate'],
+  ["an alpha that is no number", {}, { activationAlpha: NaN }, RangeError, "activationAlpha must be a finite number"],
+  ["a limit of zero", {}, { activationLimit: 0 }, RangeError, "activationLimit must be a number above 0, got 0"],
+  [
+    "a limit for another activation",
+    {},
+    { activation: "silu", activationLimit: 7 },
+    RangeError,
+    'activationLimit is for the activation "swiglu-oai" only, got activation: "silu"',
+  ],
+  ["a gate that is no boolean", {}, { gated: 1 as unknown as true }, TypeError, "gated must be true or false, got 1"],
+  [
+    "gate and up weights where there is no gate",
+    {},
+    { activation: "relu2", gated: false },
+    RangeError,
+    "gateUpProj must have shape [3, 8, 6] to match the rest, got [3, 8, 12]",
+  ],
+  [
+    "an unknown gate-up layout",
+    {},
+    { gateUpLayout: "split" as "concatenated" },
+    RangeError,
+    'gateUpLayout must be "interleaved" or "concatenated", got "split"',
+  ],
+  [
+    "weights in the other layout",
+    {},
+    { weightLayout: "out-in" },
+    RangeError,
+    "gateUpProj must have shape [3, 16, 8] to match the rest, got [3, 8, 12]",
   ],
 ];
 

@@ -2,6 +2,7 @@ import { manifest } from "../cuda/cubins/manifest.ts";
 import { chooseImage, formatCapability } from "../cuda/cubins.ts";
 import { type Gpu, gpus } from "../cuda/gpus.ts";
 import { type Launch, planLaunches } from "../cuda/plan.ts";
+import { defaultVariant } from "../experts_shape.ts";
 import { type Job, tensorBytes } from "../workload.ts";
 import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
@@ -41,7 +42,13 @@ export default command({
     const known = gpus[values.gpu ?? "h100"]!;
     const gpu: Gpu = { ...known, bandwidth: values.bandwidth ?? known.bandwidth, flops: values.rate ?? known.flops };
     const { batch, seq, capacity, ...sizes } = job;
-    const shape = { ...sizes, tokens: batch * seq, capacity: capacity ?? Infinity, denseWeights: false };
+    const shape = {
+      ...defaultVariant,
+      ...sizes,
+      tokens: batch * seq,
+      capacity: capacity ?? Infinity,
+      denseWeights: false,
+    };
     const imageName = chooseImage(gpu.computeCapability);
     const { kernels } = manifest.images[imageName]!;
     const { launches, workspace } = planLaunches(shape, gpu, kernels);

@@ -1,7 +1,7 @@
 // The CPU backend: f16 tensors in shared memory, computed by the WebAssembly engine.
 import type { Backend, BackendTensor, Measurement } from "../backend.ts";
-import { activation, type ExpertsInputs, type ExpertsOptions } from "../experts.ts";
-import { checkIndices, expertsShape } from "../experts_shape.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
+import { checkIndices, expertsShape, refuseAllBut } from "../experts_shape.ts";
 import { MemoryCounter } from "../memory_counter.ts";
 import { type DType, type Tensor, type TensorData, zeros } from "../tensor.ts";
 import { Engine } from "../wasm/engine.ts";
@@ -103,6 +103,7 @@ export class CpuBackend implements Backend {
 
   async experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CpuTensor> {
     const shape = expertsShape(inputs, options);
+    refuseAllBut("cpu", shape);
     const { tokens, hidden, intermediate, experts, topK, denseWeights } = shape;
     const indices = this.#own(inputs.routerIndices).data as Int32Array;
     checkIndices(indices, shape);
@@ -126,7 +127,8 @@ export class CpuBackend implements Backend {
       hidden,
       intermediate,
       topK,
-      ...activation,
+      alpha: shape.activationAlpha,
+      limit: shape.activationLimit,
       hiddenStates: halves(inputs.hiddenStates),
       gateUpProj: halves(inputs.gateUpProj),
       gateUpProjBias: inputs.gateUpProjBias && halves(inputs.gateUpProjBias),

@@ -2,7 +2,7 @@
 import type { Backend, BackendTensor, Measurement } from "../backend.ts";
 import { BackendUnavailableError } from "../backend_unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
-import { type ExpertsShape, expertsShape, inputNames } from "../experts_shape.ts";
+import { type ExpertsShape, expertsShape, inputNames, refuseAllBut } from "../experts_shape.ts";
 import { MemoryCounter } from "../memory_counter.ts";
 import {
   bytesPerElement,
@@ -239,6 +239,7 @@ export class CudaBackend implements Backend {
     queue: (plan: Plan, pointers: PointerTable) => void,
   ): CudaTensor {
     const shape = expertsShape(inputs, options);
+    refuseAllBut("cuda", shape);
     checkLimits(shape);
     using cleanup = new DisposableStack();
     const output = cleanup.use(this.allocate("f16", [shape.tokens, shape.hidden]));

@@ -1,6 +1,5 @@
 // The launches of one `experts` call: which kernels, how many blocks, and what work and memory that is. Pure arithmetic on
 // what the host knows; how the tokens fall on the experts only the device finds out.
-import { activation } from "../experts.ts";
 import type { ExpertsShape } from "../experts_shape.ts";
 import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Argument, LaunchShape } from "./kernel.ts";
@@ -165,7 +164,7 @@ export function planLaunches(
           "rowOffsets",
           "tileOffsets",
         ] as const,
-        ...[experts, hidden, 2 * intermediate, { float: activation.alpha }, { float: activation.limit }],
+        ...[experts, hidden, 2 * intermediate, { float: shape.activationAlpha }, { float: shape.activationLimit }],
       ],
     },
     {

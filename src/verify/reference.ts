@@ -1,5 +1,5 @@
 // The op in float64, for some of the tokens: what a backend's output is checked against.
-import { activation, type ExpertsInputs } from "../experts.ts";
+import type { ExpertsInputs } from "../experts.ts";
 import type { ExpertsShape } from "../experts_shape.ts";
 
 /** For each assignment, whether the capacity keeps it. */
@@ -30,7 +30,7 @@ export function referenceRow(
 
 function expertOutput(
   inputs: ExpertsInputs,
-  { hidden, intermediate }: ExpertsShape,
+  { hidden, intermediate, activationAlpha: alpha, activationLimit: limit }: ExpertsShape,
   token: number,
   e: number,
 ): Float64Array {
@@ -38,9 +38,9 @@ function expertOutput(
   const gateUp = addProduct(x, inputs.gateUpProj.data, e, biasRow(inputs.gateUpProjBias?.data, e, 2 * intermediate));
   const a = new Float64Array(intermediate);
   for (let i = 0; i < intermediate; i++) {
-    const gate = Math.min(gateUp[2 * i]!, activation.limit);
-    const up = Math.max(-activation.limit, Math.min(gateUp[2 * i + 1]!, activation.limit));
-    a[i] = gate / (1 + Math.exp(-activation.alpha * gate)) * (up + 1);
+    const gate = Math.min(gateUp[2 * i]!, limit);
+    const up = Math.max(-limit, Math.min(gateUp[2 * i + 1]!, limit));
+    a[i] = gate / (1 + Math.exp(-alpha * gate)) * (up + 1);
   }
   return addProduct(a, inputs.downProj.data, e, biasRow(inputs.downProjBias?.data, e, hidden));
 }

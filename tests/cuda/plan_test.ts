@@ -4,9 +4,11 @@ import { manifest } from "../../src/cuda/cubins/manifest.ts";
 import { chooseImage } from "../../src/cuda/cubins.ts";
 import { gpus } from "../../src/cuda/gpus.ts";
 import { planLaunches } from "../../src/cuda/plan.ts";
+import { defaultVariant, type ExpertsShape } from "../../src/experts_shape.ts";
 import { makeJob, tensorBytes } from "../../src/workload.ts";
 
-const reference = {
+const reference: ExpertsShape = {
+  ...defaultVariant,
   tokens: 262144,
   hidden: 2880,
   intermediate: 2880,
@@ -16,7 +18,7 @@ const reference = {
   denseWeights: false,
 };
 
-function plan(shape: typeof reference, gpu = "h100") {
+function plan(shape: ExpertsShape, gpu = "h100") {
   const device = gpus[gpu]!;
   return planLaunches(shape, device, manifest.images[chooseImage(device.computeCapability)]!.kernels);
 }
@@ -42,7 +44,8 @@ Deno.test("every launch of every plan is one that its kernel and the GPU allow",
     capacity: fc.oneof(fc.constant(Infinity), fc.integer({ min: 1, max: 2 ** 31 - 1 })),
     denseWeights: fc.boolean(),
   });
-  fc.assert(fc.property(shapes, fc.constantFrom(...Object.keys(gpus)), (shape, name) => {
+  fc.assert(fc.property(shapes, fc.constantFrom(...Object.keys(gpus)), (sizes, name) => {
+    const shape = { ...defaultVariant, ...sizes };
     const { kernels } = manifest.images[chooseImage(gpus[name]!.computeCapability)]!;
     for (const launch of plan(shape, name).launches) {
       const kernel = kernels.find((record) => record.name === launch.kernel);
