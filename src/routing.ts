@@ -3,26 +3,33 @@
  *
  * @module
  */
-import { describeValue, formatShape, type Tensor, zeros } from "./tensor.ts";
+import { resolveRouter, type Router, type RouterOptions, type Scoring } from "./router.ts";
+import { checkTensor, formatShape, type Tensor, zeros } from "./tensor.ts";
 
 /** What a router decides for T tokens, K experts each. */
 export interface Routing {
-  /** [T, K], i32: the experts of each token, the likeliest first. */
+  /** [T, K], i32: the experts of each token, the best first. */
   readonly routerIndices: Tensor;
-  /** [T, K], f32: their probabilities. */
+  /** [T, K], f32: what the output of each of them is multiplied by. */
   readonly routerWeights: Tensor;
+  /** [T, K], f32: what the input of each of them is multiplied by; only of the kind `"sigmoid-input"`, whose `routerWeights` are 1. */
+  readonly inputWeights?: Tensor;
 }
 
 /**
- * Routes tokens: softmax over the experts, then the K largest probabilities, not renormalised.
+ * Routes tokens: scores the experts, chooses K of them for each token and weighs those.
  *
- * @param logits [T, E], f32.
- * @param topK K, from 1 to E.
- * @returns The experts and their probabilities, sorted descending; between equals the lower index comes first.
- * @throws {TypeError} If the logits are not f32.
- * @throws {RangeError} If the logits are no matrix, or K is out of range.
+ * Without a correction bias or groups the choice is made on the logits themselves, whose order every scoring keeps; with
+ * them, on the scores in f32. Between equals the lower index comes first. A NaN counts as the largest of all, as in
+ * PyTorch, so that it shows in the weights instead of vanishing; so does what a softmax makes of an infinite largest logit.
  *
- * @example Usage
+ * @param logits [T, E], f16 or f32.
+ * @param router How to route, or just K, which means `{ kind: "softmax", topK: K }`.
+ * @returns The experts of each token, the best first, and their weights.
+ * @throws {TypeError} If the logits or an option are of a wrong type.
+ * @throws {RangeError} If the logits are no matrix, or an option is out of range or has no meaning for the kind.
+ *
+ * @example The two likeliest experts
  * ```ts
  * import { route, tensor } from "@yamoe/yamoe";
  * import { assertEquals } from "@std/assert";
@@ -30,54 +37,120 @@ export interface Routing {
  * const logits = tensor(new Float32Array([0, 2, 1]), [1, 3]);
  * assertEquals([...route(logits, 2).routerIndices.data], [1, 2]);
  * ```
+ *
+ * @example A bias moves the choice, not the weights
+ * ```ts
+ * import { route, tensor } from "@yamoe/yamoe";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const logits = tensor(new Float32Array([0, 0, 0, 0]), [1, 4]);
+ * const correctionBias = tensor(new Float32Array([0, 0.1, 0, 0.2]));
+ * const routing = route(logits, { kind: "sigmoid", topK: 2, correctionBias, scale: 2.5 });
+ * assertEquals([...routing.routerIndices.data], [3, 1]);
+ * assertEquals([...routing.routerWeights.data], [1.25, 1.25]);
+ * ```
  */
-export function route(logits: Tensor, topK: number): Routing {
+export function route(logits: Tensor, router: number | RouterOptions): Routing {
+  checkTensor("logits", logits);
+  if (logits.dtype === "i32") throw new TypeError(`logits must be of dtype f16 or f32, got ${logits.dtype}`);
   const [tokens, experts] = matrix("logits", logits);
-  if (!Number.isInteger(topK) || topK < 1 || topK > experts) {
-    throw new RangeError(
-      `topK must be an integer from 1 to the number of experts, ${experts}, got ${describeValue(topK)}`,
-    );
-  }
+  const rule = resolveRouter(typeof router === "number" ? { topK: router } : router, experts);
+  const { topK, onInput } = rule;
   const routerIndices = zeros("i32", [tokens, topK]);
-  const routerWeights = zeros("f32", [tokens, topK]);
-  const exponentials = new Float64Array(experts);
-  const row = new Float32Array(experts);
+  const weights = zeros("f32", [tokens, topK]);
+  const routeRow = rowRouter(rule);
   for (let t = 0; t < tokens; t++) {
-    softmaxRow(logits.data.subarray(t * experts, (t + 1) * experts), exponentials, row);
-    const start = t * topK;
-    topKRow(
-      row,
-      routerIndices.data.subarray(start, start + topK) as Int32Array,
-      routerWeights.data.subarray(start, start + topK) as Float32Array,
+    const slots = [t * topK, (t + 1) * topK] as const;
+    routeRow(
+      logits.data.subarray(t * experts, (t + 1) * experts),
+      routerIndices.data.subarray(...slots) as Int32Array,
+      weights.data.subarray(...slots) as Float32Array,
     );
   }
-  return { routerIndices, routerWeights };
+  if (!onInput) return { routerIndices, routerWeights: weights };
+  const routerWeights = zeros("f32", [tokens, topK]);
+  routerWeights.data.fill(1);
+  return { routerIndices, routerWeights, inputWeights: weights };
 }
 
-/** Softmax of one row: exponentials and their sum in double precision, one rounding. */
-function softmaxRow(logits: ArrayLike<number>, exponentials: Float64Array, out: Float32Array): void {
-  let max = -Infinity;
-  for (let e = 0; e < logits.length; e++) max = Math.max(max, logits[e]!);
-  let sum = 0;
-  for (let e = 0; e < logits.length; e++) sum += exponentials[e] = Math.exp(logits[e]! - max);
-  for (let e = 0; e < logits.length; e++) out[e] = exponentials[e]! / sum;
+/** A function that routes one token: reads its logits, writes its experts and their weights. */
+function rowRouter(
+  { before, after, experts, topK, bias, groups, topGroups, renormalize, epsilon, scale }: Router,
+): (logits: ArrayLike<number>, chosen: Int32Array, weights: Float32Array) => void {
+  const scores = new Float64Array(experts), values = new Float64Array(topK), keys = new Float32Array(experts);
+  const onScores = bias !== undefined || groups > 1;
+  return (logits, chosen, weights) => {
+    scores.set(logits);
+    keys.set(logits);
+    score(before, scores);
+    if (onScores) keys.set(scores);
+    if (bias) { for (let e = 0; e < experts; e++) keys[e]! += bias[e]!; }
+    chooseInGroups(keys, groups, topGroups, chosen);
+    for (let k = 0; k < topK; k++) values[k] = scores[chosen[k]!]!;
+    score(after, values);
+    const sum = renormalize ? values.reduce((sum, value) => sum + value) + epsilon : 1;
+    for (let k = 0; k < topK; k++) weights[k] = values[k]! / sum * scale;
+  };
 }
 
-/** Insertion into a sorted list: K is small. Only a strictly larger value moves past another, so ties keep index order. */
-function topKRow(values: Float32Array, indices: Int32Array, weights: Float32Array): void {
-  const last = indices.length - 1;
-  weights.fill(-Infinity);
-  for (let e = 0; e < values.length; e++) {
-    const value = values[e]!;
-    if (e > last && !(value > weights[last]!)) continue;
-    let slot = Math.min(e, last);
-    for (; slot > 0 && value > weights[slot - 1]!; slot--) {
-      weights[slot] = weights[slot - 1]!;
-      indices[slot] = indices[slot - 1]!;
-    }
-    weights[slot] = value;
-    indices[slot] = e;
+/** Turns logits into scores, in double precision. */
+function score(scoring: Scoring, values: Float64Array): void {
+  if (scoring === "softmax") softmax(values);
+  else if (scoring === "sigmoid") map(values, (x) => 1 / (1 + Math.exp(-x)));
+  else if (scoring === "sqrt-softplus") {
+    map(values, (x) => Math.sqrt(Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))));
   }
+}
+
+function map(values: Float64Array, change: (value: number) => number): void {
+  for (let i = 0; i < values.length; i++) values[i] = change(values[i]!);
+}
+
+function softmax(values: Float64Array): void {
+  let max = -Infinity;
+  for (let i = 0; i < values.length; i++) max = Math.max(max, values[i]!);
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] = Math.exp(values[i]! - max);
+  for (let i = 0; i < values.length; i++) values[i]! /= sum;
+}
+
+/** Chooses the largest keys among those of the best groups: the ones whose two largest keys have the largest sum. */
+function chooseInGroups(keys: Float32Array, groups: number, topGroups: number, chosen: Int32Array): void {
+  if (groups === 1) return chooseLargest(keys, chosen);
+  const size = keys.length / groups;
+  const best = new Int32Array(2), sums = new Float32Array(groups), chosenGroups = new Int32Array(topGroups);
+  for (let g = 0; g < groups; g++) {
+    const group = keys.subarray(g * size, (g + 1) * size);
+    chooseLargest(group, best);
+    sums[g] = group[best[0]!]! + group[best[1]!]!;
+  }
+  chooseLargest(sums, chosenGroups);
+  const candidates = new Float32Array(topGroups * size);
+  chosenGroups.sort().forEach((g, i) => candidates.set(keys.subarray(g * size, (g + 1) * size), i * size));
+  chooseLargest(candidates, chosen);
+  for (let k = 0; k < chosen.length; k++) {
+    chosen[k] = chosenGroups[Math.floor(chosen[k]! / size)]! * size + chosen[k]! % size;
+  }
+}
+
+/**
+ * Finds where the largest values are, in descending order: insertion into a sorted list, for that is short. Only a larger
+ * value moves past another, so ties keep index order.
+ */
+function chooseLargest(values: Float32Array, chosen: Int32Array): void {
+  const last = chosen.length - 1;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    if (i > last && !isLarger(value, values[chosen[last]!]!)) continue;
+    let slot = Math.min(i, last);
+    for (; slot > 0 && isLarger(value, values[chosen[slot - 1]!]!); slot--) chosen[slot] = chosen[slot - 1]!;
+    chosen[slot] = i;
+  }
+}
+
+/** Compares numbers, NaN being the largest. */
+function isLarger(a: number, b: number): boolean {
+  return a > b || (a !== a && b === b);
 }
 
 /**
@@ -98,7 +171,10 @@ function topKRow(values: Float32Array, indices: Int32Array, weights: Float32Arra
  * ```
  */
 export function denseWeights({ routerIndices, routerWeights }: Routing, experts: number): Tensor {
-  const [tokens, topK] = matrix("routerIndices", routerIndices, "i32");
+  if (routerIndices.dtype !== "i32") {
+    throw new TypeError(`routerIndices must be of dtype i32, got ${routerIndices.dtype}`);
+  }
+  const [tokens, topK] = matrix("routerIndices", routerIndices);
   const dense = zeros("f32", [tokens, experts]);
   for (let i = 0; i < tokens * topK; i++) {
     const e = expertAt(routerIndices, i, experts);
@@ -156,8 +232,7 @@ function expertAt(indices: Tensor, at: number, experts: number): number {
   throw new RangeError(`routerIndices must hold integers from 0 to ${experts - 1}, got ${index} at element ${at}`);
 }
 
-function matrix(name: string, { dtype, shape }: Tensor, expected = "f32"): [number, number] {
-  if (dtype !== expected) throw new TypeError(`${name} must be of dtype ${expected}, got ${dtype}`);
+function matrix(name: string, { shape }: Tensor): [number, number] {
   if (shape.length !== 2) throw new RangeError(`${name} must be a matrix, got shape ${formatShape(shape)}`);
   return [shape[0]!, shape[1]!];
 }
