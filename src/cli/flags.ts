@@ -69,14 +69,17 @@ export function parseFlags<Specs extends Flags>(args: readonly string[], flags: 
   for (const name of switches) {
     if (args.some((arg) => arg.startsWith(`--${name}=`))) throw new UsageError(`--${name} takes no value`);
   }
-  const parsed = parseArgs(joinNegativeValues(args, valued), {
+  const parsed = parseArgs(joinOddValues(args, valued), {
     boolean: switches,
     string: valued,
     collect: names,
+    "--": true,
     unknown: (text) => {
       throw new UsageError(text.startsWith("-") ? unknownFlag(text, names) : `Cannot understand the word "${text}"`);
     },
   });
+  const [stray] = parsed["--"] as string[];
+  if (stray !== undefined) throw new UsageError(`Cannot understand the word "${stray}"`);
 
   const values: Record<string, unknown> = {};
   for (const name of names) {
@@ -94,12 +97,12 @@ export function parseFlags<Specs extends Flags>(args: readonly string[], flags: 
   return values as FlagValues<Specs>;
 }
 
-/** `--batch -1` means the value -1, for which the parser wants `--batch=-1`. */
-function joinNegativeValues(args: readonly string[], valued: readonly string[]): string[] {
+/** `--batch -1` means the value -1, for which the parser wants `--batch=-1`; `--batch ""` means an empty one. */
+function joinOddValues(args: readonly string[], valued: readonly string[]): string[] {
   const joined: string[] = [];
   for (const arg of args) {
     const last = joined.at(-1) ?? "";
-    if (/^-[\d.]/.test(arg) && last.startsWith("--") && valued.includes(last.slice(2))) {
+    if (/^(-[\d.]|$)/.test(arg) && last.startsWith("--") && valued.includes(last.slice(2))) {
       joined.push(`${joined.pop()}=${arg}`);
     } else joined.push(arg);
   }

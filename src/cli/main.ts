@@ -35,7 +35,7 @@ async function dispatch(args: readonly string[]): Promise<number> {
     return exitCode.done;
   }
   const name = first.startsWith("-") ? "bench" : first;
-  const load = commands[name];
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (!load) {
     throw new UsageError(`Unknown command "${name}"; the nearest is "${closestString(name, Object.keys(commands))}"`);
   }

@@ -71,6 +71,7 @@ const refused: Record<string, string> = {
   "--batch": "--batch needs a value",
   "--batch --seq 3": "--batch needs a value",
   "--batch=": "--batch needs a value",
+  "--batch ": "--batch needs a value",
   "--batch 0": '--batch must be an integer from 1 to 2147483647, got "0"',
   "--batch -1": '--batch must be an integer from 1 to 2147483647, got "-1"',
   "--seq 1.5": '--seq must be an integer from 1 to 2147483647, got "1.5"',
@@ -90,6 +91,8 @@ const refused: Record<string, string> = {
   "--json=yes": "--json takes no value",
   "--batch 1 --batch 2": "--batch was given 2 times",
   "bench reference": 'Cannot understand the word "reference"',
+  "bench -- reference": 'Cannot understand the word "reference"',
+  "constructor": 'Unknown command "constructor"',
   "bnch": 'Unknown command "bnch"; the nearest is "bench"',
 };
 
