@@ -1,15 +1,24 @@
 // What every backend must do. Each backend's test file runs this over itself.
 import { assert, assertEquals, assertLessOrEqual, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { type Backend, experts, type ExpertsInputs, type ExpertsOptions, Generator, tensor, zeros } from "../mod.ts";
+import {
+  type Backend,
+  convert,
+  type DType,
+  experts,
+  type ExpertsInputs,
+  type ExpertsOptions,
+  Generator,
+  type Tensor,
+  tensor,
+  zeros,
+} from "../mod.ts";
+import { activations, mapInputs } from "../src/experts_shape.ts";
 import { expertsInputs, Fixture, jobNames, relativeError } from "./fixtures.ts";
-import { naiveExperts } from "./naive.ts";
+import { naiveExperts, numbers } from "./naive.ts";
 
-/** The bound on ‖error‖ / ‖result‖ in f16. */
-const relativeBound = 3.7e-4;
-
-/** The bound on one element's error, over the magnitude of what was added up for it: three roundings to f16 and f32's own. */
-const elementBound = 3 * 2 ** -11 + 2 ** -18;
+/** The bound on ‖error‖ / ‖result‖. */
+const relativeBounds: Readonly<Partial<Record<DType, number>>> = { f16: 3.7e-4, bf16: 3e-3, f32: 5e-6 };
 
 /** The sizes of a random job. */
 export interface RandomShape {
@@ -20,24 +29,38 @@ export interface RandomShape {
   K: number;
 }
 
-/** Inputs of the given sizes from a seed. `spread` 0 sends all tokens to one expert, 1 spreads them evenly. */
+/** What else there is to say of random inputs. */
+export interface RandomInputsOptions extends Pick<ExpertsOptions, "gated" | "weightLayout"> {
+  dtype?: DType;
+  /** Which biases there are. */
+  bias?: boolean | "gate-up" | "down";
+  dense?: boolean;
+  /** 0 sends all tokens to one expert, 1 spreads them evenly. */
+  spread?: number;
+}
+
+/** Inputs of the given sizes from a seed. */
 export function randomInputs(
   { T, H, I, E, K }: RandomShape,
   seed: number,
-  { bias = true, dense = false, spread = 1 } = {},
+  { dtype = "f16", bias = true, dense = false, spread = 1, gated = true, weightLayout = "in-out" }:
+    RandomInputsOptions = {},
 ): ExpertsInputs {
   const random = new Generator(seed);
-  const half = (shape: number[], scale: number) =>
-    tensor(Float16Array.from(random.randn(shape).data, (x) => x * scale), shape);
+  const normal = (shape: number[], scale: number) =>
+    convert(tensor(random.randn(shape).data.map((x) => x * scale) as Float32Array, shape), dtype);
+  const weights = (E: number, input: number, output: number, scale: number) =>
+    normal(weightLayout === "in-out" ? [E, input, output] : [E, output, input], scale);
   const indices = Int32Array.from(random.rand([T, K]).data, (u) => Math.min(E - 1, Math.floor(u * spread * E)));
+  const W = gated ? 2 * I : I;
   return {
-    hiddenStates: half([T, H], 1),
+    hiddenStates: normal([T, H], 1),
     routerIndices: tensor(indices, [T, K]),
-    routingWeights: half([T, dense ? E : K], 1),
-    gateUpProj: half([E, H, 2 * I], 1.5 / Math.sqrt(H)),
-    gateUpProjBias: bias ? half([E, 2 * I], 0.5) : undefined,
-    downProj: half([E, I, H], 1 / Math.sqrt(I)),
-    downProjBias: bias ? half([E, H], 0.5) : undefined,
+    routingWeights: normal([T, dense ? E : K], 1),
+    gateUpProj: weights(E, H, W, 1.5 / Math.sqrt(H)),
+    gateUpProjBias: bias === true || bias === "gate-up" ? normal([E, W], 0.5) : undefined,
+    downProj: weights(E, I, H, 1 / Math.sqrt(I)),
+    downProjBias: bias === true || bias === "down" ? normal([E, H], 0.5) : undefined,
   };
 }
 
@@ -47,13 +70,62 @@ export async function checkAgainstNaive(
   inputs: ExpertsInputs,
   options: ExpertsOptions = {},
 ): Promise<number> {
-  const { data } = await experts(inputs, { ...options, backend });
-  const { exact, magnitude } = naiveExperts(inputs, options);
+  const output = await experts(inputs, { ...options, backend });
+  assertEquals(output.dtype, inputs.hiddenStates.dtype);
+  const actual = numbers(output);
+  const { exact, tolerance } = naiveExperts(inputs, options);
   for (let i = 0; i < exact.length; i++) {
-    const bound = elementBound * magnitude[i]! + 2 ** -24;
-    assert(Math.abs(data[i]! - exact[i]!) <= bound, `element ${i}: ${data[i]}, expected ${exact[i]} within ${bound}`);
+    const near = Math.abs(actual[i]! - exact[i]!) <= tolerance[i]!;
+    assert(near, `element ${i}: ${actual[i]}, expected ${exact[i]} within ${tolerance[i]}`);
   }
-  return relativeError(data, exact);
+  return relativeError(actual, exact);
+}
+
+/** The activations, with and without a gate. */
+const activationKinds: readonly Pick<ExpertsOptions, "activation" | "gated">[] = activations.flatMap((activation) =>
+  (activation === "swiglu-oai" ? [true] : [true, false]).map((gated) => ({ activation, gated }))
+);
+
+/** Which variants a backend computes. */
+export interface Variants {
+  readonly dtypes: readonly DType[];
+  readonly weightLayouts: readonly NonNullable<ExpertsOptions["weightLayout"]>[];
+  /** Whether every activation, with a gate and without, and both gate-up layouts. */
+  readonly activations: boolean;
+}
+
+const allVariants: Variants = {
+  dtypes: ["f16", "bf16", "f32"],
+  weightLayouts: ["in-out", "out-in"],
+  activations: true,
+};
+
+/** Options that say what is computed, and the inputs' that go with them. */
+function variantArbitrary({ dtypes, weightLayouts, activations }: Variants) {
+  const limits = { activationAlpha: fc.constantFrom(1.702, 1), activationLimit: fc.constantFrom(7, 1, Infinity) };
+  return fc.record({
+    dtype: fc.constantFrom(...dtypes),
+    weightLayout: fc.constantFrom(...weightLayouts),
+    gateUpLayout: fc.constantFrom(...(activations ? ["interleaved", "concatenated"] as const : [undefined])),
+    kind: fc.constantFrom(...(activations ? activationKinds : [{}])),
+    limits: fc.option(fc.record(limits), { nil: {} }),
+  }).map(({ kind, limits, ...rest }) => ({
+    ...rest,
+    ...kind,
+    ...((kind.activation ?? "swiglu-oai") === "swiglu-oai" ? limits : {}),
+  }));
+}
+
+/** The first of a job's tokens. */
+function firstTokens(inputs: ExpertsInputs, count: number): ExpertsInputs {
+  const first = ({ dtype, data, shape: [, width] }: Tensor) =>
+    tensor(data.slice(0, count * width!), [count, width!], dtype);
+  return {
+    ...inputs,
+    hiddenStates: first(inputs.hiddenStates),
+    routerIndices: first(inputs.routerIndices),
+    routingWeights: first(inputs.routingWeights),
+  };
 }
 
 /**
@@ -61,12 +133,18 @@ export async function checkAgainstNaive(
  *
  * @param name What the tests are called by.
  * @param open Opens the backend.
- * @param options `ignore` where it cannot run; `hiddenMultiple`, what H and I must be multiples of.
+ * @param options `ignore` where it cannot run; `multiple`, what H and I must be multiples of; `runs`, how many random jobs;
+ * `variants`, what it computes, by default everything.
  */
 export function testBackend(
   name: string,
   open: () => Promise<Backend>,
-  { ignore = false, multiple = 1, runs = 60 }: { ignore?: boolean; multiple?: number; runs?: number } = {},
+  { ignore = false, multiple = 1, runs = 60, variants = allVariants }: {
+    ignore?: boolean;
+    multiple?: number;
+    runs?: number;
+    variants?: Variants;
+  } = {},
 ): void {
   const test = (title: string, fn: (backend: Backend) => Promise<void>) =>
     Deno.test({
@@ -80,14 +158,21 @@ export function testBackend(
     });
 
   for (const job of jobNames) {
-    test(`experts() reproduces the golden job ${job}`, async (backend) => {
-      const fixture = new Fixture(job);
-      const options = { expertCapacity: Number(fixture.metadata.capacity), backend };
-      const output = await experts(expertsInputs(fixture), options);
-      assertLessOrEqual(relativeError(output.data, fixture.f64("output_f64")), relativeBound);
-      const dense = await experts(expertsInputs(fixture, "dense"), options);
-      assertEquals(dense.data, output.data);
-    });
+    for (const dtype of variants.dtypes) {
+      test(`experts() reproduces the golden job ${job} in ${dtype}`, async (backend) => {
+        const fixture = new Fixture(job);
+        const options = { expertCapacity: Number(fixture.metadata.capacity), backend };
+        const inputsOf = (weights: "top-k" | "dense") =>
+          mapInputs(expertsInputs(fixture, weights), (input) => input.dtype === "i32" ? input : convert(input, dtype));
+        const inputs = inputsOf("top-k");
+        const output = await experts(inputs, options);
+        // The goldens' inputs are f16, which f32 holds and bf16 does not.
+        const expected = dtype === "bf16" ? naiveExperts(inputs, options).exact : fixture.f64("output_f64");
+        assertLessOrEqual(relativeError(numbers(output), expected), relativeBounds[dtype]!);
+        const dense = await experts(inputsOf("dense"), options);
+        assertEquals(dense.data, output.data);
+      });
+    }
   }
 
   test("experts() gives the same bits every time", async (backend) => {
@@ -107,21 +192,52 @@ export function testBackend(
         K: fc.integer({ min: 1, max: 4 }),
       }),
       seed: fc.integer({ min: 0, max: 1e6 }),
-      bias: fc.boolean(),
+      bias: fc.constantFrom(true, false, "gate-up" as const, "down" as const),
       dense: fc.boolean(),
+      variant: variantArbitrary(variants),
+      batchInvariant: fc.boolean(),
       spread: fc.constantFrom(0, 0.4, 1),
       expertCapacity: fc.option(fc.integer({ min: 1, max: 40 }), { nil: undefined }),
     });
-    const property = fc.asyncProperty(job, async ({ shape, seed, bias, dense, spread, expertCapacity }) => {
-      const inputs = randomInputs(shape, seed, { bias, dense, spread });
-      await checkAgainstNaive(backend, inputs, { expertCapacity, routingWeightsLayout: dense ? "dense" : "top-k" });
+    const property = fc.asyncProperty(job, async ({ shape, seed, bias, dense, spread, variant, ...options }) => {
+      const { dtype, ...variantOptions } = variant;
+      const inputs = randomInputs(shape, seed, { ...variant, bias, dense, spread });
+      const routingWeightsLayout = dense ? "dense" : "top-k";
+      const error = await checkAgainstNaive(backend, inputs, { ...options, ...variantOptions, routingWeightsLayout });
+      // Of few numbers the error is a matter of luck.
+      if (shape.T * shape.H > 1000) assertLessOrEqual(error, 1.5 * relativeBounds[dtype]!);
     });
     await fc.assert(property, { numRuns: runs, seed: 1 });
   });
 
+  const kinds = variants.activations ? activationKinds : [{}];
+  for (const dtype of variants.dtypes) {
+    for (const weightLayout of variants.weightLayouts) {
+      const bound = relativeBounds[dtype]!;
+      test(`experts() is within ${bound} of float64 in ${dtype}, ${weightLayout}, with every activation`, async (backend) => {
+        for (const [i, kind] of kinds.entries()) {
+          const gateUpLayout = variants.activations && i % 2 ? "concatenated" : "interleaved";
+          const inputs = randomInputs({ T: 64, H: 96, I: 136, E: 5, K: 3 }, 4 + i, { dtype, weightLayout, ...kind });
+          const error = await checkAgainstNaive(backend, inputs, { weightLayout, gateUpLayout, ...kind });
+          assertLessOrEqual(error, bound, Deno.inspect({ ...kind, gateUpLayout }));
+        }
+      });
+    }
+
+    test(`a token's bits do not depend on its batch if they must not, in ${dtype}`, async (backend) => {
+      const inputs = randomInputs({ T: 300, H: 64, I: 72, E: 2, K: 2 }, 8, { dtype });
+      const options = { batchInvariant: true, backend };
+      const whole = await experts(inputs, options);
+      for (const count of [1, 7, 8, 16, 33, 70, 130]) {
+        const part = await experts(firstTokens(inputs, count), options);
+        assertEquals(part.data, whole.data.slice(0, count * 64), `${count} tokens`);
+      }
+    });
+  }
+
   for (const shape of [{ T: 200, H: 64, I: 64, E: 4, K: 2 }, { T: 64, H: 96, I: 200, E: 16, K: 4 }]) {
-    test(`experts() is within ${relativeBound} of float64 on ${JSON.stringify(shape)}`, async (backend) => {
-      assertLessOrEqual(await checkAgainstNaive(backend, randomInputs(shape, 4)), relativeBound);
+    test(`experts() is within ${relativeBounds.f16} of float64 on ${JSON.stringify(shape)}`, async (backend) => {
+      assertLessOrEqual(await checkAgainstNaive(backend, randomInputs(shape, 4)), relativeBounds.f16!);
     });
   }
 

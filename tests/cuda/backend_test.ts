@@ -11,7 +11,12 @@ import { emulated, openEmulated } from "./emulated.ts";
 // The same suite as the CPU's: an architecture for each way the kernels are built, and each shape of tiles.
 for (const [arch, rows] of [[75], [80, 256], [80, 16], [90, 128], [90, 64]] as const) {
   const title = `cuda, ${emulated}, sm_${arch}${rows ? `, tiles of ${rows} rows` : ""}`;
-  testBackend(title, async () => (await openEmulated(arch, rows)).backend, { ignore: !toolkit, multiple: 8, runs: 20 });
+  testBackend(title, async () => (await openEmulated(arch, rows)).backend, {
+    ignore: !toolkit,
+    multiple: 8,
+    runs: 20,
+    variants: { dtypes: ["f16"], weightLayouts: ["in-out"], activations: false },
+  });
 }
 
 function test(name: string, fn: () => Promise<void>): void {
