@@ -8,7 +8,7 @@ import { expertsFlops, expertsShape } from "./experts_shape.ts";
 import { type OutputSummary, summarizeOutput } from "./output_summary.ts";
 import { version } from "./version.ts";
 import type { Engine } from "./wasm/engine.ts";
-import { drawInputs, type Job } from "./workload.ts";
+import { drawInputs, type Job, jobOptions } from "./workload.ts";
 
 /** What a benchmark run is told besides its job. */
 export interface BenchOptions {
@@ -22,7 +22,6 @@ export interface BenchOptions {
 
 /** What a benchmark run found. Times in milliseconds; memory in MB of 2^20 bytes, as PyTorch scripts print it. */
 export interface BenchResult extends Job, OutputSummary {
-  readonly dtype: string;
   readonly backend: string;
   readonly device: string;
   readonly threads: number;
@@ -81,7 +80,7 @@ export async function bench(
   const call = (phase: string, index: number, count: number) => {
     const report = (fraction: number) => onProgress(phase, (index + fraction) / count);
     report(0);
-    return backend.experts(workload.inputs, { expertCapacity: job.capacity ?? undefined, onProgress: report });
+    return backend.experts(workload.inputs, { ...jobOptions(job), onProgress: report });
   };
   for (let i = 0; i < warmup; i++) {
     using _output = await call("Warm-up", i, warmup);
@@ -99,14 +98,11 @@ export async function bench(
     if (i === iters - 1) summary = await summarizeOutput(backend, engine, output);
   }
 
-  const shape = expertsShape(workload.inputs);
+  const shape = expertsShape(workload.inputs, jobOptions(job));
   const kernelTimeMs = median(kernelTimesMs);
   const assignments = job.batch * job.seq * job.topK;
-  const { seed, ...sizes } = job;
   return {
-    ...sizes,
-    dtype: "f16",
-    seed,
+    ...job,
     backend: backend.name,
     device: backend.device,
     threads: engine.threads,

@@ -97,12 +97,13 @@ export function expertsShape(inputs: ExpertsInputs<Described>, options: ExpertsO
   const [, topK] = dimensions("routerIndices", inputs, ["T", "K"]);
   const [experts, rows, columns] = dimensions("downProj", inputs, outIn ? ["E", "H", "I"] : ["E", "I", "H"]);
   const intermediate = outIn ? columns : rows;
-  const width = gateUpColumns({ ...variant, intermediate });
-  const weights = (input: number, output: number) => outIn ? [experts, output, input] : [experts, input, output];
+  const sizes = { ...variant, hidden, intermediate, experts };
+  const weights = weightShapes(sizes);
+  const width = gateUpColumns(sizes);
   expectShape("routerIndices", inputs, [tokens, topK]);
-  expectShape("gateUpProj", inputs, weights(hidden, width));
+  expectShape("gateUpProj", inputs, weights.gateUpProj);
   expectShape("gateUpProjBias", inputs, [experts, width]);
-  expectShape("downProj", inputs, weights(intermediate, hidden));
+  expectShape("downProj", inputs, weights.downProj);
   expectShape("downProjBias", inputs, [experts, hidden]);
 
   const { expertCapacity = Infinity, routingWeightsLayout = "top-k" } = options;
@@ -121,6 +122,16 @@ export function expertsShape(inputs: ExpertsInputs<Described>, options: ExpertsO
 /** Columns of the gate-up product. */
 export function gateUpColumns({ gated, intermediate }: Pick<ExpertsShape, "gated" | "intermediate">): number {
   return gated ? 2 * intermediate : intermediate;
+}
+
+/** The shapes of the weights. */
+export function weightShapes(
+  sizes: Pick<ExpertsShape, "experts" | "hidden" | "intermediate" | "gated" | "weightLayout">,
+): { readonly gateUpProj: number[]; readonly downProj: number[] } {
+  const { experts, hidden, intermediate, weightLayout } = sizes;
+  const shape = (input: number, output: number) =>
+    weightLayout === "out-in" ? [experts, output, input] : [experts, input, output];
+  return { gateUpProj: shape(hidden, gateUpColumns(sizes)), downProj: shape(intermediate, hidden) };
 }
 
 /** The dtype that all float tensors share. */

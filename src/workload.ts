@@ -4,83 +4,84 @@
  * @module
  */
 import type { Backend, BackendTensor } from "./backend.ts";
-import type { ExpertsInputs } from "./experts.ts";
+import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
+import { gateUpColumns, weightShapes } from "./experts_shape.ts";
+import { type LayerPreset, type Preset, type PresetName, presets } from "./presets.ts";
 import { keptAssignments, route, tokensPerExpert } from "./routing.ts";
-import { elementCount, type Tensor, zeros } from "./tensor.ts";
+import { bytesPerElement, convert, elementCount, type Tensor, tensor, type TensorData, zeros } from "./tensor.ts";
 import { Generator } from "./torch/generator.ts";
 import type { Engine } from "./wasm/engine.ts";
 
-/** A synthetic job. */
-export interface Job {
+/** A synthetic job: one layer, and the tokens it gets. */
+export interface Job extends LayerPreset {
   /** Name of the preset that the sizes began from. */
   readonly preset: string;
   /** Sequences. */
   readonly batch: number;
   /** Tokens a sequence. */
   readonly seq: number;
-  /** H. */
-  readonly hidden: number;
   /** I. */
   readonly intermediate: number;
-  /** E. */
-  readonly experts: number;
-  /** K. */
-  readonly topK: number;
   /** The most assignments an expert keeps; null keeps all. */
   readonly capacity: number | null;
   /** Seed of the one generator that all inputs come from. */
   readonly seed: number | bigint;
 }
 
-/** The sizes a preset names; the rest follow from them. */
-export type PresetSizes = Pick<Job, "batch" | "seq" | "hidden" | "experts" | "topK">;
-
-/** Jobs with a name. */
-export const presets = {
-  /** The job that every default follows. */
-  reference: { batch: 128, seq: 2048, hidden: 2880, experts: 32, topK: 4 },
-  small: { batch: 16, seq: 256, hidden: 2880, experts: 8, topK: 2 },
-  tiny: { batch: 4, seq: 64, hidden: 256, experts: 8, topK: 2 },
-} as const satisfies Record<string, PresetSizes>;
-
 /** What a job has that its preset has not. */
 export type JobChanges = { readonly [Key in Exclude<keyof Job, "preset">]?: Job[Key] | undefined };
 
-/** Makes a job of a preset and what differs from it: intermediate defaults to hidden, capacity to seq. */
-export function makeJob(preset: keyof typeof presets, changes: JobChanges = {}): Job {
+/**
+ * Makes a job of a preset and what differs from it. Where neither says, intermediate is hidden, and the capacity seq or,
+ * of a dropless preset, none.
+ */
+export function makeJob(name: PresetName, changes: JobChanges = {}): Job {
   const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
-  const sizes: PresetSizes & Partial<Job> = { ...presets[preset], ...given };
-  const { batch, seq, hidden, experts, topK, intermediate = hidden, capacity = seq, seed = 0 } = sizes;
-  return { preset, batch, seq, hidden, intermediate, experts, topK, capacity, seed };
+  const { model: _model, source: _source, note: _note, dropless, ...layer }: Preset = presets[name];
+  const sizes: Omit<typeof layer, "intermediate"> & Partial<Job> = { ...layer, ...given };
+  const { intermediate = sizes.hidden, capacity = dropless ? null : sizes.seq, seed = 0 } = sizes;
+  return { ...sizes, preset: name, intermediate, capacity, seed };
+}
+
+/** What a job asks of the op. */
+export function jobOptions(job: Job): ExpertsOptions {
+  const { activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout, batchInvariant } = job;
+  const limits = activation === "swiglu-oai" ? { activationAlpha, activationLimit } : {};
+  const expertCapacity = job.capacity ?? undefined;
+  return { activation, ...limits, gated, gateUpLayout, weightLayout, batchInvariant, expertCapacity };
 }
 
 /** Bytes of each of a job's inputs, and of its output. */
-export function tensorBytes({ batch, seq, hidden, intermediate, experts, topK }: Job): {
+export function tensorBytes(job: Job): {
   readonly inputs: Readonly<Record<keyof ExpertsInputs, number>>;
   readonly output: number;
 } {
+  const { batch, seq, hidden, experts, topK, dtype, biases } = job;
   const tokens = batch * seq;
+  const element = bytesPerElement(dtype);
+  const { gateUpProj, downProj } = weightShapes(job);
   return {
     inputs: {
-      hiddenStates: 2 * tokens * hidden,
+      hiddenStates: element * tokens * hidden,
       routerIndices: 4 * tokens * topK,
-      routingWeights: 2 * tokens * topK,
-      gateUpProj: 2 * experts * hidden * 2 * intermediate,
-      gateUpProjBias: 2 * experts * 2 * intermediate,
-      downProj: 2 * experts * intermediate * hidden,
-      downProjBias: 2 * experts * hidden,
+      routingWeights: element * tokens * topK,
+      gateUpProj: element * elementCount(gateUpProj),
+      gateUpProjBias: biases === "none" ? 0 : element * experts * gateUpColumns(job),
+      downProj: element * elementCount(downProj),
+      downProjBias: biases === "none" ? 0 : element * experts * hidden,
     },
-    output: 2 * tokens * hidden,
+    output: element * tokens * hidden,
   };
 }
 
 /** Bytes that a job's tensors take on the CPU at most: inputs, output, and rows for as many assignments as may be kept. */
 export function jobBytes(job: Job): number {
-  const { batch, seq, hidden, intermediate, experts, topK, capacity } = job;
+  const { batch, seq, hidden, intermediate, experts, topK, capacity, dtype } = job;
   const { inputs, output } = tensorBytes(job);
   const kept = Math.min(batch * seq * topK, experts * (capacity ?? Infinity));
   const activations = kept * intermediate <= batch * seq * hidden ? 0 : kept * intermediate; // else they lie in the output
-  return Object.values(inputs).reduce((sum, bytes) => sum + bytes) + output + 2 * (kept * hidden + activations);
+  const rows = bytesPerElement(dtype) * (kept * hidden + activations);
+  return Object.values(inputs).reduce((sum, bytes) => sum + bytes) + output + rows;
 }
 
 /** A job's inputs, on a backend. Disposing them gives their memory back. */
@@ -94,8 +95,11 @@ export interface Workload extends Disposable {
 }
 
 /**
- * Draws a job's inputs, in the reference script's order from one generator: logits, softmax and top-k over them, hidden
- * states × 0.1, gate-up and down weights × 0.02, all rounded to f16 before and after the scaling; biases are zero.
+ * Draws a job's inputs, from one generator in this order, which for the reference job is its script's: the router's
+ * logits; its correction bias × 0.02, if it has one; hidden states × 0.1; the gate-up and down weights × 0.02, each in its
+ * layout; the gate-up and down biases × 0.02, where they are random. The correction bias is f32; hidden states and
+ * parameters are rounded to the job's dtype before and after the scaling, and the router's weights in the end. Where those
+ * multiply the experts' input, the hidden states are rounded once more after that.
  *
  * @param job The sizes and the seed.
  * @param backend Where the inputs go.
@@ -108,22 +112,24 @@ export async function drawInputs(
   engine: Engine,
   onProgress: (fraction: number) => void = () => {},
 ): Promise<Workload> {
-  const { hidden, intermediate, experts, topK } = job;
+  const { hidden, experts, topK, dtype, biases, router } = job;
   const tokens = job.batch * job.seq;
   const random = new Generator(job.seed);
   using scope = new DisposableStack();
   const upload = (host: Tensor) => scope.use(backend.upload(host));
 
-  const normalShapes = [[tokens, hidden], [experts, hidden, 2 * intermediate], [experts, intermediate, hidden]];
-  const total = normalShapes.map(elementCount).reduce((sum, count) => sum + count);
+  const hiddenShape = [tokens, hidden];
+  const { gateUpProj, downProj } = weightShapes(job);
+  const total = [hiddenShape, gateUpProj, downProj].map(elementCount).reduce((sum, count) => sum + count);
   let drawn = 0;
-  const draw = async (shape: readonly number[], scale: number) => {
-    const target = scope.use(backend.allocate("f16", shape));
-    await backend.fill(target, async (piece) => {
-      await random.fillNormal(engine, piece as Float16Array, {
+  const draw = async (shape: readonly number[], scale: number, change?: (piece: TensorData, start: number) => void) => {
+    const target = scope.use(backend.allocate(dtype, shape));
+    await backend.fill(target, async (piece, start) => {
+      await random.fillNormal(engine, piece as Exclude<TensorData, Int32Array>, {
         scale,
         onProgress: (done) => onProgress((drawn + done) / total),
       });
+      change?.(piece, start);
       drawn += piece.length;
     });
     return target;
@@ -131,19 +137,27 @@ export async function drawInputs(
 
   const logits = zeros("f32", [tokens, experts]);
   await random.fillNormal(engine, logits.data as Float32Array);
-  const { routerIndices, routerWeights } = route(logits, topK);
+  let correctionBias: Tensor | undefined;
+  if (router.correctionBias) {
+    correctionBias = zeros("f32", [experts]);
+    await random.fillNormal(engine, correctionBias.data as Float32Array, { scale: 0.02 });
+  }
+  const { routerIndices, routerWeights, inputWeights } = route(logits, { ...router, topK, correctionBias });
   const counts = tokensPerExpert(routerIndices, experts);
-  const weights = zeros("f16", [tokens, topK]);
-  weights.data.set(routerWeights.data);
+  const weigh = inputWeights && rowScaling(convert(inputWeights, dtype), hidden);
+  const bias = async (shape: number[]) => {
+    if (biases === "none") return undefined;
+    return biases === "zero" ? upload(zeros(dtype, shape)) : await draw(shape, 0.02);
+  };
 
   const inputs: ExpertsInputs<BackendTensor> = {
     routerIndices: upload(routerIndices),
-    routingWeights: upload(weights),
-    hiddenStates: await draw([tokens, hidden], 0.1),
-    gateUpProj: await draw([experts, hidden, 2 * intermediate], 0.02),
-    gateUpProjBias: upload(zeros("f16", [experts, 2 * intermediate])),
-    downProj: await draw([experts, intermediate, hidden], 0.02),
-    downProjBias: upload(zeros("f16", [experts, hidden])),
+    routingWeights: upload(convert(routerWeights, dtype)),
+    hiddenStates: await draw(hiddenShape, 0.1, weigh),
+    gateUpProj: await draw(gateUpProj, 0.02),
+    downProj: await draw(downProj, 0.02),
+    gateUpProjBias: await bias([experts, gateUpColumns(job)]),
+    downProjBias: await bias([experts, hidden]),
   };
   const owned = scope.move();
   return {
@@ -151,5 +165,21 @@ export async function drawInputs(
     tokensPerExpert: counts,
     kept: keptAssignments(counts, job.capacity ?? Infinity),
     [Symbol.dispose]: () => owned[Symbol.dispose](),
+  };
+}
+
+/** A function that multiplies the elements of a [T, hidden] tensor, given piece by piece, by a weight for each row. */
+function rowScaling({ dtype, data: weights }: Tensor, hidden: number): (piece: TensorData, start: number) => void {
+  const factors = convert(tensor(weights, [weights.length], dtype), "f32").data;
+  return (piece, start) => {
+    for (let i = 0; i < piece.length;) {
+      const token = Math.floor((start + i) / hidden);
+      const end = Math.min(piece.length, (token + 1) * hidden - start);
+      const row = piece.subarray(i, end);
+      const scaled = convert(tensor(row, [row.length], dtype), "f32");
+      for (let h = 0; h < row.length; h++) scaled.data[h]! *= factors[token]!;
+      row.set(convert(scaled, dtype).data);
+      i = end;
+    }
   };
 }

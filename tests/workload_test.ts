@@ -1,8 +1,10 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { openBackend } from "../mod.ts";
+import { convert, Generator, openBackend, route, tensor } from "../mod.ts";
 import { bench } from "../src/bench.ts";
+import { defaultVariant, expertsShape } from "../src/experts_shape.ts";
+import { type PresetName, presets } from "../src/presets.ts";
 import { Engine } from "../src/wasm/engine.ts";
-import { drawInputs, jobBytes, makeJob } from "../src/workload.ts";
+import { drawInputs, type Job, jobBytes, type JobChanges, jobOptions, makeJob, tensorBytes } from "../src/workload.ts";
 import { Fixture } from "./fixtures.ts";
 
 function fixtureJob(fixture: Fixture) {
@@ -66,6 +68,7 @@ Deno.test("makeJob() lets intermediate follow hidden and capacity follow seq", (
   const job = makeJob("reference", { hidden: 64, seq: 10, batch: undefined });
   assertEquals([job.batch, job.intermediate, job.capacity, job.seed], [128, 64, 10, 0]);
   assertEquals(makeJob("small", { intermediate: 7, capacity: null, seed: 2n ** 63n }), {
+    ...defaultVariant,
     preset: "small",
     batch: 16,
     seq: 256,
@@ -74,6 +77,85 @@ Deno.test("makeJob() lets intermediate follow hidden and capacity follow seq", (
     experts: 8,
     topK: 2,
     capacity: null,
+    biases: "zero",
+    router: { kind: "softmax" },
+    sharedIntermediate: 0,
     seed: 2n ** 63n,
   });
 });
+
+/** A preset's layer at sizes that a test can afford; the groups of experts stay. */
+const few = { hidden: 48, intermediate: 40, experts: 16, batch: 1, seq: 3 } as const satisfies JobChanges;
+
+const names = Object.keys(presets) as PresetName[];
+
+for (const name of names) {
+  Deno.test(`drawInputs() draws what the preset ${name} takes`, async () => {
+    using engine = new Engine(1);
+    using backend = await openBackend("cpu", { engine });
+    for (const dtype of ["f16", "bf16", "f32"] as const) {
+      const job = makeJob(name, { ...few, dtype });
+      using workload = await drawInputs(job, backend, engine);
+      const shape = expertsShape(workload.inputs, jobOptions(job));
+      const { tokens, hidden, intermediate, experts, topK } = shape;
+      assertEquals([tokens, hidden, intermediate, experts, topK], [3, 48, 40, 16, presets[name].topK]);
+      assertEquals(shape.capacity, presets[name].dropless ? Infinity : 3);
+      const { inputs } = tensorBytes(job);
+      assertEquals(backend.memory.liveBytes, Object.values(inputs).reduce((sum, bytes) => sum + bytes));
+    }
+  });
+}
+
+/** What the documentation of `drawInputs` says of a job with all there is, number by number. */
+function drawOneByOne({ hidden, intermediate, experts, topK, dtype, seed, batch, seq, router }: Job) {
+  const random = new Generator(seed);
+  const round = (values: Float32Array, shape: number[]) => convert(tensor(values, shape), dtype);
+  const scaled = (shape: number[], scale: number) => {
+    const rounded = convert(round(random.randn(shape).data as Float32Array, shape), "f32").data as Float32Array;
+    return round(rounded.map((x) => x * Math.fround(scale)), shape).data;
+  };
+  const logits = random.randn([batch * seq, experts]);
+  const bias = router.correctionBias && random.randn([experts]).data.map((x) => x * Math.fround(0.02));
+  const correctionBias = bias ? tensor(bias as Float32Array) : undefined;
+  const routing = route(logits, { ...router, topK, correctionBias });
+  return {
+    routing,
+    hiddenStates: scaled([batch * seq, hidden], 0.1),
+    gateUpProj: scaled([experts, 2 * intermediate, hidden], 0.02),
+    downProj: scaled([experts, hidden, intermediate], 0.02),
+    gateUpProjBias: scaled([experts, 2 * intermediate], 0.02),
+    downProjBias: scaled([experts, hidden], 0.02),
+  };
+}
+
+for (const dtype of ["f16", "bf16", "f32"] as const) {
+  Deno.test(`drawInputs() draws in the order that it documents, in ${dtype}`, async () => {
+    using engine = new Engine(2);
+    using backend = await openBackend("cpu", { engine });
+    const job = makeJob("deepseek-v3", { ...few, hidden: 300, intermediate: 117, seed: 5, dtype, biases: "random" });
+    using workload = await drawInputs(job, backend, engine);
+    const { routing, ...expected } = drawOneByOne(job);
+    for (const name of Object.keys(expected) as (keyof typeof expected)[]) {
+      assertEquals((await backend.download(workload.inputs[name]!)).data, expected[name], name);
+    }
+    const { routerIndices, routingWeights } = workload.inputs;
+    assertEquals((await backend.download(routerIndices)).data, routing.routerIndices.data);
+    assertEquals((await backend.download(routingWeights)).data, convert(routing.routerWeights, dtype).data);
+  });
+
+  Deno.test(`drawInputs() weighs the input where the router says so, in ${dtype}`, async () => {
+    using engine = new Engine(2);
+    using backend = await openBackend("cpu", { engine });
+    const job = makeJob("llama-4-scout", { ...few, dtype });
+    using workload = await drawInputs(job, backend, engine);
+    const random = new Generator(0);
+    const { inputWeights } = route(random.randn([3, 16]), { ...job.router, topK: 1, correctionBias: undefined });
+    const toFloats = (values: Float32Array) => convert(convert(tensor(values), dtype), "f32").data as Float32Array;
+    const weights = toFloats(inputWeights!.data as Float32Array);
+    const plain = toFloats(toFloats(random.randn([144]).data as Float32Array).map((x) => x * Math.fround(0.1)));
+    const expected = toFloats(plain.map((x, i) => x * weights[Math.floor(i / 48)]!));
+    assertEquals(convert(await backend.download(workload.inputs.hiddenStates), "f32").data, expected);
+    const ones = convert(await backend.download(workload.inputs.routingWeights), "f32").data;
+    assertEquals([...ones], [1, 1, 1]);
+  });
+}

@@ -1,21 +1,24 @@
 // The flags that say which job, and where it runs; several commands have them.
 import { type Backend, type BackendName, openBackend } from "../backend.ts";
 import type { Engine } from "../wasm/engine.ts";
-import { type Job, type JobChanges, makeJob, presets } from "../workload.ts";
+import { gateUpColumns } from "../experts_shape.ts";
+import { type PresetName, presets } from "../presets.ts";
+import { resolveRouter } from "../router.ts";
+import { type Job, type JobChanges, makeJob } from "../workload.ts";
 import { printNote } from "./command.ts";
-import { choice, type Flag, integer, UsageError } from "./flags.ts";
+import { choice, type Flag, type FlagValues, integer, UsageError } from "./flags.ts";
 
 const maxSize = 2 ** 31 - 1;
 
 /** The sort counts assignments, and sums of them, in 32 bits. */
 const maxAssignments = 2 ** 30;
 
-/** What a typed array of this engine can hold. */
-const maxElements = 2 ** 33;
+/** Past any machine's memory; what this one has is checked where the memory is taken. */
+const maxElements = 2 ** 40;
 
 const capacity: Flag<number | null> = {
   value: "N|none",
-  summary: "Most tokens an expert takes; none drops nothing (default: --seq)",
+  summary: "Most tokens an expert takes; none drops nothing (default: the preset's, --seq or none)",
   parse(text) {
     if (text === "none") return null;
     if (/^\d+$/.test(text) && Number(text) >= 1 && Number(text) <= maxSize) return Number(text);
@@ -32,23 +35,23 @@ const seed: Flag<number | bigint> = {
   },
 };
 
-type PresetName = keyof typeof presets;
-
 /** A flag for a preset, with the one that holds without it. */
 export function presetFlag(standard: PresetName): Flag<PresetName> {
   const names = Object.keys(presets) as PresetName[];
-  return choice("NAME", `Sizes to begin from: ${names.join(", ")} (default: ${standard})`, names);
+  return choice("NAME", `Layer to begin from; "yamoe presets" lists them (default: ${standard})`, names);
 }
 
 /** Flags for the sizes of a job. */
 export const jobFlags = {
   batch: integer("N", "Sequences", 1, maxSize),
   seq: integer("N", "Tokens a sequence", 1, maxSize),
+  tokens: integer("N", "One sequence of N tokens, in place of --batch and --seq", 1, maxSize),
   hidden: integer("N", "Hidden size", 1, maxSize),
-  intermediate: integer("N", "Intermediate size (default: --hidden)", 1, maxSize),
+  intermediate: integer("N", "Intermediate size (default: the preset's, or --hidden)", 1, maxSize),
   experts: integer("N", "Experts", 1, maxSize),
   "top-k": integer("N", "Experts a token goes to", 1, maxSize),
   capacity,
+  dtype: choice("NAME", "Element type of all tensors (default: f16)", ["f16", "bf16", "f32"] as const),
   seed,
 };
 
@@ -73,22 +76,35 @@ export function backendFromFlags(
  *
  * @throws {UsageError} If there can be no such job.
  */
-export function jobFromFlags(preset: PresetName, { "top-k": topK, ...flags }: JobChanges & { "top-k"?: number }): Job {
-  const { batch, seq, hidden, intermediate, experts, capacity, seed } = flags;
-  const job = makeJob(preset, { batch, seq, hidden, intermediate, experts, topK, capacity, seed });
+export function jobFromFlags(preset: PresetName, flags: FlagValues<typeof jobFlags>): Job {
+  const { hidden, intermediate, experts, "top-k": topK, capacity, dtype, seed } = flags;
+  const job = makeJob(preset, { ...tokenCounts(flags), hidden, intermediate, experts, topK, capacity, dtype, seed });
   checkJob(job);
   return job;
 }
 
-function checkJob({ batch, seq, hidden, intermediate, experts, topK }: Job): void {
+function tokenCounts({ tokens, batch, seq }: FlagValues<typeof jobFlags>): Pick<JobChanges, "batch" | "seq"> {
+  if (tokens === undefined) return { batch, seq };
+  for (const [name, value] of Object.entries({ batch, seq })) {
+    if (value !== undefined) throw new UsageError(`--tokens means one sequence, so --${name} cannot be given as well`);
+  }
+  return { batch: 1, seq: tokens };
+}
+
+function checkJob(job: Job): void {
+  const { batch, seq, hidden, experts, topK, router } = job;
   if (topK > experts) {
     throw new UsageError(`--top-k must be at most the number of experts, ${experts}, got "${topK}"`);
+  }
+  const { onInput } = resolveRouter({ ...router, topK, correctionBias: undefined }, experts);
+  if (onInput && topK > 1) {
+    throw new UsageError(`--top-k must be 1 for a router that weighs the experts' input, got "${topK}"`);
   }
   const assignments = batch * seq * topK;
   if (assignments > maxAssignments) {
     throw new UsageError(`Batch x seq x top-k must be at most ${maxAssignments}, got ${assignments}`);
   }
-  const largest = Math.max(batch * seq * Math.max(hidden, experts), experts * hidden * 2 * intermediate);
+  const largest = Math.max(batch * seq * Math.max(hidden, experts), experts * hidden * gateUpColumns(job));
   if (largest > maxElements) {
     throw new UsageError(
       `The job's tensors must have at most ${maxElements} elements, the largest would have ${largest}`,

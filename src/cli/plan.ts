@@ -2,7 +2,7 @@ import { manifest } from "../cuda/cubins/manifest.ts";
 import { chooseImage, formatCapability } from "../cuda/cubins.ts";
 import { type Gpu, gpus } from "../cuda/gpus.ts";
 import { type Launch, planLaunches } from "../cuda/plan.ts";
-import { defaultVariant } from "../experts_shape.ts";
+import { refuseAllBut } from "../experts_shape.ts";
 import { type Job, tensorBytes } from "../workload.ts";
 import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
@@ -41,14 +41,9 @@ export default command({
     const job = jobFromFlags(values.preset ?? "reference", values);
     const known = gpus[values.gpu ?? "h100"]!;
     const gpu: Gpu = { ...known, bandwidth: values.bandwidth ?? known.bandwidth, flops: values.rate ?? known.flops };
-    const { batch, seq, capacity, ...sizes } = job;
-    const shape = {
-      ...defaultVariant,
-      ...sizes,
-      tokens: batch * seq,
-      capacity: capacity ?? Infinity,
-      denseWeights: false,
-    };
+    const { batch, seq, capacity } = job;
+    const shape = { ...job, tokens: batch * seq, capacity: capacity ?? Infinity, denseWeights: false };
+    refuseAllBut("cuda", shape);
     const imageName = chooseImage(gpu.computeCapability);
     const { kernels } = manifest.images[imageName]!;
     const { launches, workspace } = planLaunches(shape, gpu, kernels);

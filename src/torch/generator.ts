@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { fromBfloat16, toBfloat16 } from "../bfloat16.ts";
 import { describeValue, type Tensor, zeros } from "../tensor.ts";
 import { type Context, createContext } from "../wasm/context.ts";
 import type { Engine } from "../wasm/engine.ts";
@@ -13,7 +14,7 @@ import { MersenneTwister, windowSize } from "./mersenne_twister.ts";
 /** Options of {@linkcode Generator.prototype.fillNormal}. */
 export interface FillNormalOptions {
   /**
-   * Factor of each normal. In half precision the normal is rounded, multiplied in f32 and rounded again, as
+   * Factor of each normal. In f16 and bf16 the normal is rounded, multiplied in f32 and rounded again, as
    * `torch.randn(…).half() * scale` does.
    *
    * @default {1}
@@ -22,6 +23,9 @@ export interface FillNormalOptions {
   /** Called now and then with the number of elements that are done. */
   onProgress?: (done: number) => void;
 }
+
+/** What normals are written to: f32, f16, or bf16 as bit patterns. */
+type Normals = Float32Array | Float16Array | Uint16Array;
 
 /** Below this, waking the workers costs more than they save. */
 const parallelFrom = 1 << 16;
@@ -99,14 +103,14 @@ export class Generator {
    * Fills an array with normals on all threads of an engine: what `randn` of as many elements would give, scaled.
    *
    * @param engine The worker pool.
-   * @param target Shared memory for the numbers, f32 or f16.
+   * @param target Shared memory for the numbers, f32, f16 or bf16.
    * @param options The scale and a progress callback.
    * @throws {TypeError} If the target is not in shared memory.
    * @internal
    */
   async fillNormal(
     engine: Engine,
-    target: Float32Array | Float16Array,
+    target: Normals,
     options: FillNormalOptions = {},
   ): Promise<void> {
     const { scale = 1, onProgress } = options;
@@ -128,7 +132,7 @@ export class Generator {
    * PyTorch fills whole blocks of 16. A ragged end throws its words away and draws the last 16 numbers afresh,
    * over what the blocks have put there.
    */
-  *#parts(target: Float32Array | Float16Array): IterableIterator<Float32Array | Float16Array> {
+  *#parts(target: Normals): IterableIterator<Normals> {
     const rest = target.length % 16;
     yield target.subarray(0, target.length - rest);
     if (rest === 0) return;
@@ -136,31 +140,37 @@ export class Generator {
     yield target.subarray(target.length - 16);
   }
 
-  #job(target: Float32Array | Float16Array, scale: number): NormalsJob {
+  #job(target: Normals, scale: number): NormalsJob {
     const state = new Int32Array(new SharedArrayBuffer((2 + windowSize) * 4));
     state.set(this.#twister.window, 2);
     return {
       state,
       scale,
       chunk,
-      target: target instanceof Float32Array
-        ? target
-        : new Uint16Array(target.buffer, target.byteOffset, target.length),
+      bfloat16: target instanceof Uint16Array,
+      target: target instanceof Float16Array
+        ? new Uint16Array(target.buffer, target.byteOffset, target.length)
+        : target,
     };
   }
 
-  #fillPart(target: Float32Array | Float16Array, scale: number): void {
+  #fillPart(target: Normals, scale: number): void {
     const job = this.#job(target, scale);
     normals(local ??= createContext(kernelModule()), job);
     this.#twister.window = job.state.subarray(2);
   }
 
   /** Fewer than 16 numbers come one by one, in double precision. */
-  #fillSmall(target: Float32Array | Float16Array, scale: number): void {
-    for (let i = 0; i < target.length; i++) {
-      target[i] = Math.fround(this.#normal());
-      if (scale !== 1) target[i] = Math.fround(target[i]! * Math.fround(scale));
-    }
+  #fillSmall(target: Normals, scale: number): void {
+    const values = new Float32Array(target.length).map(() => this.#normal());
+    const isBfloat16 = target instanceof Uint16Array;
+    const round = () => isBfloat16 ? toBfloat16(values, target) : target.set(values);
+    round();
+    if (scale === 1) return;
+    if (isBfloat16) fromBfloat16(target, values);
+    else values.set(target);
+    for (let i = 0; i < values.length; i++) values[i]! *= Math.fround(scale);
+    round();
   }
 
   /** Box and Muller's pairs; the sine waits for the next such call, past any larger one between. */

@@ -7,7 +7,7 @@ import type { Backend } from "../backend.ts";
 import { experts, type ExpertsInputs } from "../experts.ts";
 import { checkExperts, mapInputs } from "../experts_shape.ts";
 import type { Engine } from "../wasm/engine.ts";
-import { drawInputs, type Job } from "../workload.ts";
+import { drawInputs, type Job, jobOptions } from "../workload.ts";
 import { goldenInputs } from "./golden_inputs.ts";
 import { goldens } from "./goldens.ts";
 import { keptMask, referenceRow } from "./reference.ts";
@@ -49,12 +49,12 @@ export async function* verify(
   }
 
   using workload = await drawInputs(job, backend, engine);
-  const expertCapacity = job.capacity ?? undefined;
-  using firstOutput = await backend.experts(workload.inputs, { expertCapacity });
+  const options = jobOptions(job);
+  using firstOutput = await backend.experts(workload.inputs, options);
   const first = await backend.download(firstOutput);
 
   const inputs = await downloadInputs(backend, workload.inputs);
-  const shape = checkExperts(inputs, { expertCapacity });
+  const shape = checkExperts(inputs, options);
   const kept = keptMask(inputs.routerIndices.data, shape);
   const actual: number[] = [], expected: number[] = [];
   for (const token of sampleTokens(kept, shape.topK, samples)) {
@@ -65,7 +65,7 @@ export async function* verify(
 
   let different = 0;
   for (let run = 1; run < runs; run++) {
-    using output = await backend.experts(workload.inputs, { expertCapacity });
+    using output = await backend.experts(workload.inputs, options);
     if (!sameBits((await backend.download(output)).data, first.data)) different += 1;
   }
   yield { name: `the same bits in ${runs} runs`, error: different, bound: 0, passed: different === 0 };

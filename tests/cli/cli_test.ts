@@ -38,7 +38,8 @@ Deno.test("bench --json prints one object with every key", async () => {
   const result = JSON.parse(stdout);
   assertEquals(
     Object.keys(result).sort(),
-    ("preset batch seq hidden intermediate experts topK capacity dtype seed backend device threads warmup iters " +
+    ("preset batch seq hidden intermediate experts topK capacity dtype activation activationAlpha activationLimit gated " +
+      "gateUpLayout weightLayout batchInvariant biases router sharedIntermediate seed backend device threads warmup iters " +
       "assignments kept dropped tokensPerExpert outputSum outputAbsSum outputMin outputMax outputFirst kernelTimeMs " +
       "kernelTimesMs wallTimeMs generateTimeMs uploadTimeMs peakMemoryMb tflops version time").split(" ").sort(),
   );
@@ -65,6 +66,14 @@ Deno.test("bench takes its job from the flags", async () => {
   ]);
 });
 
+Deno.test("bench --tokens is one sequence, and the preset says whether tokens are dropped", async () => {
+  for (const [preset, capacity] of [["tiny", 5], ["gpt-oss-20b", null]] as const) {
+    const { stdout } = await yamoe(..."--tokens 5 --hidden 16 --intermediate 16 --json --preset".split(" "), preset);
+    const job = JSON.parse(stdout);
+    assertEquals([job.batch, job.seq, job.capacity], [1, 5, capacity]);
+  }
+});
+
 const refused: Record<string, string> = {
   "--bach 3": 'Unknown flag "--bach"; the nearest is "--batch"',
   "-x": 'Unknown flag "-x"',
@@ -76,7 +85,12 @@ const refused: Record<string, string> = {
   "--batch -1": '--batch must be an integer from 1 to 2147483647, got "-1"',
   "--seq 1.5": '--seq must be an integer from 1 to 2147483647, got "1.5"',
   "--hidden 99999999999999999999": "--hidden must be an integer from 1 to 2147483647",
-  "--hidden 100000000": "The job's tensors must have at most 8589934592 elements",
+  "--hidden 100000000": "The job's tensors must have at most 1099511627776 elements",
+  "--tokens 64 --batch 2": "--tokens means one sequence, so --batch cannot be given as well",
+  "--seq 8 --tokens 64": "--tokens means one sequence, so --seq cannot be given as well",
+  "--dtype fp8": '--dtype must be one of "f16", "bf16", "f32" (the nearest is "f16"), got "fp8"',
+  "--preset deepseek-v3 --experts 12": "groups must divide the number of experts, 12, got 8",
+  "--preset llama-4-scout --top-k 2": "--top-k must be 1 for a router that weighs the experts' input",
   "--batch 1000000000": "Batch x seq x top-k must be at most 1073741824",
   "--experts x": '--experts must be an integer from 1 to 2147483647, got "x"',
   "--top-k 5 --experts 4": '--top-k must be at most the number of experts, 4, got "5"',
@@ -86,7 +100,7 @@ const refused: Record<string, string> = {
   "--threads 0": '--threads must be an integer from 1 to 1024, got "0"',
   "--iters 0": "--iters must be an integer from 1",
   "--preset refrence":
-    '--preset must be one of "reference", "small", "tiny" (the nearest is "reference"), got "refrence"',
+    '--preset must be one of "reference", "small", "tiny", "gpt-oss-20b", "gpt-oss-120b", "mixtral-8x7b", ',
   "--backend gpu": '--backend must be one of "auto", "cuda", "cpu"',
   "--json=yes": "--json takes no value",
   "--batch 1 --batch 2": "--batch was given 2 times",
