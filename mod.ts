@@ -25,6 +25,14 @@ export * from "./src/backend.ts";
 export { BackendUnavailableError } from "./src/backend_unavailable_error.ts";
 export { CudaError } from "./src/cuda/error.ts";
 export { type Activation, experts, type ExpertsInputs, type ExpertsOptions } from "./src/experts.ts";
+export {
+  type ExpertsLayer,
+  moe,
+  type MoeLayer,
+  type MoeOptions,
+  type MoeRouter,
+  type SharedExpert,
+} from "./src/moe.ts";
 export { type RouterKind, type RouterOptions } from "./src/router.ts";
 export * from "./src/routing.ts";
 export { convert, type DType, type Tensor, tensor, type TensorData, zeros } from "./src/tensor.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { checkTensor, describeValue, formatShape, type Tensor } from "./tensor.ts";
+import { describeValue, formatShape, type Tensor } from "./tensor.ts";
 
 /**
  * How a router decides; x are a token's logits, one for each of E experts.
@@ -26,8 +26,12 @@ export type RouterKind =
   | "sigmoid-input"
   | "sqrt-softplus";
 
-/** How to route. */
-export interface RouterOptions {
+/**
+ * How to route.
+ *
+ * @typeParam T A tensor on the host, or one that a backend holds.
+ */
+export interface RouterOptions<T = Tensor> {
   /**
    * How the router decides.
    *
@@ -37,7 +41,7 @@ export interface RouterOptions {
   /** K, the number of experts of each token: from 1 to E. */
   readonly topK: number;
   /** [E], f32: added to the scores for the choice alone, not for the weights. Only where scores are made before the choice. */
-  readonly correctionBias?: Tensor | undefined;
+  readonly correctionBias?: T | undefined;
   /**
    * Into how many groups of E / groups neighbouring experts the experts fall. Only `"sigmoid-grouped"`.
    *
@@ -105,12 +109,13 @@ export const routerRules: Readonly<Record<RouterKind, RouterRule>> = {
 };
 
 /** A router with every option decided. */
-export interface Router extends RouterRule {
+export interface Router<T = Tensor> extends RouterRule {
   /** E. */
   readonly experts: number;
   /** K. */
   readonly topK: number;
-  readonly bias: Float32Array | undefined;
+  /** [E], f32. */
+  readonly bias: T | undefined;
   readonly groups: number;
   readonly topGroups: number;
   readonly scale: number;
@@ -122,7 +127,10 @@ export interface Router extends RouterRule {
  * @throws {TypeError} If an option is of a wrong type.
  * @throws {RangeError} If an option is out of range, or has no meaning for the kind.
  */
-export function resolveRouter(options: RouterOptions, experts: number): Router {
+export function resolveRouter<T extends Pick<Tensor, "dtype" | "shape">>(
+  options: RouterOptions<T>,
+  experts: number,
+): Router<T> {
   const { kind = "softmax", topK, correctionBias, groups = 1, topGroups = groups, renormalize, scale = 1 } = options;
   if (!Object.hasOwn(routerRules, kind)) {
     throw new RangeError(`kind must be one of ${Object.keys(routerRules).join(", ")}, got ${describeValue(kind)}`);
@@ -149,6 +157,7 @@ export function resolveRouter(options: RouterOptions, experts: number): Router {
     if (correctionBias) refuse("correctionBias");
     if (renormalize !== undefined) refuse("renormalize");
   }
+  if (correctionBias) checkBias(correctionBias, experts);
   if (renormalize !== undefined && typeof renormalize !== "boolean") {
     throw new TypeError(`renormalize must be a boolean, got ${describeValue(renormalize)}`);
   }
@@ -159,7 +168,7 @@ export function resolveRouter(options: RouterOptions, experts: number): Router {
     ...rule,
     experts,
     topK,
-    bias: correctionBias && biasOf(correctionBias, experts),
+    bias: correctionBias,
     groups,
     topGroups,
     renormalize: renormalize ?? rule.renormalize,
@@ -167,15 +176,11 @@ export function resolveRouter(options: RouterOptions, experts: number): Router {
   };
 }
 
-function biasOf(bias: Tensor, experts: number): Float32Array {
-  checkTensor("correctionBias", bias);
-  if (!(bias.data instanceof Float32Array)) {
-    throw new TypeError(`correctionBias must be of dtype f32, got ${bias.dtype}`);
+function checkBias({ dtype, shape }: Pick<Tensor, "dtype" | "shape">, experts: number): void {
+  if (dtype !== "f32") throw new TypeError(`correctionBias must be of dtype f32, got ${dtype}`);
+  if (shape.length !== 1 || shape[0] !== experts) {
+    throw new RangeError(`correctionBias must have shape [${experts}], got ${formatShape(shape)}`);
   }
-  if (bias.shape.length !== 1 || bias.shape[0] !== experts) {
-    throw new RangeError(`correctionBias must have shape [${experts}], got ${formatShape(bias.shape)}`);
-  }
-  return bias.data;
 }
 
 function checkInteger(name: string, value: number, most: number, meaning: string): void {

@@ -4,7 +4,7 @@
  * @module
  */
 import { resolveRouter, type Router, type RouterOptions, type Scoring } from "./router.ts";
-import { checkTensor, formatShape, type Tensor, zeros } from "./tensor.ts";
+import { checkTensor, convert, floatDTypes, formatShape, type Tensor, zeros } from "./tensor.ts";
 
 /** What a router decides for T tokens, K experts each. */
 export interface Routing {
@@ -23,7 +23,7 @@ export interface Routing {
  * them, on the scores in f32. Between equals the lower index comes first. A NaN counts as the largest of all, as in
  * PyTorch, so that it shows in the weights instead of vanishing; so does what a softmax makes of an infinite largest logit.
  *
- * @param logits [T, E], f16 or f32.
+ * @param logits [T, E], f16, bf16 or f32.
  * @param router How to route, or just K, which means `{ kind: "softmax", topK: K }`.
  * @returns The experts of each token, the best first, and their weights.
  * @throws {TypeError} If the logits or an option are of a wrong type.
@@ -52,9 +52,14 @@ export interface Routing {
  */
 export function route(logits: Tensor, router: number | RouterOptions): Routing {
   checkTensor("logits", logits);
-  if (logits.dtype === "i32") throw new TypeError(`logits must be of dtype f16 or f32, got ${logits.dtype}`);
+  if (!floatDTypes.includes(logits.dtype)) {
+    throw new TypeError(`logits must be of dtype ${floatDTypes.join(", ")}, got ${logits.dtype}`);
+  }
   const [tokens, experts] = matrix("logits", logits);
-  const rule = resolveRouter(typeof router === "number" ? { topK: router } : router, experts);
+  const options = typeof router === "number" ? { topK: router } : router;
+  if (options.correctionBias) checkTensor("correctionBias", options.correctionBias);
+  const rule = resolveRouter(options, experts);
+  const { data } = logits.dtype === "bf16" ? convert(logits, "f32") : logits;
   const { topK, onInput } = rule;
   const routerIndices = zeros("i32", [tokens, topK]);
   const weights = zeros("f32", [tokens, topK]);
@@ -62,7 +67,7 @@ export function route(logits: Tensor, router: number | RouterOptions): Routing {
   for (let t = 0; t < tokens; t++) {
     const slots = [t * topK, (t + 1) * topK] as const;
     routeRow(
-      logits.data.subarray(t * experts, (t + 1) * experts),
+      data.subarray(t * experts, (t + 1) * experts),
       routerIndices.data.subarray(...slots) as Int32Array,
       weights.data.subarray(...slots) as Float32Array,
     );
@@ -77,14 +82,15 @@ export function route(logits: Tensor, router: number | RouterOptions): Routing {
 function rowRouter(
   { before, after, experts, topK, bias, groups, topGroups, renormalize, epsilon, scale }: Router,
 ): (logits: ArrayLike<number>, chosen: Int32Array, weights: Float32Array) => void {
+  const offsets = bias?.data;
   const scores = new Float64Array(experts), values = new Float64Array(topK), keys = new Float32Array(experts);
-  const onScores = bias !== undefined || groups > 1;
+  const onScores = offsets !== undefined || groups > 1;
   return (logits, chosen, weights) => {
     scores.set(logits);
     keys.set(logits);
     score(before, scores);
     if (onScores) keys.set(scores);
-    if (bias) { for (let e = 0; e < experts; e++) keys[e]! += bias[e]!; }
+    if (offsets) { for (let e = 0; e < experts; e++) keys[e]! += offsets[e]!; }
     chooseInGroups(keys, groups, topGroups, chosen);
     for (let k = 0; k < topK; k++) values[k] = scores[chosen[k]!]!;
     score(after, values);

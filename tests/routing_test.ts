@@ -51,7 +51,7 @@ Deno.test("route() refuses what it cannot route", () => {
     assertThrows(() => route(logits, topK), RangeError, "topK must be an integer from 1");
   }
   assertThrows(() => route(tensor(new Float32Array(12)), 1), RangeError, "logits must be a matrix");
-  assertThrows(() => route(tensor(new Int32Array(12), [3, 4]), 1), TypeError, "logits must be of dtype f16 or f32");
+  assertThrows(() => route(tensor(new Int32Array(12), [3, 4]), 1), TypeError, "logits must be of dtype f16, bf16, f32");
 });
 
 Deno.test("tokensPerExpert() refuses an index past the experts", () => {
