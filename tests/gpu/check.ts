@@ -10,11 +10,11 @@ import type { BenchResult } from "../../src/bench.ts";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
 import { textTable } from "../../src/report/table.ts";
 import type { Check } from "../../src/verify/verify.ts";
-import { makeJob, presets } from "../../src/workload.ts";
+import { type PresetName, presets } from "../../src/presets.ts";
+import { makeJob } from "../../src/workload.ts";
 import { type JobFigures, measureJobs } from "./measure.ts";
 import { found, run, toolArguments, yamoe, yamoeJson } from "./processes.ts";
 
-type PresetName = keyof typeof presets;
 const options = parseArgs(Deno.args, {
   string: ["output", "preset", "runs", "presets"],
   default: { preset: "reference", runs: "20", presets: Object.keys(presets).join() },
@@ -133,8 +133,8 @@ async function measure(torch: PyTorchFigures | undefined): Promise<Timed[]> {
     floor: torch && sumOf(kernels.map(floorOf)),
   });
   const all: JobFigures[] = [], timed: Timed[] = [];
-  const { batch, seq } = makeJob(preset);
-  for await (const job of measureJobs(backend, makeJob(preset), [batch * seq])) {
+  const main = makeJob(preset);
+  for await (const job of measureJobs(backend, main, [main.batch * main.seq])) {
     all.push(job);
     timed.push(
       whole(job),
@@ -146,7 +146,7 @@ async function measure(torch: PyTorchFigures | undefined): Promise<Timed[]> {
   }
   for (const name of measured) {
     try {
-      for await (const job of measureJobs(backend, makeJob(name, { capacity: null }), tokenCounts)) {
+      for await (const job of measureJobs(backend, makeJob(name), tokenCounts)) {
         all.push(job);
         timed.push(whole(job));
         console.error(`${name}, ${job.tokens} tokens: ${ms(job.milliseconds)} ms`);

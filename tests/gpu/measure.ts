@@ -1,10 +1,11 @@
-// Times of a job's kernels, one by one and together. Weights are a block of normal numbers over and over: the arithmetic
+// Times of a job's kernels, one by one and together. Parameters are a block of normal numbers over and over: the arithmetic
 // costs what it costs with fresh ones, and drawing those would take longer than all else.
 import type { CudaBackend } from "../../src/cuda/backend.ts";
+import { gateUpColumns, weightShapes } from "../../src/experts_shape.ts";
 import { route } from "../../src/routing.ts";
-import { type Tensor, zeros } from "../../src/tensor.ts";
+import { convert, type Tensor, tensor } from "../../src/tensor.ts";
 import { Generator } from "../../src/torch/generator.ts";
-import type { Job } from "../../src/workload.ts";
+import { type Job, jobOptions } from "../../src/workload.ts";
 
 /** What one kernel does, and its median time. */
 export interface KernelFigures {
@@ -24,50 +25,48 @@ export interface JobFigures {
 
 const runs = 12, warmup = 3;
 
-/** Measures one preset's weights with several numbers of tokens. */
+/** Measures one job's layer with several numbers of tokens. */
 export async function* measureJobs(
   backend: CudaBackend,
   job: Job,
   tokenCounts: readonly number[],
 ): AsyncGenerator<JobFigures> {
-  const { hidden, intermediate, experts, topK } = job;
+  const { hidden, experts, topK, dtype, biases, router } = job;
   using scope = new DisposableStack();
   const random = new Generator(0);
-  const normals = Float16Array.from(random.randn([2 ** 20 + 16]).data);
-  const normal = async (owner: DisposableStack, shape: number[], scale: number) => {
-    const scaled = normals.map((value) => value * scale);
-    const tensor = owner.use(backend.allocate("f16", shape));
-    await backend.fill(tensor, (piece) => repeat(scaled, piece as Float16Array));
-    return tensor;
+  const normals = random.randn([2 ** 20 + 16]).data as Float32Array;
+  const normal = async (owner: DisposableStack, shape: readonly number[], scale: number) => {
+    const block = convert(tensor(normals.map((value) => value * scale), [normals.length]), dtype).data;
+    const target = owner.use(backend.allocate(dtype, shape));
+    await backend.fill(target, (piece) => {
+      for (let i = 0; i < piece.length; i += block.length) piece.set(block.subarray(0, piece.length - i), i);
+    });
+    return target;
   };
+  const { gateUpProj, downProj } = weightShapes(job);
+  const bias = (shape: number[]) => biases === "none" ? undefined : normal(scope, shape, 0.02);
   const weights = {
-    gateUpProj: await normal(scope, [experts, hidden, 2 * intermediate], 0.02),
-    gateUpProjBias: scope.use(backend.upload(zeros("f16", [experts, 2 * intermediate]))),
-    downProj: await normal(scope, [experts, intermediate, hidden], 0.02),
-    downProjBias: scope.use(backend.upload(zeros("f16", [experts, hidden]))),
+    gateUpProj: await normal(scope, gateUpProj, 0.02),
+    gateUpProjBias: await bias([experts, gateUpColumns(job)]),
+    downProj: await normal(scope, downProj, 0.02),
+    downProjBias: await bias([experts, hidden]),
   };
   for (const tokens of tokenCounts) {
     using batch = new DisposableStack();
-    const upload = (tensor: Tensor) => batch.use(backend.upload(tensor));
-    const { routerIndices, routerWeights } = route(random.randn([tokens, experts]), topK);
-    const routingWeights = zeros("f16", [tokens, topK]);
-    routingWeights.data.set(routerWeights.data);
+    const upload = (host: Tensor) => batch.use(backend.upload(host));
+    const correctionBias = router.correctionBias ? random.randn([experts]) : undefined;
+    const routing = route(random.randn([tokens, experts]), { ...router, topK, correctionBias });
     const inputs = {
       ...weights,
       hiddenStates: await normal(batch, [tokens, hidden], 0.1),
-      routerIndices: upload(routerIndices),
-      routingWeights: upload(routingWeights),
+      routerIndices: upload(routing.routerIndices),
+      routingWeights: upload(convert(routing.routerWeights, dtype)),
     };
-    yield {
-      preset: job.preset,
-      tokens,
-      ...await measureCall(backend, inputs, { expertCapacity: job.capacity ?? undefined }),
-    };
+    yield { preset: job.preset, tokens, ...await measureCall(backend, inputs, jobOptions(job)) };
   }
 }
 
-/** Measures a call. */
-export async function measureCall(
+async function measureCall(
   backend: CudaBackend,
   ...call: Parameters<CudaBackend["experts"]>
 ): Promise<Pick<JobFigures, "kernels" | "milliseconds">> {
@@ -83,12 +82,6 @@ export async function measureCall(
     if (i >= warmup) times.push(milliseconds);
   }
   return { kernels, milliseconds: median(times) };
-}
-
-function repeat(block: Float16Array, target: Float16Array): void {
-  for (let start = 0; start < target.length; start += block.length) {
-    target.set(block.subarray(0, target.length - start), start);
-  }
 }
 
 function median(values: readonly number[]): number {
