@@ -30,6 +30,8 @@ export interface Backend extends Disposable {
   readonly name: BackendName;
   /** What it runs on, for people. */
   readonly device: string;
+  /** What multiplies: `"WebAssembly"`, a BLAS library's name and version, or the kernels' image on a GPU. */
+  readonly engine: string;
   /** The number of CPU threads that compute; 0 where another device does. */
   readonly threads: number;
   /** Memory in use. */
@@ -96,6 +98,14 @@ export interface OpenBackendOptions {
    */
   threads?: number | undefined;
   /**
+   * The BLAS library that the CPU backend multiplies with: `"auto"`, one that is found where such libraries are, if FFI is
+   * permitted, else none; `"none"`, the WebAssembly kernels; or the path of a library with `cblas_sgemm`. Calls with
+   * `batchInvariant` are left to the kernels.
+   *
+   * @default {"auto"}
+   */
+  blas?: string | undefined;
+  /**
    * Which GPU, counted from 0.
    *
    * @default {0}
@@ -150,5 +160,5 @@ export async function openBackend(name: BackendName | "auto", options: OpenBacke
     }
   }
   const { CpuBackend } = await import("./cpu/backend.ts");
-  return new CpuBackend(options.engine ?? options.threads);
+  return new CpuBackend(options);
 }

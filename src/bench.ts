@@ -25,6 +25,8 @@ export interface BenchResult extends Job, OutputSummary {
   readonly backend: string;
   readonly device: string;
   readonly threads: number;
+  /** What multiplied; see `Backend.engine`. */
+  readonly engine: string;
   readonly warmup: number;
   readonly iters: number;
   /** T · K. */
@@ -106,6 +108,7 @@ export async function bench(
     backend: backend.name,
     device: backend.device,
     threads: engine.threads,
+    engine: backend.engine,
     warmup,
     iters,
     assignments,

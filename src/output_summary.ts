@@ -2,6 +2,7 @@
 import type { Backend, BackendTensor } from "./backend.ts";
 import { elementCount } from "./tensor.ts";
 import type { Engine } from "./wasm/engine.ts";
+import { dtypeCodes } from "./wasm/module.ts";
 
 /** Figures of an f16 output, accumulated in f64. */
 export interface OutputSummary {
@@ -28,6 +29,7 @@ export async function summarizeOutput(
     if (start === 0) outputFirst = [...piece.subarray(0, 3)];
     await engine.run("statistics", {
       next: new Int32Array(new SharedArrayBuffer(4)),
+      dtype: dtypeCodes.f16,
       values: new Uint16Array(piece.buffer, piece.byteOffset, piece.length),
       chunk,
       results: results.subarray(start / chunk * 4),

@@ -38,7 +38,7 @@ export default command({
     }
     printNote(`yamoe ${version}, ${describeJob(job)}`);
     printNote(
-      `On ${backend.device}${onCpu ? `, ${plural(engine.threads, "thread")}` : ""}; needs ${
+      `On ${backend.device}${onCpu ? `, ${plural(engine.threads, "thread")}, ${backend.engine}` : ""}; needs ${
         formatBytes(need)
       } of memory`,
     );

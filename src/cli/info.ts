@@ -1,4 +1,5 @@
 import { BackendUnavailableError } from "../backend_unavailable_error.ts";
+import { findBlas } from "../cpu/blas.ts";
 import { cpuName } from "../cpu/device.ts";
 import { chooseImage, formatCapability } from "../cuda/cubins.ts";
 import { manifest } from "../cuda/cubins/manifest.ts";
@@ -26,6 +27,9 @@ interface Info {
   readonly os: string;
   readonly cpu: string;
   readonly threads: number;
+  /** What multiplies on the CPU, and the library's path if it is one. */
+  readonly engine: string;
+  readonly blas: string | null;
   /** The CUDA version that the driver supports. */
   readonly driver: string | null;
   readonly gpus: readonly GpuInfo[];
@@ -46,12 +50,15 @@ export default command({
 });
 
 function collect(): Info {
+  const blas = findBlas("auto");
   const host = {
     version,
     deno: Deno.version.deno,
     os: `${Deno.build.os} ${Deno.build.arch}`,
     cpu: cpuName(),
     threads: navigator.hardwareConcurrency,
+    engine: blas?.name ?? "WebAssembly",
+    blas: blas?.path ?? null,
   };
   try {
     const driver = new Driver();
@@ -89,7 +96,7 @@ function describe(info: Info): string[] {
   ]);
   return [
     `yamoe ${info.version}, Deno ${info.deno}, ${info.os}`,
-    `CPU: ${info.cpu}, ${plural(info.threads, "thread")}`,
+    `CPU: ${info.cpu}, ${plural(info.threads, "thread")}, ${info.engine}${info.blas ? ` (${info.blas})` : ""}`,
     ...(info.driver ? [`Driver: CUDA ${info.driver}`] : []),
     ...gpuLines,
     ...(info.noGpu ? [`No GPU: ${info.noGpu}`] : []),

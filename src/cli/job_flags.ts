@@ -55,20 +55,28 @@ export const jobFlags = {
   seed,
 };
 
+const blas: Flag<string> = {
+  value: "auto|PATH|none",
+  summary:
+    "Library that multiplies on the CPU; none: WebAssembly; auto: one that is found, with --allow-ffi (default: auto)",
+  parse: (text) => text,
+};
+
 /** Flags for where a job runs. */
 export const backendFlags = {
   backend: choice("NAME", "Where to run: auto, cuda or cpu (default: auto)", ["auto", "cuda", "cpu"] as const),
   device: integer("N", "Which GPU, counted from 0 (default: 0)", 0, 1023),
   threads: integer("N", "CPU threads (default: all cores)", 1, 1024),
+  blas,
 };
 
 /** Opens the backend that the flags name; says why where it is the CPU for want of a GPU. */
 export function backendFromFlags(
-  { backend = "auto", device }: { backend?: BackendName | "auto"; device?: number },
+  { backend = "auto", device, blas }: { backend?: BackendName | "auto"; device?: number; blas?: string },
   engine: Engine,
 ): Promise<Backend> {
   const onFallback = (reason: string) => printNote(`On the CPU. ${reason}`);
-  return openBackend(backend, { engine, device, onFallback });
+  return openBackend(backend, { engine, device, blas, onFallback });
 }
 
 /**

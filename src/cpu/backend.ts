@@ -1,12 +1,16 @@
-// The CPU backend: f16 tensors in shared memory, computed by the WebAssembly engine.
+// The CPU backend: tensors in shared memory, computed by the workers, with WebAssembly kernels or a BLAS.
 import type { Backend, BackendTensor, Measurement } from "../backend.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
-import { checkIndices, expertsShape, refuseAllBut } from "../experts_shape.ts";
+import { fromBfloat16 } from "../bfloat16.ts";
+import { checkIndices, type ExpertsShape, expertsShape } from "../experts_shape.ts";
 import { MemoryCounter } from "../memory_counter.ts";
 import { type DType, type Tensor, type TensorData, zeros } from "../tensor.ts";
 import { Engine } from "../wasm/engine.ts";
+import { activationCodes, dtypeCodes } from "../wasm/module.ts";
+import type { Elements } from "../wasm/tasks/operands.ts";
+import { findBlas, type FoundBlas } from "./blas.ts";
 import { cpuName } from "./device.ts";
-import { planExperts } from "./plan.ts";
+import { blasCut, kernelCut, planExperts } from "./plan.ts";
 import { sortAssignments } from "./sort.ts";
 
 const blocking = { depth: 384, rowTiles: 20 } as const;
@@ -40,25 +44,38 @@ class CpuTensor implements BackendTensor {
   }
 }
 
+/** Options of {@linkcode CpuBackend}. */
+export interface CpuOptions {
+  /** Worker pool in place of one of its own. It stays open when the backend is closed. */
+  readonly engine?: Engine | undefined;
+  readonly threads?: number | undefined;
+  /** Which library multiplies; see `OpenBackendOptions`. */
+  readonly blas?: string | undefined;
+}
+
 /** The op on CPU threads. */
 export class CpuBackend implements Backend {
   readonly name = "cpu";
   readonly device: string;
   readonly uploadMilliseconds = null;
-  /** The worker pool. */
-  readonly engine: Engine;
+  readonly #pool: Engine;
   readonly #memory = new MemoryCounter();
+  readonly #blas: FoundBlas | undefined;
+  readonly #ownsPool: boolean;
 
-  readonly #ownsEngine: boolean;
-
-  constructor(engine: Engine | number | undefined) {
-    this.#ownsEngine = !(engine instanceof Engine);
-    this.engine = engine instanceof Engine ? engine : new Engine(engine);
+  constructor({ engine, threads, blas = "auto" }: CpuOptions) {
+    this.#blas = findBlas(blas);
+    this.#ownsPool = !engine;
+    this.#pool = engine ?? new Engine(threads);
     this.device = cpuName();
   }
 
+  get engine(): string {
+    return this.#blas?.name ?? "WebAssembly";
+  }
+
   get threads(): number {
-    return this.engine.threads;
+    return this.#pool.threads;
   }
 
   get memory(): MemoryCounter {
@@ -103,22 +120,23 @@ export class CpuBackend implements Backend {
 
   async experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CpuTensor> {
     const shape = expertsShape(inputs, options);
-    refuseAllBut("cpu", shape);
-    const { tokens, hidden, intermediate, experts, topK, denseWeights } = shape;
+    const { dtype, tokens, hidden, intermediate, topK } = shape;
     const indices = this.#own(inputs.routerIndices).data as Int32Array;
     checkIndices(indices, shape);
-    const halves = (tensor: BackendTensor) => bits(this.#own(tensor).data);
+    const own = (tensor: BackendTensor) => elements(this.#own(tensor));
+    // How a library adds up may depend on the number of rows.
+    const blas = shape.batchInvariant ? undefined : this.#blas;
 
     const sorted = sortAssignments(indices, shape);
     const kept = sorted.tokens.length;
-    const plan = planExperts(shape, sorted.offsets, this.threads);
+    const plan = planExperts(shape, sorted.offsets, blas ? blasCut : kernelCut(this.threads));
 
-    const output = this.allocate("f16", [tokens, hidden]);
+    const output = this.allocate(dtype, [tokens, hidden]);
     using workspace = new DisposableStack();
-    const expertOutputs = workspace.use(this.allocate("f16", [kept, hidden]));
+    const expertOutputs = workspace.use(this.allocate(dtype, [kept, hidden]));
     // The activations are dead before the first output row is written.
     const inOutput = kept * intermediate <= tokens * hidden;
-    const activations = inOutput ? output : workspace.use(this.allocate("f16", [kept, intermediate]));
+    const activations = inOutput ? output : workspace.use(this.allocate(dtype, [kept, intermediate]));
 
     const progress = new Int32Array(new SharedArrayBuffer((1 + plan.groupSizes.length) * 4));
     const { onProgress } = options;
@@ -127,25 +145,32 @@ export class CpuBackend implements Backend {
       hidden,
       intermediate,
       topK,
+      dtype: dtypeCodes[dtype as keyof typeof dtypeCodes],
+      activation: activationCodes[shape.activation],
       alpha: shape.activationAlpha,
       limit: shape.activationLimit,
-      hiddenStates: halves(inputs.hiddenStates),
-      gateUpProj: halves(inputs.gateUpProj),
-      gateUpProjBias: inputs.gateUpProjBias && halves(inputs.gateUpProjBias),
-      downProj: halves(inputs.downProj),
-      downProjBias: inputs.downProjBias && halves(inputs.downProjBias),
-      weights: assignmentWeights(this.#own(inputs.routingWeights).data, indices, topK, denseWeights ? experts : 0),
+      gated: shape.gated,
+      interleaved: shape.gateUpLayout === "interleaved",
+      outIn: shape.weightLayout === "out-in",
+      hiddenStates: own(inputs.hiddenStates),
+      gateUpProj: own(inputs.gateUpProj),
+      gateUpProjBias: inputs.gateUpProjBias && own(inputs.gateUpProjBias),
+      downProj: own(inputs.downProj),
+      downProjBias: inputs.downProjBias && own(inputs.downProjBias),
+      weights: assignmentWeights(this.#own(inputs.routingWeights), indices, shape),
       tokens: sorted.tokens,
       rows: sorted.rows,
-      activations: bits(activations.data),
-      expertOutputs: bits(expertOutputs.data),
-      output: bits(output.data),
+      activations: elements(activations),
+      expertOutputs: elements(expertOutputs),
+      output: elements(output),
+      dirty: inOutput ? kept * intermediate : 0,
       items: plan.items,
       progress,
       groupSizes: plan.groupSizes,
       blocking,
+      blas: blas?.path,
     };
-    await this.engine.run("experts", job, report);
+    await this.#pool.run("experts", job, report);
     return output;
   }
 
@@ -166,19 +191,25 @@ export class CpuBackend implements Backend {
   }
 
   [Symbol.dispose](): void {
-    if (this.#ownsEngine) this.engine[Symbol.dispose]();
+    if (this.#ownsPool) this.#pool[Symbol.dispose]();
   }
 }
 
-/** The bit patterns of half-precision numbers: arrays of one type are copied, others converted. */
-function bits(data: TensorData): Uint16Array {
-  return new Uint16Array(data.buffer, data.byteOffset, data.length);
+/** A tensor's elements as the tasks take them: arrays of one type are copied, others converted. */
+function elements({ data }: CpuTensor): Elements {
+  return data instanceof Float16Array ? new Uint16Array(data.buffer, data.byteOffset, data.length) : data as Elements;
 }
 
-/** [T, K], f32: the weight of each assignment, picked from `experts` columns where the weights are dense. */
-function assignmentWeights(data: TensorData, indices: Int32Array, topK: number, experts: number): Float32Array {
+/** [T, K], f32: the weight of each assignment, picked from E columns where the weights are dense. */
+function assignmentWeights(
+  { dtype, data }: CpuTensor,
+  indices: Int32Array,
+  { topK, experts, denseWeights }: ExpertsShape,
+): Float32Array {
+  let values: ArrayLike<number> = data;
+  if (dtype === "bf16") fromBfloat16(data as Uint16Array, values = new Float32Array(data.length));
   const weights = new Float32Array(new SharedArrayBuffer(indices.length * 4));
-  if (experts === 0) weights.set(data);
-  else for (let i = 0; i < indices.length; i++) weights[i] = data[Math.floor(i / topK) * experts + indices[i]!]!;
+  if (!denseWeights) weights.set(values);
+  else for (let i = 0; i < indices.length; i++) weights[i] = values[Math.floor(i / topK) * experts + indices[i]!]!;
   return weights;
 }

@@ -1,5 +1,5 @@
 // How the work of one `experts` call is cut into items, and in which order they stand.
-import type { ExpertsShape } from "../experts_shape.ts";
+import { expertsFlops, type ExpertsShape } from "../experts_shape.ts";
 
 /** Items for the workers; see `ExpertsJob`. */
 export interface Plan {
@@ -11,34 +11,43 @@ export interface Plan {
 
 const itemSize = 6;
 
-/** Rows of one block: its sums, `blockRows * blockColumns` f32, are the largest thing a worker holds. */
-const blockRows = 2052;
-const blockColumns = 1536;
 const combineTokens = 64;
 
 /** Blocks below this much work cost more to hand out and to pack than they even out. */
 const minimumFlops = 20e6;
 
-/**
- * Plans a call: for each expert its gate-up blocks, then for each its down blocks, then the tokens' sums. The cuts change
- * no bits of the result, so they may depend on the number of threads: no block is more than about a sixteenth of a
- * thread's share, for the last ones to end together.
- */
-export function planExperts(shape: ExpertsShape, offsets: Int32Array, threads: number): Plan {
-  const { tokens, hidden, intermediate, experts } = shape;
+/** How large the blocks of the products may be. */
+export interface Cut {
+  /** Rows; a worker holds those rows of A, as f32. */
+  readonly rows: number;
+  /** Columns of sums; a worker holds `rows * columns` of them, and as many columns of B. */
+  readonly columns: number;
+  /** The fraction of the whole work, for the last ones to end together. */
+  readonly share: number;
+}
+
+/** The cut for the kernels. It changes no bits of the result, so it may depend on the number of threads. */
+export function kernelCut(threads: number): Cut {
+  return { rows: 2052, columns: 1536, share: 1 / threads / 16 };
+}
+
+/** The cut for a library: how it adds up may depend on the sizes it gets, and the bits must not depend on the threads. */
+export const blasCut: Cut = { rows: 2048, columns: 1440, share: 1 / 64 };
+
+/** Plans a call: for each expert its gate-up blocks, then for each its down blocks, then the tokens' sums. */
+export function planExperts(shape: ExpertsShape, offsets: Int32Array, cut: Cut): Plan {
+  const { tokens, hidden, intermediate, experts, gated } = shape;
   const items: number[] = [];
   const groupSizes = new Int32Array(experts + 1);
-  const kept = offsets[experts]!;
-  const flops = kept * 6 * hidden * intermediate;
-  const largest = Math.max(minimumFlops, flops / threads / 16);
+  const largest = Math.max(minimumFlops, expertsFlops(shape, offsets[experts]!) * cut.share);
 
-  const addProduct = (kind: 0 | 1, depth: number, width: number, group: (expert: number) => number) => {
+  const addProduct = (kind: 0 | 1, depth: number, width: number, sums: number, group: (expert: number) => number) => {
     for (let e = 0; e < experts; e++) {
       const start = offsets[e]!;
       const rows = offsets[e + 1]! - start;
       if (rows === 0) continue;
-      for (const [row, count] of split(rows, blockRows, 6)) {
-        const columns = Math.min(blockColumns, Math.floor(largest / (2 * depth * count)));
+      for (const [row, count] of split(rows, cut.rows, 6)) {
+        const columns = Math.min(cut.columns, Math.floor(largest / (2 * depth * count))) / sums;
         for (const [column, size] of split(width, Math.max(columns, 64), 8)) {
           items.push(kind, e, start + row, count, column, size);
           groupSizes[group(e)]! += 1;
@@ -46,8 +55,8 @@ export function planExperts(shape: ExpertsShape, offsets: Int32Array, threads: n
       }
     }
   };
-  addProduct(0, hidden, 2 * intermediate, (e) => e);
-  addProduct(1, intermediate, hidden, () => experts);
+  addProduct(0, hidden, intermediate, gated ? 2 : 1, (e) => e);
+  addProduct(1, intermediate, hidden, 1, () => experts);
   const products = items.length / itemSize;
   for (const [token, count] of split(tokens, combineTokens, 1)) items.push(2, 0, token, count, 0, 0);
   return {

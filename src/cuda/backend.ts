@@ -124,6 +124,11 @@ export class CudaBackend implements Backend {
     this.#owned = owned.move();
   }
 
+  /** The image's name: see {@linkcode Backend.engine}. */
+  get engine(): string {
+    return this.imageName;
+  }
+
   /** Bytes of device memory that nothing uses, and all there are, by the driver's count. */
   driverMemory(): { freeBytes: number; totalBytes: number } {
     const free = new BigUint64Array(1), total = new BigUint64Array(1);

@@ -1,4 +1,5 @@
 // What a task runs in: an instance of the kernels and a linear memory of its own, on a worker or on the calling thread.
+import type { openBlas, Sgemm } from "./blas.ts";
 import type { Kernels } from "./module.ts";
 
 /** An instance of the WebAssembly kernels with its private memory. */
@@ -12,14 +13,17 @@ export interface Context {
   readonly f16: Float16Array<ArrayBuffer>;
   readonly f32: Float32Array<ArrayBuffer>;
   readonly f64: Float64Array<ArrayBuffer>;
+  /** A library's product; opens the library on first use. */
+  sgemm(library: string): Sgemm;
 }
 
 /** Makes a context. Closes over nothing, so that a worker can be given its source. */
-export function createContext(module: WebAssembly.Module): Context {
+export function createContext(module: WebAssembly.Module, open?: typeof openBlas): Context {
   const page = 65536;
   const memory = new WebAssembly.Memory({ initial: 2, maximum: 65536 });
   const instance = new WebAssembly.Instance(module, { env: { memory } });
   let buffer: ArrayBuffer;
+  const opened: Record<string, Sgemm> = {};
   const context = {
     kernels: instance.exports as unknown as Kernels,
     allocate(sizes: Record<string, number>) {
@@ -34,6 +38,7 @@ export function createContext(module: WebAssembly.Module): Context {
       view();
       return starts;
     },
+    sgemm: (library: string) => opened[library] ??= open!(library).sgemm,
   } as { -readonly [Key in keyof Context]: Context[Key] };
   function view() {
     if (buffer === memory.buffer) return;

@@ -1,7 +1,10 @@
 // The worker pool. Workers start from a blob, which needs no permission, holds in a compiled binary, and leaves no file
-// to find; a task is a function that closes over nothing, so its source can be put into that blob.
+// to find; a task is a function that closes over nothing, so its source can be put into that blob. What tasks have in common
+// is handed to them.
+import { openBlas } from "./blas.ts";
 import { type Context, createContext } from "./context.ts";
 import { kernelModule } from "./module.ts";
+import { type Parts, parts } from "./tasks/parts.ts";
 import { experts } from "./tasks/experts.ts";
 import { normals } from "./tasks/normals.ts";
 import { statistics } from "./tasks/statistics.ts";
@@ -19,7 +22,9 @@ interface Reply {
 /** Runs in each worker. */
 function workerMain(
   create: typeof createContext,
-  tasks: Record<string, (context: Context, job: unknown) => void>,
+  open: typeof openBlas,
+  tasks: Record<string, (context: Context, job: unknown, parts: Parts) => void>,
+  parts: Parts,
 ): void {
   const scope = self as unknown as {
     onmessage: (event: MessageEvent) => void;
@@ -28,16 +33,21 @@ function workerMain(
   let context: Context;
   scope.onmessage = ({ data: { module, run, task, job } }) => {
     if (module) {
-      context = create(module);
+      context = create(module, open);
       return scope.postMessage({ run });
     }
     try {
-      tasks[task]!(context, job);
+      tasks[task]!(context, job, parts);
       scope.postMessage({ run });
     } catch (error) {
       scope.postMessage({ run, error: error instanceof Error ? error.stack ?? error.message : String(error) });
     }
   };
+}
+
+/** The source of an object of functions. */
+function sourceOf(functions: object): string {
+  return `{ ${Object.entries(functions).map(([name, text]) => `${name}: ${text}`).join(",\n")} }`;
 }
 
 /** A pool of workers, each with its own instance of the WebAssembly kernels. Needs no permission. */
@@ -58,8 +68,7 @@ export class Engine implements Disposable {
       throw new RangeError(`threads must be an integer from 1 to 1024, got ${threads}`);
     }
     this.threads = threads;
-    const sources = Object.entries(tasks).map(([name, task]) => `${name}: ${task}`);
-    const source = `(${workerMain})(${createContext}, { ${sources.join(",\n")} });`;
+    const source = `(${workerMain})(${createContext}, ${openBlas}, ${sourceOf(tasks)}, ${sourceOf(parts)});`;
     const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
     const module = kernelModule();
     this.#runs.set(0, {

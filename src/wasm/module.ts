@@ -1,14 +1,34 @@
 // The WebAssembly module: its exports' types and its one compiled copy.
 import { kernels } from "./kernels.ts";
 
+/** The numbers that the kernels know element types by. */
+export const dtypeCodes = { f16: 0, bf16: 1, f32: 2 } as const;
+
+/** The numbers that the kernels know activations by. */
+export const activationCodes = { "swiglu-oai": 1, silu: 2, gelu: 3, "gelu-tanh": 4, relu2: 5 } as const;
+
 /** The exports of the module in `assembly/`. Pointers, strides and sizes in bytes; counts in elements, rows or tiles. */
 export interface Kernels {
   twist(window: number, count: number): void;
   uniforms(words: number, count: number, out: number): void;
   normalsF32(words: number, count: number, out: number, scale: number): void;
   normalsF16(words: number, count: number, out: number, scale: number): void;
-  packA(source: number, stride: number, depth: number, rowTiles: number, out: number): void;
-  packB(source: number, stride: number, depth: number, panels: number, out: number): void;
+  widen(
+    dtype: number,
+    pairs: boolean,
+    source: number,
+    stride: number,
+    rows: number,
+    groups: number,
+    sourceStep: number,
+    sourceHigh: number,
+    out: number,
+    rowStep: number,
+    groupStep: number,
+    high: number,
+  ): void;
+  packSix(dtype: number, source: number, stride: number, depth: number, tiles: number, out: number): void;
+  packEight(dtype: number, source: number, stride: number, depth: number, panels: number, out: number): void;
   multiply(
     rowTiles: number,
     panels: number,
@@ -19,28 +39,32 @@ export interface Kernels {
     panelStride: number,
     add: boolean,
   ): void;
-  storeSwiglu(
+  store(
+    dtype: number,
+    activation: number,
+    gated: boolean,
     c: number,
-    rowTiles: number,
-    panels: number,
-    panelStride: number,
+    rows: number,
+    groups: number,
+    rowStep: number,
+    groupStep: number,
+    high: number,
     bias: number,
     alpha: number,
     limit: number,
     out: number,
     stride: number,
   ): void;
-  storeLinear(
-    c: number,
-    rowTiles: number,
-    panels: number,
-    panelStride: number,
-    bias: number,
-    out: number,
+  combine(
+    dtype: number,
+    rows: number,
     stride: number,
+    weights: number,
+    slots: number,
+    columns: number,
+    out: number,
   ): void;
-  combine(rows: number, stride: number, weights: number, slots: number, columns: number, out: number): void;
-  statistics(values: number, count: number, out: number): void;
+  statistics(dtype: number, values: number, count: number, out: number): void;
 }
 
 let compiled: WebAssembly.Module | undefined;

@@ -39,7 +39,7 @@ Deno.test("bench --json prints one object with every key", async () => {
   assertEquals(
     Object.keys(result).sort(),
     ("preset batch seq hidden intermediate experts topK capacity dtype activation activationAlpha activationLimit gated " +
-      "gateUpLayout weightLayout batchInvariant biases router sharedIntermediate seed backend device threads warmup iters " +
+      "gateUpLayout weightLayout batchInvariant biases router sharedIntermediate seed backend device threads engine warmup iters " +
       "assignments kept dropped tokensPerExpert outputSum outputAbsSum outputMin outputMax outputFirst kernelTimeMs " +
       "kernelTimesMs wallTimeMs generateTimeMs uploadTimeMs peakMemoryMb tflops version time").split(" ").sort(),
   );
@@ -123,6 +123,15 @@ Deno.test("--backend cuda without a GPU ends with 3 and the reason", async () =>
   const { code, stdout, stderr } = await yamoe("--backend", "cuda");
   assertEquals({ code, stdout }, { code: 3, stdout: "" });
   assertMatch(stderr, /^yamoe: Cannot (find|use) the NVIDIA driver: .+\n$/);
+});
+
+Deno.test("--blas with a library that cannot be used ends with 3 and the reason", async () => {
+  const { code, stdout, stderr } = await yamoe("--backend", "cpu", "--blas", "/no/such/library.so");
+  assertEquals({ code, stdout }, { code: 3, stdout: "" });
+  assertEquals(
+    stderr,
+    'yamoe: Cannot use the BLAS library "/no/such/library.so": opening it needs the permission --allow-ffi\n',
+  );
 });
 
 for (const line of ["--help", "help", "bench --help", "bench -h"]) {

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { buildKernels } from "../../src/wasm/build.ts";
 import { createContext } from "../../src/wasm/context.ts";
-import { kernelModule } from "../../src/wasm/module.ts";
+import { dtypeCodes, kernelModule } from "../../src/wasm/module.ts";
 
 Deno.test("kernels.ts is what assembly/ compiles to", async () => {
   const committed = await Deno.readTextFile(new URL("../../src/wasm/kernels.ts", import.meta.url));
@@ -16,7 +16,7 @@ Deno.test("combine() with one slot of weight one gives each of the 65536 f16 pat
   const rows = context.u16.subarray(at.rows / 2, at.rows / 2 + count);
   for (let i = 0; i < count; i++) rows[i] = i;
   context.f32[at.weights / 4] = 1;
-  context.kernels.combine(at.rows, count * 2, at.weights, 1, count, at.out);
+  context.kernels.combine(dtypeCodes.f16, at.rows, count * 2, at.weights, 1, count, at.out);
   for (let i = 0; i < count; i++) {
     const value = context.f16[at.rows / 2 + i]!, result = context.f16[at.out / 2 + i]!;
     // The sum starts from +0, so -0 comes back as +0.
@@ -24,13 +24,13 @@ Deno.test("combine() with one slot of weight one gives each of the 65536 f16 pat
   }
 });
 
-Deno.test("storeLinear() rounds f32 to f16 as Math.f16round does", () => {
+Deno.test("store() rounds f32 to f16 as Math.f16round does", () => {
   const context = createContext(kernelModule());
   const at = context.allocate({ c: 192, bias: 32, out: 96 });
   const round = (values: readonly number[]) => {
     context.f32.set(values, at.c / 4);
     context.f32.fill(0, at.bias / 4, at.bias / 4 + 8);
-    context.kernels.storeLinear(at.c, 1, 1, 192, at.bias, at.out, 16);
+    context.kernels.store(dtypeCodes.f16, 0, false, at.c, 6, 1, 32, 192, 16, at.bias, 0, 0, at.out, 16);
     return [...context.f16.subarray(at.out / 2, at.out / 2 + values.length)];
   };
   const halves = [
@@ -74,7 +74,7 @@ Deno.test("statistics() sums, bounds and keeps NaN", () => {
   const at = context.allocate({ values: 64, out: 32 });
   const run = (values: readonly number[]) => {
     context.f16.set(values, at.values / 2);
-    context.kernels.statistics(at.values, values.length, at.out);
+    context.kernels.statistics(dtypeCodes.f16, at.values, values.length, at.out);
     return [...context.f64.subarray(at.out / 8, at.out / 8 + 4)];
   };
   assertEquals(run([1, -2, 3, -4, 5, 0.5, 0, 8]), [11.5, 23.5, -4, 8]);

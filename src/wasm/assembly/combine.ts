@@ -1,29 +1,48 @@
 // The weighted sum of a token's expert rows, and statistics over an output.
-import { narrowHalf, widenHalf } from "./half";
+import { BF16, F16, load4, shiftOf, store8 } from "./element";
 
 // out = sum over slots, in slot order, of weights[slot] * rows[slot], in f32 with one rounding. `columns` is a multiple of 8;
 // the slots' rows lie `stride` bytes apart. No fused operations: the bits are the same on every machine.
-export function combine(rows: usize, stride: usize, weights: usize, slots: i32, columns: i32, out: usize): void {
-  for (let column: i32 = 0; column < columns; column += 8, rows += 16, out += 16) {
+// @ts-ignore: decorator
+@inline
+function combineRows<T>(rows: usize, stride: usize, weights: usize, slots: i32, columns: i32, out: usize): void {
+  const four: usize = 4 << shiftOf<T>();
+  for (let column: i32 = 0; column < columns; column += 8, rows += 2 * four, out += 2 * four) {
     let low = f32x4.splat(0);
     let high = low;
     let from = rows;
     for (let slot: i32 = 0; slot < slots; slot++, from += stride) {
       const weight = v128.load32_splat(weights + (<usize> slot << 2));
-      const halves = v128.load(from);
-      low = f32x4.add(low, f32x4.mul(weight, widenHalf(i32x4.extend_low_i16x8_u(halves))));
-      high = f32x4.add(high, f32x4.mul(weight, widenHalf(i32x4.extend_high_i16x8_u(halves))));
+      low = f32x4.add(low, f32x4.mul(weight, load4<T>(from)));
+      high = f32x4.add(high, f32x4.mul(weight, load4<T>(from + four)));
     }
-    v128.store(out, i16x8.narrow_i32x4_u(narrowHalf(low), narrowHalf(high)));
+    store8<T>(out, low, high);
   }
 }
 
-// Sum and sum of magnitudes in f64, minimum and maximum of `count` f16 (a multiple of 4), as four f64 at `out`. NaN in, NaN out.
-export function statistics(values: usize, count: i32, out: usize): void {
+export function combine(
+  dtype: i32,
+  rows: usize,
+  stride: usize,
+  weights: usize,
+  slots: i32,
+  columns: i32,
+  out: usize,
+): void {
+  if (dtype == F16) combineRows<u16>(rows, stride, weights, slots, columns, out);
+  else if (dtype == BF16) combineRows<i16>(rows, stride, weights, slots, columns, out);
+  else combineRows<f32>(rows, stride, weights, slots, columns, out);
+}
+
+// Sum and sum of magnitudes in f64, minimum and maximum of `count` elements (a multiple of 4), as four f64 at `out`. NaN in,
+// NaN out.
+// @ts-ignore: decorator
+@inline
+function statisticsOf<T>(values: usize, count: i32, out: usize): void {
   let sum0 = f64x2.splat(0), sum1 = sum0, magnitude0 = sum0, magnitude1 = sum0;
   let low = f32x4.splat(Infinity), high = f32x4.splat(-Infinity);
-  for (const end = values + (<usize> count << 1); values < end; values += 8) {
-    const x = widenHalf(i32x4.extend_low_i16x8_u(v128.load64_zero(values)));
+  for (const end = values + (<usize> count << shiftOf<T>()); values < end; values += 4 << shiftOf<T>()) {
+    const x = load4<T>(values);
     low = f32x4.min(low, x);
     high = f32x4.max(high, x);
     const x0 = f64x2.promote_low_f32x4(x);
@@ -43,4 +62,10 @@ export function statistics(values: usize, count: i32, out: usize): void {
   high = f32x4.max(high, v128.shuffle<i32>(high, high, 1, 1, 1, 1));
   f64.store(out + 16, f32x4.extract_lane(low, 0));
   f64.store(out + 24, f32x4.extract_lane(high, 0));
+}
+
+export function statistics(dtype: i32, values: usize, count: i32, out: usize): void {
+  if (dtype == F16) statisticsOf<u16>(values, count, out);
+  else if (dtype == BF16) statisticsOf<i16>(values, count, out);
+  else statisticsOf<f32>(values, count, out);
 }

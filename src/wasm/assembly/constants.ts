@@ -41,6 +41,14 @@ const floats: usize = memory.data<f32>([
   4.1665795894e-2, 4.1665795894e-2, 4.1665795894e-2, 4.1665795894e-2,
   1.6666665459e-1, 1.6666665459e-1, 1.6666665459e-1, 1.6666665459e-1,
   5.0000001201e-1, 5.0000001201e-1, 5.0000001201e-1, 5.0000001201e-1,
+  0.3275911, 0.3275911, 0.3275911, 0.3275911,
+  1.061405429, 1.061405429, 1.061405429, 1.061405429,
+  -1.453152027, -1.453152027, -1.453152027, -1.453152027,
+  1.421413741, 1.421413741, 1.421413741, 1.421413741,
+  -0.284496736, -0.284496736, -0.284496736, -0.284496736,
+  0.254829592, 0.254829592, 0.254829592, 0.254829592,
+  0.044715, 0.044715, 0.044715, 0.044715,
+  -1.5957691216057308, -1.5957691216057308, -1.5957691216057308, -1.5957691216057308,
 ], 16);
 
 const integers: usize = memory.data<u32>([
@@ -68,6 +76,10 @@ const integers: usize = memory.data<u32>([
   0x47800000, 0x47800000, 0x47800000, 0x47800000,
   0x7e00, 0x7e00, 0x7e00, 0x7e00,
   127, 127, 127, 127,
+  0x8fffe000, 0x8fffe000, 0x8fffe000, 0x8fffe000,
+  0x7fff7fff, 0x7fff7fff, 0x7fff7fff, 0x7fff7fff,
+  0x04000400, 0x04000400, 0x04000400, 0x04000400,
+  0x78007800, 0x78007800, 0x78007800, 0x78007800,
 ], 16);
 
 export const LOG_8: usize = floats + 0;
@@ -109,6 +121,14 @@ export const EXP_3: usize = floats + 560;
 export const EXP_2: usize = floats + 576;
 export const EXP_1: usize = floats + 592;
 export const EXP_0: usize = floats + 608;
+export const ERF_P: usize = floats + 624;
+export const ERF_4: usize = floats + 640;
+export const ERF_3: usize = floats + 656;
+export const ERF_2: usize = floats + 672;
+export const ERF_1: usize = floats + 688;
+export const ERF_0: usize = floats + 704;
+export const GELU_CUBE: usize = floats + 720;
+export const GELU_SCALE: usize = floats + 736;
 
 export const MANTISSA: usize = integers + 0;
 export const BIAS_1: usize = integers + 16;
@@ -134,3 +154,7 @@ export const HALF_SPECIAL: usize = integers + 320;
 export const HALF_TOP: usize = integers + 336;
 export const HALF_NAN: usize = integers + 352;
 export const BIAS: usize = integers + 368;
+export const HALF_FIELDS: usize = integers + 384;
+export const HALF_MAGNITUDE_8: usize = integers + 400;
+export const HALF_NORMAL_8: usize = integers + 416;
+export const HALF_SPECIAL_8: usize = integers + 432;

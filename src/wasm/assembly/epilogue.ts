@@ -1,63 +1,65 @@
-// What happens to the sums of `multiply` on their way out: bias, activation, one rounding to f16. The sums come as tiles of
-// [6][8] f32, panel by panel; the results leave as rows, `stride` bytes apart. `bias` has one f32 for each column.
-import { exp4 } from "./math";
-import { narrowHalf } from "./half";
+// What happens to the sums of a product on their way out: bias, activation, one rounding to the element type.
+import { activate4, activatePair4 } from "./activation";
+import { BF16, F16, shiftOf, store4, store8 } from "./element";
 
-// gate sigmoid(alpha gate) (up + 1), with gate <= limit and |up| <= limit. min and max, unlike pmin and pmax, keep a NaN.
+// `rows` rows of `groups` groups of eight sums: four at the group's place and four `high` bytes on. The places lie `rowStep` and
+// `groupStep` bytes apart, so that tiles and rows of a matrix are read alike. `bias` has eight f32 for each group. With a gate,
+// the lower four are gates and the upper four the ups, and each group gives four results; without one it gives eight. The
+// results leave as rows, `stride` bytes apart.
 // @ts-ignore: decorator
 @inline
-function clampedSwiglu(gate: v128, up: v128, alpha: v128, limit: v128): v128 {
-  const g = f32x4.min(gate, limit);
-  const u = f32x4.max(f32x4.min(up, limit), f32x4.neg(limit));
-  const one = f32x4.splat(1);
-  const sigmoid = f32x4.div(one, f32x4.add(one, exp4(f32x4.neg(f32x4.mul(alpha, g)))));
-  return f32x4.mul(f32x4.mul(g, sigmoid), f32x4.add(u, one));
-}
-
-// Gate in the even columns, up in the odd ones: each panel gives 4 results a row.
-export function storeSwiglu(
+function storeRows<T>(
+  activation: i32,
+  gated: bool,
   c: usize,
-  rowTiles: i32,
-  panels: i32,
-  panelStride: usize,
+  rows: i32,
+  groups: i32,
+  rowStep: usize,
+  groupStep: usize,
+  high: usize,
   bias: usize,
   alpha: f32,
   limit: f32,
   out: usize,
   stride: usize,
 ): void {
-  const rows = <usize> rowTiles * 6;
-  for (let p: i32 = 0; p < panels; p++, c += panelStride, bias += 32, out += 8) {
+  const groupBytes = <usize> (gated ? 4 : 8) << shiftOf<T>();
+  for (let g: i32 = 0; g < groups; g++, c += groupStep, bias += 32, out += groupBytes) {
     const bias0 = v128.load(bias);
     const bias1 = v128.load(bias, 16);
-    for (let r: usize = 0, from = c, to = out; r < rows; r++, from += 32, to += stride) {
-      const low = f32x4.add(v128.load(from), bias0);
-      const high = f32x4.add(v128.load(from, 16), bias1);
-      const gate = v128.shuffle<f32>(low, high, 0, 2, 4, 6);
-      const up = v128.shuffle<f32>(low, high, 1, 3, 5, 7);
-      const halves = narrowHalf(clampedSwiglu(gate, up, f32x4.splat(alpha), f32x4.splat(limit)));
-      v128.store64_lane(to, i16x8.narrow_i32x4_u(halves, halves), 0);
+    for (let r: i32 = 0, from = c, to = out; r < rows; r++, from += rowStep, to += stride) {
+      const first = f32x4.add(v128.load(from), bias0);
+      const second = f32x4.add(v128.load(from + high), bias1);
+      if (gated) {
+        store4<T>(to, activatePair4(activation, first, second, f32x4.splat(alpha), f32x4.splat(limit)));
+      } else {
+        store8<T>(to, activate4(activation, first), activate4(activation, second));
+      }
     }
   }
 }
 
-export function storeLinear(
+export function store(
+  dtype: i32,
+  activation: i32,
+  gated: bool,
   c: usize,
-  rowTiles: i32,
-  panels: i32,
-  panelStride: usize,
+  rows: i32,
+  groups: i32,
+  rowStep: usize,
+  groupStep: usize,
+  high: usize,
   bias: usize,
+  alpha: f32,
+  limit: f32,
   out: usize,
   stride: usize,
 ): void {
-  const rows = <usize> rowTiles * 6;
-  for (let p: i32 = 0; p < panels; p++, c += panelStride, bias += 32, out += 16) {
-    const bias0 = v128.load(bias);
-    const bias1 = v128.load(bias, 16);
-    for (let r: usize = 0, from = c, to = out; r < rows; r++, from += 32, to += stride) {
-      const low = narrowHalf(f32x4.add(v128.load(from), bias0));
-      const high = narrowHalf(f32x4.add(v128.load(from, 16), bias1));
-      v128.store(to, i16x8.narrow_i32x4_u(low, high));
-    }
+  if (dtype == F16) {
+    storeRows<u16>(activation, gated, c, rows, groups, rowStep, groupStep, high, bias, alpha, limit, out, stride);
+  } else if (dtype == BF16) {
+    storeRows<i16>(activation, gated, c, rows, groups, rowStep, groupStep, high, bias, alpha, limit, out, stride);
+  } else {
+    storeRows<f32>(activation, gated, c, rows, groups, rowStep, groupStep, high, bias, alpha, limit, out, stride);
   }
 }

@@ -48,7 +48,7 @@ import {
 
 // @ts-ignore: decorator
 @inline
-function mulAdd(a: v128, b: v128, c: v128): v128 {
+export function mulAdd(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 

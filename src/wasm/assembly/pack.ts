@@ -1,44 +1,73 @@
-// Packing: the operands of `multiply`, widened to f32 on the way. Sources are staged copies whose rows and columns are padded
-// with zeros to whole tiles, so nothing here has an edge; a zero product leaves every sum as it is and changes no bits.
-// The packed depth is a multiple of 4.
-import { widenHalf } from "./half";
+// Packing: the operands of the products, widened to f32 on the way. Sources are staged copies with room for whole groups after
+// the last row. What is packed from beyond the end of a row or after the last one reaches only results that nobody reads;
+// beyond the end of the depth there must be zeros.
+import { BF16, F16, load4, shiftOf, widenHalves, widenPairs } from "./element";
 
+// Rows of groups of eight elements: four at the group's place and four `sourceHigh` bytes on, the groups `sourceStep` bytes apart;
+// with `pairs`, eight in a row, of which the even ones come first. They are put in groups likewise, each in places of its own.
 // @ts-ignore: decorator
 @inline
-function widenLow(halves: v128): v128 {
-  return widenHalf(i32x4.extend_low_i16x8_u(halves));
-}
-
-// @ts-ignore: decorator
-@inline
-function widenHigh(halves: v128): v128 {
-  return widenHalf(i32x4.extend_high_i16x8_u(halves));
-}
-
-// B: `depth` rows of `panels` * 8 f16, `stride` bytes apart, into panels of [depth][8] f32.
-export function packB(source: usize, stride: usize, depth: i32, panels: i32, out: usize): void {
-  const panelBytes = <usize> depth * 32;
-  for (let k: i32 = 0; k < depth; k++) {
-    let from = source + <usize> k * stride;
-    let to = out + <usize> k * 32;
-    for (let p: i32 = 0; p < panels; p++, from += 16, to += panelBytes) {
-      const halves = v128.load(from);
-      v128.store(to, widenLow(halves));
-      v128.store(to, widenHigh(halves), 16);
+function widenRows<T>(
+  pairs: bool,
+  source: usize,
+  stride: usize,
+  rows: i32,
+  groups: i32,
+  sourceStep: usize,
+  sourceHigh: usize,
+  out: usize,
+  rowStep: usize,
+  groupStep: usize,
+  high: usize,
+): void {
+  for (let r: i32 = 0; r < rows; r++, source += stride, out += rowStep) {
+    let from = source, to = out;
+    if (pairs) {
+      for (let g: i32 = 0; g < groups; g++, from += sourceStep, to += groupStep) widenPairs<T>(from, to, to + high);
+    } else {
+      for (let g: i32 = 0; g < groups; g++, from += sourceStep, to += groupStep) {
+        widenHalves<T>(from, from + sourceHigh, to, to + high);
+      }
     }
   }
 }
 
-// A: `rowTiles` * 6 rows of `depth` f16, `stride` bytes apart, into tiles of [depth][6] f32.
-export function packA(source: usize, stride: usize, depth: i32, rowTiles: i32, out: usize): void {
-  for (let tile: i32 = 0; tile < rowTiles; tile++, source += 6 * stride) {
-    for (let from = source, end = source + (<usize> depth << 1); from < end; from += 8, out += 96) {
-      const r0 = widenLow(v128.load64_zero(from));
-      const r1 = widenLow(v128.load64_zero(from + stride));
-      const r2 = widenLow(v128.load64_zero(from + 2 * stride));
-      const r3 = widenLow(v128.load64_zero(from + 3 * stride));
-      const r4 = widenLow(v128.load64_zero(from + 4 * stride));
-      const r5 = widenLow(v128.load64_zero(from + 5 * stride));
+export function widen(
+  dtype: i32,
+  pairs: bool,
+  source: usize,
+  stride: usize,
+  rows: i32,
+  groups: i32,
+  sourceStep: usize,
+  sourceHigh: usize,
+  out: usize,
+  rowStep: usize,
+  groupStep: usize,
+  high: usize,
+): void {
+  if (dtype == F16) {
+    widenRows<u16>(pairs, source, stride, rows, groups, sourceStep, sourceHigh, out, rowStep, groupStep, high);
+  } else if (dtype == BF16) {
+    widenRows<i16>(pairs, source, stride, rows, groups, sourceStep, sourceHigh, out, rowStep, groupStep, high);
+  } else {
+    widenRows<f32>(pairs, source, stride, rows, groups, sourceStep, sourceHigh, out, rowStep, groupStep, high);
+  }
+}
+
+// `tiles` * 6 rows of `depth` elements, a multiple of 4, `stride` bytes apart, into tiles of [depth][6] f32.
+// @ts-ignore: decorator
+@inline
+function packSixes<T>(source: usize, stride: usize, depth: i32, tiles: i32, out: usize): void {
+  const step: usize = 4 << shiftOf<T>();
+  for (let tile: i32 = 0; tile < tiles; tile++, source += 6 * stride) {
+    for (let from = source, end = source + (<usize> depth << shiftOf<T>()); from < end; from += step, out += 96) {
+      const r0 = load4<T>(from);
+      const r1 = load4<T>(from + stride);
+      const r2 = load4<T>(from + 2 * stride);
+      const r3 = load4<T>(from + 3 * stride);
+      const r4 = load4<T>(from + 4 * stride);
+      const r5 = load4<T>(from + 5 * stride);
       const a01 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5); // rows 0, 1 at k, then at k + 1
       const b01 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7); // at k + 2, then at k + 3
       const a23 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
@@ -55,4 +84,47 @@ export function packA(source: usize, stride: usize, depth: i32, rowTiles: i32, o
       v128.store64_lane(out, b45, 1, 88);
     }
   }
+}
+
+export function packSix(dtype: i32, source: usize, stride: usize, depth: i32, tiles: i32, out: usize): void {
+  if (dtype == F16) packSixes<u16>(source, stride, depth, tiles, out);
+  else if (dtype == BF16) packSixes<i16>(source, stride, depth, tiles, out);
+  else packSixes<f32>(source, stride, depth, tiles, out);
+}
+
+// Four rows of four at `from` and on, turned, as the half of a panel at `out`.
+// @ts-ignore: decorator
+@inline
+function turnFour<T>(from: usize, stride: usize, out: usize): void {
+  const r0 = load4<T>(from);
+  const r1 = load4<T>(from + stride);
+  const r2 = load4<T>(from + 2 * stride);
+  const r3 = load4<T>(from + 3 * stride);
+  const a01 = v128.shuffle<i32>(r0, r1, 0, 4, 1, 5);
+  const b01 = v128.shuffle<i32>(r0, r1, 2, 6, 3, 7);
+  const a23 = v128.shuffle<i32>(r2, r3, 0, 4, 1, 5);
+  const b23 = v128.shuffle<i32>(r2, r3, 2, 6, 3, 7);
+  v128.store(out, v128.shuffle<i64>(a01, a23, 0, 2));
+  v128.store(out, v128.shuffle<i64>(a01, a23, 1, 3), 32);
+  v128.store(out, v128.shuffle<i64>(b01, b23, 0, 2), 64);
+  v128.store(out, v128.shuffle<i64>(b01, b23, 1, 3), 96);
+}
+
+// `panels` * 8 rows of `depth` elements, a multiple of 4, `stride` bytes apart, into panels of [depth][8] f32.
+// @ts-ignore: decorator
+@inline
+function packEights<T>(source: usize, stride: usize, depth: i32, panels: i32, out: usize): void {
+  const step: usize = 4 << shiftOf<T>();
+  for (let panel: i32 = 0; panel < panels; panel++, source += 8 * stride) {
+    for (let from = source, end = source + (<usize> depth << shiftOf<T>()); from < end; from += step, out += 128) {
+      turnFour<T>(from, stride, out);
+      turnFour<T>(from + 4 * stride, stride, out + 16);
+    }
+  }
+}
+
+export function packEight(dtype: i32, source: usize, stride: usize, depth: i32, panels: i32, out: usize): void {
+  if (dtype == F16) packEights<u16>(source, stride, depth, panels, out);
+  else if (dtype == BF16) packEights<i16>(source, stride, depth, panels, out);
+  else packEights<f32>(source, stride, depth, panels, out);
 }

@@ -1,0 +1,90 @@
+// What happens between the two products, by number; see `Activation`.
+import {
+  ERF_0,
+  ERF_1,
+  ERF_2,
+  ERF_3,
+  ERF_4,
+  ERF_P,
+  GELU_CUBE,
+  GELU_SCALE,
+  HALF,
+  MAGNITUDE,
+  ONE,
+  SQRT_HALF,
+  TWISTER_UPPER,
+} from "./constants";
+import { exp4, mulAdd } from "./math";
+
+export const NONE: i32 = 0;
+export const SWIGLU_OAI: i32 = 1;
+export const SILU: i32 = 2;
+export const GELU: i32 = 3;
+export const GELU_TANH: i32 = 4;
+export const RELU2: i32 = 5;
+
+// x sigmoid(-minusY).
+// @ts-ignore: decorator
+@inline
+function gated4(x: v128, minusY: v128): v128 {
+  return f32x4.div(x, f32x4.add(v128.load(ONE), exp4(minusY)));
+}
+
+// gate sigmoid(alpha gate) (up + 1), with gate <= limit and |up| <= limit. min and max, unlike pmin and pmax, keep a NaN.
+// @ts-ignore: decorator
+@inline
+function clampedSwiglu(gate: v128, up: v128, alpha: v128, limit: v128): v128 {
+  const g = f32x4.min(gate, limit);
+  const u = f32x4.max(f32x4.min(up, limit), f32x4.neg(limit));
+  return f32x4.mul(gated4(g, f32x4.neg(f32x4.mul(alpha, g))), f32x4.add(u, v128.load(ONE)));
+}
+
+// x (1 + erf(x / sqrt 2)) / 2. Source: Abramowitz and Stegun, 7.1.26, with an error of at most 1.5e-7.
+// @ts-ignore: decorator
+@inline
+function gelu4(x: v128): v128 {
+  const z = f32x4.mul(v128.and(x, v128.load(MAGNITUDE)), v128.load(SQRT_HALF));
+  const t = f32x4.div(v128.load(ONE), mulAdd(v128.load(ERF_P), z, v128.load(ONE)));
+  let y = mulAdd(v128.load(ERF_4), t, v128.load(ERF_3));
+  y = mulAdd(y, t, v128.load(ERF_2));
+  y = mulAdd(y, t, v128.load(ERF_1));
+  y = mulAdd(y, t, v128.load(ERF_0));
+  y = f32x4.mul(f32x4.mul(y, t), exp4(f32x4.neg(f32x4.mul(z, z))));
+  const erf = v128.or(f32x4.sub(v128.load(ONE), y), v128.and(x, v128.load(TWISTER_UPPER)));
+  const half = f32x4.mul(x, v128.load(HALF));
+  return f32x4.add(half, f32x4.mul(half, erf));
+}
+
+// x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), which is x (1 + tanh(...)) / 2.
+// @ts-ignore: decorator
+@inline
+function geluTanh4(x: v128): v128 {
+  const cube = f32x4.mul(f32x4.mul(x, x), x);
+  return gated4(x, f32x4.mul(v128.load(GELU_SCALE), mulAdd(v128.load(GELU_CUBE), cube, x)));
+}
+
+// @ts-ignore: decorator
+@inline
+function relu2(x: v128): v128 {
+  const positive = f32x4.max(x, f32x4.splat(0));
+  return f32x4.mul(positive, positive);
+}
+
+// The activation of values without a gate.
+// @ts-ignore: decorator
+@inline
+export function activate4(kind: i32, x: v128): v128 {
+  if (kind == SILU) return gated4(x, f32x4.neg(x));
+  if (kind == GELU) return gelu4(x);
+  if (kind == GELU_TANH) return geluTanh4(x);
+  if (kind == RELU2) return relu2(x);
+  return x;
+}
+
+// The activation of gate and up.
+// @ts-ignore: decorator
+@inline
+export function activatePair4(kind: i32, gate: v128, up: v128, alpha: v128, limit: v128): v128 {
+  if (kind == SWIGLU_OAI) return clampedSwiglu(gate, up, alpha, limit);
+  return f32x4.mul(activate4(kind, gate), up);
+}

@@ -1,0 +1,129 @@
+// Element types: reading four or eight elements as f32, rounding f32 to them. A type parameter stands for each: u16 for f16,
+// i16 for bf16, f32 for itself. Exported kernels take its number.
+import { narrowHalf, widenHalf } from "./half";
+import {
+  EXPONENT,
+  HALF_FIELDS,
+  HALF_MAGNITUDE,
+  HALF_MAGNITUDE_8,
+  HALF_NORMAL_8,
+  HALF_SPECIAL_8,
+  INT_1,
+  MAGNITUDE,
+  QUIET,
+  REBIAS,
+} from "./constants";
+
+export const F16: i32 = 0;
+export const BF16: i32 = 1;
+
+// Bytes of an element, as a power of two.
+// @ts-ignore: decorator
+@inline
+export function shiftOf<T>(): usize {
+  return isFloat<T>() ? 2 : 1;
+}
+
+// Four elements.
+// @ts-ignore: decorator
+@inline
+export function load4<T>(from: usize): v128 {
+  if (isFloat<T>()) return v128.load(from);
+  if (isSigned<T>()) return i32x4.shl(i32x4.extend_low_i16x8_u(v128.load64_zero(from)), 16);
+  return widenHalf(i32x4.extend_low_i16x8_u(v128.load64_zero(from)));
+}
+
+// Rounds four f32 and stores them.
+// @ts-ignore: decorator
+@inline
+export function store4<T>(to: usize, value: v128): void {
+  if (isFloat<T>()) {
+    v128.store(to, value);
+  } else {
+    const bits = isSigned<T>() ? narrowBrain(value) : narrowHalf(value);
+    v128.store64_lane(to, i16x8.narrow_i32x4_u(bits, bits), 0);
+  }
+}
+
+// Rounds eight f32 and stores them.
+// @ts-ignore: decorator
+@inline
+export function store8<T>(to: usize, low: v128, high: v128): void {
+  if (isFloat<T>()) {
+    v128.store(to, low);
+    v128.store(to, high, 16);
+  } else if (isSigned<T>()) {
+    v128.store(to, i16x8.narrow_i32x4_u(narrowBrain(low), narrowBrain(high)));
+  } else {
+    v128.store(to, i16x8.narrow_i32x4_u(narrowHalf(low), narrowHalf(high)));
+  }
+}
+
+// Rounds four f32 to the nearest bf16, ties to even, and leaves the bit patterns in i32 lanes. A NaN keeps its upper bits
+// and becomes quiet, lest the bits that are lost were all it had.
+// @ts-ignore: decorator
+@inline
+export function narrowBrain(value: v128): v128 {
+  const odd = v128.and(i32x4.shr_u(value, 16), v128.load(INT_1));
+  const rounded = i32x4.add(i32x4.add(value, v128.load(HALF_MAGNITUDE)), odd);
+  const nan = i32x4.gt_s(v128.and(value, v128.load(MAGNITUDE)), v128.load(EXPONENT));
+  return i32x4.shr_u(v128.bitselect(v128.or(value, v128.load(QUIET)), rounded, nan), 16);
+}
+
+// Whether any of eight f16 is zero, subnormal, infinite or NaN: their exponents are the least and the greatest.
+// @ts-ignore: decorator
+@inline
+function anySpecial(halves: v128): bool {
+  const exponent = i16x8.sub(v128.and(halves, v128.load(HALF_MAGNITUDE_8)), v128.load(HALF_NORMAL_8));
+  return v128.any_true(i16x8.ge_u(exponent, v128.load(HALF_SPECIAL_8)));
+}
+
+// Widens four f16, sign-extended in i32 lanes, whose exponents are neither the least nor the greatest.
+// @ts-ignore: decorator
+@inline
+function widenNormal(bits: v128): v128 {
+  return i32x4.add(v128.and(i32x4.shl(bits, 13), v128.load(HALF_FIELDS)), v128.load(REBIAS));
+}
+
+// Widens eight f16 or bf16 in a register and stores the lower and the upper four. Of weights, one f16 in hundreds is zero or
+// subnormal: the branch is cheaper than the ten instructions it saves.
+// @ts-ignore: decorator
+@inline
+function widen8<T>(bits: v128, low: usize, high: usize): void {
+  if (isSigned<T>()) {
+    v128.store(low, i32x4.shl(i32x4.extend_low_i16x8_u(bits), 16));
+    v128.store(high, i32x4.shl(i32x4.extend_high_i16x8_u(bits), 16));
+  } else if (anySpecial(bits)) {
+    v128.store(low, widenHalf(i32x4.extend_low_i16x8_u(bits)));
+    v128.store(high, widenHalf(i32x4.extend_high_i16x8_u(bits)));
+  } else {
+    v128.store(low, widenNormal(i32x4.extend_low_i16x8_s(bits)));
+    v128.store(high, widenNormal(i32x4.extend_high_i16x8_s(bits)));
+  }
+}
+
+// Widens eight elements, four at `from` and four at `fromHigh`, to the two places.
+// @ts-ignore: decorator
+@inline
+export function widenHalves<T>(from: usize, fromHigh: usize, low: usize, high: usize): void {
+  if (isFloat<T>()) {
+    v128.store(low, v128.load(from));
+    v128.store(high, v128.load(fromHigh));
+  } else {
+    widen8<T>(v128.load64_lane(fromHigh, v128.load64_zero(from), 1), low, high);
+  }
+}
+
+// Widens eight elements at `from`, the even ones to one place and the odd ones to the other.
+// @ts-ignore: decorator
+@inline
+export function widenPairs<T>(from: usize, low: usize, high: usize): void {
+  const first = v128.load(from);
+  if (isFloat<T>()) {
+    const second = v128.load(from, 16);
+    v128.store(low, v128.shuffle<f32>(first, second, 0, 2, 4, 6));
+    v128.store(high, v128.shuffle<f32>(first, second, 1, 3, 5, 7));
+  } else {
+    widen8<T>(v128.shuffle<i16>(first, first, 0, 2, 4, 6, 1, 3, 5, 7), low, high);
+  }
+}

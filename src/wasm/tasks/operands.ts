@@ -1,0 +1,143 @@
+import type { Context } from "../context.ts";
+import type { ExpertsJob } from "./experts.ts";
+
+/** One block of one expert's product: some rows, sorted by expert, and some columns of its results. */
+export interface Block {
+  /** Whether it is the first product, whose results are activations, or the second. */
+  readonly isGateUp: boolean;
+  readonly expert: number;
+  readonly row: number;
+  readonly rows: number;
+  readonly column: number;
+  readonly columns: number;
+}
+
+/** Elements: those of two bytes as bit patterns. In shared memory but for the views of a context. */
+export type Elements = Uint16Array | Float32Array;
+
+/** What a block's product reads and writes, and the ways between the job's tensors and a context's memory. */
+export interface Operands {
+  /** The length of the sums. */
+  readonly depth: number;
+  /** Bytes of an element. */
+  readonly size: number;
+  /** Whether each result is of two sums, a gate's and an up projection's. */
+  readonly gated: boolean;
+  /** Whether those two stand side by side in the weights. */
+  readonly pairs: boolean;
+  /** Groups of eight sums: eight results, or with a gate four gates and their four ups. */
+  readonly groups: number;
+  /** Results of a group. */
+  readonly groupColumns: number;
+  /** Bytes from one group to the next in staged columns, and from its lower four to its upper four. */
+  readonly groupStep: number;
+  readonly groupHigh: number;
+  /** Bytes of a staged row of columns. */
+  readonly columnBytes: number;
+  /** Copies rows of A to `at`, `stride` bytes apart. */
+  stageRows(at: number, first: number, count: number, stride: number): void;
+  /** Copies, from rows of B in the layout "in-out", the block's columns; the rows lie `columnBytes` apart. */
+  stageColumns(at: number, first: number, count: number): void;
+  /** Copies, of B in the layout "out-in", part of the row that gives a sum: that of a result, or of its up projection. */
+  stageWeights(at: number, result: number, isUp: boolean, start: number, count: number): void;
+  /** Copies the bias of the block's columns, as if it were a row of B. Zeros where there is none. */
+  stageBias(at: number): void;
+  /** Takes the sums of some rows through bias and activation, with room for them at `staging`, to where they go. */
+  finish(sums: Sums, first: number, count: number, bias: number, staging: number): void;
+}
+
+/** Where the sums of a row of the block lie: see the kernel `store`. */
+export interface Sums {
+  readonly at: number;
+  readonly rowStep: number;
+  readonly groupStep: number;
+  readonly high: number;
+}
+
+/** What a block's product has to do with the job's tensors, whichever way it is computed. */
+export function operands(context: Context, job: ExpertsJob, block: Block): Operands {
+  const { isGateUp, expert, row, column, columns } = block;
+  const { hidden, intermediate, dtype } = job;
+  const depth = isGateUp ? hidden : intermediate;
+  const outWidth = isGateUp ? intermediate : hidden;
+  const gated = isGateUp && job.gated;
+  const pairs = gated && job.interleaved;
+  const width = gated ? 2 * outWidth : outWidth;
+  const a = isGateUp ? job.hiddenStates : job.activations;
+  const b = isGateUp ? job.gateUpProj : job.downProj;
+  const bias = isGateUp ? job.gateUpProjBias : job.downProjBias;
+  const out = isGateUp ? job.activations : job.expertOutputs;
+  const size = a.BYTES_PER_ELEMENT;
+  const groupColumns = gated ? 4 : 8;
+  const groups = Math.ceil(columns / groupColumns);
+  const paddedColumns = groups * groupColumns;
+  const view = (): Elements => size === 2 ? context.u16 : context.f32; // the memory may have grown
+
+  const stage = (at: number, source: Elements, from: number, count: number) =>
+    view().set(source.subarray(from, from + count), at / size);
+
+  const stageRow = (at: number, source: Elements, from: number) => {
+    if (!gated) stage(at, source, from + column, columns);
+    else if (pairs) stage(at, source, from + 2 * column, 2 * columns);
+    else {
+      stage(at, source, from + column, columns);
+      stage(at + paddedColumns * size, source, from + outWidth + column, columns);
+    }
+  };
+
+  const columnBytes = groups * 8 * size;
+  return {
+    depth,
+    size,
+    gated,
+    pairs,
+    groups,
+    groupColumns,
+    groupStep: (gated && !pairs ? 4 : 8) * size,
+    groupHigh: (gated && !pairs ? paddedColumns : 4) * size,
+    columnBytes,
+    stageRows(at, first, count, stride) {
+      for (let r = first; r < first + count; r++, at += stride) {
+        stage(at, a, (isGateUp ? job.tokens[row + r]! : row + r) * depth, depth);
+      }
+    },
+    stageColumns(at, first, count) {
+      for (let k = first; k < first + count; k++, at += columnBytes) stageRow(at, b, (expert * depth + k) * width);
+    },
+    stageWeights(at, result, isUp, start, count) {
+      const index = column + result;
+      const line = !gated ? index : pairs ? 2 * index + Number(isUp) : isUp ? outWidth + index : index;
+      stage(at, b, (expert * width + line) * depth + start, count);
+    },
+    stageBias(at) {
+      if (bias) stageRow(at, bias, expert * width);
+      else view().fill(0, at / size, (at + columnBytes) / size);
+    },
+    finish({ at, rowStep, groupStep, high }, first, count, bias, staging) {
+      const { alpha, limit } = job;
+      const activation = isGateUp ? job.activation : 0;
+      const stride = paddedColumns * size;
+      context.kernels.store(
+        dtype,
+        activation,
+        gated,
+        at + first * rowStep,
+        count,
+        groups,
+        rowStep,
+        groupStep,
+        high,
+        bias,
+        alpha,
+        limit,
+        staging,
+        stride,
+      );
+      const staged = view();
+      for (let r = 0; r < count; r++) {
+        const from = (staging + r * stride) / size;
+        out.set(staged.subarray(from, from + columns), (row + first + r) * outWidth + column);
+      }
+    },
+  };
+}
