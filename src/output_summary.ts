@@ -1,10 +1,10 @@
 // What a run's output comes to: figures that two implementations can be compared by.
 import type { Backend, BackendTensor } from "./backend.ts";
-import { elementCount } from "./tensor.ts";
+import { convert, elementCount, tensor } from "./tensor.ts";
 import type { Engine } from "./wasm/engine.ts";
-import { dtypeCodes } from "./wasm/module.ts";
+import { dtypeCode, elements } from "./wasm/elements.ts";
 
-/** Figures of an f16 output, accumulated in f64. */
+/** Figures of an output, accumulated in f64. */
 export interface OutputSummary {
   readonly outputSum: number;
   readonly outputAbsSum: number;
@@ -23,14 +23,15 @@ export async function summarizeOutput(
   engine: Engine,
   output: BackendTensor,
 ): Promise<OutputSummary> {
+  const { dtype } = output;
   const results = new Float64Array(new SharedArrayBuffer(Math.ceil(elementCount(output.shape) / chunk) * 32));
   let outputFirst: number[] = [];
   await backend.read(output, async (piece, start) => {
-    if (start === 0) outputFirst = [...piece.subarray(0, 3)];
+    if (start === 0) outputFirst = [...convert(tensor(piece.slice(0, 3), undefined, dtype), "f32").data];
     await engine.run("statistics", {
       next: new Int32Array(new SharedArrayBuffer(4)),
-      dtype: dtypeCodes.f16,
-      values: new Uint16Array(piece.buffer, piece.byteOffset, piece.length),
+      dtype: dtypeCode(dtype),
+      values: elements(piece),
       chunk,
       results: results.subarray(start / chunk * 4),
     });

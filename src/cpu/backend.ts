@@ -5,9 +5,9 @@ import { fromBfloat16 } from "../bfloat16.ts";
 import { checkIndices, type ExpertsShape, expertsShape } from "../experts_shape.ts";
 import { MemoryCounter } from "../memory_counter.ts";
 import { type DType, type Tensor, type TensorData, zeros } from "../tensor.ts";
+import { dtypeCode, elements } from "../wasm/elements.ts";
 import { Engine } from "../wasm/engine.ts";
-import { activationCodes, dtypeCodes } from "../wasm/module.ts";
-import type { Elements } from "../wasm/tasks/operands.ts";
+import { activationCodes } from "../wasm/module.ts";
 import { findBlas, type FoundBlas } from "./blas.ts";
 import { cpuName } from "./device.ts";
 import { blasCut, kernelCut, planExperts } from "./plan.ts";
@@ -123,7 +123,7 @@ export class CpuBackend implements Backend {
     const { dtype, tokens, hidden, intermediate, topK } = shape;
     const indices = this.#own(inputs.routerIndices).data as Int32Array;
     checkIndices(indices, shape);
-    const own = (tensor: BackendTensor) => elements(this.#own(tensor));
+    const own = (tensor: BackendTensor) => elements(this.#own(tensor).data);
     // How a library adds up may depend on the number of rows.
     const blas = shape.batchInvariant ? undefined : this.#blas;
 
@@ -145,7 +145,7 @@ export class CpuBackend implements Backend {
       hidden,
       intermediate,
       topK,
-      dtype: dtypeCodes[dtype as keyof typeof dtypeCodes],
+      dtype: dtypeCode(dtype),
       activation: activationCodes[shape.activation],
       alpha: shape.activationAlpha,
       limit: shape.activationLimit,
@@ -160,9 +160,9 @@ export class CpuBackend implements Backend {
       weights: assignmentWeights(this.#own(inputs.routingWeights), indices, shape),
       tokens: sorted.tokens,
       rows: sorted.rows,
-      activations: elements(activations),
-      expertOutputs: elements(expertOutputs),
-      output: elements(output),
+      activations: elements(activations.data),
+      expertOutputs: elements(expertOutputs.data),
+      output: elements(output.data),
       dirty: inOutput ? kept * intermediate : 0,
       items: plan.items,
       progress,
@@ -193,11 +193,6 @@ export class CpuBackend implements Backend {
   [Symbol.dispose](): void {
     if (this.#ownsPool) this.#pool[Symbol.dispose]();
   }
-}
-
-/** A tensor's elements as the tasks take them: arrays of one type are copied, others converted. */
-function elements({ data }: CpuTensor): Elements {
-  return data instanceof Float16Array ? new Uint16Array(data.buffer, data.byteOffset, data.length) : data as Elements;
 }
 
 /** [T, K], f32: the weight of each assignment, picked from E columns where the weights are dense. */

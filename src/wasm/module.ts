@@ -1,9 +1,6 @@
 // The WebAssembly module: its exports' types and its one compiled copy.
 import { kernels } from "./kernels.ts";
 
-/** The numbers that the kernels know element types by. */
-export const dtypeCodes = { f16: 0, bf16: 1, f32: 2 } as const;
-
 /** The numbers that the kernels know activations by. */
 export const activationCodes = { "swiglu-oai": 1, silu: 2, gelu: 3, "gelu-tanh": 4, relu2: 5 } as const;
 

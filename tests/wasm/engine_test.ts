@@ -1,10 +1,10 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { dtypeCode } from "../../src/wasm/elements.ts";
 import { Engine } from "../../src/wasm/engine.ts";
-import { dtypeCodes } from "../../src/wasm/module.ts";
 
 const job = (values: Float16Array) => ({
   next: new Int32Array(new SharedArrayBuffer(4)),
-  dtype: dtypeCodes.f16,
+  dtype: dtypeCode("f16"),
   values: new Uint16Array(values.buffer),
   chunk: 4,
   results: new Float64Array(new SharedArrayBuffer(Math.ceil(values.length / 4) * 32)),

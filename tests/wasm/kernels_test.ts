@@ -1,8 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { fromBfloat16, toBfloat16 } from "../../src/bfloat16.ts";
 import { buildKernels } from "../../src/wasm/build.ts";
 import { createContext } from "../../src/wasm/context.ts";
-import { dtypeCodes, kernelModule } from "../../src/wasm/module.ts";
+import { dtypeCode } from "../../src/wasm/elements.ts";
+import { kernelModule } from "../../src/wasm/module.ts";
+
+const f16 = dtypeCode("f16");
 
 Deno.test("kernels.ts is what assembly/ compiles to", async () => {
   const committed = await Deno.readTextFile(new URL("../../src/wasm/kernels.ts", import.meta.url));
@@ -16,12 +20,55 @@ Deno.test("combine() with one slot of weight one gives each of the 65536 f16 pat
   const rows = context.u16.subarray(at.rows / 2, at.rows / 2 + count);
   for (let i = 0; i < count; i++) rows[i] = i;
   context.f32[at.weights / 4] = 1;
-  context.kernels.combine(dtypeCodes.f16, at.rows, count * 2, at.weights, 1, count, at.out);
+  context.kernels.combine(f16, at.rows, count * 2, at.weights, 1, count, at.out);
   for (let i = 0; i < count; i++) {
     const value = context.f16[at.rows / 2 + i]!, result = context.f16[at.out / 2 + i]!;
     // The sum starts from +0, so -0 comes back as +0.
     assert(Object.is(result, value === 0 ? 0 : value), `pattern ${i}: ${value} became ${result}`);
   }
+});
+
+for (const dtype of ["f16", "bf16"] as const) {
+  for (const pairs of [false, true]) {
+    Deno.test(`widen() is exact for each of the 65536 patterns of ${dtype}${pairs ? ", in pairs" : ""}`, () => {
+      const context = createContext(kernelModule());
+      const count = 65536;
+      const at = context.allocate({ source: count * 2, out: count * 4 });
+      // In order, eight neighbours are of a kind; scattered, they are not.
+      for (const step of [1, 40503]) {
+        const source = context.u16.subarray(at.source / 2, at.source / 2 + count).map((_, i) => i * step);
+        context.u16.set(source, at.source / 2);
+        context.kernels.widen(dtypeCode(dtype), pairs, at.source, 0, 1, count / 8, 16, 8, at.out, 0, 32, 16);
+        const expected = new Float32Array(count);
+        if (dtype === "f16") expected.set(new Float16Array(source.buffer));
+        else fromBfloat16(source, expected);
+        for (let i = 0; i < count; i++) {
+          const place = pairs ? (i & ~7) + ((i & 1) << 2) + (i >> 1 & 3) : i;
+          assert(Object.is(context.f32[at.out / 4 + place], expected[i]), `pattern ${source[i]}`);
+        }
+      }
+    });
+  }
+}
+
+Deno.test("store() rounds f32 to bf16 as toBfloat16() does, and keeps NaN", () => {
+  const context = createContext(kernelModule());
+  const at = context.allocate({ c: 32, bias: 32, out: 16 });
+  const words = fc.array(fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }), { minLength: 8, maxLength: 8 });
+  const property = fc.property(words, (words) => {
+    const values = new Float32Array(Int32Array.from(words).buffer);
+    context.f32.set(values, at.c / 4);
+    context.f32.fill(-0, at.bias / 4, at.bias / 4 + 8); // the one that leaves zeros their sign
+    context.kernels.store(dtypeCode("bf16"), 0, false, at.c, 1, 1, 32, 32, 16, at.bias, 0, 0, at.out, 16);
+    const expected = new Uint16Array(8);
+    toBfloat16(values, expected);
+    for (let i = 0; i < 8; i++) {
+      const actual = context.u16[at.out / 2 + i]!;
+      if (Number.isNaN(values[i])) assert((actual & 0x7fff) > 0x7f80, `NaN became ${actual}`);
+      else assertEquals(actual, expected[i]);
+    }
+  });
+  fc.assert(property, { numRuns: 1000, seed: 1 });
 });
 
 Deno.test("store() rounds f32 to f16 as Math.f16round does", () => {
@@ -30,7 +77,7 @@ Deno.test("store() rounds f32 to f16 as Math.f16round does", () => {
   const round = (values: readonly number[]) => {
     context.f32.set(values, at.c / 4);
     context.f32.fill(0, at.bias / 4, at.bias / 4 + 8);
-    context.kernels.store(dtypeCodes.f16, 0, false, at.c, 6, 1, 32, 192, 16, at.bias, 0, 0, at.out, 16);
+    context.kernels.store(f16, 0, false, at.c, 6, 1, 32, 192, 16, at.bias, 0, 0, at.out, 16);
     return [...context.f16.subarray(at.out / 2, at.out / 2 + values.length)];
   };
   const halves = [
@@ -74,7 +121,7 @@ Deno.test("statistics() sums, bounds and keeps NaN", () => {
   const at = context.allocate({ values: 64, out: 32 });
   const run = (values: readonly number[]) => {
     context.f16.set(values, at.values / 2);
-    context.kernels.statistics(dtypeCodes.f16, at.values, values.length, at.out);
+    context.kernels.statistics(f16, at.values, values.length, at.out);
     return [...context.f64.subarray(at.out / 8, at.out / 8 + 4)];
   };
   assertEquals(run([1, -2, 3, -4, 5, 0.5, 0, 8]), [11.5, 23.5, -4, 8]);

@@ -1,5 +1,5 @@
 import type { Context } from "../context.ts";
-import type { Elements } from "./operands.ts";
+import type { Elements } from "../elements.ts";
 import type { Blocking } from "./panel_product.ts";
 import type { Parts } from "./parts.ts";
 

@@ -1,4 +1,5 @@
 import type { Context } from "../context.ts";
+import type { Elements } from "../elements.ts";
 import type { ExpertsJob } from "./experts.ts";
 
 /** One block of one expert's product: some rows, sorted by expert, and some columns of its results. */
@@ -11,9 +12,6 @@ export interface Block {
   readonly column: number;
   readonly columns: number;
 }
-
-/** Elements: those of two bytes as bit patterns. In shared memory but for the views of a context. */
-export type Elements = Uint16Array | Float32Array;
 
 /** What a block's product reads and writes, and the ways between the job's tensors and a context's memory. */
 export interface Operands {
