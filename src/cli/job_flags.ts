@@ -57,8 +57,7 @@ export const jobFlags = {
 
 const blas: Flag<string> = {
   value: "auto|PATH|none",
-  summary:
-    "Library that multiplies on the CPU; none: WebAssembly; auto: one that is found, with --allow-ffi (default: auto)",
+  summary: "BLAS library for the CPU; auto: one that is found, with --allow-ffi (default: auto)",
   parse: (text) => text,
 };
 
