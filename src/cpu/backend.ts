@@ -3,7 +3,7 @@ import type { Backend, BackendTensor, Measurement } from "../backend.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
 import { checkIndices, expertsShape, refuseAllBut } from "../experts_shape.ts";
 import { MemoryCounter } from "../memory_counter.ts";
-import { type DType, type Tensor, type TensorData, zeros } from "../tensor.ts";
+import { checkTensor, type DType, type Tensor, type TensorData, zeros } from "../tensor.ts";
 import { Engine } from "../wasm/engine.ts";
 import { cpuName } from "./device.ts";
 import { planExperts } from "./plan.ts";
@@ -74,6 +74,7 @@ export class CpuBackend implements Backend {
   }
 
   upload(tensor: Tensor): CpuTensor {
+    checkTensor("tensor", tensor);
     if (tensor.data.buffer instanceof SharedArrayBuffer) return new CpuTensor(this, this.#memory, tensor);
     const copy = this.allocate(tensor.dtype, tensor.shape);
     copy.data.set(tensor.data);
