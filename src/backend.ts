@@ -49,6 +49,7 @@ export interface Backend extends Disposable {
   /**
    * Makes a tensor with the elements of one on the host. The CPU backend takes shared memory as it is and copies other.
    *
+   * @throws {TypeError} If it is no tensor, or its buffer is detached.
    * @throws {RangeError} If the memory cannot be had.
    */
   upload(tensor: Tensor): BackendTensor;

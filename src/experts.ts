@@ -5,7 +5,7 @@
  */
 import type { Backend } from "./backend.ts";
 import { checkExperts, mapInputs } from "./experts_shape.ts";
-import type { Tensor } from "./tensor.ts";
+import { describeValue, type Tensor } from "./tensor.ts";
 
 /**
  * What {@linkcode experts} computes with. T tokens, H hidden size, I intermediate size, E experts, K experts per token.
@@ -145,7 +145,13 @@ export async function experts(
   options: ExpertsOptions & { backend?: Backend | undefined } = {},
 ): Promise<Tensor> {
   checkExperts(inputs, options);
-  if (options.backend) return await runOn(options.backend, inputs, options);
+  const { backend: given } = options;
+  if (given !== undefined) {
+    if (typeof given?.upload !== "function") {
+      throw new TypeError(`backend must be an open backend (see openBackend), got ${describeValue(given)}`);
+    }
+    return await runOn(given, inputs, options);
+  }
   const { openBackend } = await import("./backend.ts");
   using backend = await openBackend("cpu");
   return await runOn(backend, inputs, options);

@@ -81,6 +81,9 @@ export function checkExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}
   if (typeof inputs !== "object" || inputs === null) {
     throw new TypeError(`inputs must be an object of tensors, got ${describeValue(inputs)}`);
   }
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`options must be an object, got ${describeValue(options)}`);
+  }
   for (const name of inputNames) {
     if (inputs[name] !== undefined || !optionalInputs.has(name)) checkTensor(name, inputs[name]!);
   }

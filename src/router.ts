@@ -131,6 +131,9 @@ export function resolveRouter<T extends Pick<Tensor, "dtype" | "shape">>(
   options: RouterOptions<T>,
   experts: number,
 ): Router<T> {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`router must be a number of experts or an object of options, got ${describeValue(options)}`);
+  }
   const { kind = "softmax", topK, correctionBias, groups = 1, topGroups = groups, renormalize, scale = 1 } = options;
   if (!Object.hasOwn(routerRules, kind)) {
     throw new RangeError(`kind must be one of ${Object.keys(routerRules).join(", ")}, got ${describeValue(kind)}`);

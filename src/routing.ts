@@ -4,7 +4,7 @@
  * @module
  */
 import { resolveRouter, type Router, type RouterOptions, type Scoring } from "./router.ts";
-import { checkTensor, convert, floatDTypes, formatShape, type Tensor, zeros } from "./tensor.ts";
+import { checkTensor, convert, describeValue, floatDTypes, formatShape, type Tensor, zeros } from "./tensor.ts";
 
 /** What a router decides for T tokens, K experts each. */
 export interface Routing {
@@ -57,8 +57,8 @@ export function route(logits: Tensor, router: number | RouterOptions): Routing {
   }
   const [tokens, experts] = matrix("logits", logits);
   const options = typeof router === "number" ? { topK: router } : router;
-  if (options.correctionBias) checkTensor("correctionBias", options.correctionBias);
   const rule = resolveRouter(options, experts);
+  if (options.correctionBias) checkTensor("correctionBias", options.correctionBias);
   const { data } = logits.dtype === "bf16" ? convert(logits, "f32") : logits;
   const { topK, onInput } = rule;
   const routerIndices = zeros("i32", [tokens, topK]);
@@ -165,7 +165,8 @@ function isLarger(a: number, b: number): boolean {
  * @param routing What {@linkcode route} returned.
  * @param experts E.
  * @returns [T, E], f32.
- * @throws {RangeError} If an index is not below `experts`.
+ * @throws {TypeError} If the indices are not of dtype i32.
+ * @throws {RangeError} If an index is not below `experts`, or the shapes differ.
  *
  * @example Usage
  * ```ts
@@ -177,10 +178,15 @@ function isLarger(a: number, b: number): boolean {
  * ```
  */
 export function denseWeights({ routerIndices, routerWeights }: Routing, experts: number): Tensor {
-  if (routerIndices.dtype !== "i32") {
-    throw new TypeError(`routerIndices must be of dtype i32, got ${routerIndices.dtype}`);
+  const [tokens, topK] = indexMatrix(routerIndices);
+  checkTensor("routerWeights", routerWeights);
+  if (formatShape(routerWeights.shape) !== formatShape(routerIndices.shape)) {
+    throw new RangeError(
+      `routerWeights must have the shape of routerIndices, ${formatShape(routerIndices.shape)}, got ${
+        formatShape(routerWeights.shape)
+      }`,
+    );
   }
-  const [tokens, topK] = matrix("routerIndices", routerIndices);
   const dense = zeros("f32", [tokens, experts]);
   for (let i = 0; i < tokens * topK; i++) {
     const e = expertAt(routerIndices, i, experts);
@@ -195,7 +201,8 @@ export function denseWeights({ routerIndices, routerWeights }: Routing, experts:
  * @param routerIndices [T, K], i32.
  * @param experts E.
  * @returns E counts; their sum is T · K.
- * @throws {RangeError} If an index is not below `experts`.
+ * @throws {TypeError} If the indices are not of dtype i32.
+ * @throws {RangeError} If an index is not below `experts`, or that is no non-negative integer.
  *
  * @example Usage
  * ```ts
@@ -206,6 +213,10 @@ export function denseWeights({ routerIndices, routerWeights }: Routing, experts:
  * ```
  */
 export function tokensPerExpert(routerIndices: Tensor, experts: number): Int32Array {
+  indexMatrix(routerIndices);
+  if (!Number.isSafeInteger(experts) || experts < 0) {
+    throw new RangeError(`experts must be a non-negative integer, got ${describeValue(experts)}`);
+  }
   const counts = new Int32Array(experts);
   for (let i = 0; i < routerIndices.data.length; i++) counts[expertAt(routerIndices, i, experts)]! += 1;
   return counts;
@@ -217,6 +228,7 @@ export function tokensPerExpert(routerIndices: Tensor, experts: number): Int32Ar
  * @param counts Assignments of each expert, from {@linkcode tokensPerExpert}.
  * @param capacity The most an expert keeps. Defaults to no limit.
  * @returns The sum over the experts of the smaller of the two.
+ * @throws {RangeError} If the capacity is below zero or no number.
  *
  * @example Usage
  * ```ts
@@ -227,9 +239,18 @@ export function tokensPerExpert(routerIndices: Tensor, experts: number): Int32Ar
  * ```
  */
 export function keptAssignments(counts: Iterable<number>, capacity = Infinity): number {
+  if (!(typeof capacity === "number" && capacity >= 0)) {
+    throw new RangeError(`capacity must be a number of at least 0, got ${describeValue(capacity)}`);
+  }
   let kept = 0;
   for (const count of counts) kept += Math.min(count, capacity);
   return kept;
+}
+
+function indexMatrix(indices: Tensor): [number, number] {
+  checkTensor("routerIndices", indices);
+  if (indices.dtype !== "i32") throw new TypeError(`routerIndices must be of dtype i32, got ${indices.dtype}`);
+  return matrix("routerIndices", indices);
 }
 
 function expertAt(indices: Tensor, at: number, experts: number): number {

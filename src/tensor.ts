@@ -143,8 +143,16 @@ export function convert(source: Tensor, dtype: DType): Tensor {
 export function zeros(dtype: DType, shape: readonly number[]): Tensor {
   checkDType("dtype", dtype);
   checkShape("shape", shape);
-  const memory = new SharedArrayBuffer(elementCount(shape) * bytesPerElement(dtype));
+  const memory = sharedMemory(elementCount(shape) * bytesPerElement(dtype), `${formatShape(shape)} of ${dtype}`);
   return { dtype, shape: Object.freeze([...shape]), data: viewOf(dtype, memory, 0, elementCount(shape)) };
+}
+
+function sharedMemory(bytes: number, purpose: string): SharedArrayBuffer {
+  try {
+    return new SharedArrayBuffer(bytes);
+  } catch (cause) {
+    throw new RangeError(`Cannot allocate ${purpose}: ${bytes} bytes cannot be had`, { cause });
+  }
 }
 
 /**

@@ -335,6 +335,13 @@ export function testBackend(
     await assertRejects(async () => await backend.download(foreign), TypeError, "another backend");
   });
 
+  test("upload() refuses what is no tensor of its shape", (backend) => {
+    const data = new Float16Array(new SharedArrayBuffer(8));
+    assertThrows(() => backend.upload({ dtype: "f16", shape: [3], data }), RangeError, "tensor of shape [3] must hold");
+    assertThrows(() => backend.upload(undefined as unknown as Tensor), TypeError, "tensor must be a tensor");
+    return Promise.resolve();
+  });
+
   test("allocate() refuses what cannot be had, and leaks nothing", (backend) => {
     assertThrows(() => backend.allocate("f16", [2 ** 45]), RangeError);
     return Promise.resolve();

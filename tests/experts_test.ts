@@ -187,6 +187,42 @@ for (const [title, changes, options, type, message] of misuse) {
   });
 }
 
+/** A tensor over memory that has been given another size since. */
+function resized(bytes: number): Tensor {
+  const data = new Float16Array(new ArrayBuffer(64, { maxByteLength: 128 }));
+  const value = tensor(data, [4, 8]);
+  data.buffer.resize(bytes);
+  return value;
+}
+
+for (const bytes of [10, 128]) {
+  Deno.test(`experts() refuses a buffer that was resized to ${bytes} bytes`, async () => {
+    await assertRejects(
+      () => experts({ ...good(), hiddenStates: resized(bytes) }),
+      RangeError,
+      `hiddenStates of shape [4, 8] must hold 32 elements, got ${bytes / 2}`,
+    );
+  });
+}
+
+Deno.test("experts() takes resizable and growable memory of the right size", async () => {
+  const inputs = good();
+  const expected = (await experts(inputs)).data;
+  for (const Memory of [ArrayBuffer, SharedArrayBuffer]) {
+    const data = new Float16Array(new Memory(64, { maxByteLength: 128 }));
+    data.set(inputs.hiddenStates.data);
+    assertEquals((await experts({ ...inputs, hiddenStates: tensor(data, [4, 8]) })).data, expected);
+  }
+});
+
+Deno.test("experts() refuses options that are no object, and a backend that is none", async () => {
+  await assertRejects(() => experts(good(), null as unknown as ExpertsOptions), TypeError, "options must be an object");
+  for (const backend of ["cpu", null]) {
+    const options = { backend } as unknown as Parameters<typeof experts>[1];
+    await assertRejects(() => experts(good(), options), TypeError, "backend must be an open backend");
+  }
+});
+
 Deno.test("experts() refuses inputs that are no object", async () => {
   await assertRejects(
     () => experts(null as unknown as ExpertsInputs),

@@ -54,7 +54,39 @@ Deno.test("route() refuses what it cannot route", () => {
   assertThrows(() => route(tensor(new Int32Array(12), [3, 4]), 1), TypeError, "logits must be of dtype f16, bf16, f32");
 });
 
-Deno.test("tokensPerExpert() refuses an index past the experts", () => {
+Deno.test("route() refuses a router that is neither a number nor options", () => {
+  const logits = tensor(new Float32Array(12), [3, 4]);
+  for (const router of [undefined, null, "2"]) {
+    assertThrows(
+      () => route(logits, router as unknown as number),
+      TypeError,
+      "router must be a number of experts or an object of options, got",
+    );
+  }
+});
+
+Deno.test("tokensPerExpert() refuses what it cannot count", () => {
   const indices = tensor(new Int32Array([0, 3]), [1, 2]);
   assertThrows(() => tokensPerExpert(indices, 3), RangeError, "from 0 to 2, got 3 at element 1");
+  for (const experts of [-1, 1.5, NaN]) {
+    assertThrows(() => tokensPerExpert(indices, experts), RangeError, "experts must be a non-negative integer, got");
+  }
+  const floats = tensor(new Float32Array(2), [1, 2]);
+  assertThrows(() => tokensPerExpert(floats, 3), TypeError, "routerIndices must be of dtype i32, got f32");
+});
+
+Deno.test("denseWeights() refuses indices and weights that do not fit together", () => {
+  const routerIndices = tensor(new Int32Array([0, 3]), [1, 2]);
+  const routerWeights = tensor(new Float32Array(3), [1, 3]);
+  assertThrows(
+    () => denseWeights({ routerIndices, routerWeights }, 4),
+    RangeError,
+    "routerWeights must have the shape of routerIndices, [1, 2], got [1, 3]",
+  );
+});
+
+Deno.test("keptAssignments() refuses a capacity that is no number of tokens", () => {
+  for (const capacity of [-1, NaN]) {
+    assertThrows(() => keptAssignments([5], capacity), RangeError, "capacity must be a number of at least 0, got");
+  }
 });

@@ -77,4 +77,5 @@ Deno.test("zeros() makes shared memory", () => {
   assert(made.data.buffer instanceof SharedArrayBuffer);
   assertEquals(made.data, new Int32Array(new SharedArrayBuffer(24)));
   assertThrows(() => zeros("f16", [1.5]), RangeError, "must hold non-negative integers, got 1.5");
+  assertThrows(() => zeros("f16", [2 ** 40, 8]), RangeError, "Cannot allocate [1099511627776, 8] of f16");
 });

@@ -4,7 +4,7 @@ import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
 import { fromBfloat16 } from "../bfloat16.ts";
 import { checkIndices, type ExpertsShape, expertsShape } from "../experts_shape.ts";
 import { MemoryCounter } from "../memory_counter.ts";
-import { type DType, type Tensor, type TensorData, zeros } from "../tensor.ts";
+import { checkTensor, type DType, type Tensor, type TensorData, zeros } from "../tensor.ts";
 import { dtypeCode, elements } from "../wasm/elements.ts";
 import { Engine } from "../wasm/engine.ts";
 import { activationCodes } from "../wasm/module.ts";
@@ -91,6 +91,7 @@ export class CpuBackend implements Backend {
   }
 
   upload(tensor: Tensor): CpuTensor {
+    checkTensor("tensor", tensor);
     if (tensor.data.buffer instanceof SharedArrayBuffer) return new CpuTensor(this, this.#memory, tensor);
     const copy = this.allocate(tensor.dtype, tensor.shape);
     copy.data.set(tensor.data);

@@ -7,6 +7,7 @@ import { MemoryCounter } from "../memory_counter.ts";
 import {
   bytesPerElement,
   checkShape,
+  checkTensor,
   type DType,
   elementCount,
   formatShape,
@@ -156,6 +157,7 @@ export class CudaBackend implements Backend {
   }
 
   upload(tensor: Tensor): CudaTensor {
+    checkTensor("tensor", tensor);
     using cleanup = new DisposableStack();
     const copy = cleanup.use(this.allocate(tensor.dtype, tensor.shape));
     this.#upload(() => {

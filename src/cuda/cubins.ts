@@ -41,12 +41,25 @@ export function chooseImage(computeCapability: number): string {
  * @throws {Error} If it is not.
  */
 export async function loadImage(name: string): Promise<Uint8Array<ArrayBuffer>> {
-  const { image } = await sources[name]!();
-  const gzip = new Blob([Uint8Array.fromBase64(image)]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const bytes = await new Response(gzip).bytes();
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
-  if (digest === manifest.images[name]!.sha256) return bytes;
-  throw new Error(`Cannot use the kernels for ${name}: their digest is ${digest}, not that of the manifest`);
+  return await unpackImage(name, (await sources[name]!()).image);
+}
+
+/** An image out of its module's text, gzip in base64, if it is the one of the manifest. */
+export async function unpackImage(name: string, text: string): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await unpack(text);
+  const digest = bytes && new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+  if (bytes && digest === manifest.images[name]!.sha256) return bytes;
+  const found = digest ? `their digest is ${digest}, not that of the manifest` : "they cannot be unpacked";
+  throw new Error(`Cannot use the kernels for ${name}: ${found}`);
+}
+
+async function unpack(text: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  try {
+    const gzip = new Blob([Uint8Array.fromBase64(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return await new Response(gzip).bytes();
+  } catch {
+    return undefined; // damaged
+  }
 }
 
 /** 90 as 9.0. */

@@ -1,7 +1,7 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BackendUnavailableError } from "../../mod.ts";
 import { buildCubins, sourceDigest } from "../../cuda/build.ts";
-import { chooseImage, loadImage } from "../../src/cuda/cubins.ts";
+import { chooseImage, loadImage, unpackImage } from "../../src/cuda/cubins.ts";
 import { manifest } from "../../src/cuda/cubins/manifest.ts";
 import { toolkit } from "../toolkit.ts";
 
@@ -25,6 +25,31 @@ for (const [name, { kernels, bytes }] of Object.entries(manifest.images)) {
     assert(kernels.length > 0);
     for (const { name, frameBytes } of kernels) assertEquals(frameBytes, 0, name);
   });
+}
+
+Deno.test("an image that was tampered with, cut short or put in another's place is refused", async () => {
+  const { image } = await import("../../src/cuda/cubins/sm_80.ts");
+  const { image: other } = await import("../../src/cuda/cubins/sm_90.ts");
+  assertEquals((await unpackImage("sm_80", image)).length, manifest.images.sm_80!.bytes);
+  const refused = async (text: string, message: string) => {
+    await assertRejects(() => unpackImage("sm_80", text), Error, `Cannot use the kernels for sm_80: ${message}`);
+  };
+  await refused(other, "their digest is");
+  await refused(await repacked(image, (bytes) => bytes[1000]! ^= 1), "their digest is");
+  const middle = image.length >> 1;
+  const flipped = image[middle] === "A" ? "B" : "A";
+  await refused(image.slice(0, middle) + flipped + image.slice(middle + 1), "they cannot be unpacked");
+  await refused(image.slice(0, middle - middle % 4), "they cannot be unpacked");
+  await refused("", "they cannot be unpacked");
+});
+
+/** An image's text with its bytes changed. */
+async function repacked(text: string, change: (bytes: Uint8Array) => void): Promise<string> {
+  const through = async (bytes: Uint8Array<ArrayBuffer>, transform: TransformStream) =>
+    await new Response(new Blob([bytes]).stream().pipeThrough(transform)).bytes();
+  const bytes = await through(Uint8Array.fromBase64(text), new DecompressionStream("gzip"));
+  change(bytes);
+  return (await through(bytes, new CompressionStream("gzip"))).toBase64();
 }
 
 Deno.test("chooseImage() takes machine code of the same major version, else PTX", () => {

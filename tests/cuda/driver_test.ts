@@ -58,11 +58,13 @@ Deno.test("driver: without the permission the message says so", async () => {
 });
 
 test("a library that lacks functions is an old driver", () => {
-  const { success } = new Deno.Command("g++", {
-    args: ["-shared", "-o", "/tmp/yamoe-empty.so", "-x", "c++", "/dev/null"],
-  }).outputSync();
+  using scope = new DisposableStack();
+  const library = Deno.makeTempFileSync({ suffix: ".so" });
+  scope.defer(() => Deno.removeSync(library));
+  const args = ["-shared", "-o", library, "-x", "c++", "/dev/null"];
+  const { success } = new Deno.Command("g++", { args }).outputSync();
   assert(success);
-  assertThrows(() => new Driver("/tmp/yamoe-empty.so"), BackendUnavailableError, "it is too old");
+  assertThrows(() => new Driver(library), BackendUnavailableError, "it is too old");
 });
 
 test("a device that is not there is refused", async (library) => {

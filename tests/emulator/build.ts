@@ -68,9 +68,8 @@ export async function buildEmulator(
       ...["-Wno-unknown-pragmas", "-Wno-attributes", "-Wno-unused-function"],
       ...[`-D__CUDA_ARCH__=${arch}0`, "-include", `${here}prelude.h`, ...include],
     ];
-    const folder = source.slice(0, source.lastIndexOf("/") + 1);
-    const near = await digestOf(await filesIn(folder, /\.cuh?$/), JSON.stringify(replaced));
-    const object = `${output}objects/${await digestOf([source], near, headers, kernelFlags)}.o`;
+    const texts = [...await textsOf(source, replaced)].map((text) => `text ${text}`);
+    const object = `${output}objects/${await digestOf(texts, headers, kernelFlags)}.o`;
     await once(object, (path) => compileKernels(source, replaced, path, checked ? clang! : "g++", kernelFlags));
     return object;
   });
@@ -90,7 +89,13 @@ export async function buildEmulator(
 const copies = new Map<string, Promise<string>>();
 const temporaryFolders: string[] = [];
 addEventListener("unload", () => {
-  for (const folder of temporaryFolders) Deno.removeSync(folder, { recursive: true });
+  for (const folder of temporaryFolders) {
+    try {
+      Deno.removeSync(folder, { recursive: true });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error; // the mutation job removes its own
+    }
+  }
 });
 
 /**
@@ -182,6 +187,20 @@ async function inPairs<Result>(tasks: readonly (() => Promise<Result>)[]): Promi
   };
   await Promise.all([work(), work()]);
   return results;
+}
+
+/** The texts of a file and of all that it includes from beside it. */
+async function textsOf(file: string, replaced: Readonly<Record<string, string>>): Promise<Iterable<string>> {
+  const texts = new Map<string, string>();
+  const add = async (file: string) => {
+    if (texts.has(file)) return;
+    const text = replaced[file] ?? await Deno.readTextFile(file);
+    texts.set(file, text);
+    const folder = file.slice(0, file.lastIndexOf("/") + 1);
+    for (const [, name] of text.matchAll(/^#include "(.+)"/gm)) await add(folder + name);
+  };
+  await add(file);
+  return texts.values();
 }
 
 async function filesIn(folder: string, names: RegExp): Promise<string[]> {

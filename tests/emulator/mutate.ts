@@ -45,7 +45,8 @@ interface Mutant {
 }
 
 const folder = new URL("../../cuda/", import.meta.url).pathname;
-const files = ["sort.cu", "combine.cu", "grouped_gemm.cuh", "epilogue.cuh", "element.cuh"];
+const files = [...Deno.readDirSync(folder)].map(({ name }) => name)
+  .filter((name) => /\.cuh?$/.test(name) && name !== "ptx.cuh" && name !== "kernels.cu").sort();
 
 function* mutants(file: string): Iterable<Mutant> {
   const lines = Deno.readTextFileSync(folder + file).split("\n");
