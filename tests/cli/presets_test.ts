@@ -13,8 +13,8 @@ async function yamoePresets(...args: string[]): Promise<string> {
 Deno.test("presets lists every preset with what it holds and does", async () => {
   const lines = (await yamoePresets()).split("\n");
   assertEquals(lines.slice(1, 21).map((line) => line.split(" ")[0]), Object.keys(presets));
-  assertMatch(lines[9]!, /^deepseek-v3 +7168 +2048 +256 +8 +2048  silu +sigmoid-grouped +21\.1 GiB +0\.796 +9451$/);
-  assertMatch(lines[4]!, /^gpt-oss-20b +2880 +2880 +32 +4 +swiglu-oai  topk-softmax +1\.5 GiB +0\.199 +2364$/);
+  assertMatch(lines[9]!, /^deepseek-v3 +7168 +2048 +256 +8 +2048 +silu +sigmoid-grouped +21\.1 GiB +0\.796 +9451$/);
+  assertMatch(lines[4]!, /^gpt-oss-20b +2880 +2880 +32 +4 +swiglu-oai +topk-softmax +1\.5 GiB +0\.199 +2364$/);
 });
 
 Deno.test("presets --json has the figures of the published tables, and where they come from", async () => {
