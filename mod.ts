@@ -35,5 +35,9 @@ export {
 } from "./src/moe.ts";
 export { type RouterKind, type RouterOptions } from "./src/router.ts";
 export * from "./src/routing.ts";
+export { SafetensorsError } from "./src/safetensors/error.ts";
+export { type StoredDType, type StoredTensor } from "./src/safetensors/header.ts";
+export { Safetensors } from "./src/safetensors/safetensors.ts";
+export { encodeSafetensors, type NamedTensors, writeSafetensors } from "./src/safetensors/write.ts";
 export { convert, type DType, type Tensor, tensor, type TensorData, zeros } from "./src/tensor.ts";
 export { Generator } from "./src/torch/generator.ts";

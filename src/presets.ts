@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { defaultVariant, type ExpertsVariant } from "./experts_shape.ts";
+import { defaultVariant, type ExpertsVariant, gateUpColumns } from "./experts_shape.ts";
 import type { RouterOptions } from "./router.ts";
 
 /** A router as data: its options, but for the bias's values. */
@@ -229,3 +229,33 @@ export const presets = {
 
 /** The name of a preset. */
 export type PresetName = keyof typeof presets;
+
+/** How much a layer holds and does. */
+export interface LayerWork {
+  /** Bytes of all parameters, in a type of two bytes. */
+  readonly parameterBytes: number;
+  /** Of those, the routed experts'. */
+  readonly expertBytes: number;
+  /** Floating-point operations of a token's products: router, K experts, shared expert. */
+  readonly flopsPerToken: number;
+  /** Of those, the routed experts'. */
+  readonly expertFlopsPerToken: number;
+}
+
+/** What a layer holds and does, from its sizes. */
+export function layerWork(layer: LayerPreset & { readonly intermediate: number }): LayerWork {
+  const { hidden, intermediate, experts, topK, biases, sharedIntermediate, router } = layer;
+  const columns = gateUpColumns(layer);
+  const weights = hidden * (columns + intermediate);
+  const biasCount = biases === "none" ? 0 : columns + hidden;
+  const routerWeights = experts * hidden;
+  const sharedWeights = hidden * (gateUpColumns({ ...layer, intermediate: sharedIntermediate }) + sharedIntermediate);
+  const routerBias = biases === "random" || router.correctionBias ? experts : 0;
+  const expertBytes = 2 * experts * (weights + biasCount);
+  return {
+    parameterBytes: expertBytes + 2 * (routerWeights + routerBias + sharedWeights),
+    expertBytes,
+    flopsPerToken: 2 * (topK * weights + routerWeights + sharedWeights),
+    expertFlopsPerToken: 2 * topK * weights,
+  };
+}

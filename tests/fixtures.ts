@@ -1,21 +1,17 @@
 // The golden tensors of fixtures/, made with PyTorch 1.13.1 on a CPU.
 import { assert } from "@std/assert";
 import type { ExpertsInputs } from "../src/experts.ts";
+import { headerLength, lengthBytes, parseHeader } from "../src/safetensors/header.ts";
 import { type Tensor, tensor } from "../src/tensor.ts";
 
 /** A tensor as stored; the 64-bit types have no place in the product. */
 export interface Stored {
-  readonly shape: number[];
+  readonly shape: readonly number[];
   readonly data: Float16Array | Float32Array | Float64Array | BigInt64Array;
 }
 
 const arrays = { F16: Float16Array, F32: Float32Array, F64: Float64Array, I64: BigInt64Array };
-
-interface Entry {
-  readonly dtype: keyof typeof arrays;
-  readonly shape: number[];
-  readonly data_offsets: [number, number];
-}
+const isArrayType = (dtype: string): dtype is keyof typeof arrays => dtype in arrays;
 
 /** A safetensors file: its tensors by name and its metadata. */
 export class Fixture {
@@ -24,13 +20,13 @@ export class Fixture {
 
   constructor(name: string) {
     const file = Deno.readFileSync(new URL(`../fixtures/${name}.safetensors`, import.meta.url));
-    const headerSize = Number(new DataView(file.buffer).getBigUint64(0, true));
-    const { __metadata__, ...entries } = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + headerSize)));
-    this.metadata = __metadata__;
-    for (const [name, entry] of Object.entries<Entry>(entries)) {
-      const [start, end] = entry.data_offsets;
-      const bytes = file.slice(8 + headerSize + start, 8 + headerSize + end);
-      this.#tensors.set(name, { shape: entry.shape, data: new arrays[entry.dtype](bytes.buffer) });
+    const start = lengthBytes + headerLength(file, file.length);
+    const { tensors, metadata } = parseHeader(file.subarray(lengthBytes, start), file.length - start);
+    this.metadata = Object.fromEntries(metadata);
+    for (const { name, dtype, shape, offset, byteLength } of tensors.values()) {
+      assert(isArrayType(dtype), `no array for ${dtype}`);
+      const { buffer } = file.slice(start + offset, start + offset + byteLength);
+      this.#tensors.set(name, { shape, data: new arrays[dtype](buffer) });
     }
   }
 

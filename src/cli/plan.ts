@@ -1,6 +1,6 @@
 import { manifest } from "../cuda/cubins/manifest.ts";
 import { chooseImage, formatCapability } from "../cuda/cubins.ts";
-import { type Gpu, gpus } from "../cuda/gpus.ts";
+import type { Gpu } from "../cuda/gpus.ts";
 import { type Launch, planLaunches } from "../cuda/plan.ts";
 import { refuseAllBut } from "../experts_shape.ts";
 import { type Job, tensorBytes } from "../workload.ts";
@@ -8,28 +8,16 @@ import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
 import { describeJob } from "../report/text.ts";
 import { command, exitCode, printData } from "./command.ts";
-import { choice, type Flag, toggle } from "./flags.ts";
+import { toggle } from "./flags.ts";
+import { gpuFlags, gpuFromFlags } from "./gpu_flags.ts";
 import { jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
-
-function rate(value: string, summary: string): Flag<number> {
-  return {
-    value,
-    summary,
-    parse(text) {
-      if (/^\d+(\.\d+)?$/.test(text) && Number(text) > 0) return Number(text) * 1e12;
-      throw new Error("a positive number");
-    },
-  };
-}
 
 export default command({
   summary: "Show a job's kernel launches on a GPU, their work, and the least time and memory they take",
   flags: {
     preset: presetFlag("reference"),
     ...jobFlags,
-    gpu: choice("NAME", `Which GPU: ${Object.keys(gpus).join(", ")} (default: h100)`, Object.keys(gpus)),
-    bandwidth: rate("TB/s", "Memory bandwidth to assume instead of the GPU's"),
-    rate: rate("TFLOP/s", "Rate of f16 products to assume instead of the GPU's"),
+    ...gpuFlags,
     json: toggle("Print one JSON object"),
   },
   examples: {
@@ -39,8 +27,7 @@ export default command({
   },
   run(values) {
     const job = jobFromFlags(values.preset ?? "reference", values);
-    const known = gpus[values.gpu ?? "h100"]!;
-    const gpu: Gpu = { ...known, bandwidth: values.bandwidth ?? known.bandwidth, flops: values.rate ?? known.flops };
+    const gpu = gpuFromFlags(values);
     const { batch, seq, capacity } = job;
     const shape = { ...job, tokens: batch * seq, capacity: capacity ?? Infinity, denseWeights: false };
     refuseAllBut("cuda", shape);

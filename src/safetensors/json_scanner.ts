@@ -1,0 +1,137 @@
+// JSON of a known form, read in order. `JSON.parse` takes the last of two members of one name, rounds integers, and
+// builds whatever it is given; this refuses the first two and builds nothing that was not asked for.
+
+import { quote } from "./error.ts";
+
+/** How deep arrays and objects may lie in one another where they are skipped. */
+const maxDepth = 64;
+
+const space = /[ \t\n\r]*/y;
+const digits = /0|[1-9]\d*/y;
+const scalar = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+
+/** Reads a text from its beginning. What is not of the form asked for is refused. */
+export class JsonScanner {
+  readonly #text: string;
+  readonly #error: (message: string) => Error;
+  #at = 0;
+
+  /**
+   * @param text The whole text.
+   * @param error Makes the error to throw of a message like `character 3 must begin ":", got "}"`.
+   */
+  constructor(text: string, error: (message: string) => Error) {
+    this.#text = text;
+    this.#error = error;
+  }
+
+  /** Reads an object: calls `member` with each key, to read the value. A key may come only once. */
+  object(member: (key: string) => void): void {
+    const keys = new Set<string>();
+    this.#list("{", "}", () => {
+      const at = this.#at;
+      const key = this.string();
+      if (keys.has(key)) throw this.#error(`a key comes twice, again at character ${at}`);
+      keys.add(key);
+      this.#expect(":");
+      member(key);
+    });
+  }
+
+  /** Reads an array of at most so many integers, none negative or past 2^53 - 1. */
+  integers(most: number): number[] {
+    const values: number[] = [];
+    this.#list("[", "]", () => {
+      if (values.length === most) {
+        throw this.#error(`character ${this.#at} must end a list of at most ${most} integers`);
+      }
+      values.push(this.#integer());
+    });
+    return values;
+  }
+
+  /** Reads a string of well-formed Unicode. */
+  string(): string {
+    this.#skipSpace();
+    const start = this.#at;
+    if (this.#take('"')) {
+      while (this.#at < this.#text.length && this.#text[this.#at] !== '"') {
+        this.#at += this.#text[this.#at] === "\\" ? 2 : 1;
+      }
+      this.#at += 1;
+      const value = parseString(this.#text.slice(start, this.#at));
+      if (value?.isWellFormed()) return value;
+    }
+    this.#at = start;
+    throw this.#unexpected("a string");
+  }
+
+  /** Passes over any value. */
+  skip(depth = 0): void {
+    this.#skipSpace();
+    const next = this.#text[this.#at];
+    if (depth === maxDepth) throw this.#error(`character ${this.#at} lies deeper than ${maxDepth} arrays and objects`);
+    if (next === '"') this.string();
+    else if (next === "{") this.object(() => this.skip(depth + 1));
+    else if (next === "[") this.#list("[", "]", () => this.skip(depth + 1));
+    else if (this.#match(scalar) === undefined) throw this.#unexpected("a value");
+  }
+
+  /** Checks that only white space is left. */
+  end(): void {
+    this.#skipSpace();
+    if (this.#at < this.#text.length) throw this.#unexpected("the end");
+  }
+
+  #integer(): number {
+    this.#skipSpace();
+    const start = this.#at;
+    const value = Number(this.#match(digits));
+    if (Number.isSafeInteger(value)) return value;
+    this.#at = start;
+    throw this.#unexpected("an integer from 0 to 2^53 - 1");
+  }
+
+  #list(open: string, close: string, item: () => void): void {
+    this.#expect(open);
+    if (this.#take(close)) return;
+    do item(); while (this.#take(","));
+    this.#expect(close);
+  }
+
+  #take(character: string): boolean {
+    this.#skipSpace();
+    if (this.#text[this.#at] !== character) return false;
+    this.#at += 1;
+    return true;
+  }
+
+  #expect(character: string): void {
+    if (!this.#take(character)) throw this.#unexpected(`"${character}"`);
+  }
+
+  #skipSpace(): void {
+    this.#match(space);
+  }
+
+  /** Moves past what a sticky pattern matches here, and returns it. */
+  #match(pattern: RegExp): string | undefined {
+    pattern.lastIndex = this.#at;
+    const found = pattern.exec(this.#text)?.[0];
+    if (found !== undefined) this.#at += found.length;
+    return found;
+  }
+
+  #unexpected(expected: string): Error {
+    const found = this.#at < this.#text.length ? quote(this.#text[this.#at]!) : "the end";
+    return this.#error(`character ${this.#at} must begin ${expected}, got ${found}`);
+  }
+}
+
+function parseString(text: string): string | undefined {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // a control character, or an escape that there is not
+  }
+}
