@@ -33,6 +33,8 @@ export {
   type MoeRouter,
   type SharedExpert,
 } from "./src/moe.ts";
+export * as ops from "./src/ops/mod.ts";
+export type { BackendOps, BackendRouting, BinCounts, GatherOptions, OpOptions, Sorted } from "./src/ops/mod.ts";
 export { type RouterKind, type RouterOptions } from "./src/router.ts";
 export * from "./src/routing.ts";
 export { SafetensorsError } from "./src/safetensors/error.ts";

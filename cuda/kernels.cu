@@ -1,4 +1,7 @@
 // All kernels, as one image for each architecture.
 #include "combine.cu"
 #include "gemm.cu"
+#include "linear.cu"
+#include "ops.cu"
+#include "router.cu"
 #include "sort.cu"

@@ -5,6 +5,8 @@
  */
 import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
 import { BackendUnavailableError } from "./backend_unavailable_error.ts";
+import type { MoeLayer, MoeOptions } from "./moe.ts";
+import type { BackendOps } from "./ops/contract.ts";
 import type { Engine } from "./wasm/engine.ts";
 import { describeValue, type DType, type Tensor } from "./tensor.ts";
 
@@ -71,6 +73,16 @@ export interface Backend extends Disposable {
    * @throws {RangeError} If a shape or an option is not.
    */
   experts(inputs: ExpertsInputs<BackendTensor>, options?: ExpertsOptions): Promise<BackendTensor>;
+  /**
+   * Runs a whole layer on tensors that the backend holds; see {@linkcode moe}. Nothing comes back to the host in between.
+   *
+   * @returns The output, [T, H].
+   * @throws {TypeError} If a dtype is not as the contract says.
+   * @throws {RangeError} If a shape or an option is not.
+   */
+  moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options?: MoeOptions): Promise<BackendTensor>;
+  /** The steps of a layer, one by one. */
+  readonly ops: BackendOps;
   /** Waits until everything begun is done. */
   synchronize(): Promise<void>;
   /** Times what `run` begins, to its end. */

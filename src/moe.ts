@@ -4,11 +4,10 @@
  * @module
  */
 import type { Backend } from "./backend.ts";
-import { experts, type ExpertsInputs, type ExpertsOptions } from "./experts.ts";
-import { checkMoe, expertsOptions } from "./moe_shape.ts";
+import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
+import { checkMoe, mapLayer } from "./moe_shape.ts";
 import type { RouterOptions } from "./router.ts";
-import { route } from "./routing.ts";
-import { convert, type DType, type Tensor, zeros } from "./tensor.ts";
+import type { DType, Tensor } from "./tensor.ts";
 
 /**
  * The weights of experts, and how they compute: the tensors and options of {@linkcode experts} by the same names.
@@ -71,11 +70,12 @@ export interface MoeOptions extends Pick<ExpertsOptions, "expertCapacity" | "bat
  *
  * The router's product is summed in f32 and rounded once, to `logitsDType`; its weights are rounded to the dtype of the
  * hidden states. With the router kind `"sigmoid-input"` they multiply the experts' input, with one more rounding.
+ * Nothing leaves the device between these steps.
  *
  * @param hidden [T, H], f16, bf16 or f32.
  * @param layer The layer's tensors and how it computes.
  * @param options The capacity, and where to run: `backend` is an open backend to use; without one, a CPU backend is opened
- * for this call and closed after it.
+ * for this call and closed after it. To run a layer many times, upload its tensors once and call {@linkcode Backend.moe}.
  * @returns The output, [T, H], of the dtype of `hidden`. It does not have the layer's input added to it.
  * @throws {TypeError} If a tensor is missing, has another dtype or its buffer is detached.
  * @throws {RangeError} If a shape does not fit the others, or an option is out of range. All before any work.
@@ -108,81 +108,8 @@ export async function moe(
 }
 
 async function runOn(backend: Backend, hidden: Tensor, layer: MoeLayer, options: MoeOptions): Promise<Tensor> {
-  const { dtype, shape: [tokens, width] } = hidden;
-  const { router, sharedExpert } = layer;
-  const logits = linear(hidden, router.weight, router.bias, router.logitsDType ?? dtype);
-  const { routerIndices, routerWeights, inputWeights } = route(logits, router.options);
-  const topK = routerIndices.shape[1]!;
-  const output = inputWeights
-    ? sumRows(
-      await experts({
-        ...layer,
-        hiddenStates: scaleRows(hidden, inputWeights),
-        routerIndices: { ...routerIndices, shape: [tokens! * topK, 1] },
-        routingWeights: convert({ ...routerWeights, shape: [tokens! * topK, 1] }, dtype),
-      }, { ...expertsOptions(layer), ...options, backend }),
-      topK,
-    )
-    : await experts({
-      ...layer,
-      hiddenStates: hidden,
-      routerIndices,
-      routingWeights: convert(routerWeights, dtype),
-    }, { ...expertsOptions(layer), ...options, backend });
-  if (!sharedExpert) return output;
-  const { gate } = sharedExpert;
-  const gateLogits = gate ? linear(hidden, gate, undefined, dtype) : zeros("f32", [tokens!, 1]);
-  const shared = route(
-    gateLogits,
-    gate ? { kind: "sigmoid", topK: 1, renormalize: false } : { kind: "topk-softmax", topK: 1 },
-  );
-  const { batchInvariant } = options;
-  const addend = await experts({
-    ...sharedExpert,
-    hiddenStates: hidden,
-    routerIndices: shared.routerIndices,
-    routingWeights: convert(shared.routerWeights, dtype),
-  }, { ...expertsOptions(sharedExpert), batchInvariant, backend });
-  const sum = zeros("f32", [tokens!, width!]);
-  const [a, b] = [convert(output, "f32").data, convert(addend, "f32").data];
-  for (let i = 0; i < sum.data.length; i++) sum.data[i] = a[i]! + b[i]!;
-  return convert(sum, dtype);
-}
-
-/** input · weightᵀ + bias, summed in double precision. */
-function linear(input: Tensor, weight: Tensor, bias: Tensor | undefined, dtype: DType): Tensor {
-  const [rows, depth] = input.shape as [number, number];
-  const columns = weight.shape[0]!;
-  const x = convert(input, "f32").data, w = convert(weight, "f32").data, b = bias && convert(bias, "f32").data;
-  const result = zeros("f32", [rows, columns]);
-  for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < columns; c++) {
-      let sum = b?.[c] ?? 0;
-      for (let k = 0; k < depth; k++) sum += x[r * depth + k]! * w[c * depth + k]!;
-      result.data[r * columns + c] = sum;
-    }
-  }
-  return convert(result, dtype);
-}
-
-/** [T · K, H]: each token's row times each of its weights. */
-function scaleRows(hidden: Tensor, weights: Tensor): Tensor {
-  const [tokens, width] = hidden.shape as [number, number];
-  const topK = weights.shape[1]!;
-  const x = convert(hidden, "f32").data;
-  const result = zeros("f32", [tokens * topK, width]);
-  for (let i = 0; i < result.data.length; i++) {
-    const row = Math.floor(i / width);
-    result.data[i] = x[Math.floor(row / topK) * width + i % width]! * weights.data[row]!;
-  }
-  return convert(result, hidden.dtype);
-}
-
-/** [T, H]: the sums of each token's K rows. */
-function sumRows(rows: Tensor, topK: number): Tensor {
-  const [count, width] = rows.shape as [number, number];
-  const x = convert(rows, "f32").data;
-  const result = zeros("f32", [count / topK, width]);
-  for (let i = 0; i < x.length; i++) result.data[Math.floor(i / width / topK) * width + i % width]! += x[i]!;
-  return convert(result, rows.dtype);
+  using scope = new DisposableStack();
+  const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
+  const output = scope.use(await backend.moe(upload(hidden), mapLayer(layer, upload), options));
+  return await backend.download(output);
 }

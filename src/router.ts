@@ -175,7 +175,7 @@ export function resolveRouter<T extends Pick<Tensor, "dtype" | "shape">>(
     groups,
     topGroups,
     renormalize: renormalize ?? rule.renormalize,
-    scale,
+    scale: Math.fround(scale), // as everywhere, so that all backends multiply by the same number
   };
 }
 

@@ -4,12 +4,15 @@ import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
 import { fromBfloat16 } from "../bfloat16.ts";
 import { checkIndices, type ExpertsShape, expertsShape } from "../experts_shape.ts";
 import { MemoryCounter } from "../memory_counter.ts";
+import type { MoeLayer, MoeOptions } from "../moe.ts";
+import { runMoe } from "../moe_steps.ts";
 import { checkTensor, type DType, type Tensor, type TensorData, zeros } from "../tensor.ts";
 import { dtypeCode, elements } from "../wasm/elements.ts";
 import { Engine } from "../wasm/engine.ts";
 import { activationCodes } from "../wasm/module.ts";
 import { findBlas, type FoundBlas } from "./blas.ts";
 import { cpuName } from "./device.ts";
+import { CpuOps } from "./ops.ts";
 import { blasCut, kernelCut, planExperts } from "./plan.ts";
 import { sortAssignments } from "./sort.ts";
 
@@ -62,6 +65,10 @@ export class CpuBackend implements Backend {
   readonly #memory = new MemoryCounter();
   readonly #blas: FoundBlas | undefined;
   readonly #ownsPool: boolean;
+  readonly ops: CpuOps<CpuTensor> = new CpuOps({
+    allocate: (dtype, shape) => this.allocate(dtype, shape),
+    own: (tensor) => this.#own(tensor),
+  });
 
   constructor({ engine, threads, blas = "auto" }: CpuOptions) {
     this.#blas = findBlas(blas);
@@ -173,6 +180,10 @@ export class CpuBackend implements Backend {
     };
     await this.#pool.run("experts", job, report);
     return output;
+  }
+
+  moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
+    return runMoe(this, hidden, layer, options);
   }
 
   synchronize(): Promise<void> {

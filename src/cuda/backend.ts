@@ -4,6 +4,8 @@ import { BackendUnavailableError } from "../backend_unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
 import { type ExpertsShape, expertsShape, inputNames, refuseAllBut } from "../experts_shape.ts";
 import { MemoryCounter } from "../memory_counter.ts";
+import type { MoeLayer, MoeOptions } from "../moe.ts";
+import { runMoe } from "../moe_steps.ts";
 import {
   bytesPerElement,
   checkShape,
@@ -26,6 +28,7 @@ import { GraphCache } from "./graph_cache.ts";
 import { DeviceBuffer, keepFreedMemory, StagingBuffer } from "./memory.ts";
 import type { Argument } from "./kernel.ts";
 import { Module } from "./module.ts";
+import { CudaOps } from "./ops.ts";
 import { type Launch, limits, type Plan, planLaunches, type TensorName } from "./plan.ts";
 import { Stream } from "./stream.ts";
 import type { TileShape } from "./tiles.ts";
@@ -43,6 +46,11 @@ class CudaTensor implements BackendTensor {
     this.dtype = dtype;
     this.shape = shape;
     this.buffer = buffer;
+  }
+
+  /** The CUdeviceptr. */
+  get pointer(): bigint {
+    return this.buffer.pointer;
   }
 
   [Symbol.dispose](): void {
@@ -90,6 +98,7 @@ export class CudaBackend implements Backend {
   readonly memory = new MemoryCounter();
   /** The image that the kernels come from; see the manifest. */
   readonly imageName: string;
+  readonly ops: CudaOps<CudaTensor>;
   readonly #module: Module;
   readonly #stream: Stream;
   readonly #start: Event;
@@ -122,6 +131,13 @@ export class CudaBackend implements Backend {
     this.#start = owned.use(new Event(context));
     this.#end = owned.use(new Event(context));
     this.#graphs = owned.use(new GraphCache());
+    this.ops = new CudaOps({
+      device: properties,
+      kernels: manifest.images[imageName]!.kernels,
+      allocate: (dtype, shape) => this.allocate(dtype, shape),
+      own: (tensor) => this.#own(tensor),
+      launch: (launch) => this.#module.kernel(launch.kernel)!.launch(this.#stream, launch, launch.arguments),
+    });
     this.#owned = owned.move();
   }
 
@@ -269,6 +285,10 @@ export class CudaBackend implements Backend {
 
   #launch(launch: Launch, pointers: PointerTable): void {
     this.#module.kernel(launch.kernel)!.launch(this.#stream, launch, resolve(launch, pointers));
+  }
+
+  moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
+    return runMoe(this, hidden, layer, options);
   }
 
   synchronize(): Promise<void> {

@@ -3,16 +3,10 @@
 import type { ExpertsShape } from "../experts_shape.ts";
 import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Argument, LaunchShape } from "./kernel.ts";
-import { chooseTile, type TileShape, tileSharedBytes } from "./tiles.ts";
+import { limits, type PlanDevice, planSort, productLaunch } from "./steps.ts";
+import { chooseTile, type TileShape } from "./tiles.ts";
 
-/** What the plan needs to know of a GPU. */
-export interface PlanDevice {
-  /** 10 · major + minor. */
-  readonly computeCapability: number;
-  readonly multiprocessors: number;
-  /** Shared memory of a multiprocessor. */
-  readonly sharedBytes: number;
-}
+export { limits, type PlanDevice };
 
 /** The tensors that the kernels work on. */
 export type TensorName = InputName | WorkspaceName | "output";
@@ -57,16 +51,7 @@ export interface Plan {
   readonly workspace: Readonly<Record<WorkspaceName, number>>;
 }
 
-/** The most experts that the sort counts, and the most assignments. */
-export const limits = { experts: 1024, assignments: 2 ** 30, multiple: 8 } as const;
-
-const sortThreads = 256;
-const scanThreads = 1024;
 const combineThreads = 256;
-
-/** A chunk of the sort has at least this many assignments; there are at most `maxChunks`, which one block scans. */
-const minimumChunk = 8192;
-const maxChunks = 1024;
 
 /**
  * Plans a call.
@@ -88,17 +73,9 @@ export function planLaunches(
   const busy = Math.min(experts, kept); // experts that can have work
   const int32Capacity = Math.min(capacity, 2 ** 31 - 1);
 
-  const chunks = Math.min(maxChunks, Math.ceil(assignments / minimumChunk));
-  const chunk = Math.ceil(assignments / chunks / sortThreads) * sortThreads;
-  const sortBlocks = Math.ceil(assignments / chunk);
-
-  const launchOf = (name: string, shape: TileShape) => {
-    const kernel = `${name}_${shape.rows}_f16`;
-    const sharedBytes = tileSharedBytes(shape, device.computeCapability);
-    const record = kernels.find((record) => record.name === kernel)!;
-    const slots = device.multiprocessors * residentBlocks(device, record, shape.threads, sharedBytes);
-    return { kernel, threads: shape.threads, sharedBytes, slots };
-  };
+  const sort = planSort(assignments, experts);
+  const launchOf = (name: string, shape: TileShape) =>
+    productLaunch(`${name}_${shape.rows}_f16`, shape, device, kernels);
   const tile = forced ?? chooseTile({
     experts: busy,
     rows: kept / busy,
@@ -114,7 +91,7 @@ export function planLaunches(
 
   const activationsInOutput = kept * intermediate <= tokens * hidden;
   const workspace = {
-    counts: experts * sortBlocks * 4,
+    counts: experts * sort.blocks * 4,
     totals: experts * 4,
     rowOffsets: (experts + 1) * 4,
     tileOffsets: (experts + 1) * 4,
@@ -127,27 +104,24 @@ export function planLaunches(
 
   const launches: Launch[] = [
     {
-      kernel: "sort_histogram",
-      ...{ blocks: sortBlocks, threads: sortThreads, sharedBytes: experts * 4 },
+      ...sort.histogram,
       flops: 0,
       bytes: assignments * 4 + workspace.counts,
-      arguments: ["routerIndices", "counts", assignments, chunk, experts],
+      arguments: ["routerIndices", "counts", assignments, sort.chunk, experts],
     },
     {
-      kernel: "sort_scan",
-      ...{ blocks: 1, threads: scanThreads, sharedBytes: experts * 4 },
+      ...sort.scan,
       flops: 0,
       bytes: 2 * workspace.counts + workspace.totals + workspace.rowOffsets + workspace.tileOffsets,
-      arguments: ["counts", "totals", "rowOffsets", "tileOffsets", experts, sortBlocks, int32Capacity, tile.rows],
+      arguments: ["counts", "totals", "rowOffsets", "tileOffsets", experts, sort.blocks, int32Capacity, tile.rows],
     },
     {
-      kernel: "sort_rank",
-      ...{ blocks: sortBlocks, threads: sortThreads, sharedBytes: sortThreads / 32 * experts * 4 },
+      ...sort.rank,
       flops: 0,
       bytes: assignments * 4 + workspace.counts + workspace.rows + workspace.rowTokens,
       arguments: [
         ...["routerIndices", "counts", "rowOffsets", "rows", "rowTokens"] as const,
-        ...[assignments, chunk, experts, topK, int32Capacity],
+        ...[assignments, sort.chunk, experts, topK, int32Capacity],
       ],
     },
     {
@@ -191,12 +165,4 @@ export function planLaunches(
     },
   ];
   return { tile, launches, workspace };
-}
-
-/** How many blocks of a kernel a multiprocessor holds at once: registers come in 8 a thread, shared memory in 1 KiB more. */
-function residentBlocks(device: PlanDevice, kernel: KernelRecord, threads: number, sharedBytes: number): number {
-  const byRegisters = Math.floor(65536 / (Math.ceil(kernel.registers / 8) * 8 * threads));
-  const reserved = device.computeCapability >= 80 ? 1024 : 0;
-  const byShared = Math.floor(device.sharedBytes / (sharedBytes + kernel.sharedBytes + reserved));
-  return Math.max(1, Math.min(byRegisters, byShared));
 }

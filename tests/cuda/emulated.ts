@@ -5,7 +5,7 @@ import { buildEmulator, clang, type Emulator, type EmulatorOptions } from "../em
 import { Control } from "../emulator/control.ts";
 
 /** The product's kernel files. */
-export const kernelSources: readonly string[] = ["sort", "gemm", "combine"]
+export const kernelSources: readonly string[] = ["sort", "gemm", "combine", "linear", "ops", "router"]
   .map((name) => new URL(`../../cuda/${name}.cu`, import.meta.url).pathname);
 
 /** For the names of tests: without clang they run, but nothing checks the kernels' accesses. */

@@ -2,7 +2,7 @@
 import type { Manifest } from "../cubin_manifest.ts";
 
 export const manifest: Manifest = {
-  "sourceSha256": "242e91a66358d440bcd4a225651d8a807492da42c952f1a1f179f2aa51581002",
+  "sourceSha256": "9402688266c95cc0239221a9be263d67e99b2f3ead3f08af47f5b9209db50b84",
   "nvcc": "13.0.88",
   "flags": [
     "-std=c++17",
@@ -13,9 +13,75 @@ export const manifest: Manifest = {
     "sm_75": {
       "kind": "cubin",
       "computeCapability": 75,
-      "bytes": 307104,
-      "sha256": "a78e21ed2de2cdaef58e3f7bf59ee1ff2961c8981ba6dfe4f54a70f1535440d9",
+      "bytes": 486304,
+      "sha256": "b09be0d39aebe2c7425a581f046d40e4939cec301d08f262865d0a2e0b3923dd",
       "kernels": [
+        {
+          "name": "bin_rows",
+          "registers": 22,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "bin_tokens",
+          "registers": 26,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
         {
           "name": "combine_f16",
           "registers": 40,
@@ -57,6 +123,27 @@ export const manifest: Manifest = {
             },
             {
               "offset": 52,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "copy_words",
+          "registers": 26,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
               "size": 4
             }
           ]
@@ -237,6 +324,60 @@ export const manifest: Manifest = {
             },
             {
               "offset": 56,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "even_offsets",
+          "registers": 30,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 4
+            },
+            {
+              "offset": 20,
+              "size": 4
+            },
+            {
+              "offset": 24,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "fill",
+          "registers": 18,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 4
+            },
+            {
+              "offset": 12,
+              "size": 4
+            },
+            {
+              "offset": 16,
               "size": 4
             }
           ]
@@ -470,6 +611,525 @@ export const manifest: Manifest = {
           ]
         },
         {
+          "name": "linear_any",
+          "registers": 42,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 4
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 8
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "linear_f16",
+          "registers": 120,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 36,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_bf16",
+          "registers": 39,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_f16",
+          "registers": 39,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_f32",
+          "registers": 39,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_bf16",
+          "registers": 29,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_f16",
+          "registers": 33,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_f32",
+          "registers": 42,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_16",
+          "registers": 34,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_2",
+          "registers": 26,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_4",
+          "registers": 26,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
           "name": "sort_histogram",
           "registers": 48,
           "frameBytes": 0,
@@ -587,15 +1247,180 @@ export const manifest: Manifest = {
               "size": 4
             }
           ]
+        },
+        {
+          "name": "sum_rows_bf16",
+          "registers": 52,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_f16",
+          "registers": 51,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_f32",
+          "registers": 54,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
         }
       ]
     },
     "sm_80": {
       "kind": "cubin",
       "computeCapability": 80,
-      "bytes": 361376,
-      "sha256": "907684b801be54eff9ded3784ef648de0cf60d657d4f9384e658bac6fa223a2d",
+      "bytes": 581728,
+      "sha256": "b540a2170d019a37208d541ff5b8087103bf751f0a6cdb85d4d05ff0581f1f0b",
       "kernels": [
+        {
+          "name": "bin_rows",
+          "registers": 22,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "bin_tokens",
+          "registers": 26,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
         {
           "name": "combine_f16",
           "registers": 31,
@@ -637,6 +1462,27 @@ export const manifest: Manifest = {
             },
             {
               "offset": 52,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "copy_words",
+          "registers": 26,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
               "size": 4
             }
           ]
@@ -817,6 +1663,60 @@ export const manifest: Manifest = {
             },
             {
               "offset": 56,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "even_offsets",
+          "registers": 30,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 4
+            },
+            {
+              "offset": 20,
+              "size": 4
+            },
+            {
+              "offset": 24,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "fill",
+          "registers": 16,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 4
+            },
+            {
+              "offset": 12,
+              "size": 4
+            },
+            {
+              "offset": 16,
               "size": 4
             }
           ]
@@ -1050,6 +1950,566 @@ export const manifest: Manifest = {
           ]
         },
         {
+          "name": "linear_any",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 4
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 8
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "linear_bf16",
+          "registers": 126,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 36,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "linear_f16",
+          "registers": 126,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 36,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_bf16",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_f16",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_f32",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_bf16",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_f16",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_f32",
+          "registers": 38,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_16",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_2",
+          "registers": 24,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_4",
+          "registers": 24,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
           "name": "sort_histogram",
           "registers": 32,
           "frameBytes": 0,
@@ -1167,15 +2627,180 @@ export const manifest: Manifest = {
               "size": 4
             }
           ]
+        },
+        {
+          "name": "sum_rows_bf16",
+          "registers": 37,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_f16",
+          "registers": 37,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_f32",
+          "registers": 44,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
         }
       ]
     },
     "sm_90": {
       "kind": "cubin",
       "computeCapability": 90,
-      "bytes": 372344,
-      "sha256": "eae466ee5252ef0b2a2c738449f28290506ae3f0d58ab479af20ecb138093f13",
+      "bytes": 611504,
+      "sha256": "494e691b807996e12fcc7ca3f40ba8f86ef32b506e12887ea065d2ad4ff6afda",
       "kernels": [
+        {
+          "name": "bin_rows",
+          "registers": 22,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "bin_tokens",
+          "registers": 30,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
         {
           "name": "combine_f16",
           "registers": 32,
@@ -1217,6 +2842,27 @@ export const manifest: Manifest = {
             },
             {
               "offset": 52,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "copy_words",
+          "registers": 30,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
               "size": 4
             }
           ]
@@ -1397,6 +3043,60 @@ export const manifest: Manifest = {
             },
             {
               "offset": 56,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "even_offsets",
+          "registers": 24,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 4
+            },
+            {
+              "offset": 20,
+              "size": 4
+            },
+            {
+              "offset": 24,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "fill",
+          "registers": 18,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 4
+            },
+            {
+              "offset": 12,
+              "size": 4
+            },
+            {
+              "offset": 16,
               "size": 4
             }
           ]
@@ -1630,6 +3330,566 @@ export const manifest: Manifest = {
           ]
         },
         {
+          "name": "linear_any",
+          "registers": 42,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 4
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 8
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "linear_bf16",
+          "registers": 128,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 36,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "linear_f16",
+          "registers": 128,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 36,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_bf16",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_f16",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_f32",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_bf16",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_f16",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_f32",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_16",
+          "registers": 35,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_2",
+          "registers": 26,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_4",
+          "registers": 26,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
           "name": "sort_histogram",
           "registers": 32,
           "frameBytes": 0,
@@ -1747,15 +4007,180 @@ export const manifest: Manifest = {
               "size": 4
             }
           ]
+        },
+        {
+          "name": "sum_rows_bf16",
+          "registers": 37,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_f16",
+          "registers": 36,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_f32",
+          "registers": 44,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
         }
       ]
     },
     "sm_100": {
       "kind": "cubin",
       "computeCapability": 100,
-      "bytes": 487440,
-      "sha256": "69ff7291047ac30c497cc295eb4edd8749181580625942dbaa540b69d308d02f",
+      "bytes": 765488,
+      "sha256": "325092171ab00c701a74ee87cb4acec73c43e1ca41d086ee58d557b7e7653044",
       "kernels": [
+        {
+          "name": "bin_rows",
+          "registers": 15,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "bin_tokens",
+          "registers": 28,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
         {
           "name": "combine_f16",
           "registers": 32,
@@ -1797,6 +4222,27 @@ export const manifest: Manifest = {
             },
             {
               "offset": 52,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "copy_words",
+          "registers": 30,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
               "size": 4
             }
           ]
@@ -1977,6 +4423,60 @@ export const manifest: Manifest = {
             },
             {
               "offset": 56,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "even_offsets",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 4
+            },
+            {
+              "offset": 20,
+              "size": 4
+            },
+            {
+              "offset": 24,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "fill",
+          "registers": 18,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 4
+            },
+            {
+              "offset": 12,
+              "size": 4
+            },
+            {
+              "offset": 16,
               "size": 4
             }
           ]
@@ -2210,6 +4710,566 @@ export const manifest: Manifest = {
           ]
         },
         {
+          "name": "linear_any",
+          "registers": 60,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 4
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 8
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "linear_bf16",
+          "registers": 128,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 36,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "linear_f16",
+          "registers": 128,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 36,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_bf16",
+          "registers": 48,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_f16",
+          "registers": 48,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_f32",
+          "registers": 48,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_bf16",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_f16",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_f32",
+          "registers": 30,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_16",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_2",
+          "registers": 28,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_4",
+          "registers": 28,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
           "name": "sort_histogram",
           "registers": 32,
           "frameBytes": 0,
@@ -2327,15 +5387,180 @@ export const manifest: Manifest = {
               "size": 4
             }
           ]
+        },
+        {
+          "name": "sum_rows_bf16",
+          "registers": 48,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_f16",
+          "registers": 48,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_f32",
+          "registers": 44,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
         }
       ]
     },
     "sm_120": {
       "kind": "cubin",
       "computeCapability": 120,
-      "bytes": 486800,
-      "sha256": "3d5849091f354e5c64d8750cb1805662a5762432a9d7a6d63295ef695682ea26",
+      "bytes": 808920,
+      "sha256": "b799cbb980e35b8aa2e471e294fe9c5747b1f5d10c90247c9dec69cd47b7aaad",
       "kernels": [
+        {
+          "name": "bin_rows",
+          "registers": 15,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "bin_tokens",
+          "registers": 28,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
         {
           "name": "combine_f16",
           "registers": 36,
@@ -2382,6 +5607,27 @@ export const manifest: Manifest = {
           ]
         },
         {
+          "name": "copy_words",
+          "registers": 30,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 4
+            }
+          ]
+        },
+        {
           "name": "down_128_f16",
           "registers": 250,
           "frameBytes": 0,
@@ -2557,6 +5803,60 @@ export const manifest: Manifest = {
             },
             {
               "offset": 56,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "even_offsets",
+          "registers": 33,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 4
+            },
+            {
+              "offset": 20,
+              "size": 4
+            },
+            {
+              "offset": 24,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "fill",
+          "registers": 18,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 4
+            },
+            {
+              "offset": 12,
+              "size": 4
+            },
+            {
+              "offset": 16,
               "size": 4
             }
           ]
@@ -2785,6 +6085,566 @@ export const manifest: Manifest = {
             },
             {
               "offset": 72,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "linear_any",
+          "registers": 53,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 4
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 8
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "linear_bf16",
+          "registers": 128,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 36,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "linear_f16",
+          "registers": 128,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 36,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_bf16",
+          "registers": 48,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_f16",
+          "registers": 48,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_f32",
+          "registers": 48,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_bf16",
+          "registers": 35,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_f16",
+          "registers": 37,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_f32",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_16",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_2",
+          "registers": 28,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_4",
+          "registers": 28,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
               "size": 4
             }
           ]
@@ -2907,15 +6767,180 @@ export const manifest: Manifest = {
               "size": 4
             }
           ]
+        },
+        {
+          "name": "sum_rows_bf16",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_f16",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_f32",
+          "registers": 48,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
         }
       ]
     },
     "compute_80": {
       "kind": "ptx",
       "computeCapability": 80,
-      "bytes": 734561,
-      "sha256": "2d5bae41890d141d046f657aa21ada28059b35cf1601be4bd26593acd00a7eb1",
+      "bytes": 1094142,
+      "sha256": "8ee9c8057d1781a74595f12e5250aa56ed62c173071afbbafb5c62c3ea5a8cc2",
       "kernels": [
+        {
+          "name": "bin_rows",
+          "registers": 22,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "bin_tokens",
+          "registers": 26,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
         {
           "name": "combine_f16",
           "registers": 31,
@@ -2957,6 +6982,27 @@ export const manifest: Manifest = {
             },
             {
               "offset": 52,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "copy_words",
+          "registers": 26,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
               "size": 4
             }
           ]
@@ -3137,6 +7183,60 @@ export const manifest: Manifest = {
             },
             {
               "offset": 56,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "even_offsets",
+          "registers": 30,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 4
+            },
+            {
+              "offset": 20,
+              "size": 4
+            },
+            {
+              "offset": 24,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "fill",
+          "registers": 16,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 4
+            },
+            {
+              "offset": 12,
+              "size": 4
+            },
+            {
+              "offset": 16,
               "size": 4
             }
           ]
@@ -3370,6 +7470,566 @@ export const manifest: Manifest = {
           ]
         },
         {
+          "name": "linear_any",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 4
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 8
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "linear_bf16",
+          "registers": 126,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 36,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "linear_f16",
+          "registers": 126,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 4
+            },
+            {
+              "offset": 36,
+              "size": 4
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_bf16",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_f16",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "route_f32",
+          "registers": 40,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 128,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 8
+            },
+            {
+              "offset": 32,
+              "size": 8
+            },
+            {
+              "offset": 40,
+              "size": 4
+            },
+            {
+              "offset": 44,
+              "size": 4
+            },
+            {
+              "offset": 48,
+              "size": 4
+            },
+            {
+              "offset": 52,
+              "size": 4
+            },
+            {
+              "offset": 56,
+              "size": 4
+            },
+            {
+              "offset": 60,
+              "size": 4
+            },
+            {
+              "offset": 64,
+              "size": 4
+            },
+            {
+              "offset": 68,
+              "size": 4
+            },
+            {
+              "offset": 72,
+              "size": 4
+            },
+            {
+              "offset": 76,
+              "size": 4
+            },
+            {
+              "offset": 80,
+              "size": 4
+            },
+            {
+              "offset": 84,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_bf16",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_f16",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "scale_rows_f32",
+          "registers": 38,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_16",
+          "registers": 32,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_2",
+          "registers": 24,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "select_rows_4",
+          "registers": 24,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
           "name": "sort_histogram",
           "registers": 32,
           "frameBytes": 0,
@@ -3484,6 +8144,105 @@ export const manifest: Manifest = {
             },
             {
               "offset": 44,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_bf16",
+          "registers": 37,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_f16",
+          "registers": 37,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
+              "size": 4
+            }
+          ]
+        },
+        {
+          "name": "sum_rows_f32",
+          "registers": 44,
+          "frameBytes": 0,
+          "sharedBytes": 0,
+          "maxThreads": 256,
+          "parameters": [
+            {
+              "offset": 0,
+              "size": 8
+            },
+            {
+              "offset": 8,
+              "size": 8
+            },
+            {
+              "offset": 16,
+              "size": 8
+            },
+            {
+              "offset": 24,
+              "size": 4
+            },
+            {
+              "offset": 28,
+              "size": 4
+            },
+            {
+              "offset": 32,
               "size": 4
             }
           ]

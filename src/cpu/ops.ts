@@ -1,0 +1,294 @@
+// The steps of a layer on the CPU, each a loop as its definition reads.
+import type { BackendTensor } from "../backend.ts";
+import { fromBfloat16, toBfloat16 } from "../bfloat16.ts";
+import {
+  batchedMatmulShape,
+  binsShape,
+  gatherShape,
+  indexSelectShape,
+  linearShape,
+  type ProductShape,
+  scaleRowsShape,
+  scatterShape,
+  sumRowsShape,
+} from "../ops/check.ts";
+import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../ops/contract.ts";
+import type { RouterOptions } from "../router.ts";
+import { route } from "../routing.ts";
+import { type DType, elementCount, type Tensor, type TensorData } from "../tensor.ts";
+
+/** What the ops need of the backend they belong to. */
+export interface CpuOpsHost<T extends BackendTensor & Tensor> {
+  allocate(dtype: DType, shape: readonly number[]): T;
+  /** The tensor as the backend's own. */
+  own(tensor: BackendTensor): T;
+}
+
+/** The ops on CPU tensors. */
+export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
+  readonly #host: CpuOpsHost<T>;
+
+  constructor(host: CpuOpsHost<T>) {
+    this.#host = host;
+  }
+
+  full(dtype: DType, shape: readonly number[], value: number): Promise<T> {
+    return this.#run(() => {
+      const output = this.#host.allocate(dtype, shape);
+      const bits = new Uint16Array(1);
+      if (dtype === "bf16") toBfloat16([value], bits);
+      output.data.fill(dtype === "bf16" ? bits[0]! : value);
+      return output;
+    });
+  }
+
+  linear(
+    input: BackendTensor,
+    weight: BackendTensor,
+    { bias, dtype }: { bias?: BackendTensor | undefined; dtype?: DType | undefined } = {},
+  ): Promise<T> {
+    return this.#run(() => {
+      const shape = linearShape(input, weight, { bias, dtype });
+      const [x, w] = this.#own(input, weight);
+      const output = this.#host.allocate(shape.dtype, [shape.rows, shape.columns]);
+      const columns = numbers(w!, 0, elementCount(weight.shape));
+      const start = bias ? Float32Array.from(numbers(this.#host.own(bias), 0, shape.columns)) : undefined;
+      multiply(shape, x!, 0, columns, start, output, 0);
+      return output;
+    });
+  }
+
+  route(
+    logits: BackendTensor,
+    router: RouterOptions<BackendTensor>,
+    { dtype = "f32", flat = false }: { dtype?: DType | undefined; flat?: boolean | undefined } = {},
+  ): Promise<BackendRouting> {
+    return this.#run(() => {
+      const { correctionBias, ...options } = router;
+      const routing = route(this.#host.own(logits), {
+        ...options,
+        ...correctionBias && { correctionBias: this.#host.own(correctionBias) },
+      });
+      const [tokens, topK] = routing.routerIndices.shape as [number, number];
+      const shape = flat ? [tokens * topK, 1] : [tokens, topK];
+      using cleanup = new DisposableStack();
+      const copy = (dtype: DType, shape: readonly number[], { data }: Tensor) => {
+        const target = cleanup.use(this.#host.allocate(dtype, shape));
+        store(target, 0, data);
+        return target;
+      };
+      const routerIndices = copy("i32", shape, routing.routerIndices);
+      const routerWeights = copy(dtype, shape, routing.routerWeights);
+      const inputWeights = routing.inputWeights && copy("f32", [tokens, topK], routing.inputWeights);
+      cleanup.move();
+      return { routerIndices, routerWeights, inputWeights };
+    });
+  }
+
+  scaleRows(input: BackendTensor, weights: BackendTensor): Promise<T> {
+    return this.#run(() => {
+      const { rows, topK, width } = scaleRowsShape(input, weights);
+      const [x, w] = this.#own(input, weights);
+      const output = this.#host.allocate(input.dtype, [rows, width]);
+      const row = new Float32Array(width);
+      for (let r = 0; r < rows; r++) {
+        const from = numbers(x!, Math.floor(r / topK) * width, width), weight = w!.data[r]!;
+        for (let h = 0; h < width; h++) row[h] = from[h]! * weight;
+        store(output, r * width, row);
+      }
+      return output;
+    });
+  }
+
+  sumRows(input: BackendTensor, slots: number, addend?: BackendTensor): Promise<T> {
+    return this.#run(() => {
+      const { rows, width } = sumRowsShape(input, slots, addend);
+      const [x] = this.#own(input);
+      const a = addend && this.#host.own(addend);
+      const output = this.#host.allocate(input.dtype, [rows, width]);
+      const sum = new Float32Array(width);
+      for (let r = 0; r < rows; r++) {
+        sum.set(numbers(x!, r * slots * width, width));
+        for (let s = 1; s < slots; s++) add(sum, numbers(x!, (r * slots + s) * width, width), 1);
+        if (a) add(sum, numbers(a, r * width, width), 1);
+        store(output, r * width, sum);
+      }
+      return output;
+    });
+  }
+
+  sort(values: BackendTensor, bins: number): Promise<Sorted<T>> {
+    return this.#run(() => {
+      const { count } = binsShape(values, bins);
+      const data = this.#host.own(values).data;
+      const next = counts(data, bins);
+      for (let b = bins - 1, end = count; b >= 0; b--) next[b] = end -= next[b]!;
+      const sorted = this.#host.allocate("i32", [count]), indices = this.#host.allocate("i32", [count]);
+      for (let i = 0; i < count; i++) {
+        const place = next[data[i]!]!++;
+        sorted.data[place] = data[i]!;
+        indices.data[place] = i;
+      }
+      return { values: sorted, indices };
+    });
+  }
+
+  bincountCumsum(values: BackendTensor, bins: number): Promise<BinCounts<T>> {
+    return this.#run(() => {
+      binsShape(values, bins);
+      const found = counts(this.#host.own(values).data, bins);
+      const result = { counts: this.#host.allocate("i32", [bins]), cumsum: this.#host.allocate("i32", [bins]) };
+      result.counts.data.set(found);
+      for (let b = 0, sum = 0; b < bins; b++) result.cumsum.data[b] = sum += found[b]!;
+      return result;
+    });
+  }
+
+  indexSelect(source: BackendTensor, indices: BackendTensor): Promise<T> {
+    return this.#run(() => {
+      const { rows, width } = indexSelectShape(source, indices);
+      const [from, at] = this.#own(source, indices);
+      const output = this.#host.allocate(source.dtype, [rows, ...source.shape.slice(1)]);
+      for (let r = 0; r < rows; r++) copyRow(from!, at!.data[r]!, output, r, width);
+      return output;
+    });
+  }
+
+  gather(
+    source: BackendTensor,
+    indices: BackendTensor,
+    cumsum: BackendTensor,
+    options: GatherOptions,
+  ): Promise<T> {
+    return this.#run(() => {
+      const { bins, capacity, hidden, topK } = gatherShape(source, indices, cumsum, options);
+      const [from, order, ends] = this.#own(source, indices, cumsum);
+      const output = this.#host.allocate(source.dtype, [bins, capacity, hidden]);
+      for (let b = 0; b < bins; b++) {
+        const start = b === 0 ? 0 : ends!.data[b - 1]!;
+        for (let c = 0; c < capacity && start + c < ends!.data[b]!; c++) {
+          copyRow(from!, Math.floor(order!.data[start + c]! / topK), output, b * capacity + c, hidden);
+        }
+      }
+      return output;
+    });
+  }
+
+  scatter(
+    source: BackendTensor,
+    indices: BackendTensor,
+    cumsum: BackendTensor,
+    weights: BackendTensor,
+  ): Promise<T> {
+    return this.#run(() => {
+      const { tokens, topK, assignments, bins, capacity, hidden } = scatterShape(source, indices, cumsum, weights);
+      const [from, order, ends, factors] = this.#own(source, indices, cumsum, weights);
+      const rows = new Int32Array(assignments).fill(-1);
+      for (let b = 0, place = 0; b < bins; b++) {
+        for (let c = 0; place < ends!.data[b]!; c++, place++) {
+          if (c < capacity) rows[order!.data[place]!] = b * capacity + c;
+        }
+      }
+      const output = this.#host.allocate(source.dtype, [tokens, hidden]);
+      const w = numbers(factors!, 0, assignments);
+      const sum = new Float32Array(hidden);
+      for (let t = 0; t < tokens; t++) {
+        sum.fill(0);
+        for (let i = t * topK; i < (t + 1) * topK; i++) {
+          if (rows[i]! >= 0) add(sum, numbers(from!, rows[i]! * hidden, hidden), w[i]!);
+        }
+        store(output, t * hidden, sum);
+      }
+      return output;
+    });
+  }
+
+  batchedMatmul(a: BackendTensor, b: BackendTensor): Promise<T> {
+    return this.#run(() => {
+      const shape = batchedMatmulShape(a, b);
+      const { batch, rows, depth, columns } = shape;
+      const [x, y] = this.#own(a, b);
+      const output = this.#host.allocate(a.dtype, [batch, rows, columns]);
+      const transposed = new Float32Array(depth * columns);
+      for (let i = 0; i < batch; i++) {
+        const from = numbers(y!, i * depth * columns, depth * columns);
+        for (let k = 0; k < depth; k++) {
+          for (let n = 0; n < columns; n++) transposed[n * depth + k] = from[k * columns + n]!;
+        }
+        multiply(shape, x!, i * rows * depth, transposed, undefined, output, i * rows * columns);
+      }
+      return output;
+    });
+  }
+
+  #own(...tensors: BackendTensor[]): T[] {
+    return tensors.map((tensor) => this.#host.own(tensor));
+  }
+
+  /** Turns what is thrown into a rejection, as it is where work is not done at once. */
+  #run<Result>(run: () => Result): Promise<Result> {
+    return Promise.try(run);
+  }
+}
+
+/** Multiplies rows of x by rows of `weights`, a transposed matrix, and rounds once. */
+function multiply(
+  { rows, depth, columns }: ProductShape,
+  x: Tensor,
+  from: number,
+  weights: ArrayLike<number>,
+  bias: Float32Array | undefined,
+  output: Tensor,
+  to: number,
+): void {
+  const row = new Float32Array(depth), result = new Float32Array(columns);
+  for (let r = 0; r < rows; r++) {
+    row.set(numbers(x, from + r * depth, depth));
+    for (let n = 0; n < columns; n++) result[n] = dot(row, weights, n * depth) + (bias?.[n] ?? 0);
+    store(output, to + r * columns, result);
+  }
+}
+
+/** In four sums, for the processor to work on side by side. */
+function dot(a: Float32Array, b: ArrayLike<number>, start: number): number {
+  const whole = a.length - a.length % 4;
+  let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+  for (let k = 0; k < whole; k += 4) {
+    s0 += a[k]! * b[start + k]!;
+    s1 += a[k + 1]! * b[start + k + 1]!;
+    s2 += a[k + 2]! * b[start + k + 2]!;
+    s3 += a[k + 3]! * b[start + k + 3]!;
+  }
+  for (let k = whole; k < a.length; k++) s0 += a[k]! * b[start + k]!;
+  return s0 + s1 + (s2 + s3);
+}
+
+function add(sum: Float32Array, row: ArrayLike<number>, weight: number): void {
+  for (let i = 0; i < sum.length; i++) sum[i]! += row[i]! * weight;
+}
+
+function counts(values: TensorData, bins: number): Int32Array {
+  const counts = new Int32Array(bins);
+  for (let i = 0; i < values.length; i++) counts[values[i]!]! += 1;
+  return counts;
+}
+
+/** Copies a row; one that is not there leaves the zeros that are. */
+function copyRow(source: Tensor, index: number, target: Tensor, row: number, width: number): void {
+  if (index < 0) return;
+  target.data.set(source.data.subarray(index * width, (index + 1) * width), row * width);
+}
+
+/** Elements as numbers: a view where the array holds numbers, a copy of bit patterns. */
+function numbers({ dtype, data }: Tensor, start: number, count: number): ArrayLike<number> {
+  const part = data.subarray(start, start + count);
+  if (dtype !== "bf16") return part;
+  const copy = new Float32Array(count);
+  fromBfloat16(part as Uint16Array, copy);
+  return copy;
+}
+
+function store({ dtype, data }: Tensor, start: number, values: ArrayLike<number>): void {
+  if (dtype !== "bf16") data.set(values, start);
+  else toBfloat16(values, (data as Uint16Array).subarray(start, start + values.length));
+}

@@ -1,0 +1,334 @@
+// The steps of a layer on the GPU, each a launch or a few.
+import type { BackendTensor } from "../backend.ts";
+import { toBfloat16 } from "../bfloat16.ts";
+import {
+  batchedMatmulShape,
+  binsShape,
+  gatherShape,
+  indexSelectShape,
+  linearShape,
+  logitsShape,
+  scaleRowsShape,
+  scatterShape,
+  sumRowsShape,
+} from "../ops/check.ts";
+import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../ops/contract.ts";
+import { resolveRouter, type RouterOptions } from "../router.ts";
+import { bytesPerElement, type DType, elementCount, viewOf } from "../tensor.ts";
+import type { KernelRecord } from "./cubin_manifest.ts";
+import type { Argument } from "./kernel.ts";
+import { type DeviceOperand, type OpLaunch, planLinear, planRoute } from "./router.ts";
+import { limits, type PlanDevice, planProduct, planSort } from "./steps.ts";
+
+/** A tensor in device memory. */
+export type DeviceTensor = BackendTensor & DeviceOperand;
+
+/** What the ops need of the backend they belong to. */
+export interface CudaOpsHost<T extends DeviceTensor> {
+  readonly device: PlanDevice;
+  readonly kernels: readonly KernelRecord[];
+  allocate(dtype: DType, shape: readonly number[]): T;
+  /** The tensor as the backend's own. */
+  own(tensor: BackendTensor): T;
+  launch(launch: OpLaunch): void;
+}
+
+const threads = 256;
+
+/** Where an op gets memory: what it returns, and what it needs in between. */
+interface Allocator<T> {
+  result(dtype: DType, shape: readonly number[]): T;
+  /** So many 32-bit integers. */
+  scratch(count: number): DeviceOperand;
+}
+
+/** The ops on a GPU's tensors. */
+export class CudaOps<T extends DeviceTensor> implements BackendOps {
+  readonly #host: CudaOpsHost<T>;
+
+  constructor(host: CudaOpsHost<T>) {
+    this.#host = host;
+  }
+
+  full(dtype: DType, shape: readonly number[], value: number): Promise<T> {
+    return this.#run(({ result }) => {
+      const output = result(dtype, shape);
+      const count = elementCount(shape);
+      this.#overItems("fill", count, [output.pointer, count, bitsOf(dtype, value), bytesPerElement(dtype)]);
+      return output;
+    });
+  }
+
+  linear(
+    input: BackendTensor,
+    weight: BackendTensor,
+    { bias, dtype }: { bias?: BackendTensor | undefined; dtype?: DType | undefined } = {},
+  ): Promise<T> {
+    return this.#run(({ result }) => {
+      const shape = linearShape(input, weight, { bias, dtype });
+      const [x, w] = this.#own(input, weight);
+      const b = bias && this.#host.own(bias);
+      const output = result(shape.dtype, [shape.rows, shape.columns]);
+      this.#launch(planLinear(shape, x!, w!, b, output, this.#host.kernels));
+      return output;
+    });
+  }
+
+  route(
+    logits: BackendTensor,
+    router: RouterOptions<BackendTensor>,
+    { dtype = "f32", flat = false }: { dtype?: DType | undefined; flat?: boolean | undefined } = {},
+  ): Promise<BackendRouting> {
+    return this.#run(({ result }) => {
+      const { tokens, experts } = logitsShape(logits);
+      const rule = resolveRouter(router, experts);
+      const [x] = this.#own(logits);
+      const bias = rule.bias && this.#host.own(rule.bias);
+      const shape = flat ? [tokens * rule.topK, 1] : [tokens, rule.topK];
+      const targets = {
+        routerIndices: result("i32", shape),
+        routerWeights: result(dtype, shape),
+        inputWeights: rule.onInput ? result("f32", [tokens, rule.topK]) : undefined,
+      };
+      this.#launch(planRoute(tokens, rule, x!, bias, targets, this.#host.device.multiprocessors));
+      return targets;
+    });
+  }
+
+  scaleRows(input: BackendTensor, weights: BackendTensor): Promise<T> {
+    return this.#run(({ result }) => {
+      const { rows, topK, width } = scaleRowsShape(input, weights);
+      const [x, w] = this.#own(input, weights);
+      const output = result(input.dtype, [rows, width]);
+      const args = [x!.pointer, w!.pointer, output.pointer, rows, topK, chunksOf("input", width)];
+      this.#overRows(`scale_rows_${input.dtype}`, rows, args);
+      return output;
+    });
+  }
+
+  sumRows(input: BackendTensor, slots: number, addend?: BackendTensor): Promise<T> {
+    return this.#run(({ result }) => {
+      const { rows, width } = sumRowsShape(input, slots, addend);
+      const [x] = this.#own(input);
+      const a = addend && this.#host.own(addend);
+      const output = result(input.dtype, [rows, width]);
+      const args = [x!.pointer, a?.pointer ?? 0n, output.pointer, rows, slots, chunksOf("input", width)];
+      this.#overRows(`sum_rows_${input.dtype}`, rows, args);
+      return output;
+    });
+  }
+
+  sort(values: BackendTensor, bins: number): Promise<Sorted<T>> {
+    return this.#run(({ result, scratch }) => {
+      const { count } = binsShape(values, bins);
+      const [from] = this.#own(values);
+      const sorted = { values: result("i32", [count]), indices: result("i32", [count]) };
+      if (count === 0) return sorted;
+      const places = scratch(count);
+      this.#sort(from!, count, bins, scratch, places, sorted.indices);
+      this.#selectRows(from!, sorted.indices, sorted.values, { rows: count, sourceRows: count, bytes: 4 });
+      return sorted;
+    });
+  }
+
+  bincountCumsum(values: BackendTensor, bins: number): Promise<BinCounts<T>> {
+    return this.#run(({ result, scratch }) => {
+      const { count } = binsShape(values, bins);
+      const [from] = this.#own(values);
+      const counted = { counts: result("i32", [bins]), cumsum: result("i32", [bins]) };
+      const { totals, offsets } = this.#sort(from!, count, bins, scratch);
+      this.#overItems("copy_words", bins, [totals.pointer, counted.counts.pointer, bins]);
+      this.#overItems("copy_words", bins, [offsets.pointer + 4n, counted.cumsum.pointer, bins]);
+      return counted;
+    });
+  }
+
+  indexSelect(source: BackendTensor, indices: BackendTensor): Promise<T> {
+    return this.#run(({ result }) => {
+      const { rows, width } = indexSelectShape(source, indices);
+      const [from, at] = this.#own(source, indices);
+      const output = result(source.dtype, [rows, ...source.shape.slice(1)]);
+      const bytes = width * bytesPerElement(source.dtype);
+      this.#selectRows(from!, at!, output, { rows, sourceRows: source.shape[0]!, bytes });
+      return output;
+    });
+  }
+
+  gather(
+    source: BackendTensor,
+    indices: BackendTensor,
+    cumsum: BackendTensor,
+    options: GatherOptions,
+  ): Promise<T> {
+    return this.#run(({ result, scratch }) => {
+      const { tokens, topK, bins, capacity, hidden } = gatherShape(source, indices, cumsum, options);
+      const rows = checkRows(bins * capacity);
+      const [from, order, ends] = this.#own(source, indices, cumsum);
+      const output = result(source.dtype, [bins, capacity, hidden]);
+      const places = scratch(rows);
+      this.#overItems("bin_tokens", rows, [order!.pointer, ends!.pointer, places.pointer, bins, capacity, topK]);
+      const bytes = hidden * bytesPerElement(source.dtype);
+      this.#selectRows(from!, places, output, { rows, sourceRows: tokens, bytes });
+      return output;
+    });
+  }
+
+  scatter(
+    source: BackendTensor,
+    indices: BackendTensor,
+    cumsum: BackendTensor,
+    weights: BackendTensor,
+  ): Promise<T> {
+    return this.#run(({ result, scratch }) => {
+      const { tokens, topK, assignments, bins, capacity, hidden } = scatterShape(source, indices, cumsum, weights);
+      checkRows(bins * capacity);
+      chunksOf("source", hidden);
+      const [from, order, ends, factors] = this.#own(source, indices, cumsum, weights);
+      const output = result(source.dtype, [tokens, hidden]);
+      const rows = scratch(assignments);
+      this.#overItems("bin_rows", assignments, [
+        order!.pointer,
+        ends!.pointer,
+        rows.pointer,
+        assignments,
+        bins,
+        capacity,
+      ]);
+      this.#overRows(`combine_${source.dtype}`, tokens, [
+        ...[from!.pointer, rows.pointer, factors!.pointer, 0n, output.pointer],
+        ...[tokens, topK, topK, hidden],
+      ]);
+      return output;
+    });
+  }
+
+  batchedMatmul(a: BackendTensor, b: BackendTensor): Promise<T> {
+    return this.#run(({ result, scratch }) => {
+      const shape = batchedMatmulShape(a, b);
+      const { batch, rows, depth, columns } = shape;
+      for (const [name, size] of Object.entries({ D: depth, N: columns })) chunksOf(name, size);
+      checkRows(batch * rows);
+      const [x, y] = this.#own(a, b);
+      const output = result(a.dtype, [batch, rows, columns]);
+      if (batch * rows === 0) return output;
+      const { tile, ...launch } = planProduct(shape, a.dtype, this.#host.device, this.#host.kernels);
+      const rowOffsets = scratch(batch + 1), tileOffsets = scratch(batch + 1);
+      const tiles = Math.ceil(rows / tile.rows);
+      this.#launch({
+        kernel: "even_offsets",
+        ...{ blocks: 1, threads, sharedBytes: 0 },
+        arguments: [rowOffsets.pointer, tileOffsets.pointer, batch, rows, tiles],
+      });
+      this.#launch({
+        ...launch,
+        arguments: [
+          ...[x!.pointer, y!.pointer, 0n, output.pointer, rowOffsets.pointer, tileOffsets.pointer],
+          ...[batch, depth, columns],
+        ],
+      });
+      return output;
+    });
+  }
+
+  /** Counts the values, and sorts them where there is room for where each goes and for where each comes from. */
+  #sort(
+    values: DeviceOperand,
+    count: number,
+    bins: number,
+    scratch: Allocator<T>["scratch"],
+    places?: DeviceOperand,
+    order?: DeviceOperand,
+  ): { totals: DeviceOperand; offsets: DeviceOperand } {
+    const plan = planSort(count, bins);
+    const [counts, totals, offsets, tiles] = [bins * plan.blocks, bins, bins + 1, bins + 1].map(scratch) as [
+      DeviceOperand,
+      DeviceOperand,
+      DeviceOperand,
+      DeviceOperand,
+    ];
+    this.#launch({ ...plan.histogram, arguments: [values.pointer, counts.pointer, count, plan.chunk, bins] });
+    this.#launch({
+      ...plan.scan,
+      arguments: [
+        ...[counts.pointer, totals.pointer, offsets.pointer, tiles.pointer],
+        ...[bins, plan.blocks, limits.assignments, 1],
+      ],
+    });
+    if (places && order) {
+      this.#launch({
+        ...plan.rank,
+        arguments: [
+          ...[values.pointer, counts.pointer, offsets.pointer, places.pointer, order.pointer],
+          ...[count, plan.chunk, bins, 1, limits.assignments],
+        ],
+      });
+    }
+    return { totals, offsets };
+  }
+
+  /** Selects rows of so many bytes, in the largest units that make them up. */
+  #selectRows(
+    source: DeviceOperand,
+    indices: DeviceOperand,
+    output: DeviceOperand,
+    { rows, sourceRows, bytes }: { rows: number; sourceRows: number; bytes: number },
+  ): void {
+    const unit = [16, 4, 2].find((unit) => bytes % unit === 0)!;
+    const args = [source.pointer, indices.pointer, output.pointer, rows, sourceRows, bytes / unit];
+    this.#overRows(`select_rows_${unit}`, rows, args);
+  }
+
+  /** Launches a kernel that works on an item a thread. */
+  #overItems(kernel: string, items: number, args: readonly Argument[]): void {
+    const blocks = Math.min(Math.ceil(items / threads), this.#host.device.multiprocessors * 8);
+    this.#launch({ kernel, blocks, threads, sharedBytes: 0, arguments: args });
+  }
+
+  /** Launches a kernel that works on a row a warp. */
+  #overRows(kernel: string, rows: number, args: readonly Argument[]): void {
+    this.#overItems(kernel, rows * 32, args);
+  }
+
+  /** Where there is nothing to do there is nothing to launch. */
+  #launch(launch: OpLaunch): void {
+    if (launch.blocks > 0) this.#host.launch(launch);
+  }
+
+  #own(...tensors: BackendTensor[]): T[] {
+    return tensors.map((tensor) => this.#host.own(tensor));
+  }
+
+  /** Runs an op, frees what it needed in between, and, if it fails, its results too. */
+  #run<Result>(run: (allocator: Allocator<T>) => Result): Promise<Result> {
+    return Promise.try(() => {
+      using results = new DisposableStack();
+      using between = new DisposableStack();
+      const result = run({
+        result: (dtype, shape) => results.use(this.#host.allocate(dtype, shape)),
+        scratch: (count) => between.use(this.#host.allocate("i32", [count])),
+      });
+      results.move();
+      return result;
+    });
+  }
+}
+
+/** The bits of a number as an element, as a signed integer. */
+function bitsOf(dtype: DType, value: number): number {
+  const memory = new SharedArrayBuffer(4);
+  const element = viewOf(dtype, memory, 0, 1);
+  if (dtype === "bf16") toBfloat16([value], element as Uint16Array);
+  else element[0] = value;
+  return new Int32Array(memory)[0]!;
+}
+
+/** The kernels read and write 8 elements at a time. */
+function chunksOf(name: string, width: number): number {
+  if (width % limits.multiple === 0) return width / limits.multiple;
+  throw new RangeError(`The width of ${name} must be a multiple of ${limits.multiple} on the GPU, got ${width}`);
+}
+
+function checkRows(rows: number): number {
+  if (rows <= limits.assignments) return rows;
+  throw new RangeError(`There must be at most ${limits.assignments} rows on the GPU, got ${rows}`);
+}

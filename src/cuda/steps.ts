@@ -1,0 +1,93 @@
+// The launches that the ops share with `experts`: the sort, and a product of matrices.
+import type { ProductShape } from "../ops/check.ts";
+import type { DType } from "../tensor.ts";
+import type { KernelRecord } from "./cubin_manifest.ts";
+import type { LaunchShape } from "./kernel.ts";
+import { chooseTile, type TileShape, tileSharedBytes } from "./tiles.ts";
+
+/** What a plan needs to know of a GPU. */
+export interface PlanDevice {
+  /** 10 · major + minor. */
+  readonly computeCapability: number;
+  readonly multiprocessors: number;
+  /** Shared memory of a multiprocessor. */
+  readonly sharedBytes: number;
+}
+
+/** The most experts that the sort counts, and the most assignments; what the sizes of rows must be multiples of. */
+export const limits = { experts: 1024, assignments: 2 ** 30, multiple: 8 } as const;
+
+const sortThreads = 256;
+const scanThreads = 1024;
+
+/** A chunk of the sort has at least this many assignments; there are at most `maxChunks`, which one block scans. */
+const minimumChunk = 8192;
+const maxChunks = 1024;
+
+/** How a sort is cut up. */
+export interface SortPlan {
+  /** Values a block goes through. */
+  readonly chunk: number;
+  readonly blocks: number;
+  readonly histogram: LaunchShape & { kernel: string };
+  readonly scan: LaunchShape & { kernel: string };
+  readonly rank: LaunchShape & { kernel: string };
+}
+
+/**
+ * Plans the sort of so many values into bins.
+ *
+ * @throws {RangeError} If either is more than the kernels count.
+ */
+export function planSort(count: number, bins: number): SortPlan {
+  if (bins > limits.experts) throw new RangeError(`bins must be at most ${limits.experts} on the GPU, got ${bins}`);
+  if (count > limits.assignments) {
+    throw new RangeError(`There must be at most ${limits.assignments} values on the GPU, got ${count}`);
+  }
+  const chunks = Math.min(maxChunks, Math.ceil(count / minimumChunk));
+  const chunk = Math.ceil(Math.max(1, count) / Math.max(1, chunks) / sortThreads) * sortThreads;
+  const blocks = Math.max(1, Math.ceil(count / chunk));
+  return {
+    chunk,
+    blocks,
+    histogram: { kernel: "sort_histogram", blocks, threads: sortThreads, sharedBytes: bins * 4 },
+    scan: { kernel: "sort_scan", blocks: 1, threads: scanThreads, sharedBytes: bins * 4 },
+    rank: { kernel: "sort_rank", blocks, threads: sortThreads, sharedBytes: sortThreads / 32 * bins * 4 },
+  };
+}
+
+/** Plans a product of equally many rows for each matrix of a batch. */
+export function planProduct(
+  { batch, rows, columns }: ProductShape,
+  dtype: DType,
+  device: PlanDevice,
+  kernels: readonly KernelRecord[],
+): LaunchShape & { kernel: string; tile: TileShape } {
+  const launchOf = (shape: TileShape) => productLaunch(`down_${shape.rows}_${dtype}`, shape, device, kernels);
+  const slots = (shape: TileShape) => launchOf(shape).slots;
+  const tile = chooseTile({ experts: batch, rows, even: true, columns, slots });
+  const { slots: most, ...launch } = launchOf(tile);
+  const tiles = batch * Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
+  return { ...launch, blocks: Math.min(tiles, most), tile };
+}
+
+/** The launch of a product in tiles of a shape, and how many blocks of it the GPU holds at once. */
+export function productLaunch(
+  kernel: string,
+  shape: TileShape,
+  device: PlanDevice,
+  kernels: readonly KernelRecord[],
+): Omit<LaunchShape, "blocks"> & { kernel: string; slots: number } {
+  const sharedBytes = tileSharedBytes(shape, device.computeCapability);
+  const record = kernels.find((record) => record.name === kernel)!;
+  const slots = device.multiprocessors * residentBlocks(device, record, shape.threads, sharedBytes);
+  return { kernel, threads: shape.threads, sharedBytes, slots };
+}
+
+/** How many blocks of a kernel a multiprocessor holds at once: registers come in 8 a thread, shared memory in 1 KiB more. */
+function residentBlocks(device: PlanDevice, kernel: KernelRecord, threads: number, sharedBytes: number): number {
+  const byRegisters = Math.floor(65536 / (Math.ceil(kernel.registers / 8) * 8 * threads));
+  const reserved = device.computeCapability >= 80 ? 1024 : 0;
+  const byShared = Math.floor(device.sharedBytes / (sharedBytes + kernel.sharedBytes + reserved));
+  return Math.max(1, Math.min(byRegisters, byShared));
+}

@@ -1,0 +1,15 @@
+/**
+ * The steps that a Mixture-of-Experts layer is made of, one by one: sort the assignments by expert, count them, gather the
+ * tokens, multiply, and scatter the results. For building layers that {@linkcode experts} does not, and for checking it.
+ *
+ * @module
+ */
+export { experts } from "../experts.ts";
+export { batchedMatmul } from "./batched_matmul.ts";
+export { bincountCumsum } from "./bincount_cumsum.ts";
+export type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "./contract.ts";
+export { gather } from "./gather.ts";
+export type { OpOptions } from "./host.ts";
+export { indexSelect } from "./index_select.ts";
+export { scatter } from "./scatter.ts";
+export { sort } from "./sort.ts";
