@@ -1,0 +1,95 @@
+// The three kernels of the sort by themselves, with chunks so small that a short list has many; and a plain model of them.
+import { Context } from "../../src/cuda/context.ts";
+import { loadImage } from "../../src/cuda/cubins.ts";
+import { manifest } from "../../src/cuda/cubins/manifest.ts";
+import { Driver } from "../../src/cuda/driver.ts";
+import { DeviceBuffer } from "../../src/cuda/memory.ts";
+import { Module } from "../../src/cuda/module.ts";
+import { Stream } from "../../src/cuda/stream.ts";
+import { MemoryCounter } from "../../src/memory_counter.ts";
+
+/** What is sorted. */
+export interface SortJob {
+  /** Some may name no expert. */
+  readonly indices: Int32Array<ArrayBuffer>;
+  readonly experts: number;
+  readonly topK: number;
+  readonly capacity: number;
+}
+
+/** What the kernels write, by name. */
+export type Sorted = Record<
+  "totals" | "rowOffsets" | "tileOffsets" | "rows" | "rowTokens",
+  Int32Array<ArrayBuffer>
+>;
+
+const chunk = 256, tileRows = 16;
+
+/** Assignments of a job with many chunks, every 97th of them to an expert that is not there. */
+export function sortJob(count: number, experts: number, capacity: number): SortJob {
+  const bad = [-1, experts, -(2 ** 31), 2 ** 31 - 1];
+  const pick = (i: number) => i % 97 === 5 ? bad[i % 4]! : (Math.imul(i, 2654435761) >>> 7) % experts;
+  return { indices: Int32Array.from({ length: count }, (_, i) => pick(i)), experts, topK: 3, capacity };
+}
+
+/** Sorts on an emulated sm_80. */
+export async function sortOnDevice(library: string, { indices, experts, topK, capacity }: SortJob): Promise<Sorted> {
+  using context = new Context(new Driver(library), 0);
+  using module = new Module(context, await loadImage("sm_80"), manifest.images.sm_80!.kernels);
+  using stream = new Stream(context);
+  using buffers = new DisposableStack();
+  const allocate = (words: number) => buffers.use(new DeviceBuffer(stream, words * 4, new MemoryCounter()));
+  const n = indices.length, blocks = Math.ceil(n / chunk);
+  const input = allocate(n), counts = allocate(experts * blocks), totals = allocate(experts);
+  const rowOffsets = allocate(experts + 1),
+    tileOffsets = allocate(experts + 1),
+    rows = allocate(n),
+    tokens = allocate(n);
+  input.write(indices);
+  const launch = (name: string, shape: [number, number, number], args: (DeviceBuffer | number)[]) => {
+    const [blocks, threads, sharedBytes] = shape;
+    const given = args.map((arg) => typeof arg === "number" ? arg : arg.pointer);
+    module.kernel(name)!.launch(stream, { blocks, threads, sharedBytes }, given);
+  };
+  launch("sort_histogram", [blocks, 256, experts * 4], [input, counts, n, chunk, experts]);
+  launch("sort_scan", [1, 1024, experts * 4], [
+    ...[counts, totals, rowOffsets, tileOffsets],
+    ...[experts, blocks, capacity, tileRows],
+  ]);
+  launch("sort_rank", [blocks, 256, 8 * experts * 4], [
+    ...[input, counts, rowOffsets, rows, tokens],
+    ...[n, chunk, experts, topK, capacity],
+  ]);
+  const read = (buffer: DeviceBuffer, words: number) => {
+    const out = new Int32Array(words);
+    buffer.read(out);
+    stream.synchronize();
+    return out;
+  };
+  const offsets = read(rowOffsets, experts + 1);
+  return {
+    totals: read(totals, experts),
+    rowOffsets: offsets,
+    tileOffsets: read(tileOffsets, experts + 1),
+    rows: read(rows, n),
+    rowTokens: read(tokens, offsets[experts]!), // what lies behind it is not written
+  };
+}
+
+/** Sorts as the contract says. */
+export function sortPlainly({ indices, experts, topK, capacity }: SortJob): Sorted {
+  const lists = Array.from({ length: experts }, (): number[] => []);
+  indices.forEach((e, i) => lists[e]?.push(i));
+  const rowOffsets = new Int32Array(experts + 1), tileOffsets = new Int32Array(experts + 1);
+  const rows = new Int32Array(indices.length).fill(-1), rowTokens: number[] = [];
+  for (const [e, list] of lists.entries()) {
+    for (const i of list.slice(0, capacity)) {
+      rows[i] = rowTokens.length;
+      rowTokens.push(Math.floor(i / topK));
+    }
+    rowOffsets[e + 1] = rowTokens.length;
+    tileOffsets[e + 1] = tileOffsets[e]! + Math.ceil((rowOffsets[e + 1]! - rowOffsets[e]!) / tileRows);
+  }
+  const totals = Int32Array.from(lists, ({ length }) => length);
+  return { totals, rowOffsets, tileOffsets, rows, rowTokens: Int32Array.from(rowTokens) };
+}
