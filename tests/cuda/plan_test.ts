@@ -34,6 +34,25 @@ Deno.test("the reference job takes six launches, its useful operations, and at m
   assertLessOrEqual(bytes / 1e6, 5200);
 });
 
+Deno.test("the sort's chunks cover every assignment up to 2^30, in 32 bits, and are whole parts for its warps", () => {
+  const counts = fc.oneof(
+    fc.integer({ min: 1, max: 2 ** 30 }),
+    fc.constantFrom(1, 255, 256, 257, 8191, 8192, 8193, 2 ** 23, 2 ** 23 + 1, 2 ** 30 - 1, 2 ** 30),
+  );
+  fc.assert(fc.property(counts, fc.constantFrom(1, 7, 1024), (assignments, experts) => {
+    const shape = { ...reference, tokens: assignments, topK: 1, experts, hidden: 8, intermediate: 8, capacity: 1 };
+    const [histogram, scan, rank] = plan(shape).launches;
+    const [, , n, chunk] = histogram!.arguments as number[];
+    assertEquals(n, assignments);
+    assertEquals(chunk! % 256, 0);
+    assert(histogram!.blocks * chunk! >= n!, "an assignment is left out");
+    assert((histogram!.blocks - 1) * chunk! < n!, "a block has nothing to do");
+    assertLessOrEqual(histogram!.blocks * chunk!, 2 ** 31 - 1);
+    assertLessOrEqual(experts * histogram!.blocks, 2 ** 31 - 1);
+    assertEquals([rank!.blocks, scan!.arguments[5]], [histogram!.blocks, histogram!.blocks]);
+  }));
+});
+
 Deno.test("every launch of every plan is one that its kernel and the GPU allow", () => {
   const shapes = fc.record({
     tokens: fc.integer({ min: 1, max: 2 ** 24 }),

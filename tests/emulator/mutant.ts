@@ -4,6 +4,7 @@ import { openCudaBackend } from "../../src/cuda/backend.ts";
 import { tileShapes } from "../../src/cuda/tiles.ts";
 import { experts } from "../../src/experts.ts";
 import { randomInputs, type RandomShape } from "../backend_suite.ts";
+import { sortJob, sortOnDevice } from "../cuda/sort.ts";
 import { Control } from "./control.ts";
 
 /** Sizes, and capacity where there is one: each tile shape, ragged in every direction, few and many experts. */
@@ -30,6 +31,10 @@ try {
     control.schedule(i % 2); // every other job with its threads in another order
     const { data } = await experts(randomInputs(shape, i, kind), { expertCapacity, backend });
     results.push(new Uint8Array(data.buffer as unknown as ArrayBuffer, data.byteOffset, data.byteLength).slice());
+  }
+  for (const [i, job] of [sortJob(17000, 7, 1000), sortJob(4100, 40, 30)].entries()) {
+    control.schedule(i);
+    for (const list of Object.values(await sortOnDevice(library!, job))) results.push(new Uint8Array(list.buffer));
   }
   const kernels = [256, 128, 64, 16].flatMap((rows) => [`gate_up_${rows}_f16`, `down_${rows}_f16`]);
   for (const kernel of kernels) {
