@@ -6,7 +6,7 @@ import { routerRules } from "../router.ts";
 import { quote, SafetensorsError } from "../safetensors/error.ts";
 import type { StoredDType, StoredTensor } from "../safetensors/header.ts";
 import { dtypesByStored } from "../safetensors/safetensors.ts";
-import { bytesPerElement, type DType, elementCount, formatShape } from "../tensor.ts";
+import { type DType, elementCount, formatShape } from "../tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { LayerNames } from "./layer_names.ts";
 import type { ExpertsSettings } from "./model_config.ts";

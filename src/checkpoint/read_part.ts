@@ -3,7 +3,7 @@ import { dtypesByStored } from "../safetensors/safetensors.ts";
 import { bytesPerElement, convert, elementCount, type Tensor, tensor, viewOf } from "../tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { Part } from "./layer_tensors.ts";
-import { dequantizeFp8, dequantizeMxfp4, mxfp4Block } from "./quantized.ts";
+import { dequantizeFp8, dequantizeMxfp4 } from "./quantized.ts";
 
 /** Elements that are converted at a time. */
 const piece = 1 << 20;
