@@ -6,6 +6,7 @@ import { Engine } from "../wasm/engine.ts";
 import { jobBytes } from "../workload.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
 import { integer, toggle, UsageError } from "./flags.ts";
+import { freeMemory } from "./free_memory.ts";
 import { backendFlags, backendFromFlags, jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
 
@@ -59,9 +60,3 @@ export default command({
     return exitCode.done;
   },
 });
-
-/** Memory that is free here, where the permission to ask was given. */
-function freeMemory(): number | undefined {
-  const { state } = Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" });
-  return state === "granted" ? Deno.systemMemoryInfo().available : undefined;
-}

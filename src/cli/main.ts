@@ -9,6 +9,7 @@ const commands: Readonly<Record<string, () => Promise<{ default: Command }>>> = 
   bench: () => import("./bench.ts"),
   verify: () => import("./verify.ts"),
   plan: () => import("./plan.ts"),
+  run: () => import("./run.ts"),
   presets: () => import("./presets.ts"),
   info: () => import("./info.ts"),
 };

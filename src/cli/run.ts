@@ -1,0 +1,275 @@
+import type { Backend } from "../backend.ts";
+import { CheckpointLayer } from "../checkpoint/checkpoint_layer.ts";
+import { activations } from "../experts_shape.ts";
+import { moe, type MoeLayer } from "../moe.ts";
+import { summarizeOutput } from "../output_summary.ts";
+import { type PresetName, presets } from "../presets.ts";
+import { toJson } from "../report/json.ts";
+import { formatBytes, plural } from "../report/text.ts";
+import { type RouterKind, routerRules } from "../router.ts";
+import { quote, SafetensorsError } from "../safetensors/error.ts";
+import { Safetensors } from "../safetensors/safetensors.ts";
+import { writeSafetensors } from "../safetensors/write.ts";
+import {
+  bytesPerElement,
+  convert,
+  type DType,
+  elementCount,
+  floatDTypes,
+  formatShape,
+  type Tensor,
+} from "../tensor.ts";
+import { version } from "../version.ts";
+import { Engine } from "../wasm/engine.ts";
+import { command, exitCode, printData, printNote } from "./command.ts";
+import { choice, type Flag, type FlagValues, integer, toggle, UsageError } from "./flags.ts";
+import { freeMemory } from "./free_memory.ts";
+import { backendFlags, backendFromFlags } from "./job_flags.ts";
+import { ProgressBar } from "./progress.ts";
+
+function path(summary: string): Flag<string> {
+  return { value: "FILE", summary, parse: (text) => text };
+}
+
+function number(value: string, summary: string): Flag<number> {
+  return {
+    value,
+    summary,
+    parse(text) {
+      if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && Number.isFinite(Number(text))) return Number(text);
+      throw new Error("a number");
+    },
+  };
+}
+
+const dtypes = ["f16", "bf16", "f32"] as const;
+
+const flags = {
+  weights: path("Safetensors file, index of several, or directory of either; config.json beside it is read"),
+  layer: integer("N", "Which layer, where there are several", 0, 1_000_000),
+  input: path("Safetensors file of the layer's input, [T, H] or [batch, seq, H]"),
+  output: path('Safetensors file to write, of one tensor "output"'),
+  preset: choice(
+    "NAME",
+    "Preset whose way of computing holds, not config.json's",
+    Object.keys(presets) as PresetName[],
+  ),
+  activation: choice("NAME", `Activation: ${activations.join(", ")}`, activations),
+  "activation-alpha": number("X", "Alpha of swiglu-oai (default: 1.702)"),
+  "activation-limit": number("X", "Limit of swiglu-oai (default: the model's, or 7)"),
+  ungated: toggle("The experts have no gate"),
+  "gate-up-layout": choice(
+    "NAME",
+    "Columns of gate and up: interleaved or concatenated",
+    [
+      "interleaved",
+      "concatenated",
+    ] as const,
+  ),
+  "weight-layout": choice(
+    "NAME",
+    "Order of the weights: in-out or out-in (default: what fits)",
+    ["in-out", "out-in"] as const,
+  ),
+  router: choice(
+    "KIND",
+    `Router: ${Object.keys(routerRules).slice(0, 4).join(", ")}, …`,
+    Object.keys(routerRules) as RouterKind[],
+  ),
+  "top-k": integer("N", "Experts a token goes to", 1, 1024),
+  groups: integer("N", "Groups that the experts fall into", 1, 1024),
+  "top-groups": integer("N", "Groups that a token may choose from", 1, 1024),
+  renormalize: toggle("Divide a token's weights by their sum"),
+  "no-renormalize": toggle("Leave a token's weights as they are scored"),
+  scale: number("X", "What the weights are multiplied by in the end"),
+  "logits-dtype": choice("NAME", "What the logits are rounded to", dtypes),
+  capacity: integer("N", "Most tokens an expert takes (default: all)", 1, 2 ** 31 - 1),
+  "batch-invariant": toggle("A token's bits do not depend on the rest of the batch"),
+  dtype: choice("NAME", "Dtype to compute in (default: the weights' if it is the input's, else f32)", dtypes),
+  ...backendFlags,
+  json: toggle("Print one JSON object"),
+};
+
+export default command({
+  summary: "Run a layer of a model's weights on an input, and write its output",
+  flags,
+  examples: {
+    "yamoe run --weights model/ --layer 3 --input x.safetensors --output y.safetensors":
+      "A layer of a Hugging Face checkpoint",
+    "yamoe run --weights w.safetensors --input x.safetensors --output y.safetensors --router softmax --top-k 2":
+      "Weights without a config.json",
+  },
+  async run(values) {
+    const { weights, input, output } = required(values);
+    await checkOutput(output, [weights, input]);
+    const { hidden, shape } = await readInput(input);
+    using layer = await CheckpointLayer.open(weights, layerOptions(values));
+    const [tokens, width] = hidden.shape as [number, number];
+    const { routed, router } = layer.shape;
+    if (width !== routed.hidden) {
+      throw new SafetensorsError(
+        `${input}: the input must have ${routed.hidden} columns, the layer's hidden size, got ${formatShape(shape)}`,
+      );
+    }
+    const dtype = values.dtype ?? (layer.dtype === hidden.dtype ? hidden.dtype : "f32");
+
+    using engine = new Engine(values.threads);
+    using backend = await backendFromFlags(values, engine);
+    checkMemory(backend, layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype));
+    const number = layer.number === undefined ? "" : `layer ${layer.number}, `;
+    printNote(
+      `yamoe ${version}, ${layer.family}: ${number}${plural(tokens, "token")}, hidden ${width}, intermediate ` +
+        `${routed.intermediate}, ${plural(routed.experts, "expert")}, top ${routed.topK}, ${dtype}`,
+    );
+    layer.notes.forEach(printNote);
+    using progress = new ProgressBar();
+    const readStart = performance.now();
+    const tensors = await layer.read(dtype, (fraction) => progress.show("Weights", fraction));
+    const readTimeMs = performance.now() - readStart;
+    const start = performance.now();
+    const result = await runLayer(backend, convert(hidden, dtype), tensors, values);
+    const timeMs = performance.now() - start;
+    const written = convert(result, hidden.dtype);
+    progress[Symbol.dispose]();
+
+    using uploaded = backend.upload(written);
+    const summary = await summarizeOutput(backend, engine, uploaded);
+    await writeSafetensors(output, { output: { ...written, shape } }, { format: "pt" });
+    const record = {
+      weights,
+      layer: layer.number ?? null,
+      input,
+      output,
+      family: layer.family,
+      tokens,
+      hidden: width,
+      intermediate: routed.intermediate,
+      experts: routed.experts,
+      topK: routed.topK,
+      sharedIntermediate: layer.shape.shared?.intermediate ?? 0,
+      dtype,
+      inputDtype: hidden.dtype,
+      weightsDtype: layer.dtype,
+      activation: routed.activation,
+      gated: routed.gated,
+      gateUpLayout: routed.gateUpLayout,
+      weightLayout: routed.weightLayout,
+      router: tensors.router.options.kind,
+      groups: router.groups,
+      topGroups: router.topGroups,
+      renormalize: router.renormalize,
+      scale: router.scale,
+      capacity: values.capacity ?? null,
+      backend: backend.name,
+      device: backend.device,
+      threads: engine.threads,
+      ...summary,
+      readTimeMs,
+      timeMs,
+      version,
+      time: new Date().toISOString(),
+    };
+    if (values.json) printData(toJson(record));
+    else {
+      printData(`Output sum: ${summary.outputSum.toFixed(4)}`);
+      printData(`Time: ${timeMs.toFixed(3)} ms`);
+    }
+    printNote(`Wrote ${output}: output, ${written.dtype} ${formatShape(shape)}`);
+    return exitCode.done;
+  },
+});
+
+type Values = FlagValues<typeof flags>;
+
+function required({ weights, input, output }: Values): { weights: string; input: string; output: string } {
+  for (const [name, value] of Object.entries({ weights, input, output })) {
+    if (value === undefined) throw new UsageError(`--${name} is needed`);
+  }
+  return { weights: weights!, input: input!, output: output! };
+}
+
+/** Refuses an output that could not be written, or would replace what it is made of, before any work. */
+async function checkOutput(output: string, sources: readonly string[]): Promise<void> {
+  const stat = (path: string) =>
+    Deno.stat(path).catch((error) => {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    });
+  const directory = output.slice(0, output.lastIndexOf("/") + 1) || ".";
+  if (!(await stat(directory))?.isDirectory) {
+    throw new UsageError(`--output must be in a directory that there is, got "${output}"`);
+  }
+  const there = await stat(output);
+  if (!there) return;
+  if (!there.isFile) throw new UsageError(`--output must be a regular file, got "${output}"`);
+  for (const source of sources) {
+    const other = await stat(source);
+    if (source === output || (other && other.ino !== null && other.ino === there.ino && other.dev === there.dev)) {
+      throw new UsageError(`--output must not be what is read, got "${output}"`);
+    }
+  }
+}
+
+/** The tensor that an input file is about, its leading dimensions made one. */
+async function readInput(path: string): Promise<{ hidden: Tensor; shape: readonly number[] }> {
+  using file = await Safetensors.open(path);
+  const names = [...file.tensors.keys()];
+  const name = names.length === 1 ? names[0]! : "hidden_states";
+  if (!file.tensors.has(name)) {
+    throw new SafetensorsError(
+      `${path}: there must be one tensor, or one named "hidden_states"; there are ${names.length}`,
+    );
+  }
+  const input = await file.read(name);
+  const { dtype, shape } = input;
+  if (!floatDTypes.includes(dtype) || shape.length < 2) {
+    throw new SafetensorsError(
+      `${path}: tensor ${quote(name)} must be F16, BF16 or F32 of [T, H], it is ${dtype} ${formatShape(shape)}`,
+    );
+  }
+  const width = shape.at(-1)!;
+  return { hidden: { ...input, shape: [elementCount(shape.slice(0, -1)), width] }, shape };
+}
+
+function layerOptions(values: Values) {
+  if (values.renormalize && values["no-renormalize"]) {
+    throw new UsageError("--renormalize and --no-renormalize cannot both be given");
+  }
+  const renormalize = values.renormalize ? true : values["no-renormalize"] ? false : undefined;
+  return {
+    layer: values.layer,
+    preset: values.preset,
+    activation: values.activation,
+    activationAlpha: values["activation-alpha"],
+    activationLimit: values["activation-limit"],
+    gated: values.ungated ? false : undefined,
+    gateUpLayout: values["gate-up-layout"],
+    weightLayout: values["weight-layout"],
+    router: values.router,
+    topK: values["top-k"],
+    groups: values.groups,
+    topGroups: values["top-groups"],
+    renormalize,
+    scale: values.scale,
+    logitsDType: values["logits-dtype"],
+  };
+}
+
+function runLayer(backend: Backend, hidden: Tensor, layer: MoeLayer, values: Values): Promise<Tensor> {
+  return moe(hidden, layer, {
+    backend,
+    expertCapacity: values.capacity,
+    batchInvariant: values["batch-invariant"],
+  });
+}
+
+/** About what the call takes besides the layer: input, output, the experts' rows, f32 logits. */
+function workspaceBytes({ shape: { routed } }: CheckpointLayer, tokens: number, dtype: DType): number {
+  const { hidden, intermediate, experts, topK } = routed;
+  return bytesPerElement(dtype) * tokens * (2 * hidden + topK * (hidden + intermediate)) + 4 * tokens * experts;
+}
+
+function checkMemory(backend: Backend, need: number): void {
+  const free = freeMemory();
+  if (backend.name !== "cpu" || free === undefined || free >= need) return;
+  throw new UsageError(`The layer needs ${formatBytes(need)} of memory, and ${formatBytes(free)} are free`);
+}

@@ -1,0 +1,256 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Safetensors, SafetensorsError, type Tensor, tensor, writeSafetensors } from "../../mod.ts";
+import { CheckpointLayer } from "../../src/checkpoint/checkpoint_layer.ts";
+import type { LayerOptions } from "../../src/checkpoint/settings.ts";
+
+const [E, H, I] = [3, 4, 2];
+
+/** Zeros but for the last number, which says which tensor it is. */
+function numbered(shape: number[], mark = 0): Tensor {
+  const data = new Float32Array(shape.reduce((a, b) => a * b));
+  data[data.length - 1] = mark;
+  return tensor(data, shape);
+}
+
+/** Mixtral's layers of the numbers given. */
+function mixtral(...layers: number[]): Record<string, Tensor> {
+  const tensors: Record<string, Tensor> = { "lm_head.weight": numbered([2, 2]) };
+  for (const layer of layers) {
+    const base = `model.layers.${layer}.block_sparse_moe.`;
+    tensors[`${base}gate.weight`] = numbered([E, H]);
+    for (let e = 0; e < E; e++) {
+      tensors[`${base}experts.${e}.w1.weight`] = numbered([I, H], 100 * layer + 10 * e + 1);
+      tensors[`${base}experts.${e}.w2.weight`] = numbered([H, I], 100 * layer + 10 * e + 2);
+      tensors[`${base}experts.${e}.w3.weight`] = numbered([I, H], 100 * layer + 10 * e + 3);
+    }
+  }
+  return tensors;
+}
+
+interface Files {
+  readonly tensors?: Record<string, Tensor>;
+  readonly config?: string;
+  /** Other files, by name. */
+  readonly other?: Readonly<Record<string, string>>;
+}
+
+/** A directory with a checkpoint, for as long as `use` takes. */
+async function inDirectory(
+  { tensors, config, other = {} }: Files,
+  use: (directory: string) => Promise<void>,
+): Promise<void> {
+  const directory = await Deno.makeTempDir();
+  try {
+    if (tensors) await writeSafetensors(`${directory}/model.safetensors`, tensors);
+    if (config) await Deno.writeTextFile(`${directory}/config.json`, config);
+    for (const [name, text] of Object.entries(other)) await Deno.writeTextFile(`${directory}/${name}`, text);
+    await use(directory);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+const base = "model.layers.0.block_sparse_moe.";
+const without = (name: string) => {
+  const { [name]: _removed, ...rest } = mixtral(0);
+  return rest;
+};
+const withOther = (name: string, value: Tensor) => ({ ...mixtral(0), [name]: value });
+
+const refused: [string, Files, LayerOptions, new (message: string) => Error, string][] = [
+  [
+    "an empty directory",
+    {},
+    {},
+    SafetensorsError,
+    "there must be a model.safetensors.index.json or a model.safetensors",
+  ],
+  ["no layer", { tensors: { x: numbered([1]) } }, {}, SafetensorsError, "there is no layer with experts"],
+  [
+    "two layers and no number",
+    { tensors: mixtral(0, 5) },
+    { topK: 2 },
+    SafetensorsError,
+    "--layer is needed; there are layers 0, 5",
+  ],
+  [
+    "another layer",
+    { tensors: mixtral(0, 5) },
+    { topK: 2, layer: 3 },
+    SafetensorsError,
+    "there is no layer 3 with experts",
+  ],
+  ["no router", { tensors: without(`${base}gate.weight`) }, { topK: 2 }, SafetensorsError, `"${base}gate.weight"`],
+  [
+    "a missing tensor",
+    { tensors: without(`${base}experts.1.w3.weight`) },
+    { topK: 2 },
+    SafetensorsError,
+    `tensor "${base}experts.1.w3.weight" is missing`,
+  ],
+  [
+    "a missing gate",
+    { tensors: without(`${base}experts.0.w1.weight`) },
+    { topK: 2 },
+    SafetensorsError,
+    `tensor "${base}experts.0.w1.weight" is missing`,
+  ],
+  [
+    "a shape that does not fit",
+    { tensors: withOther(`${base}experts.2.w2.weight`, numbered([I, H])) },
+    { topK: 2 },
+    SafetensorsError,
+    `tensor "${base}experts.2.w2.weight" must have shape [4, 2], got [2, 4]`,
+  ],
+  [
+    "integers",
+    { tensors: withOther(`${base}experts.0.w2.weight`, tensor(new Int32Array(8), [H, I])) },
+    { topK: 2 },
+    SafetensorsError,
+    `tensor "${base}experts.0.w2.weight" must be of dtype F16, BF16, F32, it is I32`,
+  ],
+  [
+    "another dtype than the rest",
+    { tensors: withOther(`${base}experts.2.w1.weight`, tensor(new Float16Array(8), [I, H])) },
+    { topK: 2 },
+    SafetensorsError,
+    `tensor "${base}experts.2.w1.weight" must be of dtype F32`,
+  ],
+  [
+    "an expert too many",
+    { tensors: withOther(`${base}experts.3.w2.weight`, numbered([H, I])) },
+    { topK: 2 },
+    SafetensorsError,
+    `tensor "${base}experts.3.w2.weight" is of an expert that the router, of 3, has no row for`,
+  ],
+  ["no top-k", { tensors: mixtral(0) }, {}, SafetensorsError, "The number of experts of each token, top-k, is needed"],
+  ["too large a top-k", { tensors: mixtral(0) }, { topK: 4 }, RangeError, "topK must be an integer from 1"],
+  [
+    "a layout that cannot be",
+    { tensors: mixtral(0) },
+    { topK: 2, weightLayout: "in-out" },
+    RangeError,
+    "must be out-in",
+  ],
+  [
+    "a router that the names leave open",
+    {
+      tensors: Object.fromEntries(
+        Object.entries(mixtral(0)).map(([name, value]) => [name.replace("block_sparse_moe", "mlp"), value]),
+      ),
+    },
+    { topK: 2 },
+    SafetensorsError,
+    "The router is needed, softmax, ",
+  ],
+  [
+    "a router that there is not here",
+    { tensors: mixtral(0), config: '{"model_type":"phimoe","num_experts_per_tok":2}' },
+    {},
+    SafetensorsError,
+    'the router of "phimoe" is not known here',
+  ],
+  [
+    "a config of another form",
+    { tensors: mixtral(0), config: "[" },
+    {},
+    SafetensorsError,
+    "config.json: it must be JSON",
+  ],
+  [
+    "a config of other types",
+    { tensors: mixtral(0), config: '{"model_type":"mixtral","num_experts_per_tok":"2"}' },
+    {},
+    SafetensorsError,
+    'num_experts_per_tok must be a positive integer, got "2"',
+  ],
+  [
+    "a shard that is missing",
+    {
+      other: {
+        "model.safetensors.index.json": `{"weight_map":{"${base}experts.0.w2.weight":"a","${base}gate.weight":"a"}}`,
+      },
+    },
+    { topK: 2 },
+    SafetensorsError,
+    `tensor "${base}gate.weight" must be in`,
+  ],
+  [
+    "a shard in another directory",
+    { other: { "model.safetensors.index.json": `{"weight_map":{"${base}gate.weight":"../a"}}` } },
+    {},
+    SafetensorsError,
+    'must lie beside, got "../a"',
+  ],
+  [
+    "an index without a map",
+    { other: { "model.safetensors.index.json": '{"a":[1,{"b":-1.5e3}]}' } },
+    {},
+    SafetensorsError,
+    "there must be a weight_map",
+  ],
+];
+
+for (const [what, files, options, error, message] of refused) {
+  Deno.test(`CheckpointLayer.open() refuses ${what}`, async () => {
+    await inDirectory(files, async (directory) => {
+      await assertRejects(() => CheckpointLayer.open(directory, options), error, message);
+    });
+  });
+}
+
+Deno.test("CheckpointLayer.open() refuses MXFP4 and other bits whose partner is missing, by name", async () => {
+  const blocks = "model.layers.0.mlp.experts.down_proj_blocks";
+  const path = new URL("../../fixtures/layers/gpt-oss-mxfp4/model.safetensors", import.meta.url).pathname;
+  using file = await Safetensors.open(path);
+  assertEquals(file.describe(blocks).dtype, "U8");
+  await inDirectory({
+    tensors: { [blocks]: numbered([E, H, 1, 16]), "model.layers.0.mlp.router.weight": numbered([E, H]) },
+  }, async (directory) => {
+    const open = () => CheckpointLayer.open(directory, { topK: 2, router: "softmax" });
+    await assertRejects(open, SafetensorsError, `tensor "${blocks}" must be of dtype U8, it is F32`);
+  });
+});
+
+Deno.test("A layer of several files is read to its places, gate and up one after the other", async () => {
+  const tensors = mixtral(0, 1);
+  const names = Object.keys(tensors);
+  const weightMap = Object.fromEntries(names.map((name, i) => [name, `part-${i % 3}.safetensors`]));
+  const index = JSON.stringify({ metadata: { total_size: 1 }, weight_map: weightMap });
+  await inDirectory({ other: { "model.safetensors.index.json": index } }, async (directory) => {
+    for (const part of [0, 1, 2]) {
+      const own = Object.entries(tensors).filter((_, i) => i % 3 === part);
+      await writeSafetensors(`${directory}/part-${part}.safetensors`, Object.fromEntries(own));
+    }
+    using found = await CheckpointLayer.open(directory, { layer: 1, topK: 2 });
+    assertEquals([found.family, found.number, found.dtype], ["mixtral", 1, "f32"]);
+    const fractions: number[] = [];
+    const layer = await found.read("bf16", (fraction) => fractions.push(fraction));
+    assertEquals(layer.gateUpProj.shape, [E, 2 * I, H]);
+    assertEquals(layer.downProj.dtype, "bf16");
+    assertEquals(layer.router.weight.dtype, "f32");
+    assertEquals(found.bytes("bf16"), 2 * E * 3 * I * H + 4 * E * H);
+    const whole = await found.read();
+    const marks = [...whole.gateUpProj.data].filter((value) => value !== 0);
+    assertEquals(marks, [101, 103, 111, 113, 121, 123]);
+    assertEquals([...whole.downProj.data].filter((value) => value !== 0), [102, 112, 122]);
+    assert(whole.downProj.data.buffer instanceof SharedArrayBuffer);
+    assertEquals(fractions.at(-1), 1);
+  });
+});
+
+Deno.test("The options go before the preset, that before config.json, that before the names", async () => {
+  const config = '{"model_type":"olmoe","num_experts_per_tok":3,"norm_topk_prob":true,"hidden_act":"gelu"}';
+  await inDirectory({ tensors: mixtral(0), config }, async (directory) => {
+    const settings = async (options: LayerOptions) => {
+      using found = await CheckpointLayer.open(directory, options);
+      const { router, routed } = found.shape;
+      return [found.family, routed.activation, router.before, router.after, router.renormalize, router.topK];
+    };
+    assertEquals(await settings({}), ["olmoe", "gelu", "softmax", "none", true, 3]);
+    assertEquals(await settings({ renormalize: false, topK: 1 }), ["olmoe", "gelu", "softmax", "none", false, 1]);
+    assertEquals(await settings({ router: "topk-softmax" }), ["olmoe", "gelu", "none", "softmax", false, 3]);
+    assertEquals(await settings({ preset: "mixtral-8x7b" }), ["mixtral-8x7b", "silu", "softmax", "none", true, 2]);
+    assertEquals(await settings({ activation: "relu2" }), ["olmoe", "relu2", "softmax", "none", true, 3]);
+  });
+});

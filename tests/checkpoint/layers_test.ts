@@ -1,0 +1,39 @@
+// Layers of every family as checkpoints have them, against PyTorch's output: see make_layers.py.
+import { assertEquals, assertLess } from "@std/assert";
+import { convert, Safetensors } from "../../mod.ts";
+import { relativeError } from "../fixtures.ts";
+
+const directory = new URL("../../fixtures/layers/", import.meta.url).pathname;
+
+/** The largest error of a dtype, routing weights and one more rounding included. */
+const bounds: Readonly<Record<string, number>> = { f32: 5e-6, f16: 1e-3, bf16: 8e-3 };
+
+async function floats(path: string): Promise<{ dtype: string; shape: readonly number[]; values: ArrayLike<number> }> {
+  using file = await Safetensors.open(path);
+  const [name] = file.tensors.keys();
+  const { dtype, shape } = file.describe(name!);
+  return { dtype, shape, values: convert(await file.read(name!), "f32").data };
+}
+
+for (const { name } of Deno.readDirSync(directory)) {
+  Deno.test(`yamoe run gives PyTorch's output for the layer ${name}`, async () => {
+    const output = await Deno.makeTempFile();
+    const flags = (await Deno.readTextFile(`${directory}${name}/flags.txt`)).trim().split(" ").filter(Boolean);
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--no-prompt", "--allow-read", "--allow-write", new URL("../../cli.ts", import.meta.url).pathname],
+        ...["run", "--weights", `${directory}${name}`, "--input", `${directory}${name}/input.safetensors`],
+        ...["--output", output, "--threads", "1", "--json", ...flags],
+      ],
+      env: { NO_COLOR: "1" },
+    }).output();
+    assertEquals(code, 0, new TextDecoder().decode(stderr));
+    const { dtype } = JSON.parse(new TextDecoder().decode(stdout));
+    const [input, actual, expected] = await Promise.all(
+      [`${directory}${name}/input.safetensors`, output, `${directory}${name}/expected.safetensors`].map(floats),
+    );
+    assertEquals([actual!.dtype, actual!.shape], [input!.dtype, input!.shape]);
+    assertLess(relativeError(actual!.values, expected!.values), bounds[dtype]!);
+    await Deno.remove(output);
+  });
+}

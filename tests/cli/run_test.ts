@@ -1,0 +1,80 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { Safetensors, tensor, writeSafetensors } from "../../mod.ts";
+
+const layer = new URL("../../fixtures/layers/mixtral/", import.meta.url).pathname;
+
+async function run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "-RW", new URL("../../cli.ts", import.meta.url).pathname, "run", ...args],
+    env: { NO_COLOR: "1" },
+  }).output();
+  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
+Deno.test("run writes the output, says what it did, and leaves nothing else", async () => {
+  const directory = await Deno.makeTempDir();
+  const output = `${directory}/y.safetensors`;
+  const args = ["--weights", `${layer}model.safetensors`, "--input", `${layer}input.safetensors`, "--output", output];
+  const { code, stdout, stderr } = await run(...args, "--top-k", "2");
+  assertEquals(code, 0, stderr);
+  assertEquals(stdout.split("\n").map((line) => line.split(":")[0]), ["Output sum", "Time", ""]);
+  assertStringIncludes(stderr, "mixtral: layer 3, 7 tokens, hidden 48, intermediate 40, 8 experts, top 2, f32");
+  assertEquals(Array.from(Deno.readDirSync(directory), ({ name }) => name), ["y.safetensors"]);
+  using file = await Safetensors.open(output);
+  assertEquals([...file.tensors.values()].map(({ name, dtype, shape }) => [name, dtype, shape]), [["output", "F32", [
+    7,
+    48,
+  ]]]);
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("run keeps the input's dtype and dimensions", async () => {
+  const directory = await Deno.makeTempDir();
+  const [input, output] = [`${directory}/x.safetensors`, `${directory}/y.safetensors`];
+  const x = tensor(new Float16Array(2 * 3 * 48).fill(0.5), [2, 3, 48]);
+  await writeSafetensors(input, { hidden_states: x, mask: tensor(new Int32Array(1)) });
+  const { code, stderr } = await run("--weights", layer, "--input", input, "--output", output, "--top-k=2");
+  assertEquals(code, 0, stderr);
+  assertStringIncludes(stderr, "top 2, f32"); // f32 weights, f16 input: neither is rounded before the end
+  using file = await Safetensors.open(output);
+  assertEquals([file.describe("output").dtype, file.describe("output").shape], ["F16", [2, 3, 48]]);
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("run refuses what cannot be done before any work", async () => {
+  const directory = await Deno.makeTempDir();
+  const narrow = `${directory}/narrow.safetensors`;
+  await writeSafetensors(narrow, { x: tensor(new Float32Array(6), [2, 3]) });
+  const input = `${layer}input.safetensors`;
+  const cases: [string[], number, string][] = [
+    [[], 2, "--weights is needed"],
+    [["--weights", layer, "--input", input], 2, "--output is needed"],
+    [
+      ["--weights", layer, "--input", input, "--output", `${directory}/none/y`],
+      2,
+      "--output must be in a directory that there is",
+    ],
+    [["--weights", layer, "--input", input, "--output", directory], 2, "--output must be a regular file"],
+    [["--weights", layer, "--input", narrow, "--output", narrow], 2, "--output must not be what is read"],
+    [
+      ["--weights", layer, "--input", narrow, "--output", `${directory}/y`, "--top-k", "2"],
+      1,
+      "the input must have 48 columns",
+    ],
+    [["--weights", layer, "--input", input, "--output", `${directory}/y`], 1, "top-k, is needed"],
+    [
+      ["--weights", layer, "--input", input, "--output", `${directory}/y`, "--top-k", "9"],
+      2,
+      "topK must be an integer from 1",
+    ],
+    [["--weights", layer, "--input", input, "--output", `${directory}/y`, "--layer", "4"], 1, "there is no layer 4"],
+    [["--weights", `${directory}/none`, "--input", input, "--output", `${directory}/y`], 1, "No such file"],
+  ];
+  for (const [args, expected, message] of cases) {
+    const { code, stdout, stderr } = await run(...args);
+    assertEquals({ code, stdout }, { code: expected, stdout: "" }, stderr);
+    assertStringIncludes(stderr, message);
+  }
+  assertEquals(Array.from(Deno.readDirSync(directory), ({ name }) => name), ["narrow.safetensors"]);
+  await Deno.remove(directory, { recursive: true });
+});
