@@ -1,0 +1,129 @@
+// Routers as the models' own code reads, and a whole layer, in float64. Shares no code with the product but `convert`.
+import type { MoeLayer, MoeOptions } from "../src/moe.ts";
+import type { RouterOptions } from "../src/router.ts";
+import { convert, type DType, type Tensor, tensor } from "../src/tensor.ts";
+import { naiveExperts, numbers } from "./naive.ts";
+
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+const softplus = (x: number) => x > 30 ? x : Math.log(1 + Math.exp(x));
+const total = (values: number[]) => values.reduce((sum, value) => sum + value, 0);
+const softmax = (values: number[]) => {
+  const most = values.some(Number.isNaN) ? NaN : Math.max(...values);
+  const powers = values.map((x) => Math.exp(x - most));
+  return powers.map((power) => power / total(powers));
+};
+
+/** Where the largest are, NaN before all, the first among equals. */
+function largest(values: number[], count: number, from = [...values.keys()]): number[] {
+  const rank = (e: number) => Number.isNaN(values[e]!) ? Infinity : values[e]!;
+  const isNaN = (e: number) => Number(Number.isNaN(values[e]!));
+  const order = (a: number, b: number) =>
+    isNaN(b) - isNaN(a) || (rank(a) === rank(b) ? a - b : rank(b) > rank(a) ? 1 : -1);
+  return from.toSorted(order).slice(0, count);
+}
+
+/** One token's experts and weights. */
+export function naiveRoute(logits: number[], options: RouterOptions): { experts: number[]; weights: number[] } {
+  const { kind = "softmax", topK, correctionBias, groups = 1, topGroups = groups, scale = 1 } = options;
+  const bias = correctionBias && numbers(correctionBias);
+  const biased = (scores: number[]) => scores.map((score, e) => bias ? Math.fround(score) + bias[e]! : score);
+  const scaled = (weights: number[]) => weights.map((weight) => weight * scale);
+  const shares = (weights: number[]) => weights.map((weight) => weight / (total(weights) + 1e-20));
+  switch (kind) {
+    case "softmax":
+    case "softmax-renormalize": {
+      const scores = softmax(logits);
+      const experts = largest(bias ? biased(scores) : logits, topK);
+      const weights = experts.map((e) => scores[e]!);
+      return { experts, weights: scaled(options.renormalize ?? kind !== "softmax" ? shares(weights) : weights) };
+    }
+    case "topk-softmax": {
+      const experts = largest(logits, topK);
+      return { experts, weights: scaled(softmax(experts.map((e) => logits[e]!))) };
+    }
+    case "sigmoid-input": {
+      const experts = largest(logits, topK);
+      return { experts, weights: scaled(experts.map((e) => sigmoid(logits[e]!))) };
+    }
+    default: {
+      const scores = logits.map((x) => kind === "sqrt-softplus" ? Math.sqrt(softplus(x)) : sigmoid(x));
+      const choice = biased(scores);
+      const size = logits.length / groups;
+      const members = (g: number) => [...Array(size).keys()].map((i) => g * size + i);
+      const groupScores = [...Array(groups).keys()].map((g) =>
+        total(largest(choice, 2, members(g)).map((e) => choice[e]!))
+      );
+      const open = largest(groupScores, topGroups).toSorted((a, b) => a - b).flatMap(members);
+      const onLogits = !bias && groups === 1;
+      const experts = largest(onLogits ? logits : choice, topK, open);
+      const weights = experts.map((e) => scores[e]!);
+      return { experts, weights: scaled(options.renormalize ?? true ? shares(weights) : weights) };
+    }
+  }
+}
+
+const relative: Readonly<Record<DType, number>> = { f16: 2 ** -11, bf16: 2 ** -8, f32: 2 ** -24, i32: 0 };
+
+/** A layer's output and how far a result may be from it. The logits must be exact in f32, for the choice to be certain. */
+export function naiveMoe(
+  hidden: Tensor,
+  layer: MoeLayer,
+  { expertCapacity }: MoeOptions = {},
+): { exact: Float64Array; tolerance: Float64Array } {
+  const [T, H] = hidden.shape as [number, number];
+  const { dtype } = hidden;
+  const { router, sharedExpert } = layer;
+  const x = numbers(hidden);
+  const product = (weight: Tensor, bias: Tensor | undefined, to: DType) => {
+    const w = numbers(weight), b = bias && numbers(bias), E = weight.shape[0]!;
+    const sums = Float32Array.from(
+      { length: T * E },
+      (_, i) =>
+        (b?.[i % E] ?? 0) + total([...Array(H).keys()].map((h) => x[Math.floor(i / E) * H + h]! * w[i % E * H + h]!)),
+    );
+    return numbers(convert(tensor(sums, [T, E]), to));
+  };
+  const E = router.weight.shape[0]!, K = router.options.topK;
+  const logits = product(router.weight, router.bias, router.logitsDType ?? dtype);
+  const routed = [...Array(T).keys()].map((t) => naiveRoute([...logits.subarray(t * E, (t + 1) * E)], router.options));
+  const indices = Int32Array.from(routed.flatMap(({ experts }) => experts));
+  const weights = Float32Array.from(routed.flatMap(({ weights }) => weights));
+  const onInput = router.options.kind === "sigmoid-input";
+  const scaledInput = onInput
+    ? Float32Array.from({ length: T * K * H }, (_, i) => {
+      const row = Math.floor(i / H);
+      return x[Math.floor(row / K) * H + i % H]! * weights[row]!;
+    })
+    : undefined;
+  const shape = onInput ? [T * K, 1] : [T, K];
+  const result = naiveExperts({
+    ...layer,
+    hiddenStates: scaledInput ? convert(tensor(scaledInput, [T * K, H]), dtype) : hidden,
+    routerIndices: tensor(indices, shape),
+    routingWeights: convert(tensor(onInput ? weights.map(() => 1) as Float32Array : weights, shape), dtype),
+  }, { ...layer, expertCapacity });
+
+  const exact = new Float64Array(T * H), tolerance = new Float64Array(T * H);
+  const add = (from: { exact: Float64Array; tolerance: Float64Array }) => {
+    for (let i = 0; i < from.exact.length; i++) {
+      const at = Math.floor(i * T * H / from.exact.length / H) * H + i % H;
+      exact[at]! += from.exact[i]!;
+      tolerance[at]! += from.tolerance[i]!;
+    }
+  };
+  add(result);
+  if (sharedExpert) {
+    const gate = sharedExpert.gate && product(sharedExpert.gate, undefined, dtype);
+    const weights = Float32Array.from({ length: T }, (_, t) => gate ? sigmoid(gate[t]!) : 1);
+    add(naiveExperts({
+      ...sharedExpert,
+      hiddenStates: hidden,
+      routerIndices: tensor(new Int32Array(T), [T, 1]),
+      routingWeights: convert(tensor(weights, [T, 1]), dtype),
+    }, sharedExpert));
+  }
+  for (const [i, value] of exact.entries()) {
+    tolerance[i]! += relative[dtype] * (Math.abs(value) + tolerance[i]!) + 2 ** -24;
+  }
+  return { exact, tolerance };
+}
