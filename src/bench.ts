@@ -32,8 +32,8 @@ export interface BenchOptions {
   readonly stop?: StopRule | undefined;
   /** Whether to check some rows of the output against float64 before any time is taken. */
   readonly verify?: boolean | undefined;
-  /** Whether to measure also with cold caches, and calls without a pause between them, where the backend can. */
-  readonly modes?: boolean | undefined;
+  /** Whether to measure also with cold caches, calls without a pause between them, and the device's peaks, where one can. */
+  readonly thorough?: boolean | undefined;
   /** Called as phases begin and go on. */
   readonly onProgress?: (phase: string, fraction: number) => void;
 }
@@ -138,7 +138,7 @@ export async function bench(
   engine: Engine,
   options: BenchOptions,
 ): Promise<BenchResult> {
-  const { warmup, iters, stop, verify = false, modes = false, onProgress = () => {} } = options;
+  const { warmup, iters, stop, verify = false, thorough = false, onProgress = () => {} } = options;
   onProgress("Inputs", 0);
   const generateStart = performance.now();
   using workload = await drawInputs(job, backend, engine, (fraction) => onProgress("Inputs", fraction));
@@ -176,7 +176,7 @@ export async function bench(
   });
   const peakMemoryMb = backend.memory.peakBytes / 2 ** 20;
   const statistics = summarize(kernelTimesMs);
-  const other = modes
+  const other = thorough
     ? await otherModes(backend, statistics, () => backend.experts(inputs, expertsOptions))
     : undefined;
 
@@ -216,7 +216,7 @@ export async function bench(
     generateTimeMs,
     uploadTimeMs,
     peakMemoryMb,
-    ...rates(shape, workload, statistics.median, await backend.peakRates(shape.dtype)),
+    ...rates(shape, workload, statistics.median, thorough ? await backend.peakRates(shape.dtype) : undefined),
     verifyError: verified?.error ?? null,
     verifiedTokens: verified?.samples ?? null,
     version,

@@ -132,7 +132,7 @@ function measurement(values: BenchValues, isSweep: boolean): (backend: Backend) 
     iters: iters ?? (adaptive ? 5 : 1),
     stop,
     verify: !values["no-verify"],
-    modes: adaptive || iters !== undefined && iters > 1,
+    thorough: adaptive || iters !== undefined && iters > 1,
   });
 }
 

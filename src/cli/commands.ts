@@ -15,6 +15,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "Run synthetic jobs and print their output sum, time and memory",
     load: () => import("./bench.ts"),
   },
+  compare: {
+    summary: "Compare two files of records: what became faster, what slower, what cannot be told",
+    load: () => import("./compare.ts"),
+  },
   verify: {
     summary: "Check the results against PyTorch's and float64, and that they repeat",
     load: () => import("./verify.ts"),

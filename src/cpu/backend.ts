@@ -71,6 +71,7 @@ export class CpuBackend implements Backend {
     allocate: (dtype, shape) => this.allocate(dtype, shape),
     own: (tensor) => this.#own(tensor),
   });
+  readonly #peaks: Partial<Record<DType, Promise<PeakRates | undefined>>> = {};
 
   constructor({ engine, threads, blas = "auto" }: CpuOptions) {
     this.#blas = findBlas(blas);
@@ -200,8 +201,9 @@ export class CpuBackend implements Backend {
     return { result, milliseconds, wallMilliseconds: milliseconds };
   }
 
-  peakRates(): Promise<PeakRates | undefined> {
-    return Promise.resolve(undefined);
+  async peakRates(dtype: DType): Promise<PeakRates | undefined> {
+    const { measurePeak } = await import("./peak.ts");
+    return await (this.#peaks[dtype] ??= measurePeak(this, this.#pool, dtype));
   }
 
   #own(tensor: BackendTensor): CpuTensor {
