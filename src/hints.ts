@@ -1,5 +1,6 @@
 // What a reader of a time should know before trusting it, and what to do about it.
 import type { BenchResult } from "./bench.ts";
+import { plural } from "./report/text.ts";
 
 /** A drift above which the second half of a series does not tell the same as the first. */
 const noticeableDrift = 0.05;
@@ -21,8 +22,8 @@ export function hints(result: BenchResult): string[] {
   const found: string[] = [];
   const percent = (fraction: number) => `${(100 * fraction).toFixed(1)} %`;
   if (converged === false) {
-    const known = noise === null ? "there was time for one call only" : `the median is known to ${percent(noise)} only`;
-    found.push(`not converged: ${known}; raise --timeout or --max-noise`);
+    const known = noise === null ? "" : `, the median is known to ${percent(noise)}`;
+    found.push(`not converged: there was time for ${plural(count, "call")}${known}; raise --timeout or --max-noise`);
   }
   if (others.length > 1 && first! > slowFirst * Math.max(...others)) {
     const factor = (first! / kernelTimeMs).toFixed(1);

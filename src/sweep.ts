@@ -56,8 +56,13 @@ export class Runner implements Disposable {
   async run(configuration: Configuration): Promise<BenchRecord> {
     const { engine, backend } = await this.open(configuration.place);
     const options = this.#options.prepare(configuration, backend);
-    const result = await bench(configuration.job, backend, engine, options);
-    return finishedRecord(result, this.#options.provenance, backend.details);
+    try {
+      const result = await bench(configuration.job, backend, engine, options);
+      return finishedRecord(result, this.#options.provenance, backend.details);
+    } catch (error) {
+      this[Symbol.dispose](); // what a failure left of the place may not be fit for use
+      throw error;
+    }
   }
 
   /** Opens a place, unless it is open already. */
@@ -73,7 +78,7 @@ export class Runner implements Disposable {
     return this.#open;
   }
 
-  /** Closes the place that is open. What a failure left of it may not be fit for use. */
+  /** Closes the place that is open. */
   [Symbol.dispose](): void {
     this.#open?.backend[Symbol.dispose]();
     this.#open?.engine[Symbol.dispose]();
@@ -104,7 +109,6 @@ export async function* sweep(
     try {
       record = await runner.run(configuration);
     } catch (error) {
-      runner[Symbol.dispose]();
       record = failed(error instanceof Error ? error.message : String(error));
     }
     yield record;

@@ -16,7 +16,7 @@ const flags = {
   "no-verify": toggle("Do not check the output against float64 before timing"),
   format: choice("NAME", `Print records: ${formatNames.join(", ")}`, formatNames),
   json: toggle("Print one JSON object instead of three lines; of a sweep, an array"),
-  output: file("FILE", "Write the records to a file as well, in the format of its extension"),
+  output: { ...file("FILE", "Write the records to a file as well, in the format of its extension"), short: "o" },
   "dry-run": toggle("Print what would be run"),
   quiet: toggle("Print no notes and no progress"),
 };

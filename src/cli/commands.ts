@@ -19,6 +19,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "Compare two files of records: what became faster, what slower, what cannot be told",
     load: () => import("./compare.ts"),
   },
+  report: {
+    summary: "Draw files of records: a page of charts and tables, or one chart as a picture",
+    load: () => import("./report.ts"),
+  },
   verify: {
     summary: "Check the results against PyTorch's and float64, and that they repeat",
     load: () => import("./verify.ts"),

@@ -12,6 +12,8 @@ export interface Flag<Value> {
   readonly list?: boolean;
   /** The words it can be, where those are few. */
   readonly words?: readonly string[];
+  /** A letter that stands for the name, after one dash. */
+  readonly short?: string;
   /** Whether it is the path of a file. */
   readonly file?: boolean;
   /** Turns the text into the value, or throws an `Error` that says what was expected. */
@@ -127,6 +129,7 @@ export function parseFlags<Specs extends Flags>(
     boolean: switches,
     string: ["_", ...valued],
     collect: names,
+    alias: Object.fromEntries(names.flatMap((name) => flags[name]!.short ? [[name, flags[name]!.short!]] : [])),
     "--": true,
     unknown: (text) => {
       if (text.startsWith("-") && text !== "-") throw new UsageError(unknownFlag(text, names));

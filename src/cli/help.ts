@@ -27,7 +27,10 @@ export function helpCommand(
   { flags, operands, examples, details }: Command<Flags>,
 ): string {
   const flagColumns = Object.fromEntries(
-    Object.entries(flags).map(([flag, { value, summary }]) => [value ? `--${flag} ${value}` : `--${flag}`, summary]),
+    Object.entries(flags).map(([flag, { value, summary, short }]) => [
+      `${short ? `-${short}, ` : ""}--${flag}${value ? ` ${value}` : ""}`,
+      summary,
+    ]),
   );
   return [
     `yamoe ${name}: ${summary}`,
