@@ -39,4 +39,8 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "Show the GPUs, the driver and the kernels chosen, or why there is no GPU, and the CPU",
     load: () => import("./info.ts"),
   },
+  completions: {
+    summary: "Print the script that completes this tool's command lines in bash, zsh or fish",
+    load: () => import("./completions.ts"),
+  },
 };
