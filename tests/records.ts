@@ -27,7 +27,7 @@ function result(job: Job, times: readonly number[], more: Partial<BenchResult>):
   const flops = assignments * 6 * job.hidden * job.intermediate, bytes = jobBytes(job);
   return {
     ...job,
-    ...{ backend: "cpu", device: "A processor", threads: 2, warmup: 1, iters: count },
+    ...{ backend: "cpu", device: "A processor", threads: 2, engine: "WebAssembly", warmup: 1, iters: count },
     ...{ assignments, kept: assignments, dropped: 0, droppedFraction: 0, imbalance: 1.5 },
     tokensPerExpert: Array.from({ length: job.experts }, (_, i) => (i + 1) * assignments / job.experts / 4.5),
     ...{ outputSum: 1, outputAbsSum: 10, outputMin: -1, outputMax: 1, outputFirst: [1, 2, 3] },

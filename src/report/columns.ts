@@ -73,7 +73,7 @@ export const figureColumns: readonly RecordColumn[] = [
   figure("noise", 7, (record) => record.noise, percent),
   figure("runs", 5, (record) => record.iters, String),
   figure("TFLOP/s", 8, (record) => record.tflops),
-  figure("GB/s", 7, (record) => record.gigabytesPerSecond),
+  figure("GB/s", 8, (record) => record.gigabytesPerSecond),
   figure("tokens/s", 9, (record) => record.tokensPerSecond, (value) => value.toFixed(0)),
   figure("% peak", 6, (record) => record.percentOfPeak, (value) => value.toFixed(1)),
   { title: "bound by", width: 8, align: "left", text: (record) => record.boundBy ?? unknown },
