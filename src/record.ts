@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { ThreeLines } from "./against.ts";
 import { type BackendDetails, noDetails } from "./backend_details.ts";
 import type { BenchResult } from "./bench.ts";
 import { hints } from "./hints.ts";
@@ -49,6 +50,20 @@ export interface Place {
 export function finishedRecord(result: BenchResult, provenance: Provenance, details: BackendDetails): BenchRecord {
   const figures = { ...result, ...jobFigures(result), hints: hints(result) };
   return inOrder({ status: "ok", reason: null, ...figures, ...provenance, ...details });
+}
+
+/** The record of what another program printed. */
+export function externalRecord(job: Job, command: string, lines: ThreeLines, provenance: Provenance): BenchRecord {
+  const { kernelTimeMs } = lines;
+  const times = {
+    kernelTimesMs: [kernelTimeMs],
+    minTimeMs: kernelTimeMs,
+    maxTimeMs: kernelTimeMs,
+    meanTimeMs: kernelTimeMs,
+  };
+  const tokensPerSecond = job.batch * job.seq / kernelTimeMs * 1000;
+  const place = { backend: "external", device: command, threads: null };
+  return { ...emptyRecord("ok", job, place, null, provenance), ...lines, ...times, iters: 1, tokensPerSecond };
 }
 
 /** The record of a configuration that did not. */

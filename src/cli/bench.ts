@@ -1,6 +1,6 @@
 import { formatNames } from "../report/format.ts";
 import { command } from "./command.ts";
-import { axes, axis, choice, file, type FlagValues, integer, positive, toggle } from "./flags.ts";
+import { axes, axis, choice, file, type FlagValues, integer, positive, text, toggle } from "./flags.ts";
 import { backendFlags, jobFlags, presetFlag } from "./job_flags.ts";
 
 /** Flags of which every combination of values is a configuration. */
@@ -17,6 +17,8 @@ const flags = {
   format: choice("NAME", `Print records: ${formatNames.join(", ")}`, formatNames),
   json: toggle("Print one JSON object instead of three lines; of a sweep, an array"),
   output: { ...file("FILE", "Write the records to a file as well, in the format of its extension"), short: "o" },
+  against: text("COMMAND", "Run another program that prints the three lines, too; {batch} and so on stand for sizes"),
+  "against-timeout": positive("SECONDS", "How long that may take (default: 600)"),
   "dry-run": toggle("Print what would be run"),
   quiet: toggle("Print no notes and no progress"),
 };
@@ -35,6 +37,7 @@ export default command({
     "yamoe bench --preset tiny --threads 1..2 --format csv --output threads.json":
       "Rows for a spreadsheet on standard output, everything in a file",
     "yamoe bench --preset tiny --batch 8 --max-noise 0.5 --timeout 20": "As many calls as a trustworthy median needs",
+    "yamoe bench --backend cuda --iters 10 --against 'python3 seed.py'": "The original script's row beside ours",
     "yamoe bench --preset tiny,small --batch 1,1000000 --dry-run": "What would be run, and what does not fit",
   },
   details: [

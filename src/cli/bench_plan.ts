@@ -11,12 +11,16 @@ import { exitCode, printData } from "./command.ts";
 import { RecordOutput } from "./record_output.ts";
 
 /** What a table of the plan's records needs to know beforehand. */
-export function planLayout(plan: readonly Configuration[], backend?: Pick<Backend, "name">): Layout {
+export function planLayout(
+  plan: readonly Configuration[],
+  backend?: Pick<Backend, "name">,
+  against = false,
+): Layout {
   const identities = plan.map(({ job, place }) => ({ ...job, ...place }));
   const keys = Object.keys(identities[0]!) as (keyof typeof identities[number])[];
   const varying = keys.filter((key) => new Set(identities.map((identity) => identity[key])).size > 1);
   return {
-    varying: varying as (keyof BenchRecord)[],
+    varying: [...varying, ...(against ? ["backend"] : [])] as (keyof BenchRecord)[],
     modes: backend ? backend.name === "cuda" : plan.some(({ place }) => place.backend !== "cpu"),
     color: Deno.stdout.isTerminal() && !Deno.noColor,
   };

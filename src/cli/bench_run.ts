@@ -1,14 +1,15 @@
 // What `yamoe bench` does.
 import type { Backend, BackendName } from "../backend.ts";
 import type { BenchOptions } from "../bench.ts";
-import { provenance } from "../provenance.ts";
-import type { BenchRecord } from "../record.ts";
+import { runAgainst, type Running } from "../against.ts";
+import { type Provenance, provenance } from "../provenance.ts";
+import { type BenchRecord, externalRecord, failedRecord } from "../record.ts";
 import { runJson } from "../report/json.ts";
 import { describeJob, formatBytes, plural, runNotes, threeLines } from "../report/text.ts";
 import { type Configuration, crossProduct, Runner, sweep } from "../sweep.ts";
 import { version } from "../version.ts";
 import type { Engine } from "../wasm/engine.ts";
-import { jobBytes } from "../workload.ts";
+import { type Job, jobBytes } from "../workload.ts";
 import { type BenchValues, sweptFlags } from "./bench.ts";
 import { exitCode, printData, printNote } from "./command.ts";
 import { UsageError } from "./flags.ts";
@@ -50,14 +51,21 @@ export async function run(values: BenchValues): Promise<number> {
   );
   if (opened) note(describePlace(opened, isSweep ? undefined : plan[0]!));
 
-  const format = values.format ?? (isSweep ? (values.json ? "json" : "text") : undefined);
-  const output = await RecordOutput.open(format, values.output, planLayout(plan, opened?.backend));
+  const asRows = isSweep || values.against !== undefined;
+  const format = values.format ?? (asRows ? (values.json ? "json" : "text") : undefined);
+  const output = await RecordOutput.open(
+    format,
+    values.output,
+    planLayout(plan, opened?.backend, values.against !== undefined),
+  );
+  let other: Running | undefined;
   onInterrupt(() => {
+    other?.kill();
     progress[Symbol.dispose]();
     output.close();
   });
 
-  if (!isSweep) {
+  if (!asRows) {
     const record = await runner.run(plan[0]!);
     progress[Symbol.dispose]();
     output.write(record);
@@ -67,17 +75,41 @@ export async function run(values: BenchValues): Promise<number> {
     return exitCode.done;
   }
   const records: BenchRecord[] = [];
-  for await (const record of sweep(plan, runner, origin)) {
+  const keep = (record: BenchRecord) => {
     progress[Symbol.dispose]();
     output.write(record);
     records.push(record);
+  };
+  for await (const record of sweep(plan, runner, origin)) {
+    keep(record);
+    if (values.against !== undefined) {
+      const { job } = plan[current]!;
+      const timeoutMs = 1000 * (values["against-timeout"] ?? 600);
+      const start = () => other = runAgainst(values.against!, job, timeoutMs);
+      keep(await recordOther(values.against, job, origin, start));
+    }
     current += 1;
   }
   output.close();
   for (const hint of records.flatMap(({ hints }) => hints)) note(`Note: ${hint}`);
   const failed = records.filter(({ status }) => status !== "ok").length;
-  if (failed > 0) note(`${failed} of ${plural(plan.length, "configuration")} failed`);
+  if (failed > 0) note(`${failed} of ${plural(records.length, "row")} failed`);
   return failed > 0 ? exitCode.failed : exitCode.done;
+}
+
+/** The row of another program: what it printed, or why it did not. */
+async function recordOther(
+  command: string,
+  job: Job,
+  origin: Provenance,
+  start: () => Running,
+): Promise<BenchRecord> {
+  try {
+    return externalRecord(job, command, await start().result, origin);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    return failedRecord(job, { backend: "external", device: command, threads: null }, error.message, origin);
+  }
 }
 
 /** Prints notes, each once; none where quiet is wanted. */

@@ -82,6 +82,11 @@ export function file(value: string, summary: string): Flag<string> {
   return { value, summary, file: true, parse: (text) => text };
 }
 
+/** A flag for any text. */
+export function text(value: string, summary: string): Flag<string> {
+  return { value, summary, parse: (given) => given };
+}
+
 /** Lets a flag take several values. */
 export function axis<Spec extends Flag<unknown>>(flag: Spec): Axis<Spec> {
   return { ...flag, list: true };
