@@ -7,8 +7,11 @@ import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
 import { BackendUnavailableError } from "./backend_unavailable_error.ts";
 import type { MoeLayer, MoeOptions } from "./moe.ts";
 import type { BackendOps } from "./ops/contract.ts";
+import type { BackendDetails } from "./backend_details.ts";
 import type { Engine } from "./wasm/engine.ts";
 import { describeValue, type DType, type Tensor } from "./tensor.ts";
+
+export type { BackendDetails } from "./backend_details.ts";
 
 /** A tensor that a backend holds. Dispose it to give its memory back; twice is no error. */
 export interface BackendTensor extends Disposable {
@@ -61,8 +64,12 @@ export interface Backend extends Disposable {
    * never holds the whole. Pieces begin at multiples of 16 elements and have at least 16, but for a smaller tensor.
    */
   fill(tensor: BackendTensor, produce: (piece: Tensor["data"], start: number) => void | Promise<void>): Promise<void>;
-  /** Reads a tensor piece by piece, as {@linkcode Backend.fill} writes it. */
-  read(tensor: BackendTensor, consume: (piece: Tensor["data"], start: number) => void | Promise<void>): Promise<void>;
+  /** Reads a tensor, or a range of its elements, piece by piece, as {@linkcode Backend.fill} writes it. */
+  read(
+    tensor: BackendTensor,
+    consume: (piece: Tensor["data"], start: number) => void | Promise<void>,
+    range?: ElementRange,
+  ): Promise<void>;
   /** Copies a tensor to the host. */
   download(tensor: BackendTensor): Promise<Tensor>;
   /**
@@ -87,6 +94,30 @@ export interface Backend extends Disposable {
   synchronize(): Promise<void>;
   /** Times what `run` begins, to its end. */
   measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>>;
+  /** Drives what the device's caches hold out of them; absent where there is no way to. */
+  flushCaches?(): void;
+  /** The most that the device can do in a dtype, or undefined where that is not known. */
+  peakRates(dtype: DType): Promise<PeakRates | undefined>;
+  /** What a record of a run should say of the device and its software. */
+  readonly details: BackendDetails;
+}
+
+/** A range of a tensor's elements, in row-major order: from `start` up to but not including `end`. */
+export interface ElementRange {
+  /** The first element. */
+  readonly start: number;
+  /** The element after the last. */
+  readonly end: number;
+}
+
+/** The most that a device can do. */
+export interface PeakRates {
+  /** Floating-point operations, in 10^12 a second. */
+  readonly teraflops: number;
+  /** Bytes to and from its memory, in 10^9 a second. */
+  readonly gigabytesPerSecond: number;
+  /** How that is known: from the device's clocks and units, or measured on it. */
+  readonly source: "device" | "measured";
 }
 
 /** What {@linkcode Backend.measure} found. */

@@ -1,7 +1,15 @@
 // The contract of `experts`: what fits together, and how much work it is. Everything is checked here, once, before any
 // backend is called.
 import type { Activation, ExpertsInputs, ExpertsOptions } from "./experts.ts";
-import { checkTensor, describeValue, type DType, floatDTypes, formatShape, type Tensor } from "./tensor.ts";
+import {
+  bytesPerElement,
+  checkTensor,
+  describeValue,
+  type DType,
+  floatDTypes,
+  formatShape,
+  type Tensor,
+} from "./tensor.ts";
 
 /** What is computed, whatever the sizes: the dtype and the options, defaults filled in. */
 export interface ExpertsVariant {
@@ -234,6 +242,19 @@ export function checkIndices(indices: ArrayLike<number>, { experts, topK }: Expe
 /** Floating-point operations of the two matrix products over `kept` assignments: a multiplication and an addition each. */
 export function expertsFlops(shape: ExpertsShape, kept: number): number {
   return kept * 2 * shape.hidden * (gateUpColumns(shape) + shape.intermediate);
+}
+
+/**
+ * Bytes that must cross the memory bus at least once: the weights of experts that compute something, what the router says,
+ * every token in and out.
+ */
+export function expertsBytes(shape: ExpertsShape, tokensPerExpert: ArrayLike<number>): number {
+  const { tokens, hidden, intermediate, topK, experts, denseWeights } = shape;
+  const active = Array.from(tokensPerExpert).filter((count) => count > 0).length;
+  const columns = gateUpColumns(shape);
+  const weights = active * (hidden * columns + intermediate * hidden + columns + hidden);
+  const routing = tokens * (denseWeights ? experts : topK);
+  return bytesPerElement(shape.dtype) * (weights + routing + 2 * tokens * hidden) + 4 * tokens * topK;
 }
 
 /** Refuses, for a backend, what it does not compute yet. */

@@ -1,62 +1,52 @@
-import { bench } from "../bench.ts";
-import { toJson } from "../report/json.ts";
-import { describeJob, formatBytes, plural, runNotes, threeLines } from "../report/text.ts";
-import { version } from "../version.ts";
-import { Engine } from "../wasm/engine.ts";
-import { jobBytes } from "../workload.ts";
-import { command, exitCode, printData, printNote } from "./command.ts";
-import { integer, toggle, UsageError } from "./flags.ts";
-import { freeMemory } from "./free_memory.ts";
-import { backendFlags, backendFromFlags, jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
-import { ProgressBar } from "./progress.ts";
+import { formatNames } from "../report/format.ts";
+import { command } from "./command.ts";
+import { axes, axis, choice, file, type FlagValues, integer, positive, text, toggle } from "./flags.ts";
+import { backendFlags, jobFlags, presetFlag } from "./job_flags.ts";
+
+/** Flags of which every combination of values is a configuration. */
+export const sweptFlags = { preset: axis(presetFlag("reference")), ...axes(jobFlags), ...axes(backendFlags) };
+
+const flags = {
+  ...sweptFlags,
+  warmup: integer("N", "Calls before the timed ones (default: 5 on a GPU; on the CPU 0, in a sweep 1)", 0, 1_000_000),
+  iters: integer("N", "Timed calls, or the least there are to be (default: 1; in a sweep at least 5)", 1, 1_000_000),
+  "min-time": positive("SECONDS", "Go on for as long (default in a sweep: 0.2)"),
+  "max-noise": positive("PERCENT", "Go on until the median is known as well as this (default in a sweep: 1)"),
+  timeout: positive("SECONDS", "Stop after as long all the same (default in a sweep: 3)"),
+  "no-verify": toggle("Do not check the output against float64 before timing"),
+  format: choice("NAME", `Print records: ${formatNames.join(", ")}`, formatNames),
+  json: toggle("Print one JSON object instead of three lines; of a sweep, an array"),
+  output: { ...file("FILE", "Write the records to a file as well, in the format of its extension"), short: "o" },
+  against: text("COMMAND", "Run another program that prints the three lines, too; {batch} and so on stand for sizes"),
+  "against-timeout": positive("SECONDS", "How long that may take (default: 600)"),
+  "dry-run": toggle("Print what would be run"),
+  quiet: toggle("Print no notes and no progress"),
+};
+
+/** What the command line said. */
+export type BenchValues = FlagValues<typeof flags>;
 
 export default command({
-  summary: "Run a synthetic job and print its output sum, time and memory",
-  flags: {
-    preset: presetFlag("reference"),
-    ...jobFlags,
-    warmup: integer("N", "Calls before the timed ones (default: 0 on the CPU, 5 on a GPU)", 0, 1_000_000),
-    iters: integer("N", "Timed calls (default: 1)", 1, 1_000_000),
-    ...backendFlags,
-    json: toggle("Print one JSON object instead of three lines"),
-  },
+  flags,
   examples: {
     "yamoe bench": "The reference job: 262,144 tokens, 32 experts, top 4",
     "yamoe bench --preset small --iters 5": "A job of seconds, the median of five calls",
     "yamoe bench --preset tiny --capacity none --json": "Nothing dropped; every figure, for a script",
+    "yamoe bench --preset tiny --batch 1..64*2 --seq 16,32":
+      "A sweep: a row for each of 14 configurations as it finishes",
+    "yamoe bench --preset tiny --threads 1..2 --format csv --output threads.json":
+      "Rows for a spreadsheet on standard output, everything in a file",
+    "yamoe bench --preset tiny --batch 8 --max-noise 0.5 --timeout 20": "As many calls as a trustworthy median needs",
+    "yamoe bench --backend cuda --iters 10 --against 'python3 seed.py'": "The original script's row beside ours",
+    "yamoe bench --preset tiny,small --batch 1,1000000 --dry-run": "What would be run, and what does not fit",
   },
-  async run(values) {
-    const job = jobFromFlags(values.preset ?? "reference", values);
-    using engine = new Engine(values.threads);
-    using backend = await backendFromFlags(values, engine);
-    const onCpu = backend.name === "cpu";
-    const need = jobBytes(job);
-    const free = onCpu ? freeMemory() : undefined;
-    if (free !== undefined && free < need) {
-      throw new UsageError(
-        `The job needs ${formatBytes(need)} of memory, and ${formatBytes(free)} are free; make it smaller`,
-      );
-    }
-    printNote(`yamoe ${version}, ${describeJob(job)}`);
-    printNote(
-      `On ${backend.device}${onCpu ? `, ${plural(engine.threads, "thread")}, ${backend.engine}` : ""}; needs ${
-        formatBytes(need)
-      } of memory`,
-    );
-
-    using progress = new ProgressBar();
-    const result = await bench(job, backend, engine, {
-      warmup: values.warmup ?? (onCpu ? 0 : 5),
-      iters: values.iters ?? 1,
-      onProgress: (phase, fraction) => progress.show(phase, fraction),
-    });
-    progress[Symbol.dispose]();
-    if (values.json) {
-      printData(toJson(result));
-    } else {
-      threeLines(result).forEach(printData);
-    }
-    runNotes(result).forEach(printNote);
-    return exitCode.done;
-  },
+  details: [
+    "Flags for sizes and places take several values: --batch 1,2,8, or --batch 1 --batch 2, or a range: 1..8 in steps of 1,",
+    "1..9+4 in steps of 4, 1..64*2 in powers. Every combination is run. One that fails becomes a row with the reason,",
+    "the rest go on, and the exit code is 1. Ctrl-C keeps the rows there are.",
+    "",
+    "The time is the median; its noise is half the width of its 95 % interval. On a GPU, sweeps also show the time with",
+    "the L2 cache emptied before each call, and that of a call among many back to back.",
+  ],
+  run: async (values) => (await import("./bench_run.ts")).run(values),
 });

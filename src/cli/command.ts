@@ -2,14 +2,16 @@ import type { Flags, FlagValues } from "./flags.ts";
 
 /** A command of the tool. */
 export interface Command<Specs extends Flags = Flags> {
-  /** What it does, one line. */
-  readonly summary: string;
   /** What it takes. */
   readonly flags: Specs;
+  /** Words it takes besides flags, for help: how many is for `run` to check. */
+  readonly operands?: string;
+  /** More to know, as lines of text. */
+  readonly details?: readonly string[];
   /** Command lines that help shows, each with what it is for. */
   readonly examples: Readonly<Record<string, string>>;
   /** Does it, and returns the exit code. */
-  run(values: FlagValues<Specs>): Promise<number>;
+  run(values: FlagValues<Specs>, operands: readonly string[]): Promise<number>;
 }
 
 /** Lets the flags' types reach `run`. */
@@ -22,7 +24,18 @@ export const exitCode = { done: 0, failed: 1, usage: 2, unavailable: 3, interrup
 
 /** Writes a line of data. */
 export function printData(line: string): void {
-  console.log(line);
+  writeData(`${line}\n`);
+}
+
+/** Writes data as it is. Where nobody reads any more, the process ends. */
+export function writeData(text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  try {
+    for (let written = 0; written < bytes.length;) written += Deno.stdout.writeSync(bytes.subarray(written));
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) Deno.exit(exitCode.done);
+    throw error;
+  }
 }
 
 /** Writes a line for people. */

@@ -8,6 +8,14 @@ export interface Flag<Value> {
   readonly value?: string;
   /** What it does, one line. */
   readonly summary: string;
+  /** Whether it takes several values: a comma list, a range, or the flag again. See {@linkcode axes}. */
+  readonly list?: boolean;
+  /** The words it can be, where those are few. */
+  readonly words?: readonly string[];
+  /** A letter that stands for the name, after one dash. */
+  readonly short?: string;
+  /** Whether it is the path of a file. */
+  readonly file?: boolean;
   /** Turns the text into the value, or throws an `Error` that says what was expected. */
   parse(text: string): Value;
 }
@@ -15,9 +23,13 @@ export interface Flag<Value> {
 /** The flags of a command, by name without dashes. */
 export type Flags = Readonly<Record<string, Flag<unknown>>>;
 
+/** A flag that takes several values. */
+export type Axis<Spec extends Flag<unknown>> = Spec & { readonly list: true };
+
 /** The values of the flags that were given. */
 export type FlagValues<Specs extends Flags> = {
-  -readonly [Name in keyof Specs]?: ReturnType<Specs[Name]["parse"]>;
+  -readonly [Name in keyof Specs]?: Specs[Name] extends { list: true } ? ReturnType<Specs[Name]["parse"]>[]
+    : ReturnType<Specs[Name]["parse"]>;
 };
 
 /** Thrown for a command line that cannot be followed. The message is one line. */
@@ -43,6 +55,7 @@ export function choice<Word extends string>(value: string, summary: string, word
   return {
     value,
     summary,
+    words,
     parse(text) {
       const word = words.find((word) => word === text);
       if (word !== undefined) return word;
@@ -52,17 +65,65 @@ export function choice<Word extends string>(value: string, summary: string, word
   };
 }
 
+/** A flag for a positive number, fractions too, in some unit. */
+export function positive(value: string, summary: string): Flag<number> {
+  return {
+    value,
+    summary,
+    parse(text) {
+      if (/^(\d+\.?\d*|\.\d+)$/.test(text) && Number(text) > 0) return Number(text);
+      throw new Error("a number above 0");
+    },
+  };
+}
+
+/** A flag for the path of a file. */
+export function file(value: string, summary: string): Flag<string> {
+  return { value, summary, file: true, parse: (text) => text };
+}
+
+/** A flag for any text. */
+export function text(value: string, summary: string): Flag<string> {
+  return { value, summary, parse: (given) => given };
+}
+
+/** Lets a flag take several values. */
+export function axis<Spec extends Flag<unknown>>(flag: Spec): Axis<Spec> {
+  return { ...flag, list: true };
+}
+
+/** Lets each of the flags take several values. */
+export function axes<Specs extends Flags>(flags: Specs): { readonly [Name in keyof Specs]: Axis<Specs[Name]> } {
+  const entries = Object.entries(flags).map(([name, flag]) => [name, axis(flag)]);
+  return Object.fromEntries(entries);
+}
+
 /** A flag without a value. */
 export function toggle(summary: string): Flag<true> {
   return { summary, parse: () => true };
 }
 
+/** A command line, read. */
+export interface CommandLine<Specs extends Flags> {
+  /** The flags that were given. */
+  readonly values: FlagValues<Specs>;
+  /** The words that are no flags. */
+  readonly operands: readonly string[];
+}
+
 /**
  * Reads a command line.
  *
+ * @param args The words after the command.
+ * @param flags The flags there are.
+ * @param operands Whether the command takes words besides.
  * @throws {UsageError} For an unknown flag, a missing, superfluous or bad value, a flag given twice, or a stray word.
  */
-export function parseFlags<Specs extends Flags>(args: readonly string[], flags: Specs): FlagValues<Specs> {
+export function parseFlags<Specs extends Flags>(
+  args: readonly string[],
+  flags: Specs,
+  operands = false,
+): CommandLine<Specs> {
   const names = Object.keys(flags);
   const switches = names.filter((name) => flags[name]!.value === undefined);
   const valued = names.filter((name) => flags[name]!.value !== undefined);
@@ -71,11 +132,14 @@ export function parseFlags<Specs extends Flags>(args: readonly string[], flags: 
   }
   const parsed = parseArgs(joinOddValues(args, valued), {
     boolean: switches,
-    string: valued,
+    string: ["_", ...valued],
     collect: names,
+    alias: Object.fromEntries(names.flatMap((name) => flags[name]!.short ? [[name, flags[name]!.short!]] : [])),
     "--": true,
     unknown: (text) => {
-      throw new UsageError(text.startsWith("-") ? unknownFlag(text, names) : `Cannot understand the word "${text}"`);
+      if (text.startsWith("-") && text !== "-") throw new UsageError(unknownFlag(text, names));
+      if (!operands) throw new UsageError(`Cannot understand the word "${text}"`);
+      return true;
     },
   });
   const [stray] = parsed["--"] as string[];
@@ -85,16 +149,46 @@ export function parseFlags<Specs extends Flags>(args: readonly string[], flags: 
   for (const name of names) {
     const given = parsed[name] as (string | boolean)[];
     if (given.length === 0) continue;
-    if (given.length > 1) throw new UsageError(`--${name} was given ${given.length} times`);
-    if (flags[name]!.value !== undefined && given[0] === "") throw new UsageError(`--${name} needs a value`);
-    try {
-      values[name] = flags[name]!.parse(String(given[0]));
-    } catch (error) {
-      if (!(error instanceof Error)) throw error;
-      throw new UsageError(`--${name} must be ${error.message}, got "${given[0]}"`);
-    }
+    const flag = flags[name]!;
+    if (flag.value !== undefined && given.includes("")) throw new UsageError(`--${name} needs a value`);
+    const texts = flag.list ? given.flatMap((text) => listed(name, String(text))) : given.map(String);
+    if (texts.length > 1 && !flag.list) throw new UsageError(`--${name} was given ${texts.length} times`);
+    const parsedValues = texts.map((text) => parseValue(name, flag, text));
+    values[name] = flag.list ? parsedValues : parsedValues[0];
   }
-  return values as FlagValues<Specs>;
+  return { values: values as FlagValues<Specs>, operands: parsed._.map(String) };
+}
+
+function parseValue(name: string, flag: Flag<unknown>, text: string): unknown {
+  try {
+    return flag.parse(text);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw new UsageError(`--${name} must be ${error.message}, got "${text}"`);
+  }
+}
+
+/** The most values that one range may stand for. */
+const maxRange = 10_000;
+
+/** The values of a list, ranges written out: `1,4` is two, `1..4` four, `1..9+4` three, `1..64*2` seven. */
+function listed(name: string, text: string): string[] {
+  return text.split(",").flatMap((part) => {
+    const range = part.match(/^(\d+)\.\.(\d+)(?:([*+])(\d+))?$/);
+    if (!range) return [part];
+    const [first, last, step] = [range[1], range[2], range[4] ?? 1].map(Number) as [number, number, number];
+    const multiply = range[3] === "*";
+    if (!Number.isSafeInteger(last) || first > last || step < (multiply ? 2 : 1) || (multiply && first === 0)) {
+      throw new UsageError(`--${name} takes ranges such as 1..8, 1..9+4 or 1..64*2, got "${part}"`);
+    }
+    const values: string[] = [];
+    for (let value = first; value <= last; value = multiply ? value * step : value + step) {
+      values.push(`${value}`);
+      if (values.length <= maxRange) continue;
+      throw new UsageError(`--${name} takes ranges of at most ${maxRange} values, got "${part}"`);
+    }
+    return values;
+  });
 }
 
 /** `--batch -1` means the value -1, for which the parser wants `--batch=-1`; `--batch ""` means an empty one. */

@@ -1,36 +1,46 @@
 import { version } from "../version.ts";
 import type { Command } from "./command.ts";
+import type { CommandEntry } from "./commands.ts";
 import type { Flags } from "./flags.ts";
 
 /** The overview: every command, and where to read on. */
-export function helpOverview(summaries: Readonly<Record<string, string>>): string {
+export function helpOverview(commands: Readonly<Record<string, CommandEntry>>): string {
+  const summaries = Object.entries(commands).map(([name, { summary }]) => [name, summary]);
   return [
     `yamoe ${version}: Mixture-of-Experts kernels, run and measured from Deno`,
     "",
     "Usage: yamoe [command] [flags]",
     "",
     "Commands:",
-    ...columns(summaries),
+    ...columns(Object.fromEntries(summaries)),
     "",
-    `Without a command, yamoe runs "bench". "yamoe <command> --help" lists a command's flags.`,
+    `Without a command, yamoe runs "bench". "yamoe <command> --help" lists a command's flags, "yamoe --version" tells this.`,
     "Data goes to standard output, notes and progress to standard error.",
     "Exit codes: 0 done, 1 a run or a check failed, 2 usage, 3 no such backend here, 130 interrupted.",
   ].join("\n");
 }
 
 /** One command's page. */
-export function helpCommand(name: string, { summary, flags, examples }: Command<Flags>): string {
+export function helpCommand(
+  name: string,
+  summary: string,
+  { flags, operands, examples, details }: Command<Flags>,
+): string {
   const flagColumns = Object.fromEntries(
-    Object.entries(flags).map(([flag, { value, summary }]) => [value ? `--${flag} ${value}` : `--${flag}`, summary]),
+    Object.entries(flags).map(([flag, { value, summary, short }]) => [
+      `${short ? `-${short}, ` : ""}--${flag}${value ? ` ${value}` : ""}`,
+      summary,
+    ]),
   );
   return [
     `yamoe ${name}: ${summary}`,
     "",
-    `Usage: yamoe ${name} [flags]`,
+    `Usage: yamoe ${name}${operands ? ` ${operands}` : ""} [flags]`,
     "",
     "Flags:",
     ...columns({ ...flagColumns, "--help": "Show this page" }),
     "",
+    ...(details ? [...details, ""] : []),
     "Examples:",
     ...Object.entries(examples).flatMap(([line, purpose]) => [`  ${line}`, `      ${purpose}`]),
   ].join("\n");

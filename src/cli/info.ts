@@ -38,7 +38,6 @@ interface Info {
 }
 
 export default command({
-  summary: "Show the GPUs, the driver and the kernels chosen, or why there is no GPU, and the CPU",
   flags: { json: toggle("Print one JSON object") },
   examples: { "yamoe info": "What this machine has" },
   run({ json }) {

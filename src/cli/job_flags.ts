@@ -71,10 +71,15 @@ export const backendFlags = {
 
 /** Opens the backend that the flags name; says why where it is the CPU for want of a GPU. */
 export function backendFromFlags(
-  { backend = "auto", device, blas }: { backend?: BackendName | "auto"; device?: number; blas?: string },
+  { backend = "auto", device, blas }: {
+    backend?: BackendName | "auto";
+    device?: number | undefined;
+    blas?: string | undefined;
+  },
   engine: Engine,
+  note: (line: string) => void = printNote,
 ): Promise<Backend> {
-  const onFallback = (reason: string) => printNote(`On the CPU. ${reason}`);
+  const onFallback = (reason: string) => note(`On the CPU. ${reason}`);
   return openBackend(backend, { engine, device, blas, onFallback });
 }
 
@@ -84,10 +89,15 @@ export function backendFromFlags(
  * @throws {UsageError} If there can be no such job.
  */
 export function jobFromFlags(preset: PresetName, flags: FlagValues<typeof jobFlags>): Job {
-  const { hidden, intermediate, experts, "top-k": topK, capacity, dtype, seed } = flags;
-  const job = makeJob(preset, { ...tokenCounts(flags), hidden, intermediate, experts, topK, capacity, dtype, seed });
+  const job = requestedJob(preset, flags);
   checkJob(job);
   return job;
+}
+
+/** Makes the job that the flags describe, whether or not it can be run: see {@linkcode checkJob}. */
+export function requestedJob(preset: PresetName, flags: FlagValues<typeof jobFlags>): Job {
+  const { hidden, intermediate, experts, "top-k": topK, capacity, dtype, seed } = flags;
+  return makeJob(preset, { ...tokenCounts(flags), hidden, intermediate, experts, topK, capacity, dtype, seed });
 }
 
 function tokenCounts({ tokens, batch, seq }: FlagValues<typeof jobFlags>): Pick<JobChanges, "batch" | "seq"> {
@@ -98,7 +108,13 @@ function tokenCounts({ tokens, batch, seq }: FlagValues<typeof jobFlags>): Pick<
   return { batch: 1, seq: tokens };
 }
 
-function checkJob(job: Job): void {
+/**
+ * Checks that a job can be run.
+ *
+ * @throws {UsageError} If its sizes do not go together or are too large for any machine.
+ * @throws {RangeError} If its router cannot route to so many experts.
+ */
+export function checkJob(job: Job): void {
   const { batch, seq, hidden, experts, topK, router } = job;
   if (topK > experts) {
     throw new UsageError(`--top-k must be at most the number of experts, ${experts}, got "${topK}"`);

@@ -13,7 +13,6 @@ import { gpuFlags, gpuFromFlags } from "./gpu_flags.ts";
 import { jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
 
 export default command({
-  summary: "Show a job's kernel launches on a GPU, their work, and the least time and memory they take",
   flags: {
     preset: presetFlag("reference"),
     ...jobFlags,

@@ -17,7 +17,6 @@ interface Row extends LayerWork, Omit<ReturnType<typeof makeJob>, "seed"> {
 }
 
 export default command({
-  summary: "List the layers to begin from: their parameters, their work, and what bounds it on a GPU",
   flags: { ...gpuFlags, json: toggle("Print one JSON array, with the sources") },
   examples: {
     "yamoe presets": "On an H100",

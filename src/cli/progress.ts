@@ -4,10 +4,14 @@ const barWidth = 30;
 
 /** Shows how far a phase has come. Silent where nobody looks. */
 export class ProgressBar implements Disposable {
-  readonly #visible = Deno.stderr.isTerminal();
+  readonly #visible: boolean;
   #phase = "";
   #start = 0;
   #shown = "";
+
+  constructor(quiet = false) {
+    this.#visible = !quiet && Deno.stderr.isTerminal();
+  }
 
   /** Shows a phase at a fraction from 0 to 1. */
   show(phase: string, fraction: number): void {

@@ -91,7 +91,6 @@ const flags = {
 };
 
 export default command({
-  summary: "Run a layer of a model's weights on an input, and write its output",
   flags,
   examples: {
     "yamoe run --weights model/ --layer 3 --input x.safetensors --output y.safetensors":

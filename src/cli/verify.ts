@@ -7,7 +7,6 @@ import { integer, toggle } from "./flags.ts";
 import { backendFlags, backendFromFlags, jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
 
 export default command({
-  summary: "Check the results against PyTorch's and float64, and that they repeat",
   flags: {
     ...backendFlags,
     preset: presetFlag("small"),

@@ -1,12 +1,13 @@
 // The CPU backend: tensors in shared memory, computed by the workers, with WebAssembly kernels or a BLAS.
-import type { Backend, BackendTensor, Measurement } from "../backend.ts";
+import type { Backend, BackendDetails, BackendTensor, ElementRange, Measurement, PeakRates } from "../backend.ts";
+import { noDetails } from "../backend_details.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
 import { fromBfloat16 } from "../bfloat16.ts";
 import { checkIndices, type ExpertsShape, expertsShape } from "../experts_shape.ts";
 import { MemoryCounter } from "../memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../moe.ts";
 import { runMoe } from "../moe_steps.ts";
-import { checkTensor, type DType, type Tensor, type TensorData, zeros } from "../tensor.ts";
+import { checkTensor, type DType, elementCount, type Tensor, type TensorData, zeros } from "../tensor.ts";
 import { dtypeCode, elements } from "../wasm/elements.ts";
 import { Engine } from "../wasm/engine.ts";
 import { activationCodes } from "../wasm/module.ts";
@@ -61,6 +62,7 @@ export class CpuBackend implements Backend {
   readonly name = "cpu";
   readonly device: string;
   readonly uploadMilliseconds = null;
+  readonly details: BackendDetails = noDetails;
   readonly #pool: Engine;
   readonly #memory = new MemoryCounter();
   readonly #blas: FoundBlas | undefined;
@@ -69,6 +71,7 @@ export class CpuBackend implements Backend {
     allocate: (dtype, shape) => this.allocate(dtype, shape),
     own: (tensor) => this.#own(tensor),
   });
+  readonly #peaks: Partial<Record<DType, Promise<PeakRates | undefined>>> = {};
 
   constructor({ engine, threads, blas = "auto" }: CpuOptions) {
     this.#blas = findBlas(blas);
@@ -115,8 +118,9 @@ export class CpuBackend implements Backend {
   async read(
     tensor: BackendTensor,
     consume: (piece: TensorData, start: number) => void | Promise<void>,
+    { start, end }: ElementRange = { start: 0, end: elementCount(tensor.shape) },
   ): Promise<void> {
-    await consume(this.#own(tensor).data, 0);
+    await consume(this.#own(tensor).data.subarray(start, end), start);
   }
 
   download(tensor: BackendTensor): Promise<Tensor> {
@@ -195,6 +199,11 @@ export class CpuBackend implements Backend {
     const result = await run();
     const milliseconds = performance.now() - start;
     return { result, milliseconds, wallMilliseconds: milliseconds };
+  }
+
+  async peakRates(dtype: DType): Promise<PeakRates | undefined> {
+    const { measurePeak } = await import("./peak.ts");
+    return await (this.#peaks[dtype] ??= measurePeak(this, this.#pool, dtype));
   }
 
   #own(tensor: BackendTensor): CpuTensor {

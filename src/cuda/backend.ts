@@ -1,5 +1,5 @@
 // The GPU backend: tensors in device memory, computed by our kernels.
-import type { Backend, BackendTensor, Measurement } from "../backend.ts";
+import type { Backend, BackendDetails, BackendTensor, ElementRange, Measurement, PeakRates } from "../backend.ts";
 import { BackendUnavailableError } from "../backend_unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
 import { type ExpertsShape, expertsShape, inputNames, refuseAllBut } from "../experts_shape.ts";
@@ -22,13 +22,14 @@ import { Context } from "./context.ts";
 import { chooseImage, loadImage } from "./cubins.ts";
 import { manifest } from "./cubins/manifest.ts";
 import { type DeviceProperties, deviceProperties } from "./device.ts";
-import { Driver } from "./driver.ts";
+import { Driver, formatVersion } from "./driver.ts";
 import { Event } from "./event.ts";
 import { GraphCache } from "./graph_cache.ts";
 import { DeviceBuffer, keepFreedMemory, StagingBuffer } from "./memory.ts";
 import type { Argument } from "./kernel.ts";
 import { Module } from "./module.ts";
 import { CudaOps } from "./ops.ts";
+import { devicePeak } from "./peak.ts";
 import { type Launch, limits, type Plan, planLaunches, type TensorName } from "./plan.ts";
 import { Stream } from "./stream.ts";
 import type { TileShape } from "./tiles.ts";
@@ -108,6 +109,8 @@ export class CudaBackend implements Backend {
   readonly #tile: TileShape | undefined;
   #lastTransfer: Promise<void> = Promise.resolve();
   #uploadMilliseconds = 0;
+  #flushed: DeviceBuffer | undefined;
+  readonly #driverVersion: number;
   readonly #graphs: GraphCache;
   readonly #owned: DisposableStack;
 
@@ -119,6 +122,7 @@ export class CudaBackend implements Backend {
     tile?: TileShape,
   ) {
     this.#tile = tile;
+    this.#driverVersion = driver.version;
     this.properties = properties;
     this.device = properties.name;
     this.imageName = imageName;
@@ -199,10 +203,10 @@ export class CudaBackend implements Backend {
     });
   }
 
-  read(tensor: BackendTensor, consume: PieceHandler): Promise<void> {
+  read(tensor: BackendTensor, consume: PieceHandler, range?: ElementRange): Promise<void> {
     const { buffer, dtype } = this.#own(tensor);
     return this.#inTurn(async () => {
-      const queue = pieces(tensor).map(({ start, length }, i) => () => {
+      const queue = pieces(tensor, range).map(({ start, length }, i) => () => {
         const { buffer: staging, free } = this.#stagingBuffer(i % 2);
         const piece = viewOf(dtype, staging.memory, 0, length);
         buffer.read(piece as BufferSource, start * bytesPerElement(dtype));
@@ -309,6 +313,31 @@ export class CudaBackend implements Backend {
     };
   }
 
+  flushCaches(): void {
+    this.#flushed ??= this.#owned.use(
+      new DeviceBuffer(this.#stream, 2 * this.properties.l2Bytes, new MemoryCounter()), // no tensor: not counted
+    );
+    this.#flushed.clear();
+  }
+
+  peakRates(dtype: DType): Promise<PeakRates | undefined> {
+    return Promise.resolve(devicePeak(this.properties, dtype));
+  }
+
+  get details(): BackendDetails {
+    const { uuid, multiprocessors, clockMhz, memoryClockMhz, memoryBytes } = this.properties;
+    return {
+      driver: `CUDA ${formatVersion(this.#driverVersion)}`,
+      cubin: this.imageName,
+      cubinSha256: manifest.images[this.imageName]!.sha256,
+      deviceUuid: uuid,
+      multiprocessors,
+      clockMhz,
+      memoryClockMhz,
+      deviceMemoryBytes: memoryBytes,
+    };
+  }
+
   #own(tensor: BackendTensor): CudaTensor {
     if (!(tensor instanceof CudaTensor && tensor.owner === this)) {
       throw new TypeError("Cannot use a tensor of another backend");
@@ -352,12 +381,14 @@ const stagingBytes = 32 * 2 ** 20;
 const pieceUnit = 65536;
 
 /** Cuts a tensor into pieces that fit the staging memory; a last one of fewer than 16 elements is kept from arising. */
-function pieces({ dtype, shape }: BackendTensor): { start: number; length: number }[] {
-  const total = elementCount(shape);
+function pieces(
+  { dtype, shape }: BackendTensor,
+  range: ElementRange = { start: 0, end: elementCount(shape) },
+): { start: number; length: number }[] {
   const most = stagingBytes / bytesPerElement(dtype);
   const result = [];
-  for (let start = 0; start < total;) {
-    const left = total - start;
+  for (let start = range.start; start < range.end;) {
+    const left = range.end - start;
     const length = left <= most ? left : left < most + 16 ? most - pieceUnit : most;
     result.push({ start, length });
     start += length;

@@ -56,6 +56,12 @@ export class DeviceBuffer implements Disposable {
     context.call("cuMemcpyDtoHAsync_v2", target, this.pointer + BigInt(offset), BigInt(target.byteLength), handle);
   }
 
+  /** Queues writing zeros over the whole. */
+  clear(): void {
+    const { context, handle } = this.#stream;
+    if (this.bytes > 0) context.call("cuMemsetD8Async", this.pointer, 0, BigInt(this.bytes), handle);
+  }
+
   /** Frees the memory when the stream comes to it. A second time does nothing. */
   [Symbol.dispose](): void {
     if (this.#pointer === 0n) return;

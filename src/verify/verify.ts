@@ -4,16 +4,12 @@
  * @module
  */
 import type { Backend } from "../backend.ts";
-import { experts, type ExpertsInputs } from "../experts.ts";
-import { checkExperts, mapInputs } from "../experts_shape.ts";
+import { experts } from "../experts.ts";
 import type { Engine } from "../wasm/engine.ts";
 import { drawInputs, type Job, jobOptions } from "../workload.ts";
 import { goldenInputs } from "./golden_inputs.ts";
 import { goldens } from "./goldens.ts";
-import { keptMask, referenceRow } from "./reference.ts";
-
-/** The most ‖error‖ / ‖result‖ that f16 results may have. */
-export const errorBound = 3.7e-4;
+import { checkSample, errorBounds } from "./sample.ts";
 
 /** What one check found. */
 export interface Check {
@@ -53,15 +49,13 @@ export async function* verify(
   using firstOutput = await backend.experts(workload.inputs, options);
   const first = await backend.download(firstOutput);
 
-  const inputs = await downloadInputs(backend, workload.inputs);
-  const shape = checkExperts(inputs, options);
-  const kept = keptMask(inputs.routerIndices.data, shape);
-  const actual: number[] = [], expected: number[] = [];
-  for (const token of sampleTokens(kept, shape.topK, samples)) {
-    actual.push(...first.data.subarray(token * shape.hidden, (token + 1) * shape.hidden));
-    expected.push(...referenceRow(inputs, shape, kept, token));
-  }
-  yield check(`${samples} tokens of the ${job.preset} job`, relativeError(actual, expected));
+  const sampled = await checkSample(backend, workload.inputs, firstOutput, options, { samples });
+  yield {
+    name: `${sampled.samples} tokens of the ${job.preset} job`,
+    error: sampled.error,
+    bound: sampled.bound,
+    passed: sampled.bad === null,
+  };
 
   let different = 0;
   for (let run = 1; run < runs; run++) {
@@ -72,21 +66,7 @@ export async function* verify(
 }
 
 function check(name: string, error: number): Check {
-  return { name, error, bound: errorBound, passed: error <= errorBound };
-}
-
-async function downloadInputs(backend: Backend, inputs: Parameters<Backend["experts"]>[0]): Promise<ExpertsInputs> {
-  const downloads = mapInputs(inputs, (tensor) => backend.download(tensor));
-  const entries = await Promise.all(Object.entries(downloads).map(async ([name, tensor]) => [name, await tensor]));
-  return Object.fromEntries(entries);
-}
-
-/** Tokens spread over the job, those with an assignment that was kept. */
-function sampleTokens(kept: readonly boolean[], topK: number, samples: number): number[] {
-  const served = Array.from({ length: kept.length / topK }, (_, t) => t)
-    .filter((t) => kept.slice(t * topK, (t + 1) * topK).includes(true));
-  const count = Math.min(samples, served.length);
-  return Array.from({ length: count }, (_, i) => served[Math.floor(i * served.length / count)]!);
+  return { name, error, bound: errorBounds.f16, passed: error <= errorBounds.f16 };
 }
 
 function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {

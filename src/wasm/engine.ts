@@ -8,8 +8,9 @@ import { type Parts, parts } from "./tasks/parts.ts";
 import { experts } from "./tasks/experts.ts";
 import { normals } from "./tasks/normals.ts";
 import { statistics } from "./tasks/statistics.ts";
+import { stream } from "./tasks/stream.ts";
 
-const tasks = { experts, normals, statistics };
+const tasks = { experts, normals, statistics, stream };
 
 type Tasks = typeof tasks;
 type Job<Name extends keyof Tasks> = Parameters<Tasks[Name]>[1];

@@ -38,8 +38,7 @@ Deno.test("bench --json prints one object with every key", async () => {
   const result = JSON.parse(stdout);
   assertEquals(
     Object.keys(result).sort(),
-    ("preset batch seq hidden intermediate experts topK capacity dtype activation activationAlpha activationLimit gated " +
-      "gateUpLayout weightLayout batchInvariant biases router sharedIntermediate seed backend device threads engine warmup iters " +
+    ("preset batch seq hidden intermediate experts topK capacity dtype seed backend device threads warmup iters " +
       "assignments kept dropped tokensPerExpert outputSum outputAbsSum outputMin outputMax outputFirst kernelTimeMs " +
       "kernelTimesMs wallTimeMs generateTimeMs uploadTimeMs peakMemoryMb tflops version time").split(" ").sort(),
   );
@@ -103,7 +102,7 @@ const refused: Record<string, string> = {
     '--preset must be one of "reference", "small", "tiny", "gpt-oss-20b", "gpt-oss-120b", "mixtral-8x7b", ',
   "--backend gpu": '--backend must be one of "auto", "cuda", "cpu"',
   "--json=yes": "--json takes no value",
-  "--batch 1 --batch 2": "--batch was given 2 times",
+  "--warmup 1 --warmup 2": "--warmup was given 2 times",
   "bench reference": 'Cannot understand the word "reference"',
   "bench -- reference": 'Cannot understand the word "reference"',
   "constructor": 'Unknown command "constructor"',

@@ -38,6 +38,22 @@ test("bench prints the memory as the GPU's", async (folder) => {
   assertMatch(stdout, /^Output sum: -?\d+\.\d{4}\nKernel time: \d+\.\d{3} ms\nPeak GPU memory: \d+\.\d\d MB\n$/);
 });
 
+test("a sweep also tells the time with cold caches and back to back, and the device's peak and software", async (folder) => {
+  const line = "bench --preset tiny --batch 1,2 --seq 16 --iters 2 --warmup 1 --backend cuda --format json";
+  const { code, stdout, stderr } = await yamoe(folder, ...line.split(" "));
+  assertEquals(code, 0, stderr);
+  for (const record of JSON.parse(stdout)) {
+    assertEquals([record.status, record.iters, record.warmup, record.verifiedTokens], ["ok", 2, 1, 16]);
+    assert(record.coldTimeMs > 0 && record.backToBackTimeMs > 0);
+    assertMatch(record.cubinSha256, /^[0-9a-f]{64}$/);
+    assertEquals([record.driver, record.cubin, record.multiprocessors], ["CUDA 13.0", "sm_90", 4]);
+    assertEquals(record.peakTflops, 4096 * 4 * record.clockMhz / 1e6);
+    assertEquals(record.peakSource, "device");
+    const shares = [record.tflops / record.peakTflops, record.gigabytesPerSecond / record.peakGigabytesPerSecond];
+    assertLessOrEqual(Math.abs(record.percentOfPeak - 100 * Math.max(...shares)), 1e-9);
+  }
+});
+
 test("verify passes", async (folder) => {
   const size = "--batch 2 --seq 32 --hidden 64 --experts 4".split(" ");
   const { code, stdout } = await yamoe(folder, "verify", "--backend", "cuda", ...size);

@@ -12,6 +12,7 @@ function denoType(parameter: string): string {
   if (parameter.includes("*")) return "buffer";
   if (/^(CUdevice|int|CU\w+_attribute|CUstreamCaptureMode|CUmemPool_attribute)$/.test(type)) return "i32";
   if (type === "unsigned int") return "u32";
+  if (type === "unsigned char") return "u8";
   if (type === "size_t") return "usize";
   if (type === "unsigned long long" || /^CU\w+$/.test(type)) return "u64"; // handles and device pointers
   throw new Error(`no Deno type for "${parameter}"`);

@@ -1,0 +1,55 @@
+// Where records go: standard output, and a file. Both are complete documents whenever it is closed, the file at any time.
+import type { BenchRecord } from "../record.ts";
+import { type Format, type FormatName, formatOfFile, type Layout, openFormat } from "../report/format.ts";
+import { writeData } from "./command.ts";
+import { UsageError } from "./flags.ts";
+import { checkWritable, replaceFile } from "./whole_file.ts";
+
+/** Writes records as they come. */
+export class RecordOutput {
+  readonly #stream: Format | undefined;
+  readonly #file: { readonly path: string; readonly format: Format; text: string } | undefined;
+  #count = 0;
+  #closed = false;
+
+  private constructor(stream: Format | undefined, file: { path: string; format: Format } | undefined) {
+    this.#stream = stream;
+    this.#file = file && { ...file, text: file.format.head };
+    if (stream) writeData(stream.head);
+  }
+
+  /**
+   * Opens the outputs.
+   *
+   * @param stream The format for standard output; none prints nothing there.
+   * @param path The file, written in the format of its extension.
+   * @throws {UsageError} If the file cannot be written.
+   */
+  static async open(stream: FormatName | undefined, path: string | undefined, layout: Layout): Promise<RecordOutput> {
+    let file: { path: string; format: Format } | undefined;
+    if (path !== undefined) {
+      const name = formatOfFile(path);
+      if (!name) throw new UsageError(`--output must end in .json, .jsonl, .csv, .md or .txt, got "${path}"`);
+      checkWritable(path);
+      file = { path, format: await openFormat(name, { ...layout, color: false }) };
+    }
+    return new RecordOutput(stream && await openFormat(stream, layout), file);
+  }
+
+  /** Adds a record. */
+  write(record: BenchRecord): void {
+    if (this.#stream) writeData(this.#stream.record(record, this.#count));
+    if (this.#file) {
+      this.#file.text += this.#file.format.record(record, this.#count);
+      replaceFile(this.#file.path, this.#file.text + this.#file.format.tail);
+    }
+    this.#count += 1;
+  }
+
+  /** Completes what is on standard output. A second time does nothing. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#stream) writeData(this.#stream.tail);
+  }
+}

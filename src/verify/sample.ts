@@ -1,0 +1,164 @@
+/**
+ * Checks an output where it lies: a few of its rows against float64, without the whole of any tensor on the host.
+ *
+ * @module
+ */
+import type { Backend, BackendTensor } from "../backend.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
+import { type ExpertsShape, expertsShape } from "../experts_shape.ts";
+import { convert, type DType, elementCount, type Tensor, tensor, zeros } from "../tensor.ts";
+import { keptMask, referenceRow } from "./reference.ts";
+
+/** The most ‖error‖ / ‖result‖ that results of a dtype may have. */
+export const errorBounds: Readonly<Record<Exclude<DType, "i32">, number>> = { f16: 3.7e-4, bf16: 3e-3, f32: 1e-5 };
+
+/** The error of a few rows scatters about that of the whole: as much as this many bounds is no fault. */
+export const sampleScatter = 2;
+
+/** One element may be off by this many bounds, of its own size and that of its row together. */
+const elementFactor = 8;
+
+/** An element of the output that is not what it should be. */
+export interface BadElement {
+  readonly token: number;
+  readonly column: number;
+  readonly actual: number;
+  readonly expected: number;
+}
+
+/** What a check of sampled rows found. */
+export interface SampleCheck {
+  /** How many rows were compared. */
+  readonly samples: number;
+  /** ‖error‖ / ‖result‖ over those. */
+  readonly error: number;
+  /** The most that passes. */
+  readonly bound: number;
+  /** The first element that is off by too much; where only the whole is, the worst one; null where all is well. */
+  readonly bad: BadElement | null;
+}
+
+/** Thrown for an output that float64 contradicts. */
+export class MismatchError extends Error {
+  override name = "MismatchError";
+
+  constructor({ samples, error, bound, bad }: SampleCheck) {
+    const { token, column, actual, expected } = bad!;
+    super(
+      `The output is wrong: element [${token}, ${column}] is ${actual}, and float64 gives ${expected} ` +
+        `(relative error over ${samples} tokens ${error.toExponential(2)}, bound ${bound.toExponential(2)})`,
+    );
+  }
+}
+
+/** As many tokens as float64 can do in about a second of one thread, at most 16. */
+export function affordableSamples({ hidden, intermediate, topK }: ExpertsShape): number {
+  return Math.max(1, Math.min(16, Math.floor(2e8 / (3 * hidden * intermediate * topK))));
+}
+
+/**
+ * Compares some rows of an output with float64.
+ *
+ * @param backend What holds the tensors.
+ * @param inputs The op's inputs.
+ * @param output Its output, [T, H].
+ * @param options The options it was computed with.
+ * @param sampling How many tokens to look at, by default as many as take about a second; they are spread over those that an
+ * expert was computed for. How many times the error bound of a whole output passes.
+ */
+export async function checkSample(
+  backend: Backend,
+  inputs: ExpertsInputs<BackendTensor>,
+  output: BackendTensor,
+  options: ExpertsOptions,
+  { samples, scatter = 1 }: { samples?: number; scatter?: number } = {},
+): Promise<SampleCheck> {
+  const shape = expertsShape(inputs, options);
+  const indices = (await backend.download(inputs.routerIndices)).data;
+  const kept = keptMask(indices, shape);
+  const tokens = sampleTokens(kept, shape.topK, samples ?? affordableSamples(shape));
+  const expected = await referenceRows(backend, inputs, shape, indices, kept, tokens);
+  const bound = scatter * errorBounds[shape.dtype as keyof typeof errorBounds];
+
+  let error = 0, norm = 0;
+  let first: BadElement | undefined, worst: BadElement | undefined, worstDistance = -1;
+  for (const [i, token] of tokens.entries()) {
+    const { data } = await part(backend, output, token);
+    const row = expected[i]!;
+    const size = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0) / row.length);
+    for (const [column, value] of row.entries()) {
+      const actual = data[column]!, distance = Math.abs(actual - value);
+      error += distance ** 2;
+      norm += value ** 2;
+      const element = { token, column, actual, expected: value };
+      if (!(distance <= elementFactor * bound * (Math.abs(value) + size))) first ??= element; // NaN is bad, too
+      if (distance > worstDistance) [worst, worstDistance] = [element, distance];
+    }
+  }
+  const relative = norm === 0 ? Math.sqrt(error) : Math.sqrt(error / norm);
+  const bad = first ?? (relative <= bound ? null : worst ?? null);
+  return { samples: tokens.length, error: relative, bound, bad };
+}
+
+/** The rows of some tokens in float64. Only one expert's weights at a time are on the host. */
+async function referenceRows(
+  backend: Backend,
+  inputs: ExpertsInputs<BackendTensor>,
+  shape: ExpertsShape,
+  indices: ArrayLike<number>,
+  kept: readonly boolean[],
+  tokens: readonly number[],
+): Promise<Float64Array[]> {
+  const { hidden, topK, denseWeights } = shape;
+  const rows = tokens.map(() => new Float64Array(hidden));
+  const uses = tokens.flatMap((token, row) =>
+    Array.from({ length: topK }, (_, k) => token * topK + k)
+      .filter((assignment) => kept[assignment])
+      .map((assignment) => ({ token, row, slot: assignment % topK, expert: indices[assignment]! }))
+  );
+  const oneExpert = { ...shape, tokens: 1, topK: 1, experts: 1, denseWeights: false };
+  for (const [expert, group] of Map.groupBy(uses, ({ expert }) => expert)) {
+    const weights = {
+      gateUpProj: await part(backend, inputs.gateUpProj, expert),
+      downProj: await part(backend, inputs.downProj, expert),
+      gateUpProjBias: inputs.gateUpProjBias && await part(backend, inputs.gateUpProjBias, expert),
+      downProjBias: inputs.downProjBias && await part(backend, inputs.downProjBias, expert),
+    };
+    for (const { token, row, slot } of group) {
+      const routing = await part(backend, inputs.routingWeights, token);
+      const column = denseWeights ? expert : slot;
+      const one: ExpertsInputs = {
+        ...weights,
+        hiddenStates: await part(backend, inputs.hiddenStates, token),
+        routerIndices: tensor(new Int32Array(1), [1, 1]),
+        routingWeights: { ...routing, shape: [1, 1], data: routing.data.subarray(column, column + 1) },
+      };
+      const result = referenceRow(one, oneExpert, [true], 0);
+      for (let h = 0; h < hidden; h++) rows[row]![h]! += result[h]!;
+      await new Promise((resolve) => setTimeout(resolve)); // so that an interrupt is heard
+    }
+  }
+  return rows;
+}
+
+/** One entry along a tensor's first dimension, on the host, in a dtype whose array holds numbers. */
+async function part(backend: Backend, source: BackendTensor, index: number): Promise<Tensor> {
+  const shape = [1, ...source.shape.slice(1)];
+  const length = elementCount(shape);
+  const result = zeros(source.dtype, shape);
+  const range = { start: index * length, end: (index + 1) * length };
+  await backend.read(source, (piece, start) => result.data.set(piece, start - range.start), range);
+  return source.dtype === "bf16" ? convert(result, "f32") : result;
+}
+
+/** Tokens spread over the job, those with an assignment that was kept. */
+export function sampleTokens(kept: readonly boolean[], topK: number, samples: number): number[] {
+  const served: number[] = [];
+  for (let assignment = 0; assignment < kept.length; assignment++) {
+    if (!kept[assignment]) continue;
+    const token = Math.floor(assignment / topK);
+    if (served.at(-1) !== token) served.push(token);
+  }
+  const count = Math.min(samples, served.length);
+  return Array.from({ length: count }, (_, i) => served[Math.floor(i * served.length / count)]!);
+}

@@ -1,0 +1,97 @@
+// The check before timing: that it passes what is right, in every dtype, and sees what is wrong.
+import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
+import { type Backend, openBackend } from "../mod.ts";
+import { bench } from "../src/bench.ts";
+import { checkSample, MismatchError } from "../src/verify/sample.ts";
+import { Engine } from "../src/wasm/engine.ts";
+import { drawInputs, jobOptions, makeJob } from "../src/workload.ts";
+
+const job = makeJob("tiny", { batch: 2, seq: 24, hidden: 48, intermediate: 32, capacity: 9 });
+const options = { warmup: 1, iters: 2, verify: true };
+
+/** A backend that spoils its outputs. */
+function spoiled(backend: Backend, spoil: (values: Float16Array) => void): Backend {
+  return new Proxy(backend, {
+    get(target, name) {
+      if (name !== "experts") {
+        const value = Reflect.get(target, name, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      }
+      return async (...args: Parameters<Backend["experts"]>) => {
+        const output = await target.experts(...args);
+        await target.read(output, (piece) => spoil(piece as Float16Array));
+        return output;
+      };
+    },
+  });
+}
+
+Deno.test("bench() checks sampled rows, before any time is taken", async () => {
+  using engine = new Engine(1);
+  using backend = await openBackend("cpu", { engine });
+  const phases: string[] = [];
+  const result = await bench(job, backend, engine, { ...options, onProgress: (phase) => phases.push(phase) });
+  assertEquals(result.verifiedTokens, 16);
+  assert(result.verifyError! > 1e-5);
+  assertLess(result.verifyError!, 7.4e-4);
+  assertLess(phases.indexOf("Check"), phases.indexOf("Timed runs"));
+  const unchecked = await bench(job, backend, engine, { ...options, verify: false });
+  assertEquals([unchecked.verifiedTokens, unchecked.verifyError], [null, null]);
+});
+
+const faults: Record<string, { spoil: (values: Float16Array) => void; message: RegExp }> = {
+  "a NaN": {
+    spoil: (values) => values[5] = NaN,
+    message: /^The output is wrong: element \[0, 5\] is NaN, and float64/,
+  },
+  "one wrong element": { spoil: (values) => values[7] = values[7]! + 0.01, message: /element \[0, 7\] is / },
+  "a wrong sign": { spoil: (values) => values.forEach((x, i) => values[i] = -x), message: /element \[0, \d+\]/ },
+  "everything a little off": {
+    spoil: (values) => values.forEach((x, i) => values[i] = x * 1.002),
+    message: /relative error over 16 tokens [12]\.\d+e-3, bound 7\.40e-4/,
+  },
+};
+
+for (const [name, { spoil, message }] of Object.entries(faults)) {
+  for (const warmup of [0, 1]) {
+    Deno.test(`bench() refuses to time ${name}${warmup ? "" : ", without a warm-up"}`, async () => {
+      using engine = new Engine(1);
+      using backend = await openBackend("cpu", { engine });
+      const error = await assertRejects(
+        () => bench(job, spoiled(backend, spoil), engine, { ...options, warmup }),
+        MismatchError,
+      );
+      assert(message.test(error.message), error.message);
+    });
+  }
+}
+
+Deno.test("checkSample() looks at as many tokens as asked for, and only at served ones", async () => {
+  using engine = new Engine(1);
+  using backend = await openBackend("cpu", { engine });
+  using workload = await drawInputs(job, backend, engine);
+  using output = await backend.experts(workload.inputs, jobOptions(job));
+  const { samples, bad } = await checkSample(backend, workload.inputs, output, jobOptions(job), {
+    samples: 5,
+    scatter: 2,
+  });
+  assertEquals([samples, bad], [5, null]);
+  const tight = { ...job, capacity: 1 };
+  using few = await backend.experts(workload.inputs, jobOptions(tight));
+  const check = await checkSample(backend, workload.inputs, few, jobOptions(tight), { samples: 1000, scatter: 2 });
+  assert(check.samples <= job.experts && check.bad === null);
+});
+
+Deno.test("bench() counts calls by its rule: at least so many, for at least so long, at most until the timeout", async () => {
+  using engine = new Engine(1);
+  using backend = await openBackend("cpu", { engine });
+  const run = (stop: { minTimeMs: number; maxNoise: number; timeoutMs: number }) =>
+    bench(job, backend, engine, { warmup: 1, iters: 7, stop });
+  const loose = await run({ minTimeMs: 1, maxNoise: 100, timeoutMs: 60_000 });
+  assert(loose.iters >= 7 && loose.converged === true);
+  const long = await run({ minTimeMs: 100, maxNoise: 100, timeoutMs: 60_000 });
+  assert(long.kernelTimesMs.reduce((a, b) => a + b) >= 100 && long.converged === true);
+  const cut = await run({ minTimeMs: 1, maxNoise: 0, timeoutMs: 50 });
+  assertEquals(cut.converged, false);
+  assertEquals(cut.iters, cut.kernelTimesMs.length);
+});

@@ -1,0 +1,44 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { toJson } from "../../src/report/json.ts";
+import { record } from "../records.ts";
+import { yamoe } from "./yamoe.ts";
+
+Deno.test("yamoe compare prints a verdict for each configuration and ends as --fail-on says", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const write = async (name: string, scale: number) => {
+      const times = Array.from({ length: 20 }, (_, i) => scale * (10 + i / 1000));
+      const path = `${folder}/${name}.json`;
+      await Deno.writeTextFile(path, toJson([record(times), record(times.map((time) => time / scale), { batch: 9 })]));
+      return path;
+    };
+    const paths = [await write("before", 1), await write("after", 2)];
+    const read = [`--allow-read=${folder}`];
+    const { code, stdout, stderr } = await yamoe(["compare", ...paths], read);
+    assertEquals([code, stderr], [0, "1 same, 1 slower\n"]);
+    const lines = stdout.trimEnd().split("\n");
+    assertEquals(lines.length, 3);
+    assertStringIncludes(lines[1]!, "+100.0 %");
+    assertEquals(lines.map((line) => line.split(/\s+/).at(-1)), ["verdict", "slower", "same"]);
+
+    const exits = { slower: 1, "slower,missing": 1, faster: 0, "unclear,missing": 0 };
+    for (const [verdict, expected] of Object.entries(exits)) {
+      assertEquals((await yamoe(["compare", ...paths, "--fail-on", verdict], read)).code, expected, verdict);
+    }
+    const json = JSON.parse((await yamoe(["compare", ...paths, "--format", "json"], read)).stdout);
+    assertEquals(json.map(({ verdict }: { verdict: string }) => verdict), ["slower", "same"]);
+    const markdown = (await yamoe(["compare", ...paths, "--format", "markdown"], read)).stdout.trimEnd().split("\n");
+    assertEquals([markdown.length, new Set(markdown.map((line) => line.length)).size], [4, 1]);
+
+    for (const operands of [[], [paths[0]!], [...paths, paths[0]!]]) {
+      const refused = await yamoe(["compare", ...operands], read);
+      assertEquals([refused.code, refused.stdout], [2, ""]);
+      assertStringIncludes(refused.stderr, `yamoe compare takes two files, got ${operands.length}`);
+    }
+    const missing = await yamoe(["compare", paths[0]!, `${folder}/nothing.json`], read);
+    assertEquals(missing.code, 2);
+    assertStringIncludes(missing.stderr, `Cannot read ${folder}/nothing.json: No such file or directory`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

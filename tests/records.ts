@@ -1,0 +1,44 @@
+// Records for tests: what a run of the given times would have left.
+import type { BenchResult } from "../src/bench.ts";
+import { provenance } from "../src/provenance.ts";
+import { type BenchRecord, failedRecord, finishedRecord } from "../src/record.ts";
+import { noDetails } from "../src/backend_details.ts";
+import { summarize } from "../src/statistics.ts";
+import { type Job, jobBytes, type JobChanges, makeJob } from "../src/workload.ts";
+
+/** The record of a run of the tiny job, changed as said, that took so many milliseconds in each call. */
+export function record(
+  times: readonly number[],
+  changes: JobChanges = {},
+  more: Partial<BenchResult> = {},
+): BenchRecord {
+  const job = makeJob("tiny", changes);
+  return finishedRecord(result(job, times, more), provenance(), noDetails);
+}
+
+/** The record of a run that failed. */
+export function failure(reason: string, changes: JobChanges = {}): BenchRecord {
+  return failedRecord(makeJob("tiny", changes), { backend: "cpu", device: null, threads: 2 }, reason, provenance());
+}
+
+function result(job: Job, times: readonly number[], more: Partial<BenchResult>): BenchResult {
+  const { count, median, mean, min, max, mad, iqr, interval, noise, outliers, drift } = summarize(times);
+  const tokens = job.batch * job.seq, assignments = tokens * job.topK;
+  const flops = assignments * 6 * job.hidden * job.intermediate, bytes = jobBytes(job);
+  return {
+    ...job,
+    ...{ backend: "cpu", device: "A processor", threads: 2, engine: "WebAssembly", warmup: 1, iters: count },
+    ...{ assignments, kept: assignments, dropped: 0, droppedFraction: 0, imbalance: 1.5 },
+    tokensPerExpert: Array.from({ length: job.experts }, (_, i) => (i + 1) * assignments / job.experts / 4.5),
+    ...{ outputSum: 1, outputAbsSum: 10, outputMin: -1, outputMax: 1, outputFirst: [1, 2, 3] },
+    ...{ kernelTimeMs: median, kernelTimesMs: times, meanTimeMs: mean, minTimeMs: min, maxTimeMs: max },
+    ...{ madMs: mad, iqrMs: iqr, medianIntervalMs: interval, noise, outliers, drift, converged: null },
+    ...{ coldTimeMs: null, backToBackTimeMs: null, wallTimeMs: median, generateTimeMs: 1, uploadTimeMs: null },
+    peakMemoryMb: bytes / 2 ** 20,
+    ...{ tflops: flops / median / 1e9, gigabytesPerSecond: bytes / median / 1e6 },
+    ...{ tokensPerSecond: tokens / median * 1000, intensity: flops / bytes },
+    ...{ peakTflops: null, peakGigabytesPerSecond: null, peakSource: null, percentOfPeak: null, boundBy: null },
+    ...{ verifyError: 1e-4, verifiedTokens: 16, version: "0.0.0", time: "2026-01-01T00:00:00.000Z" },
+    ...more,
+  };
+}
