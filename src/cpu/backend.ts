@@ -61,7 +61,8 @@ export class CpuBackend implements Backend {
   readonly name = "cpu";
   readonly device: string;
   readonly uploadMilliseconds = null;
-  readonly #pool: Engine;
+  /** The worker pool. */
+  readonly pool: Engine;
   readonly #memory = new MemoryCounter();
   readonly #blas: FoundBlas | undefined;
   readonly #ownsPool: boolean;
@@ -73,7 +74,7 @@ export class CpuBackend implements Backend {
   constructor({ engine, threads, blas = "auto" }: CpuOptions) {
     this.#blas = findBlas(blas);
     this.#ownsPool = !engine;
-    this.#pool = engine ?? new Engine(threads);
+    this.pool = engine ?? new Engine(threads);
     this.device = cpuName();
   }
 
@@ -82,7 +83,7 @@ export class CpuBackend implements Backend {
   }
 
   get threads(): number {
-    return this.#pool.threads;
+    return this.pool.threads;
   }
 
   get memory(): MemoryCounter {
@@ -178,7 +179,7 @@ export class CpuBackend implements Backend {
       blocking,
       blas: blas?.path,
     };
-    await this.#pool.run("experts", job, report);
+    await this.pool.run("experts", job, report);
     return output;
   }
 
@@ -203,7 +204,7 @@ export class CpuBackend implements Backend {
   }
 
   [Symbol.dispose](): void {
-    if (this.#ownsPool) this.#pool[Symbol.dispose]();
+    if (this.#ownsPool) this.pool[Symbol.dispose]();
   }
 }
 
