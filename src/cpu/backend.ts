@@ -63,7 +63,8 @@ export class CpuBackend implements Backend {
   readonly device: string;
   readonly uploadMilliseconds = null;
   readonly details: BackendDetails = noDetails;
-  readonly #pool: Engine;
+  /** The worker pool. */
+  readonly pool: Engine;
   readonly #memory = new MemoryCounter();
   readonly #blas: FoundBlas | undefined;
   readonly #ownsPool: boolean;
@@ -76,7 +77,7 @@ export class CpuBackend implements Backend {
   constructor({ engine, threads, blas = "auto" }: CpuOptions) {
     this.#blas = findBlas(blas);
     this.#ownsPool = !engine;
-    this.#pool = engine ?? new Engine(threads);
+    this.pool = engine ?? new Engine(threads);
     this.device = cpuName();
   }
 
@@ -85,7 +86,7 @@ export class CpuBackend implements Backend {
   }
 
   get threads(): number {
-    return this.#pool.threads;
+    return this.pool.threads;
   }
 
   get memory(): MemoryCounter {
@@ -182,7 +183,7 @@ export class CpuBackend implements Backend {
       blocking,
       blas: blas?.path,
     };
-    await this.#pool.run("experts", job, report);
+    await this.pool.run("experts", job, report);
     return output;
   }
 
@@ -203,7 +204,7 @@ export class CpuBackend implements Backend {
 
   async peakRates(dtype: DType): Promise<PeakRates | undefined> {
     const { measurePeak } = await import("./peak.ts");
-    return await (this.#peaks[dtype] ??= measurePeak(this, this.#pool, dtype));
+    return await (this.#peaks[dtype] ??= measurePeak(this, this.pool, dtype));
   }
 
   #own(tensor: BackendTensor): CpuTensor {
@@ -212,7 +213,7 @@ export class CpuBackend implements Backend {
   }
 
   [Symbol.dispose](): void {
-    if (this.#ownsPool) this.#pool[Symbol.dispose]();
+    if (this.#ownsPool) this.pool[Symbol.dispose]();
   }
 }
 

@@ -62,6 +62,7 @@ export interface Kernels {
     out: number,
   ): void;
   statistics(dtype: number, values: number, count: number, out: number): void;
+  maddPeak(rounds: number): number;
 }
 
 let compiled: WebAssembly.Module | undefined;

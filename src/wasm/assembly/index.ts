@@ -4,3 +4,4 @@ export { packEight, packSix, widen } from "./pack";
 export { multiply } from "./gemm";
 export { store } from "./epilogue";
 export { combine, statistics } from "./combine";
+export { maddPeak } from "./peak";
