@@ -1,6 +1,14 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { denseWeights, keptAssignments, route, tensor, tokensPerExpert } from "../mod.ts";
+import {
+  denseWeights,
+  keptAssignments,
+  route,
+  type RouterKind,
+  type RouterOptions,
+  tensor,
+  tokensPerExpert,
+} from "../mod.ts";
 import { Fixture } from "./fixtures.ts";
 
 for (const job of ["tiny", "drop-bias", "clamp", "gpt-oss-like"]) {
@@ -88,5 +96,25 @@ Deno.test("denseWeights() refuses indices and weights that do not fit together",
 Deno.test("keptAssignments() refuses a capacity that is no number of tokens", () => {
   for (const capacity of [-1, NaN]) {
     assertThrows(() => keptAssignments([5], capacity), RangeError, "capacity must be a number of at least 0, got");
+  }
+});
+
+Deno.test("route() decides as the models' own PyTorch code, every kind", () => {
+  const fixture = new Fixture("routers");
+  const { top_k, groups, top_groups, scale } = fixture.metadata;
+  const biased = { correctionBias: fixture.f32("bias"), scale: Number(scale) };
+  const options = {
+    ...{ "softmax": {}, "softmax-renormalize": {}, "topk-softmax": {}, "sigmoid-input": {} },
+    ...{ "sigmoid": biased, "sqrt-softplus": biased },
+    "sigmoid-grouped": { ...biased, groups: Number(groups), topGroups: Number(top_groups) },
+  } as const satisfies Record<RouterKind, Partial<RouterOptions>>;
+  for (const kind of Object.keys(options) as RouterKind[]) {
+    const routing = route(fixture.f32("logits"), { kind, topK: Number(top_k), ...options[kind] });
+    assertEquals(routing.routerIndices.data, fixture.i32(`${kind}.indices`).data, kind);
+    const expected = fixture.f32(`${kind}.weights`).data;
+    for (const [i, weight] of (routing.inputWeights ?? routing.routerWeights).data.entries()) {
+      // PyTorch computes in f32 and rounds each step.
+      assertEquals(Math.abs(weight - expected[i]!) <= 2 ** -20 * expected[i]!, true, `${kind}, weight ${i}`);
+    }
   }
 });

@@ -1,3 +1,4 @@
+import { assertRejects } from "@std/assert";
 import { toolkit } from "../toolkit.ts";
 import { testMoe } from "../moe_suite.ts";
 import { emulated, openEmulated } from "./emulated.ts";
@@ -6,3 +7,21 @@ for (const arch of [75, 80]) {
   const open = async () => (await openEmulated(arch)).backend;
   testMoe(`cuda, ${emulated}, sm_${arch}`, open, { ignore: !toolkit, multiple: 8, runs: 15, dtypes: ["f16"] });
 }
+
+Deno.test({
+  name: `cuda, ${emulated}: routers of more experts than the kernels take are refused`,
+  ignore: !toolkit,
+  fn: async () => {
+    using backend = (await openEmulated(80)).backend;
+    for (
+      const [experts, topK, message] of [[1025, 1, "experts must be at most 1024"], [
+        64,
+        33,
+        "topK must be at most 32",
+      ]] as const
+    ) {
+      using logits = await backend.ops.full("f32", [2, experts], 0);
+      await assertRejects(() => backend.ops.route(logits, { topK }), RangeError, message);
+    }
+  },
+});
