@@ -61,6 +61,14 @@ async function checkTool(): Promise<BenchResult> {
   return bench;
 }
 
+/** The suite that every backend passes, in every dtype, activation and layout, routers and whole layers too. */
+async function testSuite(): Promise<void> {
+  const { code, stdout } = await run(Deno.execPath(), "test", "-A", "--no-check", "tests/gpu/suite.ts");
+  const [summary = `no summary, exit code ${code}`] = stdout.match(/\d+ passed.*?\d+ failed/) ?? [];
+  if (code !== 0) console.error(stdout);
+  note("tests of a backend", summary, { text: "0 failed", passed: code === 0 });
+}
+
 /** The sanitizer's four tools over a small verify, for they slow the kernels down a hundred times. */
 async function sanitize(): Promise<void> {
   const small = "--batch 2 --seq 200 --hidden 264 --experts 5 --runs 2".split(" ");
@@ -162,6 +170,7 @@ async function measure(torch: PyTorchFigures | undefined): Promise<Timed[]> {
 const ms = (value: number) => value.toFixed(3);
 
 const bench = await checkTool();
+await testSuite();
 await sanitize();
 const torch = await compare(bench);
 const timed = await measure(torch);
