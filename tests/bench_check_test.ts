@@ -95,3 +95,22 @@ Deno.test("bench() counts calls by its rule: at least so many, for at least so l
   assertEquals(cut.converged, false);
   assertEquals(cut.iters, cut.kernelTimesMs.length);
 });
+
+for (const preset of ["olmoe-1b-7b", "gpt-oss-20b", "llama-4-scout"] as const) {
+  for (const dtype of ["f16", "bf16", "f32"] as const) {
+    Deno.test(`bench() finds the ${preset} layer right in ${dtype}`, async () => {
+      using engine = new Engine(1);
+      using backend = await openBackend("cpu", { engine });
+      const sizes = {
+        batch: 1,
+        seq: 24,
+        hidden: 64,
+        intermediate: 32,
+        experts: 8,
+        topK: preset === "llama-4-scout" ? 1 : 2,
+      };
+      const result = await bench(makeJob(preset, { ...sizes, dtype }), backend, engine, options);
+      assertEquals(result.verifiedTokens, 16);
+    });
+  }
+}

@@ -1,6 +1,6 @@
 // The op in float64, for some of the tokens: what a backend's output is checked against.
-import type { ExpertsInputs } from "../experts.ts";
-import type { ExpertsShape } from "../experts_shape.ts";
+import type { Activation, ExpertsInputs } from "../experts.ts";
+import { type ExpertsShape, gateUpColumns } from "../experts_shape.ts";
 
 /** For each assignment, whether the capacity keeps it. */
 export function keptMask(indices: ArrayLike<number>, { experts, capacity }: ExpertsShape): boolean[] {
@@ -28,34 +28,58 @@ export function referenceRow(
   return row;
 }
 
-function expertOutput(
-  inputs: ExpertsInputs,
-  { hidden, intermediate, activationAlpha: alpha, activationLimit: limit }: ExpertsShape,
-  token: number,
-  e: number,
-): Float64Array {
+function expertOutput(inputs: ExpertsInputs, shape: ExpertsShape, token: number, e: number): Float64Array {
+  const { hidden, intermediate, gated, gateUpLayout, weightLayout, activation } = shape;
   const x = inputs.hiddenStates.data.subarray(token * hidden, (token + 1) * hidden);
-  const gateUp = addProduct(x, inputs.gateUpProj.data, e, biasRow(inputs.gateUpProjBias?.data, e, 2 * intermediate));
+  const width = gateUpColumns(shape), outIn = weightLayout === "out-in";
+  const first = addProduct(x, inputs.gateUpProj.data, e, biasRow(inputs.gateUpProjBias?.data, e, width), outIn);
+  const interleaved = gateUpLayout === "interleaved";
   const a = new Float64Array(intermediate);
   for (let i = 0; i < intermediate; i++) {
-    const gate = Math.min(gateUp[2 * i]!, limit);
-    const up = Math.max(-limit, Math.min(gateUp[2 * i + 1]!, limit));
-    a[i] = gate / (1 + Math.exp(-alpha * gate)) * (up + 1);
+    const gate = first[gated && interleaved ? 2 * i : i]!;
+    const up = gated ? first[interleaved ? 2 * i + 1 : intermediate + i]! : 1;
+    a[i] = activation === "swiglu-oai" ? swigluOai(gate, up, shape) : functions[activation](gate) * up;
   }
-  return addProduct(a, inputs.downProj.data, e, biasRow(inputs.downProjBias?.data, e, hidden));
+  return addProduct(a, inputs.downProj.data, e, biasRow(inputs.downProjBias?.data, e, hidden), outIn);
+}
+
+function swigluOai(gate: number, up: number, { activationAlpha: alpha, activationLimit: limit }: ExpertsShape): number {
+  const g = Math.min(gate, limit);
+  return g / (1 + Math.exp(-alpha * g)) * (Math.max(-limit, Math.min(up, limit)) + 1);
+}
+
+const functions: Readonly<Record<Exclude<Activation, "swiglu-oai">, (x: number) => number>> = {
+  "silu": (x) => x / (1 + Math.exp(-x)),
+  "gelu": (x) => x / 2 * (1 + erf(x / Math.SQRT2)),
+  "gelu-tanh": (x) => x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  "relu2": (x) => Math.max(x, 0) ** 2,
+};
+
+/** The error function: (2 / √π) e^(−x²) Σ 2ⁿ x²ⁿ⁺¹ / (1 · 3 · … · (2n + 1)), whose terms all have one sign. */
+function erf(x: number): number {
+  if (Math.abs(x) > 6) return Math.sign(x);
+  let sum = 0;
+  for (let n = 0, term = x; sum + term !== sum; n++, term *= 2 * x * x / (2 * n + 1)) sum += term;
+  return 2 / Math.sqrt(Math.PI) * Math.exp(-x * x) * sum;
 }
 
 function biasRow(bias: ArrayLike<number> | undefined, e: number, width: number): Float64Array {
   return Float64Array.from({ length: width }, (_, i) => bias?.[e * width + i] ?? 0);
 }
 
-/** sums += x · weights[e], where weights[e] is [x.length, sums.length]. */
-function addProduct(x: ArrayLike<number>, weights: ArrayLike<number>, e: number, sums: Float64Array): Float64Array {
-  const width = sums.length;
+/** sums += x · weights[e], where weights[e] is [x.length, sums.length], or the other way round. */
+function addProduct(
+  x: ArrayLike<number>,
+  weights: ArrayLike<number>,
+  e: number,
+  sums: Float64Array,
+  outIn: boolean,
+): Float64Array {
+  const width = sums.length, start = e * x.length * width;
+  const [rowStep, columnStep] = outIn ? [1, x.length] : [width, 1];
   for (let k = 0; k < x.length; k++) {
     const value = x[k]!;
-    const start = (e * x.length + k) * width;
-    for (let n = 0; n < width; n++) sums[n]! += value * weights[start + n]!;
+    for (let n = 0; n < width; n++) sums[n]! += value * weights[start + k * rowStep + n * columnStep]!;
   }
   return sums;
 }
