@@ -8,9 +8,27 @@ namespace yamoe {
 
 constexpr int kCombineThreads = 256;
 
+// `kCount` elements as f32, and back: 16 bytes of them, or one where rows do not begin at 16 bytes.
+template <int kCount, class T>
+__device__ __forceinline__ void load_elements(const T* from, float (&to)[kCount]) {
+  if constexpr (kCount == 1) {
+    to[0] = widen(*from);
+  } else {
+    unpack_16<T>(load_streaming_16(from), to);
+  }
+}
+template <int kCount, class T>
+__device__ __forceinline__ void store_elements(T* to, const float (&from)[kCount]) {
+  if constexpr (kCount == 1) {
+    *to = narrow<T>(from[0]);
+  } else {
+    store_streaming_16(to, pack_16<T>(from));
+  }
+}
+
 // rows[t][k]: the row of `expert_outputs`, or -1. The weight of (t, k) is weights[t][k], or weights[t][indices[t][k]] where
-// indices are given. `width` is a multiple of 8.
-template <class T>
+// indices are given.
+template <int kCount, class T>
 __device__ __forceinline__ void combine(const T* __restrict__ expert_outputs, const int* __restrict__ rows,
                                         const T* __restrict__ weights, const int* __restrict__ indices,
                                         T* __restrict__ out, int tokens, int top_k, int weight_columns, int width) {
@@ -18,33 +36,37 @@ __device__ __forceinline__ void combine(const T* __restrict__ expert_outputs, co
   const int warps = gridDim.x * (kCombineThreads / 32);
   for (int t = (blockIdx.x * kCombineThreads + threadIdx.x) / 32; t < tokens; t += warps) {
     const size_t slot = static_cast<size_t>(t) * top_k;
-    for (int c = lane * 8; c < width; c += 32 * 8) {
-      float sum[8] = {};
+    for (int c = lane * kCount; c < width; c += 32 * kCount) {
+      float sum[kCount] = {};
       for (int k = 0; k < top_k; ++k) {
         const int row = rows[slot + k];
         if (row < 0) continue;
         const int column = indices ? indices[slot + k] : k;
         const float w = widen(weights[static_cast<size_t>(t) * weight_columns + column]);
-        const uint4 v = load_streaming_16(expert_outputs + static_cast<size_t>(row) * width + c);
-        const uint32_t pairs[4] = {v.x, v.y, v.z, v.w};
+        float v[kCount];
+        load_elements(expert_outputs + static_cast<size_t>(row) * width + c, v);
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const float2 pair = unpack2<T>(pairs[i]);
-          sum[2 * i] = fmaf(w, pair.x, sum[2 * i]);
-          sum[2 * i + 1] = fmaf(w, pair.y, sum[2 * i + 1]);
-        }
+        for (int i = 0; i < kCount; ++i) sum[i] = fmaf(w, v[i], sum[i]);
       }
-      store_streaming_16(out + static_cast<size_t>(t) * width + c,
-                         make_uint4(pack2<T>(sum[0], sum[1]), pack2<T>(sum[2], sum[3]), pack2<T>(sum[4], sum[5]),
-                                    pack2<T>(sum[6], sum[7])));
+      store_elements(out + static_cast<size_t>(t) * width + c, sum);
     }
   }
 }
 
 }  // namespace yamoe
 
-extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads)
-    combine_f16(const __half* expert_outputs, const int* rows, const __half* weights, const int* indices, __half* out,
-                int tokens, int top_k, int weight_columns, int width) {
-  yamoe::combine(expert_outputs, rows, weights, indices, out, tokens, top_k, weight_columns, width);
-}
+#define YAMOE_COMBINE(dtype, T)                                                                                           \
+  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 4) combine_##dtype(                                \
+      const T* expert_outputs, const int* rows, const T* weights, const int* indices, T* out, int tokens, int top_k,      \
+      int weight_columns, int width) {                                                                                    \
+    constexpr int kCount = 16 / sizeof(T);                                                                                \
+    if (width % kCount == 0) {                                                                                            \
+      yamoe::combine<kCount>(expert_outputs, rows, weights, indices, out, tokens, top_k, weight_columns, width);          \
+    } else {                                                                                                              \
+      yamoe::combine<1>(expert_outputs, rows, weights, indices, out, tokens, top_k, weight_columns, width);               \
+    }                                                                                                                     \
+  }
+
+YAMOE_COMBINE(f16, __half)
+YAMOE_COMBINE(bf16, __nv_bfloat16)
+YAMOE_COMBINE(f32, float)

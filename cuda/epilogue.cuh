@@ -1,14 +1,17 @@
 // What happens to a tile's sums on their way out of the registers: bias, activation, one rounding, 16-byte stores.
 //
-// In mma.m16n8k16's accumulator, lane l of a warp holds row l / 4 (and that plus 8) and columns 2 (l % 4) and the next:
-// a gate and its up projection meet in one thread.
+// In mma.m16n8k16's accumulator, lane l of a warp holds row l / 4 (and that plus 8) and columns 2 (l % 4) and the next.
 #pragma once
 #include <ptx.cuh>
 
+#include "activation.cuh"
 #include "element.cuh"
 #include "grouped_gemm.cuh"
 
 namespace yamoe {
+
+template <class Tile>
+using Sums = float[Tile::kMmaM][Tile::kMmaN][4];
 
 // Transposes a 4x4 matrix of registers across the 4 lanes of a quad: lane q's value i becomes lane i's value q.
 __device__ __forceinline__ void transpose_quad(uint32_t (&v)[4], int lane) {
@@ -22,102 +25,156 @@ __device__ __forceinline__ void transpose_quad(uint32_t (&v)[4], int lane) {
   if (upper) { v[0] = y0; v[1] = y1; } else { v[2] = y0; v[3] = y1; }
 }
 
-// Two biases from an even column; zeros where there is none.
-template <class T>
-__device__ __forceinline__ float2 bias_pair(const T* bias, size_t at, bool inside) {
-  if (!bias || !inside) return make_float2(0.0f, 0.0f);
-  return unpack2<T>(*reinterpret_cast<const uint32_t*>(bias + at));
+// Adds the biases of a warp's columns, where there are any.
+template <class Tile, bool kOutIn, class T>
+__device__ __forceinline__ void add_bias(Sums<Tile>& sums, const T* bias, const Columns& columns, int expert, int first) {
+  if (!bias) return;
+  bias += static_cast<size_t>(expert) * columns.width;
+#pragma unroll
+  for (int j = 0; j < Tile::kMmaN; ++j) {
+    const int n = first + j * 8 + (threadIdx.x & 3) * 2;
+    if (n >= columns.width) continue;
+    const float x = widen(bias[columns.template source<kOutIn>(n)]);
+    const float y = widen(bias[columns.template source<kOutIn>(n + 1)]);
+#pragma unroll
+    for (int i = 0; i < Tile::kMmaM; ++i) {
+      sums[i][j][0] += x;
+      sums[i][j][1] += y;
+      sums[i][j][2] += x;
+      sums[i][j][3] += y;
+    }
+  }
 }
 
-// out[row][column] = sum + bias.
-template <class Tile, class T>
-struct StoreLinear {
+// Applies a function to the sums of 16 rows after the other: a loop, where unrolling would make much code of little use.
+// Registers cannot be indexed, so all rows move up by one each time, and are back in their places at the end.
+template <class Tile, class Function>
+__device__ __forceinline__ void for_each_rows(Sums<Tile>& sums, const Function& function) {
+#pragma unroll 1
+  for (int pass = 0; pass < Tile::kMmaM; ++pass) {
+#pragma unroll
+    for (int j = 0; j < Tile::kMmaN; ++j) {
+      function(sums[0][j]);
+#pragma unroll
+      for (int c = 0; c < 4; ++c) {
+        const float first = sums[0][j][c];
+#pragma unroll
+        for (int i = 1; i < Tile::kMmaM; ++i) sums[i - 1][j][c] = sums[i][j][c];
+        sums[Tile::kMmaM - 1][j][c] = first;
+      }
+    }
+  }
+}
+
+// out[row][column] = f(sum + bias).
+template <class Tile, bool kOutIn, class T>
+struct StorePlain {
   const T* bias;  // [experts][width] or null
   T* out;         // [rows][width]
-  int width;
+  Columns columns;
+  Activation activation;
 
-  __device__ __forceinline__ void operator()(const float (&sums)[Tile::kMmaM][Tile::kMmaN][4], const TilePosition& at,
-                                             int warp_m, int warp_n) const {
+  __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m, int warp_n) const {
     const int lane = threadIdx.x & 31;
     const int quad = lane & 3;
+    add_bias<Tile, kOutIn>(sums, bias, columns, at.expert, at.column + warp_n);
+    if (activation.kind != kIdentity) {
+      with_fast_activation(activation, [&](const auto& f) {
+        for_each_rows<Tile>(sums, [&](float(&s)[4]) {
+#pragma unroll
+          for (int c = 0; c < 4; ++c) s[c] = f(s[c]);
+        });
+      });
+    }
 #pragma unroll
     for (int j = 0; j < Tile::kMmaN; j += 4) {
-      const int column = at.column + warp_n + j * 8;
-      float2 b[4];
-#pragma unroll
-      for (int t = 0; t < 4; ++t) {
-        const int c = column + t * 8 + quad * 2;
-        b[t] = bias_pair(bias, static_cast<size_t>(at.expert) * width + c, c < width);
-      }
 #pragma unroll
       for (int i = 0; i < Tile::kMmaM * 2; ++i) {
         uint32_t v[4];
 #pragma unroll
         for (int t = 0; t < 4; ++t) {
           const float* const s = &sums[i / 2][j + t][i % 2 * 2];
-          v[t] = pack2<T>(s[0] + b[t].x, s[1] + b[t].y);
+          v[t] = pack2<T>(s[0], s[1]);
         }
         transpose_quad(v, lane);  // now columns quad * 8 and the 7 after it
         const int row = at.row + warp_m + i * 8 + (lane >> 2);
-        const int c = column + quad * 8;
-        if (row < at.row_end && c < width) {
-          *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * width + c) = make_uint4(v[0], v[1], v[2], v[3]);
+        const int c = at.column + warp_n + j * 8 + quad * 8;
+        if (row < at.row_end && c < columns.width) {
+          *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * columns.width + c) =
+              make_uint4(v[0], v[1], v[2], v[3]);
         }
       }
     }
   }
 };
 
-// gate sigmoid(alpha gate) (up + 1), with gate <= limit and |up| <= limit. NaN stays NaN, as in PyTorch's clamp.
-__device__ __forceinline__ float clamped_swiglu(float gate, float up, float alpha, float limit) {
-  gate = gate > limit ? limit : gate;
-  up = up > limit ? limit : up < -limit ? -limit : up;
-  return __fdividef(gate, 1.0f + __expf(-alpha * gate)) * (up + 1.0f);
-}
-
-// out[row][column / 2] = swiglu(sum + bias): gate in the even columns, up in the odd ones.
-template <class Tile, class T>
-struct StoreSwiglu {
+// out[row][column / 2] = f(gate + bias) (up + bias + shift).
+template <class Tile, bool kOutIn, class T>
+struct StoreGated {
   const T* bias;  // [experts][width] or null
   T* out;         // [rows][width / 2]
-  int width;
-  float alpha, limit;
+  Columns columns;
+  Activation activation;
 
-  __device__ __forceinline__ void operator()(const float (&sums)[Tile::kMmaM][Tile::kMmaN][4], const TilePosition& at,
-                                             int warp_m, int warp_n) const {
+  __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m, int warp_n) const {
     const int lane = threadIdx.x & 31;
-    const int quad = lane & 3;
-    const int column = at.column + warp_n;
-    float2 b[8];
+    const int width = columns.width / 2;
+    const bool chunks = !kOutIn && columns.half;  // gates and ups alternate by mma tiles, not by columns
+    add_bias<Tile, kOutIn>(sums, bias, columns, at.expert, at.column + warp_n);
+    if (chunks) bring_together(sums);
+    // From here on s[0] and s[2] are gates, s[1] and s[3] their ups; the results take the gates' places.
+    if (activation.kind == kSwish) {
 #pragma unroll
-    for (int t = 0; t < 8; ++t) {
-      const int c = column + t * 8 + quad * 2;
-      b[t] = bias_pair(bias, static_cast<size_t>(at.expert) * width + c, c < width);
+      for (int i = 0; i < Tile::kMmaM; ++i) {
+#pragma unroll
+        for (int j = 0; j < Tile::kMmaN; ++j) {
+          float(&s)[4] = sums[i][j];
+          s[0] = gated_swish(s[0], s[1], activation);
+          s[2] = gated_swish(s[2], s[3], activation);
+        }
+      }
+    } else {
+      with_fast_activation(activation, [&](const auto& f) {
+        for_each_rows<Tile>(sums, [&](float(&s)[4]) {
+          s[0] = f(s[0]) * s[1];
+          s[2] = f(s[2]) * s[3];
+        });
+      });
     }
 #pragma unroll
     for (int i = 0; i < Tile::kMmaM * 2; ++i) {
-      float y[8];
+      uint32_t v[4];
 #pragma unroll
-      for (int t = 0; t < 8; ++t) {
-        const float* const s = &sums[i / 2][t][i % 2 * 2];
-        y[t] = clamped_swiglu(s[0] + b[t].x, s[1] + b[t].y, alpha, limit);
-      }
+      for (int t = 0; t < 4; ++t) v[t] = pack2<T>(sums[i / 2][2 * t][i % 2 * 2], sums[i / 2][2 * t + 1][i % 2 * 2]);
+      transpose_quad(v, lane);
+      // v[p] came from lane p of the quad. Of gates and ups by columns it has result p of an mma tile below and of the next
+      // one above; of those by mma tiles, results 2 p and the next.
+      const uint4 packed = chunks
+          ? make_uint4(v[0], v[1], v[2], v[3])
+          : make_uint4(__byte_perm(v[0], v[1], 0x5410), __byte_perm(v[2], v[3], 0x5410),
+                       __byte_perm(v[0], v[1], 0x7632), __byte_perm(v[2], v[3], 0x7632));
       const int row = at.row + warp_m + i * 8 + (lane >> 2);
-      store(y, lane, static_cast<size_t>(row) * (width / 2), column / 2, row < at.row_end);
+      const int c = (at.column + warp_n) / 2 + (lane & 3) * 8;
+      if (row < at.row_end && c < width) {
+        *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * width + c) = packed;
+      }
     }
   }
 
-  // Eight mma tiles: lane q of the quad has results q, 4 + q, 8 + q, ... and stores 8 q and the 7 after it.
-  __device__ __forceinline__ void store(const float (&y)[8], int lane, size_t row_start, int column, bool live) const {
-    uint32_t v[4];
+  // An even mma tile has two gates, the odd one after it their two ups; afterwards each has a gate and its up.
+  static __device__ __forceinline__ void bring_together(Sums<Tile>& sums) {
 #pragma unroll
-    for (int t = 0; t < 4; ++t) v[t] = pack2<T>(y[2 * t], y[2 * t + 1]);
-    transpose_quad(v, lane);
-    // v[p] came from lane p: result p of the even mma tile below, result p of the odd one above.
-    const uint4 packed = make_uint4(__byte_perm(v[0], v[1], 0x5410), __byte_perm(v[2], v[3], 0x5410),
-                                    __byte_perm(v[0], v[1], 0x7632), __byte_perm(v[2], v[3], 0x7632));
-    const int c = column + (lane & 3) * 8;
-    if (live && c < width / 2) *reinterpret_cast<uint4*>(out + row_start + c) = packed;
+    for (int i = 0; i < Tile::kMmaM; ++i) {
+#pragma unroll
+      for (int j = 0; j < Tile::kMmaN; j += 2) {
+#pragma unroll
+        for (int c = 0; c < 4; c += 2) {
+          const float gate = sums[i][j][c + 1];
+          sums[i][j][c + 1] = sums[i][j + 1][c];
+          sums[i][j + 1][c] = gate;
+        }
+      }
+    }
   }
 };
 

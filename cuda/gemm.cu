@@ -1,4 +1,4 @@
-// The kernels of the two matrix products, in one tile shape for each range of rows an expert may have.
+// The kernels of the two matrix products on tensor cores, in one tile shape for each range of rows an expert may have.
 #include "epilogue.cuh"
 #include "grouped_gemm.cuh"
 
@@ -6,48 +6,47 @@ namespace yamoe {
 
 #if __CUDA_ARCH__ >= 800
 constexpr int kStages = 4;
+constexpr int kManyStages = 8;
 #else
 constexpr int kStages = 2;  // 64 KiB of shared memory, and copies that pass through registers
+constexpr int kManyStages = 2;
 #endif
 
 //                        rows  cols  warps
 using Tile256 = Tile<256, 128, 4, 2, kStages>;
 using Tile128 = Tile<128, 128, 2, 2, kStages>;
 using Tile64 = Tile<64, 128, 2, 2, kStages>;
-using Tile16 = Tile<16, 128, 1, 2, kStages>;
-
-template <class Tile, class T>
-__device__ __forceinline__ void gate_up(const T* hidden, const T* weights, const T* bias, T* activations,
-                                        const int* row_tokens, const int* row_offsets, const int* tile_offsets,
-                                        int experts, int depth, int width, float alpha, float limit) {
-  const Problem<T> problem{hidden, weights, row_tokens, row_offsets, tile_offsets, experts, depth, width};
-  grouped_gemm<Tile>(problem, StoreSwiglu<Tile, T>{bias, activations, width, alpha, limit});
-}
-
-template <class Tile, class T>
-__device__ __forceinline__ void down(const T* activations, const T* weights, const T* bias, T* rows,
-                                     const int* row_offsets, const int* tile_offsets, int experts, int depth,
-                                     int width) {
-  const Problem<T> problem{activations, weights, nullptr, row_offsets, tile_offsets, experts, depth, width};
-  grouped_gemm<Tile>(problem, StoreLinear<Tile, T>{bias, rows, width});
-}
+// For a few rows all that counts is how many bytes of the weights are on their way: many small blocks, far ahead.
+using Tile16 = Tile<16, 64, 1, 1, kManyStages>;
 
 }  // namespace yamoe
 
-#define YAMOE_GEMMS(tile, suffix, T, blocks)                                                                             \
-  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks) gate_up_##suffix(                           \
-      const T* hidden, const T* weights, const T* bias, T* activations, const int* row_tokens, const int* row_offsets,    \
-      const int* tile_offsets, int experts, int depth, int width, float alpha, float limit) {                             \
-    yamoe::gate_up<yamoe::tile>(hidden, weights, bias, activations, row_tokens, row_offsets, tile_offsets, experts,       \
-                                depth, width, alpha, limit);                                                              \
-  }                                                                                                                       \
-  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks) down_##suffix(                              \
-      const T* activations, const T* weights, const T* bias, T* rows, const int* row_offsets, const int* tile_offsets,    \
-      int experts, int depth, int width) {                                                                                \
-    yamoe::down<yamoe::tile>(activations, weights, bias, rows, row_offsets, tile_offsets, experts, depth, width);         \
+// gated: the first product where it has gates: out[row][column] = f(gate) (up + shift) of a[row_index[row]] weights + bias.
+// plain: the second product, and the first without gates: out[row][column] = f(a[row_index[row]] weights + bias).
+#define YAMOE_GEMM(name, Store, tile, out_in, T, blocks)                                                                 \
+  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks)                                             \
+      name(const T* a, const T* weights, const T* bias, T* out, const int* row_index, const int* row_offsets,             \
+           const int* tile_offsets, int experts, int depth, int width, int half, int kind, float alpha, float limit,      \
+           float shift) {                                                                                                 \
+    using namespace yamoe;                                                                                                \
+    const Columns columns{width, half};                                                                                   \
+    const Problem<T> problem{a, weights, row_index, row_offsets, tile_offsets, experts, depth, columns};                  \
+    grouped_gemm<tile, out_in>(problem, Store<tile, out_in, T>{bias, out, columns, {kind, alpha, limit, shift}});         \
   }
 
-YAMOE_GEMMS(Tile256, 256_f16, __half, 1)
-YAMOE_GEMMS(Tile128, 128_f16, __half, 2)
-YAMOE_GEMMS(Tile64, 64_f16, __half, 3)
-YAMOE_GEMMS(Tile16, 16_f16, __half, 4)
+#define YAMOE_BOTH(tile, suffix, out_in, T, blocks)                           \
+  YAMOE_GEMM(gated_##suffix, StoreGated, tile, out_in, T, blocks)             \
+  YAMOE_GEMM(plain_##suffix, StorePlain, tile, out_in, T, blocks)
+
+#define YAMOE_GEMMS(dtype, layout, out_in, T)                  \
+  YAMOE_BOTH(Tile256, 256_##dtype##_##layout, out_in, T, 1)    \
+  YAMOE_BOTH(Tile128, 128_##dtype##_##layout, out_in, T, 2)    \
+  YAMOE_BOTH(Tile64, 64_##dtype##_##layout, out_in, T, 3)      \
+  YAMOE_BOTH(Tile16, 16_##dtype##_##layout, out_in, T, 5)
+
+YAMOE_GEMMS(f16, in_out, false, __half)
+YAMOE_GEMMS(f16, out_in, true, __half)
+#if __CUDA_ARCH__ >= 800  // before, tensor cores do not know bf16
+YAMOE_GEMMS(bf16, in_out, false, __nv_bfloat16)
+YAMOE_GEMMS(bf16, out_in, true, __nv_bfloat16)
+#endif

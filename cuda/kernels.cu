@@ -4,4 +4,5 @@
 #include "linear.cu"
 #include "ops.cu"
 #include "router.cu"
+#include "simt_gemm.cu"
 #include "sort.cu"

@@ -86,7 +86,8 @@ export interface ExpertsOptions {
    */
   weightLayout?: "in-out" | "out-in" | undefined;
   /**
-   * Whether the bits of a token's output must not depend on what else is in the batch.
+   * Whether the bits of a token's output must not depend on what else is in the batch. On the GPU they never do: tiles of
+   * every shape add up in the same order.
    *
    * @default {false}
    */

@@ -117,7 +117,7 @@ function variantArbitrary({ dtypes, weightLayouts, activations }: Variants) {
 }
 
 /** The first of a job's tokens. */
-function firstTokens(inputs: ExpertsInputs, count: number): ExpertsInputs {
+export function firstTokens(inputs: ExpertsInputs, count: number): ExpertsInputs {
   const first = ({ dtype, data, shape: [, width] }: Tensor) =>
     tensor(data.slice(0, count * width!), [count, width!], dtype);
   return {

@@ -2,7 +2,6 @@ import { manifest } from "../cuda/cubins/manifest.ts";
 import { chooseImage, formatCapability } from "../cuda/cubins.ts";
 import type { Gpu } from "../cuda/gpus.ts";
 import { type Launch, planLaunches } from "../cuda/plan.ts";
-import { refuseAllBut } from "../experts_shape.ts";
 import { type Job, tensorBytes } from "../workload.ts";
 import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
@@ -29,7 +28,6 @@ export default command({
     const gpu = gpuFromFlags(values);
     const { batch, seq, capacity } = job;
     const shape = { ...job, tokens: batch * seq, capacity: capacity ?? Infinity, denseWeights: false };
-    refuseAllBut("cuda", shape);
     const imageName = chooseImage(gpu.computeCapability);
     const { kernels } = manifest.images[imageName]!;
     const { launches, workspace } = planLaunches(shape, gpu, kernels);

@@ -2,7 +2,7 @@
 import type { Backend, BackendDetails, BackendTensor, ElementRange, Measurement, PeakRates } from "../backend.ts";
 import { BackendUnavailableError } from "../backend_unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
-import { type ExpertsShape, expertsShape, inputNames, refuseAllBut } from "../experts_shape.ts";
+import { type ExpertsShape, expertsShape, inputNames } from "../experts_shape.ts";
 import { MemoryCounter } from "../memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../moe.ts";
 import { runMoe } from "../moe_steps.ts";
@@ -32,7 +32,6 @@ import { CudaOps } from "./ops.ts";
 import { devicePeak } from "./peak.ts";
 import { type Launch, limits, type Plan, planLaunches, type TensorName } from "./plan.ts";
 import { Stream } from "./stream.ts";
-import type { TileShape } from "./tiles.ts";
 import { isVerified } from "./verified.ts";
 
 /** A tensor in device memory. */
@@ -67,13 +66,13 @@ export interface CudaOptions {
   readonly library?: string | undefined;
   /** Whether to refuse kernels that have not passed `yamoe verify` on hardware of their architecture. */
   readonly onlyVerified?: boolean | undefined;
-  /** The tile shape to compute with, in the place of the one that seems best for each call. */
-  readonly tile?: TileShape | undefined;
+  /** Rows of the tiles to compute with, in the place of those that seem best for each call. */
+  readonly tileRows?: number | undefined;
 }
 
 /** Opens the GPU. */
 export async function openCudaBackend(
-  { device = 0, library, onlyVerified = false, tile }: CudaOptions = {},
+  { device = 0, library, onlyVerified = false, tileRows }: CudaOptions = {},
 ): Promise<CudaBackend> {
   const driver = new Driver(library);
   if (!Number.isInteger(device) || device < 0 || device >= driver.deviceCount) {
@@ -87,7 +86,7 @@ export async function openCudaBackend(
         `choose the cuda backend to use them all the same`,
     );
   }
-  return new CudaBackend(driver, properties, imageName, await loadImage(imageName), tile);
+  return new CudaBackend(driver, properties, imageName, await loadImage(imageName), tileRows);
 }
 
 /** The op on a GPU. */
@@ -106,7 +105,7 @@ export class CudaBackend implements Backend {
   readonly #end: Event;
   readonly #context: Context;
   readonly #staging: { readonly buffer: StagingBuffer; readonly free: Event }[] = [];
-  readonly #tile: TileShape | undefined;
+  readonly #tileRows: number | undefined;
   #lastTransfer: Promise<void> = Promise.resolve();
   #uploadMilliseconds = 0;
   #flushed: DeviceBuffer | undefined;
@@ -119,9 +118,9 @@ export class CudaBackend implements Backend {
     properties: DeviceProperties,
     imageName: string,
     image: Uint8Array<ArrayBuffer>,
-    tile?: TileShape,
+    tileRows?: number,
   ) {
-    this.#tile = tile;
+    this.#tileRows = tileRows;
     this.#driverVersion = driver.version;
     this.properties = properties;
     this.device = properties.name;
@@ -266,12 +265,11 @@ export class CudaBackend implements Backend {
     queue: (plan: Plan, pointers: PointerTable) => void,
   ): CudaTensor {
     const shape = expertsShape(inputs, options);
-    refuseAllBut("cuda", shape);
     checkLimits(shape);
     using cleanup = new DisposableStack();
-    const output = cleanup.use(this.allocate("f16", [shape.tokens, shape.hidden]));
+    const output = cleanup.use(this.allocate(shape.dtype, [shape.tokens, shape.hidden]));
     if (shape.tokens > 0) {
-      const plan = planLaunches(shape, this.properties, manifest.images[this.imageName]!.kernels, this.#tile);
+      const plan = planLaunches(shape, this.properties, manifest.images[this.imageName]!.kernels, this.#tileRows);
       using workspace = new DisposableStack();
       const pointers: Record<string, bigint> = { output: output.buffer.pointer };
       for (const name of inputNames) {
@@ -404,12 +402,7 @@ function keyPart(part: Argument | string): string {
   return typeof part === "object" ? `${part.float}` : `${part}`;
 }
 
-function checkLimits({ hidden, intermediate, experts, tokens, topK }: ExpertsShape): void {
-  for (const [name, size] of Object.entries({ hidden, intermediate })) {
-    if (size % limits.multiple) {
-      throw new RangeError(`The ${name} size must be a multiple of ${limits.multiple} on the GPU, got ${size}`);
-    }
-  }
+function checkLimits({ experts, tokens, topK }: ExpertsShape): void {
   if (experts > limits.experts) {
     throw new RangeError(`There must be at most ${limits.experts} experts on the GPU, got ${experts}`);
   }

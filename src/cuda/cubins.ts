@@ -44,7 +44,7 @@ export async function loadImage(name: string): Promise<Uint8Array<ArrayBuffer>> 
   return await unpackImage(name, (await sources[name]!()).image);
 }
 
-/** An image out of its module's text, gzip in base64, if it is the one of the manifest. */
+/** An image out of its module's text, brotli in base64, if it is the one of the manifest. */
 export async function unpackImage(name: string, text: string): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await unpack(text);
   const digest = bytes && new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
@@ -55,8 +55,8 @@ export async function unpackImage(name: string, text: string): Promise<Uint8Arra
 
 async function unpack(text: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
   try {
-    const gzip = new Blob([Uint8Array.fromBase64(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return await new Response(gzip).bytes();
+    const { brotliDecompressSync } = await import("node:zlib");
+    return new Uint8Array(brotliDecompressSync(Uint8Array.fromBase64(text)));
   } catch {
     return undefined; // damaged
   }

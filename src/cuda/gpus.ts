@@ -1,6 +1,6 @@
 // GPUs that a plan can be made for without having them. Rates: dense f16 products with f32 accumulation. Source: NVIDIA's
 // datasheets and architecture white papers; shared memory, CUDA C++ Programming Guide, "Compute Capabilities".
-import type { PlanDevice } from "./plan.ts";
+import type { PlanDevice } from "./product.ts";
 
 /** A GPU's limits. */
 export interface Gpu extends PlanDevice {

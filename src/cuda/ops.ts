@@ -18,7 +18,8 @@ import { bytesPerElement, type DType, elementCount, viewOf } from "../tensor.ts"
 import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Argument } from "./kernel.ts";
 import { type DeviceOperand, type OpLaunch, planLinear, planRoute } from "./router.ts";
-import { limits, type PlanDevice, planProduct, planSort } from "./steps.ts";
+import type { PlanDevice } from "./product.ts";
+import { limits, planProduct, planSort } from "./steps.ts";
 
 /** A tensor in device memory. */
 export type DeviceTensor = BackendTensor & DeviceOperand;
@@ -222,8 +223,8 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
       this.#launch({
         ...launch,
         arguments: [
-          ...[x!.pointer, y!.pointer, 0n, output.pointer, rowOffsets.pointer, tileOffsets.pointer],
-          ...[batch, depth, columns],
+          ...[x!.pointer, y!.pointer, 0n, output.pointer, 0n, rowOffsets.pointer, tileOffsets.pointer],
+          ...launch.arguments,
         ],
       });
       return output;

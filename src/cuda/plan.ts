@@ -1,9 +1,11 @@
 // The launches of one `experts` call: which kernels, how many blocks, and what work and memory that is. Pure arithmetic on
 // what the host knows; how the tokens fall on the experts only the device finds out.
-import type { ExpertsShape } from "../experts_shape.ts";
+import { type ExpertsShape, gateUpColumns } from "../experts_shape.ts";
+import { bytesPerElement } from "../tensor.ts";
 import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Argument, LaunchShape } from "./kernel.ts";
-import { limits, type PlanDevice, planSort, productLaunch } from "./steps.ts";
+import { type PlanDevice, type Product, ProductKernels } from "./product.ts";
+import { limits, planSort } from "./steps.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
 
 export { limits, type PlanDevice };
@@ -29,8 +31,8 @@ export type WorkspaceName =
   | "tileOffsets" //   [E + 1], i32: where each expert's tiles begin
   | "rows" //          [T, K], i32: the row of each assignment, -1 where it was dropped
   | "rowTokens" //     [N], i32: the token of each row
-  | "activations" //   [N, I], f16; they lie in the output where that is large enough
-  | "expertOutputs"; // [N, H], f16
+  | "activations" //   [N, I]; they lie in the output where that is large enough
+  | "expertOutputs"; // [N, H]
 
 /** One kernel launch. */
 export interface Launch extends LaunchShape {
@@ -59,13 +61,13 @@ const combineThreads = 256;
  * @param shape The sizes. At least one token.
  * @param device The GPU.
  * @param kernels What is known of the kernels of the image that runs there.
- * @param forced A tile shape to use in the place of the one that seems best.
+ * @param tileRows Rows of the tiles to use, or of the next smaller ones there are, in the place of those that seem best.
  */
 export function planLaunches(
   shape: ExpertsShape,
   device: PlanDevice,
   kernels: readonly KernelRecord[],
-  forced?: TileShape,
+  tileRows?: number,
 ): Plan {
   const { tokens, hidden, intermediate, experts, topK, capacity, denseWeights } = shape;
   const assignments = tokens * topK;
@@ -74,20 +76,26 @@ export function planLaunches(
   const int32Capacity = Math.min(capacity, 2 ** 31 - 1);
 
   const sort = planSort(assignments, experts);
-  const launchOf = (name: string, shape: TileShape) =>
-    productLaunch(`${name}_${shape.rows}_f16`, shape, device, kernels);
-  const tile = forced ?? chooseTile({
-    experts: busy,
-    rows: kept / busy,
-    even: kept === experts * capacity,
-    columns: 2 * intermediate + hidden,
-    slots: (shape) => launchOf("gate_up", shape).slots,
-  });
+  const width = gateUpColumns(shape);
+  const first: Product = { experts, depth: hidden, width, gated: shape.gated, activation: shape.activation };
+  const second: Product = { experts, depth: intermediate, width: hidden, gated: false, activation: "none" };
+  const products = new ProductKernels(shape, [hidden, intermediate], device, kernels);
+  const { shapes } = products.tiles;
+  const tile = tileRows === undefined
+    ? chooseTile(shapes, {
+      experts: busy,
+      rows: kept / busy,
+      even: kept === experts * capacity,
+      columns: width + hidden,
+      slots: (tile) => products.blockShape(tile, first).slots,
+    })
+    : shapes.find(({ rows }) => rows <= tileRows) ?? shapes.at(-1)!;
   const rowTiles = Math.floor(kept / tile.rows) + busy; // at most: each expert's last one may be ragged
-  const product = (name: string, width: number): LaunchShape & { kernel: string } => {
-    const { slots, ...launch } = launchOf(name, tile);
-    return { ...launch, blocks: Math.min(rowTiles * Math.ceil(width / tile.columns), slots) };
+  const launchOf = (product: Product): LaunchShape & { kernel: string } => {
+    const { slots, ...launch } = products.blockShape(tile, product);
+    return { ...launch, blocks: Math.min(rowTiles * Math.ceil(product.width / tile.columns), slots) };
   };
+  const element = bytesPerElement(shape.dtype);
 
   const activationsInOutput = kept * intermediate <= tokens * hidden;
   const workspace = {
@@ -97,8 +105,8 @@ export function planLaunches(
     tileOffsets: (experts + 1) * 4,
     rows: assignments * 4,
     rowTokens: kept * 4,
-    activations: activationsInOutput ? 0 : kept * intermediate * 2,
-    expertOutputs: kept * hidden * 2,
+    activations: activationsInOutput ? 0 : kept * intermediate * element,
+    expertOutputs: kept * hidden * element,
   };
   const activations = activationsInOutput ? "output" : "activations";
 
@@ -125,37 +133,31 @@ export function planLaunches(
       ],
     },
     {
-      ...product("gate_up", 2 * intermediate),
-      flops: kept * 4 * hidden * intermediate,
-      bytes: 2 * (kept * hidden + busy * 2 * intermediate * (hidden + 1) + kept * intermediate),
+      ...launchOf(first),
+      flops: kept * 2 * hidden * width,
+      bytes: element * (kept * hidden + busy * width * (hidden + 1) + kept * intermediate),
       arguments: [
-        ...[
-          "hiddenStates",
-          "gateUpProj",
-          "gateUpProjBias",
-          activations,
-          "rowTokens",
-          "rowOffsets",
-          "tileOffsets",
-        ] as const,
-        ...[experts, hidden, 2 * intermediate, { float: shape.activationAlpha }, { float: shape.activationLimit }],
+        ...["hiddenStates", "gateUpProj", "gateUpProjBias", activations] as const,
+        ...["rowTokens", "rowOffsets", "tileOffsets"] as const,
+        ...products.arguments(first),
       ],
     },
     {
-      ...product("down", hidden),
+      ...launchOf(second),
       flops: kept * 2 * hidden * intermediate,
-      bytes: 2 * (kept * intermediate + busy * hidden * (intermediate + 1) + kept * hidden),
+      bytes: element * (kept * intermediate + busy * hidden * (intermediate + 1) + kept * hidden),
       arguments: [
-        ...[activations, "downProj", "downProjBias", "expertOutputs", "rowOffsets", "tileOffsets"] as const,
-        ...[experts, intermediate, hidden],
+        ...[activations, "downProj", "downProjBias", "expertOutputs"] as const,
+        ...[0n, "rowOffsets", "tileOffsets"] as const,
+        ...products.arguments(second),
       ],
     },
     {
-      kernel: "combine_f16",
+      kernel: `combine_${shape.dtype}`,
       blocks: Math.min(Math.ceil(tokens / (combineThreads / 32)), device.multiprocessors * 8),
       ...{ threads: combineThreads, sharedBytes: 0 },
       flops: 2 * kept * hidden,
-      bytes: workspace.expertOutputs + workspace.rows + 2 * assignments + 2 * tokens * hidden,
+      bytes: workspace.expertOutputs + workspace.rows + element * (assignments + tokens * hidden),
       arguments: [
         ...["expertOutputs", "rows", "routingWeights"] as const,
         denseWeights ? "routerIndices" : 0n,

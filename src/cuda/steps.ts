@@ -1,18 +1,11 @@
 // The launches that the ops share with `experts`: the sort, and a product of matrices.
 import type { ProductShape } from "../ops/check.ts";
 import type { DType } from "../tensor.ts";
+import { defaultVariant } from "../experts_shape.ts";
 import type { KernelRecord } from "./cubin_manifest.ts";
-import type { LaunchShape } from "./kernel.ts";
-import { chooseTile, type TileShape, tileSharedBytes } from "./tiles.ts";
-
-/** What a plan needs to know of a GPU. */
-export interface PlanDevice {
-  /** 10 · major + minor. */
-  readonly computeCapability: number;
-  readonly multiprocessors: number;
-  /** Shared memory of a multiprocessor. */
-  readonly sharedBytes: number;
-}
+import type { Argument, LaunchShape } from "./kernel.ts";
+import { type PlanDevice, type Product, ProductKernels } from "./product.ts";
+import { chooseTile, type TileShape } from "./tiles.ts";
 
 /** The most experts that the sort counts, and the most assignments; what the sizes of rows must be multiples of. */
 export const limits = { experts: 1024, assignments: 2 ** 30, multiple: 8 } as const;
@@ -58,36 +51,16 @@ export function planSort(count: number, bins: number): SortPlan {
 
 /** Plans a product of equally many rows for each matrix of a batch. */
 export function planProduct(
-  { batch, rows, columns }: ProductShape,
+  { batch, rows, columns, depth }: ProductShape,
   dtype: DType,
   device: PlanDevice,
   kernels: readonly KernelRecord[],
-): LaunchShape & { kernel: string; tile: TileShape } {
-  const launchOf = (shape: TileShape) => productLaunch(`down_${shape.rows}_${dtype}`, shape, device, kernels);
-  const slots = (shape: TileShape) => launchOf(shape).slots;
-  const tile = chooseTile({ experts: batch, rows, even: true, columns, slots });
-  const { slots: most, ...launch } = launchOf(tile);
+): LaunchShape & { kernel: string; tile: TileShape; arguments: Argument[] } {
+  const product: Product = { experts: batch, depth, width: columns, gated: false, activation: "none" };
+  const products = new ProductKernels({ ...defaultVariant, dtype }, [depth, columns], device, kernels);
+  const slots = (shape: TileShape) => products.blockShape(shape, product).slots;
+  const tile = chooseTile(products.tiles.shapes, { experts: batch, rows, even: true, columns, slots });
+  const { slots: most, ...launch } = products.blockShape(tile, product);
   const tiles = batch * Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
-  return { ...launch, blocks: Math.min(tiles, most), tile };
-}
-
-/** The launch of a product in tiles of a shape, and how many blocks of it the GPU holds at once. */
-export function productLaunch(
-  kernel: string,
-  shape: TileShape,
-  device: PlanDevice,
-  kernels: readonly KernelRecord[],
-): Omit<LaunchShape, "blocks"> & { kernel: string; slots: number } {
-  const sharedBytes = tileSharedBytes(shape, device.computeCapability);
-  const record = kernels.find((record) => record.name === kernel)!;
-  const slots = device.multiprocessors * residentBlocks(device, record, shape.threads, sharedBytes);
-  return { kernel, threads: shape.threads, sharedBytes, slots };
-}
-
-/** How many blocks of a kernel a multiprocessor holds at once: registers come in 8 a thread, shared memory in 1 KiB more. */
-function residentBlocks(device: PlanDevice, kernel: KernelRecord, threads: number, sharedBytes: number): number {
-  const byRegisters = Math.floor(65536 / (Math.ceil(kernel.registers / 8) * 8 * threads));
-  const reserved = device.computeCapability >= 80 ? 1024 : 0;
-  const byShared = Math.floor(device.sharedBytes / (sharedBytes + kernel.sharedBytes + reserved));
-  return Math.max(1, Math.min(byRegisters, byShared));
+  return { ...launch, blocks: Math.min(tiles, most), tile, arguments: products.arguments(product) };
 }

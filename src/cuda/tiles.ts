@@ -1,33 +1,49 @@
-// The shapes of the grouped GEMM's tiles, as cuda/gemm.cu instantiates them.
+// The shapes of the matrix products' tiles, as cuda/gemm.cu and cuda/simt_gemm.cu instantiate them.
 
 /** A tile shape. */
 export interface TileShape {
-  /** Rows of a tile, and the suffix of its kernels' names. */
+  /** Rows of a tile; in its kernels' names. */
   readonly rows: number;
   readonly columns: number;
   readonly threads: number;
+  /** How many steps of the depth are in shared memory, from sm_80 on; 2 before. */
+  readonly stages: number;
   /**
-   * How fast a multiprocessor full of such tiles multiplies, over how fast it does with the largest. Measured on an H100;
-   * a large tile moves fewer bytes for the same arithmetic.
+   * How fast a multiprocessor full of such tiles multiplies, over how fast it does with the largest. A large tile moves
+   * fewer bytes for the same arithmetic.
    */
   readonly efficiency: number;
 }
 
-/** Largest first. */
-export const tileShapes: readonly TileShape[] = [
-  { rows: 256, columns: 128, threads: 256, efficiency: 1 },
-  { rows: 128, columns: 128, threads: 128, efficiency: 0.86 },
-  { rows: 64, columns: 128, threads: 128, efficiency: 0.74 },
-  { rows: 16, columns: 128, threads: 64, efficiency: 0.24 },
-];
-
-const depth = 32;
-
-/** Dynamic shared memory of a block: a ring of stages of A and B. */
-export function tileSharedBytes({ rows, columns }: TileShape, computeCapability: number): number {
-  const stages = computeCapability >= 80 ? 4 : 2;
-  return stages * (rows + columns) * depth * 2;
+/** The shapes of kernels that compute in one way, largest first. */
+export interface TileFamily {
+  readonly shapes: readonly TileShape[];
+  /** Dynamic shared memory of a block. */
+  readonly sharedBytes: (shape: TileShape, computeCapability: number) => number;
 }
+
+/** On tensor cores. The efficiencies were measured on an H100, but that of 16 rows, which is a guess. */
+export const tensorTiles: TileFamily = {
+  shapes: [
+    { rows: 256, columns: 128, threads: 256, stages: 4, efficiency: 1 },
+    { rows: 128, columns: 128, threads: 128, stages: 4, efficiency: 0.86 },
+    { rows: 64, columns: 128, threads: 128, stages: 4, efficiency: 0.74 },
+    { rows: 16, columns: 64, threads: 32, stages: 8, efficiency: 0.24 },
+  ],
+  // A ring of steps of A and B, of a depth of 32 in 16 bits each.
+  sharedBytes: ({ rows, columns, stages }, computeCapability) =>
+    (computeCapability >= 80 ? stages : 2) * (rows + columns) * 32 * 2,
+};
+
+/** Without tensor cores, in f32. The efficiencies are guesses. */
+export const simtTiles: TileFamily = {
+  shapes: [
+    { rows: 128, columns: 64, threads: 256, stages: 2, efficiency: 1 },
+    { rows: 16, columns: 64, threads: 128, stages: 2, efficiency: 0.4 },
+  ],
+  // Steps of a depth of 16, in f32; rows are 4 further apart than they are long, for the banks' sake.
+  sharedBytes: ({ rows, columns, stages }) => stages * 16 * (rows + columns + 8) * 4,
+};
 
 /** What {@linkcode chooseTile} weighs. */
 export interface TileChoice {
@@ -47,12 +63,15 @@ export interface TileChoice {
  * Chooses the shape that is done first. A tile takes as long when it is half empty as when it is full, and the last of the
  * waves in which tiles run as long as the others.
  */
-export function chooseTile({ experts, rows, even, columns, slots }: TileChoice): TileShape {
+export function chooseTile(
+  shapes: readonly TileShape[],
+  { experts, rows, even, columns, slots }: TileChoice,
+): TileShape {
   const spread = even ? 0 : Math.sqrt(rows);
   const cost = (shape: TileShape) => {
     const rowTiles = [-1, 0, 1].map((sigma) => Math.ceil(Math.max(1, rows + sigma * spread) / shape.rows));
     const tiles = experts * (rowTiles.reduce((sum, count) => sum + count) / 3) * Math.ceil(columns / shape.columns);
     return Math.ceil(tiles / slots(shape)) * slots(shape) * shape.rows * shape.columns / shape.efficiency;
   };
-  return tileShapes.reduce((best, shape) => cost(shape) < cost(best) ? shape : best);
+  return shapes.reduce((best, shape) => cost(shape) < cost(best) ? shape : best);
 }

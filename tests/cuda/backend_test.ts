@@ -1,71 +1,71 @@
 import { assertEquals } from "@std/assert";
 import { experts, type Tensor } from "../../mod.ts";
-import { tileShapes } from "../../src/cuda/tiles.ts";
+import { simtTiles, tensorTiles } from "../../src/cuda/tiles.ts";
 import { verify } from "../../src/verify/verify.ts";
 import { Engine } from "../../src/wasm/engine.ts";
 import { makeJob } from "../../src/workload.ts";
-import { checkAgainstNaive, randomInputs, testBackend } from "../backend_suite.ts";
+import { checkAgainstNaive, firstTokens, randomInputs, testBackend } from "../backend_suite.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
-// The same suite as the CPU's: an architecture for each way the kernels are built, and each shape of tiles.
-for (const [arch, rows] of [[75], [80, 256], [80, 16], [90, 128], [90, 64]] as const) {
+// The same suite as the CPU's: an architecture for each way the kernels are built, and each shape of tiles. Sizes that are
+// multiples of 8 are tensor cores' (without bf16 on sm_75), all others, and f32, are not.
+for (
+  const [arch, rows, multiple] of [[75, undefined, 8], [80, 256, 8], [80, 16, 8], [90, 128, 8], [90, 64, 1]] as const
+) {
   const title = `cuda, ${emulated}, sm_${arch}${rows ? `, tiles of ${rows} rows` : ""}`;
-  testBackend(title, async () => (await openEmulated(arch, rows)).backend, {
-    ignore: !toolkit,
-    multiple: 8,
-    runs: 20,
-    variants: { dtypes: ["f16"], weightLayouts: ["in-out"], activations: false },
-  });
+  testBackend(title, async () => (await openEmulated(arch, rows)).backend, { ignore: !toolkit, multiple, runs: 20 });
 }
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name: `cuda, ${emulated}: ${name}`, ignore: !toolkit, fn });
 }
 
-for (const rows of tileShapes.map((shape) => shape.rows)) {
-  test(`tiles of ${rows} rows give the same bits in every order of threads, without a bank conflict`, async () => {
-    const { backend: opened, control } = await openEmulated(80, rows);
+const tensorRows = tensorTiles.shapes.map(({ rows }) => rows);
+const simtRows = simtTiles.shapes.map(({ rows }) => rows);
+
+for (
+  const [dtype, weightLayout, tileRows] of [
+    ...tensorRows.flatMap((rows) => [["f16", "in-out", rows] as const, ["bf16", "out-in", rows] as const]),
+    ...simtRows.map((rows) => ["f32", "in-out", rows] as const),
+  ]
+) {
+  const title = `${dtype}, ${weightLayout}, tiles of ${tileRows} rows`;
+  test(`${title} give the same bits in every order of threads, without a bank conflict`, async () => {
+    const { backend: opened, control } = await openEmulated(80, tileRows);
     using backend = opened;
     control.reset();
-    const inputs = randomInputs({ T: 200, H: 72, I: 136, E: 3, K: 2 }, 3);
-    const expected = (await experts(inputs, { backend })).data;
-    for (const [seed, preempt] of [[1, 0], [2, 0], [3, 50], [4, 7]] as const) {
+    const inputs = randomInputs({ T: 200, H: 72, I: 136, E: 3, K: 2 }, 3, { dtype, weightLayout });
+    const options = { weightLayout, backend };
+    const expected = (await experts(inputs, options)).data;
+    for (const [seed, preempt] of [[1, 0], [3, 50], [4, 7]] as const) {
       control.schedule(seed, preempt);
-      assertEquals((await experts(inputs, { backend })).data, expected, `seed ${seed}`);
+      assertEquals((await experts(inputs, options)).data, expected, `seed ${seed}`);
     }
     control.schedule(0);
-    for (const kernel of [`gate_up_${rows}_f16`, `down_${rows}_f16`]) {
+    const suffix = `${tileRows}_${dtype}`;
+    const layout = weightLayout.replace("-", "_");
+    const kernels = dtype === "f32" ? [`simt_${suffix}`] : [`gated_${suffix}_${layout}`, `plain_${suffix}_${layout}`];
+    for (const kernel of kernels) {
       const { launches, bankConflicts, copyConflicts } = control.counters(kernel);
-      assertEquals(
-        { launches, bankConflicts, copyConflicts },
-        { launches: 5, bankConflicts: 0, copyConflicts: 0 },
-        kernel,
-      );
+      assertEquals({ bankConflicts, copyConflicts }, { bankConflicts: 0, copyConflicts: 0 }, kernel);
+      assertEquals(launches, 8 / kernels.length, kernel);
     }
   });
 }
 
 test("a token's bits depend on neither the other tokens nor the tile shape", async () => {
-  const inputs = randomInputs({ T: 300, H: 64, I: 72, E: 2, K: 2 }, 8);
-  let whole: Tensor["data"] | undefined;
-  for (const { rows } of tileShapes) {
-    const { backend: opened } = await openEmulated(80, rows);
-    using backend = opened;
-    whole ??= (await experts(inputs, { backend })).data;
-    for (const count of [1, 70, 300]) {
-      const first = ({ dtype, data, shape: [, width] }: Tensor): Tensor => ({
-        dtype,
-        data: data.slice(0, count * width!),
-        shape: [count, width!],
-      });
-      const part = await experts({
-        ...inputs,
-        hiddenStates: first(inputs.hiddenStates),
-        routerIndices: first(inputs.routerIndices),
-        routingWeights: first(inputs.routingWeights),
-      }, { backend });
-      assertEquals(part.data, whole.slice(0, count * 64), `tiles of ${rows} rows, ${count} tokens`);
+  for (const dtype of ["f16", "bf16", "f32"] as const) {
+    const inputs = randomInputs({ T: 300, H: 64, I: 72, E: 2, K: 2 }, 8, { dtype });
+    let whole: Tensor["data"] | undefined;
+    for (const rows of dtype === "f32" ? simtRows : tensorRows) {
+      const { backend: opened } = await openEmulated(80, rows);
+      using backend = opened;
+      whole ??= (await experts(inputs, { backend })).data;
+      for (const count of [1, 70, 300]) {
+        const part = await experts(firstTokens(inputs, count), { backend });
+        assertEquals(part.data, whole.slice(0, count * 64), `${dtype}, tiles of ${rows} rows, ${count} tokens`);
+      }
     }
   }
 });

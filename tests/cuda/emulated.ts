@@ -1,11 +1,10 @@
 // The product's kernels on emulated GPUs.
 import { type CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
-import { tileShapes } from "../../src/cuda/tiles.ts";
 import { buildEmulator, clang, type Emulator, type EmulatorOptions } from "../emulator/build.ts";
 import { Control } from "../emulator/control.ts";
 
 /** The product's kernel files. */
-export const kernelSources: readonly string[] = ["sort", "gemm", "combine", "linear", "ops", "router"]
+export const kernelSources: readonly string[] = ["sort", "gemm", "simt_gemm", "combine", "linear", "ops", "router"]
   .map((name) => new URL(`../../cuda/${name}.cu`, import.meta.url).pathname);
 
 /** For the names of tests: without clang they run, but nothing checks the kernels' accesses. */
@@ -17,8 +16,10 @@ export function buildProduct(arch: number, options: Partial<EmulatorOptions> = {
 }
 
 /** Opens the backend on an emulated GPU, with tiles of so many rows where that is said. */
-export async function openEmulated(arch: number, rows?: number): Promise<{ backend: CudaBackend; control: Control }> {
+export async function openEmulated(
+  arch: number,
+  tileRows?: number,
+): Promise<{ backend: CudaBackend; control: Control }> {
   const { library } = await buildProduct(arch);
-  const tile = tileShapes.find((shape) => shape.rows === rows);
-  return { backend: await openCudaBackend({ library, tile }), control: new Control(library) };
+  return { backend: await openCudaBackend({ library, tileRows }), control: new Control(library) };
 }

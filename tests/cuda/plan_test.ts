@@ -26,7 +26,7 @@ function plan(shape: ExpertsShape, gpu = "h100") {
 Deno.test("the reference job takes six launches, its useful operations, and at most 5200 MB", () => {
   const { launches, workspace } = plan(reference);
   assertEquals(launches.length, 6);
-  const products = launches.filter(({ kernel }) => /^(gate_up|down)/.test(kernel));
+  const products = launches.filter(({ kernel }) => /^(gated|plain)/.test(kernel));
   assertEquals(products.reduce((sum, { flops }) => sum + flops, 0), 65536 * 6 * 2880 * 2880);
   const { inputs, output } = tensorBytes(makeJob("reference"));
   const bytes = [...Object.values(inputs), output, ...Object.values(workspace)].reduce((a, b) => a + b);
@@ -56,15 +56,22 @@ Deno.test("the sort's chunks cover every assignment up to 2^30, in 32 bits, and 
 Deno.test("every launch of every plan is one that its kernel and the GPU allow", () => {
   const shapes = fc.record({
     tokens: fc.integer({ min: 1, max: 2 ** 24 }),
-    hidden: fc.integer({ min: 1, max: 2000 }).map((n) => 8 * n),
+    hidden: fc.oneof(fc.integer({ min: 1, max: 2000 }).map((n) => 8 * n), fc.integer({ min: 1, max: 2000 })),
     intermediate: fc.integer({ min: 1, max: 2000 }).map((n) => 8 * n),
     experts: fc.integer({ min: 1, max: 1024 }),
     topK: fc.integer({ min: 1, max: 32 }),
     capacity: fc.oneof(fc.constant(Infinity), fc.integer({ min: 1, max: 2 ** 31 - 1 })),
     denseWeights: fc.boolean(),
+    dtype: fc.constantFrom("f16" as const, "bf16" as const, "f32" as const),
+    weightLayout: fc.constantFrom("in-out" as const, "out-in" as const),
+    gateUpLayout: fc.constantFrom("interleaved" as const, "concatenated" as const),
+    kind: fc.constantFrom(
+      { activation: "swiglu-oai" as const, gated: true },
+      ...[true, false].map((gated) => ({ activation: "relu2" as const, gated })),
+    ),
   });
-  fc.assert(fc.property(shapes, fc.constantFrom(...Object.keys(gpus)), (sizes, name) => {
-    const shape = { ...defaultVariant, ...sizes };
+  fc.assert(fc.property(shapes, fc.constantFrom(...Object.keys(gpus)), ({ kind, ...sizes }, name) => {
+    const shape = { ...defaultVariant, ...sizes, ...kind };
     const { kernels } = manifest.images[chooseImage(gpus[name]!.computeCapability)]!;
     for (const launch of plan(shape, name).launches) {
       const kernel = kernels.find((record) => record.name === launch.kernel);
@@ -77,9 +84,33 @@ Deno.test("every launch of every plan is one that its kernel and the GPU allow",
         gpus[name]!.sharedBytes - 1024 * (name === "t4" ? 0 : 1),
       );
       assert(launch.blocks >= 1 && launch.blocks < 2 ** 31);
-      for (const value of launch.arguments) {
+      for (const [i, value] of launch.arguments.entries()) {
+        const pointer = typeof value === "string" || typeof value === "bigint";
+        assertEquals(pointer ? 8 : 4, kernel.parameters[i]!.size, launch.kernel);
         if (typeof value === "number") assertEquals(value, value | 0, launch.kernel);
       }
     }
   }));
+});
+
+Deno.test("tensor cores compute f16 and bf16 of sizes in 16 bytes, where they know the dtype", () => {
+  const productsOf = (changes: Partial<ExpertsShape>, gpu?: string) =>
+    plan({ ...reference, ...changes }, gpu).launches.slice(3, 5).map(({ kernel }) => kernel);
+  assertEquals(productsOf({}), ["gated_256_f16_in_out", "plain_256_f16_in_out"]);
+  const outIn = { dtype: "bf16", weightLayout: "out-in" } as const;
+  assertEquals(productsOf(outIn), ["gated_256_bf16_out_in", "plain_256_bf16_out_in"]);
+  const plain = { gated: false, activation: "relu2" } as const;
+  assertEquals(productsOf(plain), ["plain_256_f16_in_out", "plain_256_f16_in_out"]);
+  assertEquals(productsOf({ dtype: "bf16" }, "t4"), ["simt_128_bf16", "simt_128_bf16"]);
+  assertEquals(productsOf({ dtype: "f32" }), ["simt_128_f32", "simt_128_f32"]);
+  assertEquals(productsOf({ hidden: 2884 }), ["simt_128_f16", "simt_128_f16"]);
+  assertEquals(productsOf({ tokens: 1 }), ["gated_16_f16_in_out", "plain_16_f16_in_out"]);
+});
+
+Deno.test("workspace and bytes follow the dtype and the gate", () => {
+  const f16 = plan(reference), f32 = plan({ ...reference, dtype: "f32" });
+  assertEquals(f32.workspace.expertOutputs, 2 * f16.workspace.expertOutputs);
+  assertEquals(f32.launches[3]!.bytes, 2 * f16.launches[3]!.bytes);
+  const plain = plan({ ...reference, gated: false, activation: "silu" });
+  assertEquals(plain.launches[3]!.flops, f16.launches[3]!.flops / 2);
 });

@@ -2,8252 +2,7838 @@
 import type { Manifest } from "../cubin_manifest.ts";
 
 export const manifest: Manifest = {
-  "sourceSha256": "9402688266c95cc0239221a9be263d67e99b2f3ead3f08af47f5b9209db50b84",
-  "nvcc": "13.0.88",
-  "flags": [
-    "-std=c++17",
-    "-Werror",
-    "all-warnings"
-  ],
-  "images": {
-    "sm_75": {
-      "kind": "cubin",
-      "computeCapability": 75,
-      "bytes": 486304,
-      "sha256": "b09be0d39aebe2c7425a581f046d40e4939cec301d08f262865d0a2e0b3923dd",
-      "kernels": [
-        {
-          "name": "bin_rows",
-          "registers": 22,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "bin_tokens",
-          "registers": 26,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "combine_f16",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "copy_words",
-          "registers": 26,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_128_f16",
-          "registers": 250,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_16_f16",
-          "registers": 144,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 64,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_256_f16",
-          "registers": 248,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_64_f16",
-          "registers": 168,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "even_offsets",
-          "registers": 30,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            },
-            {
-              "offset": 20,
-              "size": 4
-            },
-            {
-              "offset": 24,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "fill",
-          "registers": 18,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 4
-            },
-            {
-              "offset": 12,
-              "size": 4
-            },
-            {
-              "offset": 16,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_128_f16",
-          "registers": 252,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_16_f16",
-          "registers": 146,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 64,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_256_f16",
-          "registers": 250,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_64_f16",
-          "registers": 168,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_any",
-          "registers": 42,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 4
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_f16",
-          "registers": 120,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_bf16",
-          "registers": 39,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_f16",
-          "registers": 39,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_f32",
-          "registers": 39,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_bf16",
-          "registers": 29,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_f16",
-          "registers": 33,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_f32",
-          "registers": 42,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_16",
-          "registers": 34,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_2",
-          "registers": 26,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_4",
-          "registers": 26,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_histogram",
-          "registers": 48,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            },
-            {
-              "offset": 20,
-              "size": 4
-            },
-            {
-              "offset": 24,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_rank",
-          "registers": 37,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_scan",
-          "registers": 44,
-          "frameBytes": 0,
-          "sharedBytes": 1024,
-          "maxThreads": 1024,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_bf16",
-          "registers": 52,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_f16",
-          "registers": 51,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_f32",
-          "registers": 54,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        }
-      ]
+ "sourceSha256": "3f0a24ede89c8ac71bf0540dce31327b4d361c159b6d46702f4068051275f7f5",
+ "nvcc": "13.0.88",
+ "flags": [
+  "-std=c++17",
+  "-Werror",
+  "all-warnings"
+ ],
+ "images": {
+  "sm_75": {
+   "kind": "cubin",
+   "computeCapability": 75,
+   "bytes": 1437984,
+   "sha256": "7898ac47ec8d9f2407e729ee2b1bc18eddcf11f52f7ce59be96005e003dafcb1",
+   "kernels": [
+    {
+     "name": "bin_rows",
+     "registers": 22,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
     },
-    "sm_80": {
-      "kind": "cubin",
-      "computeCapability": 80,
-      "bytes": 581728,
-      "sha256": "b540a2170d019a37208d541ff5b8087103bf751f0a6cdb85d4d05ff0581f1f0b",
-      "kernels": [
-        {
-          "name": "bin_rows",
-          "registers": 22,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "bin_tokens",
-          "registers": 26,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "combine_f16",
-          "registers": 31,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "copy_words",
-          "registers": 26,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_128_f16",
-          "registers": 250,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_16_f16",
-          "registers": 126,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 64,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_256_f16",
-          "registers": 243,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_64_f16",
-          "registers": 162,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "even_offsets",
-          "registers": 30,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            },
-            {
-              "offset": 20,
-              "size": 4
-            },
-            {
-              "offset": 24,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "fill",
-          "registers": 16,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 4
-            },
-            {
-              "offset": 12,
-              "size": 4
-            },
-            {
-              "offset": 16,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_128_f16",
-          "registers": 250,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_16_f16",
-          "registers": 134,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 64,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_256_f16",
-          "registers": 242,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_64_f16",
-          "registers": 164,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_any",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 4
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_bf16",
-          "registers": 126,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_f16",
-          "registers": 126,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_bf16",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_f16",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_f32",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_bf16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_f16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_f32",
-          "registers": 38,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_2",
-          "registers": 24,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_4",
-          "registers": 24,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_histogram",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            },
-            {
-              "offset": 20,
-              "size": 4
-            },
-            {
-              "offset": 24,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_rank",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_scan",
-          "registers": 30,
-          "frameBytes": 0,
-          "sharedBytes": 1024,
-          "maxThreads": 1024,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_bf16",
-          "registers": 37,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_f16",
-          "registers": 37,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_f32",
-          "registers": 44,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        }
-      ]
+    {
+     "name": "bin_tokens",
+     "registers": 26,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
     },
-    "sm_90": {
-      "kind": "cubin",
-      "computeCapability": 90,
-      "bytes": 611504,
-      "sha256": "494e691b807996e12fcc7ca3f40ba8f86ef32b506e12887ea065d2ad4ff6afda",
-      "kernels": [
-        {
-          "name": "bin_rows",
-          "registers": 22,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "bin_tokens",
-          "registers": 30,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "combine_f16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "copy_words",
-          "registers": 30,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_128_f16",
-          "registers": 248,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_16_f16",
-          "registers": 124,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 64,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_256_f16",
-          "registers": 245,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_64_f16",
-          "registers": 164,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "even_offsets",
-          "registers": 24,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            },
-            {
-              "offset": 20,
-              "size": 4
-            },
-            {
-              "offset": 24,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "fill",
-          "registers": 18,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 4
-            },
-            {
-              "offset": 12,
-              "size": 4
-            },
-            {
-              "offset": 16,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_128_f16",
-          "registers": 252,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_16_f16",
-          "registers": 134,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 64,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_256_f16",
-          "registers": 246,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_64_f16",
-          "registers": 168,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_any",
-          "registers": 42,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 4
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_bf16",
-          "registers": 128,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_f16",
-          "registers": 128,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_bf16",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_f16",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_f32",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_bf16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_f16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_f32",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_16",
-          "registers": 35,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_2",
-          "registers": 26,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_4",
-          "registers": 26,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_histogram",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            },
-            {
-              "offset": 20,
-              "size": 4
-            },
-            {
-              "offset": 24,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_rank",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_scan",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 1024,
-          "maxThreads": 1024,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_bf16",
-          "registers": 37,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_f16",
-          "registers": 36,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_f32",
-          "registers": 44,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        }
-      ]
+    {
+     "name": "combine_bf16",
+     "registers": 47,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
     },
-    "sm_100": {
-      "kind": "cubin",
-      "computeCapability": 100,
-      "bytes": 765488,
-      "sha256": "325092171ab00c701a74ee87cb4acec73c43e1ca41d086ee58d557b7e7653044",
-      "kernels": [
-        {
-          "name": "bin_rows",
-          "registers": 15,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "bin_tokens",
-          "registers": 28,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "combine_f16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "copy_words",
-          "registers": 30,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_128_f16",
-          "registers": 250,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_16_f16",
-          "registers": 128,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 64,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_256_f16",
-          "registers": 244,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_64_f16",
-          "registers": 166,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "even_offsets",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            },
-            {
-              "offset": 20,
-              "size": 4
-            },
-            {
-              "offset": 24,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "fill",
-          "registers": 18,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 4
-            },
-            {
-              "offset": 12,
-              "size": 4
-            },
-            {
-              "offset": 16,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_128_f16",
-          "registers": 252,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_16_f16",
-          "registers": 136,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 64,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_256_f16",
-          "registers": 246,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_64_f16",
-          "registers": 164,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_any",
-          "registers": 60,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 4
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_bf16",
-          "registers": 128,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_f16",
-          "registers": 128,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_bf16",
-          "registers": 48,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_f16",
-          "registers": 48,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_f32",
-          "registers": 48,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_bf16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_f16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_f32",
-          "registers": 30,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_2",
-          "registers": 28,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_4",
-          "registers": 28,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_histogram",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            },
-            {
-              "offset": 20,
-              "size": 4
-            },
-            {
-              "offset": 24,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_rank",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_scan",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 1024,
-          "maxThreads": 1024,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_bf16",
-          "registers": 48,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_f16",
-          "registers": 48,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_f32",
-          "registers": 44,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        }
-      ]
+    {
+     "name": "combine_f16",
+     "registers": 54,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
     },
-    "sm_120": {
-      "kind": "cubin",
-      "computeCapability": 120,
-      "bytes": 808920,
-      "sha256": "b799cbb980e35b8aa2e471e294fe9c5747b1f5d10c90247c9dec69cd47b7aaad",
-      "kernels": [
-        {
-          "name": "bin_rows",
-          "registers": 15,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "bin_tokens",
-          "registers": 28,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "combine_f16",
-          "registers": 36,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "copy_words",
-          "registers": 30,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_128_f16",
-          "registers": 250,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_16_f16",
-          "registers": 128,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 64,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_256_f16",
-          "registers": 244,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_64_f16",
-          "registers": 166,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "even_offsets",
-          "registers": 33,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            },
-            {
-              "offset": 20,
-              "size": 4
-            },
-            {
-              "offset": 24,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "fill",
-          "registers": 18,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 4
-            },
-            {
-              "offset": 12,
-              "size": 4
-            },
-            {
-              "offset": 16,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_128_f16",
-          "registers": 252,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_16_f16",
-          "registers": 136,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 64,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_256_f16",
-          "registers": 246,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_64_f16",
-          "registers": 164,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_any",
-          "registers": 53,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 4
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_bf16",
-          "registers": 128,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_f16",
-          "registers": 128,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_bf16",
-          "registers": 48,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_f16",
-          "registers": 48,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_f32",
-          "registers": 48,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_bf16",
-          "registers": 35,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_f16",
-          "registers": 37,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_f32",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_2",
-          "registers": 28,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_4",
-          "registers": 28,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_histogram",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            },
-            {
-              "offset": 20,
-              "size": 4
-            },
-            {
-              "offset": 24,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_rank",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_scan",
-          "registers": 47,
-          "frameBytes": 0,
-          "sharedBytes": 1024,
-          "maxThreads": 1024,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_bf16",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_f16",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_f32",
-          "registers": 48,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        }
-      ]
+    {
+     "name": "combine_f32",
+     "registers": 52,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
     },
-    "compute_80": {
-      "kind": "ptx",
-      "computeCapability": 80,
-      "bytes": 1094142,
-      "sha256": "8ee9c8057d1781a74595f12e5250aa56ed62c173071afbbafb5c62c3ea5a8cc2",
-      "kernels": [
-        {
-          "name": "bin_rows",
-          "registers": 22,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "bin_tokens",
-          "registers": 26,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "combine_f16",
-          "registers": 31,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "copy_words",
-          "registers": 26,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_128_f16",
-          "registers": 250,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_16_f16",
-          "registers": 126,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 64,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_256_f16",
-          "registers": 243,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "down_64_f16",
-          "registers": 162,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "even_offsets",
-          "registers": 30,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            },
-            {
-              "offset": 20,
-              "size": 4
-            },
-            {
-              "offset": 24,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "fill",
-          "registers": 16,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 4
-            },
-            {
-              "offset": 12,
-              "size": 4
-            },
-            {
-              "offset": 16,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_128_f16",
-          "registers": 250,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_16_f16",
-          "registers": 134,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 64,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_256_f16",
-          "registers": 242,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "gate_up_64_f16",
-          "registers": 164,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 8
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_any",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 4
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 8
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_bf16",
-          "registers": 126,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "linear_f16",
-          "registers": 126,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_bf16",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_f16",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "route_f32",
-          "registers": 40,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 128,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            },
-            {
-              "offset": 60,
-              "size": 4
-            },
-            {
-              "offset": 64,
-              "size": 4
-            },
-            {
-              "offset": 68,
-              "size": 4
-            },
-            {
-              "offset": 72,
-              "size": 4
-            },
-            {
-              "offset": 76,
-              "size": 4
-            },
-            {
-              "offset": 80,
-              "size": 4
-            },
-            {
-              "offset": 84,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_bf16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_f16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "scale_rows_f32",
-          "registers": 38,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_16",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_2",
-          "registers": 24,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "select_rows_4",
-          "registers": 24,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_histogram",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 4
-            },
-            {
-              "offset": 20,
-              "size": 4
-            },
-            {
-              "offset": 24,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_rank",
-          "registers": 32,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 8
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            },
-            {
-              "offset": 48,
-              "size": 4
-            },
-            {
-              "offset": 52,
-              "size": 4
-            },
-            {
-              "offset": 56,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sort_scan",
-          "registers": 30,
-          "frameBytes": 0,
-          "sharedBytes": 1024,
-          "maxThreads": 1024,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 8
-            },
-            {
-              "offset": 32,
-              "size": 4
-            },
-            {
-              "offset": 36,
-              "size": 4
-            },
-            {
-              "offset": 40,
-              "size": 4
-            },
-            {
-              "offset": 44,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_bf16",
-          "registers": 37,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_f16",
-          "registers": 37,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        },
-        {
-          "name": "sum_rows_f32",
-          "registers": 44,
-          "frameBytes": 0,
-          "sharedBytes": 0,
-          "maxThreads": 256,
-          "parameters": [
-            {
-              "offset": 0,
-              "size": 8
-            },
-            {
-              "offset": 8,
-              "size": 8
-            },
-            {
-              "offset": 16,
-              "size": 8
-            },
-            {
-              "offset": 24,
-              "size": 4
-            },
-            {
-              "offset": 28,
-              "size": 4
-            },
-            {
-              "offset": 32,
-              "size": 4
-            }
-          ]
-        }
-      ]
+    {
+     "name": "copy_words",
+     "registers": 26,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 }
+     ]
+    },
+    {
+     "name": "even_offsets",
+     "registers": 30,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 },
+      { "offset": 20, "size": 4 },
+      { "offset": 24, "size": 4 }
+     ]
+    },
+    {
+     "name": "fill",
+     "registers": 18,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 4 },
+      { "offset": 12, "size": 4 },
+      { "offset": 16, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_f16_in_out",
+     "registers": 252,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_f16_out_in",
+     "registers": 250,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_f16_in_out",
+     "registers": 154,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_f16_out_in",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_f16_in_out",
+     "registers": 250,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_f16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_f16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_f16_out_in",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_any",
+     "registers": 42,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 4 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_f16",
+     "registers": 120,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_f16_in_out",
+     "registers": 250,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_f16_out_in",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_f16_in_out",
+     "registers": 152,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_f16_out_in",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_in_out",
+     "registers": 246,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_out_in",
+     "registers": 248,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_f16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_f16_out_in",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_bf16",
+     "registers": 39,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_f16",
+     "registers": 39,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_f32",
+     "registers": 39,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_bf16",
+     "registers": 29,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_f16",
+     "registers": 33,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_f32",
+     "registers": 42,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_16",
+     "registers": 34,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_2",
+     "registers": 26,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_4",
+     "registers": 26,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_bf16",
+     "registers": 108,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_f16",
+     "registers": 108,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_f32",
+     "registers": 107,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_bf16",
+     "registers": 70,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f16",
+     "registers": 70,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f32",
+     "registers": 68,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_histogram",
+     "registers": 48,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 },
+      { "offset": 20, "size": 4 },
+      { "offset": 24, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_rank",
+     "registers": 37,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_scan",
+     "registers": 44,
+     "frameBytes": 0,
+     "sharedBytes": 1024,
+     "maxThreads": 1024,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_bf16",
+     "registers": 52,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_f16",
+     "registers": 51,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_f32",
+     "registers": 54,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
     }
+   ]
+  },
+  "sm_80": {
+   "kind": "cubin",
+   "computeCapability": 80,
+   "bytes": 2736608,
+   "sha256": "3053383f5a0818a9c6127815077c41799544936f6dabbd5d4e20b06f48f0fc09",
+   "kernels": [
+    {
+     "name": "bin_rows",
+     "registers": 22,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "bin_tokens",
+     "registers": 26,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_bf16",
+     "registers": 52,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_f16",
+     "registers": 52,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_f32",
+     "registers": 54,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "copy_words",
+     "registers": 26,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 }
+     ]
+    },
+    {
+     "name": "even_offsets",
+     "registers": 30,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 },
+      { "offset": 20, "size": 4 },
+      { "offset": 24, "size": 4 }
+     ]
+    },
+    {
+     "name": "fill",
+     "registers": 16,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 4 },
+      { "offset": 12, "size": 4 },
+      { "offset": 16, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_bf16_in_out",
+     "registers": 250,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_bf16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_f16_in_out",
+     "registers": 250,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_f16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_bf16_in_out",
+     "registers": 138,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_bf16_out_in",
+     "registers": 140,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_f16_in_out",
+     "registers": 138,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_f16_out_in",
+     "registers": 140,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_bf16_in_out",
+     "registers": 246,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_bf16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_f16_in_out",
+     "registers": 246,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_f16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_bf16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_bf16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_f16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_f16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_any",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 4 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_bf16",
+     "registers": 126,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_f16",
+     "registers": 126,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_bf16_in_out",
+     "registers": 250,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_bf16_out_in",
+     "registers": 244,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_f16_in_out",
+     "registers": 250,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_f16_out_in",
+     "registers": 244,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_bf16_in_out",
+     "registers": 136,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_bf16_out_in",
+     "registers": 138,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_f16_in_out",
+     "registers": 136,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_f16_out_in",
+     "registers": 138,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_bf16_in_out",
+     "registers": 246,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_bf16_out_in",
+     "registers": 240,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_in_out",
+     "registers": 246,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_out_in",
+     "registers": 240,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_bf16_in_out",
+     "registers": 160,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_bf16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_f16_in_out",
+     "registers": 160,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_f16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_bf16",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_f16",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_f32",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_bf16",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_f16",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_f32",
+     "registers": 38,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_16",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_2",
+     "registers": 24,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_4",
+     "registers": 24,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_bf16",
+     "registers": 108,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_f16",
+     "registers": 108,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_f32",
+     "registers": 107,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_bf16",
+     "registers": 68,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f16",
+     "registers": 68,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f32",
+     "registers": 68,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_histogram",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 },
+      { "offset": 20, "size": 4 },
+      { "offset": 24, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_rank",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_scan",
+     "registers": 30,
+     "frameBytes": 0,
+     "sharedBytes": 1024,
+     "maxThreads": 1024,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_bf16",
+     "registers": 37,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_f16",
+     "registers": 37,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_f32",
+     "registers": 44,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    }
+   ]
+  },
+  "sm_90": {
+   "kind": "cubin",
+   "computeCapability": 90,
+   "bytes": 2820344,
+   "sha256": "eb19eb7c953de3c888670b9ea058e8e2ac982c594930609e313c52b352c8c247",
+   "kernels": [
+    {
+     "name": "bin_rows",
+     "registers": 22,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "bin_tokens",
+     "registers": 30,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_bf16",
+     "registers": 48,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_f16",
+     "registers": 48,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_f32",
+     "registers": 46,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "copy_words",
+     "registers": 30,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 }
+     ]
+    },
+    {
+     "name": "even_offsets",
+     "registers": 24,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 },
+      { "offset": 20, "size": 4 },
+      { "offset": 24, "size": 4 }
+     ]
+    },
+    {
+     "name": "fill",
+     "registers": 18,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 4 },
+      { "offset": 12, "size": 4 },
+      { "offset": 16, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_bf16_in_out",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_bf16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_f16_in_out",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_f16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_bf16_in_out",
+     "registers": 136,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_bf16_out_in",
+     "registers": 144,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_f16_in_out",
+     "registers": 136,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_f16_out_in",
+     "registers": 144,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_bf16_in_out",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_bf16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_f16_in_out",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_f16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_bf16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_bf16_out_in",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_f16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_f16_out_in",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_any",
+     "registers": 42,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 4 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_bf16",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_f16",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_bf16_in_out",
+     "registers": 252,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_bf16_out_in",
+     "registers": 248,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_f16_in_out",
+     "registers": 252,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_f16_out_in",
+     "registers": 248,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_bf16_in_out",
+     "registers": 136,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_bf16_out_in",
+     "registers": 144,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_f16_in_out",
+     "registers": 136,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_f16_out_in",
+     "registers": 144,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_bf16_in_out",
+     "registers": 248,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_bf16_out_in",
+     "registers": 244,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_in_out",
+     "registers": 248,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_out_in",
+     "registers": 244,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_bf16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_bf16_out_in",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_f16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_f16_out_in",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_bf16",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_f16",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_f32",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_bf16",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_f16",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_f32",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_16",
+     "registers": 35,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_2",
+     "registers": 26,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_4",
+     "registers": 26,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_bf16",
+     "registers": 111,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_f16",
+     "registers": 111,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_f32",
+     "registers": 111,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_bf16",
+     "registers": 67,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f16",
+     "registers": 67,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f32",
+     "registers": 67,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_histogram",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 },
+      { "offset": 20, "size": 4 },
+      { "offset": 24, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_rank",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_scan",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 1024,
+     "maxThreads": 1024,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_bf16",
+     "registers": 37,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_f16",
+     "registers": 36,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_f32",
+     "registers": 44,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    }
+   ]
+  },
+  "sm_100": {
+   "kind": "cubin",
+   "computeCapability": 100,
+   "bytes": 3337640,
+   "sha256": "23b9b707c26f8e046fe33aa5810c3bf70b91886ab79cbcb71caa79169d388224",
+   "kernels": [
+    {
+     "name": "bin_rows",
+     "registers": 15,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "bin_tokens",
+     "registers": 28,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_bf16",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_f16",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_f32",
+     "registers": 44,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "copy_words",
+     "registers": 30,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 }
+     ]
+    },
+    {
+     "name": "even_offsets",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 },
+      { "offset": 20, "size": 4 },
+      { "offset": 24, "size": 4 }
+     ]
+    },
+    {
+     "name": "fill",
+     "registers": 18,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 4 },
+      { "offset": 12, "size": 4 },
+      { "offset": 16, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_bf16_in_out",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_bf16_out_in",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_f16_in_out",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_f16_out_in",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_bf16_in_out",
+     "registers": 130,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_bf16_out_in",
+     "registers": 134,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_f16_in_out",
+     "registers": 130,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_f16_out_in",
+     "registers": 134,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_bf16_in_out",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_bf16_out_in",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_f16_in_out",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_f16_out_in",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_bf16_in_out",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_bf16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_f16_in_out",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_f16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_any",
+     "registers": 60,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 4 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_bf16",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_f16",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_bf16_in_out",
+     "registers": 248,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_bf16_out_in",
+     "registers": 240,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_f16_in_out",
+     "registers": 248,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_f16_out_in",
+     "registers": 240,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_bf16_in_out",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_bf16_out_in",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_f16_in_out",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_f16_out_in",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_bf16_in_out",
+     "registers": 244,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_bf16_out_in",
+     "registers": 240,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_in_out",
+     "registers": 244,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_out_in",
+     "registers": 240,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_bf16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_bf16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_f16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_f16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_bf16",
+     "registers": 48,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_f16",
+     "registers": 48,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_f32",
+     "registers": 48,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_bf16",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_f16",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_f32",
+     "registers": 30,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_16",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_2",
+     "registers": 28,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_4",
+     "registers": 28,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_bf16",
+     "registers": 114,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_f16",
+     "registers": 114,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_f32",
+     "registers": 114,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_bf16",
+     "registers": 66,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f16",
+     "registers": 66,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f32",
+     "registers": 68,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_histogram",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 },
+      { "offset": 20, "size": 4 },
+      { "offset": 24, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_rank",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_scan",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 1024,
+     "maxThreads": 1024,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_bf16",
+     "registers": 48,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_f16",
+     "registers": 48,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_f32",
+     "registers": 44,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    }
+   ]
+  },
+  "sm_120": {
+   "kind": "cubin",
+   "computeCapability": 120,
+   "bytes": 3357160,
+   "sha256": "d5dfef5cadbe3c7e2ffc337677c1cad60f1e5d920cb77c9bca5ea627d1b6e9cf",
+   "kernels": [
+    {
+     "name": "bin_rows",
+     "registers": 15,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "bin_tokens",
+     "registers": 28,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_bf16",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_f16",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_f32",
+     "registers": 44,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "copy_words",
+     "registers": 30,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 }
+     ]
+    },
+    {
+     "name": "even_offsets",
+     "registers": 33,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 },
+      { "offset": 20, "size": 4 },
+      { "offset": 24, "size": 4 }
+     ]
+    },
+    {
+     "name": "fill",
+     "registers": 18,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 4 },
+      { "offset": 12, "size": 4 },
+      { "offset": 16, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_bf16_in_out",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_bf16_out_in",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_f16_in_out",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_f16_out_in",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_bf16_in_out",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_bf16_out_in",
+     "registers": 134,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_f16_in_out",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_f16_out_in",
+     "registers": 134,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_bf16_in_out",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_bf16_out_in",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_f16_in_out",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_f16_out_in",
+     "registers": 255,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_bf16_in_out",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_bf16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_f16_in_out",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_f16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_any",
+     "registers": 53,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 4 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_bf16",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_f16",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_bf16_in_out",
+     "registers": 248,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_bf16_out_in",
+     "registers": 238,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_f16_in_out",
+     "registers": 248,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_f16_out_in",
+     "registers": 238,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_bf16_in_out",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_bf16_out_in",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_f16_in_out",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_f16_out_in",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_bf16_in_out",
+     "registers": 244,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_bf16_out_in",
+     "registers": 238,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_in_out",
+     "registers": 244,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_out_in",
+     "registers": 238,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_bf16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_bf16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_f16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_f16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_bf16",
+     "registers": 48,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_f16",
+     "registers": 48,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_f32",
+     "registers": 48,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_bf16",
+     "registers": 35,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_f16",
+     "registers": 37,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_f32",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_16",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_2",
+     "registers": 28,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_4",
+     "registers": 28,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_bf16",
+     "registers": 114,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_f16",
+     "registers": 114,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_f32",
+     "registers": 114,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_bf16",
+     "registers": 66,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f16",
+     "registers": 66,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f32",
+     "registers": 68,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_histogram",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 },
+      { "offset": 20, "size": 4 },
+      { "offset": 24, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_rank",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_scan",
+     "registers": 47,
+     "frameBytes": 0,
+     "sharedBytes": 1024,
+     "maxThreads": 1024,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_bf16",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_f16",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_f32",
+     "registers": 48,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    }
+   ]
+  },
+  "compute_80": {
+   "kind": "ptx",
+   "computeCapability": 80,
+   "bytes": 5033689,
+   "sha256": "aed902679393fe813d23cb1f78fcc63562996b6cfbe5c6d6eee1791f727b311b",
+   "kernels": [
+    {
+     "name": "bin_rows",
+     "registers": 22,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "bin_tokens",
+     "registers": 26,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_bf16",
+     "registers": 52,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_f16",
+     "registers": 52,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "combine_f32",
+     "registers": 54,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 }
+     ]
+    },
+    {
+     "name": "copy_words",
+     "registers": 26,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 }
+     ]
+    },
+    {
+     "name": "even_offsets",
+     "registers": 30,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 },
+      { "offset": 20, "size": 4 },
+      { "offset": 24, "size": 4 }
+     ]
+    },
+    {
+     "name": "fill",
+     "registers": 16,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 4 },
+      { "offset": 12, "size": 4 },
+      { "offset": 16, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_bf16_in_out",
+     "registers": 250,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_bf16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_f16_in_out",
+     "registers": 250,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_128_f16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_bf16_in_out",
+     "registers": 138,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_bf16_out_in",
+     "registers": 140,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_f16_in_out",
+     "registers": 138,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_16_f16_out_in",
+     "registers": 140,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_bf16_in_out",
+     "registers": 246,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_bf16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_f16_in_out",
+     "registers": 246,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_256_f16_out_in",
+     "registers": 254,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_bf16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_bf16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_f16_in_out",
+     "registers": 168,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_64_f16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_any",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 4 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_bf16",
+     "registers": 126,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "linear_f16",
+     "registers": 126,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_bf16_in_out",
+     "registers": 250,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_bf16_out_in",
+     "registers": 244,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_f16_in_out",
+     "registers": 250,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_128_f16_out_in",
+     "registers": 244,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_bf16_in_out",
+     "registers": 136,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_bf16_out_in",
+     "registers": 138,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_f16_in_out",
+     "registers": 136,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_16_f16_out_in",
+     "registers": 138,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 32,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_bf16_in_out",
+     "registers": 246,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_bf16_out_in",
+     "registers": 240,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_in_out",
+     "registers": 246,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_out_in",
+     "registers": 240,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_bf16_in_out",
+     "registers": 160,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_bf16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_f16_in_out",
+     "registers": 160,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_64_f16_out_in",
+     "registers": 167,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_bf16",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_f16",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "route_f32",
+     "registers": 40,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_bf16",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_f16",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "scale_rows_f32",
+     "registers": 38,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_16",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_2",
+     "registers": 24,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "select_rows_4",
+     "registers": 24,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_bf16",
+     "registers": 108,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_f16",
+     "registers": 108,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_128_f32",
+     "registers": 107,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_bf16",
+     "registers": 68,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f16",
+     "registers": 68,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f32",
+     "registers": 68,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_histogram",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 4 },
+      { "offset": 20, "size": 4 },
+      { "offset": 24, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_rank",
+     "registers": 32,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 },
+      { "offset": 48, "size": 4 },
+      { "offset": 52, "size": 4 },
+      { "offset": 56, "size": 4 }
+     ]
+    },
+    {
+     "name": "sort_scan",
+     "registers": 30,
+     "frameBytes": 0,
+     "sharedBytes": 1024,
+     "maxThreads": 1024,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 },
+      { "offset": 44, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_bf16",
+     "registers": 37,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_f16",
+     "registers": 37,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    },
+    {
+     "name": "sum_rows_f32",
+     "registers": 44,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 4 },
+      { "offset": 28, "size": 4 },
+      { "offset": 32, "size": 4 }
+     ]
+    }
+   ]
   }
+ }
 };

@@ -1,0 +1,72 @@
+// What happens between the two products, chosen at run time: a block's threads all take the same branch.
+#pragma once
+
+namespace yamoe {
+
+// The numbers that src/cuda/plan.ts passes.
+enum ActivationKind { kIdentity = 0, kSwish = 1, kGelu = 2, kGeluTanh = 3, kRelu2 = 4 };
+
+// f(gate) (up + shift), or f(x) where there is no gate. With gate <= limit and |up| <= limit; limit may be infinite.
+//   kSwish     f(x) = x sigmoid(alpha x): silu, and gpt-oss's with shift 1
+//   kGelu      f(x) = x Phi(x)
+//   kGeluTanh  f(x) = x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), which is tanh's form written without it
+//   kRelu2     f(x) = x max(x, 0)
+struct Activation {
+  int kind;
+  float alpha, limit, shift;
+};
+
+constexpr float kTanh0 = 1.5957691216f;   // 2 sqrt(2 / pi)
+constexpr float kTanh1 = 0.07135481283f;  // that times 0.044715
+
+// NaN stays NaN, as in PyTorch's clamp.
+__device__ __forceinline__ float clamp_gate(float gate, float limit) { return gate > limit ? limit : gate; }
+__device__ __forceinline__ float clamp_up(float up, float limit) { return up > limit ? limit : up < -limit ? -limit : up; }
+
+// kSwish with a gate, to the accuracy of 16-bit results.
+__device__ __forceinline__ float gated_swish(float gate, float up, const Activation& a) {
+  gate = clamp_gate(gate, a.limit);
+  up = clamp_up(up, a.limit);
+  return __fdividef(gate, 1.0f + __expf(-a.alpha * gate)) * (up + a.shift);
+}
+
+// x sigmoid(x P(min(x^2, 25))), to the accuracy of 16-bit results. P is fitted to log(Phi(x) / Phi(-x)) / x: the relative error
+// of x Phi(x) is below 2e-5 for |x| < 5, and what is below -5 comes out as less than 2e-6.
+__device__ __forceinline__ float fast_gelu(float x) {
+  const float t = fminf(x * x, 25.0f);
+  float p = fmaf(-5.3608472e-11f, t, 6.2440875e-9f);
+  p = fmaf(p, t, -3.0542509e-7f);
+  p = fmaf(p, t, 7.9696892e-6f);
+  p = fmaf(p, t, -1.0686679e-4f);
+  p = fmaf(p, t, -9.4706707e-5f);
+  p = fmaf(p, t, 0.07274134f);
+  p = fmaf(p, t, 1.5957196f);
+  return __fdividef(x, 1.0f + __expf(-x * p));
+}
+
+// Calls `use` with f of the activation's kind, to the accuracy of 16-bit results.
+template <class Use>
+__device__ __forceinline__ void with_fast_activation(const Activation& a, const Use& use) {
+  if (a.kind == kGelu) {
+    use([](float x) { return fast_gelu(x); });
+  } else if (a.kind == kRelu2) {
+    use([](float x) { return x * fmaxf(x, 0.0f); });
+  } else {
+    const float c0 = a.kind == kGeluTanh ? kTanh0 : a.alpha;
+    const float c1 = a.kind == kGeluTanh ? kTanh1 : 0.0f;
+    use([=](float x) { return __fdividef(x, 1.0f + __expf(-x * fmaf(c1, x * x, c0))); });
+  }
+}
+
+// The same to the accuracy of f32.
+__device__ __forceinline__ float exact_activation(float x, const Activation& a) {
+  switch (a.kind) {
+    case kSwish: return x / (1.0f + expf(-a.alpha * x));
+    case kGelu: return 0.5f * x * erfcf(-0.70710678f * x);
+    case kGeluTanh: return x / (1.0f + expf(-x * fmaf(kTanh1, x * x, kTanh0)));
+    case kRelu2: return x * fmaxf(x, 0.0f);
+    default: return x;
+  }
+}
+
+}  // namespace yamoe

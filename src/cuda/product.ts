@@ -1,0 +1,107 @@
+// The kernels of the matrix products: which of them serve a call, and what they are launched with.
+import type { ExpertsVariant } from "../experts_shape.ts";
+import type { KernelRecord } from "./cubin_manifest.ts";
+import type { Argument, LaunchShape } from "./kernel.ts";
+import { simtTiles, tensorTiles, type TileFamily, type TileShape } from "./tiles.ts";
+
+/** What the plan needs to know of a GPU. */
+export interface PlanDevice {
+  /** 10 · major + minor. */
+  readonly computeCapability: number;
+  readonly multiprocessors: number;
+  /** Shared memory of a multiprocessor. */
+  readonly sharedBytes: number;
+}
+
+/** One product: for each expert, its rows times its weights. */
+export interface Product {
+  readonly experts: number;
+  /** Length of a row that goes in. */
+  readonly depth: number;
+  /** Columns of the weights. */
+  readonly width: number;
+  /** Whether the columns are gates and ups, and those that come out half as many. */
+  readonly gated: boolean;
+  /** Which activation follows. */
+  readonly activation: ExpertsVariant["activation"] | "none";
+}
+
+/** A launch without the number of its blocks. */
+export type BlockShape = Omit<LaunchShape, "blocks"> & {
+  readonly kernel: string;
+  /** How many blocks the GPU holds at once. */
+  readonly slots: number;
+};
+
+/** What all products of a call have in common. */
+export type ProductVariant = Pick<
+  ExpertsVariant,
+  "dtype" | "weightLayout" | "gateUpLayout" | "activationAlpha" | "activationLimit"
+>;
+
+/** The numbers of cuda/activation.cuh. */
+const activationKinds = { "none": 0, "swiglu-oai": 1, "silu": 1, "gelu": 2, "gelu-tanh": 3, "relu2": 4 } as const;
+
+/** Kernels that compute all products of a call. */
+export class ProductKernels {
+  readonly tiles: TileFamily;
+  readonly #variant: ProductVariant;
+  readonly #device: PlanDevice;
+  readonly #kernels: readonly KernelRecord[];
+
+  /**
+   * Chooses them: those on tensor cores, or, for f32, for rows whose bytes are no multiple of 16, and where tensor cores do
+   * not know the dtype, those without.
+   *
+   * @param sizes The lengths of all rows, of the weights' too.
+   */
+  constructor(
+    variant: ProductVariant,
+    sizes: readonly number[],
+    device: PlanDevice,
+    kernels: readonly KernelRecord[],
+  ) {
+    this.#variant = variant;
+    this.#device = device;
+    this.#kernels = kernels;
+    this.tiles = simtTiles;
+    const onTensorCores = sizes.every((size) => size % 8 === 0) &&
+      kernels.some(({ name }) => name === this.#name(tensorTiles.shapes[0]!, false, tensorTiles));
+    if (onTensorCores) this.tiles = tensorTiles;
+  }
+
+  /** How a product is launched in tiles of a shape. */
+  blockShape(tile: TileShape, { gated }: Pick<Product, "gated">): BlockShape {
+    const kernel = this.#name(tile, gated);
+    const record = this.#kernels.find(({ name }) => name === kernel)!;
+    const sharedBytes = this.tiles.sharedBytes(tile, this.#device.computeCapability);
+    const slots = this.#device.multiprocessors * residentBlocks(this.#device, record, tile.threads, sharedBytes);
+    return { kernel, threads: tile.threads, sharedBytes, slots };
+  }
+
+  /** The arguments that follow the pointers. */
+  arguments({ experts, depth, width, gated, activation }: Product): Argument[] {
+    const { gateUpLayout, weightLayout, activationAlpha, activationLimit } = this.#variant;
+    const oai = activation === "swiglu-oai";
+    return [
+      ...[experts, depth, width, gated && gateUpLayout === "concatenated" ? width / 2 : 0],
+      activationKinds[activation],
+      ...[oai ? activationAlpha : 1, oai ? activationLimit : Infinity, oai ? 1 : 0].map((float) => ({ float })),
+      ...(this.tiles === simtTiles ? [Number(weightLayout === "out-in"), Number(gated)] : []),
+    ];
+  }
+
+  #name({ rows }: TileShape, gated: boolean, family = this.tiles): string {
+    const { dtype, weightLayout } = this.#variant;
+    if (family === simtTiles) return `simt_${rows}_${dtype}`;
+    return `${gated ? "gated" : "plain"}_${rows}_${dtype}_${weightLayout.replace("-", "_")}`;
+  }
+}
+
+/** How many blocks of a kernel a multiprocessor holds at once: registers come in 8 a thread, shared memory in 1 KiB more. */
+function residentBlocks(device: PlanDevice, kernel: KernelRecord, threads: number, sharedBytes: number): number {
+  const byRegisters = Math.floor(65536 / (Math.ceil(kernel.registers / 8) * 8 * threads));
+  const reserved = device.computeCapability >= 80 ? 1024 : 0;
+  const byShared = Math.floor(device.sharedBytes / (sharedBytes + kernel.sharedBytes + reserved));
+  return Math.max(1, Math.min(byRegisters, byShared));
+}
