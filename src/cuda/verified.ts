@@ -15,10 +15,10 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "eae466ee5252ef0b2a2c738449f28290506ae3f0d58ab479af20ecb138093f13",
+    sha256: "eb19eb7c953de3c888670b9ea058e8e2ac982c594930609e313c52b352c8c247",
     device: "NVIDIA H100 80GB HBM3",
-    driver: "580.159.04",
-    date: "2026-11-24",
+    driver: "CUDA 13.0",
+    date: "2026-11-25",
   },
 ];
 

@@ -4,4 +4,4 @@ import { testBackend } from "../backend_suite.ts";
 import { testMoe } from "../moe_suite.ts";
 
 testBackend("this GPU", () => openCudaBackend());
-testMoe("this GPU", () => openCudaBackend());
+testMoe("this GPU", () => openCudaBackend(), { multiple: 8 });
