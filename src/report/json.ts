@@ -18,7 +18,7 @@ export function format(): Format {
 /** What a script gets of a single run: the figures without the statistics and the provenance. */
 const runKeys: readonly (keyof BenchRecord)[] = [
   ...["preset", "batch", "seq", "hidden", "intermediate", "experts", "topK", "capacity", "dtype", "seed"] as const,
-  ...["backend", "device", "threads", "warmup", "iters"] as const,
+  ...["backend", "device", "threads", "engine", "warmup", "iters"] as const,
   ...["assignments", "kept", "dropped", "tokensPerExpert"] as const,
   ...["outputSum", "outputAbsSum", "outputMin", "outputMax", "outputFirst"] as const,
   ...["kernelTimeMs", "kernelTimesMs", "wallTimeMs", "generateTimeMs", "uploadTimeMs", "peakMemoryMb"] as const,

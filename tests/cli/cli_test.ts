@@ -38,7 +38,7 @@ Deno.test("bench --json prints one object with every key", async () => {
   const result = JSON.parse(stdout);
   assertEquals(
     Object.keys(result).sort(),
-    ("preset batch seq hidden intermediate experts topK capacity dtype seed backend device threads warmup iters " +
+    ("preset batch seq hidden intermediate experts topK capacity dtype seed backend device threads engine warmup iters " +
       "assignments kept dropped tokensPerExpert outputSum outputAbsSum outputMin outputMax outputFirst kernelTimeMs " +
       "kernelTimesMs wallTimeMs generateTimeMs uploadTimeMs peakMemoryMb tflops version time").split(" ").sort(),
   );
