@@ -175,7 +175,7 @@ function describePlace({ engine, backend }: { engine: Engine; backend: Backend }
 }
 
 function checkMemory({ job }: Configuration, { name }: { name: BackendName }): void {
-  const need = jobBytes(job);
+  const need = jobBytes(job) + 4 * job.batch * job.seq * job.experts; // and the router's logits
   const free = name === "cpu" ? freeMemory() : undefined;
   if (free === undefined || free >= need) return;
   throw new UsageError(

@@ -3,9 +3,9 @@ import { toolkit } from "../toolkit.ts";
 import { testMoe } from "../moe_suite.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
-for (const arch of [75, 80]) {
+for (const [arch, dtypes] of [[75, ["f16"]], [80, ["f16", "bf16", "f32"]]] as const) {
   const open = async () => (await openEmulated(arch)).backend;
-  testMoe(`cuda, ${emulated}, sm_${arch}`, open, { ignore: !toolkit, multiple: 8, runs: 15, dtypes: ["f16"] });
+  testMoe(`cuda, ${emulated}, sm_${arch}`, open, { ignore: !toolkit, multiple: 8, runs: 15, dtypes });
 }
 
 Deno.test({
