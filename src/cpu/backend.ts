@@ -72,7 +72,7 @@ export class CpuBackend implements Backend {
     allocate: (dtype, shape) => this.allocate(dtype, shape),
     own: (tensor) => this.#own(tensor),
   });
-  readonly #peaks: Partial<Record<DType, Promise<PeakRates | undefined>>> = {};
+  #peak: Promise<PeakRates> | undefined;
 
   constructor({ engine, threads, blas = "auto" }: CpuOptions) {
     this.#blas = findBlas(blas);
@@ -202,9 +202,9 @@ export class CpuBackend implements Backend {
     return { result, milliseconds, wallMilliseconds: milliseconds };
   }
 
-  async peakRates(dtype: DType): Promise<PeakRates | undefined> {
+  async peakRates(): Promise<PeakRates> {
     const { measurePeak } = await import("./peak.ts");
-    return await (this.#peaks[dtype] ??= measurePeak(this, this.pool, dtype));
+    return await (this.#peak ??= measurePeak(this.pool, this.#blas?.path));
   }
 
   #own(tensor: BackendTensor): CpuTensor {

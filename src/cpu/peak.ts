@@ -1,53 +1,46 @@
-// The most this machine does with this engine, measured: products of matrices that fit the caches, and plain copies.
+// The most this machine does with this engine, measured: one thread's multiply-adds times the threads, and plain copies.
 import type { PeakRates } from "../backend.ts";
-import { type DType, tensor, zeros } from "../tensor.ts";
+import { openBlas } from "../wasm/blas.ts";
+import { createContext } from "../wasm/context.ts";
 import type { Engine } from "../wasm/engine.ts";
-import type { CpuBackend } from "./backend.ts";
+import { kernelModule } from "../wasm/module.ts";
 
-/** Tokens for each thread, and both sizes of the one expert: its weights fit a core's second cache. */
-const tokensPerThread = 128, size = 256;
+/** Rounds of 48 multiply-adds of four lanes in registers. */
+const maddRounds = 20_000;
+
+/** The sizes of a matrix product whose operands fit no cache, as those of an op do not. */
+const product = 1024;
 
 /** What is copied at a time: larger than any cache. */
 const streamBytes = 96 * 2 ** 20, streamChunk = 2 ** 20;
 
-/** How often each is measured, the products, which are short, more often; the best counts. */
-const attempts = { arithmetic: 30, bandwidth: 4 };
+/** How often each is measured; the best counts. */
+const attempts = { madds: 30, product: 6, bandwidth: 4 };
 
-/** Measures the peaks of a dtype; undefined where the backend does not compute in it. */
-export async function measurePeak(
-  backend: CpuBackend,
-  pool: Engine,
-  dtype: DType,
-): Promise<PeakRates | undefined> {
-  try {
-    return {
-      teraflops: await arithmetic(backend, dtype) / 1e9,
-      gigabytesPerSecond: await bandwidth(pool) / 1e6,
-      source: "measured",
-    };
-  } catch (error) {
-    if (error instanceof RangeError) return undefined;
-    throw error;
-  }
-}
-
-/** Floating-point operations a millisecond. */
-async function arithmetic(backend: CpuBackend, dtype: DType): Promise<number> {
-  const tokens = tokensPerThread * backend.threads;
-  using scope = new DisposableStack();
-  const weights = zeros(dtype, [tokens, 1]);
-  const inputs = {
-    hiddenStates: scope.use(backend.upload(zeros(dtype, [tokens, size]))),
-    routerIndices: scope.use(backend.upload(tensor(new Int32Array(tokens), [tokens, 1]))),
-    routingWeights: scope.use(backend.upload(weights)),
-    gateUpProj: scope.use(backend.upload(zeros(dtype, [1, size, 2 * size]))),
-    downProj: scope.use(backend.upload(zeros(dtype, [1, size, size]))),
+/** Measures the peaks of a pool's threads, with a BLAS where its path is given. Every dtype is multiplied in f32. */
+export async function measurePeak(pool: Engine, library: string | undefined): Promise<PeakRates> {
+  return {
+    teraflops: pool.threads * await arithmetic(library) / 1e9,
+    gigabytesPerSecond: await bandwidth(pool) / 1e6,
+    source: "measured",
   };
-  const best = await shortest(attempts.arithmetic, async () => {
-    using _output = await backend.experts(inputs);
-  });
-  return tokens * 6 * size * size / best;
 }
+
+/** One thread's floating-point operations a millisecond: those of a bare product, or of the kernels' own instructions. */
+async function arithmetic(library: string | undefined): Promise<number> {
+  const context = createContext(kernelModule(), openBlas);
+  if (library === undefined) {
+    return maddRounds * 48 * 8 / await shortest(attempts.madds, () => context.kernels.maddPeak(maddRounds));
+  }
+  const n = product;
+  const at = context.allocate({ a: n * n * 4, b: n * n * 4, c: n * n * 4 });
+  const [a, b, c] = [at.a, at.b, at.c].map((from) => context.f32.subarray(from / 4)) as [View, View, View];
+  context.f32.fill(0.5, at.a / 4, at.c / 4);
+  const sgemm = context.sgemm(library);
+  return 2 * n ** 3 / await shortest(attempts.product, () => sgemm(false, n, n, n, a, n, b, n, c, n));
+}
+
+type View = Float32Array<ArrayBuffer>;
 
 /** Bytes a millisecond, those read and those written. */
 async function bandwidth(engine: Engine): Promise<number> {
@@ -62,7 +55,7 @@ async function bandwidth(engine: Engine): Promise<number> {
   return 2 * streamBytes / best;
 }
 
-async function shortest(attempts: number, run: () => Promise<void>): Promise<number> {
+async function shortest(attempts: number, run: () => unknown): Promise<number> {
   let best = Infinity;
   for (let i = 0; i <= attempts; i++) {
     const start = performance.now();
