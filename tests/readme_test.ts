@@ -17,6 +17,13 @@ function toolWords(line: string): string[] | undefined {
 Deno.test("the README's commands run", async () => {
   const folder = await Deno.makeTempDir();
   try {
+    // The checkpoint and the input that `yamoe run` is shown with.
+    const layer = new URL("../fixtures/layers/gpt-oss/", import.meta.url);
+    await Deno.mkdir(`${folder}/model`);
+    for (const name of ["model.safetensors", "config.json"]) {
+      await Deno.copyFile(new URL(name, layer), `${folder}/model/${name}`);
+    }
+    await Deno.copyFile(new URL("input.safetensors", layer), `${folder}/x.safetensors`);
     let ran = 0;
     for (const words of lines.map(toolWords).filter((words) => words !== undefined)) {
       // The reference job takes minutes: that it would be run is enough here.
