@@ -1,0 +1,36 @@
+// Every preset, in small and with few experts, gives on an emulated GPU what it gives on the CPU.
+import { assertEquals, assertLessOrEqual } from "@std/assert";
+import { openBackend } from "../../mod.ts";
+import { type PresetName, presets } from "../../src/presets.ts";
+import { Engine } from "../../src/wasm/engine.ts";
+import { drawInputs, jobOptions, makeJob } from "../../src/workload.ts";
+import { relativeError } from "../fixtures.ts";
+import { toolkit } from "../toolkit.ts";
+import { emulated, openEmulated } from "./emulated.ts";
+
+/** As many experts as eight groups need, and as a top-8 has to choose from. */
+const small = { batch: 2, seq: 8, hidden: 128, intermediate: 64, experts: 16 };
+
+for (const name of Object.keys(presets) as PresetName[]) {
+  Deno.test({
+    name: `cuda, ${emulated}: a small ${name} layer agrees with the CPU's`,
+    ignore: !toolkit,
+    fn: async () => {
+      using engine = new Engine(2);
+      const job = makeJob(name, small);
+      const outputs = [];
+      for (
+        const open of [() => openBackend("cpu", { engine, blas: "none" }), async () => (await openEmulated(80)).backend]
+      ) {
+        using backend = await open();
+        using workload = await drawInputs(job, backend, engine);
+        using output = await backend.experts(workload.inputs, jobOptions(job));
+        outputs.push((await backend.download(output)).data);
+      }
+      const [cpu, gpu] = outputs;
+      assertEquals(gpu!.length, small.batch * small.seq * small.hidden);
+      // Each is within 3.7e-4 of the exact result.
+      assertLessOrEqual(relativeError(gpu!, cpu!), 7.4e-4);
+    },
+  });
+}
