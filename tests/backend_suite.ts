@@ -128,6 +128,24 @@ export function firstTokens(inputs: ExpertsInputs, count: number): ExpertsInputs
   };
 }
 
+/** A function that registers a test on a backend of its own, and sees that the test leaves no tensor behind. */
+export function backendTest(
+  name: string,
+  open: () => Promise<Backend>,
+  ignore: boolean,
+): (title: string, fn: (backend: Backend) => Promise<void>) => void {
+  return (title, fn) =>
+    Deno.test({
+      name: `${name}: ${title}`,
+      ignore,
+      fn: async () => {
+        using backend = await open();
+        await fn(backend);
+        assertEquals(backend.memory.liveBytes, 0, "tensors were left behind");
+      },
+    });
+}
+
 /**
  * Defines the tests of a backend.
  *
@@ -146,16 +164,7 @@ export function testBackend(
     variants?: Variants;
   } = {},
 ): void {
-  const test = (title: string, fn: (backend: Backend) => Promise<void>) =>
-    Deno.test({
-      name: `${name}: ${title}`,
-      ignore,
-      fn: async () => {
-        using backend = await open();
-        await fn(backend);
-        assertEquals(backend.memory.liveBytes, 0, "tensors were left behind");
-      },
-    });
+  const test = backendTest(name, open, ignore);
 
   for (const job of jobNames) {
     for (const dtype of variants.dtypes) {

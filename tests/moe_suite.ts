@@ -16,6 +16,7 @@ import {
 } from "../mod.ts";
 import { routerRules } from "../src/router.ts";
 import { numbers } from "./naive.ts";
+import { backendTest } from "./backend_suite.ts";
 import { naiveMoe, naiveRoute } from "./naive_moe.ts";
 
 const kinds = Object.keys(routerRules) as NonNullable<RouterOptions["kind"]>[];
@@ -103,16 +104,7 @@ export function testMoe(
     dtypes?: readonly DType[];
   } = {},
 ): void {
-  const test = (title: string, fn: (backend: Backend) => Promise<void>) =>
-    Deno.test({
-      name: `${name}: ${title}`,
-      ignore,
-      fn: async () => {
-        using backend = await open();
-        await fn(backend);
-        assertEquals(backend.memory.liveBytes, 0, "tensors were left behind");
-      },
-    });
+  const test = backendTest(name, open, ignore);
 
   test("route() decides as the naive model, between equals, NaN and infinities too", async (backend) => {
     const special = fc.constantFrom(NaN, Infinity, -Infinity);

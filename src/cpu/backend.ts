@@ -24,6 +24,7 @@ class CpuTensor implements BackendTensor {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly owner: CpuBackend;
+  readonly #counter: MemoryCounter;
   #data: TensorData | undefined;
 
   constructor(owner: CpuBackend, counter: MemoryCounter, { dtype, shape, data }: Tensor) {
@@ -34,8 +35,6 @@ class CpuTensor implements BackendTensor {
     this.#counter = counter;
     counter.take(data.byteLength);
   }
-
-  readonly #counter: MemoryCounter;
 
   get data(): TensorData {
     if (!this.#data) throw new TypeError("Cannot use a tensor that is disposed");

@@ -17,7 +17,11 @@ import { found, run, toolArguments, yamoe, yamoeJson } from "./processes.ts";
 
 const options = parseArgs(Deno.args, {
   string: ["output", "preset", "runs", "presets"],
-  default: { preset: "reference", runs: "20", presets: Object.keys(presets).slice(3).join() },
+  default: {
+    preset: "reference",
+    runs: "20",
+    presets: Object.entries(presets).flatMap(([name, { dropless }]) => dropless ? [name] : []).join(),
+  },
 }) as unknown as { output?: string; preset: PresetName; runs: string; presets: string };
 const { preset, runs, output } = options;
 const measured = options.presets === "none" ? [] : options.presets.split(",") as PresetName[];
