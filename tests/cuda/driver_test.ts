@@ -9,6 +9,7 @@ import { DeviceBuffer } from "../../src/cuda/memory.ts";
 import { Module } from "../../src/cuda/module.ts";
 import { Stream } from "../../src/cuda/stream.ts";
 import { MemoryCounter } from "../../src/memory_counter.ts";
+import { buildMutant } from "../emulator/build.ts";
 import { Control } from "../emulator/control.ts";
 import { toolkit } from "../toolkit.ts";
 import { buildProduct, kernelSources } from "./emulated.ts";
@@ -118,9 +119,11 @@ test("the image of another architecture, a damaged one and a stale one are refus
     "int capacity, int tile_rows)",
     "int capacity, int tile_rows, int more)",
   );
-  const newer = await buildProduct(80, { replaced: { [sort]: text } });
-  const newerControl = new Control(newer.library);
-  using other = new Context(new Driver(newer.library), 0);
+  const folder = await Deno.makeTempDir();
+  const newer = await buildMutant({ arch: 80, sources: kernelSources }, { path: sort, text }, folder);
+  const newerControl = new Control(newer!);
+  using other = new Context(new Driver(newer), 0);
+  await Deno.remove(folder, { recursive: true });
   const stale = await loadImage("sm_80");
   assertEquals(assertThrows(() => new Module(other, stale, []), CudaError).code, 200);
   assertStringIncludes(newerControl.report, "the image is stale: the parameters of sort_scan");

@@ -6,8 +6,22 @@
 
 #include "runtime.h"
 
+extern "C" uint3 emulator_thread, emulator_block;
+extern "C" dim3 emulator_block_size, emulator_grid_size;
+
 namespace emulator {
 namespace {
+
+template <class T>
+bool lies_in(const T& variable, uintptr_t address) {
+  return address - reinterpret_cast<uintptr_t>(&variable) < sizeof variable;
+}
+
+// threadIdx and the like, which kernels read more than anything else.
+bool is_index(uintptr_t address) {
+  return lies_in(emulator_thread, address) || lies_in(emulator_block, address) || lies_in(emulator_grid_size, address) ||
+         lies_in(emulator_block_size, address);
+}
 
 // The atomic operation that is under way: its own load and store are not ordinary accesses.
 const void* atomic_address;
@@ -17,7 +31,9 @@ const void* atomic_address;
 std::string Access::place() const { return program_counter ? describe_code(program_counter) : describe(where); }
 
 void access(uintptr_t address, unsigned bytes, bool write, void* program_counter, Where where, bool atomic) {
-  if (!in_kernel() || on_own_stack(address)) return;
+  if (!in_kernel()) return;
+  step();
+  if (on_own_stack(address)) return;
   if (in_collective() && on_any_stack(address)) return;  // the records of other lanes
   if (!in_collective() && !atomic) maybe_preempt();
   const Access access{bytes, write, atomic, program_counter, where};
@@ -27,6 +43,7 @@ void access(uintptr_t address, unsigned bytes, bool write, void* program_counter
   if (is_global(address)) return global_access(address, access);
   if (is_shared(address)) return shared_access(address, access);
   if (!write) {
+    if (is_index(address)) return;
     const auto buffer = reinterpret_cast<uintptr_t>(current_launch().argument_buffer);
     const auto pointers = reinterpret_cast<uintptr_t>(current_launch().arguments);
     if (address - buffer < current_launch().argument_bytes || address - pointers < 4096) return;
@@ -78,6 +95,16 @@ EMULATOR_HOOKS(16)
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
+
+// An index past the end of an array that is no memory of the device: of registers, as a rule.
+struct IndexPlace {
+  const char* file;
+  unsigned line, column;
+};
+void __ubsan_handle_out_of_bounds_abort(const IndexPlace* place, uintptr_t index) {
+  emulator::fault(700, {place->file, static_cast<int>(place->line)}, "an index of %zd, past the end of an array",
+                  static_cast<ptrdiff_t>(index));
+}
 
 // Copies and fills of whole objects. The compiler makes calls to libc of them, which the build points here.
 static void emulator_range(const void* address, size_t bytes, bool write, void* program_counter) {

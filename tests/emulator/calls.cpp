@@ -105,6 +105,9 @@ void emu_devices(int count) { settings.devices = count; }
 void emu_driver_version(int version) { settings.version = version; }
 void emu_memory(uint64_t bytes) { settings.memory = bytes; }
 
+// Sets how many accesses, barriers and collectives a launch may have, 0 for any number. Returns the most that one had.
+uint64_t emu_limit_steps(uint64_t limit) { return set_step_limit(limit); }
+
 // Fails the call that comes `call` calls after this one (1: the next), and with `persistent` all after it.
 void emu_fail(long call, int code, int persistent) {
   planned = {call, code, persistent != 0};

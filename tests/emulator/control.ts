@@ -8,6 +8,7 @@ const symbols = {
   emu_devices: { parameters: ["i32"], result: "void" },
   emu_driver_version: { parameters: ["i32"], result: "void" },
   emu_memory: { parameters: ["u64"], result: "void" },
+  emu_limit_steps: { parameters: ["u64"], result: "u64" },
   emu_fail: { parameters: ["i64", "i32", "i32"], result: "void" },
   emu_calls: { parameters: [], result: "i64" },
   emu_failed_call: { parameters: ["buffer", "u64"], result: "u64" },
@@ -73,6 +74,14 @@ export class Control {
   /** Bytes of device memory. */
   set memory(bytes: number) {
     this.#symbols.emu_memory(BigInt(bytes));
+  }
+
+  /**
+   * Sets how many accesses, barriers and collectives a launch may have before it is taken for one that never ends; 0 for any
+   * number. Returns the most that a launch has had since the last time.
+   */
+  limitSteps(limit: number): number {
+    return Number(this.#symbols.emu_limit_steps(BigInt(limit)));
   }
 
   /** Fails the call-th call from now with a code; with `persistent`, all after it too. 0 fails none. */

@@ -1,6 +1,7 @@
 // A GPU for small kernels: an emulator of some kernel file with the cubin that nvcc makes of the same file.
 import { readCubin } from "../../cuda/cubin.ts";
 import { Context } from "../../src/cuda/context.ts";
+import { loadImage } from "../../src/cuda/cubins.ts";
 import { Driver } from "../../src/cuda/driver.ts";
 import type { Argument } from "../../src/cuda/kernel.ts";
 import { DeviceBuffer } from "../../src/cuda/memory.ts";
@@ -25,6 +26,11 @@ export class TestDevice implements Disposable {
     return new TestDevice(library, await buildCubin(source.pathname, arch), arch);
   }
 
+  /** Opens the product's kernels on an emulator that is built. */
+  static async ofProduct(library: string): Promise<TestDevice> {
+    return new TestDevice(library, await loadImage("sm_80"), 80);
+  }
+
   private constructor(library: string, image: Uint8Array<ArrayBuffer>, arch: number) {
     this.control = new Control(library);
     this.control.reset();
@@ -35,7 +41,7 @@ export class TestDevice implements Disposable {
 
   /** Copies an array to the device. */
   upload(data: Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>): bigint {
-    const buffer = this.#buffers.use(new DeviceBuffer(this.stream, data.byteLength, this.#counter));
+    const buffer = this.allocate(data.byteLength);
     buffer.write(data);
     return buffer.pointer;
   }

@@ -30,6 +30,7 @@ const expected: Record<string, [code: number, text: string, sharedBytes?: number
   fault_missing_copy_wait: [719, "asynchronous copy"],
   fault_copy_wait_too_few: [719, "asynchronous copy"],
   fault_copy_wait_is_no_barrier: [719, "a race"],
+  fault_array_out_of_bounds: [700, "past the end of an array"],
   fault_ldmatrix_unwritten: [719, "which no thread has written"],
 };
 

@@ -42,6 +42,8 @@ void copy_async_wait(int pending);
 // Matrices: four 8x8 of 16-bit elements, and a 16x8 += 16x16 by 16x8 product.
 void load_matrices(uint32_t (&out)[4], uint32_t address, bool transpose, Where where);
 using Widen = float (*)(uint16_t bits);
+float widen_f16(uint16_t bits);
+float widen_bf16(uint16_t bits);
 void multiply_add(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Widen widen, Where where);
 
 // A kernel as the launcher knows it: how to call it, and the sizes of its parameters.

@@ -1,4 +1,5 @@
 // Running a kernel: block after block, each thread a fiber.
+#include <algorithm>
 #include <cstring>
 
 #include "runtime.h"
@@ -17,6 +18,7 @@ namespace {
 const Launch* present;
 Launch last;
 Counters* present_counters;
+uint64_t steps, most_steps, step_limit;
 
 void thread_main() {
   present->kernel->invoke(present->arguments);
@@ -57,6 +59,17 @@ std::map<std::string, Counters>& all_counters() {
   return table;
 }
 
+void step() {
+  if (++steps == step_limit) fault(702, {nullptr, 0}, "more than %zu accesses, barriers and collectives", size_t{step_limit});
+}
+
+uint64_t set_step_limit(uint64_t limit) {
+  step_limit = limit;
+  const uint64_t most = most_steps;
+  most_steps = 0;
+  return most;
+}
+
 Counters& counters() { return *present_counters; }
 const Launch& current_launch() { return present ? *present : last; }
 
@@ -66,6 +79,7 @@ int run(const Launch& launch) {
   ++present_counters->launches;
   report().clear();
   fault_code = 0;
+  steps = 0;
   next_launch();
   emulator_grid_size = launch.grid;
   emulator_block_size = launch.block;
@@ -78,6 +92,7 @@ int run(const Launch& launch) {
       }
     }
   }
+  most_steps = std::max(most_steps, steps);
   last = launch;
   present = nullptr;
   return fault_code;

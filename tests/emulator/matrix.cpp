@@ -76,6 +76,15 @@ void multiply_for_warp(void** records, unsigned, Where) {
 
 }  // namespace
 
+float widen_f16(uint16_t bits) { return _cvtsh_ss(bits); }
+
+float widen_bf16(uint16_t bits) {
+  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+  float value;
+  memcpy(&value, &wide, sizeof value);
+  return value;
+}
+
 void load_matrices(uint32_t (&out)[4], uint32_t address, bool transpose, Where where) {
   const Access row{16, false, false, nullptr, where};
   LoadRecord record{out, shared_pointer(address, 16, row), transpose};

@@ -1,59 +1,55 @@
-// Runs one emulator through jobs that reach every branch of the kernels, and prints a digest of all results, or what a checker
-// found. A process of its own: a mutant may never end.
-import { openCudaBackend } from "../../src/cuda/backend.ts";
-import { tensorTiles } from "../../src/cuda/tiles.ts";
-import { experts } from "../../src/experts.ts";
-import type { ExpertsOptions } from "../../src/experts.ts";
-import { randomInputs, type RandomInputsOptions, type RandomShape } from "../backend_suite.ts";
-import { sortJob, sortOnDevice } from "../cuda/sort.ts";
+// Runs jobs on one emulator, in a process of its own: a mutant may crash or never end.
+//
+// Without a second argument all jobs, and prints what there is to know of each, as JSON a line. With one, the jobs of such a
+// list; stops at the first that does not end as it says, and prints what is different.
+import { manifest } from "../../src/cuda/cubins/manifest.ts";
 import { Control } from "./control.ts";
+import { jobs } from "./mutant_jobs.ts";
 
-/** Jobs: each tile shape, ragged in every direction, few and many experts, every dtype, layout and activation. */
-const jobs: [RandomShape, ExpertsOptions?, RandomInputsOptions?][] = [
-  [{ T: 1, H: 8, I: 8, E: 1, K: 1 }],
-  [{ T: 40, H: 200, I: 136, E: 3, K: 2 }, { expertCapacity: 11 }],
-  [{ T: 90, H: 40, I: 72, E: 2, K: 2 }, {}, { bias: false }],
-  [{ T: 180, H: 104, I: 136, E: 2, K: 2 }, { expertCapacity: 150 }, { dense: true }],
-  [{ T: 620, H: 72, I: 264, E: 2, K: 2 }, { expertCapacity: 530 }, { spread: 0.7 }],
-  [{ T: 70, H: 16, I: 16, E: 33, K: 3 }, { expertCapacity: 9 }],
-  [{ T: 5, H: 16, I: 8, E: 1024, K: 1 }],
-  [{ T: 2500, H: 8, I: 8, E: 5, K: 2 }, { expertCapacity: 900 }, { spread: 0.6 }],
-  [{ T: 4300, H: 8, I: 8, E: 1, K: 1 }],
-  [{ T: 40, H: 104, I: 136, E: 3, K: 2 }, { gateUpLayout: "concatenated", activation: "gelu" }],
-  [{ T: 90, H: 104, I: 72, E: 1, K: 1 }, { activation: "relu2", gated: false }],
-  [{ T: 40, H: 200, I: 136, E: 3, K: 2 }, { weightLayout: "out-in", gateUpLayout: "concatenated" }, { dtype: "bf16" }],
-  [{ T: 300, H: 72, I: 136, E: 2, K: 2 }, { weightLayout: "out-in", activation: "gelu-tanh" }],
-  [{ T: 100, H: 37, I: 45, E: 2, K: 1 }, { weightLayout: "out-in", gateUpLayout: "concatenated" }, { dtype: "bf16" }],
-  [{ T: 330, H: 69, I: 77, E: 2, K: 1 }, { activation: "silu", gated: false }, { dtype: "f32" }],
-  [{ T: 20, H: 130, I: 33, E: 2, K: 1 }, { activation: "gelu" }],
-];
+/** What is known of a job. */
+export interface JobRecord {
+  readonly name: string;
+  /** Of all results and of the bank conflicts. */
+  readonly digest: string;
+  readonly kernels: readonly string[];
+  /** Accesses, barriers and collectives of the longest launch. */
+  readonly steps: number;
+  readonly milliseconds: number;
+}
 
-const [library] = Deno.args;
-const control = new Control(library!);
-const results: Uint8Array<ArrayBuffer>[] = [];
-try {
-  for (const [i, [shape, options, kind]] of jobs.entries()) {
-    // The largest tiles that the rows mostly fill.
-    const { shapes } = tensorTiles;
-    const { rows: tileRows } = shapes.find(({ rows }) => shape.T * shape.K / shape.E > rows * 0.75) ?? shapes.at(-1)!;
-    using backend = await openCudaBackend({ library, tileRows });
-    control.schedule(i % 2); // every other job with its threads in another order
-    const { data } = await experts(randomInputs(shape, i, { ...kind, ...options }), { ...options, backend });
-    results.push(new Uint8Array(data.buffer as unknown as ArrayBuffer, data.byteOffset, data.byteLength).slice());
+if (import.meta.main) {
+  const [library, list] = Deno.args as [string, string?];
+  const expected = list === undefined ? undefined : JSON.parse(list) as JobRecord[];
+  const byName = new Map(jobs.map((job, i) => [job.name, { ...job, seed: i % 2 }]));
+  const control = new Control(library);
+  for (const name of expected?.map(({ name }) => name) ?? byName.keys()) {
+    const { run, seed } = byName.get(name)!;
+    const known = expected?.find((record) => record.name === name);
+    control.reset();
+    control.schedule(seed); // every other job with its threads in another order
+    control.limitSteps(known ? 10 * known.steps + 10_000 : 0);
+    const start = performance.now();
+    try {
+      const results = await run(library);
+      const counters = manifest.images.sm_80!.kernels.map(({ name }) => ({ name, ...control.counters(name) }))
+        .filter(({ launches }) => launches > 0);
+      const conflicts = counters.flatMap(({ bankConflicts, copyConflicts }) => [bankConflicts, copyConflicts]);
+      const bytes = await new Blob([...results as BlobPart[], JSON.stringify(conflicts)]).arrayBuffer();
+      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+      const record: JobRecord = {
+        ...{ name, digest, kernels: counters.map(({ name }) => name), steps: control.limitSteps(0) },
+        milliseconds: performance.now() - start,
+      };
+      if (!expected) {
+        console.log(JSON.stringify(record));
+      } else if (digest !== known!.digest) {
+        console.log(`result: ${name}`);
+        Deno.exit();
+      }
+    } catch (error) {
+      console.log(`check: ${name}: ${control.report || (error instanceof Error ? error.message : error)}`);
+      Deno.exit();
+    }
   }
-  for (const [i, job] of [sortJob(17000, 7, 1000), sortJob(4100, 40, 30)].entries()) {
-    control.schedule(i);
-    for (const list of Object.values(await sortOnDevice(library!, job))) results.push(new Uint8Array(list.buffer));
-  }
-  const kernels = ["f16_in_out", "f16_out_in", "bf16_out_in"].flatMap((variant) =>
-    tensorTiles.shapes.flatMap(({ rows }) => [`gated_${rows}_${variant}`, `plain_${rows}_${variant}`])
-  );
-  for (const kernel of kernels) {
-    const { bankConflicts, copyConflicts } = control.counters(kernel);
-    if (bankConflicts + copyConflicts > 0) throw new Error(`bank conflicts in ${kernel}`);
-  }
-  const bytes = new Uint8Array(await new Blob(results).arrayBuffer());
-  console.log(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex());
-} catch (error) {
-  console.log(`caught: ${control.report || (error instanceof Error ? error.message : error)}`);
+  if (expected) console.log("survived");
 }

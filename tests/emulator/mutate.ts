@@ -1,7 +1,10 @@
 // How good are the checks? Plants one-token faults into the kernels, one at a time, and lists those that nothing notices:
-// `deno task mutate [every-nth] [file]`. A survivor must be explained in survivors.ts; one that is not fails the job.
+// `deno task mutate [--every N] [--workers N] [file...]`. A survivor must be explained in survivors.ts; one that is not fails the
+// job, and so does an explanation that fits none.
+import { parseArgs } from "@std/cli/parse-args";
 import { kernelSources } from "../cuda/emulated.ts";
-import { buildEmulator, type Emulator } from "./build.ts";
+import { buildMutant, type EmulatorOptions, filesOf, kernelNames } from "./build.ts";
+import type { JobRecord } from "./mutant.ts";
 import { explanations } from "./survivors.ts";
 
 /** What is exchanged for what. */
@@ -44,9 +47,17 @@ interface Mutant {
   readonly text: string;
 }
 
+const options: EmulatorOptions = { arch: 80, sources: kernelSources, checked: true };
 const folder = new URL("../../cuda/", import.meta.url).pathname;
-const files = [...Deno.readDirSync(folder)].map(({ name }) => name)
-  .filter((name) => /\.cuh?$/.test(name) && name !== "ptx.cuh" && name !== "kernels.cu").sort();
+
+/** The kernel files that each file is part of. */
+const users = new Map<string, string[]>();
+for (const source of kernelSources) {
+  for (const path of (await filesOf(source)).keys()) {
+    const file = path.slice(folder.length);
+    users.set(file, [...users.get(file) ?? [], source]);
+  }
+}
 
 function* mutants(file: string): Iterable<Mutant> {
   const lines = Deno.readTextFileSync(folder + file).split("\n");
@@ -62,53 +73,115 @@ function* mutants(file: string): Iterable<Mutant> {
   }
 }
 
-/** What became of a mutant. */
-async function outcome(emulator: Emulator): Promise<string> {
-  const command = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", new URL("./mutant.ts", import.meta.url).pathname, emulator.library],
-    stdout: "piped",
-    stderr: "null",
-    signal: AbortSignal.timeout(120_000),
-  });
-  const { stdout, signal } = await command.output();
-  return signal ? `caught: ended by ${signal}` : new TextDecoder().decode(stdout).trim();
+/** Builds an emulator with a file replaced and runs jobs on it. Undefined if it does not build. */
+async function runOn(file: string, text: string, jobs?: readonly JobRecord[]): Promise<string | undefined> {
+  const temporary = await Deno.makeTempDir({ prefix: "yamoe-mutant-" });
+  try {
+    const library = await buildMutant(options, { path: folder + file, text }, temporary);
+    if (!library) return undefined;
+    const script = new URL("./mutant.ts", import.meta.url).pathname;
+    const run = [Deno.execPath(), "run", "-A", script, library, ...(jobs ? [JSON.stringify(jobs)] : [])];
+    // The emulator ends what accesses memory for ever. What does not even do that is ended by the seconds it computes: the time
+    // that passes says little on a machine that others use too.
+    const command = new Deno.Command("sh", {
+      args: ["-c", `ulimit -S -t 120; exec "$@"`, "sh", ...run],
+      stdout: "piped",
+      stderr: "null",
+    });
+    const { stdout, signal, code } = await command.output();
+    if (signal) return signal;
+    const said = new TextDecoder().decode(stdout).trim();
+    return said || `check: exit code ${code}`;
+  } finally {
+    await Deno.remove(temporary, { recursive: true });
+  }
 }
 
-async function build(mutant?: Mutant): Promise<Emulator | undefined> {
-  const replaced = mutant ? { [folder + mutant.file]: mutant.text } : {};
-  return await buildEmulator({ arch: 80, sources: kernelSources, replaced, checked: true }).catch(() => undefined);
+/** What the kernels as they are make of every job. */
+async function runUnchanged(): Promise<JobRecord[]> {
+  const file = [...users.keys()][0]!;
+  const said = await runOn(file, await Deno.readTextFile(folder + file));
+  const lines = said?.split("\n") ?? [];
+  const wrong = lines.find((line) => !line.startsWith("{"));
+  if (wrong !== undefined || lines.length === 0) throw new Error(`The kernels as they are: ${wrong}`);
+  return lines.map((line) => JSON.parse(line)).sort((a, b) => a.milliseconds - b.milliseconds);
 }
 
-const [nth = "1", only] = Deno.args;
-const expected = await outcome((await build())!);
-if (!/^[0-9a-f]{64}$/.test(expected)) throw new Error(`The kernels as they are: ${expected}`);
+/** The jobs that reach a file, the fastest first. */
+async function jobsOf(file: string, records: readonly JobRecord[]): Promise<JobRecord[]> {
+  const kernels = new Set((await Promise.all(users.get(file)!.map((source) => kernelNames(source, options)))).flat());
+  return records.filter((record) => record.kernels.some((kernel) => kernels.has(kernel)));
+}
 
-const all = files.filter((file) => !only || file === only).flatMap((file) => [...mutants(file)]);
-const chosen = all.filter((_, i) => i % Number(nth) === 0);
-const counts = { "do not compile": 0, "caught by a check": 0, "caught by the result": 0, explained: 0, unexplained: 0 };
-const work = async () => {
-  for (let mutant = chosen.shift(); mutant; mutant = chosen.shift()) {
-    const { file, line, before, after } = mutant;
-    const emulator = await build(mutant);
-    const result = emulator ? await outcome(emulator) : "";
-    if (emulator) await Deno.remove(emulator.folder, { recursive: true });
-    if (!emulator) counts["do not compile"] += 1;
-    else if (result.startsWith("caught") || result === "") counts["caught by a check"] += 1;
-    else if (result !== expected) counts["caught by the result"] += 1;
-    else {
-      const reason = explanations.find((entry) => entry.before === before && entry.after.includes(after))?.reason;
-      counts[reason ? "explained" : "unexplained"] += 1;
-      console.log(
-        `${reason ? "explained" : "SURVIVOR"} ${file}:${line}\n  - ${before}\n  + ${after}${
-          reason ? `\n  ${reason}` : ""
-        }`,
-      );
+const outcomes = {
+  unbuilt: "do not compile",
+  check: "caught by a check",
+  result: "caught by the result",
+  endless: "caught by their never ending",
+  crash: "caught by a crash",
+  explained: "explained",
+  survived: "unexplained",
+};
+type Outcome = keyof typeof outcomes;
+
+function outcomeOf(said: string | undefined): Outcome {
+  if (said === undefined) return "unbuilt";
+  if (said === "SIGXCPU" || said.includes("accesses, barriers and collectives")) return "endless";
+  if (said.startsWith("SIG")) return "crash";
+  return said.startsWith("check: ") ? "check" : said.startsWith("result: ") ? "result" : "survived";
+}
+
+const flags = parseArgs(Deno.args, { string: ["every", "workers", "log"] });
+const { every = "1", workers = String(navigator.hardwareConcurrency) } = flags;
+const log = flags.log as string | undefined;
+const names = flags._;
+const files = names.length ? names.map(String) : [...users.keys()].sort();
+const unknown = files.find((file) => !users.has(file));
+if (unknown) throw new Error(`There is no ${unknown}, but ${[...users.keys()].sort().join(", ")}`);
+
+/** Explanations that no survivor has taken yet. */
+const open = explanations.flatMap(({ after, ...rest }) => after.map((after) => ({ ...rest, after })));
+const counts = new Map(files.map((file) => [file, new Map<Outcome, number>()]));
+
+async function judge({ file, line, before, after, text }: Mutant): Promise<void> {
+  const jobs = await jobsOf(file, unchanged);
+  let said = await runOn(file, text, jobs);
+  // Perhaps somebody else ended it, or the machine stood still: twice is no accident.
+  if (said?.startsWith("SIG")) said = await runOn(file, text, jobs);
+  let outcome = outcomeOf(said);
+  const place = `${file}:${line}\n  - ${before}\n  + ${after}`;
+  if (outcome === "survived") {
+    const found = open.findIndex((it) => it.file === file && it.before === before && it.after === after);
+    if (found < 0) {
+      console.log(`SURVIVOR ${place}`);
+    } else {
+      outcome = "explained";
+      open.splice(found, 1);
     }
   }
-};
-await Promise.all([work(), work()]);
+  if (log) await Deno.writeTextFile(log, `${outcome} ${place}\n  ${said}\n`, { append: true });
+  const count = counts.get(file)!;
+  count.set(outcome, (count.get(outcome) ?? 0) + 1);
+}
+
+const unchanged = await runUnchanged();
+const queue = files.flatMap((file) => [...mutants(file)]).filter((_, i) => i % Number(every) === 0);
+await Promise.all(Array.from({ length: Number(workers) }, async () => {
+  for (let mutant = queue.shift(); mutant; mutant = queue.shift()) await judge(mutant);
+}));
+
 // What caught the mutants must have been their faults, not a change to the files meanwhile.
-const still = await outcome((await build())!);
-if (still !== expected) throw new Error(`The kernels as they are no longer pass: ${still}`);
-console.log(Object.entries(counts).map(([what, count]) => `${count} ${what}`).join(", "));
-if (counts.unexplained > 0) Deno.exit(1);
+const digests = (records: readonly JobRecord[]) => records.map(({ name, digest }) => `${name} ${digest}`).sort().join();
+if (digests(await runUnchanged()) !== digests(unchanged)) throw new Error("The kernels have changed meanwhile");
+
+const total = (counts: Iterable<ReadonlyMap<Outcome, number>>) =>
+  Object.entries(outcomes).map(([outcome, text]) => {
+    const count = [...counts].reduce((sum, of) => sum + (of.get(outcome as Outcome) ?? 0), 0);
+    return `${count} ${text}`;
+  }).join(", ");
+for (const [file, count] of counts) console.log(`${file}: ${total([count])}`);
+console.log(`All: ${total([...counts.values()])}`);
+// An explanation that fits no survivor explains something that is gone, or is caught by now.
+const stale = every === "1" ? open.filter(({ file }) => files.includes(file) || !users.has(file)) : [];
+for (const { file, before, after } of stale) console.log(`STALE ${file}\n  - ${before}\n  + ${after}`);
+if (stale.length > 0 || [...counts.values()].some((count) => count.get("survived"))) Deno.exit(1);

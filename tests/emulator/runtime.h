@@ -36,6 +36,11 @@ int run(const Launch& launch);
 // The launch that runs, or ran last.
 const Launch& current_launch();
 
+// A thread's access, barrier or collective. A launch with more than `limit` of them is taken for one that never ends.
+void step();
+// Sets the limit, 0 for none. Returns the steps of the longest launch since the last time.
+uint64_t set_step_limit(uint64_t limit);
+
 // What a kernel has done, over all its launches.
 struct Counters {
   uint64_t launches, barriers, products, matrix_loads, bank_conflicts, copy_conflicts, bytes_read, bytes_written;

@@ -33,6 +33,7 @@ void reset_sync() {
 
 // Two barriers are told apart by their lines: compilers duplicate code, so addresses would differ where the source does not.
 void sync_block(Where where) {
+  step();
   if (at_barrier == 0) {
     barrier_where = where;
   } else if (where.line != barrier_where.line || strcmp(where.file, barrier_where.file) != 0) {
@@ -50,6 +51,7 @@ void sync_block(Where where) {
 void sync_warp(unsigned mask, Where where) { collective("__syncwarp", mask, &mask, nullptr, where); }
 
 void collective(const char* name, unsigned mask, void* record, Collective run, Where where) {
+  step();
   Warp& warp = warps()[current() / 32];
   const unsigned bit = 1u << lane();
   if (!(mask & bit)) fault(719, where, "%s: the mask %08x lacks the calling lane", name, mask);

@@ -27,12 +27,7 @@ inline void ldmatrix_x4_trans(uint32_t (&out)[4], uint32_t address, Where where 
 
 template <class T>
 void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Where where = Where::here()) {
-  const auto widen = [](uint16_t bits) {
-    T value;
-    std::memcpy(&value, &bits, sizeof value);
-    return static_cast<float>(value);
-  };
-  emulator::multiply_add(c, a, b, widen, where);
+  emulator::multiply_add(c, a, b, std::is_same_v<T, __half> ? emulator::widen_f16 : emulator::widen_bf16, where);
 }
 
 inline uint4 load_streaming_16(const void* from) { return *static_cast<const uint4*>(from); }

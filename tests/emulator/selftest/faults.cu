@@ -181,6 +181,12 @@ FAULTY(fault_copy_wait_is_no_barrier) {
   out[threadIdx.x] = reinterpret_cast<const int*>(shared)[threadIdx.x];  // FAULT fault_copy_wait_is_no_barrier
 }
 
+FAULTY(fault_array_out_of_bounds) {
+  int registers[4] = {};
+  for (int i = 0; i < (fixed ? 4 : 5); ++i) registers[i] += in[i];  // FAULT fault_array_out_of_bounds
+  out[threadIdx.x] = registers[in[threadIdx.x] % 4];
+}
+
 FAULTY(fault_ldmatrix_unwritten) {
   uint4* const shared = reinterpret_cast<uint4*>(dynamic_smem());
   if (threadIdx.x < 32 && (fixed || threadIdx.x != 7)) shared[threadIdx.x] = make_uint4(1, 2, 3, in[0]);
