@@ -134,10 +134,17 @@ export function testMoe(
       ) {
         const { grouped, before } = routerRules[kind];
         const correctionBias = before === "none" || experts === 1 ? undefined : random.randn([experts!]);
-        await checkRouting(backend, random.randn([20, experts!]), {
+        const options = {
           ...{ kind, topK: topK!, scale: 2.827, correctionBias },
           ...(grouped ? { groups: groups!, topGroups: topGroups! } : {}),
-        });
+        };
+        const logits = random.randn([20, experts!]);
+        await checkRouting(backend, logits, options);
+        // So small that adding 1 would make them equal, and so large that their powers overflow.
+        for (const factor of experts === 60 ? [2 ** -40, 500] : []) {
+          const scaled = logits.data.map((x) => x * factor) as Float32Array;
+          await checkRouting(backend, tensor(scaled, logits.shape), options);
+        }
       }
     });
   }
@@ -145,7 +152,7 @@ export function testMoe(
   test("ops.linear() of all dtypes is exact on numbers that are", async (backend) => {
     for (const x of floats) {
       for (const w of floats) {
-        for (const [T, D, N] of [[1, 8, 1], [37, 24 * multiple, 70], [65, 264, 33]] as const) {
+        for (const [T, D, N] of [[1, 8, 1], [37, 24 * multiple, 70], [65, 264, 33], [40, 32, 64]] as const) {
           const random = new Generator(T);
           const [input, weight, bias] = [
             exactTensor(random, x, [T, D]),

@@ -28,14 +28,14 @@ export function naiveRoute(logits: number[], options: RouterOptions): { experts:
   const bias = correctionBias && numbers(correctionBias);
   const biased = (scores: number[]) => scores.map((score, e) => bias ? Math.fround(score) + bias[e]! : score);
   const scaled = (weights: number[]) => weights.map((weight) => weight * scale);
-  const shares = (weights: number[]) => weights.map((weight) => weight / (total(weights) + 1e-20));
+  const shares = (weights: number[], epsilon = 1e-20) => weights.map((weight) => weight / (total(weights) + epsilon));
   switch (kind) {
     case "softmax":
     case "softmax-renormalize": {
       const scores = softmax(logits);
       const experts = largest(bias ? biased(scores) : logits, topK);
       const weights = experts.map((e) => scores[e]!);
-      return { experts, weights: scaled(options.renormalize ?? kind !== "softmax" ? shares(weights) : weights) };
+      return { experts, weights: scaled(options.renormalize ?? kind !== "softmax" ? shares(weights, 0) : weights) };
     }
     case "topk-softmax": {
       const experts = largest(logits, topK);

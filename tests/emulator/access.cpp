@@ -65,7 +65,7 @@ void atomic_end() { atomic_address = nullptr; }
 namespace {
 
 void hook(void* address, unsigned bytes, bool write, void* program_counter) {
-  if (address == atomic_address) return;
+  if (atomic_address && address == atomic_address) return;
   access(reinterpret_cast<uintptr_t>(address), bytes, write, program_counter, {nullptr, 0});
 }
 

@@ -38,16 +38,19 @@ void record_for_conflicts(uint32_t to) {
 
 }  // namespace
 
+void reset_copies() { warp_copies.clear(); }
+
 void copy_async(uint32_t to, const void* from, int bytes, Where where) {
   const Access write{16, true, false, nullptr, where};
   unsigned char* const target = shared_pointer(to, 16, write);
   if (bytes < 0 || bytes > 16) fault(719, where, "cp.async of %d bytes", bytes);
+  // Whatever of it is read.
+  if (reinterpret_cast<uintptr_t>(from) % 16) fault(716, where, "cp.async from a misaligned address, %p", from);
   PendingCopy copy{to, fibers()[current()].copy_group, {}};
   if (checked()) {
     if (bytes) access(reinterpret_cast<uintptr_t>(from), bytes, false, nullptr, where);
     access(reinterpret_cast<uintptr_t>(target), 16, true, nullptr, where);
     mark_in_flight(target, 16);
-    if (fibers()[current()].copies == 0 && current() == 0) warp_copies.clear();  // a new block
     record_for_conflicts(to);
   }
   memcpy(copy.data, from, bytes);

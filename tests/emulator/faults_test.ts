@@ -10,6 +10,7 @@ const lines = Deno.readTextFileSync(source).split("\n");
 /** What a report says, and the status that the driver then returns. */
 const expected: Record<string, [code: number, text: string, sharedBytes?: number]> = {
   fault_global_out_of_bounds: [700, "out-of-bounds"],
+  fault_null_pointer: [700, "which is no device address"],
   fault_global_misaligned: [716, "misaligned"],
   fault_global_unwritten: [719, "that nothing has written"],
   fault_global_race_in_block: [719, "a race"],
@@ -29,6 +30,7 @@ const expected: Record<string, [code: number, text: string, sharedBytes?: number
   fault_divergent_collective: [719, "warp divergence"],
   fault_missing_copy_wait: [719, "asynchronous copy"],
   fault_copy_wait_too_few: [719, "asynchronous copy"],
+  fault_copy_misaligned: [716, "a misaligned address"],
   fault_copy_wait_is_no_barrier: [719, "a race"],
   fault_array_out_of_bounds: [700, "past the end of an array"],
   fault_ldmatrix_unwritten: [719, "which no thread has written"],
@@ -63,3 +65,24 @@ for (const [kernel, [code, text, sharedBytes = 512]] of Object.entries(expected)
     },
   });
 }
+
+Deno.test({
+  name: "emulator: a launch of more steps than are allowed is taken for one that never ends",
+  ignore: !toolkit || !clang,
+  fn: async () => {
+    using device = await TestDevice.open(source, 80);
+    const run = () => {
+      const input = device.upload(new Int32Array(64));
+      device.launch("fault_null_pointer", 64, [input, device.allocate(256).pointer, 1]);
+    };
+    device.control.limitSteps(0); // forgets the launches of other tests
+    run();
+    const steps = device.control.limitSteps(0);
+    device.control.limitSteps(steps);
+    run();
+    device.control.limitSteps(steps - 1);
+    assertEquals(assertThrows(run, CudaError).code, 702);
+    assertStringIncludes(device.control.report, `more than ${steps - 1} accesses`);
+    device.control.limitSteps(0);
+  },
+});

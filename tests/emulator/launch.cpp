@@ -30,6 +30,7 @@ bool run_block() {
   const dim3 block = present->block;
   const int threads = block.x * block.y * block.z;
   reset_sync();
+  reset_copies();
   reset_shared(present->dynamic_bytes);
   start_fibers(threads, block, thread_main);
   run_fibers();
@@ -60,7 +61,10 @@ std::map<std::string, Counters>& all_counters() {
 }
 
 void step() {
-  if (++steps == step_limit) fault(702, {nullptr, 0}, "more than %zu accesses, barriers and collectives", size_t{step_limit});
+  ++steps;
+  if (step_limit && steps > step_limit) {
+    fault(702, {nullptr, 0}, "more than %zu accesses, barriers and collectives", size_t{step_limit});
+  }
 }
 
 uint64_t set_step_limit(uint64_t limit) {

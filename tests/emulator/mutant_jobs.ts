@@ -1,7 +1,7 @@
 // Small jobs that together reach every branch of the kernels: each tile shape, ragged in every direction, and more than one
 // round of every loop over a grid, on a GPU of four multiprocessors.
 import type { BackendTensor } from "../../src/backend.ts";
-import { CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
+import { type CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
 import type { Argument } from "../../src/cuda/kernel.ts";
 import type { ExpertsOptions } from "../../src/experts.ts";
 import { experts } from "../../src/experts.ts";
@@ -50,7 +50,8 @@ const products: readonly ExpertsJob[] = [
   [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activation: "gelu", gated: false, ...outIn }],
   [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activation: "gelu-tanh", gated: false }],
   [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activationLimit: 0.5 }],
-  [64, { T: 90, H: 104, I: 72, E: 2, K: 2 }, { expertCapacity: 75 }, { dense: true }],
+  [16, { T: 256, H: 128, I: 64, E: 1, K: 1 }], // as many tiles as go along the columns together
+  [64, { T: 130, H: 104, I: 72, E: 3, K: 2 }, { expertCapacity: 75 }, { dense: true }],
   [64, { T: 70, H: 40, I: 136, E: 1, K: 1 }, { ...outIn, activation: "silu" }],
   [64, { T: 70, H: 72, I: 72, E: 1, K: 1 }, { ...bothOther, activation: "relu2" }],
   [128, { T: 140, H: 104, I: 72, E: 1, K: 1 }, concatenated],
@@ -69,7 +70,9 @@ const products: readonly ExpertsJob[] = [
   [16, { T: 280, H: 13, I: 67, E: 1, K: 1 }, { activation: "silu" }],
   [128, { T: 330, H: 69, I: 77, E: 2, K: 1 }, { activation: "silu", gated: false }, { dtype: "f32" }],
   [128, { T: 140, H: 18, I: 45, E: 1, K: 1 }, bothOther, { dtype: "f16" }],
-  [128, { T: 300, H: 13, I: 5, E: 1, K: 1 }, {}, { dtype: "bf16" }],
+  [16, { T: 256, H: 13, I: 9, E: 1, K: 1 }, {}, { dtype: "f32" }], // the same
+  [16, { T: 20, H: 128, I: 32, E: 2, K: 1 }, {}, { dtype: "f32" }],
+  [128, { T: 300, H: 5, I: 13, E: 1, K: 1 }, {}, { dtype: "bf16" }],
   // The sort and the sum over slots.
   [16, { T: 30, H: 8, I: 8, E: 33, K: 3 }, { expertCapacity: 2 }],
   [16, { T: 5, H: 8, I: 8, E: 1024, K: 1 }],
@@ -90,11 +93,14 @@ function productJob([tileRows, shape, options = {}, inputs = {}]: ExpertsJob, se
   };
 }
 
-/** Numbers that are not all different, with the special ones among them. */
-function logitsOf(random: Generator, T: number, E: number): Float32Array {
-  const special = [NaN, Infinity, -Infinity, -0, 0, 3, 3, -40, 90, 1e-30];
-  return Float32Array.from(random.randn([T, E]).data, (x, i) => i % 11 === 3 ? special[i % special.length]! : x);
-}
+/** Logits that are hard to tell apart, or hard to calculate with. */
+const logitKinds: Readonly<Record<string, (x: number, i: number) => number>> = {
+  normal: (x) => x,
+  special: (x, i) => i % 11 === 3 ? [NaN, Infinity, -Infinity, -0, 0, 3, 3, -40][i % 8]! : x,
+  tiny: (x) => x * 2 ** -40,
+  huge: (x) => x * 500,
+  equal: (x) => Math.round(x),
+};
 
 /** Runs a step on the device, its tensors uploaded, and reads back all that it makes. */
 function stepJob(
@@ -128,6 +134,7 @@ const routers: readonly [
   [5, 40, "f16", "f16", { kind: "topk-softmax", topK: 32 }],
   [5, 40, "bf16", "bf16", { kind: "softmax-renormalize", topK: 4, scale: 2.5 }],
   [9, 24, "f32", "f32", { kind: "sigmoid-grouped", topK: 4, groups: 8, topGroups: 3 }],
+  [9, 6, "f32", "f32", { kind: "sigmoid-grouped", topK: 2, groups: 2, topGroups: 1 }],
   [9, 80, "f16", "f32", { kind: "sigmoid-grouped", topK: 2, groups: 40, topGroups: 33 }],
   [5, 33, "f32", "f16", { kind: "sigmoid", topK: 5 }],
   [5, 33, "f32", "bf16", { kind: "sigmoid-input", topK: 2 }, true],
@@ -138,27 +145,39 @@ const routers: readonly [
 
 function routeJobs(): Job[] {
   return routers.flatMap(([T, E, dtype, to, options, flat], seed) => {
-    const { kind } = options;
-    const special = () => convert(tensor(logitsOf(new Generator(seed), T, E), [T, E]), dtype);
-    const normal = () => convert(new Generator(seed).randn([T, E]), dtype);
-    const choosable = kind !== "topk-softmax" && kind !== "sigmoid-input";
     const name = `route ${JSON.stringify({ T, E, dtype, to, ...options })}`;
+    const biased = options.kind !== "topk-softmax" && options.kind !== "sigmoid-input";
+    const normals = () => new Generator(seed).randn([T, E]);
+    const correction = () => new Generator(seed + 50).randn([E]);
     return [
-      stepJob(`${name}, special`, () => [special()], (ops, x) => ops.route(x, options, { dtype: to, flat })),
-      stepJob(name, () => [normal()], (ops, x) => ops.route(x, options, { dtype: to, flat })),
-      ...(choosable
+      ...Object.entries(logitKinds).map(([kind, make]) =>
+        stepJob(
+          `${name}, ${kind}`,
+          () => [convert(tensor(Float32Array.from(normals().data, make), [T, E]), dtype)],
+          (ops, x) => ops.route(x!, options, { dtype: to, flat }),
+        )
+      ),
+      ...(biased
         ? [stepJob(
           `${name}, biased`,
-          () => [normal(), new Generator(seed + 50).randn([E])],
-          (ops, x, correctionBias) =>
-            ops.route(x, { ...options, correctionBias: correctionBias! }, { dtype: to, flat }),
+          () => [convert(normals(), dtype), correction()],
+          (ops, x, bias) => ops.route(x!, { ...options, correctionBias: bias! }, { dtype: to, flat }),
         )]
         : []),
     ];
   });
 }
 
-const linears: readonly [x: DType, w: DType, to: DType, T: number, D: number, N: number, bias: boolean][] = [
+const linears: readonly [
+  x: DType,
+  w: DType,
+  to: DType,
+  T: number,
+  D: number,
+  N: number,
+  bias: boolean,
+  scale?: number,
+][] = [
   ["f16", "f16", "f32", 3, 40, 5, true],
   ["f16", "f16", "f16", 37, 328, 70, false],
   ["bf16", "bf16", "bf16", 70, 24, 130, true],
@@ -167,16 +186,21 @@ const linears: readonly [x: DType, w: DType, to: DType, T: number, D: number, N:
   ["f32", "f16", "f16", 3, 33, 5, true],
   ["f16", "bf16", "bf16", 33, 7, 33, false],
   ["bf16", "f32", "f32", 70, 16, 3, true],
+  ["f32", "f32", "f32", 40, 32, 64, true],
+  ["f16", "f16", "f32", 3, 8, 3, false, 0],
 ];
 
 function linearJobs(): Job[] {
-  return linears.map(([x, w, to, T, D, N, biased]) =>
+  return linears.map(([x, w, to, T, D, N, biased, scale = 1]) =>
     stepJob(
       `linear ${JSON.stringify({ x, w, to, T, D, N, biased })}`,
       () => {
         const random = new Generator(T);
         return [[x, [T, D]], [w, [N, D]], [w, [N]]].map(([dtype, shape]) =>
-          convert(random.randn(shape as number[]), dtype as DType)
+          convert(
+            tensor(random.randn(shape as number[]).data.map((x) => x * scale) as Float32Array, shape as number[]),
+            dtype as DType,
+          )
         );
       },
       (ops, x, w, bias) => ops.linear(x!, w!, { dtype: to, bias: biased ? bias : undefined }),
@@ -275,11 +299,13 @@ function opJobs(): Job[] {
       const { order, ends } = sorted(300, 7);
       return [random("f16", 300, 8), i32(order), i32(ends)];
     }, (ops, x, order, ends) => ops.gather(x!, order!, ends!, { capacity: 1300 })),
-    launchJob("bin_rows", 24, (n, rows, upload) => {
-      const { order, ends } = sorted(n, 7);
-      const wrong = order.with(9, n).with(11, -1); // no assignments: nothing is written for them
-      return [upload(wrong), upload(ends), rows, n, 7, 3];
-    }),
+    ...[[24, 7], [20, 5], [5, 1]].map(([n, E]) =>
+      launchJob("bin_rows", n!, (n, rows, upload) => {
+        const { order, ends } = sorted(n, E!);
+        const wrong = order.with(3, n).with(4, -1); // no assignments: nothing is written for them
+        return [upload(wrong), upload(ends.with(-1, n - 1)), rows, n, E!, 3];
+      })
+    ),
     launchJob("copy_words", 600, (n, words, upload) => [upload(Array.from({ length: n }, (_, i) => i * i)), words, n]),
     stepJob("scatter of many", () => {
       const { order, ends } = sorted(8400, 6);
@@ -296,7 +322,7 @@ function launchJob(
   args: (words: number, out: bigint, upload: (values: readonly number[]) => bigint) => readonly Argument[],
 ): Job {
   return {
-    name: kernel,
+    name: `${kernel} of ${words}`,
     run: async (library) => {
       using device = await TestDevice.ofProduct(library);
       const out = device.allocate(words * 4);

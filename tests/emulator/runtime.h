@@ -48,6 +48,10 @@ struct Counters {
 Counters& counters();  // of the kernel that runs
 std::map<std::string, Counters>& all_counters();
 
+// ---- Asynchronous copies (async_copy.cpp)
+
+void reset_copies();
+
 // ---- Reports (report.cpp)
 
 std::string& report();

@@ -12,6 +12,11 @@ FAULTY(fault_global_out_of_bounds) {
   out[i] = in[fixed ? i : i + 1];  // FAULT fault_global_out_of_bounds
 }
 
+FAULTY(fault_null_pointer) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(in) * fixed;
+  out[threadIdx.x] = *reinterpret_cast<const int*>(address);  // FAULT fault_null_pointer
+}
+
 FAULTY(fault_global_misaligned) {
   const char* const bytes = reinterpret_cast<const char*>(in) + (fixed ? 0 : 2);
   out[threadIdx.x] = *reinterpret_cast<const int*>(bytes);  // FAULT fault_global_misaligned
@@ -168,6 +173,15 @@ FAULTY(fault_copy_wait_too_few) {
   } else {
     out[threadIdx.x] = 0;
   }
+}
+
+FAULTY(fault_copy_misaligned) {
+  uint4* const shared = reinterpret_cast<uint4*>(dynamic_smem());
+  const int* const from = in + (fixed ? 4 : 1);
+  if (threadIdx.x < 16) cp_async_16(shared_address(shared + threadIdx.x), from, 0);  // FAULT fault_copy_misaligned
+  cp_async_commit();
+  cp_async_wait<0>();
+  out[threadIdx.x] = in[threadIdx.x];
 }
 
 FAULTY(fault_copy_wait_is_no_barrier) {
