@@ -1,5 +1,6 @@
 // What happens between the two products, chosen at run time: a block's threads all take the same branch.
 #pragma once
+#include <ptx.cuh>
 
 namespace yamoe {
 
@@ -20,14 +21,16 @@ constexpr float kTanh0 = 1.5957691216f;   // 2 sqrt(2 / pi)
 constexpr float kTanh1 = 0.07135481283f;  // that times 0.044715
 
 // NaN stays NaN, as in PyTorch's clamp.
-__device__ __forceinline__ float clamp_gate(float gate, float limit) { return gate > limit ? limit : gate; }
-__device__ __forceinline__ float clamp_up(float up, float limit) { return up > limit ? limit : up < -limit ? -limit : up; }
+__device__ __forceinline__ float clamp_gate(float gate, float limit) { return min_or_nan(gate, limit); }
+__device__ __forceinline__ float clamp_up(float up, float limit) {
+  return max_or_nan(min_or_nan(up, limit), -limit);
+}
 
 // kSwish with a gate, to the accuracy of 16-bit results.
 __device__ __forceinline__ float gated_swish(float gate, float up, const Activation& a) {
   gate = clamp_gate(gate, a.limit);
   up = clamp_up(up, a.limit);
-  return __fdividef(gate, 1.0f + __expf(-a.alpha * gate)) * (up + a.shift);
+  return gate * fast_reciprocal(1.0f + fast_exp2(gate * (a.alpha * -1.44269504f))) * (up + a.shift);
 }
 
 // x sigmoid(x P(min(x^2, 25))), to the accuracy of 16-bit results. P is fitted to log(Phi(x) / Phi(-x)) / x: the relative error

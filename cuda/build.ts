@@ -7,7 +7,7 @@ import { readCubin } from "./cubin.ts";
 const sources = new URL("./", import.meta.url);
 const target = new URL("../src/cuda/cubins/", import.meta.url);
 
-/** What is shipped. PTX is for a GPU that no cubin fits. */
+/** What is shipped. PTX is for a GPU that no cubin fits. Hopper's own instructions need the target sm_90a. */
 const images: Readonly<Record<string, Pick<Image, "kind" | "computeCapability">>> = {
   sm_75: { kind: "cubin", computeCapability: 75 },
   sm_80: { kind: "cubin", computeCapability: 80 },
@@ -81,7 +81,9 @@ function kernelsOf(name: string, image: (typeof images)[string], built: Build["i
 async function compile(name: string, kind: Image["kind"]): Promise<Uint8Array<ArrayBuffer>> {
   const file = await Deno.makeTempFile();
   try {
-    await nvcc(`-${kind}`, `-arch=${name}`, ...flags, "-I.", "-o", file, "kernels.cu");
+    const target = name === "sm_90" ? "sm_90a" : name;
+    const virtual = target.replace("sm", "compute");
+    await nvcc(`-${kind}`, `-gencode=arch=${virtual},code=${target}`, ...flags, "-I.", "-o", file, "kernels.cu");
     const bytes = await Deno.readFile(file);
     if (kind === "cubin") return bytes;
     const text = new Uint8Array(bytes.length + 1); // the driver wants a zero at the end

@@ -97,7 +97,7 @@ struct StorePlain {
           v[t] = pack2<T>(s[0], s[1]);
         }
         transpose_quad(v, lane);  // now columns quad * 8 and the 7 after it
-        const int row = at.row + warp_m + i * 8 + (lane >> 2);
+        const int row = at.row + warp_m + i / 2 * Tile::kMmaRows + i % 2 * 8 + (lane >> 2);
         const int c = at.column + warp_n + j * 8 + quad * 8;
         if (row < at.row_end && c < columns.width) {
           *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * columns.width + c) =
@@ -142,21 +142,26 @@ struct StoreGated {
       });
     }
 #pragma unroll
-    for (int i = 0; i < Tile::kMmaM * 2; ++i) {
-      uint32_t v[4];
+    for (int j = 0; j < Tile::kMmaN; j += 8) {
 #pragma unroll
-      for (int t = 0; t < 4; ++t) v[t] = pack2<T>(sums[i / 2][2 * t][i % 2 * 2], sums[i / 2][2 * t + 1][i % 2 * 2]);
-      transpose_quad(v, lane);
-      // v[p] came from lane p of the quad. Of gates and ups by columns it has result p of an mma tile below and of the next
-      // one above; of those by mma tiles, results 2 p and the next.
-      const uint4 packed = chunks
-          ? make_uint4(v[0], v[1], v[2], v[3])
-          : make_uint4(__byte_perm(v[0], v[1], 0x5410), __byte_perm(v[2], v[3], 0x5410),
-                       __byte_perm(v[0], v[1], 0x7632), __byte_perm(v[2], v[3], 0x7632));
-      const int row = at.row + warp_m + i * 8 + (lane >> 2);
-      const int c = (at.column + warp_n) / 2 + (lane & 3) * 8;
-      if (row < at.row_end && c < width) {
-        *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * width + c) = packed;
+      for (int i = 0; i < Tile::kMmaM * 2; ++i) {
+        uint32_t v[4];
+#pragma unroll
+        for (int t = 0; t < 4; ++t) {
+          v[t] = pack2<T>(sums[i / 2][j + 2 * t][i % 2 * 2], sums[i / 2][j + 2 * t + 1][i % 2 * 2]);
+        }
+        transpose_quad(v, lane);
+        // v[p] came from lane p of the quad. Of gates and ups by columns it has result p of an mma tile below and of the next
+        // one above; of those by mma tiles, results 2 p and the next.
+        const uint4 packed = chunks
+            ? make_uint4(v[0], v[1], v[2], v[3])
+            : make_uint4(__byte_perm(v[0], v[1], 0x5410), __byte_perm(v[2], v[3], 0x5410),
+                         __byte_perm(v[0], v[1], 0x7632), __byte_perm(v[2], v[3], 0x7632));
+        const int row = at.row + warp_m + i / 2 * Tile::kMmaRows + i % 2 * 8 + (lane >> 2);
+        const int c = (at.column + warp_n) / 2 + j * 4 + (lane & 3) * 8;
+        if (row < at.row_end && c < width) {
+          *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * width + c) = packed;
+        }
       }
     }
   }

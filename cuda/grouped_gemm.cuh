@@ -27,7 +27,7 @@ struct Tile {
   static constexpr int kBM = kBM_, kBN = kBN_, kWarpsM = kWarpsM_, kWarpsN = kWarpsN_, kStages = kStages_;
   static constexpr int kThreads = kWarpsM * kWarpsN * 32;
   static constexpr int kWM = kBM / kWarpsM, kWN = kBN / kWarpsN;  // what one warp computes
-  static constexpr int kMmaM = kWM / 16, kMmaN = kWN / 8;
+  static constexpr int kMmaRows = 16, kMmaM = kWM / kMmaRows, kMmaN = kWN / 8;
   static constexpr int kBytesA = kBM * kBK * 2, kBytesB = kBK * kBN * 2, kStageBytes = kBytesA + kBytesB;
   static constexpr int kSharedBytes = kStages * kStageBytes;
 

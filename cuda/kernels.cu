@@ -6,3 +6,4 @@
 #include "router.cu"
 #include "simt_gemm.cu"
 #include "sort.cu"
+#include "wgmma.cu"

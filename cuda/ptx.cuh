@@ -7,6 +7,7 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
+#include <type_traits>
 
 namespace yamoe {
 
@@ -94,8 +95,140 @@ __device__ __forceinline__ void mma_m16n8k16<__nv_bfloat16>(float (&c)[4], const
 }
 #endif
 
+// Loads and stores stay on their side of this: so that those of a long epilogue do not all come first and fill the registers.
+__device__ __forceinline__ void keep_order() { asm volatile("" ::: "memory"); }
+
+// "ex2", "rcp": approximately 2^x and 1 / x, to two units in the last place; the smallest numbers are flushed to zero.
+__device__ __forceinline__ float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+__device__ __forceinline__ float fast_reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// "min", "max" with .NaN: NaN stays NaN.
+__device__ __forceinline__ float min_or_nan(float x, float y) {
+#if __CUDA_ARCH__ >= 800
+  float least;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(least) : "f"(x), "f"(y));
+  return least;
+#else
+  return x > y ? y : x;
+#endif
+}
+__device__ __forceinline__ float max_or_nan(float x, float y) {
+#if __CUDA_ARCH__ >= 800
+  float most;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(most) : "f"(x), "f"(y));
+  return most;
+#else
+  return x < y ? y : x;
+#endif
+}
+
 // "Cache Operators", .cs: data that is used once, first to be thrown out of the caches.
 __device__ __forceinline__ uint4 load_streaming_16(const void* from) { return __ldcs(static_cast<const uint4*>(from)); }
 __device__ __forceinline__ void store_streaming_16(void* to, uint4 value) { __stcs(static_cast<uint4*>(to), value); }
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// "mbarrier": init, arrive, try_wait.parity. A phase ends when `arrivals` have come; a wait for parity p returns once the phase
+// of that parity has ended.
+__device__ __forceinline__ void mbarrier_init(uint32_t barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+__device__ __forceinline__ void mbarrier_arrive(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+__device__ __forceinline__ void mbarrier_wait(uint32_t barrier, uint32_t parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@!done bra again;\n"
+      "}" ::"r"(barrier), "r"(parity)
+      : "memory");
+}
+
+// "cp.async.mbarrier.arrive": arrives for this thread once all copies that it has begun have landed.
+__device__ __forceinline__ void cp_async_arrive(uint32_t barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+}
+
+// "membar / fence": wgmma, which reads shared memory by another path, sees what this thread does.
+__device__ __forceinline__ void fence_async_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// "setmaxnreg", by a whole warpgroup.
+template <int kRegisters>
+__device__ __forceinline__ void set_fewer_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+template <int kRegisters>
+__device__ __forceinline__ void set_more_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+// "Matrix descriptor" of wgmma: operands in shared memory whose rows of 128 bytes are swizzled. `stride` is from 8 rows to the next
+// 8; `leading`, of operands whose rows run across the depth, from 64 columns to the next 64.
+__device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address, uint32_t leading, uint32_t stride) {
+  return static_cast<uint64_t>(address >> 4 & 0x3fff) | static_cast<uint64_t>(leading >> 4) << 16 |
+         static_cast<uint64_t>(stride >> 4) << 32 | 1ull << 62;
+}
+
+__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+#define YAMOE_TILE(j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
+#define YAMOE_TILES(j) YAMOE_TILE(j), YAMOE_TILE(j + 1), YAMOE_TILE(j + 2), YAMOE_TILE(j + 3)
+#define YAMOE_REGISTERS \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, " \
+  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+
+// "wgmma.mma_async": c += a b with f32 sums, over a depth of 16, for a warpgroup's 64 rows and 192 columns. A warp has 16 of the
+// rows, in the layout of mma.m16n8k16 for each 8 columns. kAcross: whether b's rows in memory run across the depth.
+template <class T, bool kAcross>
+__device__ __forceinline__ void wgmma_m64n192k16(float (&c)[24][4], uint64_t a, uint64_t b, bool add) {
+#define YAMOE_WGMMA(type)                                                                                                  \
+  asm volatile(                                                                                                            \
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %99, 0;\n"                                                                      \
+      "wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type " {" YAMOE_REGISTERS "}, %96, %97, add, 1, 1, 0, %98;\n}" \
+      : YAMOE_TILES(0), YAMOE_TILES(4), YAMOE_TILES(8), YAMOE_TILES(12), YAMOE_TILES(16), YAMOE_TILES(20)                  \
+      : "l"(a), "l"(b), "n"(kAcross), "r"(static_cast<int>(add)))
+  if constexpr (std::is_same_v<T, __half>) {
+    YAMOE_WGMMA("f16");
+  } else {
+    YAMOE_WGMMA("bf16");
+  }
+}
+
+// "wgmma.wait_group": until at most kPending of the warpgroup's groups are under way. The sums go through it, so that none is
+// read before.
+template <int kPending, int kTiles>
+__device__ __forceinline__ void wgmma_wait(float (&sums)[kTiles][24][4]) {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+  if constexpr (kPending == 0) {  // else none can be read yet
+#pragma unroll
+    for (int i = 0; i < kTiles; ++i) {
+      float(&c)[24][4] = sums[i];
+      asm volatile("" : YAMOE_TILES(0), YAMOE_TILES(4), YAMOE_TILES(8), YAMOE_TILES(12), YAMOE_TILES(16), YAMOE_TILES(20));
+    }
+  }
+}
+
+#undef YAMOE_TILE
+#undef YAMOE_TILES
+#undef YAMOE_REGISTERS
+#undef YAMOE_WGMMA
+
+#endif
 
 }  // namespace yamoe

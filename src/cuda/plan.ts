@@ -79,8 +79,8 @@ export function planLaunches(
   const width = gateUpColumns(shape);
   const first: Product = { experts, depth: hidden, width, gated: shape.gated, activation: shape.activation };
   const second: Product = { experts, depth: intermediate, width: hidden, gated: false, activation: "none" };
-  const products = new ProductKernels(shape, [hidden, intermediate], device, kernels);
-  const { shapes } = products.tiles;
+  const products = new ProductKernels(shape, [first, second], device, kernels);
+  const shapes = products.tiles;
   const tile = tileRows === undefined
     ? chooseTile(shapes, {
       experts: busy,

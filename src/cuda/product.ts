@@ -2,7 +2,7 @@
 import type { ExpertsVariant } from "../experts_shape.ts";
 import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Argument, LaunchShape } from "./kernel.ts";
-import { simtTiles, tensorTiles, type TileFamily, type TileShape } from "./tiles.ts";
+import { simtTiles, tensorTiles, type TileFamily, type TileShape, wgmmaTiles } from "./tiles.ts";
 
 /** What the plan needs to know of a GPU. */
 export interface PlanDevice {
@@ -50,33 +50,32 @@ export class ProductKernels {
   readonly #kernels: readonly KernelRecord[];
 
   /**
-   * Chooses them: those on tensor cores, or, for f32, for rows whose bytes are no multiple of 16, and where tensor cores do
-   * not know the dtype, those without.
-   *
-   * @param sizes The lengths of all rows, of the weights' too.
+   * Chooses them: those on tensor cores, by wgmma where the image has it for the activation; or, for f32, for rows whose bytes
+   * are no multiple of 16, and where tensor cores do not know the dtype, those without.
    */
   constructor(
     variant: ProductVariant,
-    sizes: readonly number[],
+    products: readonly Product[],
     device: PlanDevice,
     kernels: readonly KernelRecord[],
   ) {
     this.#variant = variant;
     this.#device = device;
     this.#kernels = kernels;
-    this.tiles = simtTiles;
-    const onTensorCores = sizes.every((size) => size % 8 === 0) &&
-      kernels.some(({ name }) => name === this.#name(tensorTiles.shapes[0]!, false, tensorTiles));
-    if (onTensorCores) this.tiles = tensorTiles;
+    const has = (family: TileFamily) => kernels.some(({ name }) => name === this.#name(family[0]!, false, family));
+    const chunks = products.every(({ depth, width, gated }) => depth % 8 === 0 && width % (gated ? 16 : 8) === 0);
+    const swish = products.every(({ activation, gated }) => activationKinds[activation] === Number(gated));
+    const tensor = tensorTiles(device.computeCapability);
+    this.tiles = !chunks || !has(tensor) ? simtTiles : swish && has(wgmmaTiles) ? wgmmaTiles : tensor;
   }
 
   /** How a product is launched in tiles of a shape. */
   blockShape(tile: TileShape, { gated }: Pick<Product, "gated">): BlockShape {
     const kernel = this.#name(tile, gated);
     const record = this.#kernels.find(({ name }) => name === kernel)!;
-    const sharedBytes = this.tiles.sharedBytes(tile, this.#device.computeCapability);
-    const slots = this.#device.multiprocessors * residentBlocks(this.#device, record, tile.threads, sharedBytes);
-    return { kernel, threads: tile.threads, sharedBytes, slots };
+    const { threads, sharedBytes } = tile;
+    const slots = this.#device.multiprocessors * residentBlocks(this.#device, record, threads, sharedBytes);
+    return { kernel, threads, sharedBytes, slots };
   }
 
   /** The arguments that follow the pointers. */
@@ -91,10 +90,10 @@ export class ProductKernels {
     ];
   }
 
-  #name({ rows }: TileShape, gated: boolean, family = this.tiles): string {
+  #name({ name }: TileShape, gated: boolean, family = this.tiles): string {
     const { dtype, weightLayout } = this.#variant;
-    if (family === simtTiles) return `simt_${rows}_${dtype}`;
-    return `${gated ? "gated" : "plain"}_${rows}_${dtype}_${weightLayout.replace("-", "_")}`;
+    if (family === simtTiles) return `simt_${name}_${dtype}`;
+    return `${gated ? "gated" : "plain"}_${name}_${dtype}_${weightLayout.replace("-", "_")}`;
   }
 }
 

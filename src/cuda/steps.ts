@@ -57,9 +57,9 @@ export function planProduct(
   kernels: readonly KernelRecord[],
 ): LaunchShape & { kernel: string; tile: TileShape; arguments: Argument[] } {
   const product: Product = { experts: batch, depth, width: columns, gated: false, activation: "none" };
-  const products = new ProductKernels({ ...defaultVariant, dtype }, [depth, columns], device, kernels);
+  const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
   const slots = (shape: TileShape) => products.blockShape(shape, product).slots;
-  const tile = chooseTile(products.tiles.shapes, { experts: batch, rows, even: true, columns, slots });
+  const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, columns, slots });
   const { slots: most, ...launch } = products.blockShape(tile, product);
   const tiles = batch * Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
   return { ...launch, blocks: Math.min(tiles, most), tile, arguments: products.arguments(product) };

@@ -2,12 +2,14 @@
 
 /** A tile shape. */
 export interface TileShape {
-  /** Rows of a tile; in its kernels' names. */
+  /** In its kernels' names. */
+  readonly name: string;
+  /** Rows of a tile. */
   readonly rows: number;
   readonly columns: number;
   readonly threads: number;
-  /** How many steps of the depth are in shared memory, from sm_80 on; 2 before. */
-  readonly stages: number;
+  /** Dynamic shared memory of a block. */
+  readonly sharedBytes: number;
   /**
    * How fast a multiprocessor full of such tiles multiplies, over how fast it does with the largest. A large tile moves
    * fewer bytes for the same arithmetic.
@@ -16,34 +18,45 @@ export interface TileShape {
 }
 
 /** The shapes of kernels that compute in one way, largest first. */
-export interface TileFamily {
-  readonly shapes: readonly TileShape[];
-  /** Dynamic shared memory of a block. */
-  readonly sharedBytes: (shape: TileShape, computeCapability: number) => number;
-}
+export type TileFamily = readonly TileShape[];
 
-/** On tensor cores. The efficiencies were measured on an H100, but that of 16 rows, which is a guess. */
-export const tensorTiles: TileFamily = {
-  shapes: [
+/** On tensor cores, for a compute capability. The efficiencies were measured on an H100, but that of 16 rows, which is a guess. */
+export function tensorTiles(computeCapability: number): TileFamily {
+  const shapes = [
     { rows: 256, columns: 128, threads: 256, stages: 4, efficiency: 1 },
     { rows: 128, columns: 128, threads: 128, stages: 4, efficiency: 0.86 },
     { rows: 64, columns: 128, threads: 128, stages: 4, efficiency: 0.74 },
     { rows: 16, columns: 64, threads: 32, stages: 8, efficiency: 0.24 },
-  ],
-  // A ring of steps of A and B, of a depth of 32 in 16 bits each.
-  sharedBytes: ({ rows, columns, stages }, computeCapability) =>
-    (computeCapability >= 80 ? stages : 2) * (rows + columns) * 32 * 2,
-};
+  ];
+  return shapes.map(({ stages, ...shape }) => {
+    // A ring of steps of A and B, of a depth of 32 in 16 bits each; two where copies pass through registers.
+    const sharedBytes = (computeCapability >= 80 ? stages : 2) * (shape.rows + shape.columns) * 32 * 2;
+    return { ...shape, name: `${shape.rows}`, sharedBytes };
+  });
+}
+
+/** By Hopper's wgmma; for fewer rows the general ones. The efficiencies are over the largest of these. */
+export const wgmmaTiles: TileFamily = [
+  // A ring of steps of a depth of 64, a pointer to each row, and two mbarriers for each step.
+  ...[{ rows: 256, stages: 4, efficiency: 1 }, { rows: 128, stages: 5, efficiency: 0.85 }].map(
+    ({ rows, stages, efficiency }) => ({
+      ...{ name: `wgmma${rows}`, rows, columns: 192, threads: 512, efficiency },
+      sharedBytes: stages * ((rows + 192) * 64 * 2 + 16) + rows * 8,
+    }),
+  ),
+  ...tensorTiles(90).slice(1).map((shape) => ({ ...shape, efficiency: shape.efficiency * 0.68 })),
+];
 
 /** Without tensor cores, in f32. The efficiencies are guesses. */
-export const simtTiles: TileFamily = {
-  shapes: [
-    { rows: 128, columns: 64, threads: 256, stages: 2, efficiency: 1 },
-    { rows: 16, columns: 64, threads: 128, stages: 2, efficiency: 0.4 },
-  ],
-  // Steps of a depth of 16, in f32; rows are 4 further apart than they are long, for the banks' sake.
-  sharedBytes: ({ rows, columns, stages }) => stages * 16 * (rows + columns + 8) * 4,
-};
+export const simtTiles: TileFamily = [
+  { rows: 128, columns: 64, threads: 256, efficiency: 1 },
+  { rows: 16, columns: 64, threads: 128, efficiency: 0.4 },
+].map((shape) => ({
+  ...shape,
+  name: `${shape.rows}`,
+  // Two steps of a depth of 16, in f32; rows are 4 further apart than they are long, for the banks' sake.
+  sharedBytes: 2 * 16 * (shape.rows + shape.columns + 8) * 4,
+}));
 
 /** What {@linkcode chooseTile} weighs. */
 export interface TileChoice {

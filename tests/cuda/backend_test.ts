@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { experts, type Tensor } from "../../mod.ts";
-import { simtTiles, tensorTiles } from "../../src/cuda/tiles.ts";
+import { simtTiles, tensorTiles, wgmmaTiles } from "../../src/cuda/tiles.ts";
 import { verify } from "../../src/verify/verify.ts";
 import { Engine } from "../../src/wasm/engine.ts";
 import { makeJob } from "../../src/workload.ts";
@@ -11,7 +11,11 @@ import { emulated, openEmulated } from "./emulated.ts";
 // The same suite as the CPU's: an architecture for each way the kernels are built, and each shape of tiles. Sizes that are
 // multiples of 8 are tensor cores' (without bf16 on sm_75), all others, and f32, are not.
 for (
-  const [arch, rows, multiple] of [[75, undefined, 8], [80, 256, 8], [80, 16, 8], [90, 128, 8], [90, 64, 1]] as const
+  const [arch, rows, multiple] of [[75, undefined, 8], [80, 256, 8], [80, 16, 8], [90, 256, 8], [90, 128, 8], [
+    90,
+    64,
+    1,
+  ]] as const
 ) {
   const title = `cuda, ${emulated}, sm_${arch}${rows ? `, tiles of ${rows} rows` : ""}`;
   testBackend(title, async () => (await openEmulated(arch, rows)).backend, { ignore: !toolkit, multiple, runs: 20 });
@@ -21,18 +25,20 @@ function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name: `cuda, ${emulated}: ${name}`, ignore: !toolkit, fn });
 }
 
-const tensorRows = tensorTiles.shapes.map(({ rows }) => rows);
-const simtRows = simtTiles.shapes.map(({ rows }) => rows);
+const tensorRows = tensorTiles(80).map(({ rows }) => rows);
+const simtRows = simtTiles.map(({ rows }) => rows);
+const wgmmaRows = wgmmaTiles.filter(({ name }) => name.startsWith("wgmma")).map(({ rows }) => rows);
 
 for (
-  const [dtype, weightLayout, tileRows] of [
-    ...tensorRows.flatMap((rows) => [["f16", "in-out", rows] as const, ["bf16", "out-in", rows] as const]),
-    ...simtRows.map((rows) => ["f32", "in-out", rows] as const),
+  const [dtype, weightLayout, tileRows, arch] of [
+    ...tensorRows.flatMap((rows) => [["f16", "in-out", rows, 80] as const, ["bf16", "out-in", rows, 80] as const]),
+    ...simtRows.map((rows) => ["f32", "in-out", rows, 80] as const),
+    ...wgmmaRows.flatMap((rows) => [["f16", "in-out", rows, 90] as const, ["bf16", "out-in", rows, 90] as const]),
   ]
 ) {
-  const title = `${dtype}, ${weightLayout}, tiles of ${tileRows} rows`;
+  const title = `sm_${arch}, ${dtype}, ${weightLayout}, tiles of ${tileRows} rows`;
   test(`${title} give the same bits in every order of threads, without a bank conflict`, async () => {
-    const { backend: opened, control } = await openEmulated(80, tileRows);
+    const { backend: opened, control } = await openEmulated(arch, tileRows);
     using backend = opened;
     control.reset();
     const inputs = randomInputs({ T: 200, H: 72, I: 136, E: 3, K: 2 }, 3, { dtype, weightLayout });
@@ -43,7 +49,7 @@ for (
       assertEquals((await experts(inputs, options)).data, expected, `seed ${seed}`);
     }
     control.schedule(0);
-    const suffix = `${tileRows}_${dtype}`;
+    const suffix = `${arch === 90 ? "wgmma" : ""}${tileRows}_${dtype}`;
     const layout = weightLayout.replace("-", "_");
     const kernels = dtype === "f32" ? [`simt_${suffix}`] : [`gated_${suffix}_${layout}`, `plain_${suffix}_${layout}`];
     for (const kernel of kernels) {
@@ -58,13 +64,21 @@ test("a token's bits depend on neither the other tokens nor the tile shape", asy
   for (const dtype of ["f16", "bf16", "f32"] as const) {
     const inputs = randomInputs({ T: 300, H: 64, I: 72, E: 2, K: 2 }, 8, { dtype });
     let whole: Tensor["data"] | undefined;
-    for (const rows of dtype === "f32" ? simtRows : tensorRows) {
-      const { backend: opened } = await openEmulated(80, rows);
+    const shapes = dtype === "f32" ? simtRows.map((rows) => [80, rows]) : [
+      ...tensorRows.map((rows) => [80, rows]),
+      ...wgmmaRows.map((rows) => [90, rows]),
+    ];
+    for (const [arch, rows] of shapes as [number, number][]) {
+      const { backend: opened } = await openEmulated(arch, rows);
       using backend = opened;
       whole ??= (await experts(inputs, { backend })).data;
       for (const count of [1, 70, 300]) {
         const part = await experts(firstTokens(inputs, count), { backend });
-        assertEquals(part.data, whole.slice(0, count * 64), `${dtype}, tiles of ${rows} rows, ${count} tokens`);
+        assertEquals(
+          part.data,
+          whole.slice(0, count * 64),
+          `${dtype}, sm_${arch}, tiles of ${rows} rows, ${count} tokens`,
+        );
       }
     }
   }

@@ -3,16 +3,21 @@ import { type CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
 import { buildEmulator, clang, type Emulator, type EmulatorOptions } from "../emulator/build.ts";
 import { Control } from "../emulator/control.ts";
 
-/** The product's kernel files. */
+const fileOf = (name: string) => new URL(`../../cuda/${name}.cu`, import.meta.url).pathname;
+
+/** The product's kernel files, for every architecture. */
 export const kernelSources: readonly string[] = ["sort", "gemm", "simt_gemm", "combine", "linear", "ops", "router"]
-  .map((name) => new URL(`../../cuda/${name}.cu`, import.meta.url).pathname);
+  .map(fileOf);
+
+/** Those that an architecture has besides. */
+const ownSources: Readonly<Record<number, readonly string[]>> = { 90: [fileOf("wgmma")] };
 
 /** For the names of tests: without clang they run, but nothing checks the kernels' accesses. */
 export const emulated: string = clang ? "emulated" : "emulated without checks, for want of clang";
 
 /** Builds an emulator of the product's kernels. */
 export function buildProduct(arch: number, options: Partial<EmulatorOptions> = {}): Promise<Emulator> {
-  return buildEmulator({ arch, sources: kernelSources, ...options });
+  return buildEmulator({ arch, sources: [...kernelSources, ...ownSources[arch] ?? []], ...options });
 }
 
 /** Opens the backend on an emulated GPU, with tiles of so many rows where that is said. */

@@ -58,6 +58,11 @@ void copy_async(uint32_t to, const void* from, int bytes, Where where) {
   fibers()[current()].pending.push_back(copy);
 }
 
+void land_copies() {
+  copy_async_commit();
+  copy_async_wait(0);
+}
+
 void copy_async_commit() { ++fibers()[current()].copy_group; }
 
 void copy_async_wait(int pending_groups) {

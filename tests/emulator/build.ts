@@ -59,7 +59,7 @@ function settings({ arch, checked = clang !== undefined, optimized = true }: Emu
       ...(optimized ? ["-O2", "-g"] : ["-O0"]),
       ...(checked ? hooks : []),
       ...["-Wno-unknown-pragmas", "-Wno-attributes", "-Wno-unused-function"],
-      ...[`-D__CUDA_ARCH__=${arch}0`, ...include],
+      ...[`-D__CUDA_ARCH__=${arch}0`, ...(arch === 90 ? ["-D__CUDA_ARCH_FEAT_SM90_ALL"] : []), ...include],
     ],
   };
 }

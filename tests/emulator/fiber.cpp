@@ -130,6 +130,7 @@ void start_fibers(int count, dim3 block, void (*entry)()) {
     fiber.index = {t % block.x, t / block.x % block.y, t / (block.x * block.y)};
     fiber.copy_group = 0;
     fiber.copies = 0;
+    fiber.releases = fiber.synced = 0;
     fiber.pending.clear();
     // What emulator_switch pops: six registers and a return address; at the entry rsp must be 8 past a multiple of 16.
     auto* top = reinterpret_cast<void**>(stack_of(t) + kStackBytes);

@@ -46,6 +46,26 @@ float widen_f16(uint16_t bits);
 float widen_bf16(uint16_t bits);
 void multiply_add(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Widen widen, Where where);
 
+// Hopper's barriers in shared memory: a phase ends when all arrivals have come, and a wait for a parity when the phase of that
+// parity has ended.
+void mbarrier_init(uint32_t barrier, int arrivals, Where where);
+void mbarrier_arrive(uint32_t barrier, Where where);
+void mbarrier_wait(uint32_t barrier, unsigned parity, Where where);
+void copy_async_arrive(uint32_t barrier, Where where);
+void fence_async_proxy();
+
+// Hopper's products of a warpgroup, of which each warp has 16 rows: c, in mma's layout for each 8 columns, += a b.
+struct Wgmma {
+  float* c;
+  int tiles;  // of 8 columns
+  uint64_t a, b;
+  bool across, add;
+  Widen widen;
+};
+void wgmma(const Wgmma& product, Where where);
+void wgmma_commit(Where where);
+void wgmma_wait(int pending, Where where);
+
 // A kernel as the launcher knows it: how to call it, and the sizes of its parameters.
 using Invoke = void (*)(void* const* arguments);
 void register_kernel(const char* name, Invoke invoke, const size_t* sizes, size_t count);

@@ -31,6 +31,8 @@ bool run_block() {
   const int threads = block.x * block.y * block.z;
   reset_sync();
   reset_copies();
+  reset_mbarriers();
+  forget_warpgroup_products();
   reset_shared(present->dynamic_bytes);
   start_fibers(threads, block, thread_main);
   run_fibers();

@@ -61,7 +61,7 @@ const char* base_name(const char* path);
 
 // ---- Fibers (fiber.cpp)
 
-enum class State : uint8_t { kReady, kAtCollective, kAtBarrier, kDone };
+enum class State : uint8_t { kReady, kAtCollective, kAtBarrier, kAtMbarrier, kDone };
 
 struct PendingCopy {
   uint32_t to;
@@ -78,6 +78,8 @@ struct Fiber {
   int copy_group;
   unsigned copies;  // so far
   std::vector<PendingCopy> pending;
+  // How often the thread has told others, by an mbarrier, what it has done; and before __syncwarp told its warp.
+  unsigned releases, synced;
 };
 
 struct Warp {
@@ -111,7 +113,17 @@ unsigned block_epoch();
 void reset_sync();
 void thread_exits();
 std::string describe_deadlock();
+void land_copies();    // all of the running thread, at once
 bool in_collective();  // a collective runs: one lane touches what all have brought
+
+// ---- mbarriers (mbarrier.cpp)
+
+void reset_mbarriers();
+// Whether the running thread knows by an mbarrier what another had done before its release of that number. `fenced`: knew it when
+// it fenced the async proxy last.
+bool acquired(int thread, unsigned release, bool fenced = false);
+void forget_warpgroup_products();
+std::string pending_products();  // of the running thread's warp, for a report
 
 // ---- Memory (access.cpp, global_memory.cpp, shared_memory.cpp)
 
@@ -145,6 +157,11 @@ void reset_shared(size_t dynamic_bytes);
 unsigned char* shared_pointer(uint32_t address, unsigned bytes, const Access& access);
 void mark_in_flight(const unsigned char* at, unsigned bytes);
 void mark_landed(const unsigned char* at, unsigned bytes);
+
+// What wgmma reads, 16 bytes at once: from its issue until the warp has waited for it nobody may write there, and after that who
+// knows of it.
+void async_read_begins(uint32_t address, Where where);
+void async_read_ends(uint32_t address);
 
 // Whether the build checks accesses. Without the hooks only the arithmetic is emulated.
 bool checked();

@@ -22,7 +22,7 @@ constexpr uint32_t kStaticWindow = 512 << 10;  // and the static part of it
 struct Stamp {
   uint16_t who;
   bool atomic;
-  uint32_t block_epoch, warp_epoch;
+  uint32_t block_epoch, warp_epoch, release;
 };
 enum : uint16_t { kNobody = 0, kWarpOf = 2000, kSeveralWarps = 3000, kInFlight = 3001 };  // kWarpOf + w: lanes of warp w
 
@@ -35,17 +35,25 @@ Cell dynamic_cells[kDynamicMax];
 std::vector<Cell> static_cells;
 size_t dynamic_bytes;
 
+// Of dynamic shared memory, 16 bytes each: what wgmma of each warp has read there, as the number of the release of the warp's
+// first lane that will tell of it, or kReading. 0: nothing.
+constexpr uint32_t kReading = 0xffffffffu;
+constexpr int kWarps = 32;
+std::vector<uint32_t> async_reads;
+
 size_t static_bytes() { return __stop_emulator_shared - __start_emulator_shared; }
 
 int warp_of(const Stamp& stamp) { return stamp.who >= kWarpOf ? stamp.who - kWarpOf : (stamp.who - 1) / 32; }
 
 Stamp now(bool atomic = false) {
-  return {static_cast<uint16_t>(current() + 1), atomic, block_epoch(), warps()[current() / 32].epoch};
+  return {static_cast<uint16_t>(current() + 1), atomic, block_epoch(), warps()[current() / 32].epoch,
+          fibers()[current()].releases};
 }
 
 // Whether something orders an earlier access before the present moment of the running thread.
 bool ordered(const Stamp& earlier) {
   if (earlier.who == kNobody || earlier.block_epoch != block_epoch() || earlier.who == current() + 1) return true;
+  if (earlier.who < kWarpOf && acquired(earlier.who - 1, earlier.release + 1)) return true;
   if (earlier.who == kSeveralWarps || warp_of(earlier) != current() / 32) return false;
   return earlier.warp_epoch != warps()[current() / 32].epoch;
 }
@@ -78,6 +86,23 @@ Cell* cell_of(uintptr_t address, size_t& offset, const char*& kind) {
   return offset < static_bytes() ? &static_cells[offset] : nullptr;
 }
 
+// Whether everybody who has read by wgmma what is to be written has told so.
+void check_async_reads(size_t offset, const Access& access) {
+  if (async_reads.empty()) return;
+  for (size_t piece = offset / 16; piece <= (offset + access.bytes - 1) / 16; ++piece) {
+    for (int w = 0; w < kWarps; ++w) {
+      uint32_t& read = async_reads[piece * kWarps + w];
+      if (read == 0) continue;
+      if (read == kReading || !acquired(w * 32, read)) {
+        fault(719, {nullptr, 0}, "a race: write of byte %zu of dynamic shared memory, %s warp %d, at %s", offset,
+              read == kReading ? "while wgmma reads it for" : "with no barrier since wgmma read it for", w,
+              access.place().c_str());
+      }
+      read = 0;
+    }
+  }
+}
+
 }  // namespace
 
 bool is_shared(uintptr_t address) {
@@ -95,6 +120,7 @@ void shared_access(uintptr_t address, const Access& access) {
     fault(700, nowhere, "a %u-byte %s past dynamic shared memory: byte %zu of %zu, at %s", access.bytes, access.verb(), offset,
           dynamic_bytes, access.place().c_str());
   }
+  if (access.write && kind[0] == 'd') check_async_reads(offset, access);
   for (unsigned i = 0; i < access.bytes; ++i) {
     Cell& cell = cells[i];
     const auto complain = [&](const char* problem, const Stamp& other) {
@@ -126,6 +152,7 @@ void reset_shared(size_t bytes) {
   dynamic_bytes = bytes;
   memset(dynamic, 0xff, bytes);
   memset(__start_emulator_shared, 0xff, static_bytes());
+  async_reads.clear();
   if (!checked()) return;
   memset(static_cast<void*>(dynamic_cells), 0, bytes * sizeof(Cell));
   static_cells.assign(static_bytes(), Cell{});
@@ -160,6 +187,34 @@ void mark_landed(const unsigned char* at, unsigned bytes) {
   const char* kind;
   Cell* const cells = cell_of(reinterpret_cast<uintptr_t>(at), offset, kind);
   for (unsigned i = 0; i < bytes; ++i) cells[i] = {now(), {}};
+}
+
+void async_read_begins(uint32_t address, Where where) {
+  const Access access{16, false, false, nullptr, where};
+  const unsigned char* const pointer = shared_pointer(address, 16, access);
+  if (!checked()) return;
+  size_t offset;
+  const char* kind;
+  const Cell* const cells = cell_of(reinterpret_cast<uintptr_t>(pointer), offset, kind);
+  if (async_reads.empty()) async_reads.resize(kDynamicMax / 16 * kWarps);
+  if (kind[0] != 'd' || offset + 16 > dynamic_bytes) fault(700, where, "wgmma reads past dynamic shared memory");
+  for (int i = 0; i < 16; ++i) {
+    const Stamp& writer = cells[i].writer;
+    const char* const problem = writer.who == kInFlight ? "to which an asynchronous copy is in flight"
+        : writer.who == kNobody                         ? "which no thread has written"
+        : !ordered(writer)                              ? "with no barrier since it was written"
+        : writer.block_epoch == block_epoch() && !acquired(writer.who - 1, writer.release + 1, true)
+            ? "with no fence of the async proxy since it was written"
+            : nullptr;
+    if (problem) fault(719, where, "wgmma reads byte %zu of %s, %s", offset + i, kind, problem);
+  }
+  async_reads[offset / 16 * kWarps + current() / 32] = kReading;
+}
+
+void async_read_ends(uint32_t address) {
+  if (!checked()) return;
+  const size_t offset = shared_pointer(address, 16, {}) - dynamic;
+  async_reads[offset / 16 * kWarps + current() / 32] = fibers()[current() & ~31].releases + 1;
 }
 
 }  // namespace emulator

@@ -83,6 +83,12 @@ void collective(const char* name, unsigned mask, void* record, Collective run, W
     ++warp.epoch;  // __syncwarp alone orders memory
   }
   const int first = current() & ~31;
+  if (!run) {
+    for (unsigned lanes = mask; lanes; lanes &= lanes - 1) {
+      Fiber& fiber = fibers()[first + __builtin_ctz(lanes)];
+      fiber.synced = ++fiber.releases;
+    }
+  }
   for (unsigned waiting = mask & ~bit; waiting; waiting &= waiting - 1) make_ready(first + __builtin_ctz(waiting));
 }
 
@@ -90,6 +96,9 @@ void thread_exits() {
   Warp& warp = warps()[current() / 32];
   const Where nowhere{nullptr, 0};
   if (!fibers()[current()].pending.empty()) fault(719, nowhere, "a thread exits with asynchronous copies in flight");
+  if (const std::string products = pending_products(); !products.empty()) {
+    fault(719, nowhere, "a thread exits with %s", products.c_str());
+  }
   if (warp.arrived && (warp.mask >> lane() & 1)) {
     fault(719, nowhere, "a lane exits while others wait for it in %s at %s", warp.name, describe(warp.where).c_str());
   }

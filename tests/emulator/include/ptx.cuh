@@ -30,7 +30,49 @@ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
   emulator::multiply_add(c, a, b, std::is_same_v<T, __half> ? emulator::widen_f16 : emulator::widen_bf16, where);
 }
 
+inline void keep_order() {}
+
+inline float fast_exp2(float x) { return exp2f(x); }
+inline float fast_reciprocal(float x) { return 1.0f / x; }
+inline float min_or_nan(float x, float y) { return x > y ? y : x; }
+inline float max_or_nan(float x, float y) { return x < y ? y : x; }
+
 inline uint4 load_streaming_16(const void* from) { return *static_cast<const uint4*>(from); }
 inline void store_streaming_16(void* to, uint4 value) { *static_cast<uint4*>(to) = value; }
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+inline void mbarrier_init(uint32_t barrier, int arrivals, Where where = Where::here()) {
+  emulator::mbarrier_init(barrier, arrivals, where);
+}
+inline void mbarrier_arrive(uint32_t barrier, Where where = Where::here()) { emulator::mbarrier_arrive(barrier, where); }
+inline void mbarrier_wait(uint32_t barrier, uint32_t parity, Where where = Where::here()) {
+  emulator::mbarrier_wait(barrier, parity, where);
+}
+inline void cp_async_arrive(uint32_t barrier, Where where = Where::here()) { emulator::copy_async_arrive(barrier, where); }
+inline void fence_async_proxy() { emulator::fence_async_proxy(); }
+
+template <int kRegisters>
+void set_fewer_registers() {}
+template <int kRegisters>
+void set_more_registers() {}
+
+inline uint64_t wgmma_descriptor(uint32_t address, uint32_t leading, uint32_t stride) {
+  return static_cast<uint64_t>(address >> 4 & 0x3fff) | static_cast<uint64_t>(leading >> 4) << 16 |
+         static_cast<uint64_t>(stride >> 4) << 32 | 1ull << 62;
+}
+inline void wgmma_fence() {}
+inline void wgmma_commit(Where where = Where::here()) { emulator::wgmma_commit(where); }
+template <class T, bool kAcross>
+void wgmma_m64n192k16(float (&c)[24][4], uint64_t a, uint64_t b, bool add, Where where = Where::here()) {
+  emulator::wgmma({&c[0][0], 24, a, b, kAcross, add, std::is_same_v<T, __half> ? emulator::widen_f16 : emulator::widen_bf16},
+                  where);
+}
+template <int kPending, int kTiles>
+void wgmma_wait(float (&)[kTiles][24][4], Where where = Where::here()) {
+  emulator::wgmma_wait(kPending, where);
+}
+
+#endif
 
 }  // namespace yamoe

@@ -1,0 +1,105 @@
+// What happens to a warpgroup's sums on their way out: some columns after the other, so that the registers suffice.
+#pragma once
+#include "activation.cuh"
+#include "epilogue.cuh"
+#include "warpgroup_gemm.cuh"
+
+namespace yamoe {
+
+// The biases of the columns that a lane has of kTiles mma tiles, as pairs.
+template <int kTiles, bool kOutIn, class T>
+struct Biases {
+  float2 of[kTiles];
+
+  __device__ __forceinline__ Biases(const T* bias, const Columns& columns, int expert, int first) {
+    bias += static_cast<size_t>(expert) * columns.width;
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+      const int n = first + t * 8 + (threadIdx.x & 3) * 2;
+      of[t] = make_float2(0.0f, 0.0f);
+      if (!bias || n >= columns.width) continue;
+      if (kOutIn && columns.half) {
+        of[t] = make_float2(widen(bias[n >> 1]), widen(bias[columns.half + (n >> 1)]));
+      } else {
+        of[t] = unpack2<T>(*reinterpret_cast<const uint32_t*>(bias + columns.source<kOutIn>(n)));
+      }
+    }
+  }
+};
+
+// out[row][column] = sum + bias.
+template <class Tile, bool kOutIn, class T>
+struct WarpgroupStorePlain {
+  const T* bias;
+  T* out;
+  Columns columns;
+  Activation activation;  // none
+
+  __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m) const {
+    const int lane = threadIdx.x & 31;
+#pragma unroll
+    for (int j = 0; j < Tile::kMmaN; j += 4) {
+      keep_order();
+      const Biases<4, kOutIn, T> biases(bias, columns, at.expert, at.column + j * 8);
+#pragma unroll
+      for (int i = 0; i < Tile::kMmaM * 2; ++i) {
+        uint32_t v[4];
+#pragma unroll
+        for (int t = 0; t < 4; ++t) {
+          const float* const s = &sums[i / 2][j + t][i % 2 * 2];
+          v[t] = pack2<T>(s[0] + biases.of[t].x, s[1] + biases.of[t].y);
+        }
+        transpose_quad(v, lane);
+        const int row = at.row + warp_m + i / 2 * Tile::kMmaRows + i % 2 * 8 + (lane >> 2);
+        const int c = at.column + j * 8 + (lane & 3) * 8;
+        if (row < at.row_end && c < columns.width) {
+          *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * columns.width + c) = make_uint4(v[0], v[1], v[2], v[3]);
+        }
+      }
+    }
+  }
+};
+
+// out[row][column / 2] = gate sigmoid(alpha gate) (up + shift).
+template <class Tile, bool kOutIn, class T>
+struct WarpgroupStoreGated {
+  const T* bias;
+  T* out;
+  Columns columns;
+  Activation activation;
+
+  __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m) const {
+    const int lane = threadIdx.x & 31;
+    const int width = columns.width / 2;
+    const bool chunks = !kOutIn && columns.half;  // gates and ups alternate by mma tiles, not by columns
+#pragma unroll
+    for (int j = 0; j < Tile::kMmaN; j += 8) {
+      keep_order();
+      const Biases<8, kOutIn, T> biases(bias, columns, at.expert, at.column + j * 8);
+#pragma unroll
+      for (int i = 0; i < Tile::kMmaM * 2; ++i) {
+        const int row = at.row + warp_m + i / 2 * Tile::kMmaRows + i % 2 * 8 + (lane >> 2);
+        uint32_t v[4];
+#pragma unroll
+        for (int t = 0; t < 8; t += 2) {
+          const float* const even = &sums[i / 2][j + t][i % 2 * 2];
+          const float* const odd = &sums[i / 2][j + t + 1][i % 2 * 2];
+          const float gate0 = even[0] + biases.of[t].x, x = even[1] + biases.of[t].y;
+          const float y = odd[0] + biases.of[t + 1].x, up1 = odd[1] + biases.of[t + 1].y;
+          v[t / 2] = pack2<T>(gated_swish(gate0, chunks ? y : x, activation), gated_swish(chunks ? x : y, up1, activation));
+        }
+        transpose_quad(v, lane);
+        const uint4 packed = chunks
+            ? make_uint4(v[0], v[1], v[2], v[3])
+            : make_uint4(__byte_perm(v[0], v[1], 0x5410), __byte_perm(v[2], v[3], 0x5410),
+                         __byte_perm(v[0], v[1], 0x7632), __byte_perm(v[2], v[3], 0x7632));
+        const int c = at.column / 2 + j * 4 + (lane & 3) * 8;
+        if (row < at.row_end && c < width) {
+          *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * width + c) = packed;
+        }
+      }
+    }
+  }
+};
+
+}  // namespace yamoe

@@ -1,0 +1,40 @@
+// The kernels of the two matrix products for Hopper, for the activations of the models that run there; gemm.cu has the others.
+#include "warpgroup_epilogue.cuh"
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL  // sm_90a, which nothing but Hopper runs
+
+namespace yamoe {
+
+//                                rows columns stages registers
+using Wgmma256 = WarpgroupTile<256, 192, 4, 24, 232>;
+using Wgmma128 = WarpgroupTile<128, 192, 5, 40, 216>;
+
+}  // namespace yamoe
+
+// As in gemm.cu, where gated's activation is that of kSwish and plain has none.
+#define YAMOE_WGMMA(name, tile, out_in, T, epilogue)                                                                     \
+  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, 1)                                                  \
+      name(const T* a, const T* weights, const T* bias, T* out, const int* row_index, const int* row_offsets,             \
+           const int* tile_offsets, int experts, int depth, int width, int half, int kind, float alpha, float limit,      \
+           float shift) {                                                                                                 \
+    using namespace yamoe;                                                                                                \
+    const Columns columns{width, half};                                                                                   \
+    const Problem<T> problem{a, weights, row_index, row_offsets, tile_offsets, experts, depth, columns};                  \
+    const Activation activation{kind, alpha, limit, shift};                                                               \
+    warpgroup_gemm<tile, out_in>(problem, epilogue<tile, out_in, T>{bias, out, columns, activation});                     \
+  }
+
+#define YAMOE_WGMMAS(rows, dtype, layout, out_in, T)                                                             \
+  YAMOE_WGMMA(gated_wgmma##rows##_##dtype##_##layout, Wgmma##rows, out_in, T, WarpgroupStoreGated)               \
+  YAMOE_WGMMA(plain_wgmma##rows##_##dtype##_##layout, Wgmma##rows, out_in, T, WarpgroupStorePlain)
+
+YAMOE_WGMMAS(256, f16, in_out, false, __half)
+YAMOE_WGMMAS(256, f16, out_in, true, __half)
+YAMOE_WGMMAS(256, bf16, in_out, false, __nv_bfloat16)
+YAMOE_WGMMAS(256, bf16, out_in, true, __nv_bfloat16)
+YAMOE_WGMMAS(128, f16, in_out, false, __half)
+YAMOE_WGMMAS(128, f16, out_in, true, __half)
+YAMOE_WGMMAS(128, bf16, in_out, false, __nv_bfloat16)
+YAMOE_WGMMAS(128, bf16, out_in, true, __nv_bfloat16)
+
+#endif

@@ -1,0 +1,145 @@
+// wgmma: the products of a warpgroup, each warp's 16 rows by themselves. What is read is checked when a product is issued, and
+// guarded until the warp has waited for it; only then are the sums changed.
+#include <algorithm>
+#include <array>
+
+#include "runtime.h"
+
+namespace emulator {
+namespace {
+
+constexpr int kRows = 16, kDepth = 16;
+
+struct Product {
+  std::array<float*, 32> c;  // by lane
+  int tiles;
+  uint64_t a, b;
+  bool across, add;
+  Widen widen;
+  std::vector<uint32_t> reads;  // 16 bytes each
+};
+
+struct Queue {
+  std::vector<Product> open;                // not committed yet
+  std::vector<std::vector<Product>> groups;  // committed, oldest first
+};
+
+std::map<int, Queue> queues;  // by warp
+
+Queue& queue() { return queues[current() / 32]; }
+
+// PTX ISA, "Matrix Descriptor": with 128-byte swizzling, bits 7 to 9 of an address permute its bits 4 to 6.
+struct Operand {
+  uint32_t start, leading, stride;
+
+  explicit Operand(uint64_t descriptor)
+      : start((descriptor & 0x3fff) << 4), leading((descriptor >> 16 & 0x3fff) << 4), stride((descriptor >> 32 & 0x3fff) << 4) {}
+
+  // Rows along the depth.
+  uint32_t along(int row, int k) const { return swizzled(start + row / 8 * stride + row % 8 * 128 + k * 2); }
+  // Rows across it, in slabs of 64.
+  uint32_t across(int row, int k) const {
+    return swizzled(start + row / 64 * leading + row % 64 * 2 + k / 8 * stride + k % 8 * 128);
+  }
+  uint32_t at(bool is_across, int row, int k) const { return is_across ? across(row, k) : along(row, k); }
+
+  static uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
+};
+
+float element(uint32_t address, Widen widen) {
+  return widen(*reinterpret_cast<const uint16_t*>(shared_pointer(address, 2, {})));
+}
+
+int first_row() { return current() / 32 % 4 * kRows; }
+
+void multiply(const Product& product) {
+  const Operand a(product.a), b(product.b);
+  const int columns = product.tiles * 8;
+  std::vector<float> right(kDepth * columns), sums(columns);
+  for (int k = 0; k < kDepth; ++k) {
+    for (int n = 0; n < columns; ++n) right[k * columns + n] = element(b.at(product.across, n, k), product.widen);
+  }
+  for (int m = 0; m < kRows; ++m) {
+    const auto place = [&](int n) -> float& { return product.c[m % 8 * 4 + n % 8 / 2][n / 8 * 4 + m / 8 * 2 + n % 2]; };
+    for (int n = 0; n < columns; ++n) sums[n] = product.add ? place(n) : 0.0f;
+    for (int k = 0; k < kDepth; ++k) {
+      const float left = element(a.along(first_row() + m, k), product.widen);
+      for (int n = 0; n < columns; ++n) sums[n] = __builtin_fmaf(left, right[k * columns + n], sums[n]);
+    }
+    for (int n = 0; n < columns; ++n) place(n) = sums[n];
+  }
+  counters().products += product.tiles;
+}
+
+void issue(void** records, unsigned, Where where) {
+  const Wgmma& first = *static_cast<Wgmma*>(records[0]);
+  Product product{{}, first.tiles, first.a, first.b, first.across, first.add, first.widen, {}};
+  for (int l = 0; l < 32; ++l) {
+    const Wgmma& of = *static_cast<Wgmma*>(records[l]);
+    if (of.a != first.a || of.b != first.b || of.add != first.add) fault(719, where, "wgmma: the lanes' operands differ");
+    product.c[l] = of.c;
+  }
+  for (const uint64_t descriptor : {first.a, first.b}) {
+    if (descriptor >> 62 != 1) fault(719, where, "wgmma: the descriptor %#zx has no 128-byte swizzling", size_t{descriptor});
+  }
+  const Operand a(first.a), b(first.b);
+  const auto read = [&](uint32_t address) {
+    product.reads.push_back(address);
+    async_read_begins(address, where);
+  };
+  for (int k = 0; k < kDepth; k += 8) {
+    for (int m = 0; m < kRows; ++m) read(a.along(first_row() + m, k));
+  }
+  if (first.across) {
+    for (int n = 0; n < first.tiles * 8; n += 8) {
+      for (int k = 0; k < kDepth; ++k) read(b.across(n, k));
+    }
+  } else {
+    for (int n = 0; n < first.tiles * 8; ++n) {
+      for (int k = 0; k < kDepth; k += 8) read(b.along(n, k));
+    }
+  }
+  queue().open.push_back(std::move(product));
+}
+
+void commit(void**, unsigned, Where) {
+  queue().groups.push_back(std::move(queue().open));
+  queue().open.clear();
+}
+
+void wait(void** records, unsigned, Where) {
+  const size_t pending = *static_cast<int*>(records[0]);
+  auto& groups = queue().groups;
+  while (groups.size() > pending) {
+    for (const Product& product : groups.front()) multiply(product);
+    for (const Product& product : groups.front()) {
+      for (const uint32_t address : product.reads) async_read_ends(address);
+    }
+    groups.erase(groups.begin());
+  }
+  // What groups that are still under way read too is still being read.
+  for (const auto& group : groups) {
+    for (const Product& product : group) {
+      for (const uint32_t address : product.reads) async_read_begins(address, {nullptr, 0});
+    }
+  }
+}
+
+}  // namespace
+
+void forget_warpgroup_products() { queues.clear(); }
+
+std::string pending_products() {
+  const auto found = queues.find(current() / 32);
+  if (found == queues.end() || (found->second.open.empty() && found->second.groups.empty())) return "";
+  return "products of wgmma under way";
+}
+
+void wgmma(const Wgmma& product, Where where) {
+  Wgmma record = product;
+  collective("wgmma", 0xffffffffu, &record, issue, where);
+}
+void wgmma_commit(Where where) { collective("wgmma.commit_group", 0xffffffffu, nullptr, commit, where); }
+void wgmma_wait(int pending, Where where) { collective("wgmma.wait_group", 0xffffffffu, &pending, wait, where); }
+
+}  // namespace emulator
