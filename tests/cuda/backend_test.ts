@@ -11,7 +11,7 @@ import { emulated, openEmulated } from "./emulated.ts";
 // The same suite as the CPU's: an architecture for each way the kernels are built, and each shape of tiles. Sizes that are
 // multiples of 8 are tensor cores' (without bf16 on sm_75), all others, and f32, are not.
 for (
-  const [arch, rows, multiple] of [[75, undefined, 8], [80, 256, 8], [80, 16, 8], [90, 256, 8], [90, 128, 8], [
+  const [arch, rows, multiple] of [[75, undefined, 8], [80, 256, 8], [80, 16, 8], [90, 256, 8], [
     90,
     64,
     1,

@@ -199,7 +199,17 @@ export async function buildCubin(source: string, arch: number): Promise<Uint8Arr
   const cubin = `${output}cubins/${await digestOf([source], headers, `${arch}`)}.cubin`;
   await once(
     cubin,
-    (path) => run("nvcc", "-std=c++17", "-cubin", `-arch=sm_${arch}`, `-I${include}`, "-o", path, source),
+    (path) =>
+      run(
+        "nvcc",
+        "-std=c++17",
+        "-cubin",
+        `-arch=sm_${arch}${arch === 90 ? "a" : ""}`,
+        `-I${include}`,
+        "-o",
+        path,
+        source,
+      ),
   );
   return await Deno.readFile(cubin);
 }
