@@ -12,16 +12,16 @@ struct Biases {
   float2 of[kTiles];
 
   __device__ __forceinline__ Biases(const T* bias, const Columns& columns, int expert, int first) {
-    bias += static_cast<size_t>(expert) * columns.width;
+    const T* const own = bias + static_cast<size_t>(expert) * columns.width;
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
       const int n = first + t * 8 + (threadIdx.x & 3) * 2;
       of[t] = make_float2(0.0f, 0.0f);
       if (!bias || n >= columns.width) continue;
       if (kOutIn && columns.half) {
-        of[t] = make_float2(widen(bias[n >> 1]), widen(bias[columns.half + (n >> 1)]));
+        of[t] = make_float2(widen(own[n >> 1]), widen(own[columns.half + (n >> 1)]));
       } else {
-        of[t] = unpack2<T>(*reinterpret_cast<const uint32_t*>(bias + columns.source<kOutIn>(n)));
+        of[t] = unpack2<T>(*reinterpret_cast<const uint32_t*>(own + columns.source<kOutIn>(n)));
       }
     }
   }

@@ -201,6 +201,12 @@ FAULTY(fault_array_out_of_bounds) {
   out[threadIdx.x] = registers[in[threadIdx.x] % 4];
 }
 
+FAULTY(fault_offset_of_null) {
+  const int* bias = fixed ? in : in - reinterpret_cast<uintptr_t>(in) / sizeof(int);
+  bias += 8 * (blockIdx.x + 1);  // null no longer
+  out[threadIdx.x] = bias ? bias[threadIdx.x % 8] : 0;  // FAULT fault_offset_of_null
+}
+
 FAULTY(fault_ldmatrix_unwritten) {
   uint4* const shared = reinterpret_cast<uint4*>(dynamic_smem());
   if (threadIdx.x < 32 && (fixed || threadIdx.x != 7)) shared[threadIdx.x] = make_uint4(1, 2, 3, in[0]);
