@@ -201,6 +201,10 @@ FAULTY(fault_array_out_of_bounds) {
   out[threadIdx.x] = registers[in[threadIdx.x] % 4];
 }
 
+FAULTY(fault_division_by_zero) {
+  out[threadIdx.x] = 64 / (in[threadIdx.x] + fixed);  // FAULT fault_division_by_zero
+}
+
 FAULTY(fault_ldmatrix_unwritten) {
   uint4* const shared = reinterpret_cast<uint4*>(dynamic_smem());
   if (threadIdx.x < 32 && (fixed || threadIdx.x != 7)) shared[threadIdx.x] = make_uint4(1, 2, 3, in[0]);
