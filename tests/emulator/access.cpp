@@ -96,14 +96,17 @@ void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 
-// An index past the end of an array that is no memory of the device: of registers, as a rule.
-struct IndexPlace {
+// What the compiler checks besides: indices of arrays that are no memory of the device, but registers, and divisors. What it
+// hands over begins with the place.
+struct Place {
   const char* file;
-  unsigned line, column;
+  int line, column;
 };
-void __ubsan_handle_out_of_bounds_abort(const IndexPlace* place, uintptr_t index) {
-  emulator::fault(700, {place->file, static_cast<int>(place->line)}, "an index of %zd, past the end of an array",
-                  static_cast<ptrdiff_t>(index));
+void __ubsan_handle_out_of_bounds_abort(const Place* place, ptrdiff_t index) {
+  emulator::fault(700, {place->file, place->line}, "an index of %zd, past the end of an array", index);
+}
+void __ubsan_handle_divrem_overflow_abort(const Place* place, uintptr_t, uintptr_t) {
+  emulator::fault(719, {place->file, place->line}, "an integer divided by zero");
 }
 
 // Copies and fills of whole objects. The compiler makes calls to libc of them, which the build points here.

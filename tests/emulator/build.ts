@@ -41,7 +41,7 @@ export const clang: string | undefined = ["clang++", "clang++-14"].find((name) =
 // Arithmetic with a null pointer must come out as on the device, whatever the language makes of it.
 const common = ["-std=c++17", "-fno-delete-null-pointer-checks", "-fPIC", "-fvisibility=hidden", "-mavx2", "-mfma", "-mf16c"];
 const hooks = [
-  ...["-fsanitize=thread,bounds", "-fno-sanitize-recover=bounds"],
+  ...["-fsanitize=thread,bounds,integer-divide-by-zero", "-fno-sanitize-recover=bounds,integer-divide-by-zero"],
   ...["-mllvm", "-tsan-instrument-func-entry-exit=0"],
   ...["-mllvm", "-tsan-instrument-read-before-write=1"],
 ];
@@ -123,8 +123,9 @@ export async function buildMutant(
     const copy = `${folder}/${baseName(source)}`;
     try {
       await compileKernels(copy, await kernelNames(source, quick), `${copy}.o`, compiler, flags);
-    } catch {
-      return undefined;
+    } catch (error) {
+      if (error instanceof Error && error.message.includes(" error: ")) return undefined;
+      throw error; // not the mutant's fault
     }
     objects.push(`${copy}.o`);
   }

@@ -96,6 +96,7 @@ void emu_reset() {
   all_counters().clear();
   set_schedule(0, 0);
   set_reuse(false);
+  set_step_limit(0);
   read_environment();
 }
 

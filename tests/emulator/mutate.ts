@@ -1,6 +1,10 @@
 // How good are the checks? Plants one-token faults into the kernels, one at a time, and lists those that nothing notices:
-// `deno task mutate [--every N] [--workers N] [file...]`. A survivor must be explained in survivors.ts; one that is not fails the
-// job, and so does an explanation that fits none.
+//
+//   deno task mutate [--workers N] [--every N] [--log FILE] [file...]
+//
+// in the files named, of cuda/, or in all; every N-th of them; N at a time, by default one for each processor. The log says what
+// became of each. A survivor must be explained in survivors.ts: one that is not fails the job, as does an explanation that fits
+// none.
 import { parseArgs } from "@std/cli/parse-args";
 import { kernelSources } from "../cuda/emulated.ts";
 import { buildMutant, type EmulatorOptions, filesOf, kernelNames } from "./build.ts";
@@ -91,7 +95,7 @@ async function runOn(file: string, text: string, jobs?: readonly JobRecord[]): P
     const { stdout, signal, code } = await command.output();
     if (signal) return signal;
     const said = new TextDecoder().decode(stdout).trim();
-    return said || `check: exit code ${code}`;
+    return said || `crash: exit code ${code}`;
   } finally {
     await Deno.remove(temporary, { recursive: true });
   }
@@ -117,27 +121,41 @@ const outcomes = {
   unbuilt: "do not compile",
   check: "caught by a check",
   result: "caught by the result",
-  endless: "caught by their never ending",
+  endless: "caught as they never end",
   crash: "caught by a crash",
   explained: "explained",
   survived: "unexplained",
 };
 type Outcome = keyof typeof outcomes;
 
+function isCrash(said: string | undefined): boolean {
+  return said !== undefined && /^(SIG|crash)/.test(said);
+}
+
 function outcomeOf(said: string | undefined): Outcome {
   if (said === undefined) return "unbuilt";
   if (said === "SIGXCPU" || said.includes("accesses, barriers and collectives")) return "endless";
-  if (said.startsWith("SIG")) return "crash";
+  if (isCrash(said)) return "crash";
   return said.startsWith("check: ") ? "check" : said.startsWith("result: ") ? "result" : "survived";
 }
 
-const flags = parseArgs(Deno.args, { string: ["every", "workers", "log"] });
-const { every = "1", workers = String(navigator.hardwareConcurrency) } = flags;
-const log = flags.log as string | undefined;
-const names = flags._;
+const { log, _: names, ...flags } = parseArgs(Deno.args, { string: ["every", "workers", "log"] }) as {
+  log?: string;
+  every?: string;
+  workers?: string;
+  _: (string | number)[];
+};
+const count = (name: string, text: string) => {
+  if (!/^[1-9]\d*$/.test(text)) throw new RangeError(`--${name} must be a whole number above zero, got ${text}`);
+  return Number(text);
+};
+const every = count("every", flags.every ?? "1");
+const workers = count("workers", flags.workers ?? String(navigator.hardwareConcurrency));
 const files = names.length ? names.map(String) : [...users.keys()].sort();
 const unknown = files.find((file) => !users.has(file));
-if (unknown) throw new Error(`There is no ${unknown}, but ${[...users.keys()].sort().join(", ")}`);
+if (unknown !== undefined) {
+  throw new RangeError(`A file must be one of ${[...users.keys()].sort().join(", ")}, got ${unknown}`);
+}
 
 /** Explanations that no survivor has taken yet. */
 const open = explanations.flatMap(({ after, ...rest }) => after.map((after) => ({ ...rest, after })));
@@ -147,7 +165,7 @@ async function judge({ file, line, before, after, text }: Mutant): Promise<void>
   const jobs = await jobsOf(file, unchanged);
   let said = await runOn(file, text, jobs);
   // Perhaps somebody else ended it, or the machine stood still: twice is no accident.
-  if (said?.startsWith("SIG")) said = await runOn(file, text, jobs);
+  if (isCrash(said)) said = await runOn(file, text, jobs);
   let outcome = outcomeOf(said);
   const place = `${file}:${line}\n  - ${before}\n  + ${after}`;
   if (outcome === "survived") {
@@ -165,8 +183,8 @@ async function judge({ file, line, before, after, text }: Mutant): Promise<void>
 }
 
 const unchanged = await runUnchanged();
-const queue = files.flatMap((file) => [...mutants(file)]).filter((_, i) => i % Number(every) === 0);
-await Promise.all(Array.from({ length: Number(workers) }, async () => {
+const queue = files.flatMap((file) => [...mutants(file)]).filter((_, i) => i % every === 0);
+await Promise.all(Array.from({ length: workers }, async () => {
   for (let mutant = queue.shift(); mutant; mutant = queue.shift()) await judge(mutant);
 }));
 
@@ -182,6 +200,6 @@ const total = (counts: Iterable<ReadonlyMap<Outcome, number>>) =>
 for (const [file, count] of counts) console.log(`${file}: ${total([count])}`);
 console.log(`All: ${total([...counts.values()])}`);
 // An explanation that fits no survivor explains something that is gone, or is caught by now.
-const stale = every === "1" ? open.filter(({ file }) => files.includes(file) || !users.has(file)) : [];
+const stale = every === 1 ? open.filter(({ file }) => files.includes(file) || !users.has(file)) : [];
 for (const { file, before, after } of stale) console.log(`STALE ${file}\n  - ${before}\n  + ${after}`);
 if (stale.length > 0 || [...counts.values()].some((count) => count.get("survived"))) Deno.exit(1);

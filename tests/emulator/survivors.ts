@@ -162,7 +162,7 @@ export const explanations: readonly Explanation[] = [
     file: "grouped_gemm.cuh",
     before: "if (static_cast<int>(blockIdx.x) >= count) return;",
     after: ["if (static_cast<int>(blockIdx.x) > count) return;"],
-    reason: "A block more goes through the motions: there is nothing to copy and no tile to compute.",
+    reason: "A block more goes through the motions: it copies nothing, wherever from, and has no tile to compute.",
   },
   {
     file: "grouped_gemm.cuh",
