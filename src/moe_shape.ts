@@ -74,7 +74,7 @@ export function moeShape<T extends Described>(hidden: T, layer: MoeLayer<T>, opt
   }
   const width = hidden.shape[1]!;
   const experts = router.weight.shape[0] ?? 0;
-  const { logitsDType = hidden.dtype } = router;
+  const { logitsDType = "f32" } = router;
   expectFloat("layer.router.logitsDType", logitsDType);
   expectFloat("layer.router.weight", router.weight.dtype);
   expect("layer.router.weight", router.weight, router.weight.dtype, [experts, width]);
@@ -107,7 +107,7 @@ function expertsOf<T extends Described>(
     ...layer,
     hiddenStates,
     routerIndices: { dtype: "i32", shape: [tokens, topK] },
-    routingWeights: { dtype: hiddenStates.dtype, shape: [tokens, topK] },
+    routingWeights: { dtype: "f32", shape: [tokens, topK] },
   }, { ...expertsOptions(layer), ...options });
 }
 

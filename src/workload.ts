@@ -5,7 +5,7 @@
  */
 import type { Backend, BackendTensor } from "./backend.ts";
 import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
-import { gateUpColumns, weightShapes } from "./experts_shape.ts";
+import { activationOptions, gateUpColumns, weightShapes } from "./experts_shape.ts";
 import { type LayerPreset, type Preset, type PresetName, presets } from "./presets.ts";
 import { keptAssignments, route, tokensPerExpert } from "./routing.ts";
 import { bytesPerElement, convert, elementCount, type Tensor, tensor, type TensorData, zeros } from "./tensor.ts";
@@ -45,15 +45,14 @@ export function makeJob(name: PresetName, changes: JobChanges = {}): Job {
 
 /** What a job asks of the op. */
 export function jobOptions(job: Job): ExpertsOptions {
-  const { activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout, batchInvariant } = job;
-  const limits = activation === "swiglu-oai" ? { activationAlpha, activationLimit } : {};
+  const { activation, gated, gateUpLayout, weightLayout, batchInvariant } = job;
   const expertCapacity = job.capacity ?? undefined;
-  return { activation, ...limits, gated, gateUpLayout, weightLayout, batchInvariant, expertCapacity };
+  return { activation, ...activationOptions(job), gated, gateUpLayout, weightLayout, batchInvariant, expertCapacity };
 }
 
 /** Bytes of each of a job's inputs, and of its output. */
 export function tensorBytes(job: Job): {
-  readonly inputs: Readonly<Record<keyof ExpertsInputs, number>>;
+  readonly inputs: Readonly<Record<Exclude<keyof ExpertsInputs, "inputWeights" | "addend" | "addendWeights">, number>>;
   readonly output: number;
 } {
   const { batch, seq, hidden, experts, topK, dtype, biases } = job;

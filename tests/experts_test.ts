@@ -152,9 +152,9 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
   [
     "a limit for another activation",
     {},
-    { activation: "silu", activationLimit: 7 },
+    { activation: "gelu", activationLimit: 7 },
     RangeError,
-    'activationLimit is for the activation "swiglu-oai" only, got activation: "silu"',
+    'activationLimit is for the activation "swiglu-oai" and for "silu" with a gate only, got activation: "gelu"',
   ],
   ["a gate that is no boolean", {}, { gated: 1 as unknown as true }, TypeError, "gated must be true or false, got 1"],
   [

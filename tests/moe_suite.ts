@@ -1,5 +1,5 @@
 // What every backend must do with routers, the ops and whole layers. Each backend's test file runs this over itself.
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import {
   type Backend,
@@ -16,7 +16,8 @@ import {
 } from "../mod.ts";
 import { routerRules } from "../src/router.ts";
 import { numbers } from "./naive.ts";
-import { backendTest } from "./backend_suite.ts";
+import { backendTest, relativeBounds } from "./backend_suite.ts";
+import { relativeError } from "./fixtures.ts";
 import { naiveMoe, naiveRoute } from "./naive_moe.ts";
 
 const kinds = Object.keys(routerRules) as NonNullable<RouterOptions["kind"]>[];
@@ -283,11 +284,47 @@ export function testMoe(
           const options = { expertCapacity: shared === "gated" ? 5 : undefined };
           const output = await moe(hidden, layer, { ...options, backend });
           assertEquals([output.dtype, ...output.shape], [dtype, T, H]);
-          const { exact, tolerance } = naiveMoe(hidden, layer, options);
+          const { exact, tolerance } = naiveMoe(hidden, layer, { ...options, roundsInput: backend.name === "cuda" });
           for (const [at, value] of numbers(output).entries()) {
             const near = Math.abs(value - exact[at]!) <= tolerance[at]!;
             assert(near, `${dtype}, ${shared}, element ${at}: ${value}, expected ${exact[at]} within ${tolerance[at]}`);
           }
+        }
+      }
+    });
+  }
+
+  for (const kind of kinds) {
+    test(`moe() is as near to float64 as its experts: ${kind}`, async (backend) => {
+      for (const dtype of dtypes) {
+        for (const shared of ["none", "plain", "gated"] as const) {
+          const random = new Generator(7);
+          const [T, H, I, E, K] = [128, 64, 48, 8, kind === "sigmoid-input" && shared !== "gated" ? 1 : 3];
+          const normal = (shape: number[], scale: number) =>
+            convert(tensor(random.randn(shape).data.map((x) => x * scale) as Float32Array, shape), dtype);
+          const weights = (E: number, I: number) => ({
+            gateUpProj: normal([E, H, 2 * I], 1 / Math.sqrt(H)),
+            downProj: normal([E, I, H], 1 / Math.sqrt(I)),
+          });
+          const layer: MoeLayer = {
+            ...weights(E, I),
+            activation: "silu",
+            router: { weight: normal([E, H], 2 / Math.sqrt(H)), options: { kind, topK: K } },
+            ...(shared === "none" ? {} : {
+              sharedExpert: {
+                ...weights(1, 32),
+                activation: "silu",
+                gate: shared === "gated" ? normal([1, H], 0.1) : undefined,
+              },
+            }),
+          };
+          const hidden = normal([T, H], 1);
+          const output = await moe(hidden, layer, { backend });
+          const error = relativeError(numbers(output), naiveMoe(hidden, layer).exact);
+          // A GPU rounds a scaled input, and gate and up both pass that on: five roundings where there are three.
+          const roundings = kind === "sigmoid-input" && backend.name === "cuda" ? 5 : 3;
+          const bound = relativeBounds[dtype]! * Math.sqrt(roundings / 3);
+          assertLessOrEqual(error, bound, `${dtype}, shared expert: ${shared}`);
         }
       }
     });

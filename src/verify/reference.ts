@@ -38,14 +38,22 @@ function expertOutput(inputs: ExpertsInputs, shape: ExpertsShape, token: number,
   for (let i = 0; i < intermediate; i++) {
     const gate = first[gated && interleaved ? 2 * i : i]!;
     const up = gated ? first[interleaved ? 2 * i + 1 : intermediate + i]! : 1;
-    a[i] = activation === "swiglu-oai" ? swigluOai(gate, up, shape) : functions[activation](gate) * up;
+    a[i] = activation === "swiglu-oai"
+      ? swigluOai(gate, up, shape)
+      : activation === "silu" && gated
+      ? functions.silu(Math.min(gate, shape.activationLimit)) * clamp(up, shape.activationLimit)
+      : functions[activation](gate) * up;
   }
   return addProduct(a, inputs.downProj.data, e, biasRow(inputs.downProjBias?.data, e, hidden), outIn);
 }
 
 function swigluOai(gate: number, up: number, { activationAlpha: alpha, activationLimit: limit }: ExpertsShape): number {
   const g = Math.min(gate, limit);
-  return g / (1 + Math.exp(-alpha * g)) * (Math.max(-limit, Math.min(up, limit)) + 1);
+  return g / (1 + Math.exp(-alpha * g)) * (clamp(up, limit) + 1);
+}
+
+function clamp(x: number, limit: number): number {
+  return Math.max(-limit, Math.min(x, limit));
 }
 
 const functions: Readonly<Record<Exclude<Activation, "swiglu-oai">, (x: number) => number>> = {
