@@ -56,7 +56,7 @@ const flags = {
   ),
   activation: choice("NAME", `Activation: ${activations.join(", ")}`, activations),
   "activation-alpha": number("X", "Alpha of swiglu-oai (default: 1.702)"),
-  "activation-limit": number("X", "Limit of swiglu-oai (default: the model's, or 7)"),
+  "activation-limit": number("X", "Limit of swiglu-oai or gated silu (default: the model's, or 7 or none)"),
   ungated: toggle("The experts have no gate"),
   "gate-up-layout": choice(
     "NAME",
@@ -82,7 +82,8 @@ const flags = {
   renormalize: toggle("Divide a token's weights by their sum"),
   "no-renormalize": toggle("Leave a token's weights as they are scored"),
   scale: number("X", "What the weights are multiplied by in the end"),
-  "logits-dtype": choice("NAME", "What the logits are rounded to", dtypes),
+  jitter: number("X", "How far logits share the softmax of sparse-mixer (default: the model's, or 0.01)"),
+  "logits-dtype": choice("NAME", "What the logits are rounded to (default: f32)", dtypes),
   capacity: integer("N", "Most tokens an expert takes (default: all)", 1, 2 ** 31 - 1),
   "batch-invariant": toggle("A token's bits do not depend on the rest of the batch"),
   dtype: choice("NAME", "Dtype to compute in (default: the weights' if it is the input's, else f32)", dtypes),
@@ -249,6 +250,7 @@ function layerOptions(values: Values) {
     topGroups: values["top-groups"],
     renormalize,
     scale: values.scale,
+    jitter: values.jitter,
     logitsDType: values["logits-dtype"],
   };
 }
