@@ -1,6 +1,7 @@
 // The contract of `experts`: what fits together, and how much work it is. Everything is checked here, once, before any
 // backend is called.
 import type { Activation, ExpertsInputs, ExpertsOptions } from "./experts.ts";
+import { checkNames } from "./known_names.ts";
 import {
   bytesPerElement,
   checkTensor,
@@ -77,6 +78,22 @@ export const inputNames = [
   "addendWeights",
 ] as const satisfies (keyof ExpertsInputs)[];
 
+const knownInputs = Object.fromEntries(inputNames.map((name) => [name, true])) as Record<keyof ExpertsInputs, true>;
+
+const knownOptions: Readonly<Record<keyof ExpertsOptions | "backend", true>> = {
+  activation: true,
+  activationAlpha: true,
+  activationLimit: true,
+  gated: true,
+  gateUpLayout: true,
+  weightLayout: true,
+  batchInvariant: true,
+  expertCapacity: true,
+  routingWeightsLayout: true,
+  onProgress: true,
+  backend: true,
+};
+
 const optionalInputs: ReadonlySet<string> = new Set([
   "inputWeights",
   "gateUpProjBias",
@@ -95,7 +112,7 @@ export function mapInputs<From, To>(inputs: ExpertsInputs<From>, change: (tensor
  * Checks host tensors and options against the op's contract.
  *
  * @returns The sizes.
- * @throws {TypeError} If a tensor is missing, malformed or of another dtype.
+ * @throws {TypeError} If a tensor is missing, malformed or of another dtype, or a name is none of an input or option.
  * @throws {RangeError} If a shape, an index or an option is out of range.
  */
 export function checkExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}): ExpertsShape {
@@ -105,6 +122,7 @@ export function checkExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}
   if (typeof options !== "object" || options === null) {
     throw new TypeError(`options must be an object, got ${describeValue(options)}`);
   }
+  checkNames("inputs", inputs, knownInputs);
   for (const name of inputNames) {
     if (inputs[name] !== undefined || !optionalInputs.has(name)) checkTensor(name, inputs[name]!);
   }
@@ -115,6 +133,7 @@ export function checkExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}
 
 /** Derives the sizes from the tensors' shapes and checks that all agree, dtypes and options too. Looks at no element. */
 export function expertsShape(inputs: ExpertsInputs<Described>, options: ExpertsOptions = {}): ExpertsShape {
+  checkNames("options", options, knownOptions);
   const variant = expertsVariant(checkDTypes(inputs), options);
   const outIn = variant.weightLayout === "out-in";
   const [tokens, hidden] = dimensions("hiddenStates", inputs, ["T", "H"]);

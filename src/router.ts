@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkNames } from "./known_names.ts";
 import { describeValue, formatShape, type Tensor } from "./tensor.ts";
 
 /**
@@ -106,6 +107,17 @@ const plain = {
 } as const;
 const biased = { ...plain, renormalize: true, epsilon: 1e-20 } as const;
 
+const knownOptions: Readonly<Record<keyof RouterOptions, true>> = {
+  kind: true,
+  topK: true,
+  correctionBias: true,
+  groups: true,
+  topGroups: true,
+  renormalize: true,
+  scale: true,
+  jitter: true,
+};
+
 /** Every kind of router. */
 export const routerRules: Readonly<Record<RouterKind, RouterRule>> = {
   "softmax": { ...plain, before: "softmax" },
@@ -145,6 +157,7 @@ export function resolveRouter<T extends Pick<Tensor, "dtype" | "shape">>(
   if (typeof options !== "object" || options === null) {
     throw new TypeError(`router must be a number of experts or an object of options, got ${describeValue(options)}`);
   }
+  checkNames("router", options, knownOptions);
   const { kind = "softmax", topK, correctionBias, groups = 1, topGroups = groups, renormalize, scale = 1, jitter } =
     options;
   if (!Object.hasOwn(routerRules, kind)) {

@@ -83,6 +83,11 @@ export function jobBytes(job: Job): number {
   return Object.values(inputs).reduce((sum, bytes) => sum + bytes) + output + rows;
 }
 
+/** Bytes that running a job takes on the CPU: its tensors, and the router's logits that they are drawn from. */
+export function requiredBytes(job: Job): number {
+  return jobBytes(job) + 4 * job.batch * job.seq * job.experts;
+}
+
 /** A job's inputs, on a backend. Disposing them gives their memory back. */
 export interface Workload extends Disposable {
   /** The op's inputs. */

@@ -16,6 +16,43 @@ function detached(): Tensor {
 type Changes = { [Name in keyof ExpertsInputs]?: unknown };
 
 const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, string][] = [
+  [
+    "a misspelt option",
+    {},
+    { expertCapacty: 3 } as ExpertsOptions,
+    TypeError,
+    "options must have no member but activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout, " +
+    'batchInvariant, expertCapacity, routingWeightsLayout, onProgress, backend, got "expertCapacty"',
+  ],
+  [
+    "a misspelt input",
+    { downProjBais: half(3, 8) } as Changes,
+    {},
+    TypeError,
+    "inputs must have no member but hiddenStates, routerIndices, routingWeights, inputWeights, gateUpProj, " +
+    'gateUpProjBias, downProj, downProjBias, addend, addendWeights, got "downProjBais"',
+  ],
+  [
+    "weights of an addend that is not there",
+    { addendWeights: tensor(new Float32Array(4), [4, 1]) },
+    {},
+    TypeError,
+    "addendWeights need an addend, got none",
+  ],
+  [
+    "f16 weights of the input",
+    { inputWeights: half(4, 2) },
+    {},
+    TypeError,
+    "inputWeights must be of dtype f32, got f16",
+  ],
+  [
+    "weights of the input with dense ones of the output",
+    { inputWeights: tensor(new Float32Array(8), [4, 2]), routingWeights: half(4, 3) },
+    {},
+    RangeError,
+    "inputWeights need routingWeights of shape [T, K], got [4, 3]",
+  ],
   ["a missing tensor", { downProj: undefined }, {}, TypeError, "downProj must be a tensor, got undefined"],
   ["a bare array", { hiddenStates: new Float16Array(32) }, {}, TypeError, "The dtype of hiddenStates must be one of"],
   [

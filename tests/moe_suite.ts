@@ -346,5 +346,18 @@ export function testMoe(
     );
     const experts = { ...layer, downProj: f16(5, 8, 16) };
     await assertRejects(() => moe(f16(2, 16), experts, { backend }), RangeError, "layer.downProj must hold 4 experts");
+
+    const { router, sharedExpert } = layer;
+    const misspelt: [string, object, object?][] = [
+      ["layer", { ...layer, gateUpLayuot: "concatenated" }],
+      ["layer.router", { ...layer, router: { ...router, bais: f16(4) } }],
+      ["router", { ...layer, router: { ...router, options: { ...router.options, top_k: 2 } } }],
+      ["layer.sharedExpert", { ...layer, sharedExpert: { ...sharedExpert, gait: f16(1, 16) } }],
+      ["options", layer, { expertCapacty: 3 }],
+    ];
+    for (const [what, layer, options] of misspelt) {
+      const run = () => moe(f16(2, 16), layer as MoeLayer, { backend, ...options });
+      await assertRejects(run, TypeError, `${what} must have no member but `);
+    }
   });
 }

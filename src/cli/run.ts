@@ -9,7 +9,7 @@ import { formatBytes, plural } from "../report/text.ts";
 import { type RouterKind, routerRules } from "../router.ts";
 import { quote, SafetensorsError } from "../safetensors/error.ts";
 import { Safetensors } from "../safetensors/safetensors.ts";
-import { writeSafetensors } from "../safetensors/write.ts";
+import { temporaryFiles, writeSafetensors } from "../safetensors/write.ts";
 import {
   bytesPerElement,
   convert,
@@ -24,6 +24,7 @@ import { Engine } from "../wasm/engine.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
 import { choice, type Flag, type FlagValues, integer, toggle, UsageError } from "./flags.ts";
 import { freeMemory } from "./free_memory.ts";
+import { onInterrupt } from "./interrupt.ts";
 import { backendFlags, backendFromFlags } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
 
@@ -123,6 +124,10 @@ export default command({
     );
     layer.notes.forEach(printNote);
     using progress = new ProgressBar();
+    onInterrupt(() => {
+      progress[Symbol.dispose]();
+      for (const file of temporaryFiles) Deno.removeSync(file);
+    });
     const readStart = performance.now();
     const tensors = await layer.read(dtype, (fraction) => progress.show("Weights", fraction));
     const readTimeMs = performance.now() - readStart;
