@@ -22,15 +22,29 @@ export function referenceRow(
     if (!kept[assignment]) continue;
     const e = inputs.routerIndices.data[assignment]!;
     const weight = inputs.routingWeights.data[denseWeights ? token * experts + e : assignment]!;
-    const expertRow = expertOutput(inputs, shape, token, e);
+    const expertRow = expertOutput(inputs, shape, token, e, inputs.inputWeights?.data[assignment] ?? 1);
     for (let h = 0; h < hidden; h++) row[h]! += weight * expertRow[h]!;
+  }
+  const { addend, addendWeights } = inputs;
+  if (addend) {
+    const weight = addendWeights?.data[token] ?? 1;
+    for (let h = 0; h < hidden; h++) row[h]! += weight * addend.data[token * hidden + h]!;
   }
   return row;
 }
 
-function expertOutput(inputs: ExpertsInputs, shape: ExpertsShape, token: number, e: number): Float64Array {
+function expertOutput(
+  inputs: ExpertsInputs,
+  shape: ExpertsShape,
+  token: number,
+  e: number,
+  scale: number,
+): Float64Array {
   const { hidden, intermediate, gated, gateUpLayout, weightLayout, activation } = shape;
-  const x = inputs.hiddenStates.data.subarray(token * hidden, (token + 1) * hidden);
+  const x = Float64Array.from(
+    inputs.hiddenStates.data.subarray(token * hidden, (token + 1) * hidden),
+    (x) => x * scale,
+  );
   const width = gateUpColumns(shape), outIn = weightLayout === "out-in";
   const first = addProduct(x, inputs.gateUpProj.data, e, biasRow(inputs.gateUpProjBias?.data, e, width), outIn);
   const interleaved = gateUpLayout === "interleaved";
