@@ -3,6 +3,7 @@ import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/ass
 import fc from "fast-check";
 import {
   type Backend,
+  type BackendTensor,
   convert,
   type DType,
   Generator,
@@ -226,6 +227,43 @@ export function testMoe(
       assertEquals([...numbers(selected)], [...picks].flatMap((t) => [...row.subarray(t * H, (t + 1) * H)]));
     });
     await fc.assert(property, { numRuns: runs, seed: 3 });
+  });
+
+  test("ops.scaleRows() and ops.sumRows() are exact on numbers that are, rows of any length", async (backend) => {
+    for (const dtype of dtypes) {
+      for (const [T, K, H] of [[1, 1, 1], [5, 3, 7], [9, 2, 8], [3, 4, 33], [2, 1, 640]] as const) {
+        const random = new Generator(H);
+        const [x, rows, addend] = [[T, H], [T * K, H], [T, H]].map((shape) => exactTensor(random, dtype, shape));
+        const [weights, addendWeights] = [[T, K], [T, 1]].map((shape) => exactTensor(random, "f32", shape));
+        using scope = new DisposableStack();
+        const up = (tensor?: Tensor) => scope.use(backend.upload(tensor!));
+        const download = async (result: Promise<BackendTensor>) => [
+          ...numbers(await backend.download(scope.use(await result))),
+        ];
+        const expected = (value: (t: number, h: number, row: number) => number, count: number) => {
+          const values = Float32Array.from({ length: count * H }, (_, i) => {
+            const row = Math.floor(i / H);
+            return value(Math.floor(row * T / count), i % H, row);
+          });
+          return [...numbers(convert(tensor(values, [count, H]), dtype))];
+        };
+        const [a, b, c] = [x, rows, addend].map((tensor) => numbers(tensor!));
+        assertEquals(
+          await download(backend.ops.scaleRows(up(x), up(weights))),
+          expected((t, h, row) => a![t * H + h]! * weights!.data[row]!, T * K),
+        );
+        const sum = (t: number, h: number) => {
+          let sum = 0;
+          for (let k = 0; k < K; k++) sum += b![(t * K + k) * H + h]!;
+          return sum;
+        };
+        assertEquals(await download(backend.ops.sumRows(up(rows), K)), expected(sum, T));
+        assertEquals(
+          await download(backend.ops.sumRows(up(rows), K, up(addend), up(addendWeights))),
+          expected((t, h) => sum(t, h) + c![t * H + h]! * addendWeights!.data[t]!, T),
+        );
+      }
+    }
   });
 
   test("the ops refuse what does not fit, by name", async (backend) => {

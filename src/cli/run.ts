@@ -268,10 +268,11 @@ function runLayer(backend: Backend, hidden: Tensor, layer: MoeLayer, values: Val
   });
 }
 
-/** About what the call takes besides the layer: input, output, the experts' rows, f32 logits. */
-function workspaceBytes({ shape: { routed } }: CheckpointLayer, tokens: number, dtype: DType): number {
+/** About what the call takes besides the layer: input, output, the experts' rows, the shared one's too, f32 logits. */
+function workspaceBytes({ shape: { routed, shared } }: CheckpointLayer, tokens: number, dtype: DType): number {
   const { hidden, intermediate, experts, topK } = routed;
-  return bytesPerElement(dtype) * tokens * (2 * hidden + topK * (hidden + intermediate)) + 4 * tokens * experts;
+  const rows = 2 * hidden + topK * (hidden + intermediate) + (shared ? hidden + shared.intermediate : 0);
+  return bytesPerElement(dtype) * tokens * rows + 4 * tokens * experts;
 }
 
 function checkMemory(backend: Backend, need: number): void {
