@@ -107,15 +107,17 @@ export function experts(context: Context, job: ExpertsJob, parts: Parts): void {
     const memory = context.allocate({ rows: (topK + 1) * stride, weights: (topK + 1) * 4, out: stride });
     const staged = size === 2 ? context.u16 : context.f32;
     const sum = staged.subarray(memory.out / size, memory.out / size + hidden);
+    let slots = 0;
+    const stage = (source: Elements, row: number, weight: number) => {
+      staged.set(source.subarray(row * hidden, (row + 1) * hidden), (memory.rows + slots * stride) / size);
+      context.f32[memory.weights / 4 + slots] = weight;
+      slots += 1;
+    };
     for (let t = token; t < token + tokens; t++) {
-      let slots = 0;
-      const stage = (source: Elements, row: number, weight: number) => {
-        staged.set(source.subarray(row * hidden, (row + 1) * hidden), (memory.rows + slots * stride) / size);
-        context.f32[memory.weights / 4 + slots] = weight;
-        slots += 1;
-      };
+      slots = 0;
       for (let i = t * topK, end = i + topK; i < end; i++) {
-        if (rows[i]! >= 0) stage(expertOutputs, rows[i]!, weights[i]!);
+        const row = rows[i]!;
+        if (row >= 0) stage(expertOutputs, row, weights[i]!);
       }
       if (addend) stage(addend, t, addendWeights ? addendWeights[t]! : 1);
       if (slots > 0) {
