@@ -1,7 +1,7 @@
 // The small steps between the large ones: rows that are selected, scaled, added up, and where they lie. Bound by memory.
 #include <ptx.cuh>
 
-#include "element.cuh"
+#include "elements.cuh"
 
 namespace yamoe {
 
@@ -12,38 +12,6 @@ __device__ __forceinline__ int first_item() { return static_cast<int>(blockIdx.x
 __device__ __forceinline__ int item_step() { return static_cast<int>(gridDim.x) * kOpThreads; }
 __device__ __forceinline__ int first_row() { return first_item() / 32; }
 __device__ __forceinline__ int row_step() { return item_step() / 32; }
-
-// Eight elements in f32, from 16 or 32 bytes.
-template <class T>
-__device__ __forceinline__ void load_8(float (&to)[8], const T* from) {
-  const uint4 v = *reinterpret_cast<const uint4*>(from);
-  const uint32_t pairs[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float2 pair = unpack2<T>(pairs[i]);
-    to[2 * i] = pair.x;
-    to[2 * i + 1] = pair.y;
-  }
-}
-__device__ __forceinline__ void load_8(float (&to)[8], const float* from) {
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const float4 v = reinterpret_cast<const float4*>(from)[i];
-    to[4 * i] = v.x;
-    to[4 * i + 1] = v.y;
-    to[4 * i + 2] = v.z;
-    to[4 * i + 3] = v.w;
-  }
-}
-template <class T>
-__device__ __forceinline__ void store_8(T* to, const float (&v)[8]) {
-  *reinterpret_cast<uint4*>(to) =
-      make_uint4(pack2<T>(v[0], v[1]), pack2<T>(v[2], v[3]), pack2<T>(v[4], v[5]), pack2<T>(v[6], v[7]));
-}
-__device__ __forceinline__ void store_8(float* to, const float (&v)[8]) {
-  reinterpret_cast<float4*>(to)[0] = make_float4(v[0], v[1], v[2], v[3]);
-  reinterpret_cast<float4*>(to)[1] = make_float4(v[4], v[5], v[6], v[7]);
-}
 
 // out[i] = source[indices[i]], rows of `units` Units; zeros where the index names no row.
 template <class Unit>
@@ -58,42 +26,45 @@ __device__ __forceinline__ void select_rows(const Unit* __restrict__ source, con
   }
 }
 
-// out[t * top_k + k] = x[t] * weights[t][k]. `chunks` of 8 elements make a row.
-template <class T>
+// out[t * top_k + k] = x[t] * weights[t][k].
+template <int kCount, class T>
 __device__ __forceinline__ void scale_rows(const T* __restrict__ x, const float* __restrict__ weights,
-                                           T* __restrict__ out, int rows, int top_k, int chunks) {
+                                           T* __restrict__ out, int rows, int top_k, int width) {
   for (int row = first_row(); row < rows; row += row_step()) {
-    const T* const from = x + static_cast<size_t>(row / top_k) * chunks * 8;
-    T* const to = out + static_cast<size_t>(row) * chunks * 8;
+    const T* const from = x + static_cast<size_t>(row / top_k) * width;
+    T* const to = out + static_cast<size_t>(row) * width;
     const float weight = weights[row];
-    for (int c = threadIdx.x & 31; c < chunks; c += 32) {
-      float values[8];
-      load_8(values, from + c * 8);
+    for (int c = (threadIdx.x & 31) * kCount; c < width; c += 32 * kCount) {
+      float values[kCount];
+      load_elements(from + c, values);
 #pragma unroll
-      for (int i = 0; i < 8; ++i) values[i] *= weight;
-      store_8(to + c * 8, values);
+      for (int i = 0; i < kCount; ++i) values[i] *= weight;
+      store_elements(to + c, values);
     }
   }
 }
 
-// out[t] = the sum of x[t * slots] and the slots - 1 rows after it, in order, and of addend[t] where that is given.
-template <class T>
-__device__ __forceinline__ void sum_rows(const T* __restrict__ x, const T* __restrict__ addend, T* __restrict__ out,
-                                         int rows, int slots, int chunks) {
+// out[t] = the sum of x[t * slots] and the slots - 1 rows after it, in order, and of addend[t], where that is given, times
+// addend_weights[t] or 1.
+template <int kCount, class T>
+__device__ __forceinline__ void sum_rows(const T* __restrict__ x, const T* __restrict__ addend,
+                                         const float* __restrict__ addend_weights, T* __restrict__ out, int rows,
+                                         int slots, int width) {
   for (int row = first_row(); row < rows; row += row_step()) {
-    const size_t width = static_cast<size_t>(chunks) * 8;
-    const T* const from = x + row * slots * width;
-    for (int c = threadIdx.x & 31; c < chunks; c += 32) {
-      float sum[8];
-      load_8(sum, from + c * 8);
-#pragma unroll 2
-      for (int s = 1; s < slots + (addend ? 1 : 0); ++s) {
-        float values[8];
-        load_8(values, (s < slots ? from + s * width : addend + row * width) + c * 8);
+    const T* const from = x + static_cast<size_t>(row) * slots * width;
+    const size_t start = static_cast<size_t>(row) * width;
+    for (int c = (threadIdx.x & 31) * kCount; c < width; c += 32 * kCount) {
+      float sum[kCount];
+      load_elements(from + c, sum);
+      const auto add = [&](const T* other, float weight) {
+        float values[kCount];
+        load_elements(other + c, values);
 #pragma unroll
-        for (int i = 0; i < 8; ++i) sum[i] += values[i];
-      }
-      store_8(out + row * width + c * 8, sum);
+        for (int i = 0; i < kCount; ++i) sum[i] = fmaf(weight, values[i], sum[i]);
+      };
+      for (int s = 1; s < slots; ++s) add(from + static_cast<size_t>(s) * width, 1.0f);
+      if (addend) add(addend + start, addend_weights ? addend_weights[row] : 1.0f);
+      store_elements(out + start + c, sum);
     }
   }
 }
@@ -109,14 +80,25 @@ YAMOE_SELECT_ROWS(2, unsigned short)
 YAMOE_SELECT_ROWS(4, unsigned)
 YAMOE_SELECT_ROWS(16, uint4)
 
+// Rows whose bytes are a multiple of 16 are gone through by 16 bytes, others by elements.
 #define YAMOE_ROW_OPS(suffix, T)                                                                                         \
-  extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads) scale_rows_##suffix(                                    \
-      const T* x, const float* weights, T* out, int rows, int top_k, int chunks) {                                        \
-    yamoe::scale_rows(x, weights, out, rows, top_k, chunks);                                                              \
+  extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads, 4) scale_rows_##suffix(                                 \
+      const T* x, const float* weights, T* out, int rows, int top_k, int width) {                                         \
+    constexpr int kCount = yamoe::kElements<T>;                                                                           \
+    if (width % kCount == 0) {                                                                                            \
+      yamoe::scale_rows<kCount>(x, weights, out, rows, top_k, width);                                                     \
+    } else {                                                                                                              \
+      yamoe::scale_rows<1>(x, weights, out, rows, top_k, width);                                                          \
+    }                                                                                                                     \
   }                                                                                                                       \
-  extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads) sum_rows_##suffix(                                      \
-      const T* x, const T* addend, T* out, int rows, int slots, int chunks) {                                             \
-    yamoe::sum_rows(x, addend, out, rows, slots, chunks);                                                                 \
+  extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads, 4) sum_rows_##suffix(                                   \
+      const T* x, const T* addend, const float* addend_weights, T* out, int rows, int slots, int width) {                 \
+    constexpr int kCount = yamoe::kElements<T>;                                                                           \
+    if (width % kCount == 0) {                                                                                            \
+      yamoe::sum_rows<kCount>(x, addend, addend_weights, out, rows, slots, width);                                        \
+    } else {                                                                                                              \
+      yamoe::sum_rows<1>(x, addend, addend_weights, out, rows, slots, width);                                             \
+    }                                                                                                                     \
   }
 YAMOE_ROW_OPS(f32, float)
 YAMOE_ROW_OPS(f16, __half)

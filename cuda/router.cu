@@ -13,7 +13,7 @@ constexpr int kRouteThreads = 128;
 constexpr int kRouteWarps = kRouteThreads / 32;
 constexpr unsigned kLanes = 0xffffffffu;
 
-enum Scoring { kNone = 0, kSoftmax = 1, kSigmoid = 2, kSqrtSoftplus = 3 };
+enum Scoring { kNone = 0, kSoftmax = 1, kSigmoid = 2, kSqrtSoftplus = 3, kSparseMixer = 4 };
 
 // A router, as the kernels get it.
 struct RouterRule {
@@ -23,6 +23,7 @@ struct RouterRule {
   int groups, top_groups;
   bool renormalize, on_input;
   float epsilon, scale;
+  float jitter;        // of kSparseMixer
 };
 
 // Unsigned integers in the order of the numbers: NaN above all, both zeros alike. 0 is below every number.
@@ -107,6 +108,21 @@ __device__ __forceinline__ int largest_of_lane(const unsigned* keys, int experts
   return best;
 }
 
+// SparseMixer's weight of an expert is one over this: the sum of exp(x - x of the expert) over those that are not chosen yet,
+// it included, and whose logits x lie near its own.
+__device__ __forceinline__ double mixer_sum(const double* logits, const unsigned* keys, int best, const RouterRule& rule,
+                                            int lane) {
+  const double most = logits[best];
+  double sum = 0.0;
+#pragma unroll 1
+  for (int e = lane; e < rule.experts; e += 32) {
+    const double x = logits[e];
+    const bool far = (most - x) / fmax(fabs(x), most) > 2.0 * rule.jitter;  // NaN is not
+    if (keys[e] != 0 && !far) sum += exp(x - most);
+  }
+  return warp_sum(sum);
+}
+
 // Dynamic shared memory: for each warp the score of each expert, then for each warp a key of each expert and of each group.
 template <class T>
 __device__ __forceinline__ void route(const T* __restrict__ logits, int tokens, const RouterRule& rule,
@@ -150,6 +166,7 @@ __device__ __forceinline__ void route(const T* __restrict__ logits, int tokens, 
     if (rule.groups > 1) keep_best_groups(keys, keys + rule.experts, rule, lane);
 
     int chosen = 0;  // lane k's is the token's k-th
+    double mixed = 1.0;
     int mine = largest_of_lane(keys, rule.experts, lane);
 #pragma unroll 1
     for (int k = 0; k < rule.top_k; ++k) {
@@ -164,6 +181,10 @@ __device__ __forceinline__ void route(const T* __restrict__ logits, int tokens, 
           best = at;
         }
       }
+      if (rule.after == kSparseMixer) {
+        const double sum = mixer_sum(scores, keys, best, rule, lane);
+        if (lane == k) mixed = sum;
+      }
       if (lane == k) chosen = best;
       if (lane == (best & 31)) {
         keys[best] = 0;
@@ -173,7 +194,9 @@ __device__ __forceinline__ void route(const T* __restrict__ logits, int tokens, 
 
     const bool live = lane < rule.top_k;
     double value = scores[chosen];
-    if (rule.after != kNone) {
+    if (rule.after == kSparseMixer) {
+      value = 1.0 / mixed;
+    } else if (rule.after != kNone) {
       const double part = power(rule.after, value, warp_max(live ? value : -INFINITY));
       value = score(rule.after, value, part, ordered_sum(part, rule.top_k));
     }
@@ -195,9 +218,9 @@ __device__ __forceinline__ void route(const T* __restrict__ logits, int tokens, 
   extern "C" __global__ void __launch_bounds__(yamoe::kRouteThreads) route_##suffix(                                      \
       const T* logits, const float* bias, int* indices, void* weights, float* input_weights, int tokens, int experts,     \
       int top_k, int before, int after, int groups, int top_groups, int renormalize, int on_input, int weights_dtype,     \
-      float epsilon, float scale) {                                                                                       \
+      float epsilon, float scale, float jitter) {                                                                         \
     const yamoe::RouterRule rule{bias,       experts,          top_k,         before,  after, groups,                     \
-                                 top_groups, renormalize != 0, on_input != 0, epsilon, scale};                            \
+                                 top_groups, renormalize != 0, on_input != 0, epsilon, scale, jitter};                    \
     yamoe::route(logits, tokens, rule, indices, weights, weights_dtype, input_weights);                                   \
   }
 

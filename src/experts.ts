@@ -17,8 +17,16 @@ export interface ExpertsInputs<T = Tensor> {
   readonly hiddenStates: T;
   /** [T, K], i32: the experts of each token, each from 0 to E - 1. */
   readonly routerIndices: T;
-  /** The weights of those experts, [T, K] in the order of `routerIndices`, or dense, [T, E], one for every expert. */
+  /**
+   * The weights of those experts, [T, K] in the order of `routerIndices`, or dense, [T, E], one for every expert. They may
+   * be f32 whatever the others are.
+   */
   readonly routingWeights: T;
+  /**
+   * [T, K], f32: what the input of each assignment is multiplied by, as in Llama 4. On the GPU the product is rounded to the
+   * dtype.
+   */
+  readonly inputWeights?: T | undefined;
   /**
    * [E, H, 2I]: the weights of gate and up projection, in columns as `gateUpLayout` says; [E, H, I] without a gate. With
    * `weightLayout: "out-in"`, the last two dimensions change places.
@@ -30,6 +38,10 @@ export interface ExpertsInputs<T = Tensor> {
   readonly downProj: T;
   /** [E, H]. */
   readonly downProjBias?: T | undefined;
+  /** [T, H]: what is added to the experts' sum before that is rounded, such as a shared expert's output. */
+  readonly addend?: T | undefined;
+  /** [T, 1], f32: what each row of `addend` is multiplied by. Without it, by 1. */
+  readonly addendWeights?: T | undefined;
 }
 
 /**
@@ -38,7 +50,7 @@ export interface ExpertsInputs<T = Tensor> {
  * | name | with a gate | without |
  * | --- | --- | --- |
  * | `"swiglu-oai"` | g · σ(α g) · (u + 1), where g = min(gate, limit), u = clamp(up, −limit, limit) | |
- * | `"silu"` | gate · σ(gate) · up | x · σ(x) |
+ * | `"silu"` | g · σ(g) · u, likewise with g and u clamped where there is a limit | x · σ(x) |
  * | `"gelu"` | gate · Φ(gate) · up | x · Φ(x) |
  * | `"gelu-tanh"` | the same with ½ + ½ tanh(√(2/π) (x + 0.044715 x³)) for Φ(x) | |
  * | `"relu2"` | max(gate, 0)² · up | max(x, 0)² |
@@ -60,9 +72,7 @@ export interface ExpertsOptions {
    */
   activationAlpha?: number | undefined;
   /**
-   * The limit of `"swiglu-oai"`, above zero; `Infinity` for none.
-   *
-   * @default {7}
+   * The limit of `"swiglu-oai"`, by default 7, or of `"silu"` with a gate, by default none: above zero, `Infinity` for none.
    */
   activationLimit?: number | undefined;
   /**
@@ -113,13 +123,14 @@ export interface ExpertsOptions {
  *
  * Each of a token's K assignments goes to one expert; an expert keeps the first `expertCapacity` of its assignments in
  * token order. For a kept assignment with routing weight w, `g = x · gateUp + bias`, `a` is the activation of `g` (see
- * {@linkcode Activation}; by default that of gpt-oss), and the token's output grows by `w · (a · down + bias)`. Operands
- * are f16, bf16 or f32; every sum is f32. The result is the same bits every time.
+ * {@linkcode Activation}; by default that of gpt-oss), and the token's output grows by `w · (a · down + bias)`, in the end by
+ * `addend`. Operands are f16, bf16 or f32; every sum is f32. What is rounded to the dtype is `a`, each expert's row, and the
+ * output. The result is the same bits every time.
  *
  * @param inputs The tensors. Those in shared memory (see {@linkcode zeros}) reach the CPU backend without a copy.
  * @param options The capacity, and where to run: `backend` is an open backend to use; without one, a CPU backend is
  * opened for this call and closed after it.
- * @returns The output, [T, H], of the inputs' dtype. A token whose every assignment was dropped gets zeros.
+ * @returns The output, [T, H], of the inputs' dtype. A token whose every assignment was dropped gets zeros, and its addend.
  * @throws {TypeError} If a tensor is missing, has another dtype or its buffer is detached.
  * @throws {RangeError} If a shape does not fit the others, or an index or option is out of range. All before any work.
  *

@@ -1,6 +1,7 @@
 // The contract of `experts`: what fits together, and how much work it is. Everything is checked here, once, before any
 // backend is called.
 import type { Activation, ExpertsInputs, ExpertsOptions } from "./experts.ts";
+import { checkNames } from "./known_names.ts";
 import {
   bytesPerElement,
   checkTensor,
@@ -54,6 +55,10 @@ export interface ExpertsShape extends ExpertsVariant {
   readonly capacity: number;
   /** Whether the routing weights are [T, E] rather than [T, K]. */
   readonly denseWeights: boolean;
+  /** The dtype of the routing weights: that of the rest, or f32. */
+  readonly weightsDType: DType;
+  /** Whether something is added to the experts' sum. */
+  readonly hasAddend: boolean;
 }
 
 /** What of a tensor its shape and dtype say. */
@@ -64,13 +69,38 @@ export const inputNames = [
   "hiddenStates",
   "routerIndices",
   "routingWeights",
+  "inputWeights",
   "gateUpProj",
   "gateUpProjBias",
   "downProj",
   "downProjBias",
+  "addend",
+  "addendWeights",
 ] as const satisfies (keyof ExpertsInputs)[];
 
-const optionalInputs: ReadonlySet<string> = new Set(["gateUpProjBias", "downProjBias"]);
+const knownInputs = Object.fromEntries(inputNames.map((name) => [name, true])) as Record<keyof ExpertsInputs, true>;
+
+const knownOptions: Readonly<Record<keyof ExpertsOptions | "backend", true>> = {
+  activation: true,
+  activationAlpha: true,
+  activationLimit: true,
+  gated: true,
+  gateUpLayout: true,
+  weightLayout: true,
+  batchInvariant: true,
+  expertCapacity: true,
+  routingWeightsLayout: true,
+  onProgress: true,
+  backend: true,
+};
+
+const optionalInputs: ReadonlySet<string> = new Set([
+  "inputWeights",
+  "gateUpProjBias",
+  "downProjBias",
+  "addend",
+  "addendWeights",
+]);
 
 /** Applies a function to each tensor that is there. */
 export function mapInputs<From, To>(inputs: ExpertsInputs<From>, change: (tensor: From) => To): ExpertsInputs<To> {
@@ -82,7 +112,7 @@ export function mapInputs<From, To>(inputs: ExpertsInputs<From>, change: (tensor
  * Checks host tensors and options against the op's contract.
  *
  * @returns The sizes.
- * @throws {TypeError} If a tensor is missing, malformed or of another dtype.
+ * @throws {TypeError} If a tensor is missing, malformed or of another dtype, or a name is none of an input or option.
  * @throws {RangeError} If a shape, an index or an option is out of range.
  */
 export function checkExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}): ExpertsShape {
@@ -92,6 +122,7 @@ export function checkExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}
   if (typeof options !== "object" || options === null) {
     throw new TypeError(`options must be an object, got ${describeValue(options)}`);
   }
+  checkNames("inputs", inputs, knownInputs);
   for (const name of inputNames) {
     if (inputs[name] !== undefined || !optionalInputs.has(name)) checkTensor(name, inputs[name]!);
   }
@@ -102,6 +133,7 @@ export function checkExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}
 
 /** Derives the sizes from the tensors' shapes and checks that all agree, dtypes and options too. Looks at no element. */
 export function expertsShape(inputs: ExpertsInputs<Described>, options: ExpertsOptions = {}): ExpertsShape {
+  checkNames("options", options, knownOptions);
   const variant = expertsVariant(checkDTypes(inputs), options);
   const outIn = variant.weightLayout === "out-in";
   const [tokens, hidden] = dimensions("hiddenStates", inputs, ["T", "H"]);
@@ -112,10 +144,14 @@ export function expertsShape(inputs: ExpertsInputs<Described>, options: ExpertsO
   const weights = weightShapes(sizes);
   const width = gateUpColumns(sizes);
   expectShape("routerIndices", inputs, [tokens, topK]);
+  expectShape("inputWeights", inputs, [tokens, topK]);
   expectShape("gateUpProj", inputs, weights.gateUpProj);
   expectShape("gateUpProjBias", inputs, [experts, width]);
   expectShape("downProj", inputs, weights.downProj);
   expectShape("downProjBias", inputs, [experts, hidden]);
+  expectShape("addend", inputs, [tokens, hidden]);
+  expectShape("addendWeights", inputs, [tokens, 1]);
+  if (inputs.addendWeights && !inputs.addend) throw new TypeError("addendWeights need an addend, got none");
 
   const { expertCapacity = Infinity, routingWeightsLayout = "top-k" } = options;
   if (expertCapacity !== Infinity && !(Number.isSafeInteger(expertCapacity) && expertCapacity >= 1)) {
@@ -127,7 +163,15 @@ export function expertsShape(inputs: ExpertsInputs<Described>, options: ExpertsO
   const [, weightColumns] = dimensions("routingWeights", inputs, ["T", "K or E"]);
   const denseWeights = weightColumns === experts && (topK !== experts || routingWeightsLayout === "dense");
   expectShape("routingWeights", inputs, [tokens, denseWeights ? experts : topK]);
-  return { ...variant, tokens, hidden, intermediate, experts, topK, capacity: expertCapacity, denseWeights };
+  if (inputs.inputWeights && denseWeights) {
+    throw new RangeError(`inputWeights need routingWeights of shape [T, K], got ${formatShape([tokens, experts])}`);
+  }
+  return {
+    ...variant,
+    ...{ tokens, hidden, intermediate, experts, topK, capacity: expertCapacity, denseWeights },
+    weightsDType: inputs.routingWeights.dtype,
+    hasAddend: inputs.addend !== undefined,
+  };
 }
 
 /** Columns of the gate-up product. */
@@ -151,11 +195,18 @@ function checkDTypes(inputs: ExpertsInputs<Described>): DType {
   if (!floatDTypes.includes(dtype)) {
     throw new TypeError(`hiddenStates must be of dtype ${floatDTypes.join(", ")}, got ${dtype}`);
   }
+  const others: { readonly [name in keyof ExpertsInputs]?: DType } = {
+    routerIndices: "i32",
+    inputWeights: "f32",
+    addendWeights: "f32",
+  };
   for (const name of inputNames) {
-    const expected = name === "routerIndices" ? "i32" : dtype;
+    const expected = others[name] ?? dtype;
     const actual = inputs[name]?.dtype ?? expected;
-    if (actual === expected) continue;
-    const why = name === "routerIndices" ? "" : ", that of hiddenStates";
+    if (actual === expected || name === "routingWeights" && actual === "f32") continue;
+    const why = name in others
+      ? ""
+      : `, that of hiddenStates${name === "routingWeights" && dtype !== "f32" ? ", or f32" : ""}`;
     throw new TypeError(`${name} must be of dtype ${expected}${why}, got ${actual}`);
   }
   return dtype;
@@ -165,8 +216,10 @@ function checkDTypes(inputs: ExpertsInputs<Described>): DType {
 function expertsVariant(dtype: DType, options: ExpertsOptions): ExpertsVariant {
   const given = Object.entries(options).filter(([name, value]) => name in defaultVariant && value !== undefined);
   const variant: ExpertsVariant = { ...defaultVariant, ...Object.fromEntries(given), dtype };
-  const { activation, activationAlpha, activationLimit } = variant;
+  const { activation, activationAlpha } = variant;
   expectOneOf("activation", activation, activations);
+  const standardLimit = activation === "swiglu-oai" ? defaultVariant.activationLimit : Infinity;
+  const { activationLimit = standardLimit } = options;
   expectOneOf("gateUpLayout", variant.gateUpLayout, ["interleaved", "concatenated"]);
   expectOneOf("weightLayout", variant.weightLayout, ["in-out", "out-in"]);
   for (const name of ["gated", "batchInvariant"] as const) {
@@ -182,13 +235,27 @@ function expertsVariant(dtype: DType, options: ExpertsOptions): ExpertsVariant {
   }
   if (activation === "swiglu-oai") {
     if (!variant.gated) throw new RangeError('The activation "swiglu-oai" needs a gate, got gated: false');
-    return variant;
   }
+  const taken = activationOptions(variant);
   for (const name of ["activationAlpha", "activationLimit"] as const) {
-    if (options[name] === undefined) continue;
-    throw new RangeError(`${name} is for the activation "swiglu-oai" only, got activation: "${activation}"`);
+    if (options[name] === undefined || name in taken) continue;
+    const takers = `the activation "swiglu-oai"${name === "activationLimit" ? ' and for "silu" with a gate' : ""}`;
+    throw new RangeError(`${name} is for ${takers} only, got activation: "${activation}"`);
   }
-  return variant;
+  return { ...variant, activationLimit };
+}
+
+/** Of the options of activations, those that an activation takes. */
+export function activationOptions<Alpha, Limit>(
+  { activation, gated, activationAlpha, activationLimit }: {
+    readonly activation?: Activation | undefined;
+    readonly gated?: boolean | undefined;
+    readonly activationAlpha: Alpha;
+    readonly activationLimit: Limit;
+  },
+): { activationAlpha?: Alpha; activationLimit?: Limit } {
+  if ((activation ?? defaultVariant.activation) === "swiglu-oai") return { activationAlpha, activationLimit };
+  return activation === "silu" && (gated ?? true) ? { activationLimit } : {};
 }
 
 function expectOneOf(name: string, value: string, expected: readonly string[]): void {
@@ -249,21 +316,12 @@ export function expertsFlops(shape: ExpertsShape, kept: number): number {
  * every token in and out.
  */
 export function expertsBytes(shape: ExpertsShape, tokensPerExpert: ArrayLike<number>): number {
-  const { tokens, hidden, intermediate, topK, experts, denseWeights } = shape;
+  const { tokens, hidden, intermediate, topK, experts, denseWeights, hasAddend } = shape;
   const active = Array.from(tokensPerExpert).filter((count) => count > 0).length;
   const columns = gateUpColumns(shape);
   const weights = active * (hidden * columns + intermediate * hidden + columns + hidden);
   const routing = tokens * (denseWeights ? experts : topK);
-  return bytesPerElement(shape.dtype) * (weights + routing + 2 * tokens * hidden) + 4 * tokens * topK;
-}
-
-/** Refuses, for a backend, what it does not compute yet. */
-export function refuseAllBut(backend: string, shape: ExpertsShape): void {
-  for (const [name, only] of Object.entries(defaultVariant)) {
-    const value = shape[name as keyof ExpertsVariant];
-    if (name === "activationAlpha" || name === "activationLimit" || name === "batchInvariant" || value === only) {
-      continue;
-    }
-    throw new RangeError(`The ${backend} backend does not compute ${name}: ${describeValue(value)} yet`);
-  }
+  const rows = (hasAddend ? 3 : 2) * tokens * hidden;
+  return bytesPerElement(shape.dtype) * (weights + rows) + bytesPerElement(shape.weightsDType) * routing +
+    4 * tokens * topK;
 }

@@ -33,10 +33,10 @@ export interface MoeRouter<T = Tensor> {
   /** How to decide. `scale` holds the factor that models call the routed scaling. */
   readonly options: RouterOptions<T>;
   /**
-   * What the logits are rounded to before they are decided on: models whose router is a plain linear layer round them to
-   * their own dtype; others (DeepSeek-V3, Kimi, GLM) make a point of f32.
+   * What the logits are rounded to before they are decided on. Models whose router is a plain linear layer round them to
+   * their own dtype, which then decides between experts that are close; others (DeepSeek-V3, Kimi, GLM) make a point of f32.
    *
-   * @default {the dtype of the hidden states}
+   * @default {"f32"}
    */
   readonly logitsDType?: DType | undefined;
 }
@@ -68,9 +68,10 @@ export interface MoeOptions extends Pick<ExpertsOptions, "expertCapacity" | "bat
  * Runs a Mixture-of-Experts layer: `logits = x · weightᵀ + bias`, what the router makes of them (see {@linkcode route}), the
  * experts with the router's weights (see {@linkcode experts}), and the shared expert's output added to that.
  *
- * The router's product is summed in f32 and rounded once, to `logitsDType`; its weights are rounded to the dtype of the
- * hidden states. With the router kind `"sigmoid-input"` they multiply the experts' input, with one more rounding.
- * Nothing leaves the device between these steps.
+ * The router's product, its weights and the sum of all experts stay f32, so that a layer is as accurate as its experts: what is
+ * rounded to the dtype of the hidden states is each activation, each expert's row and the output. With the router kind
+ * `"sigmoid-input"` the weights multiply the experts' input, which on the GPU is rounded once more for that. Nothing leaves
+ * the device between these steps.
  *
  * @param hidden [T, H], f16, bf16 or f32.
  * @param layer The layer's tensors and how it computes.

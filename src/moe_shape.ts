@@ -1,6 +1,7 @@
 // The contract of `moe`: what fits together. Everything is checked here, once, before any work.
 import { type ExpertsShape, expertsShape } from "./experts_shape.ts";
-import type { ExpertsLayer, MoeLayer, MoeOptions } from "./moe.ts";
+import { checkNames } from "./known_names.ts";
+import type { ExpertsLayer, MoeLayer, MoeOptions, MoeRouter, SharedExpert } from "./moe.ts";
 import { resolveRouter, type Router } from "./router.ts";
 import { checkTensor, describeValue, type DType, floatDTypes, formatShape, type Tensor } from "./tensor.ts";
 
@@ -31,6 +32,33 @@ export function mapLayer<From, To>(layer: MoeLayer<From>, change: (tensor: From)
 
 const weightNames = ["gateUpProj", "gateUpProjBias", "downProj", "downProjBias"] as const;
 
+const knownExperts = {
+  gateUpProj: true,
+  gateUpProjBias: true,
+  downProj: true,
+  downProjBias: true,
+  activation: true,
+  activationAlpha: true,
+  activationLimit: true,
+  gated: true,
+  gateUpLayout: true,
+  weightLayout: true,
+} as const satisfies Record<keyof ExpertsLayer, true>;
+const knownLayer: Readonly<Record<keyof MoeLayer, true>> = { ...knownExperts, router: true, sharedExpert: true };
+const knownShared: Readonly<Record<keyof SharedExpert, true>> = { ...knownExperts, gate: true };
+const knownRouter: Readonly<Record<keyof MoeRouter, true>> = {
+  weight: true,
+  bias: true,
+  options: true,
+  logitsDType: true,
+};
+const knownOptions: Readonly<Record<keyof MoeOptions | "backend", true>> = {
+  expertCapacity: true,
+  batchInvariant: true,
+  onProgress: true,
+  backend: true,
+};
+
 /**
  * Checks host tensors and options against the contract.
  *
@@ -40,7 +68,11 @@ const weightNames = ["gateUpProj", "gateUpProjBias", "downProj", "downProjBias"]
 export function checkMoe(hidden: Tensor, layer: MoeLayer, options: MoeOptions = {}): MoeShape<Tensor> {
   checkTensor("hidden", hidden);
   checkObject("layer", layer);
+  checkNames("layer", layer, knownLayer);
   checkObject("layer.router", layer.router);
+  checkNames("layer.router", layer.router, knownRouter);
+  checkObject("options", options);
+  checkNames("options", options, knownOptions);
   checkObject("layer.router.options", layer.router.options);
   checkTensor("layer.router.weight", layer.router.weight);
   if (layer.router.bias) checkTensor("layer.router.bias", layer.router.bias);
@@ -48,6 +80,7 @@ export function checkMoe(hidden: Tensor, layer: MoeLayer, options: MoeOptions = 
   checkWeights("layer", layer);
   if (layer.sharedExpert) {
     checkObject("layer.sharedExpert", layer.sharedExpert);
+    checkNames("layer.sharedExpert", layer.sharedExpert, knownShared);
     checkWeights("layer.sharedExpert", layer.sharedExpert);
     if (layer.sharedExpert.gate) checkTensor("layer.sharedExpert.gate", layer.sharedExpert.gate);
   }
@@ -74,7 +107,7 @@ export function moeShape<T extends Described>(hidden: T, layer: MoeLayer<T>, opt
   }
   const width = hidden.shape[1]!;
   const experts = router.weight.shape[0] ?? 0;
-  const { logitsDType = hidden.dtype } = router;
+  const { logitsDType = "f32" } = router;
   expectFloat("layer.router.logitsDType", logitsDType);
   expectFloat("layer.router.weight", router.weight.dtype);
   expect("layer.router.weight", router.weight, router.weight.dtype, [experts, width]);
@@ -107,7 +140,7 @@ function expertsOf<T extends Described>(
     ...layer,
     hiddenStates,
     routerIndices: { dtype: "i32", shape: [tokens, topK] },
-    routingWeights: { dtype: hiddenStates.dtype, shape: [tokens, topK] },
+    routingWeights: { dtype: "f32", shape: [tokens, topK] },
   }, { ...expertsOptions(layer), ...options });
 }
 

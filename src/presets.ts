@@ -79,7 +79,13 @@ const gptOss = {
 } as const;
 
 /** Experts of linear layers, [out, in] each: gate and up one after the other, SiLU, no biases. */
-const linear = { ...model, activation: "silu", gateUpLayout: "concatenated", weightLayout: "out-in" } as const;
+const linear = {
+  ...model,
+  activation: "silu",
+  activationLimit: Infinity,
+  gateUpLayout: "concatenated",
+  weightLayout: "out-in",
+} as const;
 
 const qwen3 = {
   ...linear,
@@ -90,9 +96,8 @@ const qwen3 = {
 } as const;
 
 const llama4 = {
-  ...model,
-  activation: "silu",
-  gateUpLayout: "concatenated",
+  ...linear,
+  weightLayout: "in-out",
   source: "transformers, llama4/configuration_llama4.py, modeling_llama4.py",
   hidden: 5120,
   intermediate: 8192,
@@ -117,8 +122,10 @@ const glm = {
 
 const deepSeekV4 = {
   ...linear,
-  source: "github.com/deepseek-ai/DeepGEMM, README.md (commit c1115cc); the Flash checkpoint's config.json",
-  note: "The model clamps gate and up at 10; its router's scale, 1.5, is known of Flash only",
+  source: "github.com/deepseek-ai/DeepGEMM, README.md (commit c1115cc); transformers, " +
+    "deepseek_v4/configuration_deepseek_v4.py, modeling_deepseek_v4.py",
+  note: "The router's scale, 1.5, is known of Flash only; the first layers choose experts by the token, not its state",
+  activationLimit: 10,
   topK: 6,
   router: { kind: "sqrt-softplus", correctionBias: true, scale: 1.5 },
 } as const;
@@ -171,12 +178,11 @@ export const presets = {
     ...linear,
     model: "Phi-3.5-MoE",
     source: "transformers, phimoe/configuration_phimoe.py, modeling_phimoe.py",
-    note: "The model's router, SparseMixer, chooses the same two experts, but weighs each by a softmax of its own",
     hidden: 4096,
     intermediate: 6400,
     experts: 16,
     topK: 2,
-    router: { kind: "softmax" },
+    router: { kind: "sparse-mixer" },
   },
   "granite-3.0-3b-a800m": { ...granite, model: "Granite-3.0-3B-A800M", hidden: 1536, experts: 40 },
   "granite-3.0-1b-a400m": { ...granite, model: "Granite-3.0-1B-A400M", hidden: 1024, experts: 32 },

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkNames } from "./known_names.ts";
 import { describeValue, formatShape, type Tensor } from "./tensor.ts";
 
 /**
@@ -16,6 +17,8 @@ import { describeValue, formatShape, type Tensor } from "./tensor.ts";
  * - `"sigmoid"`: the same without groups (Kimi K2, GLM-4.5).
  * - `"sigmoid-input"`: the K largest logits are chosen, and sigmoid(x) multiplies the experts' input (Llama 4).
  * - `"sqrt-softplus"`: √softplus(x), chosen with `correctionBias`, renormalised, times `scale` (DeepSeek-V4).
+ * - `"sparse-mixer"`: the K largest logits are chosen one after the other. The weight of each is its share in a softmax over
+ *   the logits near it, (x_k − x) / max(|x|, x_k) ≤ 2 · `jitter`, without those chosen before it (Phi-3.5-MoE).
  */
 export type RouterKind =
   | "softmax"
@@ -24,7 +27,8 @@ export type RouterKind =
   | "sigmoid-grouped"
   | "sigmoid"
   | "sigmoid-input"
-  | "sqrt-softplus";
+  | "sqrt-softplus"
+  | "sparse-mixer";
 
 /**
  * How to route.
@@ -66,10 +70,16 @@ export interface RouterOptions<T = Tensor> {
    * @default {1}
    */
   readonly scale?: number | undefined;
+  /**
+   * Half of how far from the chosen logit, relatively, one may be to share its softmax. Only `"sparse-mixer"`.
+   *
+   * @default {0.01}
+   */
+  readonly jitter?: number | undefined;
 }
 
-/** A function from logits to scores. All keep the order of the logits. */
-export type Scoring = "none" | "softmax" | "sigmoid" | "sqrt-softplus";
+/** A function from logits to scores. All keep the order of the logits. `"sparse-mixer"` comes only after the choice. */
+export type Scoring = "none" | "softmax" | "sigmoid" | "sqrt-softplus" | "sparse-mixer";
 
 /** A kind of router, as data. */
 export interface RouterRule {
@@ -97,6 +107,17 @@ const plain = {
 } as const;
 const biased = { ...plain, renormalize: true, epsilon: 1e-20 } as const;
 
+const knownOptions: Readonly<Record<keyof RouterOptions, true>> = {
+  kind: true,
+  topK: true,
+  correctionBias: true,
+  groups: true,
+  topGroups: true,
+  renormalize: true,
+  scale: true,
+  jitter: true,
+};
+
 /** Every kind of router. */
 export const routerRules: Readonly<Record<RouterKind, RouterRule>> = {
   "softmax": { ...plain, before: "softmax" },
@@ -106,6 +127,7 @@ export const routerRules: Readonly<Record<RouterKind, RouterRule>> = {
   "sigmoid": { ...biased, before: "sigmoid" },
   "sigmoid-input": { ...plain, after: "sigmoid", onInput: true },
   "sqrt-softplus": { ...biased, before: "sqrt-softplus" },
+  "sparse-mixer": { ...plain, after: "sparse-mixer" },
 };
 
 /** A router with every option decided. */
@@ -119,6 +141,7 @@ export interface Router<T = Tensor> extends RouterRule {
   readonly groups: number;
   readonly topGroups: number;
   readonly scale: number;
+  readonly jitter: number;
 }
 
 /**
@@ -134,7 +157,9 @@ export function resolveRouter<T extends Pick<Tensor, "dtype" | "shape">>(
   if (typeof options !== "object" || options === null) {
     throw new TypeError(`router must be a number of experts or an object of options, got ${describeValue(options)}`);
   }
-  const { kind = "softmax", topK, correctionBias, groups = 1, topGroups = groups, renormalize, scale = 1 } = options;
+  checkNames("router", options, knownOptions);
+  const { kind = "softmax", topK, correctionBias, groups = 1, topGroups = groups, renormalize, scale = 1, jitter } =
+    options;
   if (!Object.hasOwn(routerRules, kind)) {
     throw new RangeError(`kind must be one of ${Object.keys(routerRules).join(", ")}, got ${describeValue(kind)}`);
   }
@@ -167,6 +192,12 @@ export function resolveRouter<T extends Pick<Tensor, "dtype" | "shape">>(
   if (typeof scale !== "number" || !Number.isFinite(scale)) {
     throw new RangeError(`scale must be a finite number, got ${describeValue(scale)}`);
   }
+  if (jitter !== undefined) {
+    if (rule.after !== "sparse-mixer") refuse("jitter");
+    if (!(typeof jitter === "number" && jitter >= 0 && jitter < Infinity)) {
+      throw new RangeError(`jitter must be a finite number of at least 0, got ${describeValue(jitter)}`);
+    }
+  }
   return {
     ...rule,
     experts,
@@ -176,6 +207,7 @@ export function resolveRouter<T extends Pick<Tensor, "dtype" | "shape">>(
     topGroups,
     renormalize: renormalize ?? rule.renormalize,
     scale: Math.fround(scale), // as everywhere, so that all backends multiply by the same number
+    jitter: Math.fround(jitter ?? 0.01),
   };
 }
 

@@ -80,7 +80,7 @@ export function route(logits: Tensor, router: number | RouterOptions): Routing {
 
 /** A function that routes one token: reads its logits, writes its experts and their weights. */
 function rowRouter(
-  { before, after, experts, topK, bias, groups, topGroups, renormalize, epsilon, scale }: Router,
+  { before, after, experts, topK, bias, groups, topGroups, renormalize, epsilon, scale, jitter }: Router,
 ): (logits: ArrayLike<number>, chosen: Int32Array, weights: Float32Array) => void {
   const offsets = bias?.data;
   const scores = new Float64Array(experts), values = new Float64Array(topK), keys = new Float32Array(experts);
@@ -93,7 +93,8 @@ function rowRouter(
     if (offsets) { for (let e = 0; e < experts; e++) keys[e]! += offsets[e]!; }
     chooseInGroups(keys, groups, topGroups, chosen);
     for (let k = 0; k < topK; k++) values[k] = scores[chosen[k]!]!;
-    score(after, values);
+    if (after === "sparse-mixer") mix(scores, chosen, jitter, values);
+    else score(after, values);
     const sum = renormalize ? values.reduce((sum, value) => sum + value) + epsilon : 1;
     for (let k = 0; k < topK; k++) weights[k] = values[k]! / sum * scale;
   };
@@ -118,6 +119,22 @@ function softmax(values: Float64Array): void {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += values[i] = Math.exp(values[i]! - max);
   for (let i = 0; i < values.length; i++) values[i]! /= sum;
+}
+
+/** SparseMixer's weights: each chosen expert's share in a softmax over the logits near its own, without those chosen before. */
+function mix(logits: Float64Array, chosen: Int32Array, jitter: number, weights: Float64Array): void {
+  const left = new Set(logits.keys());
+  chosen.forEach((expert, k) => {
+    const most = logits[expert]!;
+    let sum = 0;
+    for (const e of left) {
+      const x = logits[e]!;
+      const isFar = (most - x) / Math.max(Math.abs(x), most) > 2 * jitter; // NaN is not
+      if (!isFar) sum += Math.exp(x - most);
+    }
+    weights[k] = 1 / sum;
+    left.delete(expert);
+  });
 }
 
 /** Chooses the largest keys among those of the best groups: the ones whose two largest keys have the largest sum. */

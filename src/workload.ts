@@ -5,7 +5,7 @@
  */
 import type { Backend, BackendTensor } from "./backend.ts";
 import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
-import { gateUpColumns, weightShapes } from "./experts_shape.ts";
+import { activationOptions, gateUpColumns, weightShapes } from "./experts_shape.ts";
 import { type LayerPreset, type Preset, type PresetName, presets } from "./presets.ts";
 import { keptAssignments, route, tokensPerExpert } from "./routing.ts";
 import { bytesPerElement, convert, elementCount, type Tensor, tensor, type TensorData, zeros } from "./tensor.ts";
@@ -45,15 +45,14 @@ export function makeJob(name: PresetName, changes: JobChanges = {}): Job {
 
 /** What a job asks of the op. */
 export function jobOptions(job: Job): ExpertsOptions {
-  const { activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout, batchInvariant } = job;
-  const limits = activation === "swiglu-oai" ? { activationAlpha, activationLimit } : {};
+  const { activation, gated, gateUpLayout, weightLayout, batchInvariant } = job;
   const expertCapacity = job.capacity ?? undefined;
-  return { activation, ...limits, gated, gateUpLayout, weightLayout, batchInvariant, expertCapacity };
+  return { activation, ...activationOptions(job), gated, gateUpLayout, weightLayout, batchInvariant, expertCapacity };
 }
 
 /** Bytes of each of a job's inputs, and of its output. */
 export function tensorBytes(job: Job): {
-  readonly inputs: Readonly<Record<keyof ExpertsInputs, number>>;
+  readonly inputs: Readonly<Record<Exclude<keyof ExpertsInputs, "inputWeights" | "addend" | "addendWeights">, number>>;
   readonly output: number;
 } {
   const { batch, seq, hidden, experts, topK, dtype, biases } = job;
@@ -82,6 +81,11 @@ export function jobBytes(job: Job): number {
   const activations = kept * intermediate <= batch * seq * hidden ? 0 : kept * intermediate; // else they lie in the output
   const rows = bytesPerElement(dtype) * (kept * hidden + activations);
   return Object.values(inputs).reduce((sum, bytes) => sum + bytes) + output + rows;
+}
+
+/** Bytes that running a job takes on the CPU: its tensors, and the router's logits that they are drawn from. */
+export function requiredBytes(job: Job): number {
+  return jobBytes(job) + 4 * job.batch * job.seq * job.experts;
 }
 
 /** A job's inputs, on a backend. Disposing them gives their memory back. */

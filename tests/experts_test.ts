@@ -16,6 +16,43 @@ function detached(): Tensor {
 type Changes = { [Name in keyof ExpertsInputs]?: unknown };
 
 const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, string][] = [
+  [
+    "a misspelt option",
+    {},
+    { expertCapacty: 3 } as ExpertsOptions,
+    TypeError,
+    "options must have no member but activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout, " +
+    'batchInvariant, expertCapacity, routingWeightsLayout, onProgress, backend, got "expertCapacty"',
+  ],
+  [
+    "a misspelt input",
+    { downProjBais: half(3, 8) } as Changes,
+    {},
+    TypeError,
+    "inputs must have no member but hiddenStates, routerIndices, routingWeights, inputWeights, gateUpProj, " +
+    'gateUpProjBias, downProj, downProjBias, addend, addendWeights, got "downProjBais"',
+  ],
+  [
+    "weights of an addend that is not there",
+    { addendWeights: tensor(new Float32Array(4), [4, 1]) },
+    {},
+    TypeError,
+    "addendWeights need an addend, got none",
+  ],
+  [
+    "f16 weights of the input",
+    { inputWeights: half(4, 2) },
+    {},
+    TypeError,
+    "inputWeights must be of dtype f32, got f16",
+  ],
+  [
+    "weights of the input with dense ones of the output",
+    { inputWeights: tensor(new Float32Array(8), [4, 2]), routingWeights: half(4, 3) },
+    {},
+    RangeError,
+    "inputWeights need routingWeights of shape [T, K], got [4, 3]",
+  ],
   ["a missing tensor", { downProj: undefined }, {}, TypeError, "downProj must be a tensor, got undefined"],
   ["a bare array", { hiddenStates: new Float16Array(32) }, {}, TypeError, "The dtype of hiddenStates must be one of"],
   [
@@ -152,9 +189,9 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
   [
     "a limit for another activation",
     {},
-    { activation: "silu", activationLimit: 7 },
+    { activation: "gelu", activationLimit: 7 },
     RangeError,
-    'activationLimit is for the activation "swiglu-oai" only, got activation: "silu"',
+    'activationLimit is for the activation "swiglu-oai" and for "silu" with a gate only, got activation: "gelu"',
   ],
   ["a gate that is no boolean", {}, { gated: 1 as unknown as true }, TypeError, "gated must be true or false, got 1"],
   [

@@ -1,8 +1,9 @@
 // What every backend must do with routers, the ops and whole layers. Each backend's test file runs this over itself.
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import {
   type Backend,
+  type BackendTensor,
   convert,
   type DType,
   Generator,
@@ -16,7 +17,8 @@ import {
 } from "../mod.ts";
 import { routerRules } from "../src/router.ts";
 import { numbers } from "./naive.ts";
-import { backendTest } from "./backend_suite.ts";
+import { backendTest, relativeBounds } from "./backend_suite.ts";
+import { relativeError } from "./fixtures.ts";
 import { naiveMoe, naiveRoute } from "./naive_moe.ts";
 
 const kinds = Object.keys(routerRules) as NonNullable<RouterOptions["kind"]>[];
@@ -234,6 +236,43 @@ export function testMoe(
     await fc.assert(property, { numRuns: runs, seed: 3 });
   });
 
+  test("ops.scaleRows() and ops.sumRows() are exact on numbers that are, rows of any length", async (backend) => {
+    for (const dtype of dtypes) {
+      for (const [T, K, H] of [[1, 1, 1], [5, 3, 7], [9, 2, 8], [3, 4, 33], [2, 1, 640]] as const) {
+        const random = new Generator(H);
+        const [x, rows, addend] = [[T, H], [T * K, H], [T, H]].map((shape) => exactTensor(random, dtype, shape));
+        const [weights, addendWeights] = [[T, K], [T, 1]].map((shape) => exactTensor(random, "f32", shape));
+        using scope = new DisposableStack();
+        const up = (tensor?: Tensor) => scope.use(backend.upload(tensor!));
+        const download = async (result: Promise<BackendTensor>) => [
+          ...numbers(await backend.download(scope.use(await result))),
+        ];
+        const expected = (value: (t: number, h: number, row: number) => number, count: number) => {
+          const values = Float32Array.from({ length: count * H }, (_, i) => {
+            const row = Math.floor(i / H);
+            return value(Math.floor(row * T / count), i % H, row);
+          });
+          return [...numbers(convert(tensor(values, [count, H]), dtype))];
+        };
+        const [a, b, c] = [x, rows, addend].map((tensor) => numbers(tensor!));
+        assertEquals(
+          await download(backend.ops.scaleRows(up(x), up(weights))),
+          expected((t, h, row) => a![t * H + h]! * weights!.data[row]!, T * K),
+        );
+        const sum = (t: number, h: number) => {
+          let sum = 0;
+          for (let k = 0; k < K; k++) sum += b![(t * K + k) * H + h]!;
+          return sum;
+        };
+        assertEquals(await download(backend.ops.sumRows(up(rows), K)), expected(sum, T));
+        assertEquals(
+          await download(backend.ops.sumRows(up(rows), K, up(addend), up(addendWeights))),
+          expected((t, h) => sum(t, h) + c![t * H + h]! * addendWeights!.data[t]!, T),
+        );
+      }
+    }
+  });
+
   test("the ops refuse what does not fit, by name", async (backend) => {
     const i32 = (...values: number[]) => tensor(Int32Array.from(values));
     const f16 = (...shape: number[]) => convert(new Generator(1).randn(shape), "f16");
@@ -290,11 +329,47 @@ export function testMoe(
           const options = { expertCapacity: shared === "gated" ? 5 : undefined };
           const output = await moe(hidden, layer, { ...options, backend });
           assertEquals([output.dtype, ...output.shape], [dtype, T, H]);
-          const { exact, tolerance } = naiveMoe(hidden, layer, options);
+          const { exact, tolerance } = naiveMoe(hidden, layer, { ...options, roundsInput: backend.name === "cuda" });
           for (const [at, value] of numbers(output).entries()) {
             const near = Math.abs(value - exact[at]!) <= tolerance[at]!;
             assert(near, `${dtype}, ${shared}, element ${at}: ${value}, expected ${exact[at]} within ${tolerance[at]}`);
           }
+        }
+      }
+    });
+  }
+
+  for (const kind of kinds) {
+    test(`moe() is as near to float64 as its experts: ${kind}`, async (backend) => {
+      for (const dtype of dtypes) {
+        for (const shared of ["none", "plain", "gated"] as const) {
+          const random = new Generator(7);
+          const [T, H, I, E, K] = [128, 64, 48, 8, kind === "sigmoid-input" && shared !== "gated" ? 1 : 3];
+          const normal = (shape: number[], scale: number) =>
+            convert(tensor(random.randn(shape).data.map((x) => x * scale) as Float32Array, shape), dtype);
+          const weights = (E: number, I: number) => ({
+            gateUpProj: normal([E, H, 2 * I], 1 / Math.sqrt(H)),
+            downProj: normal([E, I, H], 1 / Math.sqrt(I)),
+          });
+          const layer: MoeLayer = {
+            ...weights(E, I),
+            activation: "silu",
+            router: { weight: normal([E, H], 2 / Math.sqrt(H)), options: { kind, topK: K } },
+            ...(shared === "none" ? {} : {
+              sharedExpert: {
+                ...weights(1, 32),
+                activation: "silu",
+                gate: shared === "gated" ? normal([1, H], 0.1) : undefined,
+              },
+            }),
+          };
+          const hidden = normal([T, H], 1);
+          const output = await moe(hidden, layer, { backend });
+          const error = relativeError(numbers(output), naiveMoe(hidden, layer).exact);
+          // A GPU rounds a scaled input, and gate and up both pass that on: five roundings where there are three.
+          const roundings = kind === "sigmoid-input" && backend.name === "cuda" ? 5 : 3;
+          const bound = relativeBounds[dtype]! * Math.sqrt(roundings / 3);
+          assertLessOrEqual(error, bound, `${dtype}, shared expert: ${shared}`);
         }
       }
     });
@@ -316,5 +391,18 @@ export function testMoe(
     );
     const experts = { ...layer, downProj: f16(5, 8, 16) };
     await assertRejects(() => moe(f16(2, 16), experts, { backend }), RangeError, "layer.downProj must hold 4 experts");
+
+    const { router, sharedExpert } = layer;
+    const misspelt: [string, object, object?][] = [
+      ["layer", { ...layer, gateUpLayuot: "concatenated" }],
+      ["layer.router", { ...layer, router: { ...router, bais: f16(4) } }],
+      ["router", { ...layer, router: { ...router, options: { ...router.options, top_k: 2 } } }],
+      ["layer.sharedExpert", { ...layer, sharedExpert: { ...sharedExpert, gait: f16(1, 16) } }],
+      ["options", layer, { expertCapacty: 3 }],
+    ];
+    for (const [what, layer, options] of misspelt) {
+      const run = () => moe(f16(2, 16), layer as MoeLayer, { backend, ...options });
+      await assertRejects(run, TypeError, `${what} must have no member but `);
+    }
   });
 }

@@ -57,9 +57,16 @@ export const plain: Readonly<Record<Exclude<Activation, "swiglu-oai">, (x: numbe
 };
 
 function activationOf(
-  { activation = "swiglu-oai", activationAlpha: alpha = 1.702, activationLimit: limit = 7, gated = true }:
-    ExpertsOptions,
+  {
+    activation = "swiglu-oai",
+    activationAlpha: alpha = 1.702,
+    activationLimit: limit = activation === "swiglu-oai" ? 7 : Infinity,
+    gated = true,
+  }: ExpertsOptions,
 ): (gate: number, up: number) => number {
+  if (activation === "silu" && gated) {
+    return (gate, up) => plain.silu(Math.min(gate, limit)) * Math.max(-limit, Math.min(up, limit));
+  }
   if (activation !== "swiglu-oai") return gated ? (gate, up) => plain[activation](gate) * up : plain[activation];
   return (gate, up) => {
     const g = Math.min(gate, limit);
@@ -67,8 +74,12 @@ function activationOf(
   };
 }
 
-/** Computes the op without regard to speed. */
-export function naiveExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}): NaiveResult {
+/** Computes the op without regard to speed. `roundsInput` says whether inputs that are scaled may be rounded after that. */
+export function naiveExperts(
+  inputs: ExpertsInputs,
+  options: ExpertsOptions = {},
+  roundsInput = false,
+): NaiveResult {
   const [T, H] = inputs.hiddenStates.shape as [number, number];
   const K = inputs.routerIndices.shape[1]!;
   const { gated = true, weightLayout = "in-out", expertCapacity = Infinity } = options;
@@ -83,21 +94,23 @@ export function naiveExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}
   const gateUpBias = inputs.gateUpProjBias && numbers(inputs.gateUpProjBias);
   const downBias = inputs.downProjBias && numbers(inputs.downProjBias);
   const { relative, least } = rounding[inputs.hiddenStates.dtype];
+  const inputError = roundsInput && inputs.inputWeights ? relative : 2 ** -24;
   const rounded = (value: number) => relative * Math.abs(value) + least;
   const activate = activationOf(options);
   const concatenated = options.gateUpLayout === "concatenated";
   const gateColumn = (i: number) => gated && !concatenated ? 2 * i : i;
   const upColumn = (i: number) => concatenated ? I + i : 2 * i + 1;
 
-  /** One column of the gate-up product, and what f32 may lose of it. */
-  const project = (t: number, e: number, column: number) => {
+  /** One column of the gate-up product of an assignment, and what f32 may lose of it. */
+  const project = (assignment: number, e: number, column: number) => {
+    const t = Math.floor(assignment / K), scale = inputs.inputWeights?.data[assignment] ?? 1;
     let sum = gateUpBias?.[e * W + column] ?? 0, size = Math.abs(sum);
     for (let h = 0; h < H; h++) {
-      const product = x[t * H + h]! * gateUp[outIn ? (e * W + column) * H + h : (e * H + h) * W + column]!;
+      const product = scale * x[t * H + h]! * gateUp[outIn ? (e * W + column) * H + h : (e * H + h) * W + column]!;
       sum += product;
       size += Math.abs(product);
     }
-    return { sum, error: sumError(H + 1) * size };
+    return { sum, error: (sumError(H + 1) + inputError) * size };
   };
 
   const exact = new Float64Array(T * H), tolerance = new Float64Array(T * H);
@@ -111,7 +124,8 @@ export function naiveExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}
       taken[e]! += 1;
       kept += 1;
       for (let i = 0; i < I; i++) {
-        const g = project(t, e, gateColumn(i)), u = gated ? project(t, e, upColumn(i)) : { sum: 0, error: 0 };
+        const g = project(t * K + k, e, gateColumn(i));
+        const u = gated ? project(t * K + k, e, upColumn(i)) : { sum: 0, error: 0 };
         const value = activate(g.sum, u.sum);
         const corners = [-1, 1].flatMap((s) =>
           [-1, 1].map((r) => Math.abs(activate(g.sum + s * g.error, u.sum + r * u.error) - value))
@@ -133,6 +147,11 @@ export function naiveExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}
         tolerance[t * H + h]! += Math.abs(w) * (error + sumError(K) * Math.abs(y));
       }
     }
+  }
+  const { addend, addendWeights } = inputs;
+  for (const [i, value] of (addend ? numbers(addend) : []).entries()) {
+    exact[i]! += value * (addendWeights?.data[Math.floor(i / H)] ?? 1);
+    tolerance[i]! += sumError(1) * Math.abs(value);
   }
   for (const [i, value] of exact.entries()) tolerance[i]! += rounded(Math.abs(value) + tolerance[i]!);
   return { exact, tolerance, kept };

@@ -28,18 +28,28 @@ export function naiveRoute(logits: number[], options: RouterOptions): { experts:
   const bias = correctionBias && numbers(correctionBias);
   const biased = (scores: number[]) => scores.map((score, e) => bias ? Math.fround(score) + bias[e]! : score);
   const scaled = (weights: number[]) => weights.map((weight) => weight * scale);
-  const shares = (weights: number[], epsilon = 1e-20) => weights.map((weight) => weight / (total(weights) + epsilon));
+  const shares = (weights: number[], epsilon = 0) => weights.map((weight) => weight / (total(weights) + epsilon));
   switch (kind) {
     case "softmax":
     case "softmax-renormalize": {
       const scores = softmax(logits);
       const experts = largest(bias ? biased(scores) : logits, topK);
       const weights = experts.map((e) => scores[e]!);
-      return { experts, weights: scaled(options.renormalize ?? kind !== "softmax" ? shares(weights, 0) : weights) };
+      return { experts, weights: scaled(options.renormalize ?? kind !== "softmax" ? shares(weights) : weights) };
     }
     case "topk-softmax": {
       const experts = largest(logits, topK);
       return { experts, weights: scaled(softmax(experts.map((e) => logits[e]!))) };
+    }
+    case "sparse-mixer": {
+      const experts = largest(logits, topK);
+      const weights = experts.map((chosen, k) => {
+        const x = logits[chosen]!, limit = 2 * Math.fround(options.jitter ?? 0.01);
+        const others = logits.filter((_, e) => !experts.slice(0, k).includes(e));
+        const near = others.filter((y) => !((x - y) / Math.max(Math.abs(y), x) > limit));
+        return Math.exp(0) / total(near.map((y) => Math.exp(y - x)));
+      });
+      return { experts, weights: scaled(weights) };
     }
     case "sigmoid-input": {
       const experts = largest(logits, topK);
@@ -57,21 +67,18 @@ export function naiveRoute(logits: number[], options: RouterOptions): { experts:
       const onLogits = !bias && groups === 1;
       const experts = largest(onLogits ? logits : choice, topK, open);
       const weights = experts.map((e) => scores[e]!);
-      return { experts, weights: scaled(options.renormalize ?? true ? shares(weights) : weights) };
+      return { experts, weights: scaled(options.renormalize ?? true ? shares(weights, 1e-20) : weights) };
     }
   }
 }
-
-const relative: Readonly<Record<DType, number>> = { f16: 2 ** -11, bf16: 2 ** -8, f32: 2 ** -24, i32: 0 };
 
 /** A layer's output and how far a result may be from it. The logits must be exact in f32, for the choice to be certain. */
 export function naiveMoe(
   hidden: Tensor,
   layer: MoeLayer,
-  { expertCapacity }: MoeOptions = {},
+  { expertCapacity, roundsInput = false }: MoeOptions & { roundsInput?: boolean } = {},
 ): { exact: Float64Array; tolerance: Float64Array } {
   const [T, H] = hidden.shape as [number, number];
-  const { dtype } = hidden;
   const { router, sharedExpert } = layer;
   const x = numbers(hidden);
   const product = (weight: Tensor, bias: Tensor | undefined, to: DType) => {
@@ -84,46 +91,36 @@ export function naiveMoe(
     return numbers(convert(tensor(sums, [T, E]), to));
   };
   const E = router.weight.shape[0]!, K = router.options.topK;
-  const logits = product(router.weight, router.bias, router.logitsDType ?? dtype);
+  const logits = product(router.weight, router.bias, router.logitsDType ?? "f32");
   const routed = [...Array(T).keys()].map((t) => naiveRoute([...logits.subarray(t * E, (t + 1) * E)], router.options));
   const indices = Int32Array.from(routed.flatMap(({ experts }) => experts));
   const weights = Float32Array.from(routed.flatMap(({ weights }) => weights));
   const onInput = router.options.kind === "sigmoid-input";
-  const scaledInput = onInput
-    ? Float32Array.from({ length: T * K * H }, (_, i) => {
-      const row = Math.floor(i / H);
-      return x[Math.floor(row / K) * H + i % H]! * weights[row]!;
-    })
-    : undefined;
-  const shape = onInput ? [T * K, 1] : [T, K];
-  const result = naiveExperts({
-    ...layer,
-    hiddenStates: scaledInput ? convert(tensor(scaledInput, [T * K, H]), dtype) : hidden,
-    routerIndices: tensor(indices, shape),
-    routingWeights: convert(tensor(onInput ? weights.map(() => 1) as Float32Array : weights, shape), dtype),
-  }, { ...layer, expertCapacity });
-
-  const exact = new Float64Array(T * H), tolerance = new Float64Array(T * H);
-  const add = (from: { exact: Float64Array; tolerance: Float64Array }) => {
-    for (let i = 0; i < from.exact.length; i++) {
-      const at = Math.floor(i * T * H / from.exact.length / H) * H + i % H;
-      exact[at]! += from.exact[i]!;
-      tolerance[at]! += from.tolerance[i]!;
-    }
-  };
-  add(result);
+  const routingWeights = tensor(onInput ? weights.map(() => 1) as Float32Array : weights, [T, K]);
+  const { exact, tolerance } = naiveExperts(
+    {
+      ...layer,
+      hiddenStates: hidden,
+      routerIndices: tensor(indices, [T, K]),
+      routingWeights,
+      inputWeights: onInput ? tensor(weights, [T, K]) : undefined,
+    },
+    { ...layer, expertCapacity },
+    roundsInput,
+  );
   if (sharedExpert) {
-    const gate = sharedExpert.gate && product(sharedExpert.gate, undefined, dtype);
+    const gate = sharedExpert.gate && product(sharedExpert.gate, undefined, "f32");
     const weights = Float32Array.from({ length: T }, (_, t) => gate ? sigmoid(gate[t]!) : 1);
-    add(naiveExperts({
+    const shared = naiveExperts({
       ...sharedExpert,
       hiddenStates: hidden,
       routerIndices: tensor(new Int32Array(T), [T, 1]),
-      routingWeights: convert(tensor(weights, [T, 1]), dtype),
-    }, sharedExpert));
-  }
-  for (const [i, value] of exact.entries()) {
-    tolerance[i]! += relative[dtype] * (Math.abs(value) + tolerance[i]!) + 2 ** -24;
+      routingWeights: tensor(weights, [T, 1]),
+    }, sharedExpert);
+    for (const [i, value] of shared.exact.entries()) {
+      exact[i]! += value;
+      tolerance[i]! += shared.tolerance[i]!;
+    }
   }
   return { exact, tolerance };
 }

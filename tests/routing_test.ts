@@ -107,6 +107,7 @@ Deno.test("route() decides as the models' own PyTorch code, every kind", () => {
     ...{ "softmax": {}, "softmax-renormalize": {}, "topk-softmax": {}, "sigmoid-input": {} },
     ...{ "sigmoid": biased, "sqrt-softplus": biased },
     "sigmoid-grouped": { ...biased, groups: Number(groups), topGroups: Number(top_groups) },
+    "sparse-mixer": { topK: 2, jitter: 0.01 },
   } as const satisfies Record<RouterKind, Partial<RouterOptions>>;
   for (const kind of Object.keys(options) as RouterKind[]) {
     const routing = route(fixture.f32("logits"), { kind, topK: Number(top_k), ...options[kind] });

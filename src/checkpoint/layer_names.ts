@@ -85,9 +85,10 @@ function namesAt(checkpoint: Names, base: string, packing: Packing, layer: numbe
   const bias = router.replace(/weight$/, "bias");
   // DeepSeek's own code, whose layers are "ffn", calls the correction bias just so.
   const biasCorrects = base.endsWith("ffn.");
-  const shared = ["shared_experts.", "shared_expert."].find((prefix) =>
-    first(`${prefix}down_proj.weight`, `${prefix}w2.weight`, `${prefix}down_proj`)
-  );
+  const inside = ["shared_experts.", "shared_expert."].map((prefix) => base + prefix);
+  const beside = packing === "granite" ? [base.replace("block_sparse_moe.", "shared_mlp.")] : [];
+  const downNames = ["down_proj.weight", "w2.weight", "down_proj", "output_linear.weight"];
+  const sharedExpert = [...inside, ...beside].find((prefix) => downNames.some((name) => checkpoint.has(prefix + name)));
   return {
     layer,
     base,
@@ -97,9 +98,24 @@ function namesAt(checkpoint: Names, base: string, packing: Packing, layer: numbe
     routerBias: biasCorrects ? undefined : at(first(bias)),
     correctionBias: at(first("gate.e_score_correction_bias", "e_score_correction_bias", "router.correction_bias")) ??
       (biasCorrects ? at(first(bias)) : undefined),
-    sharedExpert: at(shared),
+    sharedExpert,
     sharedGate: at(first("shared_expert_gate.weight")),
   };
+}
+
+/** What the modules are called that are all a layer's of experts. */
+const moduleName = /(?:^|\.)(?:mlp|moe|ffn|feed_forward|block_sparse_moe|mixer)\.$/;
+
+/** What the names of a layer begin with where it shares its prefix with others. */
+const partName = /^(?:router|gate|experts|shared_experts?|shared_expert_gate|e_score_correction_bias)(?:\.|$)/;
+
+/** The names that belong to a layer. */
+export function namesOfLayer(checkpoint: Names, { base, sharedExpert }: LayerNames): string[] {
+  const isWhole = moduleName.test(base);
+  return [...checkpoint.names].filter((name) =>
+    (name.startsWith(base) && (isWhole || partName.test(name.slice(base.length)))) ||
+    (sharedExpert !== undefined && name.startsWith(sharedExpert))
+  );
 }
 
 function numberOf(base: string): number | undefined {

@@ -8,7 +8,7 @@ import type { StoredDType, StoredTensor } from "../safetensors/header.ts";
 import { dtypesByStored } from "../safetensors/safetensors.ts";
 import { type DType, elementCount, formatShape } from "../tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import type { LayerNames } from "./layer_names.ts";
+import { type LayerNames, namesOfLayer } from "./layer_names.ts";
 import type { ExpertsSettings } from "./model_config.ts";
 import { mxfp4Block } from "./quantized.ts";
 import type { ResolvedSettings } from "./settings.ts";
@@ -30,22 +30,28 @@ export interface Part {
   /** The element of the layer's tensor that it begins at. */
   readonly start: number;
   /** The scales of numbers of fewer bits, and for how many neighbours in rows and columns each is. */
-  readonly scales?: { readonly name: string; readonly rows: number; readonly columns: number };
+  readonly scales?: {
+    readonly name: string;
+    readonly stored: StoredDType;
+    readonly rows: number;
+    readonly columns: number;
+  };
 }
 
 /** The dtypes that the op has, by their names in a file. */
 const floats: readonly StoredDType[] = ["F16", "BF16", "F32"];
 
-/** Neighbours in both directions that have one scale in DeepSeek's FP8. */
-const fp8Block = 128;
-
-/** Plans a layer. */
+/**
+ * Plans a layer.
+ *
+ * @throws {SafetensorsError} If a tensor is missing, of another dtype or shape, or of the layer and of no use here.
+ */
 export async function planTensors(
   checkpoint: Checkpoint,
   names: LayerNames,
-  { experts: settings, router, logitsDType }: ResolvedSettings,
+  { experts: settings, router, logitsDType, weightBlock }: ResolvedSettings,
 ): Promise<{ readonly layer: MoeLayer<PlannedTensor>; readonly dtype: DType }> {
-  const planner = new Planner(checkpoint);
+  const planner = new Planner(checkpoint, weightBlock);
   const weight = await planner.own(names.router, ["E", "H"]);
   const [experts, hidden] = weight.shape as [number, number];
   const bias = names.routerBias && await planner.own(names.routerBias, [experts]);
@@ -58,6 +64,7 @@ export async function planTensors(
     : await planFused(planner, names, experts, hidden, settings);
   const sharedExpert = names.sharedExpert &&
     await planShared(planner, names.sharedExpert, names.sharedGate, hidden, settings);
+  planner.expectUsed(namesOfLayer(checkpoint, names).filter((name) => name !== names.correctionBias));
   return {
     dtype: planner.expertsDType,
     layer: {
@@ -177,10 +184,32 @@ async function planShared(
   settings: ExpertsSettings,
 ): Promise<SharedExpert<PlannedTensor>> {
   const { weightLayout: _weightLayout, gateUpLayout: _gateUpLayout, ...activation } = settings;
-  const expert = planner.has(`${prefix}down_proj`)
+  const expert = planner.has(`${prefix}output_linear.weight`)
+    ? await planSharedGranite(planner, prefix, hidden, activation)
+    : planner.has(`${prefix}down_proj`)
     ? await planFused(planner, { packing: "fused", experts: prefix } as LayerNames, 1, hidden, settings)
     : await planLinear(planner, () => prefix, 1, hidden, activation);
   return gate ? { ...expert, gate: await planner.whole(gate, [1, hidden]) } : expert;
+}
+
+/** Granite's: gate and up one after the other in one linear layer. */
+async function planSharedGranite(
+  planner: Planner,
+  prefix: string,
+  hidden: number,
+  activation: ExpertsSettings,
+): Promise<ExpertsLayer<PlannedTensor>> {
+  const downProj = await planner.whole(`${prefix}output_linear.weight`, [hidden, "I"]);
+  const intermediate = downProj.shape[1]!;
+  const columns = gateUpColumns({ gated: activation.gated ?? true, intermediate });
+  const gateUpProj = await planner.whole(`${prefix}input_linear.weight`, [columns, hidden]);
+  return {
+    ...activation,
+    gateUpLayout: "concatenated",
+    weightLayout: "out-in",
+    gateUpProj: { ...gateUpProj, shape: [1, columns, hidden] },
+    downProj: { ...downProj, shape: [1, hidden, intermediate] },
+  };
 }
 
 function layoutError(what: string, only: string): RangeError {
@@ -197,10 +226,19 @@ type Dimension = number | string;
 /** Looks tensors up and checks them. The experts' must all be of one dtype. */
 class Planner {
   readonly #checkpoint: Checkpoint;
+  readonly #weightBlock: readonly [number, number];
+  readonly #used = new Set<string>();
   #first: StoredTensor | undefined;
 
-  constructor(checkpoint: Checkpoint) {
+  constructor(checkpoint: Checkpoint, weightBlock: readonly [number, number]) {
     this.#checkpoint = checkpoint;
+    this.#weightBlock = weightBlock;
+  }
+
+  /** Refuses names that were not asked for: what is not understood must not be left out in silence. */
+  expectUsed(names: readonly string[]): void {
+    const surplus = names.find((name) => !this.#used.has(name));
+    if (surplus !== undefined) throw this.error(surplus, "is of this layer, and there is no use for it here");
   }
 
   /** The dtype of the experts' tensors, or what those of fewer bits are made into. */
@@ -266,7 +304,7 @@ class Planner {
       stored: "F4" as const,
       shape: whole,
       start: 0,
-      scales: { name: scales.name, rows: 1, columns: mxfp4Block },
+      scales: { name: scales.name, stored: scales.dtype, rows: 1, columns: mxfp4Block },
     };
     return { shape: whole, dtype: undefined, parts: [part] };
   }
@@ -279,9 +317,11 @@ class Planner {
     if (!scaled) this.#expectDType(tensor, floats);
     this.#expectSame(tensor);
     if (!scaled) return part;
-    const scales = await this.#describe(`${name}_scale_inv`, tensor.shape.map((size) => Math.ceil(size / fp8Block)));
-    this.#expectDType(scales, ["F32"]);
-    return { ...part, scales: { name: scales.name, rows: fp8Block, columns: fp8Block } };
+    const [rows, columns] = this.#weightBlock;
+    const blocks = [rows, columns].map((block, i) => Math.ceil(tensor.shape[i]! / block));
+    const scales = await this.#describe(`${name}_scale_inv`, blocks);
+    this.#expectDType(scales, floats);
+    return { ...part, scales: { name: scales.name, stored: scales.dtype, rows, columns } };
   }
 
   async #describe(name: string, shape: readonly Dimension[]): Promise<StoredTensor> {
@@ -297,6 +337,7 @@ class Planner {
     const fits = tensor.shape.length === shape.length &&
       shape.every((size, i) => typeof size === "string" ? tensor.shape[i]! > 0 : tensor.shape[i] === size);
     if (!fits) throw this.error(name, `must have shape [${shape.join(", ")}], got ${formatShape(tensor.shape)}`);
+    this.#used.add(name);
     return tensor;
   }
 

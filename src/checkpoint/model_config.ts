@@ -1,7 +1,7 @@
 // How a layer computes, from the configuration that models come with (Hugging Face's config.json) or from their names.
 // Source: transformers, models/*/configuration_*.py and modeling_*.py.
 import type { Activation } from "../experts.ts";
-import type { ExpertsLayer, MoeRouter } from "../moe.ts";
+import type { ExpertsLayer } from "../moe.ts";
 import type { RouterKind, RouterOptions } from "../router.ts";
 import { quote, SafetensorsError } from "../safetensors/error.ts";
 import type { LayerNames } from "./layer_names.ts";
@@ -19,7 +19,6 @@ export type RouterSettings = Omit<RouterOptions, "topK" | "correctionBias"> & { 
 export interface LayerSettings {
   readonly experts: ExpertsSettings;
   readonly router: RouterSettings;
-  readonly logitsDType?: MoeRouter["logitsDType"];
 }
 
 /** Settings and the family of models that they are of. */
@@ -40,7 +39,7 @@ export function settingsOfNames(names: LayerNames): FamilySettings {
       return { family: "mixtral", experts: silu, router: { kind: "softmax-renormalize" } };
     }
     const unknownRouter = "models of several routers have tensors of these names";
-    return { family: "unknown", experts: silu, router: {}, unknownRouter, ...correctionBias && { logitsDType: "f32" } };
+    return { family: "unknown", experts: silu, router: {}, unknownRouter };
   }
   if (base.endsWith("feed_forward.")) return { family: "llama-4", experts: silu, router: { kind: "sigmoid-input" } };
   if (base.endsWith("mlp.") && routerBias) return { family: "gpt-oss", experts: {}, router: { kind: "topk-softmax" } };
@@ -81,22 +80,27 @@ export function settingsOfConfig(json: unknown, path: string): FamilySettings {
     const activationLimit = config.number("swiglu_limit") ?? 7;
     return { family, experts: { activationLimit }, router: { kind: "topk-softmax", topK } };
   }
-  const experts = { ...silu, activation: config.activation() };
+  const activation = config.activation(), limit = config.number("swiglu_limit");
+  if (limit !== undefined && activation !== "silu") {
+    throw new SafetensorsError(`${path}: swiglu_limit must come with the hidden_act silu, got ${activation}`);
+  }
+  const experts = { ...silu, activation, ...limit !== undefined && { activationLimit: limit } };
   const known = (kind: RouterKind) => ({ family, experts, router: { kind, topK } });
   const unknown = (unknownRouter: string) => ({ family, experts, router: { topK }, unknownRouter });
-  if (config.number("swiglu_limit") !== undefined) {
-    throw new SafetensorsError(`${path}: swiglu_limit has no meaning here but for gpt_oss`);
-  }
   if (family === "mixtral") return known("softmax-renormalize");
   if (family.startsWith("llama4")) return known("sigmoid-input");
-  if (family === "granitemoe") return known("topk-softmax");
+  if (family.startsWith("granitemoe")) return known("topk-softmax");
+  if (family === "phimoe") {
+    const { router } = known("sparse-mixer");
+    return { family, experts, router: { ...router, jitter: config.number("router_jitter_noise") } };
+  }
   if (softmaxFamilies.includes(family)) {
     const method = config.string("topk_method", "greedy");
     if (method !== "greedy") return unknown(`its topk_method, ${quote(method)}, is not one of those here`);
     const router = known(config.boolean("norm_topk_prob", false) ? "softmax-renormalize" : "softmax").router;
     return { family, experts, router: { ...router, scale: config.number("routed_scaling_factor") } };
   }
-  const scoring = config.string("scoring_func", correctedFamilies.includes(family) ? "sigmoid" : "");
+  const scoring = config.string("scoring_func", correctedFamilies[family] ?? "");
   if (!Object.hasOwn(scorings, scoring)) return unknown(`the router of ${quote(family)} is not known here`);
   const kind = scorings[scoring]!;
   const grouped = kind === "sigmoid-grouped" && {
@@ -110,7 +114,7 @@ export function settingsOfConfig(json: unknown, path: string): FamilySettings {
     renormalize: config.boolean("norm_topk_prob", true),
     scale: config.number("routed_scaling_factor"),
   };
-  return { family, experts, router, logitsDType: "f32" };
+  return { family, experts, router };
 }
 
 /** Families whose scores are a softmax. */
@@ -124,11 +128,35 @@ const softmaxFamilies = [
   "deepseek_v2",
 ];
 
-/** Families whose scores are corrected by a bias for the choice. */
-const correctedFamilies = ["deepseek_v3", "deepseek_v32", "kimi_k2", "glm4_moe"];
+/** Families whose scores are corrected by a bias for the choice, and what they score with. */
+const correctedFamilies: Readonly<Record<string, string>> = {
+  deepseek_v3: "sigmoid",
+  deepseek_v32: "sigmoid",
+  deepseek_v4: "sqrtsoftplus",
+  dots1: "sigmoid",
+  glm4_moe: "sigmoid",
+  glm4v_moe_text: "sigmoid",
+  kimi_k2: "sigmoid",
+};
 
 /** The kinds of router with such a bias, by the names of their scoring. */
 const scorings: Readonly<Record<string, RouterKind>> = { sigmoid: "sigmoid-grouped", sqrtsoftplus: "sqrt-softplus" };
+
+/**
+ * How many neighbours in rows and columns have one scale in FP8, as a configuration tells.
+ *
+ * @throws {SafetensorsError} If it is no pair of positive integers.
+ */
+export function weightBlockOfConfig(json: unknown, path: string): readonly [number, number] | undefined {
+  const block = members(members(json)?.quantization_config)?.weight_block_size;
+  if (block === undefined || block === null) return undefined;
+  const isPair = Array.isArray(block) && block.length === 2 &&
+    block.every((size) => Number.isSafeInteger(size) && size > 0);
+  if (isPair) return block as [number, number];
+  throw new SafetensorsError(
+    `${path}: weight_block_size must be two positive integers, got ${JSON.stringify(block)}`,
+  );
+}
 
 /** Members of a configuration, of the types that they must have. Those of the text model where there are several. */
 class Config {

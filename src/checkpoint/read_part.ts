@@ -27,7 +27,7 @@ export async function readPart(checkpoint: Checkpoint, part: Part, target: Tenso
 }
 
 async function readQuantized(checkpoint: Checkpoint, part: Part, target: Tensor): Promise<void> {
-  const { columns: run, rows: band, name } = part.scales!;
+  const { columns: run, rows: band, name, stored } = part.scales!;
   const columns = part.shape.at(-1)!;
   const rows = elementCount(part.shape) / columns;
   const scaleColumns = Math.ceil(columns / run);
@@ -37,12 +37,15 @@ async function readQuantized(checkpoint: Checkpoint, part: Part, target: Tensor)
     const count = Math.min(step, rows - row);
     const bytes = new Uint8Array(count * columns / (isMxfp4 ? 2 : 1));
     await checkpoint.readBytes(part.name, bytes, row * columns / (isMxfp4 ? 2 : 1));
-    const scaleBytes = new Uint8Array(Math.ceil(count / band) * scaleColumns * (isMxfp4 ? 1 : 4));
-    await checkpoint.readBytes(name, scaleBytes, row / band * scaleColumns * (isMxfp4 ? 1 : 4));
+    const scaleDType = dtypesByStored[stored], scaleSize = scaleDType ? bytesPerElement(scaleDType) : 1;
+    const scaleCount = Math.ceil(count / band) * scaleColumns;
+    const memory = new SharedArrayBuffer(scaleCount * scaleSize), scaleBytes = new Uint8Array(memory);
+    await checkpoint.readBytes(name, scaleBytes, row / band * scaleColumns * scaleSize);
     const values = new Float32Array(count * columns);
-    if (isMxfp4) dequantizeMxfp4(bytes, scaleBytes, values);
+    if (!scaleDType) dequantizeMxfp4(bytes, scaleBytes, values);
     else {
-      const scales = new Float32Array(scaleBytes.buffer);
+      const stored = tensor(viewOf(scaleDType, memory, 0, scaleCount), [scaleCount], scaleDType);
+      const scales = convert(stored, "f32").data as Float32Array;
       for (let r = 0; r < count; r++) {
         const scaleRow = Math.floor(r / band) * scaleColumns;
         dequantizeFp8(

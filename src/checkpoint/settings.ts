@@ -1,5 +1,6 @@
 // What decides how a layer computes: the options first, then a preset, the model's configuration, and the names.
-import { defaultVariant } from "../experts_shape.ts";
+import { activationOptions } from "../experts_shape.ts";
+import type { MoeRouter } from "../moe.ts";
 import { type Preset, type PresetName, presets } from "../presets.ts";
 import { routerRules } from "../router.ts";
 import { SafetensorsError } from "../safetensors/error.ts";
@@ -11,11 +12,11 @@ import {
   type RouterSettings,
   settingsOfConfig,
   settingsOfNames,
+  weightBlockOfConfig,
 } from "./model_config.ts";
 
 /** Which layer of a checkpoint, and what is to differ from the model's way of computing. */
-export interface LayerOptions
-  extends ExpertsSettings, Omit<RouterSettings, "kind">, Pick<LayerSettings, "logitsDType"> {
+export interface LayerOptions extends ExpertsSettings, Omit<RouterSettings, "kind">, Pick<MoeRouter, "logitsDType"> {
   /** The layer's number; may be left out where there is only one. */
   readonly layer?: number | undefined;
   /** A preset whose way of computing is to be taken instead of the configuration's. */
@@ -25,8 +26,10 @@ export interface LayerOptions
 }
 
 /** A layer's settings with K decided. */
-export interface ResolvedSettings extends LayerSettings {
+export interface ResolvedSettings extends LayerSettings, Pick<MoeRouter, "logitsDType"> {
   readonly router: RouterSettings & { readonly topK: number };
+  /** Neighbours in rows and columns that have one scale in FP8. */
+  readonly weightBlock: readonly [number, number];
 }
 
 /** Decides. */
@@ -37,8 +40,8 @@ export function resolveSettings(
 ): { readonly family: string; readonly settings: ResolvedSettings; readonly notes: readonly string[] } {
   const ofNames = settingsOfNames(names);
   const ofModel = preset ? settingsOfPreset(preset) : config ? settingsOfConfig(config.json, config.path) : ofNames;
-  const { topK, groups, topGroups, renormalize, scale, ...experts } = options;
-  const router = { topK, groups, topGroups, renormalize, scale };
+  const { topK, groups, topGroups, renormalize, scale, jitter, ...experts } = options;
+  const router = { topK, groups, topGroups, renormalize, scale, jitter };
 
   const base = kind === undefined || kind === ofModel.router.kind ? ofModel.router : { topK: ofModel.router.topK };
   const decided: RouterSettings = { ...base, kind, ...given({ kind: kind ?? base.kind, ...router }) };
@@ -61,7 +64,8 @@ export function resolveSettings(
     settings: {
       experts: activationOf({ ...ofNames.experts, ...ofModel.experts, ...given(experts) }, experts),
       router: { ...decided, topK: decided.topK },
-      logitsDType: logitsDType ?? ofModel.logitsDType ?? ofNames.logitsDType,
+      logitsDType,
+      weightBlock: (config && weightBlockOfConfig(config.json, config.path)) ?? deepSeekBlock,
     },
     notes: names.correctionBias && routerRules[decided.kind].before === "none"
       ? [`The router kind ${decided.kind} leaves ${names.correctionBias} unused`]
@@ -69,22 +73,24 @@ export function resolveSettings(
   };
 }
 
-/** Where options change the activation, the model's limits do not go with it. */
+/** What DeepSeek-V3 has, where there is no configuration to say it. */
+const deepSeekBlock = [128, 128] as const;
+
+/** Where options change the activation, what the model says of its own does not go with it. */
 function activationOf(settings: ExpertsSettings, options: ExpertsSettings): ExpertsSettings {
-  if ((settings.activation ?? defaultVariant.activation) === "swiglu-oai") return settings;
-  const { activationAlpha, activationLimit } = options;
-  return { ...settings, activationAlpha, activationLimit };
+  const { activationAlpha, activationLimit, ...rest } = settings;
+  const { activationAlpha: alpha, activationLimit: limit } = options;
+  const own = activationOptions({ ...rest, activationAlpha, activationLimit });
+  return { ...rest, ...own, ...given({ activationAlpha: alpha, activationLimit: limit }) };
 }
 
 function settingsOfPreset(name: PresetName): FamilySettings {
-  const { activation, activationAlpha, activationLimit, router, topK }: Preset = presets[name];
-  const { correctionBias, ...options } = router;
-  const limits = activation === "swiglu-oai" ? { activationAlpha, activationLimit } : {};
+  const preset: Preset = presets[name];
+  const { correctionBias: _correctionBias, ...options } = preset.router;
   return {
     family: name,
-    experts: { activation, ...limits },
-    router: { ...options, topK },
-    ...correctionBias && { logitsDType: "f32" },
+    experts: { activation: preset.activation, ...activationOptions(preset) },
+    router: { ...options, topK: preset.topK },
   };
 }
 

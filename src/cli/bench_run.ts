@@ -9,7 +9,7 @@ import { describeJob, formatBytes, plural, runNotes, threeLines } from "../repor
 import { type Configuration, crossProduct, Runner, sweep } from "../sweep.ts";
 import { version } from "../version.ts";
 import type { Engine } from "../wasm/engine.ts";
-import { type Job, jobBytes } from "../workload.ts";
+import { type Job, requiredBytes } from "../workload.ts";
 import { type BenchValues, sweptFlags } from "./bench.ts";
 import { exitCode, printData, printNote } from "./command.ts";
 import { UsageError } from "./flags.ts";
@@ -171,11 +171,11 @@ function measurement(values: BenchValues, isSweep: boolean): (backend: Backend) 
 
 function describePlace({ engine, backend }: { engine: Engine; backend: Backend }, only?: Configuration): string {
   const threads = backend.name === "cpu" ? `, ${plural(engine.threads, "thread")}, ${backend.engine}` : "";
-  return `On ${backend.device}${threads}${only ? `; needs ${formatBytes(jobBytes(only.job))} of memory` : ""}`;
+  return `On ${backend.device}${threads}${only ? `; needs ${formatBytes(requiredBytes(only.job))} of memory` : ""}`;
 }
 
 function checkMemory({ job }: Configuration, { name }: { name: BackendName }): void {
-  const need = jobBytes(job) + 4 * job.batch * job.seq * job.experts; // and the router's logits
+  const need = requiredBytes(job);
   const free = name === "cpu" ? freeMemory() : undefined;
   if (free === undefined || free >= need) return;
   throw new UsageError(

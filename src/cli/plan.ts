@@ -27,7 +27,11 @@ export default command({
     const job = jobFromFlags(values.preset ?? "reference", values);
     const gpu = gpuFromFlags(values);
     const { batch, seq, capacity } = job;
-    const shape = { ...job, tokens: batch * seq, capacity: capacity ?? Infinity, denseWeights: false };
+    const shape = {
+      ...job,
+      ...{ tokens: batch * seq, capacity: capacity ?? Infinity, denseWeights: false },
+      ...{ weightsDType: job.dtype, hasAddend: false },
+    };
     const imageName = chooseImage(gpu.computeCapability);
     const { kernels } = manifest.images[imageName]!;
     const { launches, workspace } = planLaunches(shape, gpu, kernels);

@@ -9,7 +9,7 @@ import { formatBytes, plural } from "../report/text.ts";
 import { type RouterKind, routerRules } from "../router.ts";
 import { quote, SafetensorsError } from "../safetensors/error.ts";
 import { Safetensors } from "../safetensors/safetensors.ts";
-import { writeSafetensors } from "../safetensors/write.ts";
+import { temporaryFiles, writeSafetensors } from "../safetensors/write.ts";
 import {
   bytesPerElement,
   convert,
@@ -24,6 +24,7 @@ import { Engine } from "../wasm/engine.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
 import { choice, type Flag, type FlagValues, integer, toggle, UsageError } from "./flags.ts";
 import { freeMemory } from "./free_memory.ts";
+import { onInterrupt } from "./interrupt.ts";
 import { backendFlags, backendFromFlags } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
 
@@ -56,7 +57,7 @@ const flags = {
   ),
   activation: choice("NAME", `Activation: ${activations.join(", ")}`, activations),
   "activation-alpha": number("X", "Alpha of swiglu-oai (default: 1.702)"),
-  "activation-limit": number("X", "Limit of swiglu-oai (default: the model's, or 7)"),
+  "activation-limit": number("X", "Limit of swiglu-oai or gated silu (default: the model's, or 7 or none)"),
   ungated: toggle("The experts have no gate"),
   "gate-up-layout": choice(
     "NAME",
@@ -82,7 +83,8 @@ const flags = {
   renormalize: toggle("Divide a token's weights by their sum"),
   "no-renormalize": toggle("Leave a token's weights as they are scored"),
   scale: number("X", "What the weights are multiplied by in the end"),
-  "logits-dtype": choice("NAME", "What the logits are rounded to", dtypes),
+  jitter: number("X", "How far logits share the softmax of sparse-mixer (default: the model's, or 0.01)"),
+  "logits-dtype": choice("NAME", "What the logits are rounded to (default: f32)", dtypes),
   capacity: integer("N", "Most tokens an expert takes (default: all)", 1, 2 ** 31 - 1),
   "batch-invariant": toggle("A token's bits do not depend on the rest of the batch"),
   dtype: choice("NAME", "Dtype to compute in (default: the weights' if it is the input's, else f32)", dtypes),
@@ -122,6 +124,10 @@ export default command({
     );
     layer.notes.forEach(printNote);
     using progress = new ProgressBar();
+    onInterrupt(() => {
+      progress[Symbol.dispose]();
+      for (const file of temporaryFiles) Deno.removeSync(file);
+    });
     const readStart = performance.now();
     const tensors = await layer.read(dtype, (fraction) => progress.show("Weights", fraction));
     const readTimeMs = performance.now() - readStart;
@@ -249,6 +255,7 @@ function layerOptions(values: Values) {
     topGroups: values["top-groups"],
     renormalize,
     scale: values.scale,
+    jitter: values.jitter,
     logitsDType: values["logits-dtype"],
   };
 }
@@ -261,10 +268,11 @@ function runLayer(backend: Backend, hidden: Tensor, layer: MoeLayer, values: Val
   });
 }
 
-/** About what the call takes besides the layer: input, output, the experts' rows, f32 logits. */
-function workspaceBytes({ shape: { routed } }: CheckpointLayer, tokens: number, dtype: DType): number {
+/** About what the call takes besides the layer: input, output, the experts' rows, the shared one's too, f32 logits. */
+function workspaceBytes({ shape: { routed, shared } }: CheckpointLayer, tokens: number, dtype: DType): number {
   const { hidden, intermediate, experts, topK } = routed;
-  return bytesPerElement(dtype) * tokens * (2 * hidden + topK * (hidden + intermediate)) + 4 * tokens * experts;
+  const rows = 2 * hidden + topK * (hidden + intermediate) + (shared ? hidden + shared.intermediate : 0);
+  return bytesPerElement(dtype) * tokens * rows + 4 * tokens * experts;
 }
 
 function checkMemory(backend: Backend, need: number): void {

@@ -15,7 +15,7 @@ import { findBlas, type FoundBlas } from "./blas.ts";
 import { cpuName } from "./device.ts";
 import { CpuOps } from "./ops.ts";
 import { blasCut, kernelCut, planExperts } from "./plan.ts";
-import { sortAssignments } from "./sort.ts";
+import { sortAssignments, sortWeights } from "./sort.ts";
 
 const blocking = { depth: 384, rowTiles: 20 } as const;
 
@@ -170,7 +170,10 @@ export class CpuBackend implements Backend {
       downProj: own(inputs.downProj),
       downProjBias: inputs.downProjBias && own(inputs.downProjBias),
       weights: assignmentWeights(this.#own(inputs.routingWeights), indices, shape),
+      addend: inputs.addend && own(inputs.addend),
+      addendWeights: inputs.addendWeights && own(inputs.addendWeights) as Float32Array,
       tokens: sorted.tokens,
+      rowScales: inputs.inputWeights && sortWeights(this.#own(inputs.inputWeights).data as Float32Array, sorted),
       rows: sorted.rows,
       activations: elements(activations.data),
       expertOutputs: elements(expertOutputs.data),

@@ -61,7 +61,7 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
   route(
     logits: BackendTensor,
     router: RouterOptions<BackendTensor>,
-    { dtype = "f32", flat = false }: { dtype?: DType | undefined; flat?: boolean | undefined } = {},
+    { dtype = "f32" }: { dtype?: DType | undefined } = {},
   ): Promise<BackendRouting> {
     return this.#run(() => {
       const { correctionBias, ...options } = router;
@@ -69,17 +69,15 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
         ...options,
         ...correctionBias && { correctionBias: this.#host.own(correctionBias) },
       });
-      const [tokens, topK] = routing.routerIndices.shape as [number, number];
-      const shape = flat ? [tokens * topK, 1] : [tokens, topK];
       using cleanup = new DisposableStack();
-      const copy = (dtype: DType, shape: readonly number[], { data }: Tensor) => {
+      const copy = (dtype: DType, { data, shape }: Tensor) => {
         const target = cleanup.use(this.#host.allocate(dtype, shape));
         store(target, 0, data);
         return target;
       };
-      const routerIndices = copy("i32", shape, routing.routerIndices);
-      const routerWeights = copy(dtype, shape, routing.routerWeights);
-      const inputWeights = routing.inputWeights && copy("f32", [tokens, topK], routing.inputWeights);
+      const routerIndices = copy("i32", routing.routerIndices);
+      const routerWeights = copy(dtype, routing.routerWeights);
+      const inputWeights = routing.inputWeights && copy("f32", routing.inputWeights);
       cleanup.move();
       return { routerIndices, routerWeights, inputWeights };
     });
@@ -100,17 +98,22 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
     });
   }
 
-  sumRows(input: BackendTensor, slots: number, addend?: BackendTensor): Promise<T> {
+  sumRows(
+    input: BackendTensor,
+    slots: number,
+    addend?: BackendTensor,
+    addendWeights?: BackendTensor,
+  ): Promise<T> {
     return this.#run(() => {
-      const { rows, width } = sumRowsShape(input, slots, addend);
+      const { rows, width } = sumRowsShape(input, slots, addend, addendWeights);
       const [x] = this.#own(input);
-      const a = addend && this.#host.own(addend);
+      const a = addend && this.#host.own(addend), weights = addendWeights && this.#host.own(addendWeights).data;
       const output = this.#host.allocate(input.dtype, [rows, width]);
       const sum = new Float32Array(width);
       for (let r = 0; r < rows; r++) {
         sum.set(numbers(x!, r * slots * width, width));
         for (let s = 1; s < slots; s++) add(sum, numbers(x!, (r * slots + s) * width, width), 1);
-        if (a) add(sum, numbers(a, r * width, width), 1);
+        if (a) add(sum, numbers(a, r * width, width), weights?.[r] ?? 1);
         store(output, r * width, sum);
       }
       return output;

@@ -11,6 +11,13 @@ export interface SortedAssignments {
   readonly rows: Int32Array;
 }
 
+/** N, f32: the weight of each kept assignment, of those of all. */
+export function sortWeights(weights: Float32Array, { tokens, rows }: SortedAssignments): Float32Array {
+  const sorted = new Float32Array(new SharedArrayBuffer(tokens.length * 4));
+  for (const [i, row] of rows.entries()) if (row >= 0) sorted[row] = weights[i]!;
+  return sorted;
+}
+
 /** Sorts assignments by expert, in token order within an expert, and drops those past the capacity. */
 export function sortAssignments(indices: Int32Array, { experts, topK, capacity }: ExpertsShape): SortedAssignments {
   const next = new Int32Array(experts);

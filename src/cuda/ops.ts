@@ -17,7 +17,7 @@ import { resolveRouter, type RouterOptions } from "../router.ts";
 import { bytesPerElement, type DType, elementCount, viewOf } from "../tensor.ts";
 import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Argument } from "./kernel.ts";
-import { type DeviceOperand, type OpLaunch, planLinear, planRoute } from "./router.ts";
+import { type DeviceOperand, dtypeCode, type OpLaunch, planLinear, planRoute } from "./router.ts";
 import type { PlanDevice } from "./product.ts";
 import { limits, planProduct, planSort } from "./steps.ts";
 
@@ -78,18 +78,18 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
   route(
     logits: BackendTensor,
     router: RouterOptions<BackendTensor>,
-    { dtype = "f32", flat = false }: { dtype?: DType | undefined; flat?: boolean | undefined } = {},
+    { dtype = "f32" }: { dtype?: DType | undefined } = {},
   ): Promise<BackendRouting> {
     return this.#run(({ result }) => {
       const { tokens, experts } = logitsShape(logits);
       const rule = resolveRouter(router, experts);
       const [x] = this.#own(logits);
       const bias = rule.bias && this.#host.own(rule.bias);
-      const shape = flat ? [tokens * rule.topK, 1] : [tokens, rule.topK];
+      const shape = [tokens, rule.topK];
       const targets = {
         routerIndices: result("i32", shape),
         routerWeights: result(dtype, shape),
-        inputWeights: rule.onInput ? result("f32", [tokens, rule.topK]) : undefined,
+        inputWeights: rule.onInput ? result("f32", shape) : undefined,
       };
       this.#launch(planRoute(tokens, rule, x!, bias, targets, this.#host.device.multiprocessors));
       return targets;
@@ -101,19 +101,24 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
       const { rows, topK, width } = scaleRowsShape(input, weights);
       const [x, w] = this.#own(input, weights);
       const output = result(input.dtype, [rows, width]);
-      const args = [x!.pointer, w!.pointer, output.pointer, rows, topK, chunksOf("input", width)];
+      const args = [x!.pointer, w!.pointer, output.pointer, rows, topK, width];
       this.#overRows(`scale_rows_${input.dtype}`, rows, args);
       return output;
     });
   }
 
-  sumRows(input: BackendTensor, slots: number, addend?: BackendTensor): Promise<T> {
+  sumRows(
+    input: BackendTensor,
+    slots: number,
+    addend?: BackendTensor,
+    addendWeights?: BackendTensor,
+  ): Promise<T> {
     return this.#run(({ result }) => {
-      const { rows, width } = sumRowsShape(input, slots, addend);
+      const { rows, width } = sumRowsShape(input, slots, addend, addendWeights);
       const [x] = this.#own(input);
-      const a = addend && this.#host.own(addend);
+      const [a, weights] = [addend, addendWeights].map((tensor) => tensor ? this.#host.own(tensor).pointer : 0n);
       const output = result(input.dtype, [rows, width]);
-      const args = [x!.pointer, a?.pointer ?? 0n, output.pointer, rows, slots, chunksOf("input", width)];
+      const args = [x!.pointer, a!, weights!, output.pointer, rows, slots, width];
       this.#overRows(`sum_rows_${input.dtype}`, rows, args);
       return output;
     });
@@ -183,7 +188,6 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     return this.#run(({ result, scratch }) => {
       const { tokens, topK, assignments, bins, capacity, hidden } = scatterShape(source, indices, cumsum, weights);
       checkRows(bins * capacity);
-      chunksOf("source", hidden);
       const [from, order, ends, factors] = this.#own(source, indices, cumsum, weights);
       const output = result(source.dtype, [tokens, hidden]);
       const rows = scratch(assignments);
@@ -196,7 +200,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
         capacity,
       ]);
       this.#overRows(`combine_${source.dtype}`, tokens, [
-        ...[from!.pointer, rows.pointer, factors!.pointer, 0n, output.pointer],
+        ...[from!.pointer, rows.pointer, factors!.pointer, dtypeCode(factors!), 0n, 0n, 0n, output.pointer],
         ...[tokens, topK, topK, hidden],
       ]);
       return output;
@@ -206,8 +210,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
   batchedMatmul(a: BackendTensor, b: BackendTensor): Promise<T> {
     return this.#run(({ result, scratch }) => {
       const shape = batchedMatmulShape(a, b);
-      const { batch, rows, depth, columns } = shape;
-      for (const [name, size] of Object.entries({ D: depth, N: columns })) chunksOf(name, size);
+      const { batch, rows, columns } = shape;
       checkRows(batch * rows);
       const [x, y] = this.#own(a, b);
       const output = result(a.dtype, [batch, rows, columns]);
@@ -321,12 +324,6 @@ function bitsOf(dtype: DType, value: number): number {
   if (dtype === "bf16") toBfloat16([value], element as Uint16Array);
   else element[0] = value;
   return new Int32Array(memory)[0]!;
-}
-
-/** The kernels read and write 8 elements at a time. */
-function chunksOf(name: string, width: number): number {
-  if (width % limits.multiple === 0) return width / limits.multiple;
-  throw new RangeError(`The width of ${name} must be a multiple of ${limits.multiple} on the GPU, got ${width}`);
 }
 
 function checkRows(rows: number): number {

@@ -5,6 +5,7 @@ import { bytesPerElement } from "../tensor.ts";
 import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Argument, LaunchShape } from "./kernel.ts";
 import { type PlanDevice, type Product, ProductKernels } from "./product.ts";
+import { dtypeCode } from "./router.ts";
 import { limits, planSort } from "./steps.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
 
@@ -13,7 +14,7 @@ export { limits, type PlanDevice };
 /** The tensors that the kernels work on. */
 export type TensorName = InputName | WorkspaceName | "output";
 
-/** The op's inputs. */
+/** The op's inputs, but for the weights of the input: that comes in scaled. */
 export type InputName =
   | "hiddenStates"
   | "routerIndices"
@@ -21,7 +22,9 @@ export type InputName =
   | "gateUpProj"
   | "gateUpProjBias"
   | "downProj"
-  | "downProjBias";
+  | "downProjBias"
+  | "addend"
+  | "addendWeights";
 
 /** What a call needs in between. N is the most assignments that can be kept. */
 export type WorkspaceName =
@@ -69,7 +72,7 @@ export function planLaunches(
   kernels: readonly KernelRecord[],
   tileRows?: number,
 ): Plan {
-  const { tokens, hidden, intermediate, experts, topK, capacity, denseWeights } = shape;
+  const { tokens, hidden, intermediate, experts, topK, capacity, denseWeights, weightsDType, hasAddend } = shape;
   const assignments = tokens * topK;
   const kept = Math.min(assignments, experts * capacity);
   const busy = Math.min(experts, kept); // experts that can have work
@@ -157,11 +160,12 @@ export function planLaunches(
       blocks: Math.min(Math.ceil(tokens / (combineThreads / 32)), device.multiprocessors * 8),
       ...{ threads: combineThreads, sharedBytes: 0 },
       flops: 2 * kept * hidden,
-      bytes: workspace.expertOutputs + workspace.rows + element * (assignments + tokens * hidden),
+      bytes: workspace.expertOutputs + workspace.rows + bytesPerElement(weightsDType) * assignments +
+        element * (hasAddend ? 2 : 1) * tokens * hidden,
       arguments: [
-        ...["expertOutputs", "rows", "routingWeights"] as const,
+        ...["expertOutputs", "rows", "routingWeights", dtypeCode({ dtype: weightsDType })] as const,
         denseWeights ? "routerIndices" : 0n,
-        "output",
+        ...["addend", "addendWeights", "output"] as const,
         ...[tokens, topK, denseWeights ? experts : topK, hidden],
       ],
     },

@@ -81,11 +81,11 @@ export class ProductKernels {
   /** The arguments that follow the pointers. */
   arguments({ experts, depth, width, gated, activation }: Product): Argument[] {
     const { gateUpLayout, weightLayout, activationAlpha, activationLimit } = this.#variant;
-    const oai = activation === "swiglu-oai";
+    const oai = activation === "swiglu-oai", limited = oai || activation === "silu" && gated;
     return [
       ...[experts, depth, width, gated && gateUpLayout === "concatenated" ? width / 2 : 0],
       activationKinds[activation],
-      ...[oai ? activationAlpha : 1, oai ? activationLimit : Infinity, oai ? 1 : 0].map((float) => ({ float })),
+      ...[oai ? activationAlpha : 1, limited ? activationLimit : Infinity, oai ? 1 : 0].map((float) => ({ float })),
       ...(this.tiles === simtTiles ? [Number(weightLayout === "out-in"), Number(gated)] : []),
     ];
   }

@@ -11,10 +11,13 @@ export interface OpLaunch extends LaunchShape {
   readonly arguments: readonly Argument[];
 }
 
-/** The number of a dtype in kernels that take any: cuda/dtype.cuh. */
-export const dtypeCodes = { f32: 0, f16: 1, bf16: 2 } as const satisfies Partial<Record<DType, number>>;
+/** The numbers of dtypes in kernels that take any: cuda/dtype.cuh. */
+const dtypeCodes = { f32: 0, f16: 1, bf16: 2 } as const satisfies Partial<Record<DType, number>>;
 
-type FloatDType = keyof typeof dtypeCodes;
+/** The number of a tensor's dtype, a float's. */
+export function dtypeCode({ dtype }: Pick<DeviceOperand, "dtype">): number {
+  return dtypeCodes[dtype as keyof typeof dtypeCodes];
+}
 
 /** A tensor in device memory. */
 export interface DeviceOperand {
@@ -36,7 +39,6 @@ export function planLinear(
   output: DeviceOperand,
   kernels: readonly KernelRecord[],
 ): OpLaunch {
-  const code = ({ dtype }: DeviceOperand) => dtypeCodes[dtype as FloatDType];
   const kernel = `linear_${input.dtype}`;
   const onTensorCores = input.dtype === weight.dtype && depth % 8 === 0 && kernels.some(({ name }) => name === kernel);
   const [tileRows, tileColumns, sharedBytes] = onTensorCores ? [32, 64, 32 * 64 * 4] : [32, 32, 32 * (32 + 33) * 4];
@@ -47,15 +49,21 @@ export function planLinear(
     threads: linearThreads,
     sharedBytes,
     arguments: onTensorCores
-      ? [input.pointer, weight.pointer, bias?.pointer ?? 0n, output.pointer, code(output), ...tail]
+      ? [input.pointer, weight.pointer, bias?.pointer ?? 0n, output.pointer, dtypeCode(output), ...tail]
       : [
-        ...[input.pointer, code(input), weight.pointer, bias?.pointer ?? 0n, code(weight)],
-        ...[output.pointer, code(output), ...tail],
+        ...[input.pointer, dtypeCode(input), weight.pointer, bias?.pointer ?? 0n, dtypeCode(weight)],
+        ...[output.pointer, dtypeCode(output), ...tail],
       ],
   };
 }
 
-const scorings = { "none": 0, "softmax": 1, "sigmoid": 2, "sqrt-softplus": 3 } as const satisfies Record<
+const scorings = {
+  "none": 0,
+  "softmax": 1,
+  "sigmoid": 2,
+  "sqrt-softplus": 3,
+  "sparse-mixer": 4,
+} as const satisfies Record<
   Scoring,
   number
 >;
@@ -76,7 +84,7 @@ export function planRoute(
   { routerIndices: indices, routerWeights: weights, inputWeights }: RouteTargets,
   multiprocessors: number,
 ): OpLaunch {
-  const { experts, topK, before, after, groups, topGroups, renormalize, onInput, epsilon, scale } = router;
+  const { experts, topK, before, after, groups, topGroups, renormalize, onInput, epsilon, scale, jitter } = router;
   for (const [name, value] of Object.entries({ experts, topK })) {
     const most = routerLimits[name as keyof typeof routerLimits];
     if (value > most) throw new RangeError(`${name} must be at most ${most} on the GPU, got ${value}`);
@@ -89,8 +97,8 @@ export function planRoute(
     arguments: [
       ...[logits.pointer, bias?.pointer ?? 0n, indices.pointer, weights.pointer, inputWeights?.pointer ?? 0n],
       ...[tokens, experts, topK, scorings[before], scorings[after], groups, topGroups],
-      ...[Number(renormalize), Number(onInput), dtypeCodes[weights.dtype as FloatDType]],
-      ...[{ float: epsilon }, { float: scale }],
+      ...[Number(renormalize), Number(onInput), dtypeCode(weights)],
+      ...[epsilon, scale, jitter].map((float) => ({ float })),
     ],
   };
 }

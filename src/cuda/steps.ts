@@ -7,8 +7,8 @@ import type { Argument, LaunchShape } from "./kernel.ts";
 import { type PlanDevice, type Product, ProductKernels } from "./product.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
 
-/** The most experts that the sort counts, and the most assignments; what the sizes of rows must be multiples of. */
-export const limits = { experts: 1024, assignments: 2 ** 30, multiple: 8 } as const;
+/** The most experts that the sort counts, and the most assignments. */
+export const limits = { experts: 1024, assignments: 2 ** 30 } as const;
 
 const sortThreads = 256;
 const scanThreads = 1024;

@@ -129,7 +129,12 @@ export function scaleRowsShape(input: Described, weights: Described): { rows: nu
 }
 
 /** Checks what `sumRows` gets. */
-export function sumRowsShape(input: Described, slots: number, addend?: Described): { rows: number; width: number } {
+export function sumRowsShape(
+  input: Described,
+  slots: number,
+  addend?: Described,
+  addendWeights?: Described,
+): { rows: number; width: number } {
   checkFloat("input", input);
   checkInteger("slots", slots);
   const [count, width] = sizes("input", input, ["T · slots", "H"]);
@@ -140,6 +145,10 @@ export function sumRowsShape(input: Described, slots: number, addend?: Described
   if (addend) {
     expectDType("addend", addend, input.dtype);
     expectShape("addend", addend, [rows, width!]);
+  }
+  if (addendWeights) {
+    expectDType("addendWeights", addendWeights, "f32");
+    expectShape("addendWeights", addendWeights, [rows, 1]);
   }
   return { rows, width: width! };
 }

@@ -44,6 +44,9 @@ export function encodeSafetensors(tensors: NamedTensors, metadata: Readonly<Reco
   return bytes;
 }
 
+/** The temporary files that are being written, for whoever ends the process before they are. */
+export const temporaryFiles: Set<string> = new Set();
+
 /**
  * Writes a safetensors file: to a temporary name in the same directory, then, when all of it is on the disk, under its own,
  * in place of what was there. If that fails, nothing is left behind and what was there stays.
@@ -61,8 +64,9 @@ export async function writeSafetensors(
 ): Promise<void> {
   const parts = fileParts(tensors, metadata);
   const temporary = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
-  const file = await Deno.open(temporary, { write: true, createNew: true });
+  temporaryFiles.add(temporary);
   try {
+    const file = await Deno.open(temporary, { write: true, createNew: true });
     try {
       for (const part of parts) await writeAll(file, part);
       await file.sync();
@@ -73,6 +77,8 @@ export async function writeSafetensors(
   } catch (error) {
     await Deno.remove(temporary).catch(() => {}); // the first error says more
     throw error;
+  } finally {
+    temporaryFiles.delete(temporary);
   }
   await syncDirectory(path);
 }

@@ -22,15 +22,29 @@ export function referenceRow(
     if (!kept[assignment]) continue;
     const e = inputs.routerIndices.data[assignment]!;
     const weight = inputs.routingWeights.data[denseWeights ? token * experts + e : assignment]!;
-    const expertRow = expertOutput(inputs, shape, token, e);
+    const expertRow = expertOutput(inputs, shape, token, e, inputs.inputWeights?.data[assignment] ?? 1);
     for (let h = 0; h < hidden; h++) row[h]! += weight * expertRow[h]!;
+  }
+  const { addend, addendWeights } = inputs;
+  if (addend) {
+    const weight = addendWeights?.data[token] ?? 1;
+    for (let h = 0; h < hidden; h++) row[h]! += weight * addend.data[token * hidden + h]!;
   }
   return row;
 }
 
-function expertOutput(inputs: ExpertsInputs, shape: ExpertsShape, token: number, e: number): Float64Array {
+function expertOutput(
+  inputs: ExpertsInputs,
+  shape: ExpertsShape,
+  token: number,
+  e: number,
+  scale: number,
+): Float64Array {
   const { hidden, intermediate, gated, gateUpLayout, weightLayout, activation } = shape;
-  const x = inputs.hiddenStates.data.subarray(token * hidden, (token + 1) * hidden);
+  const x = Float64Array.from(
+    inputs.hiddenStates.data.subarray(token * hidden, (token + 1) * hidden),
+    (x) => x * scale,
+  );
   const width = gateUpColumns(shape), outIn = weightLayout === "out-in";
   const first = addProduct(x, inputs.gateUpProj.data, e, biasRow(inputs.gateUpProjBias?.data, e, width), outIn);
   const interleaved = gateUpLayout === "interleaved";
@@ -38,14 +52,22 @@ function expertOutput(inputs: ExpertsInputs, shape: ExpertsShape, token: number,
   for (let i = 0; i < intermediate; i++) {
     const gate = first[gated && interleaved ? 2 * i : i]!;
     const up = gated ? first[interleaved ? 2 * i + 1 : intermediate + i]! : 1;
-    a[i] = activation === "swiglu-oai" ? swigluOai(gate, up, shape) : functions[activation](gate) * up;
+    a[i] = activation === "swiglu-oai"
+      ? swigluOai(gate, up, shape)
+      : activation === "silu" && gated
+      ? functions.silu(Math.min(gate, shape.activationLimit)) * clamp(up, shape.activationLimit)
+      : functions[activation](gate) * up;
   }
   return addProduct(a, inputs.downProj.data, e, biasRow(inputs.downProjBias?.data, e, hidden), outIn);
 }
 
 function swigluOai(gate: number, up: number, { activationAlpha: alpha, activationLimit: limit }: ExpertsShape): number {
   const g = Math.min(gate, limit);
-  return g / (1 + Math.exp(-alpha * g)) * (Math.max(-limit, Math.min(up, limit)) + 1);
+  return g / (1 + Math.exp(-alpha * g)) * (clamp(up, limit) + 1);
+}
+
+function clamp(x: number, limit: number): number {
+  return Math.max(-limit, Math.min(x, limit));
 }
 
 const functions: Readonly<Record<Exclude<Activation, "swiglu-oai">, (x: number) => number>> = {

@@ -6,11 +6,9 @@
 import type { Backend, BackendTensor } from "../backend.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
 import { type ExpertsShape, expertsShape } from "../experts_shape.ts";
-import { convert, type DType, elementCount, type Tensor, tensor, zeros } from "../tensor.ts";
+import { convert, elementCount, type Tensor, tensor, zeros } from "../tensor.ts";
+import { errorBounds } from "./check.ts";
 import { keptMask, referenceRow } from "./reference.ts";
-
-/** The most ‖error‖ / ‖result‖ that results of a dtype may have. */
-export const errorBounds: Readonly<Record<Exclude<DType, "i32">, number>> = { f16: 3.7e-4, bf16: 3e-3, f32: 5e-6 };
 
 /** The error of a few rows scatters about that of the whole: as much as this many bounds is no fault. */
 export const sampleScatter = 2;

@@ -7,20 +7,14 @@ import type { Backend } from "../backend.ts";
 import { experts } from "../experts.ts";
 import type { Engine } from "../wasm/engine.ts";
 import { drawInputs, type Job, jobOptions } from "../workload.ts";
+import { boundedCheck, type Check, errorBounds, RelativeError } from "./check.ts";
 import { goldenInputs } from "./golden_inputs.ts";
 import { goldens } from "./goldens.ts";
-import { checkSample, errorBounds } from "./sample.ts";
+import { layerChecks } from "./layers.ts";
+import { checkSample } from "./sample.ts";
+import { variantChecks } from "./variants.ts";
 
-/** What one check found. */
-export interface Check {
-  /** What was checked. */
-  readonly name: string;
-  /** ‖error‖ / ‖result‖; for determinism, the number of runs that differed. */
-  readonly error: number;
-  /** The most that passes. */
-  readonly bound: number;
-  readonly passed: boolean;
-}
+export type { Check };
 
 /** Options of {@linkcode verify}. */
 export interface VerifyOptions {
@@ -32,18 +26,24 @@ export interface VerifyOptions {
   readonly runs: number;
 }
 
-/** Runs the checks one by one: the goldens, a large job's sampled tokens, determinism. */
-export async function* verify(
+/** Runs the checks one by one: the goldens, every variant, routers, layers, then a large job. */
+export async function* verify(backend: Backend, engine: Engine, options: VerifyOptions): AsyncGenerator<Check> {
+  for (const golden of goldens) {
+    const expected = new Float32Array(Uint8Array.fromBase64(golden.output).buffer);
+    const output = await experts(goldenInputs(golden), { expertCapacity: golden.capacity, backend });
+    yield boundedCheck(`golden ${golden.name}`, new RelativeError().add(output, expected).value, errorBounds.f16);
+  }
+  yield* variantChecks(backend);
+  yield* layerChecks(backend);
+  yield* jobChecks(backend, engine, options);
+}
+
+/** Runs the checks of a large job: sampled tokens, determinism. */
+export async function* jobChecks(
   backend: Backend,
   engine: Engine,
   { job, samples, runs }: VerifyOptions,
 ): AsyncGenerator<Check> {
-  for (const golden of goldens) {
-    const expected = new Float32Array(Uint8Array.fromBase64(golden.output).buffer);
-    const output = await experts(goldenInputs(golden), { expertCapacity: golden.capacity, backend });
-    yield check(`golden ${golden.name}`, relativeError(output.data, expected));
-  }
-
   using workload = await drawInputs(job, backend, engine);
   const options = jobOptions(job);
   using firstOutput = await backend.experts(workload.inputs, options);
@@ -63,19 +63,6 @@ export async function* verify(
     if (!sameBits((await backend.download(output)).data, first.data)) different += 1;
   }
   yield { name: `the same bits in ${runs} runs`, error: different, bound: 0, passed: different === 0 };
-}
-
-function check(name: string, error: number): Check {
-  return { name, error, bound: errorBounds.f16, passed: error <= errorBounds.f16 };
-}
-
-function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  let error = 0, norm = 0;
-  for (let i = 0; i < expected.length; i++) {
-    error += (actual[i]! - expected[i]!) ** 2;
-    norm += expected[i]! ** 2;
-  }
-  return Math.sqrt(error / norm);
 }
 
 function sameBits(a: ArrayBufferView, b: ArrayBufferView): boolean {

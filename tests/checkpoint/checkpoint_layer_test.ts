@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Safetensors, SafetensorsError, type Tensor, tensor, writeSafetensors } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/checkpoint/checkpoint_layer.ts";
 import type { LayerOptions } from "../../src/checkpoint/settings.ts";
+import { member } from "../safetensors/files.ts";
 
 const [E, H, I] = [3, 4, 2];
 
@@ -123,6 +124,71 @@ const refused: [string, Files, LayerOptions, new (message: string) => Error, str
     SafetensorsError,
     `tensor "${base}experts.3.w2.weight" is of an expert that the router, of 3, has no row for`,
   ],
+  [
+    "a tensor of the layer that it has no use for",
+    { tensors: withOther(`${base}experts.0.w2.weight_scale`, numbered([1])) },
+    { topK: 2 },
+    SafetensorsError,
+    `tensor "${base}experts.0.w2.weight_scale" is of this layer, and there is no use for it here`,
+  ],
+  [
+    "biases of gates without those of the down projection",
+    { tensors: withOther(`${base}experts.0.w1.bias`, numbered([I])) },
+    { topK: 2 },
+    SafetensorsError,
+    `tensor "${base}experts.0.w1.bias" is of this layer, and there is no use for it here`,
+  ],
+  [
+    "gates where experts are to have none",
+    { tensors: mixtral(0) },
+    { topK: 2, gated: false },
+    SafetensorsError,
+    `tensor "${base}experts.0.w1.weight" is of this layer, and there is no use for it here`,
+  ],
+  [
+    "an unknown part of a shared expert",
+    {
+      tensors: {
+        ...mixtral(0),
+        [`${base}shared_expert.gate_proj.weight`]: numbered([I, H]),
+        [`${base}shared_expert.up_proj.weight`]: numbered([I, H]),
+        [`${base}shared_expert.down_proj.weight`]: numbered([H, I]),
+        [`${base}shared_expert.norm.weight`]: numbered([H]),
+      },
+    },
+    { topK: 2 },
+    SafetensorsError,
+    `tensor "${base}shared_expert.norm.weight" is of this layer, and there is no use for it here`,
+  ],
+  [
+    "an unknown part of a layer with plain names",
+    {
+      tensors: {
+        "other.weight": numbered([1]),
+        "router.weight": numbered([E, H]),
+        "router.scale": numbered([E]),
+        "experts.gate_up_proj": numbered([E, H, 2 * I]),
+        "experts.down_proj": numbered([E, I, H]),
+      },
+    },
+    { topK: 2 },
+    SafetensorsError,
+    'tensor "router.scale" is of this layer, and there is no use for it here',
+  ],
+  [
+    "blocks of scales that are no pair",
+    { tensors: mixtral(0), config: '{"model_type":"mixtral","quantization_config":{"weight_block_size":[128]}}' },
+    { topK: 2 },
+    SafetensorsError,
+    "weight_block_size must be two positive integers, got [128]",
+  ],
+  [
+    "a limit for another activation",
+    { tensors: mixtral(0), config: '{"model_type":"mixtral","hidden_act":"gelu","swiglu_limit":10}' },
+    { topK: 2 },
+    SafetensorsError,
+    "swiglu_limit must come with the hidden_act silu, got gelu",
+  ],
   ["no top-k", { tensors: mixtral(0) }, {}, SafetensorsError, "The number of experts of each token, top-k, is needed"],
   ["too large a top-k", { tensors: mixtral(0) }, { topK: 4 }, RangeError, "topK must be an integer from 1"],
   [
@@ -145,10 +211,10 @@ const refused: [string, Files, LayerOptions, new (message: string) => Error, str
   ],
   [
     "a router that there is not here",
-    { tensors: mixtral(0), config: '{"model_type":"phimoe","num_experts_per_tok":2}' },
+    { tensors: mixtral(0), config: '{"model_type":"jetmoe","num_experts_per_tok":2}' },
     {},
     SafetensorsError,
-    'the router of "phimoe" is not known here',
+    'the router of "jetmoe" is not known here',
   ],
   [
     "a config of another form",
@@ -210,6 +276,41 @@ Deno.test("CheckpointLayer.open() refuses MXFP4 and other bits whose partner is 
     const open = () => CheckpointLayer.open(directory, { topK: 2, router: "softmax" });
     await assertRejects(open, SafetensorsError, `tensor "${blocks}" must be of dtype U8, it is F32`);
   });
+});
+
+Deno.test("FP8 weights of several blocks, ragged ones too, are read with the scale of each", async () => {
+  const [H, I] = [264, 136];
+  const names = { "gate_proj": [I, H], "up_proj": [I, H], "down_proj": [H, I] } as const;
+  const byte = (at: number) => at % 11 === 0 ? 0 : 0x30 + at * 7 % 24 + (at % 2) * 128; // 0, or ±0.5 to ±3.75
+  const value = (bits: number) =>
+    bits === 0 ? 0 : (bits & 128 ? -1 : 1) * (8 + (bits & 7)) * 2 ** ((bits >> 3 & 15) - 10);
+  const members: string[] = [], parts: Uint8Array[] = [], scaleOf = (block: number) => 2 ** -(block % 5);
+  let end = 0;
+  const add = (name: string, dtype: string, shape: readonly number[], data: ArrayBufferView<ArrayBuffer>) => {
+    members.push(member(name, dtype, [...shape], end, end += data.byteLength));
+    parts.push(new Uint8Array(data.buffer));
+  };
+  add("model.layers.0.mlp.gate.weight", "F32", [1, H], new Float32Array(H));
+  for (const [name, shape] of Object.entries(names)) {
+    const blocks = shape.map((size) => Math.ceil(size / 128)) as [number, number];
+    const full = `model.layers.0.mlp.experts.0.${name}.weight`;
+    add(full, "F8_E4M3", shape, Uint8Array.from({ length: H * I }, (_, at) => byte(at)));
+    add(`${full}_scale_inv`, "F32", blocks, Float32Array.from({ length: blocks[0] * blocks[1] }, (_, b) => scaleOf(b)));
+  }
+  const header = new TextEncoder().encode(`{${members.join(",")}}`);
+  const path = await Deno.makeTempFile({ suffix: ".safetensors" });
+  await new Blob([new BigUint64Array([BigInt(header.length)]), header, ...parts as BlobPart[]]).bytes()
+    .then((bytes) => Deno.writeFile(path, bytes));
+  using found = await CheckpointLayer.open(path, { router: "softmax", topK: 1 });
+  const { gateUpProj, downProj } = await found.read("f32");
+  const expected = ([rows, columns]: readonly [number, number]) =>
+    Float32Array.from({ length: rows * columns }, (_, at) => {
+      const row = Math.floor(at / columns), column = at % columns;
+      return value(byte(at)) * scaleOf(Math.floor(row / 128) * Math.ceil(columns / 128) + Math.floor(column / 128));
+    });
+  assertEquals([...gateUpProj.data], [...expected(names.gate_proj), ...expected(names.up_proj)]);
+  assertEquals([...downProj.data], [...expected(names.down_proj)]);
+  await Deno.remove(path);
 });
 
 Deno.test("A layer of several files is read to its places, gate and up one after the other", async () => {

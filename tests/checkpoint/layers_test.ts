@@ -5,8 +5,8 @@ import { relativeError } from "../fixtures.ts";
 
 const directory = new URL("../../fixtures/layers/", import.meta.url).pathname;
 
-/** The largest error of a dtype, routing weights and one more rounding included. */
-const bounds: Readonly<Record<string, number>> = { f32: 5e-6, f16: 1e-3, bf16: 8e-3 };
+/** The largest error of a dtype: the bound of the op, and as of so few numbers it scatters, a fifth more. */
+const bounds: Readonly<Record<string, number>> = { f32: 5e-6, f16: 1.2 * 3.7e-4, bf16: 1.2 * 3e-3 };
 
 async function floats(path: string): Promise<{ dtype: string; shape: readonly number[]; values: ArrayLike<number> }> {
   using file = await Safetensors.open(path);

@@ -8,6 +8,7 @@ import json, os, struct, sys
 import torch
 import torch.nn.functional as F
 
+BLOCK = (16, 32)  # of the FP8 layer with several and ragged blocks
 NAMES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.uint8: "U8"}
 
 
@@ -34,11 +35,25 @@ ACTIVATIONS = {
 }
 
 
-def act(kind, gate, up):
+def act(kind, gate, up, limit=None):
+    if limit is not None:
+        gate, up = gate.clamp(max=limit), up.clamp(-limit, limit)
     if kind == "swiglu-oai":
         gate, up = gate.clamp(max=7.0), up.clamp(-7.0, 7.0)
         return (up + 1) * gate * torch.sigmoid(1.702 * gate)
     return ACTIVATIONS[kind](gate) * (1 if up is None else up)
+
+
+def sparse_mixer(logits, jitter):
+    weights, indices, masked = [], [], logits
+    for _ in range(2):
+        top, index = masked.max(dim=-1, keepdim=True)
+        far = (top - logits) / logits.abs().clamp(min=top) > 2 * jitter
+        gates = masked.masked_fill(far, float("-inf")).softmax(-1)
+        weights.append(gates.gather(-1, index))
+        indices.append(index)
+        masked = masked.scatter(-1, index, float("-inf"))
+    return torch.cat(indices, -1), torch.cat(weights, -1), False
 
 
 def route(kind, logits, k, bias=None, groups=1, top_groups=1, scale=1.0):
@@ -103,7 +118,7 @@ class Maker:
 T, H, I, E = 7, 48, 40, 8
 
 
-def linear_experts(make, base, names, activation, experts=E, bias=False, gated=True):
+def linear_experts(make, base, names, activation, experts=E, bias=False, gated=True, limit=None):
     gate, up, down = names
     layers = []
     for e in range(experts):
@@ -114,15 +129,16 @@ def linear_experts(make, base, names, activation, experts=E, bias=False, gated=T
 
     def run(e, row):
         g, u, d = layers[e]
-        a = act(activation, F.linear(row, g), F.linear(row, u)) if gated else act(activation, F.linear(row, u), None)
+        a = act(activation, F.linear(row, g), F.linear(row, u), limit) if gated else act(activation, F.linear(row, u), None)
         return F.linear(a, d)
 
     return run
 
 
-def shared(make, prefix, width=24):
-    g, u, d = make(f"{prefix}gate_proj.weight", width, H), make(f"{prefix}up_proj.weight", width, H), make(f"{prefix}down_proj.weight", H, width)
-    return lambda x: F.linear(F.silu(F.linear(x, g)) * F.linear(x, u), d)
+def shared(make, prefix, width=24, names=("gate_proj", "up_proj", "down_proj"), limit=None):
+    gate, up, down = names
+    g, u, d = make(f"{prefix}{gate}.weight", width, H), make(f"{prefix}{up}.weight", width, H), make(f"{prefix}{down}.weight", H, width)
+    return lambda x: F.linear(act("silu", F.linear(x, g), F.linear(x, u), limit), d)
 
 
 def fused(make, prefix, activation, interleaved, out_in, bias, gated=True):
@@ -221,6 +237,41 @@ def main(directory):
     run = lambda e, row: F.linear(act("silu", *F.linear(row, gu[e]).chunk(2)), d[e])
     make.finish(x, moe(xf, run, *route("topk-softmax", l, 3)), "", {"model_type": "granitemoe", "num_experts_per_tok": 3, "hidden_act": "silu"})
 
+    make = Maker(directory, "granite-shared", 10, f32)
+    x, xf = inputs(make)
+    base = "model.layers.0.block_sparse_moe."
+    l = logits(xf, make(base + "router.layer.weight", E, H))
+    gu, d = make(base + "input_linear.weight", E, 2 * I, H), make(base + "output_linear.weight", E, H, I)
+    sgu, sd = make("model.layers.0.shared_mlp.input_linear.weight", 2 * 24, H), make("model.layers.0.shared_mlp.output_linear.weight", H, 24)
+    run = lambda e, row: F.linear(act("silu", *F.linear(row, gu[e]).chunk(2)), d[e])
+    y = F.linear(act("silu", *F.linear(xf, sgu).chunk(2, -1)), sd)
+    make.finish(x, moe(xf, run, *route("topk-softmax", l, 3)) + y, "", {"model_type": "granitemoeshared", "num_experts_per_tok": 3, "hidden_act": "silu"})
+
+    make = Maker(directory, "phi-3.5", 11, f32)
+    x, xf = inputs(make)
+    base = "model.layers.0.block_sparse_moe."
+    l = logits(xf, make(base + "gate.weight", E, H))
+    run = linear_experts(make, base, ("w1", "w3", "w2"), "silu")
+    make.finish(x, moe(xf, run, *sparse_mixer(l, 0.1)), "", {"model_type": "phimoe", "num_experts_per_tok": 2, "router_jitter_noise": 0.1, "hidden_act": "silu"})
+
+    make = Maker(directory, "deepseek-v4", 12, f32)
+    x, xf = inputs(make)
+    base = "layers.3.ffn."
+    l = logits(xf, make(base + "gate.weight", E, H))
+    bias = make(base + "gate.bias", E, dtype=f32)
+    run = linear_experts(make, base, ("w1", "w3", "w2"), "silu", limit=1.5)
+    y = shared(make, base + "shared_experts.", names=("w1", "w3", "w2"), limit=1.5)(xf)
+    out = moe(xf, run, *route("sqrt-softplus", l, 3, bias, scale=1.5)) + y
+    make.finish(x, out, "", {"model_type": "deepseek_v4", "num_experts_per_tok": 3, "scoring_func": "sqrtsoftplus", "routed_scaling_factor": 1.5, "swiglu_limit": 1.5, "hidden_act": "silu"})
+
+    make = Maker(directory, "qwen3-moe-fp8", 13, bf16)
+    x, xf = inputs(make)
+    base = "model.layers.1.mlp."
+    l = logits(xf, make(base + "gate.weight", E, H))
+    run = linear_experts(Fp8(make, BLOCK, bf16), base, ("gate_proj", "up_proj", "down_proj"), "silu")
+    config = {"model_type": "qwen3_moe", "num_experts_per_tok": 3, "norm_topk_prob": True, "quantization_config": {"weight_block_size": list(BLOCK)}}
+    make.finish(x, moe(xf, run, *route("softmax-renormalize", l, 3)), "", config)
+
     make = Maker(directory, "gpt-oss-mxfp4", 9, bf16)
     x, xf = inputs(make)
     x, xf = torch.randn(T, 64).to(bf16), None
@@ -266,17 +317,19 @@ def main(directory):
 
 
 class Fp8:
-    """Stores weights as bytes that are FP8 (E4M3) with a scale, one block of 128 x 128 each being larger than they are."""
+    """Stores weights as bytes that are FP8 (E4M3) with a scale for each block; one of 128 x 128 is larger than they are."""
 
-    def __init__(self, make):
-        self.make = make
+    def __init__(self, make, block=(128, 128), dtype=torch.float32):
+        self.make, self.block, self.dtype = make, block, dtype
 
     def __call__(self, name, *shape):
         bits = torch.randint(0, 256, shape, dtype=torch.uint8)
         bits[(bits & 127) == 127] = 0x38
         bits[(bits & 0x78) > 0x48] &= 0x8F  # keeps the sizes below 32
-        scale = torch.rand(1, 1) * 0.03 + 0.01
+        rows, columns = (-(-size // block) for size, block in zip(shape, self.block))
+        scale = (torch.rand(rows, columns) * 0.03 + 0.01).to(self.dtype)
         self.make.tensors[name], self.make.tensors[name + "_scale_inv"] = bits, scale
+        scale = scale.float().repeat_interleave(self.block[0], 0).repeat_interleave(self.block[1], 1)[: shape[0], : shape[1]]
         b = bits.int()
         exponent, mantissa = (b >> 3) & 15, (b & 7).float()
         value = torch.where(exponent == 0, mantissa * 2.0**-9, (8 + mantissa) * torch.pow(torch.tensor(2.0), (exponent - 10).float()))

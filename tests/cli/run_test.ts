@@ -1,4 +1,4 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Safetensors, tensor, writeSafetensors } from "../../mod.ts";
 
 const layer = new URL("../../fixtures/layers/mixtral/", import.meta.url).pathname;
@@ -40,6 +40,39 @@ Deno.test("run keeps the input's dtype and dimensions", async () => {
   assertEquals([file.describe("output").dtype, file.describe("output").shape], ["F16", [2, 3, 48]]);
   await Deno.remove(directory, { recursive: true });
 });
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.test(`run leaves nothing behind on ${signal} while it writes`, async () => {
+    const directory = await Deno.makeTempDir(), input = await Deno.makeTempFile();
+    const output = `${directory}/y.safetensors`;
+    await writeSafetensors(input, { x: tensor(new Float32Array(400_000 * 48).fill(0.5), [400_000, 48]) });
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--no-prompt", "-RW", new URL("../../cli.ts", import.meta.url).pathname, "run", "--top-k=1"],
+        ...["--weights", layer, "--input", input, "--output", output],
+      ],
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    const names = () => Array.from(Deno.readDirSync(directory), ({ name }) => name);
+    while (names().length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    const seen = names();
+    try {
+      child.kill(signal);
+    } catch {
+      // it was done already
+    }
+    const { code } = await child.status;
+    if (code === 0) assertEquals(names(), ["y.safetensors"]); // all was written before the signal came
+    else {
+      assertEquals(code, signal === "SIGINT" ? 130 : 143);
+      assertMatch(seen[0]!, /^y\.safetensors\..*\.tmp$/);
+      assertEquals(names().filter((name) => name !== "y.safetensors"), []);
+    }
+    await Deno.remove(directory, { recursive: true });
+    await Deno.remove(input);
+  });
+}
 
 Deno.test("run refuses what cannot be done before any work", async () => {
   const directory = await Deno.makeTempDir();

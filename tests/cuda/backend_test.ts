@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { experts, type Tensor } from "../../mod.ts";
 import { simtTiles, tensorTiles, wgmmaTiles } from "../../src/cuda/tiles.ts";
+import { mapInputs } from "../../src/experts_shape.ts";
 import { verify } from "../../src/verify/verify.ts";
 import { Engine } from "../../src/wasm/engine.ts";
 import { makeJob } from "../../src/workload.ts";
@@ -91,9 +92,7 @@ test("a call that comes again runs as a graph and gives the same bits", async ()
   control.reuseAddresses(true);
   using scope = new DisposableStack();
   const inputs = randomInputs({ T: 30, H: 32, I: 40, E: 3, K: 2 }, 6);
-  const device = Object.fromEntries(
-    Object.entries(inputs).map(([name, tensor]) => [name, scope.use(backend.upload(tensor))]),
-  ) as unknown as Parameters<typeof backend.experts>[0];
+  const device = mapInputs(inputs, (tensor) => scope.use(backend.upload(tensor)));
   const run = async () => {
     using output = await backend.experts(device);
     return (await backend.download(output)).data;

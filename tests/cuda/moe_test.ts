@@ -5,7 +5,7 @@ import { emulated, openEmulated } from "./emulated.ts";
 
 for (const [arch, dtypes] of [[75, ["f16"]], [80, ["f16", "bf16", "f32"]]] as const) {
   const open = async () => (await openEmulated(arch)).backend;
-  testMoe(`cuda, ${emulated}, sm_${arch}`, open, { ignore: !toolkit, multiple: 8, runs: 15, dtypes });
+  testMoe(`cuda, ${emulated}, sm_${arch}`, open, { ignore: !toolkit, runs: 15, dtypes });
 }
 
 Deno.test({

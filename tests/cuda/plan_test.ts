@@ -16,6 +16,8 @@ const reference: ExpertsShape = {
   topK: 4,
   capacity: 2048,
   denseWeights: false,
+  weightsDType: "f16",
+  hasAddend: false,
 };
 
 function plan(shape: ExpertsShape, gpu = "h100") {
@@ -62,6 +64,8 @@ Deno.test("every launch of every plan is one that its kernel and the GPU allow",
     topK: fc.integer({ min: 1, max: 32 }),
     capacity: fc.oneof(fc.constant(Infinity), fc.integer({ min: 1, max: 2 ** 31 - 1 })),
     denseWeights: fc.boolean(),
+    weightsDType: fc.constantFrom("f16" as const, "f32" as const),
+    hasAddend: fc.boolean(),
     dtype: fc.constantFrom("f16" as const, "bf16" as const, "f32" as const),
     weightLayout: fc.constantFrom("in-out" as const, "out-in" as const),
     gateUpLayout: fc.constantFrom("interleaved" as const, "concatenated" as const),

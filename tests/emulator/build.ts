@@ -39,7 +39,15 @@ export const clang: string | undefined = ["clang++", "clang++-14"].find((name) =
 });
 
 // Arithmetic with a null pointer must come out as on the device, whatever the language makes of it.
-const common = ["-std=c++17", "-fno-delete-null-pointer-checks", "-fPIC", "-fvisibility=hidden", "-mavx2", "-mfma", "-mf16c"];
+const common = [
+  "-std=c++17",
+  "-fno-delete-null-pointer-checks",
+  "-fPIC",
+  "-fvisibility=hidden",
+  "-mavx2",
+  "-mfma",
+  "-mf16c",
+];
 const hooks = [
   ...["-fsanitize=thread,bounds,integer-divide-by-zero", "-fno-sanitize-recover=bounds,integer-divide-by-zero"],
   ...["-mllvm", "-tsan-instrument-func-entry-exit=0"],

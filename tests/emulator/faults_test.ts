@@ -33,11 +33,8 @@ const expected: Record<string, [code: number, text: string, sharedBytes?: number
   fault_copy_misaligned: [716, "a misaligned address"],
   fault_copy_wait_is_no_barrier: [719, "a race"],
   fault_array_out_of_bounds: [700, "past the end of an array"],
-<<<<<<< HEAD
   fault_offset_of_null: [700, "which is no device address"],
-=======
   fault_division_by_zero: [719, "divided by zero"],
->>>>>>> mutate
   fault_ldmatrix_unwritten: [719, "which no thread has written"],
 };
 

@@ -116,8 +116,9 @@ uint64_t global_allocate(size_t bytes) {
   }
   uint64_t address = 0;
   if (reuse_addresses) {
+    // The lowest, so that a call that comes again gets what it had, whatever was freed before.
     for (const auto& [start, size] : freed) {
-      if (size == bytes) address = start;
+      if (size == bytes && !address) address = start;
     }
     freed.erase(address);
   }

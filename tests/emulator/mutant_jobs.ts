@@ -128,7 +128,6 @@ const routers: readonly [
   dtype: DType,
   to: DType,
   options: RouterOptions<never>,
-  flat?: boolean,
 ][] = [
   [5, 7, "f32", "f32", { kind: "softmax", topK: 3 }],
   [5, 40, "f16", "f16", { kind: "topk-softmax", topK: 32 }],
@@ -137,14 +136,16 @@ const routers: readonly [
   [9, 6, "f32", "f32", { kind: "sigmoid-grouped", topK: 2, groups: 2, topGroups: 1 }],
   [9, 80, "f16", "f32", { kind: "sigmoid-grouped", topK: 2, groups: 40, topGroups: 33 }],
   [5, 33, "f32", "f16", { kind: "sigmoid", topK: 5 }],
-  [5, 33, "f32", "bf16", { kind: "sigmoid-input", topK: 2 }, true],
+  [5, 33, "f32", "bf16", { kind: "sigmoid-input", topK: 2 }],
   [5, 64, "bf16", "f32", { kind: "sqrt-softplus", topK: 6, renormalize: false }],
   [270, 3, "f32", "f32", { kind: "softmax", topK: 1 }],
   [1, 1, "f32", "f32", { kind: "sigmoid", topK: 1 }],
+  [9, 16, "f16", "f32", { kind: "sparse-mixer", topK: 2 }],
+  [5, 40, "f32", "bf16", { kind: "sparse-mixer", topK: 3, jitter: 0.1 }],
 ];
 
 function routeJobs(): Job[] {
-  return routers.flatMap(([T, E, dtype, to, options, flat], seed) => {
+  return routers.flatMap(([T, E, dtype, to, options], seed) => {
     const name = `route ${JSON.stringify({ T, E, dtype, to, ...options })}`;
     const biased = options.kind !== "topk-softmax" && options.kind !== "sigmoid-input";
     const normals = () => new Generator(seed).randn([T, E]);
@@ -154,14 +155,14 @@ function routeJobs(): Job[] {
         stepJob(
           `${name}, ${kind}`,
           () => [convert(tensor(Float32Array.from(normals().data, make), [T, E]), dtype)],
-          (ops, x) => ops.route(x!, options, { dtype: to, flat }),
+          (ops, x) => ops.route(x!, options, { dtype: to }),
         )
       ),
       ...(biased
         ? [stepJob(
           `${name}, biased`,
           () => [convert(normals(), dtype), correction()],
-          (ops, x, bias) => ops.route(x!, { ...options, correctionBias: bias! }, { dtype: to, flat }),
+          (ops, x, bias) => ops.route(x!, { ...options, correctionBias: bias! }, { dtype: to }),
         )]
         : []),
     ];

@@ -30,12 +30,14 @@ function gated4(x: v128, minusY: v128): v128 {
   return f32x4.div(x, f32x4.add(v128.load(ONE), exp4(minusY)));
 }
 
-// gate sigmoid(alpha gate) (up + 1), with gate <= limit and |up| <= limit. min and max, unlike pmin and pmax, keep a NaN.
+// gate sigmoid(alpha gate) (up + 1), or silu's gate sigmoid(gate) up, with gate <= limit and |up| <= limit. min and max,
+// unlike pmin and pmax, keep a NaN.
 // @ts-ignore: decorator
 @inline
-function clampedSwiglu(gate: v128, up: v128, alpha: v128, limit: v128): v128 {
+function clampedSwiglu(kind: i32, gate: v128, up: v128, alpha: v128, limit: v128): v128 {
   const g = f32x4.min(gate, limit);
   const u = f32x4.max(f32x4.min(up, limit), f32x4.neg(limit));
+  if (kind == SILU) return f32x4.mul(gated4(g, f32x4.neg(g)), u);
   return f32x4.mul(gated4(g, f32x4.neg(f32x4.mul(alpha, g))), f32x4.add(u, v128.load(ONE)));
 }
 
@@ -85,6 +87,6 @@ export function activate4(kind: i32, x: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function activatePair4(kind: i32, gate: v128, up: v128, alpha: v128, limit: v128): v128 {
-  if (kind == SWIGLU_OAI) return clampedSwiglu(gate, up, alpha, limit);
+  if (kind == SWIGLU_OAI || kind == SILU) return clampedSwiglu(kind, gate, up, alpha, limit);
   return f32x4.mul(activate4(kind, gate), up);
 }

@@ -30,8 +30,13 @@ export interface ExpertsJob {
   readonly downProjBias: Elements | undefined;
   /** [T, K], the weight of each assignment. */
   readonly weights: Float32Array;
+  /** [T, H], added to the experts' sum, and [T], what each of its rows is multiplied by; 1 where that is absent. */
+  readonly addend: Elements | undefined;
+  readonly addendWeights: Float32Array | undefined;
   /** N: the token of each kept assignment. */
   readonly tokens: Int32Array;
+  /** N: what the input of each kept assignment is multiplied by; 1 where that is absent. */
+  readonly rowScales: Float32Array | undefined;
   /** [T, K]: the row of each assignment, -1 where it was dropped. */
   readonly rows: Int32Array;
   /** [N, I]: activations. May lie in `output`: the last activation is read before the first output is written. */
@@ -93,24 +98,28 @@ export function experts(context: Context, job: ExpertsJob, parts: Parts): void {
     Atomics.notify(progress, 1 + group);
   }
 
-  /** The output rows of some tokens: the weighted sums of their experts' rows, zeros where all were dropped. */
+  /** The output rows of some tokens: the weighted sums of their experts' rows and the addend's, zeros where there is none. */
   function combine(token: number, tokens: number) {
-    const { rows, expertOutputs, weights, output } = job;
+    const { rows, expertOutputs, weights, addend, addendWeights, output } = job;
     const size = output.BYTES_PER_ELEMENT;
     const columns = Math.ceil(hidden / 8) * 8;
     const stride = columns * size;
-    const memory = context.allocate({ rows: topK * stride, weights: topK * 4, out: stride });
+    const memory = context.allocate({ rows: (topK + 1) * stride, weights: (topK + 1) * 4, out: stride });
     const staged = size === 2 ? context.u16 : context.f32;
     const sum = staged.subarray(memory.out / size, memory.out / size + hidden);
+    let slots = 0;
+    const stage = (source: Elements, row: number, weight: number) => {
+      staged.set(source.subarray(row * hidden, (row + 1) * hidden), (memory.rows + slots * stride) / size);
+      context.f32[memory.weights / 4 + slots] = weight;
+      slots += 1;
+    };
     for (let t = token; t < token + tokens; t++) {
-      let slots = 0;
+      slots = 0;
       for (let i = t * topK, end = i + topK; i < end; i++) {
         const row = rows[i]!;
-        if (row < 0) continue;
-        staged.set(expertOutputs.subarray(row * hidden, (row + 1) * hidden), (memory.rows + slots * stride) / size);
-        context.f32[memory.weights / 4 + slots] = weights[i]!;
-        slots += 1;
+        if (row >= 0) stage(expertOutputs, row, weights[i]!);
       }
+      if (addend) stage(addend, t, addendWeights ? addendWeights[t]! : 1);
       if (slots > 0) {
         kernels.combine(job.dtype, memory.rows, stride, memory.weights, slots, columns, memory.out);
         output.set(sum, t * hidden);

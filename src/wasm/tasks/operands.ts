@@ -34,6 +34,8 @@ export interface Operands {
   readonly columnBytes: number;
   /** Copies rows of A to `at`, `stride` bytes apart. */
   stageRows(at: number, first: number, count: number, stride: number): void;
+  /** Scales rows of A, where that is asked: they lie at `at`, as f32, `rowStep` apart, their `length` elements `step` apart. */
+  scaleRows(at: number, first: number, count: number, rowStep: number, step: number, length: number): void;
   /** Copies, from rows of B in the layout "in-out", the block's columns; the rows lie `columnBytes` apart. */
   stageColumns(at: number, first: number, count: number): void;
   /** Copies, of B in the layout "out-in", part of the row that gives a sum: that of a result, or of its up projection. */
@@ -97,6 +99,14 @@ export function operands(context: Context, job: ExpertsJob, block: Block): Opera
     stageRows(at, first, count, stride) {
       for (let r = first; r < first + count; r++, at += stride) {
         stage(at, a, (isGateUp ? job.tokens[row + r]! : row + r) * depth, depth);
+      }
+    },
+    scaleRows(at, first, count, rowStep, step, length) {
+      if (!isGateUp || !job.rowScales) return;
+      for (let r = 0; r < count; r++) {
+        const scale = job.rowScales[row + first + r]!;
+        const start = at / 4 + r * rowStep;
+        for (let i = start; i < start + length * step; i += step) context.f32[i]! *= scale;
       }
     },
     stageColumns(at, first, count) {

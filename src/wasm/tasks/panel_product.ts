@@ -62,7 +62,12 @@ export function panelProduct(
       operand.stageRows(memory.a, tile * 6, count, stride);
       for (let k = 0; k < paddedDepth; k += passDepth) {
         const pass = Math.min(passDepth, paddedDepth - k);
-        kernels.packSix(dtype, memory.a + k * size, stride, pass, tiles, tilesAt(k, tile, pass));
+        const to = tilesAt(k, tile, pass);
+        kernels.packSix(dtype, memory.a + k * size, stride, pass, tiles, to);
+        for (let t = 0; t < tiles; t++) {
+          const first = (tile + t) * 6;
+          operand.scaleRows(to + t * pass * 24, first, Math.min(6, rows - first), 1, 6, pass);
+        }
       }
     }
   }

@@ -205,6 +205,8 @@ FAULTY(fault_offset_of_null) {
   const int* bias = fixed ? in : in - reinterpret_cast<uintptr_t>(in) / sizeof(int);
   bias += 8 * (blockIdx.x + 1);  // null no longer
   out[threadIdx.x] = bias ? bias[threadIdx.x % 8] : 0;  // FAULT fault_offset_of_null
+}
+
 FAULTY(fault_division_by_zero) {
   out[threadIdx.x] = 64 / (in[threadIdx.x] + fixed);  // FAULT fault_division_by_zero
 }
