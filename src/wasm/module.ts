@@ -8,8 +8,7 @@ export const activationCodes = { "swiglu-oai": 1, silu: 2, gelu: 3, "gelu-tanh":
 export interface Kernels {
   twist(window: number, count: number): void;
   uniforms(words: number, count: number, out: number): void;
-  normalsF32(words: number, count: number, out: number, scale: number): void;
-  normalsF16(words: number, count: number, out: number, scale: number): void;
+  normals(dtype: number, words: number, count: number, out: number, scale: number): void;
   widen(
     dtype: number,
     pairs: boolean,

@@ -116,6 +116,40 @@ Deno.test("store() rounds f32 to f16 as Math.f16round does", () => {
   );
 });
 
+Deno.test("normals() in f16 and bf16 are those in f32, rounded, scaled in f32 and rounded again", () => {
+  const context = createContext(kernelModule());
+  const count = 1 << 18;
+  const at = context.allocate({ words: (624 + count) * 4, normals: count * 4, rounded: count * 2 });
+  for (let i = 0; i < 624; i++) context.u32[at.words / 4 + i] = Math.imul(i + 1, 0x9e3779b1);
+  context.kernels.twist(at.words, count);
+  // A radius of zero, and angles of zero and of one, two and three quarters: zeros of both signs, and what is next to them.
+  for (let i = 0; i < 64; i++) context.u32[at.words / 4 + i] = i & 8 ? i >> 4 << 22 : i & 7;
+  context.kernels.normals(dtypeCode("f32"), at.words, count, at.normals, 1);
+  const normals = context.f32.slice(at.normals / 4, at.normals / 4 + count);
+  const expected = new Uint16Array(count);
+  for (const scale of [1, 0.5, -0.1, 0.02, 1e-5, 3, 1e5]) {
+    const check = (dtype: "f16" | "bf16") => {
+      context.kernels.normals(dtypeCode(dtype), at.words, count, at.rounded, scale);
+      const rounded = context.u16.subarray(at.rounded / 2, at.rounded / 2 + count);
+      for (let i = 0; i < count; i++) {
+        assert(rounded[i] === expected[i], `${dtype}, scale ${scale}: ${normals[i]} became ${rounded[i]}`);
+      }
+    };
+    new Float16Array(expected.buffer).set(normals.map((x) => Math.f16round(x) * Math.fround(scale)));
+    check("f16");
+
+    const values = new Float32Array(count);
+    toBfloat16(normals, expected);
+    fromBfloat16(expected, values);
+    toBfloat16(values.map((x) => x * Math.fround(scale)), expected);
+    check("bf16");
+
+    context.kernels.normals(dtypeCode("f32"), at.words, count, at.normals, scale);
+    const scaled = context.f32.subarray(at.normals / 4, at.normals / 4 + count);
+    assert(scaled.every((x, i) => Object.is(x, Math.fround(normals[i]! * Math.fround(scale)))), `f32, scale ${scale}`);
+  }
+});
+
 Deno.test("statistics() sums, bounds and keeps NaN", () => {
   const context = createContext(kernelModule());
   const at = context.allocate({ values: 64, out: 32 });

@@ -2,6 +2,7 @@
 // i16 for bf16, f32 for itself. Exported kernels take its number.
 import { narrowHalf, widenHalf } from "./half";
 import {
+  BRAIN_FIELDS,
   EXPONENT,
   HALF_FIELDS,
   HALF_MAGNITUDE,
@@ -59,15 +60,29 @@ export function store8<T>(to: usize, low: v128, high: v128): void {
   }
 }
 
+// Words whose upper halves are the nearest bf16, ties to even. For numbers.
+// @ts-ignore: decorator
+@inline
+function roundUpBrain(value: v128): v128 {
+  const odd = v128.and(i32x4.shr_u(value, 16), v128.load(INT_1));
+  return i32x4.add(i32x4.add(value, v128.load(HALF_MAGNITUDE)), odd);
+}
+
 // Rounds four f32 to the nearest bf16, ties to even, and leaves the bit patterns in i32 lanes. A NaN keeps its upper bits
 // and becomes quiet, lest the bits that are lost were all it had.
 // @ts-ignore: decorator
 @inline
 export function narrowBrain(value: v128): v128 {
-  const odd = v128.and(i32x4.shr_u(value, 16), v128.load(INT_1));
-  const rounded = i32x4.add(i32x4.add(value, v128.load(HALF_MAGNITUDE)), odd);
+  const rounded = roundUpBrain(value);
   const nan = i32x4.gt_s(v128.and(value, v128.load(MAGNITUDE)), v128.load(EXPONENT));
   return i32x4.shr_u(v128.bitselect(v128.or(value, v128.load(QUIET)), rounded, nan), 16);
+}
+
+// Rounds four f32 that are no NaN to the nearest bf16 and leaves them as f32.
+// @ts-ignore: decorator
+@inline
+export function roundBrain(value: v128): v128 {
+  return v128.and(roundUpBrain(value), v128.load(BRAIN_FIELDS));
 }
 
 // Whether any of eight f16 is zero, subnormal, infinite or NaN: their exponents are the least and the greatest.

@@ -1,5 +1,5 @@
 // The exports of the WebAssembly module.
-export { normalsF16, normalsF32, twist, uniforms } from "./random";
+export { normals, twist, uniforms } from "./random";
 export { packEight, packSix, widen } from "./pack";
 export { multiply } from "./gemm";
 export { store } from "./epilogue";
