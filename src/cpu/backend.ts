@@ -14,10 +14,9 @@ import { activationCodes } from "../wasm/module.ts";
 import { findBlas, type FoundBlas } from "./blas.ts";
 import { cpuName } from "./device.ts";
 import { CpuOps } from "./ops.ts";
-import { blasCut, kernelCut, planExperts } from "./plan.ts";
+import { blasCut, blocking, kernelCut, planExperts } from "./plan.ts";
+import { productJob } from "./product.ts";
 import { sortAssignments } from "./sort.ts";
-
-const blocking = { depth: 384, rowTiles: 20 } as const;
 
 /** A tensor in shared memory. */
 class CpuTensor implements BackendTensor {
@@ -70,6 +69,7 @@ export class CpuBackend implements Backend {
   readonly ops: CpuOps<CpuTensor> = new CpuOps({
     allocate: (dtype, shape) => this.allocate(dtype, shape),
     own: (tensor) => this.#own(tensor),
+    multiply: (shape, tensors) => this.pool.run("experts", productJob(shape, tensors, this.threads)),
   });
   #peak: Promise<PeakRates> | undefined;
 
@@ -158,6 +158,8 @@ export class CpuBackend implements Backend {
       intermediate,
       topK,
       dtype: dtypeCode(dtype),
+      inputDtype: dtypeCode(dtype),
+      outputDtype: dtypeCode(dtype),
       activation: activationCodes[shape.activation],
       alpha: shape.activationAlpha,
       limit: shape.activationLimit,

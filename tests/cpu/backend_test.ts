@@ -1,5 +1,5 @@
 import { assertEquals, assertNotEquals, assertRejects } from "@std/assert";
-import { BackendUnavailableError, experts, openBackend, type Tensor, tensor } from "../../mod.ts";
+import { BackendUnavailableError, convert, experts, Generator, openBackend, type Tensor, tensor } from "../../mod.ts";
 import { expertsInputs, Fixture, jobNames } from "../fixtures.ts";
 import { findBlas } from "../../src/cpu/blas.ts";
 import { randomInputs, testBackend } from "../backend_suite.ts";
@@ -51,6 +51,40 @@ Deno.test("cpu: with batchInvariant, a token's bits do not depend on the other t
     }, { backend, batchInvariant: true });
     assertEquals(part.data, rows(whole).data);
   }
+});
+
+Deno.test("cpu: plain products have the same bits for any number of threads, and a row's do not depend on the others", async () => {
+  const random = new Generator(4);
+  const half = (shape: number[]) => convert(random.randn(shape), "f16");
+  const [a, weight, b] = [half([1, 300, 777]), random.randn([83, 777]), half([1, 777, 83])];
+  const rows = ({ dtype, data, shape: [, , depth] }: Tensor, first: number, count: number): Tensor => ({
+    dtype,
+    shape: [count, depth!],
+    data: data.slice(first * depth!, (first + count) * depth!),
+  });
+  const results = [];
+  for (const [threads, first, count] of [[1, 0, 300], [2, 0, 300], [3, 17, 101], [2, 299, 1]] as const) {
+    using backend = await openBackend("cpu", { threads });
+    const part = rows(a, first, count);
+    const x = backend.upload(part), batch = backend.upload({ ...part, shape: [1, ...part.shape] });
+    const linear = await backend.download(await backend.ops.linear(x, backend.upload(weight), { dtype: "f32" }));
+    const product = await backend.download(await backend.ops.batchedMatmul(batch, backend.upload(b)));
+    results.push({ first, count, linear, product });
+  }
+  const [whole] = results;
+  for (const { first, count, linear, product } of results) {
+    assertEquals(linear.data, whole!.linear.data.slice(first * 83, (first + count) * 83));
+    assertEquals(product.data, whole!.product.data.slice(first * 83, (first + count) * 83));
+  }
+});
+
+Deno.test("cpu: a product of depth zero is the bias", async () => {
+  using backend = await openBackend("cpu", { threads: 1 });
+  const upload = (shape: number[], ...values: number[]) => backend.upload(tensor(Float32Array.from(values), shape));
+  const dirty = await backend.ops.linear(upload([2, 1], 7, 7), upload([3, 1], 1, 2, 3));
+  assertEquals([...(await backend.download(dirty)).data], [7, 14, 21, 7, 14, 21]);
+  const output = await backend.ops.linear(upload([2, 0]), upload([3, 0]), { bias: upload([3], 4, 5, 6) });
+  assertEquals([...(await backend.download(output)).data], [4, 5, 6, 4, 5, 6]);
 });
 
 Deno.test("cpu: shared memory is used as it is, other memory is copied", async () => {

@@ -8,8 +8,10 @@ export interface ExpertsJob {
   readonly hidden: number;
   readonly intermediate: number;
   readonly topK: number;
-  /** The element type and the activation, by the kernels' numbers. */
+  /** The element types, of weights and biases, of what goes in and of what comes out, and the activation, by the kernels' numbers. */
   readonly dtype: number;
+  readonly inputDtype: number;
+  readonly outputDtype: number;
   readonly activation: number;
   readonly alpha: number;
   readonly limit: number;

@@ -25,36 +25,32 @@ export function panelProduct(
   const { kernels } = context;
   const { dtype, blocking } = job;
   const { isGateUp, row, rows } = block;
-  const { depth, size, pairs, groups, groupColumns, groupStep, groupHigh, columnBytes, ...operand } = operands(
-    context,
-    job,
-    block,
-  );
+  const operand = operands(context, job, block);
+  const { depth, aSize, size, outSize, pairs, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
   const rowTiles = Math.ceil(rows / 6);
   const paddedDepth = Math.ceil(depth / 4) * 4;
-  const passes = Math.ceil(paddedDepth / blocking.depth);
+  const passes = Math.max(1, Math.ceil(paddedDepth / blocking.depth));
   const passDepth = Math.ceil(paddedDepth / passes / 4) * 4;
   const passTiles = Math.min(blocking.rowTiles, rowTiles);
   const panelStride = rowTiles * 192;
   const stagedRows = 32, finishedRows = 96;
   const memory = context.allocate({
     packedA: rowTiles * paddedDepth * 24, // the first area: it is to stay where it is
-    a: passTiles * 6 * paddedDepth * size,
+    a: passTiles * 6 * paddedDepth * aSize,
     b: Math.max(stagedRows * columnBytes, 8 * passDepth * size) + 64,
     packedB: groups * passDepth * 32,
     c: groups * panelStride,
     bias: groups * 32,
-    out: finishedRows * groups * groupColumns * size,
+    out: finishedRows * groups * groupColumns * outSize,
   });
   // Where the tiles of A for one pass over the depth begin: pass after pass, tile after tile.
   const tilesAt = (k: number, tile: number, pass: number) => memory.packedA + (k * rowTiles + tile * pass) * 24;
-  const elements = size === 2 ? context.u16 : context.f32;
-  const clear = (from: number, bytes: number) => elements.fill(0, from / size, (from + bytes) / size);
+  const clear = (from: number, bytes: number) => context.u16.fill(0, from / 2, (from + bytes) / 2);
 
   const key = `panels ${isGateUp} ${row} ${rows}`;
   if (packed.rows !== key) {
     packed.rows = key;
-    const stride = paddedDepth * size;
+    const stride = paddedDepth * aSize;
     for (let tile = 0; tile < rowTiles; tile += passTiles) {
       const tiles = Math.min(passTiles, rowTiles - tile);
       const count = Math.min(rows - tile * 6, tiles * 6);
@@ -62,7 +58,7 @@ export function panelProduct(
       operand.stageRows(memory.a, tile * 6, count, stride);
       for (let k = 0; k < paddedDepth; k += passDepth) {
         const pass = Math.min(passDepth, paddedDepth - k);
-        kernels.packSix(dtype, memory.a + k * size, stride, pass, tiles, tilesAt(k, tile, pass));
+        kernels.packSix(job.inputDtype, memory.a + k * aSize, stride, pass, tiles, tilesAt(k, tile, pass));
       }
     }
   }
@@ -99,6 +95,7 @@ export function panelProduct(
     }
   };
 
+  if (depth === 0) clear(memory.c, groups * panelStride);
   const pack = job.outIn ? turnRows : packColumns;
   for (let k = 0; k < paddedDepth; k += passDepth) {
     const pass = Math.min(passDepth, paddedDepth - k);
