@@ -141,7 +141,7 @@ export class CpuBackend implements Backend {
 
     const sorted = sortAssignments(indices, shape);
     const kept = sorted.tokens.length;
-    const plan = planExperts(shape, sorted.offsets, blas ? blasCut : kernelCut(this.threads));
+    const plan = planExperts(shape, sorted.offsets, blas ? blasCut : kernelCut(this.threads), this.threads);
 
     const output = this.allocate(dtype, [tokens, hidden]);
     using workspace = new DisposableStack();

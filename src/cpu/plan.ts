@@ -19,7 +19,7 @@ const combineTokens = 64;
 const minimumFlops = 20e6;
 
 /** What the kernels pack at a time. */
-export const blocking: Blocking = { depth: 384, rowTiles: 20 };
+export const blocking: Blocking = { fewRows: 16, depth: 384, rowTiles: 20 };
 
 /** How large the blocks of the products may be. */
 export interface Cut {
@@ -40,11 +40,15 @@ export function kernelCut(threads: number): Cut {
 export const blasCut: Cut = { rows: 2048, columns: 1440, share: 1 / 64 };
 
 /** Plans a call: for each expert its gate-up blocks, then for each its down blocks, then the tokens' sums. */
-export function planExperts(shape: ExpertsShape, offsets: Int32Array, cut: Cut): Plan {
+export function planExperts(shape: ExpertsShape, offsets: Int32Array, cut: Cut, threads: number): Plan {
   const { tokens, hidden, intermediate, experts, gated } = shape;
   const items: number[] = [];
   const groupSizes = new Int32Array(experts + 1);
   const largest = Math.max(minimumFlops, expertsFlops(shape, offsets[experts]!) * cut.share);
+
+  // Few rows: what counts is reading the weights, in whole rows where there are experts enough for all threads.
+  const busy = offsets.reduce((sum, start, e) => sum + Number(start < (offsets[e + 1] ?? start)), 0);
+  const fewParts = Math.ceil(2 * threads / Math.max(1, busy));
 
   const addProduct = (kind: 0 | 1, depth: number, width: number, sums: number, group: (expert: number) => number) => {
     for (let e = 0; e < experts; e++) {
@@ -52,7 +56,9 @@ export function planExperts(shape: ExpertsShape, offsets: Int32Array, cut: Cut):
       const rows = offsets[e + 1]! - start;
       if (rows === 0) continue;
       for (const [row, count] of split(rows, cut.rows, 6)) {
-        const columns = Math.min(cut.columns, Math.floor(largest / (2 * depth * count))) / sums;
+        const columns = rows < blocking.fewRows
+          ? width / fewParts
+          : Math.min(cut.columns, Math.floor(largest / (2 * depth * count))) / sums;
         for (const [column, size] of split(width, Math.max(columns, 64), 8)) {
           items.push(kind, e, start + row, count, column, size);
           groupSizes[group(e)]! += 1;

@@ -35,6 +35,25 @@ export interface Kernels {
     panelStride: number,
     add: boolean,
   ): void;
+  multiplyFew(
+    dtype: number,
+    pairs: boolean,
+    rows: number,
+    groups: number,
+    depth: number,
+    a: number,
+    tileBytes: number,
+    b: number,
+    stride: number,
+    step: number,
+    high: number,
+    sums: number,
+    c: number,
+    panelStride: number,
+    first: boolean,
+    last: boolean,
+    add: boolean,
+  ): void;
   store(
     dtype: number,
     activation: number,

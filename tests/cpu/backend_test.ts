@@ -1,5 +1,14 @@
 import { assertEquals, assertNotEquals, assertRejects } from "@std/assert";
-import { BackendUnavailableError, convert, experts, Generator, openBackend, type Tensor, tensor } from "../../mod.ts";
+import {
+  BackendUnavailableError,
+  convert,
+  experts,
+  type ExpertsInputs,
+  Generator,
+  openBackend,
+  type Tensor,
+  tensor,
+} from "../../mod.ts";
 import { expertsInputs, Fixture, jobNames } from "../fixtures.ts";
 import { findBlas } from "../../src/cpu/blas.ts";
 import { randomInputs, testBackend } from "../backend_suite.ts";
@@ -36,22 +45,45 @@ async function sameBitsForAnyThreads(blas: string) {
   for (const result of results) assertEquals(result, results[0]);
 }
 
-Deno.test("cpu: with batchInvariant, a token's bits do not depend on the other tokens", async () => {
-  using backend = await openBackend("cpu", { threads: 2 });
-  const inputs = randomInputs({ T: 64, H: 72, I: 104, E: 4, K: 2 }, 9);
-  const whole = await experts(inputs, { backend, batchInvariant: true });
-  for (const [first, count] of [[0, 1], [13, 5], [40, 24]] as const) {
-    const rows = ({ data, shape: [, width] }: Tensor) =>
-      tensor(data.slice(first * width!, (first + count) * width!), [count, width!]);
-    const part = await experts({
-      ...inputs,
-      hiddenStates: rows(inputs.hiddenStates),
-      routerIndices: rows(inputs.routerIndices),
-      routingWeights: rows(inputs.routingWeights),
-    }, { backend, batchInvariant: true });
-    assertEquals(part.data, rows(whole).data);
+/** The tokens `first` and on of some inputs. */
+function someTokens(inputs: ExpertsInputs, first: number, count: number): ExpertsInputs {
+  const rows = ({ dtype, data, shape: [, width] }: Tensor): Tensor => ({
+    dtype,
+    data: data.slice(first * width!, (first + count) * width!),
+    shape: [count, width!],
+  });
+  const { hiddenStates, routerIndices, routingWeights } = inputs;
+  return {
+    ...inputs,
+    hiddenStates: rows(hiddenStates),
+    routerIndices: rows(routerIndices),
+    routingWeights: rows(routingWeights),
+  };
+}
+
+// A whole batch gives an expert rows enough to pack its weights; of parts with 1 to 15 rows, each number of rows has its way
+// through the kernels. Some sums are of more than one pass.
+for (const weightLayout of ["in-out", "out-in"] as const) {
+  for (
+    const [dtype, gateUpLayout] of [["f16", "interleaved"], ["bf16", "concatenated"], ["f32", "interleaved"]] as const
+  ) {
+    Deno.test(`cpu: with batchInvariant, a token's bits do not depend on the other tokens: ${dtype}, ${weightLayout}`, async () => {
+      using backend = await openBackend("cpu", { threads: 2 });
+      const inputs = randomInputs({ T: 64, H: 803, I: 404, E: 2, K: 2 }, 9, { dtype, weightLayout });
+      const options = { backend, batchInvariant: true, weightLayout, gateUpLayout };
+      const whole = await experts(inputs, options);
+      const parts = [[0, 1], [1, 2], [3, 3], [6, 4], [10, 5], [15, 6], [21, 7], [28, 12], [40, 24]] as const;
+      for (const [first, count] of parts) {
+        const part = await experts(someTokens(inputs, first, count), options);
+        assertEquals(
+          part.data,
+          whole.data.slice(first * 803, (first + count) * 803),
+          `tokens ${first} to ${first + count}`,
+        );
+      }
+    });
   }
-});
+}
 
 Deno.test("cpu: plain products have the same bits for any number of threads, and a row's do not depend on the others", async () => {
   const random = new Generator(4);
@@ -105,7 +137,7 @@ Deno.test({
     using kernels = await openBackend("cpu", { threads: 1, blas: "none" });
     assertEquals(found.engine, blas!.name);
     assertEquals(kernels.engine, "WebAssembly");
-    const inputs = randomInputs({ T: 30, H: 400, I: 400, E: 2, K: 1 }, 3);
+    const inputs = randomInputs({ T: 60, H: 400, I: 400, E: 2, K: 1 }, 3);
     const expected = (await experts(inputs, { backend: kernels })).data;
     assertNotEquals((await experts(inputs, { backend: found })).data, expected); // it adds up in another order
     assertEquals((await experts(inputs, { backend: found, batchInvariant: true })).data, expected);

@@ -30,10 +30,11 @@ Deno.test("combine() with one slot of weight one gives each of the 65536 f16 pat
 
 for (const dtype of ["f16", "bf16"] as const) {
   for (const pairs of [false, true]) {
-    Deno.test(`widen() is exact for each of the 65536 patterns of ${dtype}${pairs ? ", in pairs" : ""}`, () => {
+    Deno.test(`widen() and multiplyFew() are exact for each of the 65536 patterns of ${dtype}${pairs ? ", in pairs" : ""}`, () => {
       const context = createContext(kernelModule());
       const count = 65536;
-      const at = context.allocate({ source: count * 2, out: count * 4 });
+      const at = context.allocate({ source: count * 2, out: count * 4, a: 24, c: count * 24 });
+      context.f32.fill(1, at.a / 4, at.a / 4 + 1);
       // In order, eight neighbours are of a kind; scattered, they are not.
       for (const step of [1, 40503]) {
         const source = context.u16.subarray(at.source / 2, at.source / 2 + count).map((_, i) => i * step);
@@ -42,9 +43,39 @@ for (const dtype of ["f16", "bf16"] as const) {
         const expected = new Float32Array(count);
         if (dtype === "f16") expected.set(new Float16Array(source.buffer));
         else fromBfloat16(source, expected);
+        const placeOf = (i: number) => pairs ? (i & ~7) + ((i & 1) << 2) + (i >> 1 & 3) : i;
         for (let i = 0; i < count; i++) {
-          const place = pairs ? (i & ~7) + ((i & 1) << 2) + (i >> 1 & 3) : i;
-          assert(Object.is(context.f32[at.out / 4 + place], expected[i]), `pattern ${source[i]}`);
+          assert(Object.is(context.f32[at.out / 4 + placeOf(i)], expected[i]), `pattern ${source[i]}`);
+        }
+        // As weights of a product with a row that is 1.
+        const groups = count / 8;
+        context.kernels.multiplyFew(
+          ...[
+            dtypeCode(dtype),
+            pairs,
+            1,
+            groups,
+            1,
+            at.a,
+            24,
+            at.source,
+            0,
+            16,
+            8,
+            at.c,
+            at.c,
+            192,
+            true,
+            true,
+            false,
+          ] as const,
+        );
+        for (let i = 0; i < count; i++) {
+          const place = placeOf(i);
+          assert(
+            Object.is(context.f32[at.c / 4 + (place >> 3) * 48 + (place & 7)], expected[i]! + 0),
+            `weight ${source[i]}`,
+          );
         }
       }
     });

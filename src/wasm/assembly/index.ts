@@ -2,6 +2,7 @@
 export { normals, twist, uniforms } from "./random";
 export { packEight, packSix, widen } from "./pack";
 export { multiply } from "./gemm";
+export { multiplyFew } from "./few";
 export { store } from "./epilogue";
 export { combine, statistics } from "./combine";
 export { maddPeak } from "./peak";

@@ -64,7 +64,6 @@ export function experts(context: Context, job: ExpertsJob, parts: Parts): void {
   const gateUp = 0, combined = 2;
   const itemSize = 6;
   const allDown = groupSizes.length - 1;
-  const multiply = job.blas === undefined ? parts.panelProduct : parts.blasProduct;
   const packed = { rows: "" };
 
   while (true) {
@@ -79,6 +78,8 @@ export function experts(context: Context, job: ExpertsJob, parts: Parts): void {
     const isGateUp = kind === gateUp;
     if (!isGateUp) waitFor(expert!);
     const block = { isGateUp, expert: expert!, row: row!, rows: rows!, column: column!, columns: columns! };
+    const isFew = rows! < job.blocking.fewRows;
+    const multiply = job.blas === undefined || isFew ? parts.panelProduct : parts.blasProduct;
     multiply(context, job, block, packed, parts);
     finish(isGateUp ? expert! : allDown);
   }

@@ -106,6 +106,10 @@ export function operands(context: Context, job: ExpertsJob, block: Block): Opera
       }
     },
     stageColumns(at, first, count) {
+      // Whole rows lie one after the other, and are read at three times the rate of parts of rows.
+      if (columns === outWidth && columnBytes === width * size) {
+        return stage(at, b, (expert * depth + first) * width, count * width);
+      }
       for (let k = first; k < first + count; k++, at += columnBytes) stageRow(at, b, (expert * depth + k) * width);
     },
     stageWeights(at, result, isUp, start, count) {
