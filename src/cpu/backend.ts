@@ -15,7 +15,6 @@ import { findBlas, type FoundBlas } from "./blas.ts";
 import { cpuName } from "./device.ts";
 import { CpuOps } from "./ops.ts";
 import { blasCut, blocking, kernelCut, planExperts } from "./plan.ts";
-import { productJob } from "./product.ts";
 import { sortAssignments } from "./sort.ts";
 
 /** A tensor in shared memory. */
@@ -66,11 +65,7 @@ export class CpuBackend implements Backend {
   readonly #memory = new MemoryCounter();
   readonly #blas: FoundBlas | undefined;
   readonly #ownsPool: boolean;
-  readonly ops: CpuOps<CpuTensor> = new CpuOps({
-    allocate: (dtype, shape) => this.allocate(dtype, shape),
-    own: (tensor) => this.#own(tensor),
-    multiply: (shape, tensors) => this.pool.run("experts", productJob(shape, tensors, this.threads)),
-  });
+  readonly ops: CpuOps<CpuTensor>;
   #peak: Promise<PeakRates> | undefined;
 
   constructor({ engine, threads, blas = "auto" }: CpuOptions) {
@@ -78,6 +73,11 @@ export class CpuBackend implements Backend {
     this.#ownsPool = !engine;
     this.pool = engine ?? new Engine(threads);
     this.device = cpuName();
+    this.ops = new CpuOps({
+      pool: this.pool,
+      allocate: (dtype, shape) => this.allocate(dtype, shape),
+      own: (tensor) => this.#own(tensor),
+    });
   }
 
   get engine(): string {

@@ -1,4 +1,4 @@
-// The steps of a layer on the CPU: products on all threads, the others each a loop as its definition reads.
+// The steps of a layer on the CPU: products and sums on all threads, the others each a loop as its definition reads.
 import type { BackendTensor } from "../backend.ts";
 import { fromBfloat16, toBfloat16 } from "../bfloat16.ts";
 import {
@@ -16,15 +16,16 @@ import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } fro
 import type { RouterOptions } from "../router.ts";
 import { route } from "../routing.ts";
 import type { DType, Tensor, TensorData } from "../tensor.ts";
-import type { ProductTensors } from "./product.ts";
+import { dtypeCode, elements } from "../wasm/elements.ts";
+import type { Engine } from "../wasm/engine.ts";
+import { productJob, type ProductTensors } from "./product.ts";
 
 /** What the ops need of the backend they belong to. */
 export interface CpuOpsHost<T extends BackendTensor & Tensor> {
   allocate(dtype: DType, shape: readonly number[]): T;
   /** The tensor as the backend's own. */
   own(tensor: BackendTensor): T;
-  /** Multiplies on all threads. */
-  multiply(shape: ProductShape, tensors: ProductTensors): Promise<void>;
+  readonly pool: Engine;
 }
 
 /** The ops on CPU tensors. */
@@ -54,7 +55,7 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
       const shape = linearShape(input, weight, { bias, dtype });
       const [a, b] = this.#own(input, weight) as [T, T];
       const output = this.#host.allocate(shape.dtype, [shape.rows, shape.columns]);
-      await this.#host.multiply(shape, { a, b, transposed: true, bias: bias && this.#host.own(bias), output });
+      await this.#multiply(shape, { a, b, transposed: true, bias: bias && this.#host.own(bias), output });
       return output;
     });
   }
@@ -102,18 +103,19 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
   }
 
   sumRows(input: BackendTensor, slots: number, addend?: BackendTensor): Promise<T> {
-    return this.#run(() => {
+    return this.#run(async () => {
       const { rows, width } = sumRowsShape(input, slots, addend);
-      const [x] = this.#own(input);
-      const a = addend && this.#host.own(addend);
+      const [source] = this.#own(input) as [T];
       const output = this.#host.allocate(input.dtype, [rows, width]);
-      const sum = new Float32Array(width);
-      for (let r = 0; r < rows; r++) {
-        sum.set(numbers(x!, r * slots * width, width));
-        for (let s = 1; s < slots; s++) add(sum, numbers(x!, (r * slots + s) * width, width), 1);
-        if (a) add(sum, numbers(a, r * width, width), 1);
-        store(output, r * width, sum);
-      }
+      await this.#host.pool.run("sumRows", {
+        next: new Int32Array(new SharedArrayBuffer(4)),
+        dtype: dtypeCode(input.dtype),
+        width,
+        slots,
+        source: elements(source.data),
+        addend: addend && elements(this.#host.own(addend).data),
+        output: elements(output.data),
+      });
       return output;
     });
   }
@@ -209,9 +211,14 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
       const shape = batchedMatmulShape(a, b);
       const [x, y] = this.#own(a, b) as [T, T];
       const output = this.#host.allocate(a.dtype, [shape.batch, shape.rows, shape.columns]);
-      await this.#host.multiply(shape, { a: x, b: y, transposed: false, output });
+      await this.#multiply(shape, { a: x, b: y, transposed: false, output });
       return output;
     });
+  }
+
+  #multiply(shape: ProductShape, tensors: ProductTensors): Promise<void> {
+    const { pool } = this.#host;
+    return pool.run("experts", productJob(shape, tensors, pool.threads));
   }
 
   #own(...tensors: BackendTensor[]): T[] {
