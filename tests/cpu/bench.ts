@@ -53,6 +53,13 @@ const [source, target] = [0, 0].map(() => new Uint16Array(new SharedArrayBuffer(
 const copies = { name: "copies", rate: 2 * megabytes / 1024 / await seconds(() => target!.set(source!)) };
 report("copies of shared memory", 1, copies.rate, "GiB/s");
 
+const part = new Uint16Array(1 << 17), parts = source!.length / part.length;
+const read = () => {
+  for (let i = 0; i < parts; i++) part.set(source!.subarray(i * part.length, (i + 1) * part.length));
+};
+const reads = { name: "reads", rate: megabytes / 1024 / await seconds(read) };
+report("reads of shared memory", 1, reads.rate, "GiB/s");
+
 // The kernels, on panels as large as the op's.
 {
   const depth = 360, tiles = 20, panels = 96, words = 32768, columns = panels * 8, rows = tiles * 6;
@@ -142,6 +149,29 @@ for (const threads of threadCounts) {
     report(`the op, ${backend.engine}`, threads, rate, "GFLOP/s", {
       name: `${threads} x ${floor.name}`,
       rate: threads * floor.rate,
+    });
+    if (library !== "none") continue;
+
+    const one = { ...device };
+    for (const [name, width] of [["hiddenStates", hidden], ["routerIndices", 2], ["routingWeights", 2]] as const) {
+      const { dtype, data } = inputs[name];
+      one[name] = scope.use(backend.upload({ dtype, shape: [1, width], data: data.slice(0, width) }));
+    }
+    const perToken = await seconds(async () => {
+      using _output = await backend.experts(one);
+    });
+    const bytes = gateUpProj!.data.byteLength + downProj!.data.byteLength;
+    report("weights, one row an expert", threads, bytes / 2 ** 30 / perToken, "GiB/s", {
+      name: `${threads} x ${reads.name}`,
+      rate: threads * reads.rate,
+    });
+    const router = scope.use(backend.upload(zeros("f16", [32, hidden])));
+    const projecting = await seconds(async () => {
+      using _output = await backend.ops.linear(device.hiddenStates, router);
+    });
+    report("linear, 32 columns", threads, 2 * tokens * hidden * 32 / projecting / 1e9, "GFLOP/s", {
+      name: `${threads} x ${madds.name}`,
+      rate: threads * madds.rate,
     });
   }
 }
