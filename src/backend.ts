@@ -144,7 +144,7 @@ export interface OpenBackendOptions {
   /**
    * The BLAS library that the CPU backend multiplies with: `"auto"`, one that is found where such libraries are, if FFI is
    * permitted, else none; `"none"`, the WebAssembly kernels; or the path of a library with `cblas_sgemm`. Calls with
-   * `batchInvariant` are left to the kernels.
+   * `batchInvariant`, and experts of fewer than 16 rows, are left to the kernels.
    *
    * @default {"auto"}
    */

@@ -14,10 +14,8 @@ import { activationCodes } from "../wasm/module.ts";
 import { findBlas, type FoundBlas } from "./blas.ts";
 import { cpuName } from "./device.ts";
 import { CpuOps } from "./ops.ts";
-import { blasCut, kernelCut, planExperts } from "./plan.ts";
+import { blasCut, blocking, kernelCut, planExperts } from "./plan.ts";
 import { sortAssignments, sortWeights } from "./sort.ts";
-
-const blocking = { depth: 384, rowTiles: 20 } as const;
 
 /** A tensor in shared memory. */
 class CpuTensor implements BackendTensor {
@@ -67,10 +65,7 @@ export class CpuBackend implements Backend {
   readonly #memory = new MemoryCounter();
   readonly #blas: FoundBlas | undefined;
   readonly #ownsPool: boolean;
-  readonly ops: CpuOps<CpuTensor> = new CpuOps({
-    allocate: (dtype, shape) => this.allocate(dtype, shape),
-    own: (tensor) => this.#own(tensor),
-  });
+  readonly ops: CpuOps<CpuTensor>;
   #peak: Promise<PeakRates> | undefined;
 
   constructor({ engine, threads, blas = "auto" }: CpuOptions) {
@@ -78,6 +73,11 @@ export class CpuBackend implements Backend {
     this.#ownsPool = !engine;
     this.pool = engine ?? new Engine(threads);
     this.device = cpuName();
+    this.ops = new CpuOps({
+      pool: this.pool,
+      allocate: (dtype, shape) => this.allocate(dtype, shape),
+      own: (tensor) => this.#own(tensor),
+    });
   }
 
   get engine(): string {
@@ -141,7 +141,7 @@ export class CpuBackend implements Backend {
 
     const sorted = sortAssignments(indices, shape);
     const kept = sorted.tokens.length;
-    const plan = planExperts(shape, sorted.offsets, blas ? blasCut : kernelCut(this.threads));
+    const plan = planExperts(shape, sorted.offsets, blas ? blasCut : kernelCut(this.threads), this.threads);
 
     const output = this.allocate(dtype, [tokens, hidden]);
     using workspace = new DisposableStack();
@@ -158,6 +158,8 @@ export class CpuBackend implements Backend {
       intermediate,
       topK,
       dtype: dtypeCode(dtype),
+      inputDtype: dtypeCode(dtype),
+      outputDtype: dtypeCode(dtype),
       activation: activationCodes[shape.activation],
       alpha: shape.activationAlpha,
       limit: shape.activationLimit,

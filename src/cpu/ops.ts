@@ -1,4 +1,4 @@
-// The steps of a layer on the CPU, each a loop as its definition reads.
+// The steps of a layer on the CPU: products and sums on all threads, the others each a loop as its definition reads.
 import type { BackendTensor } from "../backend.ts";
 import { fromBfloat16, toBfloat16 } from "../bfloat16.ts";
 import {
@@ -15,13 +15,17 @@ import {
 import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../ops/contract.ts";
 import type { RouterOptions } from "../router.ts";
 import { route } from "../routing.ts";
-import { type DType, elementCount, type Tensor, type TensorData } from "../tensor.ts";
+import type { DType, Tensor, TensorData } from "../tensor.ts";
+import { dtypeCode, elements } from "../wasm/elements.ts";
+import type { Engine } from "../wasm/engine.ts";
+import { productJob, type ProductTensors } from "./product.ts";
 
 /** What the ops need of the backend they belong to. */
 export interface CpuOpsHost<T extends BackendTensor & Tensor> {
   allocate(dtype: DType, shape: readonly number[]): T;
   /** The tensor as the backend's own. */
   own(tensor: BackendTensor): T;
+  readonly pool: Engine;
 }
 
 /** The ops on CPU tensors. */
@@ -47,13 +51,11 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
     weight: BackendTensor,
     { bias, dtype }: { bias?: BackendTensor | undefined; dtype?: DType | undefined } = {},
   ): Promise<T> {
-    return this.#run(() => {
+    return this.#run(async () => {
       const shape = linearShape(input, weight, { bias, dtype });
-      const [x, w] = this.#own(input, weight);
+      const [a, b] = this.#own(input, weight) as [T, T];
       const output = this.#host.allocate(shape.dtype, [shape.rows, shape.columns]);
-      const columns = new Float32Array(numbers(w!, 0, elementCount(weight.shape)));
-      const start = bias ? Float32Array.from(numbers(this.#host.own(bias), 0, shape.columns)) : undefined;
-      multiply(shape, x!, 0, columns, start, output, 0);
+      await this.#multiply(shape, { a, b, transposed: true, bias: bias && this.#host.own(bias), output });
       return output;
     });
   }
@@ -104,18 +106,20 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
     addend?: BackendTensor,
     addendWeights?: BackendTensor,
   ): Promise<T> {
-    return this.#run(() => {
+    return this.#run(async () => {
       const { rows, width } = sumRowsShape(input, slots, addend, addendWeights);
-      const [x] = this.#own(input);
-      const a = addend && this.#host.own(addend), weights = addendWeights && this.#host.own(addendWeights).data;
+      const [source] = this.#own(input) as [T];
       const output = this.#host.allocate(input.dtype, [rows, width]);
-      const sum = new Float32Array(width);
-      for (let r = 0; r < rows; r++) {
-        sum.set(numbers(x!, r * slots * width, width));
-        for (let s = 1; s < slots; s++) add(sum, numbers(x!, (r * slots + s) * width, width), 1);
-        if (a) add(sum, numbers(a, r * width, width), weights?.[r] ?? 1);
-        store(output, r * width, sum);
-      }
+      await this.#host.pool.run("sumRows", {
+        next: new Int32Array(new SharedArrayBuffer(4)),
+        dtype: dtypeCode(input.dtype),
+        width,
+        slots,
+        source: elements(source.data),
+        addend: addend && elements(this.#host.own(addend).data),
+        addendWeights: addendWeights && this.#host.own(addendWeights).data as Float32Array,
+        output: elements(output.data),
+      });
       return output;
     });
   }
@@ -207,21 +211,18 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
   }
 
   batchedMatmul(a: BackendTensor, b: BackendTensor): Promise<T> {
-    return this.#run(() => {
+    return this.#run(async () => {
       const shape = batchedMatmulShape(a, b);
-      const { batch, rows, depth, columns } = shape;
-      const [x, y] = this.#own(a, b);
-      const output = this.#host.allocate(a.dtype, [batch, rows, columns]);
-      const transposed = new Float32Array(depth * columns);
-      for (let i = 0; i < batch; i++) {
-        const from = numbers(y!, i * depth * columns, depth * columns);
-        for (let k = 0; k < depth; k++) {
-          for (let n = 0; n < columns; n++) transposed[n * depth + k] = from[k * columns + n]!;
-        }
-        multiply(shape, x!, i * rows * depth, transposed, undefined, output, i * rows * columns);
-      }
+      const [x, y] = this.#own(a, b) as [T, T];
+      const output = this.#host.allocate(a.dtype, [shape.batch, shape.rows, shape.columns]);
+      await this.#multiply(shape, { a: x, b: y, transposed: false, output });
       return output;
     });
+  }
+
+  #multiply(shape: ProductShape, tensors: ProductTensors): Promise<void> {
+    const { pool } = this.#host;
+    return pool.run("experts", productJob(shape, tensors, pool.threads));
   }
 
   #own(...tensors: BackendTensor[]): T[] {
@@ -229,47 +230,9 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
   }
 
   /** Turns what is thrown into a rejection, as it is where work is not done at once. */
-  #run<Result>(run: () => Result): Promise<Result> {
+  #run<Result>(run: () => Result | Promise<Result>): Promise<Result> {
     return Promise.try(run);
   }
-}
-
-/** Multiplies rows of x by rows of `weights`, a transposed matrix, and rounds once. */
-function multiply(
-  { rows, depth, columns }: ProductShape,
-  x: Tensor,
-  from: number,
-  weights: Float32Array,
-  bias: Float32Array | undefined,
-  output: Tensor,
-  to: number,
-): void {
-  const row = new Float32Array(depth), result = new Float32Array(columns);
-  for (let r = 0; r < rows; r++) {
-    row.set(numbers(x, from + r * depth, depth));
-    for (let n = 0; n < columns; n += 4) dots(row, weights, n * depth, result.subarray(n, n + 4));
-    if (bias) add(result, bias, 1);
-    store(output, to + r * columns, result);
-  }
-}
-
-/** The products of a row and up to four columns at once, for the processor to work on side by side. */
-function dots(row: Float32Array, columns: Float32Array, start: number, result: Float32Array): void {
-  const depth = row.length;
-  // Columns past the last are the last again: their sums go nowhere.
-  const [c0, c1, c2, c3] = [0, 1, 2, 3].map((n) => {
-    const from = start + Math.min(n, result.length - 1) * depth;
-    return columns.subarray(from, from + depth);
-  }) as [Float32Array, Float32Array, Float32Array, Float32Array];
-  let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-  for (let k = 0; k < depth; k++) {
-    const x = row[k]!;
-    s0 += x * c0[k]!;
-    s1 += x * c1[k]!;
-    s2 += x * c2[k]!;
-    s3 += x * c3[k]!;
-  }
-  result.set([s0, s1, s2, s3].slice(0, result.length));
 }
 
 function add(sum: Float32Array, row: ArrayLike<number>, weight: number): void {

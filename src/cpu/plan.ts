@@ -1,4 +1,6 @@
 // How the work of one `experts` call is cut into items, and in which order they stand.
+import type { ProductShape } from "../ops/check.ts";
+import type { Blocking } from "../wasm/tasks/panel_product.ts";
 import { expertsFlops, type ExpertsShape } from "../experts_shape.ts";
 
 /** Items for the workers; see `ExpertsJob`. */
@@ -15,6 +17,9 @@ const combineTokens = 64;
 
 /** Blocks below this much work cost more to hand out and to pack than they even out. */
 const minimumFlops = 20e6;
+
+/** What the kernels pack at a time. */
+export const blocking: Blocking = { fewRows: 16, depth: 384, rowTiles: 20 };
 
 /** How large the blocks of the products may be. */
 export interface Cut {
@@ -35,11 +40,15 @@ export function kernelCut(threads: number): Cut {
 export const blasCut: Cut = { rows: 2048, columns: 1440, share: 1 / 64 };
 
 /** Plans a call: for each expert its gate-up blocks, then for each its down blocks, then the tokens' sums. */
-export function planExperts(shape: ExpertsShape, offsets: Int32Array, cut: Cut): Plan {
+export function planExperts(shape: ExpertsShape, offsets: Int32Array, cut: Cut, threads: number): Plan {
   const { tokens, hidden, intermediate, experts, gated } = shape;
   const items: number[] = [];
   const groupSizes = new Int32Array(experts + 1);
   const largest = Math.max(minimumFlops, expertsFlops(shape, offsets[experts]!) * cut.share);
+
+  // Few rows: what counts is reading the weights, in whole rows where there are experts enough for all threads.
+  const busy = offsets.reduce((sum, start, e) => sum + Number(start < (offsets[e + 1] ?? start)), 0);
+  const fewParts = Math.ceil(2 * threads / Math.max(1, busy));
 
   const addProduct = (kind: 0 | 1, depth: number, width: number, sums: number, group: (expert: number) => number) => {
     for (let e = 0; e < experts; e++) {
@@ -47,7 +56,9 @@ export function planExperts(shape: ExpertsShape, offsets: Int32Array, cut: Cut):
       const rows = offsets[e + 1]! - start;
       if (rows === 0) continue;
       for (const [row, count] of split(rows, cut.rows, 6)) {
-        const columns = Math.min(cut.columns, Math.floor(largest / (2 * depth * count))) / sums;
+        const columns = rows < blocking.fewRows
+          ? width / fewParts
+          : Math.min(cut.columns, Math.floor(largest / (2 * depth * count))) / sums;
         for (const [column, size] of split(width, Math.max(columns, 64), 8)) {
           items.push(kind, e, start + row, count, column, size);
           groupSizes[group(e)]! += 1;
@@ -63,6 +74,27 @@ export function planExperts(shape: ExpertsShape, offsets: Int32Array, cut: Cut):
     items: Int32Array.from(items),
     groupSizes,
     doneFraction: (item) => Math.min(1, item / Math.max(1, products)),
+  };
+}
+
+/** Plans plain products: as if each of the batch were an expert's second one, with nothing to wait for. */
+export function planProducts({ batch, rows, depth, columns }: ProductShape, cut: Cut): Plan {
+  const items: number[] = [];
+  const largest = Math.max(minimumFlops, 2 * batch * rows * depth * columns * cut.share);
+  /** How many rows or columns make the largest block with as many of the others. */
+  const fit = (others: number) => Math.floor(largest / (2 * depth * Math.max(1, others)));
+  const tall = Math.min(cut.rows, Math.max(96, fit(Math.min(columns, cut.columns))));
+  for (let b = 0; b < batch; b++) {
+    for (const [row, count] of split(rows, tall, 6)) {
+      for (const [column, size] of split(columns, Math.min(cut.columns, Math.max(64, fit(count))), 8)) {
+        items.push(1, b, b * rows + row, count, column, size);
+      }
+    }
+  }
+  return {
+    items: Int32Array.from(items),
+    groupSizes: new Int32Array(batch + 1),
+    doneFraction: (item) => Math.min(1, item * itemSize / Math.max(1, items.length)),
   };
 }
 

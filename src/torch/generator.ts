@@ -6,6 +6,7 @@
 import { fromBfloat16, toBfloat16 } from "../bfloat16.ts";
 import { describeValue, type Tensor, zeros } from "../tensor.ts";
 import { type Context, createContext } from "../wasm/context.ts";
+import { dtypeCode, elements } from "../wasm/elements.ts";
 import type { Engine } from "../wasm/engine.ts";
 import { kernelModule } from "../wasm/module.ts";
 import { normals, type NormalsJob } from "../wasm/tasks/normals.ts";
@@ -147,10 +148,8 @@ export class Generator {
       state,
       scale,
       chunk,
-      bfloat16: target instanceof Uint16Array,
-      target: target instanceof Float16Array
-        ? new Uint16Array(target.buffer, target.byteOffset, target.length)
-        : target,
+      dtype: dtypeCode(target instanceof Float16Array ? "f16" : target instanceof Uint16Array ? "bf16" : "f32"),
+      target: elements(target),
     };
   }
 

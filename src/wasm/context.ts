@@ -27,7 +27,7 @@ export function createContext(module: WebAssembly.Module, open?: typeof openBlas
   const context = {
     kernels: instance.exports as unknown as Kernels,
     allocate(sizes: Record<string, number>) {
-      let end = 4096; // below lie the kernels' constants
+      let end = 8192; // below lie the kernels' constants and what they keep for themselves
       const starts: Record<string, number> = {};
       for (const name in sizes) {
         starts[name] = end;

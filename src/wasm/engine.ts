@@ -9,8 +9,9 @@ import { experts } from "./tasks/experts.ts";
 import { normals } from "./tasks/normals.ts";
 import { statistics } from "./tasks/statistics.ts";
 import { stream } from "./tasks/stream.ts";
+import { sumRows } from "./tasks/sum_rows.ts";
 
-const tasks = { experts, normals, statistics, stream };
+const tasks = { experts, normals, statistics, stream, sumRows };
 
 type Tasks = typeof tasks;
 type Job<Name extends keyof Tasks> = Parameters<Tasks[Name]>[1];

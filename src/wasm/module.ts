@@ -8,8 +8,7 @@ export const activationCodes = { "swiglu-oai": 1, silu: 2, gelu: 3, "gelu-tanh":
 export interface Kernels {
   twist(window: number, count: number): void;
   uniforms(words: number, count: number, out: number): void;
-  normalsF32(words: number, count: number, out: number, scale: number): void;
-  normalsF16(words: number, count: number, out: number, scale: number): void;
+  normals(dtype: number, words: number, count: number, out: number, scale: number): void;
   widen(
     dtype: number,
     pairs: boolean,
@@ -34,6 +33,25 @@ export interface Kernels {
     b: number,
     c: number,
     panelStride: number,
+    add: boolean,
+  ): void;
+  multiplyFew(
+    dtype: number,
+    pairs: boolean,
+    rows: number,
+    groups: number,
+    depth: number,
+    a: number,
+    tileBytes: number,
+    b: number,
+    stride: number,
+    step: number,
+    high: number,
+    sums: number,
+    c: number,
+    panelStride: number,
+    first: boolean,
+    last: boolean,
     add: boolean,
   ): void;
   store(

@@ -1,5 +1,14 @@
 import { assertEquals, assertNotEquals, assertRejects } from "@std/assert";
-import { BackendUnavailableError, experts, openBackend, type Tensor, tensor } from "../../mod.ts";
+import {
+  BackendUnavailableError,
+  convert,
+  experts,
+  type ExpertsInputs,
+  Generator,
+  openBackend,
+  type Tensor,
+  tensor,
+} from "../../mod.ts";
 import { expertsInputs, Fixture, jobNames } from "../fixtures.ts";
 import { findBlas } from "../../src/cpu/blas.ts";
 import { randomInputs, testBackend } from "../backend_suite.ts";
@@ -36,21 +45,96 @@ async function sameBitsForAnyThreads(blas: string) {
   for (const result of results) assertEquals(result, results[0]);
 }
 
-Deno.test("cpu: with batchInvariant, a token's bits do not depend on the other tokens", async () => {
-  using backend = await openBackend("cpu", { threads: 2 });
-  const inputs = randomInputs({ T: 64, H: 72, I: 104, E: 4, K: 2 }, 9);
-  const whole = await experts(inputs, { backend, batchInvariant: true });
-  for (const [first, count] of [[0, 1], [13, 5], [40, 24]] as const) {
-    const rows = ({ data, shape: [, width] }: Tensor) =>
-      tensor(data.slice(first * width!, (first + count) * width!), [count, width!]);
-    const part = await experts({
-      ...inputs,
-      hiddenStates: rows(inputs.hiddenStates),
-      routerIndices: rows(inputs.routerIndices),
-      routingWeights: rows(inputs.routingWeights),
-    }, { backend, batchInvariant: true });
-    assertEquals(part.data, rows(whole).data);
+/** The tokens `first` and on of some inputs. */
+function someTokens(inputs: ExpertsInputs, first: number, count: number): ExpertsInputs {
+  const rows = ({ dtype, data, shape: [, width] }: Tensor): Tensor => ({
+    dtype,
+    data: data.slice(first * width!, (first + count) * width!),
+    shape: [count, width!],
+  });
+  const { hiddenStates, routerIndices, routingWeights } = inputs;
+  return {
+    ...inputs,
+    hiddenStates: rows(hiddenStates),
+    routerIndices: rows(routerIndices),
+    routingWeights: rows(routingWeights),
+  };
+}
+
+// A whole batch gives an expert rows enough to pack its weights; of parts with 1 to 15 rows, each number of rows has its way
+// through the kernels. Some sums are of more than one pass.
+for (const weightLayout of ["in-out", "out-in"] as const) {
+  for (
+    const [dtype, gateUpLayout] of [["f16", "interleaved"], ["bf16", "concatenated"], ["f32", "interleaved"]] as const
+  ) {
+    Deno.test(`cpu: with batchInvariant, a token's bits do not depend on the other tokens: ${dtype}, ${weightLayout}`, async () => {
+      using backend = await openBackend("cpu", { threads: 2 });
+      const inputs = randomInputs({ T: 64, H: 803, I: 404, E: 2, K: 2 }, 9, { dtype, weightLayout });
+      const options = { backend, batchInvariant: true, weightLayout, gateUpLayout };
+      const whole = await experts(inputs, options);
+      const parts = [[0, 1], [1, 2], [3, 3], [6, 4], [10, 5], [15, 6], [21, 7], [28, 12], [40, 24]] as const;
+      for (const [first, count] of parts) {
+        const part = await experts(someTokens(inputs, first, count), options);
+        assertEquals(
+          part.data,
+          whole.data.slice(first * 803, (first + count) * 803),
+          `tokens ${first} to ${first + count}`,
+        );
+      }
+    });
   }
+}
+
+Deno.test("cpu: plain products have the same bits for any number of threads, and a row's do not depend on the others", async () => {
+  const random = new Generator(4);
+  const half = (shape: number[]) => convert(random.randn(shape), "f16");
+  const [a, weight, b] = [half([1, 300, 777]), random.randn([83, 777]), half([1, 777, 83])];
+  const rows = ({ dtype, data, shape: [, , depth] }: Tensor, first: number, count: number): Tensor => ({
+    dtype,
+    shape: [count, depth!],
+    data: data.slice(first * depth!, (first + count) * depth!),
+  });
+  const results = [];
+  for (const [threads, first, count] of [[1, 0, 300], [2, 0, 300], [3, 17, 101], [2, 299, 1]] as const) {
+    using backend = await openBackend("cpu", { threads });
+    const part = rows(a, first, count);
+    const x = backend.upload(part), batch = backend.upload({ ...part, shape: [1, ...part.shape] });
+    const linear = await backend.download(await backend.ops.linear(x, backend.upload(weight), { dtype: "f32" }));
+    const product = await backend.download(await backend.ops.batchedMatmul(batch, backend.upload(b)));
+    results.push({ first, count, linear, product });
+  }
+  const [whole] = results;
+  for (const { first, count, linear, product } of results) {
+    assertEquals(linear.data, whole!.linear.data.slice(first * 83, (first + count) * 83));
+    assertEquals(product.data, whole!.product.data.slice(first * 83, (first + count) * 83));
+  }
+});
+
+for (const dtype of ["f16", "bf16", "f32"] as const) {
+  Deno.test(`cpu: sumRows() of ${dtype} adds in order and rounds once`, async () => {
+    using backend = await openBackend("cpu", { threads: 3 });
+    const random = new Generator(2);
+    const [T, slots, H] = [150, 3, 13];
+    const [input, addend] = [[T * slots, H], [T, H]].map((shape) => convert(random.randn(shape), dtype));
+    const sum = new Float32Array(T * H);
+    const [x, y] = [input!, addend!].map((from) => convert(from, "f32").data);
+    for (let i = 0; i < sum.length; i++) {
+      const [t, h] = [Math.floor(i / H), i % H];
+      for (let s = 0; s < slots; s++) sum[i]! += x![(t * slots + s) * H + h]!;
+      sum[i]! += y![i]!;
+    }
+    const output = await backend.ops.sumRows(backend.upload(input!), slots, backend.upload(addend!));
+    assertEquals((await backend.download(output)).data, convert(tensor(sum, [T, H]), dtype).data);
+  });
+}
+
+Deno.test("cpu: a product of depth zero is the bias", async () => {
+  using backend = await openBackend("cpu", { threads: 1 });
+  const upload = (shape: number[], ...values: number[]) => backend.upload(tensor(Float32Array.from(values), shape));
+  const dirty = await backend.ops.linear(upload([2, 1], 7, 7), upload([3, 1], 1, 2, 3));
+  assertEquals([...(await backend.download(dirty)).data], [7, 14, 21, 7, 14, 21]);
+  const output = await backend.ops.linear(upload([2, 0]), upload([3, 0]), { bias: upload([3], 4, 5, 6) });
+  assertEquals([...(await backend.download(output)).data], [4, 5, 6, 4, 5, 6]);
 });
 
 Deno.test("cpu: shared memory is used as it is, other memory is copied", async () => {
@@ -71,7 +155,7 @@ Deno.test({
     using kernels = await openBackend("cpu", { threads: 1, blas: "none" });
     assertEquals(found.engine, blas!.name);
     assertEquals(kernels.engine, "WebAssembly");
-    const inputs = randomInputs({ T: 30, H: 400, I: 400, E: 2, K: 1 }, 3);
+    const inputs = randomInputs({ T: 60, H: 400, I: 400, E: 2, K: 1 }, 3);
     const expected = (await experts(inputs, { backend: kernels })).data;
     assertNotEquals((await experts(inputs, { backend: found })).data, expected); // it adds up in another order
     assertEquals((await experts(inputs, { backend: found, batchInvariant: true })).data, expected);

@@ -53,6 +53,13 @@ const [source, target] = [0, 0].map(() => new Uint16Array(new SharedArrayBuffer(
 const copies = { name: "copies", rate: 2 * megabytes / 1024 / await seconds(() => target!.set(source!)) };
 report("copies of shared memory", 1, copies.rate, "GiB/s");
 
+const part = new Uint16Array(1 << 17), parts = source!.length / part.length;
+const read = () => {
+  for (let i = 0; i < parts; i++) part.set(source!.subarray(i * part.length, (i + 1) * part.length));
+};
+const reads = { name: "reads", rate: megabytes / 1024 / await seconds(read) };
+report("reads of shared memory", 1, reads.rate, "GiB/s");
+
 // The kernels, on panels as large as the op's.
 {
   const depth = 360, tiles = 20, panels = 96, words = 32768, columns = panels * 8, rows = tiles * 6;
@@ -66,9 +73,9 @@ report("copies of shared memory", 1, copies.rate, "GiB/s");
   for (let i = 0; i < 624; i++) context.u32[at.words / 4 + i] = Math.imul(i + 1, 0x9e3779b1);
   const twists = await seconds(() => kernels.twist(at.words, words));
   report("twister", 1, words / twists / 1e6, "M/s");
-  const normals = await seconds(() => kernels.normalsF16(at.words + 624 * 4, words, at.halves, 0.02));
+  const normals = await seconds(() => kernels.normals(f16, at.words + 624 * 4, words, at.halves, 0.02));
   report("normals of words, to f16", 1, words / normals / 1e6, "M/s");
-  kernels.normalsF16(at.words + 624 * 4, words, at.halves, 0.02);
+  kernels.normals(f16, at.words + 624 * 4, words, at.halves, 0.02);
   const widen = () => kernels.widen(f16, false, at.halves, columns * 2, depth, panels, 16, 8, at.b, 32, depth * 32, 16);
   report("pack B", 1, depth * columns / await seconds(widen) / 1e6, "M/s");
   const pack = () => kernels.packSix(f16, at.halves, depth * 2, depth, tiles, at.a);
@@ -142,6 +149,29 @@ for (const threads of threadCounts) {
     report(`the op, ${backend.engine}`, threads, rate, "GFLOP/s", {
       name: `${threads} x ${floor.name}`,
       rate: threads * floor.rate,
+    });
+    if (library !== "none") continue;
+
+    const one = { ...device };
+    for (const [name, width] of [["hiddenStates", hidden], ["routerIndices", 2], ["routingWeights", 2]] as const) {
+      const { dtype, data } = inputs[name];
+      one[name] = scope.use(backend.upload({ dtype, shape: [1, width], data: data.slice(0, width) }));
+    }
+    const perToken = await seconds(async () => {
+      using _output = await backend.experts(one);
+    });
+    const bytes = gateUpProj!.data.byteLength + downProj!.data.byteLength;
+    report("weights, one row an expert", threads, bytes / 2 ** 30 / perToken, "GiB/s", {
+      name: `${threads} x ${reads.name}`,
+      rate: threads * reads.rate,
+    });
+    const router = scope.use(backend.upload(zeros("f16", [32, hidden])));
+    const projecting = await seconds(async () => {
+      using _output = await backend.ops.linear(device.hiddenStates, router);
+    });
+    report("linear, 32 columns", threads, 2 * tokens * hidden * 32 / projecting / 1e9, "GFLOP/s", {
+      name: `${threads} x ${madds.name}`,
+      rate: threads * madds.rate,
     });
   }
 }

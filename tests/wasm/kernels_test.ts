@@ -30,10 +30,11 @@ Deno.test("combine() with one slot of weight one gives each of the 65536 f16 pat
 
 for (const dtype of ["f16", "bf16"] as const) {
   for (const pairs of [false, true]) {
-    Deno.test(`widen() is exact for each of the 65536 patterns of ${dtype}${pairs ? ", in pairs" : ""}`, () => {
+    Deno.test(`widen() and multiplyFew() are exact for each of the 65536 patterns of ${dtype}${pairs ? ", in pairs" : ""}`, () => {
       const context = createContext(kernelModule());
       const count = 65536;
-      const at = context.allocate({ source: count * 2, out: count * 4 });
+      const at = context.allocate({ source: count * 2, out: count * 4, a: 24, c: count * 24 });
+      context.f32.fill(1, at.a / 4, at.a / 4 + 1);
       // In order, eight neighbours are of a kind; scattered, they are not.
       for (const step of [1, 40503]) {
         const source = context.u16.subarray(at.source / 2, at.source / 2 + count).map((_, i) => i * step);
@@ -42,9 +43,39 @@ for (const dtype of ["f16", "bf16"] as const) {
         const expected = new Float32Array(count);
         if (dtype === "f16") expected.set(new Float16Array(source.buffer));
         else fromBfloat16(source, expected);
+        const placeOf = (i: number) => pairs ? (i & ~7) + ((i & 1) << 2) + (i >> 1 & 3) : i;
         for (let i = 0; i < count; i++) {
-          const place = pairs ? (i & ~7) + ((i & 1) << 2) + (i >> 1 & 3) : i;
-          assert(Object.is(context.f32[at.out / 4 + place], expected[i]), `pattern ${source[i]}`);
+          assert(Object.is(context.f32[at.out / 4 + placeOf(i)], expected[i]), `pattern ${source[i]}`);
+        }
+        // As weights of a product with a row that is 1.
+        const groups = count / 8;
+        context.kernels.multiplyFew(
+          ...[
+            dtypeCode(dtype),
+            pairs,
+            1,
+            groups,
+            1,
+            at.a,
+            24,
+            at.source,
+            0,
+            16,
+            8,
+            at.c,
+            at.c,
+            192,
+            true,
+            true,
+            false,
+          ] as const,
+        );
+        for (let i = 0; i < count; i++) {
+          const place = placeOf(i);
+          assert(
+            Object.is(context.f32[at.c / 4 + (place >> 3) * 48 + (place & 7)], expected[i]! + 0),
+            `weight ${source[i]}`,
+          );
         }
       }
     });
@@ -114,6 +145,40 @@ Deno.test("store() rounds f32 to f16 as Math.f16round does", () => {
     ),
     { numRuns: 500, seed: 1 },
   );
+});
+
+Deno.test("normals() in f16 and bf16 are those in f32, rounded, scaled in f32 and rounded again", () => {
+  const context = createContext(kernelModule());
+  const count = 1 << 18;
+  const at = context.allocate({ words: (624 + count) * 4, normals: count * 4, rounded: count * 2 });
+  for (let i = 0; i < 624; i++) context.u32[at.words / 4 + i] = Math.imul(i + 1, 0x9e3779b1);
+  context.kernels.twist(at.words, count);
+  // A radius of zero, and angles of zero and of one, two and three quarters: zeros of both signs, and what is next to them.
+  for (let i = 0; i < 64; i++) context.u32[at.words / 4 + i] = i & 8 ? i >> 4 << 22 : i & 7;
+  context.kernels.normals(dtypeCode("f32"), at.words, count, at.normals, 1);
+  const normals = context.f32.slice(at.normals / 4, at.normals / 4 + count);
+  const expected = new Uint16Array(count);
+  for (const scale of [1, 0.5, -0.1, 0.02, 1e-5, 3, 1e5]) {
+    const check = (dtype: "f16" | "bf16") => {
+      context.kernels.normals(dtypeCode(dtype), at.words, count, at.rounded, scale);
+      const rounded = context.u16.subarray(at.rounded / 2, at.rounded / 2 + count);
+      for (let i = 0; i < count; i++) {
+        assert(rounded[i] === expected[i], `${dtype}, scale ${scale}: ${normals[i]} became ${rounded[i]}`);
+      }
+    };
+    new Float16Array(expected.buffer).set(normals.map((x) => Math.f16round(x) * Math.fround(scale)));
+    check("f16");
+
+    const values = new Float32Array(count);
+    toBfloat16(normals, expected);
+    fromBfloat16(expected, values);
+    toBfloat16(values.map((x) => x * Math.fround(scale)), expected);
+    check("bf16");
+
+    context.kernels.normals(dtypeCode("f32"), at.words, count, at.normals, scale);
+    const scaled = context.f32.subarray(at.normals / 4, at.normals / 4 + count);
+    assert(scaled.every((x, i) => Object.is(x, Math.fround(normals[i]! * Math.fround(scale)))), `f32, scale ${scale}`);
+  }
 });
 
 Deno.test("statistics() sums, bounds and keeps NaN", () => {

@@ -12,7 +12,7 @@ import {
   MAGNITUDE,
   ONE,
   SQRT_HALF,
-  TWISTER_UPPER,
+  SIGN,
 } from "./constants";
 import { exp4, mulAdd } from "./math";
 
@@ -52,7 +52,7 @@ function gelu4(x: v128): v128 {
   y = mulAdd(y, t, v128.load(ERF_1));
   y = mulAdd(y, t, v128.load(ERF_0));
   y = f32x4.mul(f32x4.mul(y, t), exp4(f32x4.neg(f32x4.mul(z, z))));
-  const erf = v128.or(f32x4.sub(v128.load(ONE), y), v128.and(x, v128.load(TWISTER_UPPER)));
+  const erf = v128.or(f32x4.sub(v128.load(ONE), y), v128.and(x, v128.load(SIGN)));
   const half = f32x4.mul(x, v128.load(HALF));
   return f32x4.add(half, f32x4.mul(half, erf));
 }

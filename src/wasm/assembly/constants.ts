@@ -80,6 +80,11 @@ const integers: usize = memory.data<u32>([
   0x7fff7fff, 0x7fff7fff, 0x7fff7fff, 0x7fff7fff,
   0x04000400, 0x04000400, 0x04000400, 0x04000400,
   0x78007800, 0x78007800, 0x78007800, 0x78007800,
+  0x80008000, 0x80008000, 0x80008000, 0x80008000,
+  0x06c00000, 0x06c00000, 0x06c00000, 0x06c00000,
+  0x3f400000, 0x3f400000, 0x3f400000, 0x3f400000,
+  0xc8000fff, 0xc8000fff, 0xc8000fff, 0xc8000fff,
+  0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000,
 ], 16);
 
 export const LOG_8: usize = floats + 0;
@@ -144,7 +149,7 @@ export const EXPONENT_13: usize = integers + 160;
 export const EXPONENT_126: usize = integers + 176;
 export const QUIET: usize = integers + 192;
 export const MAGNITUDE: usize = integers + 208;
-export const TWISTER_UPPER: usize = integers + 224;
+export const SIGN: usize = integers + 224;
 export const TWISTER_MATRIX: usize = integers + 240;
 export const HALF_MAGNITUDE: usize = integers + 256;
 export const HALF_SIGN: usize = integers + 272;
@@ -158,3 +163,8 @@ export const HALF_FIELDS: usize = integers + 384;
 export const HALF_MAGNITUDE_8: usize = integers + 400;
 export const HALF_NORMAL_8: usize = integers + 416;
 export const HALF_SPECIAL_8: usize = integers + 432;
+export const HALF_SIGN_8: usize = integers + 448;
+export const EXPONENT_13_HALF: usize = integers + 464;
+export const EXPONENT_126_HALF: usize = integers + 480;
+export const HALF_ROUND: usize = integers + 496;
+export const BRAIN_FIELDS: usize = integers + 512;

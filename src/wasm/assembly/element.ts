@@ -2,6 +2,7 @@
 // i16 for bf16, f32 for itself. Exported kernels take its number.
 import { narrowHalf, widenHalf } from "./half";
 import {
+  BRAIN_FIELDS,
   EXPONENT,
   HALF_FIELDS,
   HALF_MAGNITUDE,
@@ -59,21 +60,35 @@ export function store8<T>(to: usize, low: v128, high: v128): void {
   }
 }
 
+// Words whose upper halves are the nearest bf16, ties to even. For numbers.
+// @ts-ignore: decorator
+@inline
+function roundUpBrain(value: v128): v128 {
+  const odd = v128.and(i32x4.shr_u(value, 16), v128.load(INT_1));
+  return i32x4.add(i32x4.add(value, v128.load(HALF_MAGNITUDE)), odd);
+}
+
 // Rounds four f32 to the nearest bf16, ties to even, and leaves the bit patterns in i32 lanes. A NaN keeps its upper bits
 // and becomes quiet, lest the bits that are lost were all it had.
 // @ts-ignore: decorator
 @inline
 export function narrowBrain(value: v128): v128 {
-  const odd = v128.and(i32x4.shr_u(value, 16), v128.load(INT_1));
-  const rounded = i32x4.add(i32x4.add(value, v128.load(HALF_MAGNITUDE)), odd);
+  const rounded = roundUpBrain(value);
   const nan = i32x4.gt_s(v128.and(value, v128.load(MAGNITUDE)), v128.load(EXPONENT));
   return i32x4.shr_u(v128.bitselect(v128.or(value, v128.load(QUIET)), rounded, nan), 16);
+}
+
+// Rounds four f32 that are no NaN to the nearest bf16 and leaves them as f32.
+// @ts-ignore: decorator
+@inline
+export function roundBrain(value: v128): v128 {
+  return v128.and(roundUpBrain(value), v128.load(BRAIN_FIELDS));
 }
 
 // Whether any of eight f16 is zero, subnormal, infinite or NaN: their exponents are the least and the greatest.
 // @ts-ignore: decorator
 @inline
-function anySpecial(halves: v128): bool {
+export function anySpecial(halves: v128): bool {
   const exponent = i16x8.sub(v128.and(halves, v128.load(HALF_MAGNITUDE_8)), v128.load(HALF_NORMAL_8));
   return v128.any_true(i16x8.ge_u(exponent, v128.load(HALF_SPECIAL_8)));
 }
@@ -85,20 +100,42 @@ function widenNormal(bits: v128): v128 {
   return i32x4.add(v128.and(i32x4.shl(bits, 13), v128.load(HALF_FIELDS)), v128.load(REBIAS));
 }
 
+// The lower or the upper four of eight f16 or bf16 in a register; `special` says what `anySpecial` does.
+// @ts-ignore: decorator
+@inline
+export function lowFour<T>(bits: v128, special: bool): v128 {
+  if (isSigned<T>()) return i32x4.shl(i32x4.extend_low_i16x8_u(bits), 16);
+  return special ? widenHalf(i32x4.extend_low_i16x8_u(bits)) : widenNormal(i32x4.extend_low_i16x8_s(bits));
+}
+
+// @ts-ignore: decorator
+@inline
+export function highFour<T>(bits: v128, special: bool): v128 {
+  if (isSigned<T>()) return i32x4.shl(i32x4.extend_high_i16x8_u(bits), 16);
+  return special ? widenHalf(i32x4.extend_high_i16x8_u(bits)) : widenNormal(i32x4.extend_high_i16x8_s(bits));
+}
+
+// Eight f16 or bf16 in a register: four at `from` and four at `fromHigh`, or with `pairs` eight in a row, the even ones first.
+// @ts-ignore: decorator
+@inline
+export function gather8(pairs: bool, from: usize, fromHigh: usize): v128 {
+  if (!pairs) return v128.load64_lane(fromHigh, v128.load64_zero(from), 1);
+  const bits = v128.load(from);
+  return v128.shuffle<i16>(bits, bits, 0, 2, 4, 6, 1, 3, 5, 7);
+}
+
 // Widens eight f16 or bf16 in a register and stores the lower and the upper four. Of weights, one f16 in hundreds is zero or
 // subnormal: the branch is cheaper than the ten instructions it saves.
 // @ts-ignore: decorator
 @inline
 function widen8<T>(bits: v128, low: usize, high: usize): void {
-  if (isSigned<T>()) {
-    v128.store(low, i32x4.shl(i32x4.extend_low_i16x8_u(bits), 16));
-    v128.store(high, i32x4.shl(i32x4.extend_high_i16x8_u(bits), 16));
-  } else if (anySpecial(bits)) {
-    v128.store(low, widenHalf(i32x4.extend_low_i16x8_u(bits)));
-    v128.store(high, widenHalf(i32x4.extend_high_i16x8_u(bits)));
+  // Two branches, so that `special` is a constant in each.
+  if (!isSigned<T>() && anySpecial(bits)) {
+    v128.store(low, lowFour<T>(bits, true));
+    v128.store(high, highFour<T>(bits, true));
   } else {
-    v128.store(low, widenNormal(i32x4.extend_low_i16x8_s(bits)));
-    v128.store(high, widenNormal(i32x4.extend_high_i16x8_s(bits)));
+    v128.store(low, lowFour<T>(bits, false));
+    v128.store(high, highFour<T>(bits, false));
   }
 }
 
@@ -110,7 +147,7 @@ export function widenHalves<T>(from: usize, fromHigh: usize, low: usize, high: u
     v128.store(low, v128.load(from));
     v128.store(high, v128.load(fromHigh));
   } else {
-    widen8<T>(v128.load64_lane(fromHigh, v128.load64_zero(from), 1), low, high);
+    widen8<T>(gather8(false, from, fromHigh), low, high);
   }
 }
 
@@ -118,12 +155,11 @@ export function widenHalves<T>(from: usize, fromHigh: usize, low: usize, high: u
 // @ts-ignore: decorator
 @inline
 export function widenPairs<T>(from: usize, low: usize, high: usize): void {
-  const first = v128.load(from);
   if (isFloat<T>()) {
-    const second = v128.load(from, 16);
+    const first = v128.load(from), second = v128.load(from, 16);
     v128.store(low, v128.shuffle<f32>(first, second, 0, 2, 4, 6));
     v128.store(high, v128.shuffle<f32>(first, second, 1, 3, 5, 7));
   } else {
-    widen8<T>(v128.shuffle<i16>(first, first, 0, 2, 4, 6, 1, 3, 5, 7), low, high);
+    widen8<T>(gather8(true, from, from), low, high);
   }
 }

@@ -12,56 +12,32 @@ function put(c: usize, value: v128, add: bool): void {
   v128.store(c, add ? f32x4.add(v128.load(c), value) : value);
 }
 
-// Two steps of the depth at a time, which is even. Deno compiles a comparison with the memory's size into every load, so loads
-// are dear: three of them bring A's twelve values, and shuffles, which run beside the multiply-adds, spread those.
+// One step of the depth at a time: of two, the optimizers mix the orders, and some of the twelve sums no longer fit the registers.
+// For the same reason A's values are read one by one, and not four with shuffles to spread them.
 // @ts-ignore: decorator
 @inline
 function tile(depth: i32, a: usize, b: usize, c: usize, add: bool): void {
   let c00 = f32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00;
   let c30 = c00, c31 = c00, c40 = c00, c41 = c00, c50 = c00, c51 = c00;
-  for (const end = a + <usize> depth * 24; a < end; a += 48, b += 64) {
-    let b0 = v128.load(b);
-    let b1 = v128.load(b, 16);
-    let rows = v128.load(a);
-    let x = v128.shuffle<i32>(rows, rows, 0, 0, 0, 0);
+  for (const end = a + <usize> depth * 24; a < end; a += 24, b += 32) {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    let x = v128.load32_splat(a);
     c00 = f32x4.relaxed_madd(x, b0, c00);
     c01 = f32x4.relaxed_madd(x, b1, c01);
-    x = v128.shuffle<i32>(rows, rows, 1, 1, 1, 1);
+    x = v128.load32_splat(a, 4);
     c10 = f32x4.relaxed_madd(x, b0, c10);
     c11 = f32x4.relaxed_madd(x, b1, c11);
-    x = v128.shuffle<i32>(rows, rows, 2, 2, 2, 2);
+    x = v128.load32_splat(a, 8);
     c20 = f32x4.relaxed_madd(x, b0, c20);
     c21 = f32x4.relaxed_madd(x, b1, c21);
-    x = v128.shuffle<i32>(rows, rows, 3, 3, 3, 3);
+    x = v128.load32_splat(a, 12);
     c30 = f32x4.relaxed_madd(x, b0, c30);
     c31 = f32x4.relaxed_madd(x, b1, c31);
-    rows = v128.load(a, 16);
-    x = v128.shuffle<i32>(rows, rows, 0, 0, 0, 0);
+    x = v128.load32_splat(a, 16);
     c40 = f32x4.relaxed_madd(x, b0, c40);
     c41 = f32x4.relaxed_madd(x, b1, c41);
-    x = v128.shuffle<i32>(rows, rows, 1, 1, 1, 1);
-    c50 = f32x4.relaxed_madd(x, b0, c50);
-    c51 = f32x4.relaxed_madd(x, b1, c51);
-
-    b0 = v128.load(b, 32);
-    b1 = v128.load(b, 48);
-    x = v128.shuffle<i32>(rows, rows, 2, 2, 2, 2);
-    c00 = f32x4.relaxed_madd(x, b0, c00);
-    c01 = f32x4.relaxed_madd(x, b1, c01);
-    x = v128.shuffle<i32>(rows, rows, 3, 3, 3, 3);
-    c10 = f32x4.relaxed_madd(x, b0, c10);
-    c11 = f32x4.relaxed_madd(x, b1, c11);
-    rows = v128.load(a, 32);
-    x = v128.shuffle<i32>(rows, rows, 0, 0, 0, 0);
-    c20 = f32x4.relaxed_madd(x, b0, c20);
-    c21 = f32x4.relaxed_madd(x, b1, c21);
-    x = v128.shuffle<i32>(rows, rows, 1, 1, 1, 1);
-    c30 = f32x4.relaxed_madd(x, b0, c30);
-    c31 = f32x4.relaxed_madd(x, b1, c31);
-    x = v128.shuffle<i32>(rows, rows, 2, 2, 2, 2);
-    c40 = f32x4.relaxed_madd(x, b0, c40);
-    c41 = f32x4.relaxed_madd(x, b1, c41);
-    x = v128.shuffle<i32>(rows, rows, 3, 3, 3, 3);
+    x = v128.load32_splat(a, 20);
     c50 = f32x4.relaxed_madd(x, b0, c50);
     c51 = f32x4.relaxed_madd(x, b1, c51);
   }

@@ -6,8 +6,11 @@ import {
   EXPONENT,
   EXPONENT_13,
   EXPONENT_126,
-  QUIET,
+  EXPONENT_13_HALF,
+  EXPONENT_126_HALF,
+  INT_1,
   MAGNITUDE,
+  SIGN,
   HALF_MAGNITUDE,
   HALF_SIGN,
   REBIAS,
@@ -15,6 +18,8 @@ import {
   HALF_SPECIAL,
   HALF_TOP,
   HALF_NAN,
+  HALF_ROUND,
+  HALF_SIGN_8,
 } from "./constants";
 
 // Widens four f16 bit patterns, zero-extended in i32 lanes, to f32. Exact, infinities and NaN included.
@@ -51,28 +56,37 @@ export function narrowHalf(value: v128): v128 {
 }
 
 // Rounds four f32 to the nearest f16 and leaves them as f32. For finite values that do not overflow f16.
+// As narrowHalf, with 1.5 times the rounder so that the sum keeps its binade for both signs.
 // @ts-ignore: decorator
 @inline
 export function roundHalf(value: v128): v128 {
-  // As narrowHalf, with 1.5 times the rounder so that the sum keeps its binade for both signs.
   const exponent = v128.and(value, v128.load(EXPONENT));
-  const rounder = v128.or(
-    i32x4.max_s(i32x4.add(exponent, v128.load(EXPONENT_13)), v128.load(EXPONENT_126)),
-    v128.load(QUIET),
-  );
+  const rounder = i32x4.max_s(i32x4.add(exponent, v128.load(EXPONENT_13_HALF)), v128.load(EXPONENT_126_HALF));
+  const rounded = f32x4.sub(f32x4.add(value, rounder), rounder);
+  return v128.or(rounded, v128.and(value, v128.load(SIGN))); // zero has lost it
+}
+
+// The same for values that are neither zero nor subnormals of f16.
+// @ts-ignore: decorator
+@inline
+export function roundNormalHalf(value: v128): v128 {
+  const rounder = i32x4.add(v128.and(value, v128.load(EXPONENT)), v128.load(EXPONENT_13_HALF));
   return f32x4.sub(f32x4.add(value, rounder), rounder);
 }
 
-// The same as narrowHalf, for finite values that do not overflow f16: shorter.
+// The magnitudes of the nearest f16's bit patterns, in i32 lanes. For finite values that do not overflow f16. Of one that is a
+// subnormal, what comes out is below the least normal, and wrong; it may be negative.
 // @ts-ignore: decorator
 @inline
-export function narrowFiniteHalf(value: v128): v128 {
+export function normalHalfMagnitude(value: v128): v128 {
   const magnitude = v128.and(value, v128.load(MAGNITUDE));
-  const rounder = i32x4.max_s(
-    i32x4.add(v128.and(magnitude, v128.load(EXPONENT)), v128.load(EXPONENT_13)),
-    v128.load(EXPONENT_126),
-  );
-  const significand = i32x4.sub(f32x4.add(magnitude, rounder), rounder);
-  const exponent = i32x4.shr_u(i32x4.sub(rounder, v128.load(EXPONENT_126)), 13);
-  return v128.or(i32x4.add(significand, exponent), i32x4.shl(i32x4.shr_u(value, 31), 15));
+  const odd = v128.and(i32x4.shr_u(magnitude, 13), v128.load(INT_1));
+  return i32x4.shr_s(i32x4.add(i32x4.add(magnitude, v128.load(HALF_ROUND)), odd), 13);
+}
+
+// The signs of eight f32, where f16 has them. A word's signed saturation keeps its sign.
+// @ts-ignore: decorator
+@inline
+export function halfSigns(low: v128, high: v128): v128 {
+  return v128.and(i16x8.narrow_i32x4_s(low, high), v128.load(HALF_SIGN_8));
 }

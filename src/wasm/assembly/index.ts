@@ -1,7 +1,8 @@
 // The exports of the WebAssembly module.
-export { normalsF16, normalsF32, twist, uniforms } from "./random";
+export { normals, twist, uniforms } from "./random";
 export { packEight, packSix, widen } from "./pack";
 export { multiply } from "./gemm";
+export { multiplyFew } from "./few";
 export { store } from "./epilogue";
 export { combine, statistics } from "./combine";
 export { maddPeak } from "./peak";

@@ -12,11 +12,12 @@ import {
   TEMPER_15,
   LOW_24,
   MAGNITUDE,
-  TWISTER_UPPER,
+  SIGN,
   TWISTER_MATRIX,
 } from "./constants";
 import { cosReduced4, log4, octant4, reduceAngle4, sinReduced4 } from "./math";
-import { narrowFiniteHalf, roundHalf } from "./half";
+import { BF16, F16, roundBrain, shiftOf, store8 } from "./element";
+import { halfSigns, normalHalfMagnitude, roundHalf, roundNormalHalf } from "./half";
 
 const WINDOW: usize = 624 * 4;
 const LAG: usize = 397 * 4;
@@ -26,7 +27,7 @@ export function twist(window: usize, count: i32): void {
   const end = window + (<usize> count << 2);
   for (let p = window; p < end; p += 16) {
     const y = v128.or(
-      v128.and(v128.load(p), v128.load(TWISTER_UPPER)),
+      v128.and(v128.load(p), v128.load(SIGN)),
       v128.and(v128.load(p, 4), v128.load(MAGNITUDE)),
     );
     const odd = i32x4.shr_s(i32x4.shl(y, 31), 31);
@@ -75,61 +76,104 @@ function sine4(octant: v128, sinPolynomial: v128, cosPolynomial: v128): v128 {
   return v128.xor(i32x4.relaxed_laneselect(cosPolynomial, sinPolynomial, swap), sign);
 }
 
-// What is stored of a normal: itself, or rounded to f16, scaled in f32 and rounded to f16 again.
+// Eight normals, rounded to f16, scaled in f32, and of that the bits. For those two roundings that meet no subnormal of f16.
 // @ts-ignore: decorator
 @inline
-function storeF16(out: usize, low: v128, high: v128, scale: v128): void {
-  const a = narrowFiniteHalf(f32x4.mul(roundHalf(low), scale));
-  const b = narrowFiniteHalf(f32x4.mul(roundHalf(high), scale));
-  v128.store(out, i16x8.narrow_i32x4_u(a, b));
+function scaledNormal(value: v128, scale: v128): v128 {
+  return f32x4.mul(roundNormalHalf(value), scale);
 }
 
-// `count` normals (a multiple of 16) from untempered words, by Box-Muller on blocks of 16 as PyTorch pairs them:
-// words 0-7 give the radii, words 8-15 the angles; the cosines come first, then the sines.
+// The same with all that f16 can be asked for. Rare, and so not inlined.
+function storeSpecial(out: usize, low: v128, high: v128, scale: v128): void {
+  store8<u16>(out, f32x4.mul(roundHalf(low), scale), f32x4.mul(roundHalf(high), scale));
+}
+
+// Sixteen normals, `a`, `b`, `c` and `d` in this order: rounded to f16, scaled in f32, rounded to f16 again. Where a result is
+// below `least`, the four are done anew: one of its roundings may have met a subnormal.
 // @ts-ignore: decorator
 @inline
-function normals<Half>(words: usize, count: i32, out: usize, scale: f32): void {
+function storeF16(out: usize, a: v128, b: v128, c: v128, d: v128, scale: v128, least: v128): void {
+  const a1 = scaledNormal(a, scale), b1 = scaledNormal(b, scale);
+  const c1 = scaledNormal(c, scale), d1 = scaledNormal(d, scale);
+  const low = i16x8.narrow_i32x4_u(normalHalfMagnitude(a1), normalHalfMagnitude(b1));
+  const high = i16x8.narrow_i32x4_u(normalHalfMagnitude(c1), normalHalfMagnitude(d1));
+  if (v128.any_true(i16x8.lt_s(i16x8.min_s(low, high), least))) {
+    storeSpecial(out, a, b, scale);
+    storeSpecial(out + 16, c, d, scale);
+  } else {
+    v128.store(out, v128.or(low, halfSigns(a1, b1)));
+    v128.store(out, v128.or(high, halfSigns(c1, d1)), 16);
+  }
+}
+
+// Eight normals, rounded to bf16, scaled in f32 and rounded to bf16 again.
+// @ts-ignore: decorator
+@inline
+function storeBF16(out: usize, low: v128, high: v128, scale: v128): void {
+  store8<i16>(out, f32x4.mul(roundBrain(low), scale), f32x4.mul(roundBrain(high), scale));
+}
+
+// Where normals are made, part by part: their uniforms, then half of those become radii, then all become normals. Each step is
+// a short loop. In one loop with all of it, V8 keeps every constant on the stack, and the processor sees too few of the next
+// numbers to work on while it waits for these.
+const PART: i32 = 1024;
+const part: usize = memory.data(PART << 2, 64);
+
+// The next four of a block's first eight numbers, or the first four of the next block's.
+// @ts-ignore: decorator
+@inline
+function nextFour(at: usize): usize {
+  return at + 16 + ((at & 16) << 1);
+}
+
+// Turns the uniforms of blocks of 16 up to `end` into normals, by Box-Muller as PyTorch pairs them: the first eight give the
+// radii, the others the angles; the cosines come first, then the sines.
+function boxMuller(end: usize): void {
+  for (let at = part; at < end; at = nextFour(at)) v128.store(at, radius4(v128.load(at)));
+  for (let at = part; at < end; at = nextFour(at)) {
+    const radius = v128.load(at);
+    const angle = f32x4.mul(v128.load(TWO_PI), v128.load(at, 32));
+    const octant = octant4(angle);
+    const x = reduceAngle4(angle, octant);
+    const z = f32x4.mul(x, x);
+    const sin = sinReduced4(x, z);
+    const cos = cosReduced4(z);
+    v128.store(at, f32x4.mul(radius, cosine4(octant, sin, cos)));
+    v128.store(at, f32x4.mul(radius, sine4(octant, sin, cos)), 32);
+  }
+}
+
+// `count` normals (a multiple of 16) from untempered words, times `scale`; see `storeF16` for how they are rounded.
+// @ts-ignore: decorator
+@inline
+function normalsOf<T>(words: usize, count: i32, out: usize, scale: f32): void {
   const factor = f32x4.splat(scale);
-  const end = words + (<usize> count << 2);
-  for (; words < end; words += 64) {
-    const angle0 = f32x4.mul(v128.load(TWO_PI), uniform4(words + 32));
-    const octant0 = octant4(angle0);
-    const x0 = reduceAngle4(angle0, octant0);
-    const z0 = f32x4.mul(x0, x0);
-    const sin0 = sinReduced4(x0, z0);
-    const cos0 = cosReduced4(z0);
-    const radius0 = radius4(uniform4(words));
-    const a0 = f32x4.mul(radius0, cosine4(octant0, sin0, cos0));
-    const b0 = f32x4.mul(radius0, sine4(octant0, sin0, cos0));
-
-    const angle1 = f32x4.mul(v128.load(TWO_PI), uniform4(words + 48));
-    const octant1 = octant4(angle1);
-    const x1 = reduceAngle4(angle1, octant1);
-    const z1 = f32x4.mul(x1, x1);
-    const sin1 = sinReduced4(x1, z1);
-    const cos1 = cosReduced4(z1);
-    const radius1 = radius4(uniform4(words + 16));
-    const a1 = f32x4.mul(radius1, cosine4(octant1, sin1, cos1));
-    const b1 = f32x4.mul(radius1, sine4(octant1, sin1, cos1));
-
-    if (isInteger<Half>()) {
-      storeF16(out, a0, a1, factor);
-      storeF16(out + 16, b0, b1, factor);
-      out += 32;
-    } else {
-      v128.store(out, f32x4.mul(a0, factor));
-      v128.store(out, f32x4.mul(a1, factor), 16);
-      v128.store(out, f32x4.mul(b0, factor), 32);
-      v128.store(out, f32x4.mul(b1, factor), 48);
-      out += 64;
+  // Up to a scale of 1, the second rounding meets a subnormal wherever the first one does. Above it, all are done anew.
+  const least = i16x8.splat(abs(scale) <= 1 ? 0x400 : 0x7fff);
+  for (; count > 0; count -= PART, words += PART << 2) {
+    const size = min(count, PART);
+    const end = part + (<usize> size << 2);
+    uniforms(words, size, part);
+    boxMuller(end);
+    for (let at = part; at < end; at += 64, out += 16 << shiftOf<T>()) {
+      const a = v128.load(at), b = v128.load(at, 16), c = v128.load(at, 32), d = v128.load(at, 48);
+      if (isFloat<T>()) {
+        v128.store(out, f32x4.mul(a, factor));
+        v128.store(out, f32x4.mul(b, factor), 16);
+        v128.store(out, f32x4.mul(c, factor), 32);
+        v128.store(out, f32x4.mul(d, factor), 48);
+      } else if (isSigned<T>()) {
+        storeBF16(out, a, b, factor);
+        storeBF16(out + 16, c, d, factor);
+      } else {
+        storeF16(out, a, b, c, d, factor, least);
+      }
     }
   }
 }
 
-export function normalsF32(words: usize, count: i32, out: usize, scale: f32): void {
-  normals<f32>(words, count, out, scale);
-}
-
-export function normalsF16(words: usize, count: i32, out: usize, scale: f32): void {
-  normals<u16>(words, count, out, scale);
+export function normals(dtype: i32, words: usize, count: i32, out: usize, scale: f32): void {
+  if (dtype == F16) normalsOf<u16>(words, count, out, scale);
+  else if (dtype == BF16) normalsOf<i16>(words, count, out, scale);
+  else normalsOf<f32>(words, count, out, scale);
 }

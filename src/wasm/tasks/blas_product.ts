@@ -18,11 +18,8 @@ export function blasProduct(
   const { kernels } = context;
   const { dtype } = job;
   const { isGateUp, row, rows } = block;
-  const { depth, size, gated, pairs, groups, groupColumns, groupStep, groupHigh, columnBytes, ...operand } = operands(
-    context,
-    job,
-    block,
-  );
+  const operand = operands(context, job, block);
+  const { depth, size, gated, pairs, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
   const sgemm = context.sgemm(job.blas!);
   const depthGroups = Math.ceil(depth / 8);
   const depthStride = depthGroups * 8;

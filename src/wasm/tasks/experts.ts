@@ -8,8 +8,10 @@ export interface ExpertsJob {
   readonly hidden: number;
   readonly intermediate: number;
   readonly topK: number;
-  /** The element type and the activation, by the kernels' numbers. */
+  /** The element types, of weights and biases, of what goes in and of what comes out, and the activation, by the kernels' numbers. */
   readonly dtype: number;
+  readonly inputDtype: number;
+  readonly outputDtype: number;
   readonly activation: number;
   readonly alpha: number;
   readonly limit: number;
@@ -67,7 +69,6 @@ export function experts(context: Context, job: ExpertsJob, parts: Parts): void {
   const gateUp = 0, combined = 2;
   const itemSize = 6;
   const allDown = groupSizes.length - 1;
-  const multiply = job.blas === undefined ? parts.panelProduct : parts.blasProduct;
   const packed = { rows: "" };
 
   while (true) {
@@ -82,6 +83,8 @@ export function experts(context: Context, job: ExpertsJob, parts: Parts): void {
     const isGateUp = kind === gateUp;
     if (!isGateUp) waitFor(expert!);
     const block = { isGateUp, expert: expert!, row: row!, rows: rows!, column: column!, columns: columns! };
+    const isFew = rows! < job.blocking.fewRows;
+    const multiply = job.blas === undefined || isFew ? parts.panelProduct : parts.blasProduct;
     multiply(context, job, block, packed, parts);
     finish(isGateUp ? expert! : allDown);
   }
