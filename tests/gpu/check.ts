@@ -73,10 +73,18 @@ async function testSuite(): Promise<void> {
   note("tests of a backend", summary, { text: "0 failed", passed: code === 0 });
 }
 
-/** The sanitizer's four tools over a small verify, for they slow the kernels down a hundred times. */
+const tiles = ["run", "-A", "--no-check", new URL("tiles.ts", import.meta.url).pathname];
+
+/** Whether all shapes of tiles give the same bits. */
+async function compareTiles(): Promise<void> {
+  const { code, stdout } = await run(Deno.execPath(), ...tiles);
+  note("shapes of tiles", code === 0 ? stdout.trim() : "they differ", { text: "the same bits", passed: code === 0 });
+}
+
+/** The sanitizer's four tools over small jobs, for they slow the kernels down a hundred times. */
 async function sanitize(): Promise<void> {
   const small = "--batch 2 --seq 200 --hidden 264 --experts 5 --runs 2".split(" ");
-  const verify = [Deno.execPath(), ...toolArguments("verify", "--backend", "cuda", ...small)];
+  const programs = { verify: toolArguments("verify", "--backend", "cuda", ...small), tiles };
   const there = await found("compute-sanitizer");
   for (const tool of ["memcheck", "racecheck", "initcheck", "synccheck"]) {
     const name = `compute-sanitizer ${tool}`;
@@ -84,9 +92,13 @@ async function sanitize(): Promise<void> {
       note(name, "not run: there is no compute-sanitizer");
       continue;
     }
-    const { code, stdout } = await run("compute-sanitizer", "--tool", tool, "--error-exitcode", "9", ...verify);
-    const summary = stdout.match(/SUMMARY: (.*)/)?.[1] ?? `no summary, exit code ${code}`;
-    note(name, summary, { text: "0 errors", passed: code === 0 && /\b0 (errors|hazards)/.test(summary) });
+    for (const [what, args] of Object.entries(programs)) {
+      const sanitizer = ["--tool", tool, "--error-exitcode", "9", Deno.execPath()];
+      const { code, stdout } = await run("compute-sanitizer", ...sanitizer, ...args);
+      const summary = stdout.match(/SUMMARY: (.*)/)?.[1] ?? `no summary, exit code ${code}`;
+      const passed = code === 0 && /\b0 (errors|hazards)/.test(summary);
+      note(`${name}, ${what}`, summary, { text: "0 errors", passed });
+    }
   }
 }
 
@@ -175,6 +187,7 @@ const ms = (value: number) => value.toFixed(3);
 
 const bench = await checkTool();
 await testSuite();
+await compareTiles();
 await sanitize();
 const torch = await compare(bench);
 const timed = await measure(torch);

@@ -1,0 +1,40 @@
+// Every shape of tiles over jobs that are ragged in all directions: all must give the same bits. `gpu:check` runs it by itself
+// and under compute-sanitizer.
+import { assertEquals } from "@std/assert";
+import { openCudaBackend } from "../../src/cuda/backend.ts";
+import { tensorTiles } from "../../src/cuda/tiles.ts";
+import { experts, type ExpertsOptions } from "../../src/experts.ts";
+import { randomInputs } from "../backend_suite.ts";
+
+const jobs: { dtype: "f16" | "bf16"; options: ExpertsOptions }[] = [];
+for (const dtype of ["f16", "bf16"] as const) {
+  for (const weightLayout of ["in-out", "out-in"] as const) {
+    for (const gateUpLayout of ["interleaved", "concatenated"] as const) {
+      for (const activation of ["swiglu-oai", "gelu"] as const) {
+        jobs.push({ dtype, options: { weightLayout, gateUpLayout, activation, expertCapacity: 500 } });
+      }
+    }
+  }
+}
+const sizes = [{ T: 700, H: 200, I: 136, E: 3, K: 2 }, { T: 300, H: 72, I: 328, E: 4, K: 1 }];
+
+const rowsOfTiles = tensorTiles(90).map(({ rows }) => rows);
+let compared = 0;
+const expected = new Map<string, Awaited<ReturnType<typeof experts>>>();
+for (const tileRows of rowsOfTiles) {
+  using backend = await openCudaBackend({ tileRows });
+  for (const { dtype, options } of jobs) {
+    for (const [seed, size] of sizes.entries()) {
+      const bias = seed === 0;
+      const inputs = randomInputs(size, seed, { dtype, bias, ...options });
+      const output = await experts(inputs, { ...options, backend });
+      const key = JSON.stringify({ dtype, ...options, ...size });
+      const first = expected.get(key);
+      if (first) {
+        assertEquals(output.data, first.data, `tiles of ${tileRows} and of ${rowsOfTiles[0]} rows, ${key}`);
+        compared += 1;
+      } else expected.set(key, output);
+    }
+  }
+}
+console.log(`${compared} results of ${rowsOfTiles.length} shapes of tiles have the same bits`);
