@@ -6,25 +6,28 @@
 
 namespace yamoe {
 
-// The biases of the columns that a lane has of kTiles mma tiles, as pairs.
+// The biases of the columns that a lane has of kTiles mma tiles: pairs, as they are in memory, to take up few registers.
 template <int kTiles, bool kOutIn, class T>
 struct Biases {
-  float2 of[kTiles];
+  uint32_t pairs[kTiles];
 
   __device__ __forceinline__ Biases(const T* bias, const Columns& columns, int expert, int first) {
-    const T* const own = bias + static_cast<size_t>(expert) * columns.width;
+    const int there = bias ? columns.width : 0;
+    const uint32_t own = static_cast<uint32_t>(expert) * there;  // where those of the expert begin
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
       const int n = first + t * 8 + (threadIdx.x & 3) * 2;
-      of[t] = make_float2(0.0f, 0.0f);
-      if (!bias || n >= columns.width) continue;
+      pairs[t] = 0;
+      if (n >= there) continue;
       if (kOutIn && columns.half) {
-        of[t] = make_float2(widen(own[n >> 1]), widen(own[columns.half + (n >> 1)]));
+        pairs[t] = pack2<T>(widen(bias[own + (n >> 1)]), widen(bias[own + columns.half + (n >> 1)]));
       } else {
-        of[t] = unpack2<T>(*reinterpret_cast<const uint32_t*>(own + columns.source<kOutIn>(n)));
+        pairs[t] = *reinterpret_cast<const uint32_t*>(bias + own + columns.source<kOutIn>(n));
       }
     }
   }
+
+  __device__ __forceinline__ float2 of(int t) const { return unpack2<T>(pairs[t]); }
 };
 
 // out[row][column] = sum + bias.
@@ -47,7 +50,7 @@ struct WarpgroupStorePlain {
 #pragma unroll
         for (int t = 0; t < 4; ++t) {
           const float* const s = &sums[i / 2][j + t][i % 2 * 2];
-          v[t] = pack2<T>(s[0] + biases.of[t].x, s[1] + biases.of[t].y);
+          v[t] = pack2<T>(s[0] + biases.of(t).x, s[1] + biases.of(t).y);
         }
         transpose_quad(v, lane);
         const int row = at.row + warp_m + i / 2 * Tile::kMmaRows + i % 2 * 8 + (lane >> 2);
@@ -84,8 +87,8 @@ struct WarpgroupStoreGated {
         for (int t = 0; t < 8; t += 2) {
           const float* const even = &sums[i / 2][j + t][i % 2 * 2];
           const float* const odd = &sums[i / 2][j + t + 1][i % 2 * 2];
-          const float gate0 = even[0] + biases.of[t].x, x = even[1] + biases.of[t].y;
-          const float y = odd[0] + biases.of[t + 1].x, up1 = odd[1] + biases.of[t + 1].y;
+          const float gate0 = even[0] + biases.of(t).x, x = even[1] + biases.of(t).y;
+          const float y = odd[0] + biases.of(t + 1).x, up1 = odd[1] + biases.of(t + 1).y;
           v[t / 2] = pack2<T>(gated_swish(gate0, chunks ? y : x, activation), gated_swish(chunks ? x : y, up1, activation));
         }
         transpose_quad(v, lane);

@@ -2,7 +2,7 @@
 import type { Manifest } from "../cubin_manifest.ts";
 
 export const manifest: Manifest = {
- "sourceSha256": "8e290664cc12fb24200dd145df6e59a8e1d7e76cddb46657a2a878ffbf4a7f4b",
+ "sourceSha256": "41561046da883ebcce3f528490141b9d5173e81bc5567a51cffe5a4f6f3451ab",
  "nvcc": "13.0.88",
  "flags": [
   "-std=c++17",
@@ -13,8 +13,8 @@ export const manifest: Manifest = {
   "sm_75": {
    "kind": "cubin",
    "computeCapability": 75,
-   "bytes": 1437984,
-   "sha256": "7898ac47ec8d9f2407e729ee2b1bc18eddcf11f52f7ce59be96005e003dafcb1",
+   "bytes": 1480928,
+   "sha256": "98fb8da78c6ac02739a3960050126cb7845638a01202eefd7c86fa78a5c17f2e",
    "kernels": [
     {
      "name": "bin_rows",
@@ -48,7 +48,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_bf16",
-     "registers": 47,
+     "registers": 53,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -56,17 +56,20 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
      "name": "combine_f16",
-     "registers": 54,
+     "registers": 51,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -74,17 +77,20 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
      "name": "combine_f32",
-     "registers": 52,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -92,12 +98,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
@@ -141,7 +150,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_128_f16_in_out",
-     "registers": 252,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -165,7 +174,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_128_f16_out_in",
-     "registers": 250,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -189,7 +198,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_16_f16_in_out",
-     "registers": 154,
+     "registers": 156,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 32,
@@ -213,7 +222,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_16_f16_out_in",
-     "registers": 168,
+     "registers": 172,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 32,
@@ -237,7 +246,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_256_f16_in_out",
-     "registers": 250,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -561,7 +570,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "route_bf16",
-     "registers": 39,
+     "registers": 45,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -582,12 +591,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "route_f16",
-     "registers": 39,
+     "registers": 45,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -608,12 +618,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "route_f32",
-     "registers": 39,
+     "registers": 45,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -634,12 +645,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "scale_rows_bf16",
-     "registers": 29,
+     "registers": 32,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -654,7 +666,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "scale_rows_f16",
-     "registers": 33,
+     "registers": 30,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -669,7 +681,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "scale_rows_f32",
-     "registers": 42,
+     "registers": 30,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -935,7 +947,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "sum_rows_bf16",
-     "registers": 52,
+     "registers": 50,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -943,14 +955,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     },
     {
      "name": "sum_rows_f16",
-     "registers": 51,
+     "registers": 46,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -958,14 +971,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     },
     {
      "name": "sum_rows_f32",
-     "registers": 54,
+     "registers": 64,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -973,9 +987,10 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     }
    ]
@@ -983,8 +998,8 @@ export const manifest: Manifest = {
   "sm_80": {
    "kind": "cubin",
    "computeCapability": 80,
-   "bytes": 2736608,
-   "sha256": "3053383f5a0818a9c6127815077c41799544936f6dabbd5d4e20b06f48f0fc09",
+   "bytes": 2720224,
+   "sha256": "acdef5e41581fe6fe8d794d77fea2f2e7df5a3e0aea1f0866f9cb603bb61f2fc",
    "kernels": [
     {
      "name": "bin_rows",
@@ -1018,7 +1033,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_bf16",
-     "registers": 52,
+     "registers": 56,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -1026,17 +1041,20 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
      "name": "combine_f16",
-     "registers": 52,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -1044,17 +1062,20 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
      "name": "combine_f32",
-     "registers": 54,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -1062,12 +1083,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
@@ -1932,7 +1956,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "route_bf16",
-     "registers": 40,
+     "registers": 46,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -1953,12 +1977,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "route_f16",
-     "registers": 40,
+     "registers": 46,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -1979,12 +2004,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "route_f32",
-     "registers": 40,
+     "registers": 46,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -2005,7 +2031,8 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
@@ -2040,7 +2067,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "scale_rows_f32",
-     "registers": 38,
+     "registers": 30,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -2306,7 +2333,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "sum_rows_bf16",
-     "registers": 37,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -2314,14 +2341,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     },
     {
      "name": "sum_rows_f16",
-     "registers": 37,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -2329,14 +2357,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     },
     {
      "name": "sum_rows_f32",
-     "registers": 44,
+     "registers": 64,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -2344,9 +2373,10 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     }
    ]
@@ -2354,8 +2384,8 @@ export const manifest: Manifest = {
   "sm_90": {
    "kind": "cubin",
    "computeCapability": 90,
-   "bytes": 3419000,
-   "sha256": "d4a6f12c393606b76709c0fa3421d6cfeb66ea670c03ad84ae053c2cd3893e17",
+   "bytes": 3460072,
+   "sha256": "967414e2b8524101bb9885cda6086cddccb4a5028a8e1d7efbb2ca5cd533fd79",
    "kernels": [
     {
      "name": "bin_rows",
@@ -2389,7 +2419,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_bf16",
-     "registers": 48,
+     "registers": 56,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -2397,12 +2427,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
@@ -2415,17 +2448,20 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
      "name": "combine_f32",
-     "registers": 46,
+     "registers": 47,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -2433,12 +2469,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
@@ -3687,7 +3726,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "route_bf16",
-     "registers": 40,
+     "registers": 44,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -3708,12 +3747,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "route_f16",
-     "registers": 40,
+     "registers": 44,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -3734,12 +3774,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "route_f32",
-     "registers": 40,
+     "registers": 44,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -3760,7 +3801,8 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
@@ -4061,7 +4103,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "sum_rows_bf16",
-     "registers": 37,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4069,14 +4111,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     },
     {
      "name": "sum_rows_f16",
-     "registers": 36,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4084,14 +4127,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     },
     {
      "name": "sum_rows_f32",
-     "registers": 44,
+     "registers": 64,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4099,9 +4143,10 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     }
    ]
@@ -4109,8 +4154,8 @@ export const manifest: Manifest = {
   "sm_100": {
    "kind": "cubin",
    "computeCapability": 100,
-   "bytes": 3337640,
-   "sha256": "23b9b707c26f8e046fe33aa5810c3bf70b91886ab79cbcb71caa79169d388224",
+   "bytes": 3508104,
+   "sha256": "3a148fa5d812b2064cc6f53939d8ccf171e52ea45a16d5da5df3075ea40abfdd",
    "kernels": [
     {
      "name": "bin_rows",
@@ -4144,7 +4189,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_bf16",
-     "registers": 40,
+     "registers": 43,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4152,17 +4197,20 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
      "name": "combine_f16",
-     "registers": 40,
+     "registers": 43,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4170,17 +4218,20 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
      "name": "combine_f32",
-     "registers": 44,
+     "registers": 46,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4188,12 +4239,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
@@ -4237,7 +4291,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_128_bf16_in_out",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -4261,7 +4315,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_128_bf16_out_in",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -4285,7 +4339,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_128_f16_in_out",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -4309,7 +4363,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_128_f16_out_in",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -4429,7 +4483,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_256_bf16_in_out",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4453,7 +4507,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_256_bf16_out_in",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4477,7 +4531,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_256_f16_in_out",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4501,7 +4555,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_256_f16_out_in",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4525,7 +4579,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_64_bf16_in_out",
-     "registers": 167,
+     "registers": 168,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -4549,7 +4603,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_64_bf16_out_in",
-     "registers": 167,
+     "registers": 168,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -4573,7 +4627,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_64_f16_in_out",
-     "registers": 167,
+     "registers": 168,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -4597,7 +4651,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_64_f16_out_in",
-     "registers": 167,
+     "registers": 168,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5058,7 +5112,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "route_bf16",
-     "registers": 48,
+     "registers": 56,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5079,12 +5133,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "route_f16",
-     "registers": 48,
+     "registers": 56,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5105,12 +5160,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "route_f32",
-     "registers": 48,
+     "registers": 56,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5131,12 +5187,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "scale_rows_bf16",
-     "registers": 32,
+     "registers": 40,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5151,7 +5208,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "scale_rows_f16",
-     "registers": 32,
+     "registers": 40,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5166,7 +5223,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "scale_rows_f32",
-     "registers": 30,
+     "registers": 34,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5440,14 +5497,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     },
     {
      "name": "sum_rows_f16",
-     "registers": 48,
+     "registers": 64,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5455,14 +5513,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     },
     {
      "name": "sum_rows_f32",
-     "registers": 44,
+     "registers": 60,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5470,9 +5529,10 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     }
    ]
@@ -5480,8 +5540,8 @@ export const manifest: Manifest = {
   "sm_120": {
    "kind": "cubin",
    "computeCapability": 120,
-   "bytes": 3357160,
-   "sha256": "d5dfef5cadbe3c7e2ffc337677c1cad60f1e5d920cb77c9bca5ea627d1b6e9cf",
+   "bytes": 3531744,
+   "sha256": "4030aca98eb069384f2247dc1688beb07fdfbecb5eea79612847f9ae3053afe8",
    "kernels": [
     {
      "name": "bin_rows",
@@ -5515,7 +5575,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_bf16",
-     "registers": 40,
+     "registers": 45,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5523,17 +5583,20 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
      "name": "combine_f16",
-     "registers": 40,
+     "registers": 45,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5541,17 +5604,20 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
      "name": "combine_f32",
-     "registers": 44,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5559,12 +5625,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
@@ -5608,7 +5677,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_128_bf16_in_out",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5632,7 +5701,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_128_bf16_out_in",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5656,7 +5725,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_128_f16_in_out",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5680,7 +5749,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_128_f16_out_in",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5800,7 +5869,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_256_bf16_in_out",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5824,7 +5893,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_256_bf16_out_in",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5848,7 +5917,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_256_f16_in_out",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5872,7 +5941,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_256_f16_out_in",
-     "registers": 255,
+     "registers": 254,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5896,7 +5965,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_64_bf16_in_out",
-     "registers": 167,
+     "registers": 168,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5944,7 +6013,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_64_f16_in_out",
-     "registers": 167,
+     "registers": 168,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -6429,7 +6498,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "route_bf16",
-     "registers": 48,
+     "registers": 56,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -6450,12 +6519,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "route_f16",
-     "registers": 48,
+     "registers": 56,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -6476,12 +6546,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "route_f32",
-     "registers": 48,
+     "registers": 56,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -6502,12 +6573,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "scale_rows_bf16",
-     "registers": 35,
+     "registers": 40,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6522,7 +6594,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "scale_rows_f16",
-     "registers": 37,
+     "registers": 40,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6537,7 +6609,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "scale_rows_f32",
-     "registers": 40,
+     "registers": 34,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6803,7 +6875,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "sum_rows_bf16",
-     "registers": 40,
+     "registers": 52,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6811,14 +6883,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     },
     {
      "name": "sum_rows_f16",
-     "registers": 40,
+     "registers": 64,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6826,14 +6899,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     },
     {
      "name": "sum_rows_f32",
-     "registers": 48,
+     "registers": 60,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6841,9 +6915,10 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     }
    ]
@@ -6851,8 +6926,8 @@ export const manifest: Manifest = {
   "compute_80": {
    "kind": "ptx",
    "computeCapability": 80,
-   "bytes": 5033689,
-   "sha256": "aed902679393fe813d23cb1f78fcc63562996b6cfbe5c6d6eee1791f727b311b",
+   "bytes": 5159900,
+   "sha256": "b439589b212dde53aa5ff6b5ae9a2cd509c6b53f48f856a414fc7c98e677cb1d",
    "kernels": [
     {
      "name": "bin_rows",
@@ -6886,7 +6961,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_bf16",
-     "registers": 52,
+     "registers": 56,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6894,17 +6969,20 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
      "name": "combine_f16",
-     "registers": 52,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6912,17 +6990,20 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
      "name": "combine_f32",
-     "registers": 54,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6930,12 +7011,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
+      { "offset": 24, "size": 4 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 }
      ]
     },
     {
@@ -7800,7 +7884,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "route_bf16",
-     "registers": 40,
+     "registers": 46,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -7821,12 +7905,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "route_f16",
-     "registers": 40,
+     "registers": 46,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -7847,12 +7932,13 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
      "name": "route_f32",
-     "registers": 40,
+     "registers": 46,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -7873,7 +7959,8 @@ export const manifest: Manifest = {
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 }
      ]
     },
     {
@@ -7908,7 +7995,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "scale_rows_f32",
-     "registers": 38,
+     "registers": 30,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -8174,7 +8261,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "sum_rows_bf16",
-     "registers": 37,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -8182,14 +8269,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     },
     {
      "name": "sum_rows_f16",
-     "registers": 37,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -8197,14 +8285,15 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     },
     {
      "name": "sum_rows_f32",
-     "registers": 44,
+     "registers": 64,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -8212,9 +8301,10 @@ export const manifest: Manifest = {
       { "offset": 0, "size": 8 },
       { "offset": 8, "size": 8 },
       { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 4 },
+      { "offset": 36, "size": 4 },
+      { "offset": 40, "size": 4 }
      ]
     }
    ]
