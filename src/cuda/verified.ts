@@ -15,10 +15,10 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "eb19eb7c953de3c888670b9ea058e8e2ac982c594930609e313c52b352c8c247",
+    sha256: "967414e2b8524101bb9885cda6086cddccb4a5028a8e1d7efbb2ca5cd533fd79",
     device: "NVIDIA H100 80GB HBM3",
     driver: "CUDA 13.0",
-    date: "2026-11-25",
+    date: "2026-11-26",
   },
 ];
 

@@ -10,31 +10,28 @@ const jobs: { dtype: "f16" | "bf16"; options: ExpertsOptions }[] = [];
 for (const dtype of ["f16", "bf16"] as const) {
   for (const weightLayout of ["in-out", "out-in"] as const) {
     for (const gateUpLayout of ["interleaved", "concatenated"] as const) {
-      for (const activation of ["swiglu-oai", "gelu"] as const) {
-        jobs.push({ dtype, options: { weightLayout, gateUpLayout, activation, expertCapacity: 500 } });
-      }
+      jobs.push({ dtype, options: { weightLayout, gateUpLayout, activation: "swiglu-oai", expertCapacity: 200 } });
     }
+    jobs.push({ dtype, options: { weightLayout, activation: "gelu" } });
   }
 }
-const sizes = [{ T: 700, H: 200, I: 136, E: 3, K: 2 }, { T: 300, H: 72, I: 328, E: 4, K: 1 }];
+const sizes = [{ T: 330, H: 200, I: 104, E: 2, K: 2 }, { T: 150, H: 72, I: 264, E: 3, K: 1 }];
 
 const rowsOfTiles = tensorTiles(90).map(({ rows }) => rows);
 let compared = 0;
 const expected = new Map<string, Awaited<ReturnType<typeof experts>>>();
 for (const tileRows of rowsOfTiles) {
   using backend = await openCudaBackend({ tileRows });
-  for (const { dtype, options } of jobs) {
-    for (const [seed, size] of sizes.entries()) {
-      const bias = seed === 0;
-      const inputs = randomInputs(size, seed, { dtype, bias, ...options });
-      const output = await experts(inputs, { ...options, backend });
-      const key = JSON.stringify({ dtype, ...options, ...size });
-      const first = expected.get(key);
-      if (first) {
-        assertEquals(output.data, first.data, `tiles of ${tileRows} and of ${rowsOfTiles[0]} rows, ${key}`);
-        compared += 1;
-      } else expected.set(key, output);
-    }
+  for (const [i, { dtype, options }] of jobs.entries()) {
+    const size = sizes[i % 2]!;
+    const inputs = randomInputs(size, i, { dtype, bias: i % 3 > 0, ...options });
+    const output = await experts(inputs, { ...options, backend });
+    const key = JSON.stringify({ dtype, ...options, ...size });
+    const first = expected.get(key);
+    if (first) {
+      assertEquals(output.data, first.data, `tiles of ${tileRows} and of ${rowsOfTiles[0]} rows, ${key}`);
+      compared += 1;
+    } else expected.set(key, output);
   }
 }
 console.log(`${compared} results of ${rowsOfTiles.length} shapes of tiles have the same bits`);
