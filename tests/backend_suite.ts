@@ -101,7 +101,8 @@ export interface Variants {
   readonly activations: boolean;
 }
 
-const allVariants: Variants = {
+/** All there are. */
+export const allVariants: Variants = {
   dtypes: ["f16", "bf16", "f32"],
   weightLayouts: ["in-out", "out-in"],
   activations: true,

@@ -5,21 +5,23 @@ import { mapInputs } from "../../src/experts_shape.ts";
 import { verify } from "../../src/verify/verify.ts";
 import { Engine } from "../../src/wasm/engine.ts";
 import { makeJob } from "../../src/workload.ts";
-import { checkAgainstNaive, firstTokens, randomInputs, testBackend } from "../backend_suite.ts";
+import { allVariants, checkAgainstNaive, firstTokens, randomInputs, testBackend } from "../backend_suite.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
 // The same suite as the CPU's: an architecture for each way the kernels are built, and each shape of tiles. Sizes that are
-// multiples of 8 are tensor cores' (without bf16 on sm_75), all others, and f32, are not.
+// multiples of 8 are tensor cores' (without bf16 on sm_75), all others, and f32, are not. Hopper has a file of its own.
 for (
-  const [arch, rows, multiple] of [[75, undefined, 8], [80, 256, 8], [80, 16, 8], [90, 256, 8], [
-    90,
-    64,
-    1,
-  ]] as const
+  const [arch, rows, dtypes] of [
+    [75, undefined, ["f16", "bf16"]],
+    [80, 256, ["f16", "bf16", "f32"]],
+    [80, 16, ["f16", "bf16"]],
+  ] as const
 ) {
   const title = `cuda, ${emulated}, sm_${arch}${rows ? `, tiles of ${rows} rows` : ""}`;
-  testBackend(title, async () => (await openEmulated(arch, rows)).backend, { ignore: !toolkit, multiple, runs: 20 });
+  const variants = { ...allVariants, dtypes };
+  const open = async () => (await openEmulated(arch, rows)).backend;
+  testBackend(title, open, { ignore: !toolkit, multiple: 8, runs: 20, variants });
 }
 
 function test(name: string, fn: () => Promise<void>): void {
