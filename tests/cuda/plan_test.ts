@@ -100,9 +100,11 @@ Deno.test("every launch of every plan is one that its kernel and the GPU allow",
 Deno.test("tensor cores compute f16 and bf16 of sizes in 16 bytes, where they know the dtype", () => {
   const productsOf = (changes: Partial<ExpertsShape>, gpu?: string) =>
     plan({ ...reference, ...changes }, gpu).launches.slice(3, 5).map(({ kernel }) => kernel);
-  assertEquals(productsOf({}), ["gated_256_f16_in_out", "plain_256_f16_in_out"]);
+  assertEquals(productsOf({}), ["gated_wgmma256_f16_in_out", "plain_wgmma256_f16_in_out"]);
+  assertEquals(productsOf({}, "a100"), ["gated_256_f16_in_out", "plain_256_f16_in_out"]);
   const outIn = { dtype: "bf16", weightLayout: "out-in" } as const;
-  assertEquals(productsOf(outIn), ["gated_256_bf16_out_in", "plain_256_bf16_out_in"]);
+  assertEquals(productsOf(outIn), ["gated_wgmma256_bf16_out_in", "plain_wgmma256_bf16_out_in"]);
+  assertEquals(productsOf(outIn, "a100"), ["gated_256_bf16_out_in", "plain_256_bf16_out_in"]);
   const plain = { gated: false, activation: "relu2" } as const;
   assertEquals(productsOf(plain), ["plain_256_f16_in_out", "plain_256_f16_in_out"]);
   assertEquals(productsOf({ dtype: "bf16" }, "t4"), ["simt_128_bf16", "simt_128_bf16"]);
