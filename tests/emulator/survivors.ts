@@ -14,25 +14,6 @@ export interface Explanation {
 /** All known ones. */
 export const explanations: readonly Explanation[] = [
   {
-    file: "activation.cuh",
-    before:
-      "__device__ __forceinline__ float clamp_gate(float gate, float limit) { return gate > limit ? limit : gate; }",
-    after: [
-      "__device__ __forceinline__ float clamp_gate(float gate, float limit) { return gate >= limit ? limit : gate; }",
-    ],
-    reason: "At the limit the number and the limit are the same.",
-  },
-  {
-    file: "activation.cuh",
-    before:
-      "__device__ __forceinline__ float clamp_up(float up, float limit) { return up > limit ? limit : up < -limit ? -limit : up; }",
-    after: [
-      "__device__ __forceinline__ float clamp_up(float up, float limit) { return up > limit ? limit : up <= -limit ? -limit : up; }",
-      "__device__ __forceinline__ float clamp_up(float up, float limit) { return up >= limit ? limit : up < -limit ? -limit : up; }",
-    ],
-    reason: "At the limit the number and the limit are the same.",
-  },
-  {
     file: "dtype.cuh",
     before: "enum DType { kF32 = 0, kF16 = 1, kBF16 = 2 };",
     after: ["enum DType { kF32 = 1, kF16 = 1, kBF16 = 2 };"],
