@@ -150,7 +150,7 @@ const routers: readonly [
   [270, 3, "f32", "f32", { kind: "softmax", topK: 1 }],
   [1, 1, "f32", "f32", { kind: "sigmoid", topK: 1 }],
   [9, 16, "f16", "f32", { kind: "sparse-mixer", topK: 2 }],
-  [5, 40, "f32", "bf16", { kind: "sparse-mixer", topK: 3, jitter: 0.1 }],
+  [5, 40, "f32", "bf16", { kind: "sparse-mixer", topK: 3, jitter: 0.25 }], // some lie just as far apart
 ];
 
 function routeJobs(): Job[] {
@@ -254,10 +254,13 @@ function opJobs(): Job[] {
         () => [random(dtype, 3, 264), random("f32", 3, 2)],
         (ops, x, w) => ops.scaleRows(x!, w!),
       ),
-      stepJob(
-        `scaleRows by elements ${dtype}`,
-        () => [random(dtype, 3, 37), random("f32", 3, 2)],
-        (ops, x, w) => ops.scaleRows(x!, w!),
+      ...[37, 3].map((width) =>
+        // by elements, and less than 16 bytes
+        stepJob(
+          `scaleRows ${dtype} ${width}`,
+          () => [random(dtype, 3, width), random("f32", 3, 2)],
+          (ops, x, w) => ops.scaleRows(x!, w!),
+        )
       ),
       stepJob(
         `scaleRows of many ${dtype}`,
@@ -266,7 +269,7 @@ function opJobs(): Job[] {
       ),
       stepJob(`sumRows ${dtype}`, () => [random(dtype, 9, 264)], (ops, x) => ops.sumRows(x!, 3)),
       stepJob(`sumRows by elements ${dtype}`, () => [random(dtype, 9, 37)], (ops, x) => ops.sumRows(x!, 3)),
-      ...[264, 37].map((width) =>
+      ...[264, 37, 3].map((width) =>
         stepJob(
           `sumRows with an addend and its weights ${dtype} ${width}`,
           () => [random(dtype, 10, width), random(dtype, 5, width), random("f32", 5, 1)],
