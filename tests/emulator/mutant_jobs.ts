@@ -6,7 +6,7 @@ import type { Argument } from "../../src/cuda/kernel.ts";
 import type { ExpertsOptions } from "../../src/experts.ts";
 import { experts } from "../../src/experts.ts";
 import { moe } from "../../src/moe.ts";
-import type { RouterOptions } from "../../src/router.ts";
+import { type RouterOptions, routerRules } from "../../src/router.ts";
 import { convert, type DType, type Tensor, tensor } from "../../src/tensor.ts";
 import { Generator } from "../../src/torch/generator.ts";
 import { randomInputs, type RandomInputsOptions, type RandomShape } from "../backend_suite.ts";
@@ -73,6 +73,15 @@ const products: readonly ExpertsJob[] = [
   [16, { T: 256, H: 13, I: 9, E: 1, K: 1 }, {}, { dtype: "f32" }], // the same
   [16, { T: 20, H: 128, I: 32, E: 2, K: 1 }, {}, { dtype: "f32" }],
   [128, { T: 300, H: 5, I: 13, E: 1, K: 1 }, {}, { dtype: "bf16" }],
+  // What may be left out.
+  [16, { T: 40, H: 264, I: 8, E: 3, K: 2 }, { expertCapacity: 11 }, { extra: "addend with weights" }],
+  [16, { T: 20, H: 37, I: 8, E: 3, K: 2 }, { expertCapacity: 5 }, { extra: "addend with weights", dtype: "bf16" }],
+  [16, { T: 20, H: 37, I: 8, E: 3, K: 2 }, {}, { extra: "addend", dtype: "f32" }],
+  [16, { T: 20, H: 40, I: 8, E: 3, K: 2 }, {}, { extra: "addend", dtype: "bf16" }],
+  [16, { T: 20, H: 40, I: 8, E: 3, K: 2 }, {}, { extra: "f32 weights", dense: true }],
+  [16, { T: 20, H: 37, I: 8, E: 3, K: 2 }, {}, { extra: "f32 weights", dtype: "bf16" }],
+  [16, { T: 20, H: 264, I: 8, E: 3, K: 3 }, {}, { extra: "input weights" }],
+  [16, { T: 20, H: 37, I: 8, E: 3, K: 1 }, {}, { extra: "input weights", dtype: "bf16" }],
   // The sort and the sum over slots.
   [16, { T: 30, H: 8, I: 8, E: 33, K: 3 }, { expertCapacity: 2 }],
   [16, { T: 5, H: 8, I: 8, E: 1024, K: 1 }],
@@ -141,13 +150,13 @@ const routers: readonly [
   [270, 3, "f32", "f32", { kind: "softmax", topK: 1 }],
   [1, 1, "f32", "f32", { kind: "sigmoid", topK: 1 }],
   [9, 16, "f16", "f32", { kind: "sparse-mixer", topK: 2 }],
-  [5, 40, "f32", "bf16", { kind: "sparse-mixer", topK: 3, jitter: 0.1 }],
+  [5, 40, "f32", "bf16", { kind: "sparse-mixer", topK: 3, jitter: 0.25 }], // some lie just as far apart
 ];
 
 function routeJobs(): Job[] {
   return routers.flatMap(([T, E, dtype, to, options], seed) => {
     const name = `route ${JSON.stringify({ T, E, dtype, to, ...options })}`;
-    const biased = options.kind !== "topk-softmax" && options.kind !== "sigmoid-input";
+    const biased = routerRules[options.kind!].before !== "none";
     const normals = () => new Generator(seed).randn([T, E]);
     const correction = () => new Generator(seed + 50).randn([E]);
     return [
@@ -245,12 +254,28 @@ function opJobs(): Job[] {
         () => [random(dtype, 3, 264), random("f32", 3, 2)],
         (ops, x, w) => ops.scaleRows(x!, w!),
       ),
+      ...[37, 3].map((width) =>
+        // by elements, and less than 16 bytes
+        stepJob(
+          `scaleRows ${dtype} ${width}`,
+          () => [random(dtype, 3, width), random("f32", 3, 2)],
+          (ops, x, w) => ops.scaleRows(x!, w!),
+        )
+      ),
       stepJob(
         `scaleRows of many ${dtype}`,
         () => [random(dtype, 140, 8), random("f32", 140, 2)],
         (ops, x, w) => ops.scaleRows(x!, w!),
       ),
       stepJob(`sumRows ${dtype}`, () => [random(dtype, 9, 264)], (ops, x) => ops.sumRows(x!, 3)),
+      stepJob(`sumRows by elements ${dtype}`, () => [random(dtype, 9, 37)], (ops, x) => ops.sumRows(x!, 3)),
+      ...[264, 37, 3].map((width) =>
+        stepJob(
+          `sumRows with an addend and its weights ${dtype} ${width}`,
+          () => [random(dtype, 10, width), random(dtype, 5, width), random("f32", 5, 1)],
+          (ops, x, a, w) => ops.sumRows(x!, 2, a, w),
+        )
+      ),
       stepJob(
         `sumRows with an addend ${dtype}`,
         () => [random(dtype, 540, 8), random(dtype, 270, 8)],
