@@ -44,7 +44,10 @@ export const wgmmaTiles: TileFamily = [
       sharedBytes: stages * ((rows + 192) * 64 * 2 + 16) + rows * 8,
     }),
   ),
-  ...tensorTiles(90).slice(2).map((shape) => ({ ...shape, efficiency: shape.rows === 64 ? 0.55 : 0.16 })),
+  ...[{ rows: 64, efficiency: 0.55 }, { rows: 16, efficiency: 0.16 }].map(({ rows, efficiency }) => ({
+    ...tensorTiles(90).find((shape) => shape.rows === rows)!,
+    efficiency,
+  })),
 ];
 
 /** Without tensor cores, in f32. The efficiencies are guesses. */

@@ -3,7 +3,7 @@ import { allVariants, testBackend } from "../backend_suite.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
-for (const [rows, multiple, dtypes] of [[256, 8, ["f16", "bf16"]], [64, 1, ["f16"]]] as const) {
+for (const [rows, multiple, dtypes] of [[256, 8, ["f16", "bf16"]], [64, 1, ["f16", "f32"]]] as const) {
   const title = `cuda, ${emulated}, sm_90, tiles of ${rows} rows`;
   const variants = { ...allVariants, dtypes };
   const open = async () => (await openEmulated(90, rows)).backend;

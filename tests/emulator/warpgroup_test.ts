@@ -59,7 +59,7 @@ const faults: Record<string, string> = {
 
 for (const [kernel, text] of Object.entries(faults)) {
   Deno.test({
-    name: `emulator sm_90: ${kernel} is reported, its repaired twin is not`,
+    name: `emulator sm_90: ${kernel} is reported with a place, its repaired twin is not`,
     ignore: !toolkit || !clang,
     fn: async () => {
       using device = await TestDevice.open(source, 90);
@@ -70,6 +70,7 @@ for (const [kernel, text] of Object.entries(faults)) {
       const error = assertThrows(() => run(0), CudaError);
       assert(error.poisoned);
       assertStringIncludes(device.control.report, text);
+      assertStringIncludes(device.control.report, "warpgroup.cu:");
       assertStringIncludes(device.control.report, `[kernel ${kernel}`);
     },
   });

@@ -16,6 +16,7 @@ struct Product {
   uint64_t a, b;
   bool across, add;
   Widen widen;
+  Where where;
   std::vector<uint32_t> reads;  // 16 bytes each
 };
 
@@ -73,7 +74,7 @@ void multiply(const Product& product) {
 
 void issue(void** records, unsigned, Where where) {
   const Wgmma& first = *static_cast<Wgmma*>(records[0]);
-  Product product{{}, first.tiles, first.a, first.b, first.across, first.add, first.widen, {}};
+  Product product{{}, first.tiles, first.a, first.b, first.across, first.add, first.widen, where, {}};
   for (int l = 0; l < 32; ++l) {
     const Wgmma& of = *static_cast<Wgmma*>(records[l]);
     if (of.a != first.a || of.b != first.b || of.add != first.add) fault(719, where, "wgmma: the lanes' operands differ");
@@ -131,8 +132,12 @@ void forget_warpgroup_products() { queues.clear(); }
 
 std::string pending_products() {
   const auto found = queues.find(current() / 32);
-  if (found == queues.end() || (found->second.open.empty() && found->second.groups.empty())) return "";
-  return "products of wgmma under way";
+  if (found == queues.end()) return "";
+  const auto& [open, groups] = found->second;
+  for (const auto& group : groups) {
+    if (!group.empty()) return "products of wgmma under way, of " + describe(group.front().where);
+  }
+  return open.empty() ? "" : "products of wgmma that were not committed, of " + describe(open.front().where);
 }
 
 void wgmma(const Wgmma& product, Where where) {
