@@ -155,6 +155,45 @@ __device__ __forceinline__ void mbarrier_wait(uint32_t barrier, uint32_t parity)
       : "memory");
 }
 
+// A tensor in global memory and the boxes it is copied in, as the driver encodes them. A kernel takes it as a
+// `const __grid_constant__` parameter: the copies want its address there.
+struct alignas(64) TensorMap {
+  unsigned char bits[128];
+};
+
+// "mbarrier.expect_tx", with the arrival: the phase ends no sooner than so many more bytes have been copied.
+__device__ __forceinline__ void mbarrier_arrive_expecting(uint32_t barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+// "cp.async.bulk.tensor": copies a box of the tensor that begins at these coordinates, the innermost first, to shared memory;
+// what lies outside of the tensor is zeros. One thread's doing, by the async proxy, where wgmma reads: its bytes are counted off
+// at the barrier.
+#define YAMOE_BULK_COPY(dimensions, coordinates, ...)                                                                  \
+  asm volatile("cp.async.bulk.tensor." dimensions ".shared::cluster.global.tile.mbarrier::complete_tx::bytes "         \
+               "[%0], [%1, {" coordinates "}], [%2];" ::"r"(to), "l"(&map), "r"(barrier), __VA_ARGS__                  \
+               : "memory")
+__device__ __forceinline__ void bulk_copy_2d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1) {
+  YAMOE_BULK_COPY("2d", "%3, %4", "r"(c0), "r"(c1));
+}
+__device__ __forceinline__ void bulk_copy_3d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2) {
+  YAMOE_BULK_COPY("3d", "%3, %4, %5", "r"(c0), "r"(c1), "r"(c2));
+}
+__device__ __forceinline__ void bulk_copy_4d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2,
+                                             int c3) {
+  YAMOE_BULK_COPY("4d", "%3, %4, %5, %6", "r"(c0), "r"(c1), "r"(c2), "r"(c3));
+}
+__device__ __forceinline__ void bulk_copy_5d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2,
+                                             int c3, int c4) {
+  YAMOE_BULK_COPY("5d", "%3, %4, %5, %6, %7", "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4));
+}
+#undef YAMOE_BULK_COPY
+
+// "prefetch.tensormap": so that the first copy need not wait for the map.
+__device__ __forceinline__ void prefetch_tensor_map(const TensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
 // "cp.async.mbarrier.arrive": arrives for this thread once all copies that it has begun have landed.
 __device__ __forceinline__ void cp_async_arrive(uint32_t barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
