@@ -1,4 +1,4 @@
-// What happens to a tile's sums on their way out of the registers: bias, activation, one rounding, 16-byte stores.
+// What happens to a tile's sums on their way out of the registers: scale, bias, activation, one rounding, 16-byte stores.
 //
 // In mma.m16n8k16's accumulator, lane l of a warp holds row l / 4 (and that plus 8) and columns 2 (l % 4) and the next.
 #pragma once
@@ -23,6 +23,43 @@ __device__ __forceinline__ void transpose_quad(uint32_t (&v)[4], int lane) {
   const uint32_t y0 = __shfl_xor_sync(0xffffffffu, upper ? v[0] : v[2], 2);
   const uint32_t y1 = __shfl_xor_sync(0xffffffffu, upper ? v[1] : v[3], 2);
   if (upper) { v[0] = y0; v[1] = y1; } else { v[2] = y0; v[3] = y1; }
+}
+
+// The row of a lane's i-th pairs of sums.
+template <class Tile>
+__device__ __forceinline__ int row_of(const TilePosition& at, int warp_m, int i) {
+  return at.row + warp_m + i / 2 * Tile::kMmaRows + i % 2 * 8 + static_cast<int>(threadIdx.x & 31) / 4;
+}
+
+// Multiplies the sums of each row by its scale, where there are any: as if the row of A had been, but without a rounding of
+// that. The product is rounded by itself, whatever is added to it, so that its bits are the same in every kernel.
+template <class Tile>
+__device__ __forceinline__ void scale_rows(Sums<Tile>& sums, const float* scales, const TilePosition& at, int warp_m) {
+  if (!scales) return;
+#pragma unroll
+  for (int i = 0; i < Tile::kMmaM * 2; ++i) {
+    const int row = row_of<Tile>(at, warp_m, i);
+    const float scale = row < at.row_end ? scales[row] : 1.0f;
+#pragma unroll
+    for (int j = 0; j < Tile::kMmaN; ++j) {
+      float* const s = &sums[i / 2][j][i % 2 * 2];
+      s[0] = __fmul_rn(s[0], scale);
+      s[1] = __fmul_rn(s[1], scale);
+    }
+  }
+}
+
+// Stores 32 results of a row of `width`, from `column` on; each lane of a quad then has 8 that follow each other. Register t of
+// lane q comes with results 8 t + 2 q and the next where they are in pairs, else with 8 t + q and 8 t + 4 + q.
+template <class T>
+__device__ __forceinline__ void store_row(T* out, int row, int row_end, int column, int width, uint32_t (&v)[4], bool pairs) {
+  const int lane = threadIdx.x & 31;
+  transpose_quad(v, lane);
+  const uint4 packed = pairs ? make_uint4(v[0], v[1], v[2], v[3])
+                             : make_uint4(__byte_perm(v[0], v[1], 0x5410), __byte_perm(v[2], v[3], 0x5410),
+                                          __byte_perm(v[0], v[1], 0x7632), __byte_perm(v[2], v[3], 0x7632));
+  const int c = column + (lane & 3) * 8;
+  if (row < row_end && c < width) *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * width + c) = packed;
 }
 
 // Adds the biases of a warp's columns, where there are any.
@@ -66,17 +103,17 @@ __device__ __forceinline__ void for_each_rows(Sums<Tile>& sums, const Function& 
   }
 }
 
-// out[row][column] = f(sum + bias).
+// out[row][column] = f(scale sum + bias).
 template <class Tile, bool kOutIn, class T>
 struct StorePlain {
-  const T* bias;  // [experts][width] or null
-  T* out;         // [rows][width]
+  const T* bias;        // [experts][width] or null
+  const float* scales;  // [rows] or null
+  T* out;               // [rows][width]
   Columns columns;
   Activation activation;
 
   __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m, int warp_n) const {
-    const int lane = threadIdx.x & 31;
-    const int quad = lane & 3;
+    scale_rows<Tile>(sums, scales, at, warp_m);
     add_bias<Tile, kOutIn>(sums, bias, columns, at.expert, at.column + warp_n);
     if (activation.kind != kIdentity) {
       with_fast_activation(activation, [&](const auto& f) {
@@ -96,30 +133,24 @@ struct StorePlain {
           const float* const s = &sums[i / 2][j + t][i % 2 * 2];
           v[t] = pack2<T>(s[0], s[1]);
         }
-        transpose_quad(v, lane);  // now columns quad * 8 and the 7 after it
-        const int row = at.row + warp_m + i / 2 * Tile::kMmaRows + i % 2 * 8 + (lane >> 2);
-        const int c = at.column + warp_n + j * 8 + quad * 8;
-        if (row < at.row_end && c < columns.width) {
-          *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * columns.width + c) =
-              make_uint4(v[0], v[1], v[2], v[3]);
-        }
+        store_row(out, row_of<Tile>(at, warp_m, i), at.row_end, at.column + warp_n + j * 8, columns.width, v, true);
       }
     }
   }
 };
 
-// out[row][column / 2] = f(gate + bias) (up + bias + shift).
+// out[row][column / 2] = f(scale gate + bias) (scale up + bias + shift).
 template <class Tile, bool kOutIn, class T>
 struct StoreGated {
-  const T* bias;  // [experts][width] or null
-  T* out;         // [rows][width / 2]
+  const T* bias;        // [experts][width] or null
+  const float* scales;  // [rows] or null
+  T* out;               // [rows][width / 2]
   Columns columns;
   Activation activation;
 
   __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m, int warp_n) const {
-    const int lane = threadIdx.x & 31;
-    const int width = columns.width / 2;
     const bool chunks = !kOutIn && columns.half;  // gates and ups alternate by mma tiles, not by columns
+    scale_rows<Tile>(sums, scales, at, warp_m);
     add_bias<Tile, kOutIn>(sums, bias, columns, at.expert, at.column + warp_n);
     if (chunks) bring_together(sums);
     // From here on s[0] and s[2] are gates, s[1] and s[3] their ups; the results take the gates' places.
@@ -150,18 +181,8 @@ struct StoreGated {
         for (int t = 0; t < 4; ++t) {
           v[t] = pack2<T>(sums[i / 2][j + 2 * t][i % 2 * 2], sums[i / 2][j + 2 * t + 1][i % 2 * 2]);
         }
-        transpose_quad(v, lane);
-        // v[p] came from lane p of the quad. Of gates and ups by columns it has result p of an mma tile below and of the next
-        // one above; of those by mma tiles, results 2 p and the next.
-        const uint4 packed = chunks
-            ? make_uint4(v[0], v[1], v[2], v[3])
-            : make_uint4(__byte_perm(v[0], v[1], 0x5410), __byte_perm(v[2], v[3], 0x5410),
-                         __byte_perm(v[0], v[1], 0x7632), __byte_perm(v[2], v[3], 0x7632));
-        const int row = at.row + warp_m + i / 2 * Tile::kMmaRows + i % 2 * 8 + (lane >> 2);
-        const int c = (at.column + warp_n) / 2 + j * 4 + (lane & 3) * 8;
-        if (row < at.row_end && c < width) {
-          *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * width + c) = packed;
-        }
+        const int column = (at.column + warp_n) / 2 + j * 4;
+        store_row(out, row_of<Tile>(at, warp_m, i), at.row_end, column, columns.width / 2, v, chunks);
       }
     }
   }

@@ -21,17 +21,14 @@ using Tile16 = Tile<16, 64, 1, 1, kManyStages>;
 
 }  // namespace yamoe
 
-// gated: the first product where it has gates: out[row][column] = f(gate) (up + shift) of a[row_index[row]] weights + bias.
-// plain: the second product, and the first without gates: out[row][column] = f(a[row_index[row]] weights + bias).
+// With s, a row's scale, or 1,
+// gated: the first product where it has gates: out[row][column] = f(gate) (up + shift) of s a[row_index[row]] weights + bias.
+// plain: the second product, and the first without gates: out[row][column] = f(s a[row_index[row]] weights + bias).
 #define YAMOE_GEMM(name, Store, tile, out_in, T, blocks)                                                                 \
-  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks)                                             \
-      name(const T* a, const T* weights, const T* bias, T* out, const int* row_index, const int* row_offsets,             \
-           const int* tile_offsets, int experts, int depth, int width, int half, int kind, float alpha, float limit,      \
-           float shift) {                                                                                                 \
+  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks) name(YAMOE_PRODUCT_PARAMETERS(T)) {         \
     using namespace yamoe;                                                                                                \
-    const Columns columns{width, half};                                                                                   \
-    const Problem<T> problem{a, weights, row_index, row_offsets, tile_offsets, experts, depth, columns};                  \
-    grouped_gemm<tile, out_in>(problem, Store<tile, out_in, T>{bias, out, columns, {kind, alpha, limit, shift}});         \
+    const Store<tile, out_in, T> store{bias, row_scales, out, {width, half}, YAMOE_ACTIVATION};                           \
+    grouped_gemm<tile, out_in>(Problem<T> YAMOE_PROBLEM, store);                                                          \
   }
 
 #define YAMOE_BOTH(tile, suffix, out_in, T, blocks)                           \

@@ -1,7 +1,5 @@
-// The small steps between the large ones: rows that are selected, scaled, added up, and where they lie. Bound by memory.
+// The small steps between the large ones: rows that are selected, and where they lie. Bound by memory.
 #include <ptx.cuh>
-
-#include "elements.cuh"
 
 namespace yamoe {
 
@@ -26,49 +24,6 @@ __device__ __forceinline__ void select_rows(const Unit* __restrict__ source, con
   }
 }
 
-// out[t * top_k + k] = x[t] * weights[t][k].
-template <int kCount, class T>
-__device__ __forceinline__ void scale_rows(const T* __restrict__ x, const float* __restrict__ weights,
-                                           T* __restrict__ out, int rows, int top_k, int width) {
-  for (int row = first_row(); row < rows; row += row_step()) {
-    const T* const from = x + static_cast<size_t>(row / top_k) * width;
-    T* const to = out + static_cast<size_t>(row) * width;
-    const float weight = weights[row];
-    for (int c = (threadIdx.x & 31) * kCount; c < width; c += 32 * kCount) {
-      float values[kCount];
-      load_elements(from + c, values);
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) values[i] *= weight;
-      store_elements(to + c, values);
-    }
-  }
-}
-
-// out[t] = the sum of x[t * slots] and the slots - 1 rows after it, in order, and of addend[t], where that is given, times
-// addend_weights[t] or 1.
-template <int kCount, class T>
-__device__ __forceinline__ void sum_rows(const T* __restrict__ x, const T* __restrict__ addend,
-                                         const float* __restrict__ addend_weights, T* __restrict__ out, int rows,
-                                         int slots, int width) {
-  for (int row = first_row(); row < rows; row += row_step()) {
-    const T* const from = x + static_cast<size_t>(row) * slots * width;
-    const size_t start = static_cast<size_t>(row) * width;
-    for (int c = (threadIdx.x & 31) * kCount; c < width; c += 32 * kCount) {
-      float sum[kCount];
-      load_elements(from + c, sum);
-      const auto add = [&](const T* other, float weight) {
-        float values[kCount];
-        load_elements(other + c, values);
-#pragma unroll
-        for (int i = 0; i < kCount; ++i) sum[i] = fmaf(weight, values[i], sum[i]);
-      };
-      for (int s = 1; s < slots; ++s) add(from + static_cast<size_t>(s) * width, 1.0f);
-      if (addend) add(addend + start, addend_weights ? addend_weights[row] : 1.0f);
-      store_elements(out + start + c, sum);
-    }
-  }
-}
-
 }  // namespace yamoe
 
 #define YAMOE_SELECT_ROWS(bytes, Unit)                                                                                   \
@@ -79,30 +34,6 @@ __device__ __forceinline__ void sum_rows(const T* __restrict__ x, const T* __res
 YAMOE_SELECT_ROWS(2, unsigned short)
 YAMOE_SELECT_ROWS(4, unsigned)
 YAMOE_SELECT_ROWS(16, uint4)
-
-// Rows whose bytes are a multiple of 16 are gone through by 16 bytes, others by elements.
-#define YAMOE_ROW_OPS(suffix, T)                                                                                         \
-  extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads, 4) scale_rows_##suffix(                                 \
-      const T* x, const float* weights, T* out, int rows, int top_k, int width) {                                         \
-    constexpr int kCount = yamoe::kElements<T>;                                                                           \
-    if (width % kCount == 0) {                                                                                            \
-      yamoe::scale_rows<kCount>(x, weights, out, rows, top_k, width);                                                     \
-    } else {                                                                                                              \
-      yamoe::scale_rows<1>(x, weights, out, rows, top_k, width);                                                          \
-    }                                                                                                                     \
-  }                                                                                                                       \
-  extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads, 4) sum_rows_##suffix(                                   \
-      const T* x, const T* addend, const float* addend_weights, T* out, int rows, int slots, int width) {                 \
-    constexpr int kCount = yamoe::kElements<T>;                                                                           \
-    if (width % kCount == 0) {                                                                                            \
-      yamoe::sum_rows<kCount>(x, addend, addend_weights, out, rows, slots, width);                                        \
-    } else {                                                                                                              \
-      yamoe::sum_rows<1>(x, addend, addend_weights, out, rows, slots, width);                                             \
-    }                                                                                                                     \
-  }
-YAMOE_ROW_OPS(f32, float)
-YAMOE_ROW_OPS(f16, __half)
-YAMOE_ROW_OPS(bf16, __nv_bfloat16)
 
 // tokens[e][c] = the token of the c-th of expert e's assignments, -1 where it has fewer. `order` has all assignments in expert
 // order, `ends[e]` how many there are of the experts up to e.

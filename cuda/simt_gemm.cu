@@ -126,7 +126,7 @@ __device__ __forceinline__ void read_groups(float (&to)[kCount], const float* fr
 
 // One row of a thread's sums, to memory.
 template <class Tile, class T>
-__device__ __forceinline__ void simt_store(const float (&sums)[Tile::kTN], int row, const TilePosition& at,
+__device__ __forceinline__ void simt_store(const float (&sums)[Tile::kTN], float scale, int row, const TilePosition& at,
                                            const Columns& columns, const T* bias, T* out, bool gated,
                                            const Activation& activation) {
   if (bias) bias += static_cast<size_t>(at.expert) * columns.width;
@@ -136,7 +136,8 @@ __device__ __forceinline__ void simt_store(const float (&sums)[Tile::kTN], int r
     float x[2];
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
-      x[c] = sums[j + c] + (bias && n + c < columns.width ? widen(bias[columns.source<true>(n + c)]) : 0.0f);
+      const float b = bias && n + c < columns.width ? widen(bias[columns.source<true>(n + c)]) : 0.0f;
+      x[c] = fmaf(scale, sums[j + c], b);
     }
     if (gated) {
       const float gate = clamp_gate(x[0], activation.limit);
@@ -156,8 +157,8 @@ __device__ __forceinline__ void simt_store(const float (&sums)[Tile::kTN], int r
 }
 
 template <class Tile, class T>
-__device__ __forceinline__ void simt(const Problem<T>& p, const T* bias, T* out, bool out_in, bool gated,
-                                     const Activation& activation) {
+__device__ __forceinline__ void simt(const Problem<T>& p, const T* bias, const float* row_scales, T* out, bool out_in,
+                                     bool gated, const Activation& activation) {
   float* const shared = reinterpret_cast<float*>(dynamic_smem());
   const int count = tile_count<Tile>(p);
   SimtLoader<Tile, T> loader(p, out_in);
@@ -190,7 +191,10 @@ __device__ __forceinline__ void simt(const Problem<T>& p, const T* bias, T* out,
 #pragma unroll 1
     for (int i = 0; i < Tile::kTM; ++i) {
       const int row = at.row + Tile::row(i);
-      if (row < at.row_end) simt_store<Tile>(sums[0], row, at, p.columns, bias, out, gated, activation);
+      if (row < at.row_end) {
+        const float scale = row_scales ? row_scales[row] : 1.0f;
+        simt_store<Tile>(sums[0], scale, row, at, p.columns, bias, out, gated, activation);
+      }
 #pragma unroll
       for (int r = 1; r < Tile::kTM; ++r) {
 #pragma unroll
@@ -207,13 +211,10 @@ using Simt16 = SimtTile<16, 64, 2, 4>;
 }  // namespace yamoe
 
 #define YAMOE_SIMT(tile, suffix, T, blocks)                                                                              \
-  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks) simt_##suffix(                              \
-      const T* a, const T* weights, const T* bias, T* out, const int* row_index, const int* row_offsets,                  \
-      const int* tile_offsets, int experts, int depth, int width, int half, int kind, float alpha, float limit,           \
-      float shift, int out_in, int gated) {                                                                                       \
-    const yamoe::Problem<T> problem{a,       weights, row_index,    row_offsets, tile_offsets,                            \
-                                    experts, depth,   {width, half}};                                                     \
-    yamoe::simt<yamoe::tile>(problem, bias, out, out_in, gated, {kind, alpha, limit, shift});                             \
+  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks)                                             \
+      simt_##suffix(YAMOE_PRODUCT_PARAMETERS(T), int out_in, int gated) {                                                 \
+    const yamoe::Problem<T> problem YAMOE_PROBLEM;                                                                        \
+    yamoe::simt<yamoe::tile>(problem, bias, row_scales, out, out_in, gated, YAMOE_ACTIVATION);                            \
   }
 
 YAMOE_SIMT(Simt128, 128_f32, float, 2)

@@ -98,13 +98,14 @@ extern "C" __global__ void __launch_bounds__(kMaxExperts)
   }
 }
 
-// Places each assignment: rows[i] = its row among the kept ones in expert order, or -1; row_tokens[row] = its token.
+// Places each assignment: rows[i] = its row among the kept ones in expert order, or -1; row_tokens[row] = its token;
+// row_scales[row] = input_weights[i], unless that is null.
 // Each warp walks its own part of the chunk in order, 32 indices at a time, and keeps its own running count of every expert;
 // equal indices within the 32 find each other with a vote. Dynamic shared memory: kWarps * experts ints.
 extern "C" __global__ void __launch_bounds__(kThreads)
     sort_rank(const int* __restrict__ indices, const int* __restrict__ counts, const int* __restrict__ row_offsets,
-              int* __restrict__ rows, int* __restrict__ row_tokens, int n, int chunk, int experts, int top_k,
-              int capacity) {
+              const float* __restrict__ input_weights, int* __restrict__ rows, int* __restrict__ row_tokens,
+              float* __restrict__ row_scales, int n, int chunk, int experts, int top_k, int capacity) {
   int* const next = reinterpret_cast<int*>(yamoe::dynamic_smem());  // [kWarps][experts]
   const int lane = threadIdx.x & 31;
   const int warp = threadIdx.x >> 5;
@@ -149,6 +150,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
       const int row = kept ? row_offsets[e] + rank : -1;
       rows[i] = row;
       if (kept) row_tokens[row] = i / top_k;
+      if (kept && input_weights) row_scales[row] = input_weights[i];
     }
   }
 }

@@ -30,16 +30,17 @@ struct Biases {
   __device__ __forceinline__ float2 of(int t) const { return unpack2<T>(pairs[t]); }
 };
 
-// out[row][column] = sum + bias.
+// out[row][column] = scale sum + bias.
 template <class Tile, bool kOutIn, class T>
 struct WarpgroupStorePlain {
   const T* bias;
+  const float* scales;
   T* out;
   Columns columns;
   Activation activation;  // none
 
   __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m) const {
-    const int lane = threadIdx.x & 31;
+    scale_rows<Tile>(sums, scales, at, warp_m);
 #pragma unroll
     for (int j = 0; j < Tile::kMmaN; j += 4) {
       keep_order();
@@ -52,36 +53,30 @@ struct WarpgroupStorePlain {
           const float* const s = &sums[i / 2][j + t][i % 2 * 2];
           v[t] = pack2<T>(s[0] + biases.of(t).x, s[1] + biases.of(t).y);
         }
-        transpose_quad(v, lane);
-        const int row = at.row + warp_m + i / 2 * Tile::kMmaRows + i % 2 * 8 + (lane >> 2);
-        const int c = at.column + j * 8 + (lane & 3) * 8;
-        if (row < at.row_end && c < columns.width) {
-          *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * columns.width + c) = make_uint4(v[0], v[1], v[2], v[3]);
-        }
+        store_row(out, row_of<Tile>(at, warp_m, i), at.row_end, at.column + j * 8, columns.width, v, true);
       }
     }
   }
 };
 
-// out[row][column / 2] = gate sigmoid(alpha gate) (up + shift).
+// out[row][column / 2] = gate sigmoid(alpha gate) (up + shift), of gates and ups as in epilogue.cuh.
 template <class Tile, bool kOutIn, class T>
 struct WarpgroupStoreGated {
   const T* bias;
+  const float* scales;
   T* out;
   Columns columns;
   Activation activation;
 
   __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m) const {
-    const int lane = threadIdx.x & 31;
-    const int width = columns.width / 2;
     const bool chunks = !kOutIn && columns.half;  // gates and ups alternate by mma tiles, not by columns
+    scale_rows<Tile>(sums, scales, at, warp_m);
 #pragma unroll
     for (int j = 0; j < Tile::kMmaN; j += 8) {
       keep_order();
       const Biases<8, kOutIn, T> biases(bias, columns, at.expert, at.column + j * 8);
 #pragma unroll
       for (int i = 0; i < Tile::kMmaM * 2; ++i) {
-        const int row = at.row + warp_m + i / 2 * Tile::kMmaRows + i % 2 * 8 + (lane >> 2);
         uint32_t v[4];
 #pragma unroll
         for (int t = 0; t < 8; t += 2) {
@@ -91,15 +86,7 @@ struct WarpgroupStoreGated {
           const float y = odd[0] + biases.of(t + 1).x, up1 = odd[1] + biases.of(t + 1).y;
           v[t / 2] = pack2<T>(gated_swish(gate0, chunks ? y : x, activation), gated_swish(chunks ? x : y, up1, activation));
         }
-        transpose_quad(v, lane);
-        const uint4 packed = chunks
-            ? make_uint4(v[0], v[1], v[2], v[3])
-            : make_uint4(__byte_perm(v[0], v[1], 0x5410), __byte_perm(v[2], v[3], 0x5410),
-                         __byte_perm(v[0], v[1], 0x7632), __byte_perm(v[2], v[3], 0x7632));
-        const int c = at.column / 2 + j * 4 + (lane & 3) * 8;
-        if (row < at.row_end && c < width) {
-          *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * width + c) = packed;
-        }
+        store_row(out, row_of<Tile>(at, warp_m, i), at.row_end, at.column / 2 + j * 4, columns.width / 2, v, chunks);
       }
     }
   }

@@ -12,21 +12,16 @@ using Wgmma128 = WarpgroupTile<128, 192, 5, 40, 216>;
 }  // namespace yamoe
 
 // As in gemm.cu, where gated's activation is that of kSwish and plain has none.
-#define YAMOE_WGMMA(name, tile, out_in, T, epilogue)                                                                     \
-  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, 1)                                                  \
-      name(const T* a, const T* weights, const T* bias, T* out, const int* row_index, const int* row_offsets,             \
-           const int* tile_offsets, int experts, int depth, int width, int half, int kind, float alpha, float limit,      \
-           float shift) {                                                                                                 \
+#define YAMOE_WGMMA(name, Store, tile, out_in, T)                                                                        \
+  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, 1) name(YAMOE_PRODUCT_PARAMETERS(T)) {              \
     using namespace yamoe;                                                                                                \
-    const Columns columns{width, half};                                                                                   \
-    const Problem<T> problem{a, weights, row_index, row_offsets, tile_offsets, experts, depth, columns};                  \
-    const Activation activation{kind, alpha, limit, shift};                                                               \
-    warpgroup_gemm<tile, out_in>(problem, epilogue<tile, out_in, T>{bias, out, columns, activation});                     \
+    const Store<tile, out_in, T> store{bias, row_scales, out, {width, half}, YAMOE_ACTIVATION};                           \
+    warpgroup_gemm<tile, out_in>(Problem<T> YAMOE_PROBLEM, store);                                                        \
   }
 
 #define YAMOE_WGMMAS(rows, dtype, layout, out_in, T)                                                             \
-  YAMOE_WGMMA(gated_wgmma##rows##_##dtype##_##layout, Wgmma##rows, out_in, T, WarpgroupStoreGated)               \
-  YAMOE_WGMMA(plain_wgmma##rows##_##dtype##_##layout, Wgmma##rows, out_in, T, WarpgroupStorePlain)
+  YAMOE_WGMMA(gated_wgmma##rows##_##dtype##_##layout, WarpgroupStoreGated, Wgmma##rows, out_in, T)               \
+  YAMOE_WGMMA(plain_wgmma##rows##_##dtype##_##layout, WarpgroupStorePlain, Wgmma##rows, out_in, T)
 
 YAMOE_WGMMAS(256, f16, in_out, false, __half)
 YAMOE_WGMMAS(256, f16, out_in, true, __half)

@@ -23,8 +23,8 @@ export interface ExpertsInputs<T = Tensor> {
    */
   readonly routingWeights: T;
   /**
-   * [T, K], f32: what the input of each assignment is multiplied by, as in Llama 4. On the GPU the product is rounded to the
-   * dtype.
+   * [T, K], f32: what the input of each assignment is multiplied by, as in Llama 4. The sums of the gate-up product are, so
+   * that no scaled input is rounded.
    */
   readonly inputWeights?: T | undefined;
   /**

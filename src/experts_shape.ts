@@ -57,6 +57,8 @@ export interface ExpertsShape extends ExpertsVariant {
   readonly denseWeights: boolean;
   /** The dtype of the routing weights: that of the rest, or f32. */
   readonly weightsDType: DType;
+  /** Whether each assignment's input is multiplied by a weight. */
+  readonly hasInputWeights: boolean;
   /** Whether something is added to the experts' sum. */
   readonly hasAddend: boolean;
 }
@@ -170,6 +172,7 @@ export function expertsShape(inputs: ExpertsInputs<Described>, options: ExpertsO
     ...variant,
     ...{ tokens, hidden, intermediate, experts, topK, capacity: expertCapacity, denseWeights },
     weightsDType: inputs.routingWeights.dtype,
+    hasInputWeights: inputs.inputWeights !== undefined,
     hasAddend: inputs.addend !== undefined,
   };
 }
@@ -316,12 +319,12 @@ export function expertsFlops(shape: ExpertsShape, kept: number): number {
  * every token in and out.
  */
 export function expertsBytes(shape: ExpertsShape, tokensPerExpert: ArrayLike<number>): number {
-  const { tokens, hidden, intermediate, topK, experts, denseWeights, hasAddend } = shape;
+  const { tokens, hidden, intermediate, topK, experts, denseWeights, hasInputWeights, hasAddend } = shape;
   const active = Array.from(tokensPerExpert).filter((count) => count > 0).length;
   const columns = gateUpColumns(shape);
   const weights = active * (hidden * columns + intermediate * hidden + columns + hidden);
   const routing = tokens * (denseWeights ? experts : topK);
   const rows = (hasAddend ? 3 : 2) * tokens * hidden;
   return bytesPerElement(shape.dtype) * (weights + rows) + bytesPerElement(shape.weightsDType) * routing +
-    4 * tokens * topK;
+    4 * (hasInputWeights ? 2 : 1) * tokens * topK;
 }

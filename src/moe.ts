@@ -70,8 +70,8 @@ export interface MoeOptions extends Pick<ExpertsOptions, "expertCapacity" | "bat
  *
  * The router's product, its weights and the sum of all experts stay f32, so that a layer is as accurate as its experts: what is
  * rounded to the dtype of the hidden states is each activation, each expert's row and the output. With the router kind
- * `"sigmoid-input"` the weights multiply the experts' input, which on the GPU is rounded once more for that. Nothing leaves
- * the device between these steps.
+ * `"sigmoid-input"` the weights multiply the experts' input, by way of its products, which are f32. Nothing leaves the device
+ * between these steps.
  *
  * @param hidden [T, H], f16, bf16 or f32.
  * @param layer The layer's tensors and how it computes.

@@ -8,7 +8,8 @@ import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
 import { activationOptions, gateUpColumns, weightShapes } from "./experts_shape.ts";
 import { type LayerPreset, type Preset, type PresetName, presets } from "./presets.ts";
 import { keptAssignments, route, tokensPerExpert } from "./routing.ts";
-import { bytesPerElement, convert, elementCount, type Tensor, tensor, type TensorData, zeros } from "./tensor.ts";
+import { routerRules } from "./router.ts";
+import { bytesPerElement, convert, elementCount, type Tensor, type TensorData, zeros } from "./tensor.ts";
 import { Generator } from "./torch/generator.ts";
 import type { Engine } from "./wasm/engine.ts";
 
@@ -50,9 +51,14 @@ export function jobOptions(job: Job): ExpertsOptions {
   return { activation, ...activationOptions(job), gated, gateUpLayout, weightLayout, batchInvariant, expertCapacity };
 }
 
+/** Whether a job's router has weights for the experts' inputs. */
+export function weighsInputs({ router }: Pick<Job, "router">): boolean {
+  return routerRules[router.kind].onInput;
+}
+
 /** Bytes of each of a job's inputs, and of its output. */
 export function tensorBytes(job: Job): {
-  readonly inputs: Readonly<Record<Exclude<keyof ExpertsInputs, "inputWeights" | "addend" | "addendWeights">, number>>;
+  readonly inputs: Readonly<Record<Exclude<keyof ExpertsInputs, "addend" | "addendWeights">, number>>;
   readonly output: number;
 } {
   const { batch, seq, hidden, experts, topK, dtype, biases } = job;
@@ -64,6 +70,7 @@ export function tensorBytes(job: Job): {
       hiddenStates: element * tokens * hidden,
       routerIndices: 4 * tokens * topK,
       routingWeights: element * tokens * topK,
+      inputWeights: weighsInputs(job) ? 4 * tokens * topK : 0,
       gateUpProj: element * elementCount(gateUpProj),
       gateUpProjBias: biases === "none" ? 0 : element * experts * gateUpColumns(job),
       downProj: element * elementCount(downProj),
@@ -101,9 +108,9 @@ export interface Workload extends Disposable {
 /**
  * Draws a job's inputs, from one generator in this order, which for the reference job is its script's: the router's
  * logits; its correction bias × 0.02, if it has one; hidden states × 0.1; the gate-up and down weights × 0.02, each in its
- * layout; the gate-up and down biases × 0.02, where they are random. The correction bias is f32; hidden states and
- * parameters are rounded to the job's dtype before and after the scaling, and the router's weights in the end. Where those
- * multiply the experts' input, the hidden states are rounded once more after that.
+ * layout; the gate-up and down biases × 0.02, where they are random. The correction bias is f32, and so are weights of the
+ * experts' inputs; hidden states and parameters are rounded to the job's dtype before and after the scaling, and the router's
+ * weights in the end.
  *
  * @param job The sizes and the seed.
  * @param backend Where the inputs go.
@@ -126,14 +133,13 @@ export async function drawInputs(
   const { gateUpProj, downProj } = weightShapes(job);
   const total = [hiddenShape, gateUpProj, downProj].map(elementCount).reduce((sum, count) => sum + count);
   let drawn = 0;
-  const draw = async (shape: readonly number[], scale: number, change?: (piece: TensorData, start: number) => void) => {
+  const draw = async (shape: readonly number[], scale: number) => {
     const target = scope.use(backend.allocate(dtype, shape));
-    await backend.fill(target, async (piece, start) => {
+    await backend.fill(target, async (piece) => {
       await random.fillNormal(engine, piece as Exclude<TensorData, Int32Array>, {
         scale,
         onProgress: (done) => onProgress((drawn + done) / total),
       });
-      change?.(piece, start);
       drawn += piece.length;
     });
     return target;
@@ -148,7 +154,6 @@ export async function drawInputs(
   }
   const { routerIndices, routerWeights, inputWeights } = route(logits, { ...router, topK, correctionBias });
   const counts = tokensPerExpert(routerIndices, experts);
-  const weigh = inputWeights && rowScaling(convert(inputWeights, dtype), hidden);
   const bias = async (shape: number[]) => {
     if (biases === "none") return undefined;
     return biases === "zero" ? upload(zeros(dtype, shape)) : await draw(shape, 0.02);
@@ -157,7 +162,8 @@ export async function drawInputs(
   const inputs: ExpertsInputs<BackendTensor> = {
     routerIndices: upload(routerIndices),
     routingWeights: upload(convert(routerWeights, dtype)),
-    hiddenStates: await draw(hiddenShape, 0.1, weigh),
+    inputWeights: inputWeights && upload(inputWeights),
+    hiddenStates: await draw(hiddenShape, 0.1),
     gateUpProj: await draw(gateUpProj, 0.02),
     downProj: await draw(downProj, 0.02),
     gateUpProjBias: await bias([experts, gateUpColumns(job)]),
@@ -169,21 +175,5 @@ export async function drawInputs(
     tokensPerExpert: counts,
     kept: keptAssignments(counts, job.capacity ?? Infinity),
     [Symbol.dispose]: () => owned[Symbol.dispose](),
-  };
-}
-
-/** A function that multiplies the elements of a [T, hidden] tensor, given piece by piece, by a weight for each row. */
-function rowScaling({ dtype, data: weights }: Tensor, hidden: number): (piece: TensorData, start: number) => void {
-  const factors = convert(tensor(weights, [weights.length], dtype), "f32").data;
-  return (piece, start) => {
-    for (let i = 0; i < piece.length;) {
-      const token = Math.floor((start + i) / hidden);
-      const end = Math.min(piece.length, (token + 1) * hidden - start);
-      const row = piece.subarray(i, end);
-      const scaled = convert(tensor(row, [row.length], dtype), "f32");
-      for (let h = 0; h < row.length; h++) scaled.data[h]! *= factors[token]!;
-      row.set(convert(scaled, dtype).data);
-      i = end;
-    }
   };
 }

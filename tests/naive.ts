@@ -74,12 +74,8 @@ function activationOf(
   };
 }
 
-/** Computes the op without regard to speed. `roundsInput` says whether inputs that are scaled may be rounded after that. */
-export function naiveExperts(
-  inputs: ExpertsInputs,
-  options: ExpertsOptions = {},
-  roundsInput = false,
-): NaiveResult {
+/** Computes the op without regard to speed. */
+export function naiveExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}): NaiveResult {
   const [T, H] = inputs.hiddenStates.shape as [number, number];
   const K = inputs.routerIndices.shape[1]!;
   const { gated = true, weightLayout = "in-out", expertCapacity = Infinity } = options;
@@ -94,7 +90,6 @@ export function naiveExperts(
   const gateUpBias = inputs.gateUpProjBias && numbers(inputs.gateUpProjBias);
   const downBias = inputs.downProjBias && numbers(inputs.downProjBias);
   const { relative, least } = rounding[inputs.hiddenStates.dtype];
-  const inputError = roundsInput && inputs.inputWeights ? relative : 2 ** -24;
   const rounded = (value: number) => relative * Math.abs(value) + least;
   const activate = activationOf(options);
   const concatenated = options.gateUpLayout === "concatenated";
@@ -110,7 +105,7 @@ export function naiveExperts(
       sum += product;
       size += Math.abs(product);
     }
-    return { sum, error: (sumError(H + 1) + inputError) * size };
+    return { sum, error: (sumError(H + 1) + 2 ** -24) * size };
   };
 
   const exact = new Float64Array(T * H), tolerance = new Float64Array(T * H);

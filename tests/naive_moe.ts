@@ -76,7 +76,7 @@ export function naiveRoute(logits: number[], options: RouterOptions): { experts:
 export function naiveMoe(
   hidden: Tensor,
   layer: MoeLayer,
-  { expertCapacity, roundsInput = false }: MoeOptions & { roundsInput?: boolean } = {},
+  { expertCapacity }: MoeOptions = {},
 ): { exact: Float64Array; tolerance: Float64Array } {
   const [T, H] = hidden.shape as [number, number];
   const { router, sharedExpert } = layer;
@@ -106,7 +106,6 @@ export function naiveMoe(
       inputWeights: onInput ? tensor(weights, [T, K]) : undefined,
     },
     { ...layer, expertCapacity },
-    roundsInput,
   );
   if (sharedExpert) {
     const gate = sharedExpert.gate && product(sharedExpert.gate, undefined, "f32");

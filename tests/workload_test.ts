@@ -150,11 +150,7 @@ for (const dtype of ["f16", "bf16", "f32"] as const) {
     using workload = await drawInputs(job, backend, engine);
     const random = new Generator(0);
     const { inputWeights } = route(random.randn([3, 16]), { ...job.router, topK: 1, correctionBias: undefined });
-    const toFloats = (values: Float32Array) => convert(convert(tensor(values), dtype), "f32").data as Float32Array;
-    const weights = toFloats(inputWeights!.data as Float32Array);
-    const plain = toFloats(toFloats(random.randn([144]).data as Float32Array).map((x) => x * Math.fround(0.1)));
-    const expected = toFloats(plain.map((x, i) => x * weights[Math.floor(i / 48)]!));
-    assertEquals(convert(await backend.download(workload.inputs.hiddenStates), "f32").data, expected);
+    assertEquals(await backend.download(workload.inputs.inputWeights!), inputWeights);
     const ones = convert(await backend.download(workload.inputs.routingWeights), "f32").data;
     assertEquals([...ones], [1, 1, 1]);
   });

@@ -2,7 +2,7 @@ import { manifest } from "../cuda/cubins/manifest.ts";
 import { chooseImage, formatCapability } from "../cuda/cubins.ts";
 import type { Gpu } from "../cuda/gpus.ts";
 import { type Launch, planLaunches } from "../cuda/plan.ts";
-import { type Job, tensorBytes } from "../workload.ts";
+import { type Job, tensorBytes, weighsInputs } from "../workload.ts";
 import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
 import { describeJob } from "../report/text.ts";
@@ -30,7 +30,7 @@ export default command({
     const shape = {
       ...job,
       ...{ tokens: batch * seq, capacity: capacity ?? Infinity, denseWeights: false },
-      ...{ weightsDType: job.dtype, hasAddend: false },
+      ...{ weightsDType: job.dtype, hasInputWeights: weighsInputs(job), hasAddend: false },
     };
     const imageName = chooseImage(gpu.computeCapability);
     const { kernels } = manifest.images[imageName]!;

@@ -8,15 +8,12 @@ import {
   indexSelectShape,
   linearShape,
   type ProductShape,
-  scaleRowsShape,
   scatterShape,
-  sumRowsShape,
 } from "../ops/check.ts";
 import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../ops/contract.ts";
 import type { RouterOptions } from "../router.ts";
 import { route } from "../routing.ts";
 import type { DType, Tensor, TensorData } from "../tensor.ts";
-import { dtypeCode, elements } from "../wasm/elements.ts";
 import type { Engine } from "../wasm/engine.ts";
 import { productJob, type ProductTensors } from "./product.ts";
 
@@ -82,45 +79,6 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
       const inputWeights = routing.inputWeights && copy("f32", routing.inputWeights);
       cleanup.move();
       return { routerIndices, routerWeights, inputWeights };
-    });
-  }
-
-  scaleRows(input: BackendTensor, weights: BackendTensor): Promise<T> {
-    return this.#run(() => {
-      const { rows, topK, width } = scaleRowsShape(input, weights);
-      const [x, w] = this.#own(input, weights);
-      const output = this.#host.allocate(input.dtype, [rows, width]);
-      const row = new Float32Array(width);
-      for (let r = 0; r < rows; r++) {
-        const from = numbers(x!, Math.floor(r / topK) * width, width), weight = w!.data[r]!;
-        for (let h = 0; h < width; h++) row[h] = from[h]! * weight;
-        store(output, r * width, row);
-      }
-      return output;
-    });
-  }
-
-  sumRows(
-    input: BackendTensor,
-    slots: number,
-    addend?: BackendTensor,
-    addendWeights?: BackendTensor,
-  ): Promise<T> {
-    return this.#run(async () => {
-      const { rows, width } = sumRowsShape(input, slots, addend, addendWeights);
-      const [source] = this.#own(input) as [T];
-      const output = this.#host.allocate(input.dtype, [rows, width]);
-      await this.#host.pool.run("sumRows", {
-        next: new Int32Array(new SharedArrayBuffer(4)),
-        dtype: dtypeCode(input.dtype),
-        width,
-        slots,
-        source: elements(source.data),
-        addend: addend && elements(this.#host.own(addend).data),
-        addendWeights: addendWeights && this.#host.own(addendWeights).data as Float32Array,
-        output: elements(output.data),
-      });
-      return output;
     });
   }
 

@@ -231,7 +231,6 @@ export class CudaBackend implements Backend {
   }
 
   experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CudaTensor> {
-    if (inputs.inputWeights) return this.#scaledExperts(inputs, inputs.inputWeights, options);
     return Promise.resolve(this.#run(inputs, options, (plan, pointers) => {
       const launch = () => plan.launches.forEach((step) => this.#launch(step, pointers));
       const key = plan.launches.map((step) => [step.kernel, step.blocks, ...resolve(step, pointers)].map(keyPart)).join(
@@ -239,26 +238,6 @@ export class CudaBackend implements Backend {
       );
       this.#graphs.run(key, launch, () => this.#stream.capture(launch));
     }));
-  }
-
-  /** Makes each assignment a token of its own whose input is scaled, and so rounded: tensor cores take no wider operands. */
-  async #scaledExperts(
-    inputs: ExpertsInputs<BackendTensor>,
-    inputWeights: BackendTensor,
-    options: ExpertsOptions,
-  ): Promise<CudaTensor> {
-    const { tokens, topK } = expertsShape(inputs, options);
-    const flat = (tensor: BackendTensor) =>
-      new CudaTensor(this, tensor.dtype, [tokens * topK, 1], this.#own(tensor).buffer);
-    using hiddenStates = await this.ops.scaleRows(inputs.hiddenStates, inputWeights);
-    const assignments = {
-      ...{ ...inputs, inputWeights: undefined, hiddenStates },
-      routerIndices: flat(inputs.routerIndices),
-      routingWeights: flat(inputs.routingWeights),
-    };
-    if (topK === 1) return await this.experts(assignments, options);
-    using rows = await this.experts({ ...assignments, addend: undefined, addendWeights: undefined }, options);
-    return await this.ops.sumRows(rows, topK, inputs.addend, inputs.addendWeights);
   }
 
   /** Runs the op once, kernel by kernel, and tells the device's time of each in milliseconds. */

@@ -8,9 +8,7 @@ import {
   indexSelectShape,
   linearShape,
   logitsShape,
-  scaleRowsShape,
   scatterShape,
-  sumRowsShape,
 } from "../ops/check.ts";
 import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../ops/contract.ts";
 import { resolveRouter, type RouterOptions } from "../router.ts";
@@ -93,34 +91,6 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
       };
       this.#launch(planRoute(tokens, rule, x!, bias, targets, this.#host.device.multiprocessors));
       return targets;
-    });
-  }
-
-  scaleRows(input: BackendTensor, weights: BackendTensor): Promise<T> {
-    return this.#run(({ result }) => {
-      const { rows, topK, width } = scaleRowsShape(input, weights);
-      const [x, w] = this.#own(input, weights);
-      const output = result(input.dtype, [rows, width]);
-      const args = [x!.pointer, w!.pointer, output.pointer, rows, topK, width];
-      this.#overRows(`scale_rows_${input.dtype}`, rows, args);
-      return output;
-    });
-  }
-
-  sumRows(
-    input: BackendTensor,
-    slots: number,
-    addend?: BackendTensor,
-    addendWeights?: BackendTensor,
-  ): Promise<T> {
-    return this.#run(({ result }) => {
-      const { rows, width } = sumRowsShape(input, slots, addend, addendWeights);
-      const [x] = this.#own(input);
-      const [a, weights] = [addend, addendWeights].map((tensor) => tensor ? this.#host.own(tensor).pointer : 0n);
-      const output = result(input.dtype, [rows, width]);
-      const args = [x!.pointer, a!, weights!, output.pointer, rows, slots, width];
-      this.#overRows(`sum_rows_${input.dtype}`, rows, args);
-      return output;
     });
   }
 
@@ -226,7 +196,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
       this.#launch({
         ...launch,
         arguments: [
-          ...[x!.pointer, y!.pointer, 0n, output.pointer, 0n, rowOffsets.pointer, tileOffsets.pointer],
+          ...[x!.pointer, y!.pointer, 0n, output.pointer, 0n, 0n, rowOffsets.pointer, tileOffsets.pointer],
           ...launch.arguments,
         ],
       });
@@ -262,7 +232,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
       this.#launch({
         ...plan.rank,
         arguments: [
-          ...[values.pointer, counts.pointer, offsets.pointer, places.pointer, order.pointer],
+          ...[values.pointer, counts.pointer, offsets.pointer, 0n, places.pointer, order.pointer, 0n],
           ...[count, plan.chunk, bins, 1, limits.assignments],
         ],
       });

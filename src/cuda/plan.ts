@@ -1,5 +1,6 @@
 // The launches of one `experts` call: which kernels, how many blocks, and what work and memory that is. Pure arithmetic on
 // what the host knows; how the tokens fall on the experts only the device finds out.
+import type { ExpertsInputs } from "../experts.ts";
 import { type ExpertsShape, gateUpColumns } from "../experts_shape.ts";
 import { bytesPerElement } from "../tensor.ts";
 import type { KernelRecord } from "./cubin_manifest.ts";
@@ -12,19 +13,7 @@ import { chooseTile, type TileShape } from "./tiles.ts";
 export { limits, type PlanDevice };
 
 /** The tensors that the kernels work on. */
-export type TensorName = InputName | WorkspaceName | "output";
-
-/** The op's inputs, but for the weights of the input: that comes in scaled. */
-export type InputName =
-  | "hiddenStates"
-  | "routerIndices"
-  | "routingWeights"
-  | "gateUpProj"
-  | "gateUpProjBias"
-  | "downProj"
-  | "downProjBias"
-  | "addend"
-  | "addendWeights";
+export type TensorName = keyof ExpertsInputs | WorkspaceName | "output";
 
 /** What a call needs in between. N is the most assignments that can be kept. */
 export type WorkspaceName =
@@ -34,6 +23,7 @@ export type WorkspaceName =
   | "tileOffsets" //   [E + 1], i32: where each expert's tiles begin
   | "rows" //          [T, K], i32: the row of each assignment, -1 where it was dropped
   | "rowTokens" //     [N], i32: the token of each row
+  | "rowScales" //     [N], f32: what the input of each row is multiplied by, where that is given
   | "activations" //   [N, I]; they lie in the output where that is large enough
   | "expertOutputs"; // [N, H]
 
@@ -52,7 +42,7 @@ export interface Launch extends LaunchShape {
 export interface Plan {
   readonly tile: TileShape;
   readonly launches: readonly Launch[];
-  /** Bytes of each workspace tensor; 0 for activations that lie in the output. */
+  /** Bytes of each workspace tensor; 0 for one that is not needed, and for activations that lie in the output. */
   readonly workspace: Readonly<Record<WorkspaceName, number>>;
 }
 
@@ -72,7 +62,8 @@ export function planLaunches(
   kernels: readonly KernelRecord[],
   tileRows?: number,
 ): Plan {
-  const { tokens, hidden, intermediate, experts, topK, capacity, denseWeights, weightsDType, hasAddend } = shape;
+  const { tokens, hidden, intermediate, experts, topK, capacity, denseWeights, weightsDType } = shape;
+  const { hasInputWeights, hasAddend } = shape;
   const assignments = tokens * topK;
   const kept = Math.min(assignments, experts * capacity);
   const busy = Math.min(experts, kept); // experts that can have work
@@ -108,10 +99,12 @@ export function planLaunches(
     tileOffsets: (experts + 1) * 4,
     rows: assignments * 4,
     rowTokens: kept * 4,
+    rowScales: hasInputWeights ? kept * 4 : 0,
     activations: activationsInOutput ? 0 : kept * intermediate * element,
     expertOutputs: kept * hidden * element,
   };
   const activations = activationsInOutput ? "output" : "activations";
+  const rowScales = hasInputWeights ? "rowScales" : 0n;
 
   const launches: Launch[] = [
     {
@@ -129,9 +122,9 @@ export function planLaunches(
     {
       ...sort.rank,
       flops: 0,
-      bytes: assignments * 4 + workspace.counts + workspace.rows + workspace.rowTokens,
+      bytes: assignments * 4 + workspace.counts + workspace.rows + workspace.rowTokens + 2 * workspace.rowScales,
       arguments: [
-        ...["routerIndices", "counts", "rowOffsets", "rows", "rowTokens"] as const,
+        ...["routerIndices", "counts", "rowOffsets", "inputWeights", "rows", "rowTokens", rowScales] as const,
         ...[assignments, sort.chunk, experts, topK, int32Capacity],
       ],
     },
@@ -141,7 +134,7 @@ export function planLaunches(
       bytes: element * (kept * hidden + busy * width * (hidden + 1) + kept * intermediate),
       arguments: [
         ...["hiddenStates", "gateUpProj", "gateUpProjBias", activations] as const,
-        ...["rowTokens", "rowOffsets", "tileOffsets"] as const,
+        ...["rowTokens", rowScales, "rowOffsets", "tileOffsets"] as const,
         ...products.arguments(first),
       ],
     },
@@ -151,7 +144,7 @@ export function planLaunches(
       bytes: element * (kept * intermediate + busy * hidden * (intermediate + 1) + kept * hidden),
       arguments: [
         ...[activations, "downProj", "downProjBias", "expertOutputs"] as const,
-        ...[0n, "rowOffsets", "tileOffsets"] as const,
+        ...[0n, 0n, "rowOffsets", "tileOffsets"] as const,
         ...products.arguments(second),
       ],
     },

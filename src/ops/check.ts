@@ -118,41 +118,6 @@ function binned(indices: Described, cumsum: Described): { assignments: number; b
   return { assignments: assignments!, bins: bins! };
 }
 
-/** Checks what `scaleRows` gets. */
-export function scaleRowsShape(input: Described, weights: Described): { rows: number; topK: number; width: number } {
-  checkFloat("input", input);
-  expectDType("weights", weights, "f32");
-  const [tokens, width] = sizes("input", input, ["T", "H"]);
-  const [, topK] = sizes("weights", weights, ["T", "K"]);
-  expectShape("weights", weights, [tokens!, topK!]);
-  return { rows: tokens! * topK!, topK: topK!, width: width! };
-}
-
-/** Checks what `sumRows` gets. */
-export function sumRowsShape(
-  input: Described,
-  slots: number,
-  addend?: Described,
-  addendWeights?: Described,
-): { rows: number; width: number } {
-  checkFloat("input", input);
-  checkInteger("slots", slots);
-  const [count, width] = sizes("input", input, ["T · slots", "H"]);
-  const rows = count! / slots;
-  if (!Number.isInteger(rows)) {
-    throw new RangeError(`input must have a multiple of ${slots} rows, got ${formatShape(input.shape)}`);
-  }
-  if (addend) {
-    expectDType("addend", addend, input.dtype);
-    expectShape("addend", addend, [rows, width!]);
-  }
-  if (addendWeights) {
-    expectDType("addendWeights", addendWeights, "f32");
-    expectShape("addendWeights", addendWeights, [rows, 1]);
-  }
-  return { rows, width: width! };
-}
-
 function sizes(name: string, { shape }: Described, symbols: readonly string[]): readonly number[] {
   if (shape.length === symbols.length) return shape;
   throw new RangeError(`${name} must have shape [${symbols.join(", ")}], got ${formatShape(shape)}`);

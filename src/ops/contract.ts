@@ -74,18 +74,6 @@ export interface BackendOps {
     router: RouterOptions<BackendTensor>,
     options?: { readonly dtype?: DType | undefined },
   ): Promise<BackendRouting>;
-  /** Makes [T · K, H] of [T, H] and weights [T, K], f32: each row times each of its weights. */
-  scaleRows(input: BackendTensor, weights: BackendTensor): Promise<BackendTensor>;
-  /**
-   * Makes [T, H] of [T · slots, H]: the sums of `slots` rows each, and of a row of `addend`, [T, H], times one of
-   * `addendWeights`, [T, 1], f32.
-   */
-  sumRows(
-    input: BackendTensor,
-    slots: number,
-    addend?: BackendTensor,
-    addendWeights?: BackendTensor,
-  ): Promise<BackendTensor>;
   /** See `ops.sort`. */
   sort(values: BackendTensor, bins: number): Promise<Sorted<BackendTensor>>;
   /** See `ops.bincountCumsum`. */

@@ -125,13 +125,16 @@ async function referenceRows(
       downProjBias: inputs.downProjBias && await part(backend, inputs.downProjBias, expert),
     };
     for (const { token, row, slot } of group) {
-      const routing = await part(backend, inputs.routingWeights, token);
-      const column = denseWeights ? expert : slot;
+      const weight = async (from: BackendTensor, column: number) => {
+        const row = await part(backend, from, token);
+        return { ...row, shape: [1, 1], data: row.data.subarray(column, column + 1) };
+      };
       const one: ExpertsInputs = {
         ...weights,
         hiddenStates: await part(backend, inputs.hiddenStates, token),
         routerIndices: tensor(new Int32Array(1), [1, 1]),
-        routingWeights: { ...routing, shape: [1, 1], data: routing.data.subarray(column, column + 1) },
+        routingWeights: await weight(inputs.routingWeights, denseWeights ? expert : slot),
+        inputWeights: inputs.inputWeights && await weight(inputs.inputWeights, slot),
       };
       const result = referenceRow(one, oneExpert, [true], 0);
       for (let h = 0; h < hidden; h++) rows[row]![h]! += result[h]!;

@@ -9,9 +9,8 @@ import { experts } from "./tasks/experts.ts";
 import { normals } from "./tasks/normals.ts";
 import { statistics } from "./tasks/statistics.ts";
 import { stream } from "./tasks/stream.ts";
-import { sumRows } from "./tasks/sum_rows.ts";
 
-const tasks = { experts, normals, statistics, stream, sumRows };
+const tasks = { experts, normals, statistics, stream };
 
 type Tasks = typeof tasks;
 type Job<Name extends keyof Tasks> = Parameters<Tasks[Name]>[1];

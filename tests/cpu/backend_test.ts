@@ -110,24 +110,6 @@ Deno.test("cpu: plain products have the same bits for any number of threads, and
   }
 });
 
-for (const dtype of ["f16", "bf16", "f32"] as const) {
-  Deno.test(`cpu: sumRows() of ${dtype} adds in order and rounds once`, async () => {
-    using backend = await openBackend("cpu", { threads: 3 });
-    const random = new Generator(2);
-    const [T, slots, H] = [150, 3, 13];
-    const [input, addend] = [[T * slots, H], [T, H]].map((shape) => convert(random.randn(shape), dtype));
-    const sum = new Float32Array(T * H);
-    const [x, y] = [input!, addend!].map((from) => convert(from, "f32").data);
-    for (let i = 0; i < sum.length; i++) {
-      const [t, h] = [Math.floor(i / H), i % H];
-      for (let s = 0; s < slots; s++) sum[i]! += x![(t * slots + s) * H + h]!;
-      sum[i]! += y![i]!;
-    }
-    const output = await backend.ops.sumRows(backend.upload(input!), slots, backend.upload(addend!));
-    assertEquals((await backend.download(output)).data, convert(tensor(sum, [T, H]), dtype).data);
-  });
-}
-
 Deno.test("cpu: a product of depth zero is the bias", async () => {
   using backend = await openBackend("cpu", { threads: 1 });
   const upload = (shape: number[], ...values: number[]) => backend.upload(tensor(Float32Array.from(values), shape));

@@ -17,6 +17,7 @@ const reference: ExpertsShape = {
   capacity: 2048,
   denseWeights: false,
   weightsDType: "f16",
+  hasInputWeights: false,
   hasAddend: false,
 };
 
@@ -65,6 +66,7 @@ Deno.test("every launch of every plan is one that its kernel and the GPU allow",
     capacity: fc.oneof(fc.constant(Infinity), fc.integer({ min: 1, max: 2 ** 31 - 1 })),
     denseWeights: fc.boolean(),
     weightsDType: fc.constantFrom("f16" as const, "f32" as const),
+    hasInputWeights: fc.boolean(),
     hasAddend: fc.boolean(),
     dtype: fc.constantFrom("f16" as const, "bf16" as const, "f32" as const),
     weightLayout: fc.constantFrom("in-out" as const, "out-in" as const),

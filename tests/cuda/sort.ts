@@ -18,12 +18,15 @@ export interface SortJob {
 }
 
 /** What the kernels write, by name. */
-export type Sorted = Record<
-  "totals" | "rowOffsets" | "tileOffsets" | "rows" | "rowTokens",
-  Int32Array<ArrayBuffer>
->;
+export interface Sorted
+  extends Record<"totals" | "rowOffsets" | "tileOffsets" | "rows" | "rowTokens", Int32Array<ArrayBuffer>> {
+  /** The weight of each row's input, which is {@linkcode weightOf} its assignment. */
+  readonly rowScales: Float32Array<ArrayBuffer>;
+}
 
 const chunk = 256, tileRows = 16;
+
+const weightOf = (assignment: number) => assignment / 4;
 
 /** Assignments of a job with many chunks, every 97th of them to an expert that is not there. */
 export function sortJob(count: number, experts: number, capacity: number): SortJob {
@@ -44,8 +47,11 @@ export async function sortOnDevice(library: string, { indices, experts, topK, ca
   const rowOffsets = allocate(experts + 1),
     tileOffsets = allocate(experts + 1),
     rows = allocate(n),
-    tokens = allocate(n);
+    tokens = allocate(n),
+    weights = allocate(n),
+    scales = allocate(n);
   input.write(indices);
+  weights.write(Float32Array.from(indices, (_, i) => weightOf(i)));
   const launch = (name: string, shape: [number, number, number], args: (DeviceBuffer | number)[]) => {
     const [blocks, threads, sharedBytes] = shape;
     const given = args.map((arg) => typeof arg === "number" ? arg : arg.pointer);
@@ -57,7 +63,7 @@ export async function sortOnDevice(library: string, { indices, experts, topK, ca
     ...[experts, blocks, capacity, tileRows],
   ]);
   launch("sort_rank", [blocks, 256, 8 * experts * 4], [
-    ...[input, counts, rowOffsets, rows, tokens],
+    ...[input, counts, rowOffsets, weights, rows, tokens, scales],
     ...[n, chunk, experts, topK, capacity],
   ]);
   const read = (buffer: DeviceBuffer, words: number) => {
@@ -73,6 +79,7 @@ export async function sortOnDevice(library: string, { indices, experts, topK, ca
     tileOffsets: read(tileOffsets, experts + 1),
     rows: read(rows, n),
     rowTokens: read(tokens, offsets[experts]!), // what lies behind it is not written
+    rowScales: new Float32Array(read(scales, offsets[experts]!).buffer),
   };
 }
 
@@ -81,15 +88,20 @@ export function sortPlainly({ indices, experts, topK, capacity }: SortJob): Sort
   const lists = Array.from({ length: experts }, (): number[] => []);
   indices.forEach((e, i) => lists[e]?.push(i));
   const rowOffsets = new Int32Array(experts + 1), tileOffsets = new Int32Array(experts + 1);
-  const rows = new Int32Array(indices.length).fill(-1), rowTokens: number[] = [];
+  const rows = new Int32Array(indices.length).fill(-1), rowTokens: number[] = [], rowScales: number[] = [];
   for (const [e, list] of lists.entries()) {
     for (const i of list.slice(0, capacity)) {
       rows[i] = rowTokens.length;
       rowTokens.push(Math.floor(i / topK));
+      rowScales.push(weightOf(i));
     }
     rowOffsets[e + 1] = rowTokens.length;
     tileOffsets[e + 1] = tileOffsets[e]! + Math.ceil((rowOffsets[e + 1]! - rowOffsets[e]!) / tileRows);
   }
   const totals = Int32Array.from(lists, ({ length }) => length);
-  return { totals, rowOffsets, tileOffsets, rows, rowTokens: Int32Array.from(rowTokens) };
+  return {
+    ...{ totals, rowOffsets, tileOffsets, rows },
+    rowTokens: Int32Array.from(rowTokens),
+    rowScales: Float32Array.from(rowScales),
+  };
 }

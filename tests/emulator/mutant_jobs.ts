@@ -250,43 +250,6 @@ function opJobs(): Job[] {
   for (const dtype of floats) {
     jobs.push(
       stepJob(
-        `scaleRows ${dtype}`,
-        () => [random(dtype, 3, 264), random("f32", 3, 2)],
-        (ops, x, w) => ops.scaleRows(x!, w!),
-      ),
-      ...[37, 3].map((width) =>
-        // by elements, and less than 16 bytes
-        stepJob(
-          `scaleRows ${dtype} ${width}`,
-          () => [random(dtype, 3, width), random("f32", 3, 2)],
-          (ops, x, w) => ops.scaleRows(x!, w!),
-        )
-      ),
-      stepJob(
-        `scaleRows of many ${dtype}`,
-        () => [random(dtype, 140, 8), random("f32", 140, 2)],
-        (ops, x, w) => ops.scaleRows(x!, w!),
-      ),
-      stepJob(`sumRows ${dtype}`, () => [random(dtype, 9, 264)], (ops, x) => ops.sumRows(x!, 3)),
-      stepJob(`sumRows by elements ${dtype}`, () => [random(dtype, 9, 37)], (ops, x) => ops.sumRows(x!, 3)),
-      ...[264, 37, 3].map((width) =>
-        stepJob(
-          `sumRows with an addend and its weights ${dtype} ${width}`,
-          () => [random(dtype, 10, width), random(dtype, 5, width), random("f32", 5, 1)],
-          (ops, x, a, w) => ops.sumRows(x!, 2, a, w),
-        )
-      ),
-      stepJob(
-        `sumRows with an addend ${dtype}`,
-        () => [random(dtype, 540, 8), random(dtype, 270, 8)],
-        (ops, x, a) => ops.sumRows(x!, 2, a),
-      ),
-      stepJob(
-        `sumRows of one with an addend ${dtype}`,
-        () => [random(dtype, 3, 16), random(dtype, 3, 16)],
-        (ops, x, a) => ops.sumRows(x!, 1, a),
-      ),
-      stepJob(
         `batchedMatmul ${dtype}`,
         () => [random(dtype, 3, 20, 40), random(dtype, 3, 40, 72)],
         (ops, a, b) => ops.batchedMatmul(a!, b!),

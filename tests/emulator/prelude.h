@@ -135,6 +135,7 @@ inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __clz(int bits) { return bits ? __builtin_clz(bits) : 32; }
 // The device's are approximations to a few units in the last place; these are correctly rounded or nearly so.
 inline float __expf(float x) { return std::exp(x); }
+inline float __fmul_rn(float x, float y) { return x * y; }
 inline float __fdividef(float x, float y) { return x / y; }
 inline float __uint_as_float(unsigned bits) {
   float value;

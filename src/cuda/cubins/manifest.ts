@@ -2,7 +2,7 @@
 import type { Manifest } from "../cubin_manifest.ts";
 
 export const manifest: Manifest = {
- "sourceSha256": "41561046da883ebcce3f528490141b9d5173e81bc5567a51cffe5a4f6f3451ab",
+ "sourceSha256": "f8d004e7f91f9ccde3da1113971004928531e50df834692ce1bce2f28e28b0fc",
  "nvcc": "13.0.88",
  "flags": [
   "-std=c++17",
@@ -13,8 +13,8 @@ export const manifest: Manifest = {
   "sm_75": {
    "kind": "cubin",
    "computeCapability": 75,
-   "bytes": 1480928,
-   "sha256": "98fb8da78c6ac02739a3960050126cb7845638a01202eefd7c86fa78a5c17f2e",
+   "bytes": 1445600,
+   "sha256": "f31068e4282bbf0cb97dcda3a91c911602d03d15f7cb4932fbcde4095fc43ac8",
    "kernels": [
     {
      "name": "bin_rows",
@@ -162,14 +162,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -186,19 +187,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "gated_16_f16_in_out",
-     "registers": 156,
+     "registers": 152,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 32,
@@ -210,19 +212,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "gated_16_f16_out_in",
-     "registers": 172,
+     "registers": 168,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 32,
@@ -234,14 +237,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -258,14 +262,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -282,14 +287,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -306,14 +312,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -330,14 +337,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -390,19 +398,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_128_f16_out_in",
-     "registers": 255,
+     "registers": 250,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -414,19 +423,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_16_f16_in_out",
-     "registers": 152,
+     "registers": 148,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 32,
@@ -438,19 +448,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_16_f16_out_in",
-     "registers": 168,
+     "registers": 148,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 32,
@@ -462,42 +473,19 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_256_f16_in_out",
-     "registers": 246,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 8 },
-      { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
-      { "offset": 64, "size": 4 },
-      { "offset": 68, "size": 4 },
-      { "offset": 72, "size": 4 },
-      { "offset": 76, "size": 4 },
-      { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
-     ]
-    },
-    {
-     "name": "plain_256_f16_out_in",
      "registers": 248,
      "frameBytes": 0,
      "sharedBytes": 0,
@@ -510,14 +498,40 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
+     ]
+    },
+    {
+     "name": "plain_256_f16_out_in",
+     "registers": 246,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 256,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -534,14 +548,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -558,14 +573,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -650,51 +666,6 @@ export const manifest: Manifest = {
      ]
     },
     {
-     "name": "scale_rows_bf16",
-     "registers": 32,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
-     "name": "scale_rows_f16",
-     "registers": 30,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
-     "name": "scale_rows_f32",
-     "registers": 30,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
      "name": "select_rows_16",
      "registers": 34,
      "frameBytes": 0,
@@ -753,8 +724,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -762,7 +732,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -779,8 +751,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -788,7 +759,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -805,8 +778,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -814,12 +786,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_bf16",
-     "registers": 70,
+     "registers": 77,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -831,8 +805,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -840,12 +813,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_f16",
-     "registers": 70,
+     "registers": 77,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -857,8 +832,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -866,12 +840,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_f32",
-     "registers": 68,
+     "registers": 64,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -883,8 +859,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -892,7 +867,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -911,7 +888,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "sort_rank",
-     "registers": 37,
+     "registers": 36,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -921,11 +898,13 @@ export const manifest: Manifest = {
       { "offset": 16, "size": 8 },
       { "offset": 24, "size": 8 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 },
-      { "offset": 56, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 }
      ]
     },
     {
@@ -944,62 +923,14 @@ export const manifest: Manifest = {
       { "offset": 40, "size": 4 },
       { "offset": 44, "size": 4 }
      ]
-    },
-    {
-     "name": "sum_rows_bf16",
-     "registers": 50,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_f16",
-     "registers": 46,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_f32",
-     "registers": 64,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
     }
    ]
   },
   "sm_80": {
    "kind": "cubin",
    "computeCapability": 80,
-   "bytes": 2720224,
-   "sha256": "acdef5e41581fe6fe8d794d77fea2f2e7df5a3e0aea1f0866f9cb603bb61f2fc",
+   "bytes": 2716640,
+   "sha256": "7cd494459a981c0568a0b5d415bce46bb266dec479c3efd41d7b9ebacc0a3c42",
    "kernels": [
     {
      "name": "bin_rows",
@@ -1147,14 +1078,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1171,14 +1103,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1195,14 +1128,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1219,14 +1153,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1243,14 +1178,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1267,14 +1203,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1291,14 +1228,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1315,14 +1253,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1339,14 +1278,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1363,14 +1303,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1387,14 +1328,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1411,14 +1353,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1435,19 +1378,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "gated_64_bf16_out_in",
-     "registers": 167,
+     "registers": 163,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -1459,14 +1403,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1483,19 +1428,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "gated_64_f16_out_in",
-     "registers": 167,
+     "registers": 163,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -1507,14 +1453,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1584,19 +1531,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_128_bf16_out_in",
-     "registers": 244,
+     "registers": 242,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -1608,14 +1556,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1632,19 +1581,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_128_f16_out_in",
-     "registers": 244,
+     "registers": 242,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -1656,14 +1606,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1680,14 +1631,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1704,14 +1656,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1728,14 +1681,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1752,14 +1706,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1776,19 +1731,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_256_bf16_out_in",
-     "registers": 240,
+     "registers": 238,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -1800,14 +1756,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1824,19 +1781,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_256_f16_out_in",
-     "registers": 240,
+     "registers": 238,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -1848,14 +1806,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1872,19 +1831,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_64_bf16_out_in",
-     "registers": 167,
+     "registers": 162,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -1896,14 +1856,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -1920,19 +1881,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_64_f16_out_in",
-     "registers": 167,
+     "registers": 162,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -1944,14 +1906,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2036,51 +1999,6 @@ export const manifest: Manifest = {
      ]
     },
     {
-     "name": "scale_rows_bf16",
-     "registers": 32,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
-     "name": "scale_rows_f16",
-     "registers": 32,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
-     "name": "scale_rows_f32",
-     "registers": 30,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
      "name": "select_rows_16",
      "registers": 32,
      "frameBytes": 0,
@@ -2139,8 +2057,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -2148,7 +2065,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -2165,8 +2084,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -2174,7 +2092,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -2191,8 +2111,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -2200,12 +2119,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_bf16",
-     "registers": 68,
+     "registers": 80,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -2217,8 +2138,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -2226,12 +2146,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_f16",
-     "registers": 68,
+     "registers": 80,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -2243,8 +2165,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -2252,12 +2173,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_f32",
-     "registers": 68,
+     "registers": 64,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -2269,8 +2192,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -2278,7 +2200,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -2307,11 +2231,13 @@ export const manifest: Manifest = {
       { "offset": 16, "size": 8 },
       { "offset": 24, "size": 8 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 },
-      { "offset": 56, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 }
      ]
     },
     {
@@ -2330,62 +2256,14 @@ export const manifest: Manifest = {
       { "offset": 40, "size": 4 },
       { "offset": 44, "size": 4 }
      ]
-    },
-    {
-     "name": "sum_rows_bf16",
-     "registers": 48,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_f16",
-     "registers": 48,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_f32",
-     "registers": 64,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
     }
    ]
   },
   "sm_90": {
    "kind": "cubin",
    "computeCapability": 90,
-   "bytes": 3460072,
-   "sha256": "967414e2b8524101bb9885cda6086cddccb4a5028a8e1d7efbb2ca5cd533fd79",
+   "bytes": 3494488,
+   "sha256": "c2361d716199264c1bc21a73f4486f0e7831568cab9e4c730deadcabae009e17",
    "kernels": [
     {
      "name": "bin_rows",
@@ -2521,7 +2399,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_128_bf16_in_out",
-     "registers": 254,
+     "registers": 252,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -2533,14 +2411,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2557,19 +2436,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "gated_128_f16_in_out",
-     "registers": 254,
+     "registers": 252,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -2581,14 +2461,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2605,14 +2486,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2629,14 +2511,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2653,14 +2536,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2677,14 +2561,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2701,19 +2586,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "gated_256_bf16_in_out",
-     "registers": 254,
+     "registers": 252,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -2725,14 +2611,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2749,19 +2636,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "gated_256_f16_in_out",
-     "registers": 254,
+     "registers": 252,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -2773,14 +2661,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2797,14 +2686,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2821,19 +2711,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "gated_64_bf16_out_in",
-     "registers": 168,
+     "registers": 167,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -2845,14 +2736,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2869,19 +2761,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "gated_64_f16_out_in",
-     "registers": 168,
+     "registers": 167,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -2893,14 +2786,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2917,14 +2811,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2941,14 +2836,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2965,14 +2861,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -2989,14 +2886,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3013,14 +2911,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3037,14 +2936,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3061,14 +2961,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3085,14 +2986,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3162,19 +3064,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_128_bf16_out_in",
-     "registers": 248,
+     "registers": 244,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -3186,14 +3089,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3210,19 +3114,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_128_f16_out_in",
-     "registers": 248,
+     "registers": 244,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -3234,14 +3139,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3258,19 +3164,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_16_bf16_out_in",
-     "registers": 144,
+     "registers": 142,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 32,
@@ -3282,14 +3189,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3306,19 +3214,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_16_f16_out_in",
-     "registers": 144,
+     "registers": 142,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 32,
@@ -3330,14 +3239,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3354,19 +3264,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_256_bf16_out_in",
-     "registers": 244,
+     "registers": 242,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -3378,14 +3289,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3402,19 +3314,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_256_f16_out_in",
-     "registers": 244,
+     "registers": 242,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -3426,14 +3339,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3450,19 +3364,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_64_bf16_out_in",
-     "registers": 168,
+     "registers": 166,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -3474,14 +3389,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3498,19 +3414,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_64_f16_out_in",
-     "registers": 168,
+     "registers": 166,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -3522,14 +3439,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3546,14 +3464,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3570,14 +3489,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3594,14 +3514,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3618,14 +3539,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3642,14 +3564,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3666,14 +3589,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3690,14 +3614,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3714,14 +3639,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -3806,51 +3732,6 @@ export const manifest: Manifest = {
      ]
     },
     {
-     "name": "scale_rows_bf16",
-     "registers": 32,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
-     "name": "scale_rows_f16",
-     "registers": 32,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
-     "name": "scale_rows_f32",
-     "registers": 32,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
      "name": "select_rows_16",
      "registers": 35,
      "frameBytes": 0,
@@ -3909,8 +3790,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -3918,7 +3798,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -3935,8 +3817,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -3944,7 +3825,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -3961,8 +3844,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -3970,12 +3852,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_bf16",
-     "registers": 67,
+     "registers": 64,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -3987,8 +3871,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -3996,12 +3879,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_f16",
-     "registers": 67,
+     "registers": 64,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -4013,8 +3898,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -4022,12 +3906,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_f32",
-     "registers": 67,
+     "registers": 62,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -4039,8 +3925,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -4048,7 +3933,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -4077,11 +3964,13 @@ export const manifest: Manifest = {
       { "offset": 16, "size": 8 },
       { "offset": 24, "size": 8 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 },
-      { "offset": 56, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 }
      ]
     },
     {
@@ -4100,62 +3989,14 @@ export const manifest: Manifest = {
       { "offset": 40, "size": 4 },
       { "offset": 44, "size": 4 }
      ]
-    },
-    {
-     "name": "sum_rows_bf16",
-     "registers": 48,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_f16",
-     "registers": 48,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_f32",
-     "registers": 64,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
     }
    ]
   },
   "sm_100": {
    "kind": "cubin",
    "computeCapability": 100,
-   "bytes": 3508104,
-   "sha256": "3a148fa5d812b2064cc6f53939d8ccf171e52ea45a16d5da5df3075ea40abfdd",
+   "bytes": 3452224,
+   "sha256": "23d3e0bb3e355fb1eecd0227e2d3ad20445df9e2cab8b99fdb6b1eba503a957c",
    "kernels": [
     {
      "name": "bin_rows",
@@ -4303,14 +4144,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4327,14 +4169,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4351,14 +4194,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4375,14 +4219,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4399,14 +4244,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4423,14 +4269,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4447,14 +4294,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4471,14 +4319,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4495,14 +4344,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4519,14 +4369,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4543,14 +4394,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4567,14 +4419,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4591,14 +4444,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4615,14 +4469,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4639,14 +4494,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4663,14 +4519,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4740,19 +4597,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_128_bf16_out_in",
-     "registers": 240,
+     "registers": 246,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -4764,14 +4622,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4788,19 +4647,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_128_f16_out_in",
-     "registers": 240,
+     "registers": 246,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -4812,14 +4672,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4836,14 +4697,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4860,14 +4722,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4884,14 +4747,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4908,14 +4772,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4932,14 +4797,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4956,14 +4822,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -4980,14 +4847,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5004,14 +4872,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5028,19 +4897,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_64_bf16_out_in",
-     "registers": 167,
+     "registers": 166,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5052,14 +4922,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5076,19 +4947,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_64_f16_out_in",
-     "registers": 167,
+     "registers": 166,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5100,14 +4972,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5192,51 +5065,6 @@ export const manifest: Manifest = {
      ]
     },
     {
-     "name": "scale_rows_bf16",
-     "registers": 40,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
-     "name": "scale_rows_f16",
-     "registers": 40,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
-     "name": "scale_rows_f32",
-     "registers": 34,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
      "name": "select_rows_16",
      "registers": 32,
      "frameBytes": 0,
@@ -5283,7 +5111,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "simt_128_bf16",
-     "registers": 114,
+     "registers": 112,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5295,8 +5123,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -5304,12 +5131,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_128_f16",
-     "registers": 114,
+     "registers": 112,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5321,8 +5150,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -5330,12 +5158,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_128_f32",
-     "registers": 114,
+     "registers": 112,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5347,8 +5177,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -5356,12 +5185,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_bf16",
-     "registers": 66,
+     "registers": 65,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5373,8 +5204,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -5382,12 +5212,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_f16",
-     "registers": 66,
+     "registers": 65,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -5399,8 +5231,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -5408,7 +5239,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -5425,8 +5258,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -5434,7 +5266,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -5463,11 +5297,13 @@ export const manifest: Manifest = {
       { "offset": 16, "size": 8 },
       { "offset": 24, "size": 8 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 },
-      { "offset": 56, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 }
      ]
     },
     {
@@ -5486,62 +5322,14 @@ export const manifest: Manifest = {
       { "offset": 40, "size": 4 },
       { "offset": 44, "size": 4 }
      ]
-    },
-    {
-     "name": "sum_rows_bf16",
-     "registers": 48,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_f16",
-     "registers": 64,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_f32",
-     "registers": 60,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
     }
    ]
   },
   "sm_120": {
    "kind": "cubin",
    "computeCapability": 120,
-   "bytes": 3531744,
-   "sha256": "4030aca98eb069384f2247dc1688beb07fdfbecb5eea79612847f9ae3053afe8",
+   "bytes": 3472088,
+   "sha256": "08d8e1db3c12c24c76e3127efc8586480586608788948bef8252f8b627973223",
    "kernels": [
     {
      "name": "bin_rows",
@@ -5689,14 +5477,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5713,14 +5502,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5737,14 +5527,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5761,14 +5552,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5785,14 +5577,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5809,14 +5602,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5833,14 +5627,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5857,14 +5652,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5881,14 +5677,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5905,14 +5702,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5929,14 +5727,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5953,14 +5752,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -5977,14 +5777,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6001,14 +5802,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6025,14 +5827,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6049,14 +5852,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6126,19 +5930,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_128_bf16_out_in",
-     "registers": 238,
+     "registers": 240,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -6150,14 +5955,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6174,19 +5980,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_128_f16_out_in",
-     "registers": 238,
+     "registers": 240,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -6198,14 +6005,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6222,14 +6030,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6246,14 +6055,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6270,14 +6080,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6294,14 +6105,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6318,14 +6130,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6342,14 +6155,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6366,14 +6180,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6390,14 +6205,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6414,19 +6230,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_64_bf16_out_in",
-     "registers": 167,
+     "registers": 166,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -6438,14 +6255,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6462,19 +6280,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_64_f16_out_in",
-     "registers": 167,
+     "registers": 166,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -6486,14 +6305,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -6578,51 +6398,6 @@ export const manifest: Manifest = {
      ]
     },
     {
-     "name": "scale_rows_bf16",
-     "registers": 40,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
-     "name": "scale_rows_f16",
-     "registers": 40,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
-     "name": "scale_rows_f32",
-     "registers": 34,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
      "name": "select_rows_16",
      "registers": 32,
      "frameBytes": 0,
@@ -6669,7 +6444,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "simt_128_bf16",
-     "registers": 114,
+     "registers": 112,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6681,8 +6456,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -6690,12 +6464,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_128_f16",
-     "registers": 114,
+     "registers": 112,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6707,8 +6483,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -6716,12 +6491,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_128_f32",
-     "registers": 114,
+     "registers": 112,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6733,8 +6510,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -6742,12 +6518,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_bf16",
-     "registers": 66,
+     "registers": 65,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -6759,8 +6537,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -6768,11 +6545,40 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_f16",
+     "registers": 65,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 128,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 8, "size": 8 },
+      { "offset": 16, "size": 8 },
+      { "offset": 24, "size": 8 },
+      { "offset": 32, "size": 8 },
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 8 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 },
+      { "offset": 76, "size": 4 },
+      { "offset": 80, "size": 4 },
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
+     ]
+    },
+    {
+     "name": "simt_16_f32",
      "registers": 66,
      "frameBytes": 0,
      "sharedBytes": 0,
@@ -6785,8 +6591,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -6794,33 +6599,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
-     ]
-    },
-    {
-     "name": "simt_16_f32",
-     "registers": 68,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 128,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 8 },
-      { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
-      { "offset": 64, "size": 4 },
-      { "offset": 68, "size": 4 },
-      { "offset": 72, "size": 4 },
-      { "offset": 76, "size": 4 },
-      { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 },
-      { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -6849,11 +6630,13 @@ export const manifest: Manifest = {
       { "offset": 16, "size": 8 },
       { "offset": 24, "size": 8 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 },
-      { "offset": 56, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 }
      ]
     },
     {
@@ -6872,62 +6655,14 @@ export const manifest: Manifest = {
       { "offset": 40, "size": 4 },
       { "offset": 44, "size": 4 }
      ]
-    },
-    {
-     "name": "sum_rows_bf16",
-     "registers": 52,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_f16",
-     "registers": 64,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_f32",
-     "registers": 60,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
     }
    ]
   },
   "compute_80": {
    "kind": "ptx",
    "computeCapability": 80,
-   "bytes": 5159900,
-   "sha256": "b439589b212dde53aa5ff6b5ae9a2cd509c6b53f48f856a414fc7c98e677cb1d",
+   "bytes": 5198206,
+   "sha256": "e1e9425ba0018fb561f38bfdbeab03663dd57497ab9165b05190ea93ac295a33",
    "kernels": [
     {
      "name": "bin_rows",
@@ -7075,14 +6810,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7099,14 +6835,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7123,14 +6860,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7147,14 +6885,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7171,14 +6910,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7195,14 +6935,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7219,14 +6960,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7243,14 +6985,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7267,14 +7010,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7291,14 +7035,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7315,14 +7060,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7339,14 +7085,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7363,19 +7110,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "gated_64_bf16_out_in",
-     "registers": 167,
+     "registers": 163,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -7387,14 +7135,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7411,19 +7160,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "gated_64_f16_out_in",
-     "registers": 167,
+     "registers": 163,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -7435,14 +7185,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7512,19 +7263,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_128_bf16_out_in",
-     "registers": 244,
+     "registers": 242,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -7536,14 +7288,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7560,19 +7313,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_128_f16_out_in",
-     "registers": 244,
+     "registers": 242,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -7584,14 +7338,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7608,14 +7363,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7632,14 +7388,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7656,14 +7413,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7680,14 +7438,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7704,19 +7463,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_256_bf16_out_in",
-     "registers": 240,
+     "registers": 238,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -7728,14 +7488,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7752,19 +7513,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_256_f16_out_in",
-     "registers": 240,
+     "registers": 238,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -7776,14 +7538,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7800,19 +7563,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_64_bf16_out_in",
-     "registers": 167,
+     "registers": 162,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -7824,14 +7588,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7848,19 +7613,20 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
      "name": "plain_64_f16_out_in",
-     "registers": 167,
+     "registers": 162,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -7872,14 +7638,15 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
       { "offset": 76, "size": 4 },
       { "offset": 80, "size": 4 },
-      { "offset": 84, "size": 4 }
+      { "offset": 84, "size": 4 },
+      { "offset": 88, "size": 4 },
+      { "offset": 92, "size": 4 }
      ]
     },
     {
@@ -7964,51 +7731,6 @@ export const manifest: Manifest = {
      ]
     },
     {
-     "name": "scale_rows_bf16",
-     "registers": 32,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
-     "name": "scale_rows_f16",
-     "registers": 32,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
-     "name": "scale_rows_f32",
-     "registers": 30,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 4 },
-      { "offset": 28, "size": 4 },
-      { "offset": 32, "size": 4 }
-     ]
-    },
-    {
      "name": "select_rows_16",
      "registers": 32,
      "frameBytes": 0,
@@ -8067,8 +7789,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -8076,7 +7797,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -8093,8 +7816,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -8102,7 +7824,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -8119,8 +7843,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -8128,12 +7851,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_bf16",
-     "registers": 68,
+     "registers": 80,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -8145,8 +7870,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -8154,12 +7878,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_f16",
-     "registers": 68,
+     "registers": 80,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -8171,8 +7897,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -8180,12 +7905,14 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
      "name": "simt_16_f32",
-     "registers": 68,
+     "registers": 64,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 128,
@@ -8197,8 +7924,7 @@ export const manifest: Manifest = {
       { "offset": 32, "size": 8 },
       { "offset": 40, "size": 8 },
       { "offset": 48, "size": 8 },
-      { "offset": 56, "size": 4 },
-      { "offset": 60, "size": 4 },
+      { "offset": 56, "size": 8 },
       { "offset": 64, "size": 4 },
       { "offset": 68, "size": 4 },
       { "offset": 72, "size": 4 },
@@ -8206,7 +7932,9 @@ export const manifest: Manifest = {
       { "offset": 80, "size": 4 },
       { "offset": 84, "size": 4 },
       { "offset": 88, "size": 4 },
-      { "offset": 92, "size": 4 }
+      { "offset": 92, "size": 4 },
+      { "offset": 96, "size": 4 },
+      { "offset": 100, "size": 4 }
      ]
     },
     {
@@ -8235,11 +7963,13 @@ export const manifest: Manifest = {
       { "offset": 16, "size": 8 },
       { "offset": 24, "size": 8 },
       { "offset": 32, "size": 8 },
-      { "offset": 40, "size": 4 },
-      { "offset": 44, "size": 4 },
-      { "offset": 48, "size": 4 },
-      { "offset": 52, "size": 4 },
-      { "offset": 56, "size": 4 }
+      { "offset": 40, "size": 8 },
+      { "offset": 48, "size": 8 },
+      { "offset": 56, "size": 4 },
+      { "offset": 60, "size": 4 },
+      { "offset": 64, "size": 4 },
+      { "offset": 68, "size": 4 },
+      { "offset": 72, "size": 4 }
      ]
     },
     {
@@ -8257,54 +7987,6 @@ export const manifest: Manifest = {
       { "offset": 36, "size": 4 },
       { "offset": 40, "size": 4 },
       { "offset": 44, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_bf16",
-     "registers": 48,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_f16",
-     "registers": 48,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
-     ]
-    },
-    {
-     "name": "sum_rows_f32",
-     "registers": 64,
-     "frameBytes": 0,
-     "sharedBytes": 0,
-     "maxThreads": 256,
-     "parameters": [
-      { "offset": 0, "size": 8 },
-      { "offset": 8, "size": 8 },
-      { "offset": 16, "size": 8 },
-      { "offset": 24, "size": 8 },
-      { "offset": 32, "size": 4 },
-      { "offset": 36, "size": 4 },
-      { "offset": 40, "size": 4 }
      ]
     }
    ]

@@ -58,7 +58,6 @@ export function blasProduct(
       const count = Math.min(stagedRows, rows - r);
       operand.stageRows(memory.staged, r, count, depthStride * size);
       widenDepth(count, memory.a + r * depthStride * 4);
-      operand.scaleRows(memory.a + r * depthStride * 4, r, count, depthStride, 1, depth);
     }
   }
 

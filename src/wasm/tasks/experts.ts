@@ -37,7 +37,7 @@ export interface ExpertsJob {
   readonly addendWeights: Float32Array | undefined;
   /** N: the token of each kept assignment. */
   readonly tokens: Int32Array;
-  /** N: what the input of each kept assignment is multiplied by; 1 where that is absent. */
+  /** N: what the input of each kept assignment, and so each of its sums, is multiplied by; 1 where that is absent. */
   readonly rowScales: Float32Array | undefined;
   /** [T, K]: the row of each assignment, -1 where it was dropped. */
   readonly rows: Int32Array;

@@ -36,15 +36,13 @@ export interface Operands {
   readonly columnBytes: number;
   /** Copies rows of A to `at`, `stride` bytes apart. */
   stageRows(at: number, first: number, count: number, stride: number): void;
-  /** Scales rows of A, where that is asked: they lie at `at`, as f32, `rowStep` apart, their `length` elements `step` apart. */
-  scaleRows(at: number, first: number, count: number, rowStep: number, step: number, length: number): void;
   /** Copies, from rows of B in the layout "in-out", the block's columns; the rows lie `columnBytes` apart. */
   stageColumns(at: number, first: number, count: number): void;
   /** Copies, of B in the layout "out-in", part of the row that gives a sum: that of a result, or of its up projection. */
   stageWeights(at: number, result: number, isUp: boolean, start: number, count: number): void;
   /** Copies the bias of the block's columns, as if it were a row of B. Zeros where there is none. */
   stageBias(at: number): void;
-  /** Takes the sums of some rows through bias and activation, with room for them at `staging`, to where they go. */
+  /** Takes the sums of some rows through scale, bias and activation, with room for them at `staging`, to where they go. */
   finish(sums: Sums, first: number, count: number, bias: number, staging: number): void;
 }
 
@@ -89,6 +87,17 @@ export function operands(context: Context, job: ExpertsJob, block: Block): Opera
     }
   };
 
+  /** Multiplies the sums of a row. */
+  const scaleSums = ({ at, rowStep, groupStep, high }: Sums, r: number, scale: number) => {
+    for (let g = 0; g < groups; g++) {
+      const low = (at + r * rowStep + g * groupStep) / 4;
+      for (let i = 0; i < 4; i++) {
+        context.f32[low + i]! *= scale;
+        context.f32[low + high / 4 + i]! *= scale;
+      }
+    }
+  };
+
   const columnBytes = groups * 8 * size;
   return {
     depth,
@@ -107,14 +116,6 @@ export function operands(context: Context, job: ExpertsJob, block: Block): Opera
         stage(at, a, (isGateUp ? job.tokens[row + r]! : row + r) * depth, depth);
       }
     },
-    scaleRows(at, first, count, rowStep, step, length) {
-      if (!isGateUp || !job.rowScales) return;
-      for (let r = 0; r < count; r++) {
-        const scale = job.rowScales[row + first + r]!;
-        const start = at / 4 + r * rowStep;
-        for (let i = start; i < start + length * step; i += step) context.f32[i]! *= scale;
-      }
-    },
     stageColumns(at, first, count) {
       // Whole rows lie one after the other, and are read at three times the rate of parts of rows.
       if (columns === outWidth && columnBytes === width * size) {
@@ -131,8 +132,12 @@ export function operands(context: Context, job: ExpertsJob, block: Block): Opera
       if (bias) stageRow(at, bias, expert * width);
       else view(size).fill(0, at / size, (at + columnBytes) / size);
     },
-    finish({ at, rowStep, groupStep, high }, first, count, bias, staging) {
-      const { alpha, limit } = job;
+    finish(sums, first, count, bias, staging) {
+      const { at, rowStep, groupStep, high } = sums;
+      const { alpha, limit, rowScales } = job;
+      if (isGateUp && rowScales) {
+        for (let r = first; r < first + count; r++) scaleSums(sums, r, rowScales[row + r]!);
+      }
       const activation = isGateUp ? job.activation : 0;
       const stride = paddedColumns * outSize;
       context.kernels.store(

@@ -64,12 +64,7 @@ export function panelProduct(
       operand.stageRows(memory.a, tile * 6, count, stride);
       for (let k = 0; k < paddedDepth; k += passDepth) {
         const pass = Math.min(passDepth, paddedDepth - k);
-        const to = tilesAt(k, tile, pass);
-        kernels.packSix(job.inputDtype, memory.a + k * aSize, stride, pass, tiles, to);
-        for (let t = 0; t < tiles; t++) {
-          const first = (tile + t) * 6;
-          operand.scaleRows(to + t * pass * 24, first, Math.min(6, rows - first), 1, 6, pass);
-        }
+        kernels.packSix(job.inputDtype, memory.a + k * aSize, stride, pass, tiles, tilesAt(k, tile, pass));
       }
     }
   }
