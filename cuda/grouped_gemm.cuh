@@ -89,12 +89,12 @@ struct Problem {
 };
 
 // A product's kernel gets, beside the Problem, `bias` [experts][width] or null; `row_scales` [rows], what the sums of each row
-// are multiplied by before that is added, or null; where the results go; and the Activation.
-#define YAMOE_PRODUCT_PARAMETERS(T)                                                                                       \
-  const T *a, const T *weights, const T *bias, T *out, const int *row_index, const float *row_scales,                     \
-      const int *row_offsets, const int *tile_offsets, int experts, int depth, int width, int half, int kind,             \
+// are multiplied by before that is added, or null; where the results go; and the Activation. `weights` is how it gets B.
+#define YAMOE_PRODUCT_PARAMETERS(T, weights)                                                                              \
+  const T *a, weights, const T *bias, T *out, const int *row_index, const float *row_scales, const int *row_offsets,      \
+      const int *tile_offsets, int experts, int depth, int width, int half, int kind,             \
       float alpha, float limit, float shift
-#define YAMOE_PROBLEM {a, weights, row_index, row_offsets, tile_offsets, experts, depth, {width, half}}
+#define YAMOE_PROBLEM(b) {a, b, row_index, row_offsets, tile_offsets, experts, depth, {width, half}}
 #define YAMOE_ACTIVATION {kind, alpha, limit, shift}
 
 // One tile: at most kBM rows from `row`, columns from `column`.

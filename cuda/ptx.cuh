@@ -169,29 +169,11 @@ __device__ __forceinline__ void mbarrier_arrive_expecting(uint32_t barrier, uint
 // "cp.async.bulk.tensor": copies a box of the tensor that begins at these coordinates, the innermost first, to shared memory;
 // what lies outside of the tensor is zeros. One thread's doing, by the async proxy, where wgmma reads: its bytes are counted off
 // at the barrier.
-#define YAMOE_BULK_COPY(dimensions, coordinates, ...)                                                                  \
-  asm volatile("cp.async.bulk.tensor." dimensions ".shared::cluster.global.tile.mbarrier::complete_tx::bytes "         \
-               "[%0], [%1, {" coordinates "}], [%2];" ::"r"(to), "l"(&map), "r"(barrier), __VA_ARGS__                  \
-               : "memory")
-__device__ __forceinline__ void bulk_copy_2d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1) {
-  YAMOE_BULK_COPY("2d", "%3, %4", "r"(c0), "r"(c1));
-}
-__device__ __forceinline__ void bulk_copy_3d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2) {
-  YAMOE_BULK_COPY("3d", "%3, %4, %5", "r"(c0), "r"(c1), "r"(c2));
-}
-__device__ __forceinline__ void bulk_copy_4d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2,
-                                             int c3) {
-  YAMOE_BULK_COPY("4d", "%3, %4, %5, %6", "r"(c0), "r"(c1), "r"(c2), "r"(c3));
-}
-__device__ __forceinline__ void bulk_copy_5d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2,
-                                             int c3, int c4) {
-  YAMOE_BULK_COPY("5d", "%3, %4, %5, %6, %7", "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4));
-}
-#undef YAMOE_BULK_COPY
-
-// "prefetch.tensormap": so that the first copy need not wait for the map.
-__device__ __forceinline__ void prefetch_tensor_map(const TensorMap& map) {
-  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+__device__ __forceinline__ void bulk_copy_4d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2, int c3) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
+      : "memory");
 }
 
 // "cp.async.mbarrier.arrive": arrives for this thread once all copies that it has begun have landed.
@@ -212,11 +194,11 @@ __device__ __forceinline__ void set_more_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
-// "Matrix descriptor" of wgmma: operands in shared memory whose rows of 128 bytes are swizzled. `stride` is from 8 rows to the next
-// 8; `leading`, of operands whose rows run across the depth, from 64 columns to the next 64.
-__device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address, uint32_t leading, uint32_t stride) {
+// "Matrix descriptor" of wgmma: an operand in shared memory, whose rows of 64 or 128 bytes follow each other and are swizzled.
+// `leading`, of operands whose rows run across the depth, is from the columns of a row to the next ones.
+__device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address, uint32_t leading, uint32_t row_bytes) {
   return static_cast<uint64_t>(address >> 4 & 0x3fff) | static_cast<uint64_t>(leading >> 4) << 16 |
-         static_cast<uint64_t>(stride >> 4) << 32 | 1ull << 62;
+         static_cast<uint64_t>(row_bytes * 8 >> 4) << 32 | static_cast<uint64_t>(row_bytes == 128 ? 1 : 2) << 62;
 }
 
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
