@@ -20,9 +20,9 @@ export interface TensorMapOptions {
   readonly sizes: readonly number[];
   /** Bytes from one to the next along each dimension but the innermost, multiples of 16 below 2⁴⁰. */
   readonly strides: readonly number[];
-  /** Elements of a box along each dimension, up to 256; along the innermost a multiple of 16 bytes. */
+  /** Elements of a box along each dimension, up to 256; along the innermost whole chunks of 16 bytes. */
   readonly box: readonly number[];
-  /** Bytes within which 16-byte chunks are swizzled, 0 for none. Rows of the box must not be longer. */
+  /** Bytes within which 16-byte chunks are swizzled, 0 for none. A box must not be longer along the innermost. */
   readonly swizzle: keyof typeof swizzles;
 }
 
@@ -75,13 +75,12 @@ function check({ dtype, pointer, sizes, strides, box, swizzle }: TensorMapOption
     strides,
   );
   demand(whole(box, rank, 1, 256), "box", `${rank} integers from 1 to 256`, box);
-  demand(swizzle in swizzles, "swizzle", Object.keys(swizzles).join(", "), swizzle);
-  const rowBytes = box[0]! * bytesPerElement(dtype);
-  const longest = swizzle || 256 * bytesPerElement(dtype);
+  demand(Object.hasOwn(swizzles, swizzle), "swizzle", "0, 32, 64 or 128", swizzle);
+  const chunk = 16 / bytesPerElement(dtype), longest = swizzle ? swizzle / bytesPerElement(dtype) : 256;
   demand(
-    rowBytes % 16 === 0 && rowBytes <= longest,
+    box[0]! % chunk === 0 && box[0]! <= longest,
     "box[0]",
-    `a multiple of 16 bytes up to ${longest}`,
-    `${box[0]} of ${dtype}`,
+    `a multiple of ${chunk} elements up to ${longest}`,
+    box[0],
   );
 }
