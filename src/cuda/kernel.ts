@@ -10,8 +10,12 @@ const defaultSharedBytes = 48 * 1024;
 /** CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE and _END: the tags of cuLaunchKernel's last argument. */
 const bufferPointer = 1n, bufferSize = 2n, end = 0n;
 
-/** An argument of a kernel: a device pointer, an int, or a float. */
-export type Argument = bigint | number | { readonly float: number };
+/** An argument of a kernel: a device pointer, an int, a float, or a structure's bytes. */
+export type Argument = bigint | number | { readonly float: number } | Uint8Array;
+
+function bytesOf(value: Argument): number {
+  return value instanceof Uint8Array ? value.byteLength : typeof value === "bigint" ? 8 : 4;
+}
 
 /** How many blocks and threads run, and their dynamic shared memory. */
 export interface LaunchShape {
@@ -61,10 +65,11 @@ export class Kernel {
     }
     for (const [i, { offset, size }] of parameters.entries()) {
       const value = args[i]!;
-      if (size !== (typeof value === "bigint" ? 8 : 4)) {
+      if (size !== bytesOf(value)) {
         throw new RangeError(`Argument ${i} of ${name} must have ${size} bytes, got ${Deno.inspect(value)}`);
       }
-      if (typeof value === "bigint") this.#arguments.setBigUint64(offset, value, true);
+      if (value instanceof Uint8Array) new Uint8Array(this.#arguments.buffer, offset, size).set(value);
+      else if (typeof value === "bigint") this.#arguments.setBigUint64(offset, value, true);
       else if (typeof value === "object") this.#arguments.setFloat32(offset, value.float, true);
       else if (value === (value | 0)) this.#arguments.setInt32(offset, value, true);
       else throw new RangeError(`Argument ${i} of ${name} must be a 32-bit integer, got ${value}`);

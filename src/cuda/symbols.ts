@@ -38,6 +38,11 @@ export const symbols = {
     result: "i32",
   }, // (CUfunction f, gridDim X, Y, Z, blockDim X, Y, Z, sharedMemBytes, CUstream hStream, void **kernelParams, void **extra)
 
+  cuTensorMapEncodeTiled: {
+    parameters: ["buffer", "i32", "u32", "u64", "buffer", "buffer", "buffer", "buffer", "i32", "i32", "i32", "i32"],
+    result: "i32",
+  }, // (CUtensorMap *tensorMap, CUtensorMapDataType tensorDataType, cuuint32_t tensorRank, void *globalAddress, const cuuint64_t *globalDim, const cuuint64_t *globalStrides, const cuuint32_t *boxDim, const cuuint32_t *elementStrides, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill)
+
   cuStreamCreate: { parameters: ["buffer", "u32"], result: "i32" }, // (CUstream *phStream, unsigned int Flags)
   cuStreamDestroy_v2: { parameters: ["u64"], result: "i32" }, // (CUstream hStream)
   cuStreamSynchronize: { parameters: ["u64"], result: "i32" }, // (CUstream hStream)

@@ -12,12 +12,17 @@ export const kernelSources: readonly string[] = ["sort", "gemm", "simt_gemm", "c
 /** Those that an architecture has besides. */
 const ownSources: Readonly<Record<number, readonly string[]>> = { 90: [fileOf("wgmma")] };
 
+/** All kernel files of an architecture. */
+export function productSources(arch: number): readonly string[] {
+  return [...kernelSources, ...ownSources[arch] ?? []];
+}
+
 /** For the names of tests: without clang they run, but nothing checks the kernels' accesses. */
 export const emulated: string = clang ? "emulated" : "emulated without checks, for want of clang";
 
 /** Builds an emulator of the product's kernels. */
 export function buildProduct(arch: number, options: Partial<EmulatorOptions> = {}): Promise<Emulator> {
-  return buildEmulator({ arch, sources: [...kernelSources, ...ownSources[arch] ?? []], ...options });
+  return buildEmulator({ arch, sources: productSources(arch), ...options });
 }
 
 /** Opens the backend on an emulated GPU, with tiles of so many rows where that is said. */

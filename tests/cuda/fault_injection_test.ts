@@ -20,40 +20,42 @@ async function run(library: string, engine: Engine): Promise<number> {
   return (await bench(job, backend, engine, { warmup: 2, iters: 2 })).outputSum;
 }
 
-Deno.test({
-  name:
-    "every driver call of a bench, made to fail, gives its own error, leaves nothing behind, and the next run works",
-  ignore: !toolkit,
-  fn: async () => {
-    // Without checks: here it is the driver's calls that matter.
-    const { library } = await buildProduct(80, { checked: false });
-    const control = new Control(library);
-    using engine = new Engine(1);
-    control.reset();
-    control.reuseAddresses(true); // as a real allocator does, so that the graphs of repeated calls are part of it
-    const sum = await run(library, engine);
-    assertEquals(control.live, "");
+for (const arch of [80, 90]) {
+  Deno.test({
+    name:
+      `sm_${arch}: every driver call of a bench, made to fail, gives its own error, leaves nothing behind, and the next run works`,
+    ignore: !toolkit,
+    fn: async () => {
+      // Without checks: here it is the driver's calls that matter.
+      const { library } = await buildProduct(arch, { checked: false });
+      const control = new Control(library);
+      using engine = new Engine(1);
+      control.reset();
+      control.reuseAddresses(true); // as a real allocator does, so that the graphs of repeated calls are part of it
+      const sum = await run(library, engine);
+      assertEquals(control.live, "");
 
-    const failed = new Set<string>();
-    for (let call = 1;; call++) {
-      const code = [1, 2, 400, 700, 999][call % 5]!;
-      control.fail(call, code);
-      const failure = await run(library, engine).then(() => undefined, (error: unknown) => error);
-      const api = control.failedCall;
-      control.fail(0, 0);
-      if (api === "") {
-        assertEquals(failure, undefined); // the run has fewer calls
-        break;
+      const failed = new Set<string>();
+      for (let call = 1;; call++) {
+        const code = [1, 2, 400, 700, 999][call % 5]!;
+        control.fail(call, code);
+        const failure = await run(library, engine).then(() => undefined, (error: unknown) => error);
+        const api = control.failedCall;
+        control.fail(0, 0);
+        if (api === "") {
+          assertEquals(failure, undefined); // the run has fewer calls
+          break;
+        }
+        failed.add(api);
+        assert(
+          flatten(failure).some((error) => error instanceof CudaError && error.api === api && error.code === code),
+          `call ${call}, ${api}: ${Deno.inspect(failure)}`,
+        );
+        assertEquals(control.live, "", `after call ${call}, ${api}`);
       }
-      failed.add(api);
-      assert(
-        flatten(failure).some((error) => error instanceof CudaError && error.api === api && error.code === code),
-        `call ${call}, ${api}: ${Deno.inspect(failure)}`,
-      );
-      assertEquals(control.live, "", `after call ${call}, ${api}`);
-    }
-    assert(failed.has("cuGraphLaunch") && failed.has("cuMemFreeAsync") && failed.has("cuDevicePrimaryCtxRelease_v2"));
-    assertEquals(await run(library, engine), sum);
-    assertEquals(control.live, "");
-  },
-});
+      assert(failed.has("cuGraphLaunch") && failed.has("cuMemFreeAsync") && failed.has("cuDevicePrimaryCtxRelease_v2"));
+      assertEquals(await run(library, engine), sum);
+      assertEquals(control.live, "");
+    },
+  });
+}

@@ -9,9 +9,12 @@ const ignore = !toolkit;
 /** The Deno type of a parameter of the C API. */
 function denoType(parameter: string): string {
   const type = parameter.replace(/\bconst\b/g, "").trim().replace(/\s*\w+$/, "").trim();
+  if (parameter === "void *globalAddress") return "u64"; // on the device
   if (parameter.includes("*")) return "buffer";
-  if (/^(CUdevice|int|CU\w+_attribute|CUstreamCaptureMode|CUmemPool_attribute)$/.test(type)) return "i32";
-  if (type === "unsigned int") return "u32";
+  if (/^(CUdevice|int|CU\w+_attribute|CUstreamCaptureMode|CUmemPool_attribute|CUtensorMap\w+)$/.test(type)) {
+    return "i32";
+  }
+  if (type === "unsigned int" || type === "cuuint32_t") return "u32";
   if (type === "unsigned char") return "u8";
   if (type === "size_t") return "usize";
   if (type === "unsigned long long" || /^CU\w+$/.test(type)) return "u64"; // handles and device pointers

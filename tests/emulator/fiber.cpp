@@ -142,7 +142,9 @@ void start_fibers(int count, dim3 block, void (*entry)()) {
 }
 
 void run_fibers() {
-  for (int next = pick(0); next != kMain && !abandoned; next = pick(0)) switch_to(next);
+  do {
+    for (int next = pick(0); next != kMain && !abandoned; next = pick(0)) switch_to(next);
+  } while (!abandoned && land_a_bulk_copy());
 }
 
 void make_ready(int thread) {
@@ -170,6 +172,8 @@ void set_schedule(unsigned seed, unsigned preempt) {
   shuffle_lanes = seed != 0;
   preempt_every = preempt;
 }
+
+unsigned choose(unsigned count) { return shuffle_lanes ? next_random() % count : 0; }
 
 void maybe_preempt() {
   if (!preempt_every || next_random() % preempt_every) return;

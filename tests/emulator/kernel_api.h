@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 namespace emulator {
 
@@ -50,9 +51,15 @@ void multiply_add(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
 // parity has ended.
 void mbarrier_init(uint32_t barrier, int arrivals, Where where);
 void mbarrier_arrive(uint32_t barrier, Where where);
+void mbarrier_arrive_expecting(uint32_t barrier, uint32_t bytes, Where where);
 void mbarrier_wait(uint32_t barrier, unsigned parity, Where where);
 void copy_async_arrive(uint32_t barrier, Where where);
 void fence_async_proxy();
+
+// Hopper's bulk copies of a box of a tensor, which `map` describes as the driver has encoded it; 128 bytes.
+void bulk_copy(uint32_t to, const void* map, uint32_t barrier, std::initializer_list<int> coordinates, Where where);
+void prefetch_tensor_map(const void* map, Where where);
+void copy_tensor_map(void* to, const void* from);
 
 // Hopper's products of a warpgroup, of which each warp has 16 rows: c, in mma's layout for each 8 columns, += a b.
 struct Wgmma {

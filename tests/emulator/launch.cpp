@@ -31,6 +31,7 @@ bool run_block() {
   const int threads = block.x * block.y * block.z;
   reset_sync();
   reset_copies();
+  reset_bulk_copies();
   reset_mbarriers();
   forget_warpgroup_products();
   reset_shared(present->dynamic_bytes);

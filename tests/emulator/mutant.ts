@@ -1,10 +1,10 @@
 // Runs jobs on one emulator, in a process of its own: a mutant may crash or never end.
 //
-// Without a second argument all jobs, and prints what there is to know of each, as JSON a line. With one, the jobs of such a
-// list; stops at the first that does not end as it says, and prints what is different.
+// With an architecture and a library all jobs of that, and prints what there is to know of each, as JSON a line. With a list of
+// such records besides, the jobs of that; stops at the first that does not end as it says, and prints what is different.
 import { manifest } from "../../src/cuda/cubins/manifest.ts";
 import { Control } from "./control.ts";
-import { jobs } from "./mutant_jobs.ts";
+import { hopperJobs, jobs } from "./mutant_jobs.ts";
 
 /** What is known of a job. */
 export interface JobRecord {
@@ -18,9 +18,9 @@ export interface JobRecord {
 }
 
 if (import.meta.main) {
-  const [library, list] = Deno.args as [string, string?];
+  const [arch, library, list] = Deno.args as [string, string, string?];
   const expected = list === undefined ? undefined : JSON.parse(list) as JobRecord[];
-  const byName = new Map(jobs.map((job, i) => [job.name, { ...job, seed: i % 2 }]));
+  const byName = new Map((arch === "90" ? hopperJobs : jobs).map((job, i) => [job.name, { ...job, seed: i % 2 }]));
   const control = new Control(library);
   for (const name of expected?.map(({ name }) => name) ?? byName.keys()) {
     const { run, seed } = byName.get(name)!;
@@ -31,7 +31,7 @@ if (import.meta.main) {
     const start = performance.now();
     try {
       const results = await run(library);
-      const counters = manifest.images.sm_80!.kernels.map(({ name }) => ({ name, ...control.counters(name) }))
+      const counters = manifest.images[`sm_${arch}`]!.kernels.map(({ name }) => ({ name, ...control.counters(name) }))
         .filter(({ launches }) => launches > 0);
       const conflicts = counters.flatMap(({ bankConflicts, copyConflicts }) => [bankConflicts, copyConflicts]);
       const bytes = await new Blob([...results as BlobPart[], JSON.stringify(conflicts)]).arrayBuffer();

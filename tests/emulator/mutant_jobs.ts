@@ -88,6 +88,24 @@ const products: readonly ExpertsJob[] = [
   [256, { T: 4300, H: 8, I: 8, E: 5, K: 2 }, { expertCapacity: 20 }, { spread: 0.6 }],
 ];
 
+/** The same for wgmma. */
+const wgmmaProducts: readonly ExpertsJob[] = [
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, outIn],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, concatenated, { dtype: "bf16" }],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, bothOther],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, {}, { bias: false }],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, bothOther, { bias: false, dtype: "bf16" }],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activationLimit: 0.5 }],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { ...concatenated, activation: "silu" }],
+  [128, { T: 140, H: 208, I: 200, E: 3, K: 2 }, { expertCapacity: 90 }, { dense: true }],
+  [256, { T: 300, H: 72, I: 136, E: 1, K: 1 }],
+  [256, { T: 270, H: 200, I: 72, E: 1, K: 1 }, bothOther],
+  [256, { T: 200, H: 72, I: 136, E: 1, K: 1 }, { ...concatenated, expertCapacity: 150 }],
+  [128, { T: 600, H: 200, I: 104, E: 2, K: 1 }], // more tiles than multiprocessors
+  [256, { T: 20, H: 328, I: 200, E: 2, K: 1 }, outIn], // more steps than stages
+];
+
 function bytes({ data }: Tensor): ArrayBufferView {
   return data.slice(); // of memory that is not shared
 }
@@ -337,7 +355,7 @@ const layerJob: Job = {
   },
 };
 
-/** All jobs. */
+/** All jobs on sm_80. */
 export const jobs: readonly Job[] = [
   ...products.map(productJob),
   ...routeJobs(),
@@ -349,3 +367,6 @@ export const jobs: readonly Job[] = [
     run: async (library) => Object.values(await sortOnDevice(library, sortJob(count!, experts!, capacity!))),
   })),
 ];
+
+/** What Hopper does in its own way. */
+export const hopperJobs: readonly Job[] = wgmmaProducts.map(productJob);

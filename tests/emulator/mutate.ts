@@ -6,7 +6,7 @@
 // became of each. A survivor must be explained in survivors.ts: one that is not fails the job, as does an explanation that fits
 // none.
 import { parseArgs } from "@std/cli/parse-args";
-import { kernelSources } from "../cuda/emulated.ts";
+import { productSources } from "../cuda/emulated.ts";
 import { buildMutant, type EmulatorOptions, filesOf, kernelNames } from "./build.ts";
 import type { JobRecord } from "./mutant.ts";
 import { explanations } from "./survivors.ts";
@@ -51,15 +51,25 @@ interface Mutant {
   readonly text: string;
 }
 
-const options: EmulatorOptions = { arch: 80, sources: kernelSources, checked: true };
 const folder = new URL("../../cuda/", import.meta.url).pathname;
 
-/** The kernel files that each file is part of. */
-const users = new Map<string, string[]>();
-for (const source of kernelSources) {
-  for (const path of (await filesOf(source)).keys()) {
-    const file = path.slice(folder.length);
-    users.set(file, [...users.get(file) ?? [], source]);
+/** What a file is part of: an emulator, and kernel files of it. */
+interface Place {
+  readonly options: EmulatorOptions;
+  readonly sources: string[];
+}
+
+/** All files, on the first architecture that has them. */
+const places = new Map<string, Place>();
+for (const arch of [80, 90]) {
+  const options: EmulatorOptions = { arch, sources: productSources(arch), checked: true };
+  for (const source of options.sources) {
+    for (const path of (await filesOf(source)).keys()) {
+      const file = path.slice(folder.length);
+      const place = places.get(file) ?? { options, sources: [] };
+      if (place.options === options) place.sources.push(source);
+      places.set(file, place);
+    }
   }
 }
 
@@ -79,12 +89,14 @@ function* mutants(file: string): Iterable<Mutant> {
 
 /** Builds an emulator with a file replaced and runs jobs on it. Undefined if it does not build. */
 async function runOn(file: string, text: string, jobs?: readonly JobRecord[]): Promise<string | undefined> {
+  const { options } = places.get(file)!;
   const temporary = await Deno.makeTempDir({ prefix: "yamoe-mutant-" });
   try {
     const library = await buildMutant(options, { path: folder + file, text }, temporary);
     if (!library) return undefined;
     const script = new URL("./mutant.ts", import.meta.url).pathname;
-    const run = [Deno.execPath(), "run", "-A", script, library, ...(jobs ? [JSON.stringify(jobs)] : [])];
+    const run = [Deno.execPath(), "run", "-A", script, `${options.arch}`, library];
+    if (jobs) run.push(JSON.stringify(jobs));
     // The emulator ends what accesses memory for ever. What does not even do that is ended by the seconds it computes: the time
     // that passes says little on a machine that others use too.
     const command = new Deno.Command("sh", {
@@ -101,9 +113,8 @@ async function runOn(file: string, text: string, jobs?: readonly JobRecord[]): P
   }
 }
 
-/** What the kernels as they are make of every job. */
-async function runUnchanged(): Promise<JobRecord[]> {
-  const file = [...users.keys()][0]!;
+/** What the kernels as they are make of every job of a file's architecture. */
+async function runUnchanged(file: string): Promise<JobRecord[]> {
   const said = await runOn(file, await Deno.readTextFile(folder + file));
   const lines = said?.split("\n") ?? [];
   const wrong = lines.find((line) => !line.startsWith("{"));
@@ -112,9 +123,10 @@ async function runUnchanged(): Promise<JobRecord[]> {
 }
 
 /** The jobs that reach a file, the fastest first. */
-async function jobsOf(file: string, records: readonly JobRecord[]): Promise<JobRecord[]> {
-  const kernels = new Set((await Promise.all(users.get(file)!.map((source) => kernelNames(source, options)))).flat());
-  return records.filter((record) => record.kernels.some((kernel) => kernels.has(kernel)));
+async function jobsOf(file: string): Promise<JobRecord[]> {
+  const { options, sources } = places.get(file)!;
+  const kernels = new Set((await Promise.all(sources.map((source) => kernelNames(source, options)))).flat());
+  return unchanged.get(options.arch)!.filter((record) => record.kernels.some((kernel) => kernels.has(kernel)));
 }
 
 const outcomes = {
@@ -151,10 +163,10 @@ const count = (name: string, text: string) => {
 };
 const every = count("every", flags.every ?? "1");
 const workers = count("workers", flags.workers ?? String(navigator.hardwareConcurrency));
-const files = names.length ? names.map(String) : [...users.keys()].sort();
-const unknown = files.find((file) => !users.has(file));
+const files = names.length ? names.map(String) : [...places.keys()].sort();
+const unknown = files.find((file) => !places.has(file));
 if (unknown !== undefined) {
-  throw new RangeError(`A file must be one of ${[...users.keys()].sort().join(", ")}, got ${unknown}`);
+  throw new RangeError(`A file must be one of ${[...places.keys()].sort().join(", ")}, got ${unknown}`);
 }
 
 /** Explanations that no survivor has taken yet. */
@@ -162,7 +174,7 @@ const open = explanations.flatMap(({ after, ...rest }) => after.map((after) => (
 const counts = new Map(files.map((file) => [file, new Map<Outcome, number>()]));
 
 async function judge({ file, line, before, after, text }: Mutant): Promise<void> {
-  const jobs = await jobsOf(file, unchanged);
+  const jobs = await jobsOf(file);
   let said = await runOn(file, text, jobs);
   // Perhaps somebody else ended it, or the machine stood still: twice is no accident.
   if (isCrash(said)) said = await runOn(file, text, jobs);
@@ -182,7 +194,10 @@ async function judge({ file, line, before, after, text }: Mutant): Promise<void>
   count.set(outcome, (count.get(outcome) ?? 0) + 1);
 }
 
-const unchanged = await runUnchanged();
+/** A file of each architecture that is needed, and what its jobs make of the kernels as they are. */
+const samples = new Map(files.map((file) => [places.get(file)!.options.arch, file]));
+const unchanged = new Map<number, JobRecord[]>();
+for (const [arch, file] of samples) unchanged.set(arch, await runUnchanged(file));
 const queue = files.flatMap((file) => [...mutants(file)]).filter((_, i) => i % every === 0);
 await Promise.all(Array.from({ length: workers }, async () => {
   for (let mutant = queue.shift(); mutant; mutant = queue.shift()) await judge(mutant);
@@ -190,7 +205,11 @@ await Promise.all(Array.from({ length: workers }, async () => {
 
 // What caught the mutants must have been their faults, not a change to the files meanwhile.
 const digests = (records: readonly JobRecord[]) => records.map(({ name, digest }) => `${name} ${digest}`).sort().join();
-if (digests(await runUnchanged()) !== digests(unchanged)) throw new Error("The kernels have changed meanwhile");
+for (const [arch, file] of samples) {
+  if (digests(await runUnchanged(file)) !== digests(unchanged.get(arch)!)) {
+    throw new Error("The kernels have changed meanwhile");
+  }
+}
 
 const total = (counts: Iterable<ReadonlyMap<Outcome, number>>) =>
   Object.entries(outcomes).map(([outcome, text]) => {
@@ -200,6 +219,6 @@ const total = (counts: Iterable<ReadonlyMap<Outcome, number>>) =>
 for (const [file, count] of counts) console.log(`${file}: ${total([count])}`);
 console.log(`All: ${total([...counts.values()])}`);
 // An explanation that fits no survivor explains something that is gone, or is caught by now.
-const stale = every === 1 ? open.filter(({ file }) => files.includes(file) || !users.has(file)) : [];
+const stale = every === 1 ? open.filter(({ file }) => files.includes(file) || !places.has(file)) : [];
 for (const { file, before, after } of stale) console.log(`STALE ${file}\n  - ${before}\n  + ${after}`);
 if (stale.length > 0 || [...counts.values()].some((count) => count.get("survived"))) Deno.exit(1);

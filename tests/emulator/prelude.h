@@ -14,6 +14,8 @@
 #include "kernel_api.h"
 
 #define __launch_bounds__(...)
+#undef __grid_constant__
+#define __grid_constant__
 #undef __global__
 #define __global__ __attribute__((annotate("emulated kernel")))  // how the build finds kernels
 // In templates compilers drop the section: static shared memory belongs into plain functions.

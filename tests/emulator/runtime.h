@@ -52,6 +52,14 @@ std::map<std::string, Counters>& all_counters();
 
 void reset_copies();
 
+// ---- Bulk copies (bulk_copy.cpp)
+
+void reset_bulk_copies();
+// Ends one that is under way: its bytes are there, and counted off. False if there is none.
+bool land_a_bulk_copy();
+void maybe_land_a_bulk_copy();      // at a moment that the schedule chooses
+std::string pending_bulk_copies();  // the place of one that is under way, for a report
+
 // ---- Reports (report.cpp)
 
 std::string& report();
@@ -106,6 +114,7 @@ void make_ready(int thread);
 bool failed();
 void set_schedule(unsigned seed, unsigned preempt);
 void maybe_preempt();
+unsigned choose(unsigned count);  // one of so many: 0 in the plain order
 
 // ---- Synchronisation (sync.cpp)
 
@@ -124,6 +133,14 @@ void reset_mbarriers();
 bool acquired(int thread, unsigned release, bool fenced = false);
 void forget_warpgroup_products();
 std::string pending_products();  // of the running thread's warp, for a report
+
+// A bulk copy of so many bytes to an address is issued, that will end at a barrier; and ends, in the phase that is returned.
+void mbarrier_will_complete(uint32_t barrier, unsigned bytes, uint32_t to, Where where);
+unsigned mbarrier_complete(uint32_t barrier, unsigned bytes, Where where);
+// Whether the running thread knows of the bulk copies that ended in a phase, by its own wait or by that of another.
+bool knows_bulk_copies(uint32_t barrier, unsigned phase);
+std::string unseen_bulk_copies();   // the place of one that nobody has waited for, for a report
+std::string describe_mbarriers();  // what those lack that threads wait at, for a report
 
 // ---- Memory (access.cpp, global_memory.cpp, shared_memory.cpp)
 
@@ -151,12 +168,24 @@ std::map<uint64_t, size_t>& global_allocations();
 void set_reuse(bool reuse);
 void next_launch();
 
+// An access to shared memory: who, and in which epochs. `who` is a thread + 1, or one of what shared_memory.cpp names.
+struct Stamp {
+  uint16_t who;
+  bool atomic;
+  uint32_t block_epoch, warp_epoch, release;
+};
+Stamp now(bool atomic = false);
+// Whether something orders an earlier access before the present moment of the running thread.
+bool ordered(const Stamp& earlier);
+
 bool is_shared(uintptr_t address);
 void shared_access(uintptr_t address, const Access& access);
 void reset_shared(size_t dynamic_bytes);
 unsigned char* shared_pointer(uint32_t address, unsigned bytes, const Access& access);
 void mark_in_flight(const unsigned char* at, unsigned bytes);
 void mark_landed(const unsigned char* at, unsigned bytes);
+void mark_landed_in_bulk(const unsigned char* at, unsigned bytes, uint32_t barrier, unsigned phase);
+void check_box(uint32_t address, unsigned bytes, Where where);  // that a bulk copy may go there
 
 // What wgmma reads, 16 bytes at once: from its issue until the warp has waited for it nobody may write there, and after that who
 // knows of it.

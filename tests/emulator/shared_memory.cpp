@@ -18,13 +18,8 @@ constexpr size_t kDynamicMax = 256 << 10;
 constexpr uint32_t kWindow = 1024;             // where the window of 32-bit addresses begins: 0 must not be valid
 constexpr uint32_t kStaticWindow = 512 << 10;  // and the static part of it
 
-// An access: who, and in which epochs. `who` is a thread + 1, or one of the values below.
-struct Stamp {
-  uint16_t who;
-  bool atomic;
-  uint32_t block_epoch, warp_epoch, release;
-};
-enum : uint16_t { kNobody = 0, kWarpOf = 2000, kSeveralWarps = 3000, kInFlight = 3001 };  // kWarpOf + w: lanes of warp w
+// Who, but for threads. kWarpOf + w: lanes of warp w. kBulkCopy: `warp_epoch` and `release` are its barrier and phase.
+enum : uint16_t { kNobody = 0, kWarpOf = 2000, kSeveralWarps = 3000, kInFlight = 3001, kBulkCopy = 3002 };
 
 struct Cell {
   Stamp writer, reader;
@@ -39,27 +34,18 @@ size_t dynamic_bytes;
 // first lane that will tell of it, or kReading. 0: nothing.
 constexpr uint32_t kReading = 0xffffffffu;
 constexpr int kWarps = 32;
-std::vector<uint32_t> async_reads;
+struct AsyncRead {
+  uint32_t release, block_epoch;
+};
+std::vector<AsyncRead> async_reads;
 
 size_t static_bytes() { return __stop_emulator_shared - __start_emulator_shared; }
 
 int warp_of(const Stamp& stamp) { return stamp.who >= kWarpOf ? stamp.who - kWarpOf : (stamp.who - 1) / 32; }
 
-Stamp now(bool atomic = false) {
-  return {static_cast<uint16_t>(current() + 1), atomic, block_epoch(), warps()[current() / 32].epoch,
-          fibers()[current()].releases};
-}
-
-// Whether something orders an earlier access before the present moment of the running thread.
-bool ordered(const Stamp& earlier) {
-  if (earlier.who == kNobody || earlier.block_epoch != block_epoch() || earlier.who == current() + 1) return true;
-  if (earlier.who < kWarpOf && acquired(earlier.who - 1, earlier.release + 1)) return true;
-  if (earlier.who == kSeveralWarps || warp_of(earlier) != current() / 32) return false;
-  return earlier.warp_epoch != warps()[current() / 32].epoch;
-}
-
 std::string name_of(const Stamp& stamp) {
   if (stamp.who == kSeveralWarps) return "threads of several warps";
+  if (stamp.who == kBulkCopy) return "a bulk copy";
   if (stamp.who >= kWarpOf) return "lanes of warp " + std::to_string(warp_of(stamp));
   return "thread " + std::to_string(stamp.who - 1);
 }
@@ -91,19 +77,33 @@ void check_async_reads(size_t offset, const Access& access) {
   if (async_reads.empty()) return;
   for (size_t piece = offset / 16; piece <= (offset + access.bytes - 1) / 16; ++piece) {
     for (int w = 0; w < kWarps; ++w) {
-      uint32_t& read = async_reads[piece * kWarps + w];
-      if (read == 0) continue;
-      if (read == kReading || !acquired(w * 32, read)) {
+      AsyncRead& read = async_reads[piece * kWarps + w];
+      if (read.release == 0) continue;
+      const bool known = w == current() / 32 || read.block_epoch != block_epoch() || acquired(w * 32, read.release);
+      if (read.release == kReading || !known) {
         fault(719, {nullptr, 0}, "a race: write of byte %zu of dynamic shared memory, %s warp %d, at %s", offset,
-              read == kReading ? "while wgmma reads it for" : "with no barrier since wgmma read it for", w,
+              read.release == kReading ? "while wgmma reads it for" : "with no barrier since wgmma read it for", w,
               access.place().c_str());
       }
-      read = 0;
+      read = {};
     }
   }
 }
 
 }  // namespace
+
+Stamp now(bool atomic) {
+  return {static_cast<uint16_t>(current() + 1), atomic, block_epoch(), warps()[current() / 32].epoch,
+          fibers()[current()].releases};
+}
+
+bool ordered(const Stamp& earlier) {
+  if (earlier.who == kBulkCopy) return knows_bulk_copies(earlier.warp_epoch, earlier.release);
+  if (earlier.who == kNobody || earlier.block_epoch != block_epoch() || earlier.who == current() + 1) return true;
+  if (earlier.who < kWarpOf && acquired(earlier.who - 1, earlier.release + 1)) return true;
+  if (earlier.who == kSeveralWarps || warp_of(earlier) != current() / 32) return false;
+  return earlier.warp_epoch != warps()[current() / 32].epoch;
+}
 
 bool is_shared(uintptr_t address) {
   size_t offset;
@@ -189,6 +189,20 @@ void mark_landed(const unsigned char* at, unsigned bytes) {
   for (unsigned i = 0; i < bytes; ++i) cells[i] = {now(), {}};
 }
 
+void mark_landed_in_bulk(const unsigned char* at, unsigned bytes, uint32_t barrier, unsigned phase) {
+  Cell* const cells = dynamic_cells + (at - dynamic);
+  for (unsigned i = 0; i < bytes; ++i) cells[i] = {{kBulkCopy, false, 0, barrier, phase}, {}};
+}
+
+void check_box(uint32_t address, unsigned bytes, Where where) {
+  if (address % 128) fault(716, where, "a bulk copy to the shared address %#x, which is no multiple of 128", address);
+  const uint32_t offset = address - kWindow;
+  if (offset >= kDynamicMax) fault(717, where, "a bulk copy to %#x, which is no address in dynamic shared memory", address);
+  if (offset + bytes > dynamic_bytes) {
+    fault(700, where, "a bulk copy past dynamic shared memory: bytes %u to %u of %zu", offset, offset + bytes, dynamic_bytes);
+  }
+}
+
 void async_read_begins(uint32_t address, Where where) {
   const Access access{16, false, false, nullptr, where};
   const unsigned char* const pointer = shared_pointer(address, 16, access);
@@ -203,18 +217,18 @@ void async_read_begins(uint32_t address, Where where) {
     const char* const problem = writer.who == kInFlight ? "to which an asynchronous copy is in flight"
         : writer.who == kNobody                         ? "which no thread has written"
         : !ordered(writer)                              ? "with no barrier since it was written"
-        : writer.block_epoch == block_epoch() && !acquired(writer.who - 1, writer.release + 1, true)
+        : writer.who < kWarpOf && writer.block_epoch == block_epoch() && !acquired(writer.who - 1, writer.release + 1, true)
             ? "with no fence of the async proxy since it was written"
             : nullptr;
     if (problem) fault(719, where, "wgmma reads byte %zu of %s, %s", offset + i, kind, problem);
   }
-  async_reads[offset / 16 * kWarps + current() / 32] = kReading;
+  async_reads[offset / 16 * kWarps + current() / 32] = {kReading, block_epoch()};
 }
 
 void async_read_ends(uint32_t address) {
   if (!checked()) return;
   const size_t offset = shared_pointer(address, 16, {}) - dynamic;
-  async_reads[offset / 16 * kWarps + current() / 32] = fibers()[current() & ~31].releases + 1;
+  async_reads[offset / 16 * kWarps + current() / 32] = {fibers()[current() & ~31].releases + 1, block_epoch()};
 }
 
 }  // namespace emulator

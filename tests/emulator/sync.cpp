@@ -11,6 +11,17 @@ int at_barrier, exited;
 Where barrier_where;  // of the first to arrive
 bool running_collective;
 
+// The block's last thread exits: no copy may land after that.
+void check_bulk_copies() {
+  const Where nowhere{nullptr, 0};
+  if (const std::string copy = pending_bulk_copies(); !copy.empty()) {
+    fault(719, nowhere, "the block ends with a bulk copy under way, of %s", copy.c_str());
+  }
+  if (const std::string copy = unseen_bulk_copies(); !copy.empty()) {
+    fault(719, nowhere, "the block ends with a bulk copy that no thread has waited for, of %s", copy.c_str());
+  }
+}
+
 void release_barrier() {
   at_barrier = 0;
   ++epoch;
@@ -103,7 +114,7 @@ void thread_exits() {
     fault(719, nowhere, "a lane exits while others wait for it in %s at %s", warp.name, describe(warp.where).c_str());
   }
   if (at_barrier) fault(719, nowhere, "a thread exits while others wait at the barrier of %s", describe(barrier_where).c_str());
-  ++exited;
+  if (++exited == static_cast<int>(fibers().size())) check_bulk_copies();
   warp.exited |= 1u << lane();
   wait_in(State::kDone, "exit", nowhere);
 }
@@ -120,7 +131,7 @@ std::string describe_deadlock() {
     }
     previous = &fiber;
   }
-  return text;
+  return text + describe_mbarriers();
 }
 
 }  // namespace emulator

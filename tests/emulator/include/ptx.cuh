@@ -46,9 +46,37 @@ inline void mbarrier_init(uint32_t barrier, int arrivals, Where where = Where::h
   emulator::mbarrier_init(barrier, arrivals, where);
 }
 inline void mbarrier_arrive(uint32_t barrier, Where where = Where::here()) { emulator::mbarrier_arrive(barrier, where); }
+inline void mbarrier_arrive_expecting(uint32_t barrier, uint32_t bytes, Where where = Where::here()) {
+  emulator::mbarrier_arrive_expecting(barrier, bytes, where);
+}
 inline void mbarrier_wait(uint32_t barrier, uint32_t parity, Where where = Where::here()) {
   emulator::mbarrier_wait(barrier, parity, where);
 }
+
+struct alignas(64) TensorMap {
+  unsigned char bits[128];
+
+  TensorMap(const TensorMap& other) { emulator::copy_tensor_map(bits, other.bits); }
+};
+inline void bulk_copy_2d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, Where where = Where::here()) {
+  emulator::bulk_copy(to, &map, barrier, {c0, c1}, where);
+}
+inline void bulk_copy_3d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2,
+                         Where where = Where::here()) {
+  emulator::bulk_copy(to, &map, barrier, {c0, c1, c2}, where);
+}
+inline void bulk_copy_4d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2, int c3,
+                         Where where = Where::here()) {
+  emulator::bulk_copy(to, &map, barrier, {c0, c1, c2, c3}, where);
+}
+inline void bulk_copy_5d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2, int c3, int c4,
+                         Where where = Where::here()) {
+  emulator::bulk_copy(to, &map, barrier, {c0, c1, c2, c3, c4}, where);
+}
+inline void prefetch_tensor_map(const TensorMap& map, Where where = Where::here()) {
+  emulator::prefetch_tensor_map(&map, where);
+}
+
 inline void cp_async_arrive(uint32_t barrier, Where where = Where::here()) { emulator::copy_async_arrive(barrier, where); }
 inline void fence_async_proxy() { emulator::fence_async_proxy(); }
 
