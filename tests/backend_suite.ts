@@ -71,6 +71,12 @@ export function randomInputs(
   };
 }
 
+/** The same, and weights of the inputs, and an addend. */
+export function scaledInputs(shape: RandomShape, seed: number, options: RandomInputsOptions = {}): ExpertsInputs {
+  const { addend } = randomInputs(shape, seed + 1, { ...options, extra: "addend" });
+  return { ...randomInputs(shape, seed, { ...options, extra: "input weights" }), addend };
+}
+
 /** Runs the op, compares each element with the naive model and returns the relative error of the whole. */
 export async function checkAgainstNaive(
   backend: Backend,
@@ -128,11 +134,15 @@ function variantArbitrary({ dtypes, weightLayouts, activations }: Variants) {
 export function firstTokens(inputs: ExpertsInputs, count: number): ExpertsInputs {
   const first = ({ dtype, data, shape: [, width] }: Tensor) =>
     tensor(data.slice(0, count * width!), [count, width!], dtype);
+  const { inputWeights, addend, addendWeights } = inputs;
   return {
     ...inputs,
     hiddenStates: first(inputs.hiddenStates),
     routerIndices: first(inputs.routerIndices),
     routingWeights: first(inputs.routingWeights),
+    inputWeights: inputWeights && first(inputWeights),
+    addend: addend && first(addend),
+    addendWeights: addendWeights && first(addendWeights),
   };
 }
 
@@ -244,15 +254,40 @@ export function testBackend(
       });
     }
 
-    test(`a token's bits do not depend on its batch if they must not, in ${dtype}`, async (backend) => {
-      const inputs = randomInputs({ T: 300, H: 64, I: 72, E: 2, K: 2 }, 8, { dtype });
-      const options = { batchInvariant: true, backend };
-      const whole = await experts(inputs, options);
-      for (const count of [1, 7, 8, 16, 33, 70, 130]) {
-        const part = await experts(firstTokens(inputs, count), options);
-        assertEquals(part.data, whole.data.slice(0, count * 64), `${count} tokens`);
-      }
-    });
+    for (const weightLayout of variants.weightLayouts) {
+      test(`experts() scales inputs without a rounding in ${dtype}, ${weightLayout}`, async (backend) => {
+        const gateUpLayout = variants.activations ? "concatenated" : "interleaved";
+        for (const K of [1, 2]) {
+          const shape = { T: 96, H: 96, I: 72, E: 5, K };
+          const inputs = scaledInputs(shape, 11 + K, { dtype, weightLayout });
+          const options = { weightLayout, gateUpLayout, expertCapacity: 17 * K } as const;
+          assertLessOrEqual(await checkAgainstNaive(backend, inputs, options), relativeBounds[dtype]!, `top ${K}`);
+        }
+        // Powers of two round nothing: the bits are those of inputs that have been scaled before.
+        const inputs = scaledInputs({ T: 70, H: 40, I: 24, E: 2, K: 1 }, 13, { dtype, weightLayout });
+        const powers = inputs.inputWeights!.data.map((u) => 2 ** Math.floor(4 * u)) as Float32Array;
+        const x = convert(inputs.hiddenStates, "f32");
+        const scaled = tensor(x.data.map((x, i) => x * powers[Math.floor(i / 40)]!) as Float32Array, x.shape);
+        const options = { weightLayout, backend };
+        assertEquals(
+          (await experts({ ...inputs, inputWeights: tensor(powers, [70, 1]) }, options)).data,
+          (await experts({ ...inputs, inputWeights: undefined, hiddenStates: convert(scaled, dtype) }, options)).data,
+        );
+      });
+    }
+
+    for (const makeInputs of [randomInputs, scaledInputs]) {
+      const scaled = makeInputs === scaledInputs ? ", with scaled inputs" : "";
+      test(`a token's bits do not depend on its batch if they must not, in ${dtype}${scaled}`, async (backend) => {
+        const inputs = makeInputs({ T: 300, H: 64, I: 72, E: 2, K: 2 }, 8, { dtype });
+        const options = { batchInvariant: true, backend };
+        const whole = await experts(inputs, options);
+        for (const count of [1, 7, 8, 16, 33, 70, 130]) {
+          const part = await experts(firstTokens(inputs, count), options);
+          assertEquals(part.data, whole.data.slice(0, count * 64), `${count} tokens`);
+        }
+      });
+    }
   }
 
   for (const shape of [{ T: 200, H: 64, I: 64, E: 4, K: 2 }, { T: 64, H: 96, I: 200, E: 16, K: 4 }]) {

@@ -82,6 +82,8 @@ const products: readonly ExpertsJob[] = [
   [16, { T: 20, H: 37, I: 8, E: 3, K: 2 }, {}, { extra: "f32 weights", dtype: "bf16" }],
   [16, { T: 20, H: 264, I: 8, E: 3, K: 3 }, {}, { extra: "input weights" }],
   [16, { T: 20, H: 37, I: 8, E: 3, K: 1 }, {}, { extra: "input weights", dtype: "bf16" }],
+  [64, { T: 70, H: 40, I: 72, E: 1, K: 1 }, {}, { extra: "input weights" }],
+  [128, { T: 140, H: 18, I: 45, E: 1, K: 1 }, {}, { extra: "input weights", dtype: "f32" }],
   // The sort and the sum over slots.
   [16, { T: 30, H: 8, I: 8, E: 33, K: 3 }, { expertCapacity: 2 }],
   [16, { T: 5, H: 8, I: 8, E: 1024, K: 1 }],

@@ -21,8 +21,8 @@ export const explanations: readonly Explanation[] = [
   },
   {
     file: "epilogue.cuh",
-    before: "const int c = (at.column + warp_n) / 2 + j * 4 + (lane & 3) * 8;",
-    after: ["const int c = (at.column + warp_n) / 2 - j * 4 + (lane & 3) * 8;"],
+    before: "const int column = (at.column + warp_n) / 2 + j * 4;",
+    after: ["const int column = (at.column + warp_n) / 2 - j * 4;"],
     reason: "A warp of every tile has 64 columns, which are one round of the loop: j is zero.",
   },
   {
