@@ -176,6 +176,11 @@ __device__ __forceinline__ void bulk_copy_4d(uint32_t to, const TensorMap& map, 
       : "memory");
 }
 
+// "prefetch.tensormap": so that the first copy need not wait for the map.
+__device__ __forceinline__ void prefetch_tensor_map(const TensorMap& map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
 // "cp.async.mbarrier.arrive": arrives for this thread once all copies that it has begun have landed.
 __device__ __forceinline__ void cp_async_arrive(uint32_t barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");

@@ -129,6 +129,7 @@ __device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const Tensor
   const int count = tile_count<Tile>(p);
 
   if (threadIdx.x == 0) {
+    prefetch_tensor_map(weights);
     for (int s = 0; s < Tile::kStages; ++s) {
       mbarrier_init(full + s * 8, 128 + 1);  // each thread that copies, and the one that asks for boxes once more
       mbarrier_init(empty + s * 8, Tile::kMultiplying * 4);  // one of each warp

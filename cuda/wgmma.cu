@@ -1,7 +1,6 @@
 // The kernels of the two matrix products for Hopper, for the activations of the models that run there; gemm.cu has the others.
-#include "warpgroup_epilogue.cuh"
-
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // sm_90a, which nothing but Hopper runs
+#include "warpgroup_epilogue.cuh"
 
 namespace yamoe {
 

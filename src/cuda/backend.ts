@@ -395,7 +395,13 @@ function pieces(
 }
 
 function resolve(launch: Launch, pointers: PointerTable): Argument[] {
-  return launch.arguments.map((argument) => typeof argument === "string" ? pointers[argument] : argument);
+  const resolved = <T>(pointer: T | TensorName) =>
+    typeof pointer === "string" ? pointers[pointer as TensorName] : pointer;
+  return launch.arguments.map((argument) =>
+    typeof argument === "object" && "box" in argument
+      ? { ...argument, pointer: resolved(argument.pointer) }
+      : resolved(argument)
+  );
 }
 
 function keyPart(part: Argument | string): string {

@@ -1,6 +1,7 @@
 import type { Context } from "./context.ts";
 import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Stream } from "./stream.ts";
+import { encodeTensorMap, type TensorMapOptions } from "./tensor_map.ts";
 
 const maxDynamicSharedSizeBytes = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
@@ -10,10 +11,10 @@ const defaultSharedBytes = 48 * 1024;
 /** CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE and _END: the tags of cuLaunchKernel's last argument. */
 const bufferPointer = 1n, bufferSize = 2n, end = 0n;
 
-/** An argument of a kernel: a device pointer, an int, a float, or a structure's bytes. */
-export type Argument = bigint | number | { readonly float: number } | Uint8Array;
+/** An argument of a kernel: a device pointer, an int, a float, a tensor map by what makes it, or a structure's bytes. */
+export type Argument = bigint | number | { readonly float: number } | TensorMapOptions | Uint8Array;
 
-function bytesOf(value: Argument): number {
+function bytesOf(value: Exclude<Argument, TensorMapOptions>): number {
   return value instanceof Uint8Array ? value.byteLength : typeof value === "bigint" ? 8 : 4;
 }
 
@@ -64,7 +65,10 @@ export class Kernel {
       throw new RangeError(`${name} must be launched with ${parameters.length} arguments, got ${args.length}`);
     }
     for (const [i, { offset, size }] of parameters.entries()) {
-      const value = args[i]!;
+      const argument = args[i]!;
+      const value = typeof argument === "object" && "box" in argument
+        ? encodeTensorMap(this.#context, argument)
+        : argument;
       if (size !== bytesOf(value)) {
         throw new RangeError(`Argument ${i} of ${name} must have ${size} bytes, got ${Deno.inspect(value)}`);
       }

@@ -185,19 +185,19 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
       const [x, y] = this.#own(a, b);
       const output = result(a.dtype, [batch, rows, columns]);
       if (batch * rows === 0) return output;
-      const { tile, ...launch } = planProduct(shape, a.dtype, this.#host.device, this.#host.kernels);
+      const plan = planProduct(shape, y!.pointer, a.dtype, this.#host.device, this.#host.kernels);
       const rowOffsets = scratch(batch + 1), tileOffsets = scratch(batch + 1);
-      const tiles = Math.ceil(rows / tile.rows);
+      const tiles = Math.ceil(rows / plan.tile.rows);
       this.#launch({
         kernel: "even_offsets",
         ...{ blocks: 1, threads, sharedBytes: 0 },
         arguments: [rowOffsets.pointer, tileOffsets.pointer, batch, rows, tiles],
       });
       this.#launch({
-        ...launch,
+        ...plan,
         arguments: [
-          ...[x!.pointer, y!.pointer, 0n, output.pointer, 0n, 0n, rowOffsets.pointer, tileOffsets.pointer],
-          ...launch.arguments,
+          ...[x!.pointer, plan.weights, 0n, output.pointer, 0n, 0n, rowOffsets.pointer, tileOffsets.pointer],
+          ...plan.arguments,
         ],
       });
       return output;

@@ -5,7 +5,7 @@ import { type ExpertsShape, gateUpColumns } from "../experts_shape.ts";
 import { bytesPerElement } from "../tensor.ts";
 import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Argument, LaunchShape } from "./kernel.ts";
-import { type PlanDevice, type Product, ProductKernels } from "./product.ts";
+import { type Boxed, type PlanDevice, type Product, ProductKernels } from "./product.ts";
 import { dtypeCode } from "./router.ts";
 import { limits, planSort } from "./steps.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
@@ -35,7 +35,7 @@ export interface Launch extends LaunchShape {
   /** Bytes that device memory must move at least: each tensor that is touched, once. */
   readonly bytes: number;
   /** The arguments, where a name stands for the tensor's pointer. */
-  readonly arguments: readonly (Argument | TensorName)[];
+  readonly arguments: readonly (Argument | TensorName | Boxed<TensorName>)[];
 }
 
 /** The launches of one call and the memory they work in. */
@@ -133,7 +133,7 @@ export function planLaunches(
       flops: kept * 2 * hidden * width,
       bytes: element * (kept * hidden + busy * width * (hidden + 1) + kept * intermediate),
       arguments: [
-        ...["hiddenStates", "gateUpProj", "gateUpProjBias", activations] as const,
+        ...["hiddenStates", products.weights(tile, first, "gateUpProj"), "gateUpProjBias", activations] as const,
         ...["rowTokens", rowScales, "rowOffsets", "tileOffsets"] as const,
         ...products.arguments(first),
       ],
@@ -143,7 +143,7 @@ export function planLaunches(
       flops: kept * 2 * hidden * intermediate,
       bytes: element * (kept * intermediate + busy * hidden * (intermediate + 1) + kept * hidden),
       arguments: [
-        ...[activations, "downProj", "downProjBias", "expertOutputs"] as const,
+        ...[activations, products.weights(tile, second, "downProj"), "downProjBias", "expertOutputs"] as const,
         ...[0n, 0n, "rowOffsets", "tileOffsets"] as const,
         ...products.arguments(second),
       ],

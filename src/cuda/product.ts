@@ -2,7 +2,9 @@
 import type { ExpertsVariant } from "../experts_shape.ts";
 import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Argument, LaunchShape } from "./kernel.ts";
-import { simtTiles, tensorTiles, type TileFamily, type TileShape, wgmmaTiles } from "./tiles.ts";
+import type { TensorBoxes } from "./tensor_map.ts";
+import { type BoxedTile, simtTiles, tensorTiles, type TileFamily, type TileShape, wgmmaTiles } from "./tiles.ts";
+import { weightBoxes } from "./weight_boxes.ts";
 
 /** What the plan needs to know of a GPU. */
 export interface PlanDevice {
@@ -32,6 +34,9 @@ export type BlockShape = Omit<LaunchShape, "blocks"> & {
   /** How many blocks the GPU holds at once. */
   readonly slots: number;
 };
+
+/** A tensor that is copied in boxes. */
+export type Boxed<Pointer> = TensorBoxes & { readonly pointer: Pointer };
 
 /** What all products of a call have in common. */
 export type ProductVariant = Pick<
@@ -76,6 +81,11 @@ export class ProductKernels {
     const { threads, sharedBytes } = tile;
     const slots = this.#device.multiprocessors * residentBlocks(this.#device, record, threads, sharedBytes);
     return { kernel, threads, sharedBytes, slots };
+  }
+
+  /** How a product's kernel is given the weights that a pointer, or what stands for it, points to. */
+  weights<Pointer>(tile: TileShape | BoxedTile, product: Product, pointer: Pointer): Pointer | Boxed<Pointer> {
+    return "boxDepth" in tile ? { ...weightBoxes(this.#variant, product, tile), pointer } : pointer;
   }
 
   /** The arguments that follow the pointers. */

@@ -49,18 +49,22 @@ export function planSort(count: number, bins: number): SortPlan {
   };
 }
 
-/** Plans a product of equally many rows for each matrix of a batch. */
+/** Plans a product of equally many rows for each matrix of a batch, with the weights that a pointer points to. */
 export function planProduct(
   { batch, rows, columns, depth }: ProductShape,
+  weights: bigint,
   dtype: DType,
   device: PlanDevice,
   kernels: readonly KernelRecord[],
-): LaunchShape & { kernel: string; tile: TileShape; arguments: Argument[] } {
+): LaunchShape & { kernel: string; tile: TileShape; weights: Argument; arguments: Argument[] } {
   const product: Product = { experts: batch, depth, width: columns, gated: false, activation: "none" };
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
   const slots = (shape: TileShape) => products.blockShape(shape, product).slots;
   const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, columns, slots });
   const { slots: most, ...launch } = products.blockShape(tile, product);
   const tiles = batch * Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
-  return { ...launch, blocks: Math.min(tiles, most), tile, arguments: products.arguments(product) };
+  return {
+    ...{ ...launch, blocks: Math.min(tiles, most), tile },
+    ...{ weights: products.weights(tile, product, weights), arguments: products.arguments(product) },
+  };
 }

@@ -11,11 +11,9 @@ const swizzles = { 0: 0, 32: 1, 64: 2, 128: 3 } as const;
 const noInterleave = 0, promoteTo128Bytes = 2, fillWithZeros = 0; // CU_TENSOR_MAP_…
 const mapBytes = 128, mapAlignment = 64;
 
-/** A tensor, and the boxes in which it is copied. Dimensions come with the innermost first. */
-export interface TensorMapOptions {
+/** The boxes in which a tensor is copied. Dimensions come with the innermost first. */
+export interface TensorBoxes {
   readonly dtype: DType;
-  /** Device pointer to the first element, a multiple of 16. */
-  readonly pointer: bigint;
   /** Elements along each of 1 to 5 dimensions, up to 2³². */
   readonly sizes: readonly number[];
   /** Bytes from one to the next along each dimension but the innermost, multiples of 16 below 2⁴⁰. */
@@ -24,6 +22,12 @@ export interface TensorMapOptions {
   readonly box: readonly number[];
   /** Bytes within which 16-byte chunks are swizzled, 0 for none. A box must not be longer along the innermost. */
   readonly swizzle: keyof typeof swizzles;
+}
+
+/** What makes a tensor map. */
+export interface TensorMapOptions extends TensorBoxes {
+  /** Device pointer to the first element, a multiple of 16. */
+  readonly pointer: bigint;
 }
 
 /**

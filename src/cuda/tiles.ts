@@ -17,8 +17,16 @@ export interface TileShape {
   readonly efficiency: number;
 }
 
+/** The shape of a kernel that copies its weights in boxes: see weight_boxes.ts. */
+export interface BoxedTile extends TileShape {
+  /** Of a step. */
+  readonly boxDepth: number;
+  /** Columns of a box, where rows run along them. */
+  readonly boxColumns: number;
+}
+
 /** The shapes of kernels that compute in one way, largest first. */
-export type TileFamily = readonly TileShape[];
+export type TileFamily = readonly (TileShape | BoxedTile)[];
 
 /** On tensor cores, for a compute capability. The efficiencies were measured on an H100, but that of 16 rows, which is a guess. */
 export function tensorTiles(computeCapability: number): TileFamily {
@@ -40,7 +48,7 @@ export const wgmmaTiles: TileFamily = [
   // A ring of steps of a depth of 64, a pointer to each row, and two mbarriers for each step.
   ...[{ rows: 256, stages: 4, efficiency: 1 }, { rows: 128, stages: 5, efficiency: 0.9 }].map(
     ({ rows, stages, efficiency }) => ({
-      ...{ name: `wgmma${rows}`, rows, columns: 192, threads: 512, efficiency },
+      ...{ name: `wgmma${rows}`, rows, columns: 192, threads: 384, efficiency, boxDepth: 64, boxColumns: 64 },
       sharedBytes: stages * ((rows + 192) * 64 * 2 + 16) + rows * 8,
     }),
   ),

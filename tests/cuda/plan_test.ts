@@ -92,7 +92,8 @@ Deno.test("every launch of every plan is one that its kernel and the GPU allow",
       assert(launch.blocks >= 1 && launch.blocks < 2 ** 31);
       for (const [i, value] of launch.arguments.entries()) {
         const pointer = typeof value === "string" || typeof value === "bigint";
-        assertEquals(pointer ? 8 : 4, kernel.parameters[i]!.size, launch.kernel);
+        const boxed = typeof value === "object" && "box" in value;
+        assertEquals(boxed ? 128 : pointer ? 8 : 4, kernel.parameters[i]!.size, launch.kernel);
         if (typeof value === "number") assertEquals(value, value | 0, launch.kernel);
       }
     }

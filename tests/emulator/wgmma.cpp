@@ -29,22 +29,26 @@ std::map<int, Queue> queues;  // by warp
 
 Queue& queue() { return queues[current() / 32]; }
 
-// PTX ISA, "Matrix Descriptor": with 128-byte swizzling, bits 7 to 9 of an address permute its bits 4 to 6.
+// PTX ISA, "Matrix Descriptor": rows of 64 or 128 bytes, whose 16-byte chunks are permuted by bits 7 and up of an address.
 struct Operand {
-  uint32_t start, leading, stride;
+  uint32_t start, leading, stride, row_bytes;
 
   explicit Operand(uint64_t descriptor)
-      : start((descriptor & 0x3fff) << 4), leading((descriptor >> 16 & 0x3fff) << 4), stride((descriptor >> 32 & 0x3fff) << 4) {}
+      : start((descriptor & 0x3fff) << 4),
+        leading((descriptor >> 16 & 0x3fff) << 4),
+        stride((descriptor >> 32 & 0x3fff) << 4),
+        row_bytes(descriptor >> 62 == 1 ? 128 : descriptor >> 62 == 2 ? 64 : 0) {}
 
   // Rows along the depth.
-  uint32_t along(int row, int k) const { return swizzled(start + row / 8 * stride + row % 8 * 128 + k * 2); }
-  // Rows across it, in slabs of 64.
+  uint32_t along(int row, int k) const { return swizzled(start + row / 8 * stride + row % 8 * row_bytes + k * 2); }
+  // Rows across it, in slabs of what a row holds.
   uint32_t across(int row, int k) const {
-    return swizzled(start + row / 64 * leading + row % 64 * 2 + k / 8 * stride + k % 8 * 128);
+    const int slab = row_bytes / 2;
+    return swizzled(start + row / slab * leading + row % slab * 2 + k / 8 * stride + k % 8 * row_bytes);
   }
   uint32_t at(bool is_across, int row, int k) const { return is_across ? across(row, k) : along(row, k); }
 
-  static uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
+  uint32_t swizzled(uint32_t address) const { return address ^ (address >> 7 & (row_bytes / 16 - 1)) << 4; }
 };
 
 float element(uint32_t address, Widen widen) {
@@ -81,7 +85,9 @@ void issue(void** records, unsigned, Where where) {
     product.c[l] = of.c;
   }
   for (const uint64_t descriptor : {first.a, first.b}) {
-    if (descriptor >> 62 != 1) fault(719, where, "wgmma: the descriptor %#zx has no 128-byte swizzling", size_t{descriptor});
+    if (!Operand(descriptor).row_bytes) {
+      fault(719, where, "wgmma: the descriptor %#zx has no swizzling within 64 or 128 bytes", size_t{descriptor});
+    }
   }
   const Operand a(first.a), b(first.b);
   const auto read = [&](uint32_t address) {

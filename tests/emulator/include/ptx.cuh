@@ -58,20 +58,9 @@ struct alignas(64) TensorMap {
 
   TensorMap(const TensorMap& other) { emulator::copy_tensor_map(bits, other.bits); }
 };
-inline void bulk_copy_2d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, Where where = Where::here()) {
-  emulator::bulk_copy(to, &map, barrier, {c0, c1}, where);
-}
-inline void bulk_copy_3d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2,
-                         Where where = Where::here()) {
-  emulator::bulk_copy(to, &map, barrier, {c0, c1, c2}, where);
-}
 inline void bulk_copy_4d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2, int c3,
                          Where where = Where::here()) {
   emulator::bulk_copy(to, &map, barrier, {c0, c1, c2, c3}, where);
-}
-inline void bulk_copy_5d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2, int c3, int c4,
-                         Where where = Where::here()) {
-  emulator::bulk_copy(to, &map, barrier, {c0, c1, c2, c3, c4}, where);
 }
 inline void prefetch_tensor_map(const TensorMap& map, Where where = Where::here()) {
   emulator::prefetch_tensor_map(&map, where);
@@ -85,9 +74,9 @@ void set_fewer_registers() {}
 template <int kRegisters>
 void set_more_registers() {}
 
-inline uint64_t wgmma_descriptor(uint32_t address, uint32_t leading, uint32_t stride) {
+inline uint64_t wgmma_descriptor(uint32_t address, uint32_t leading, uint32_t row_bytes) {
   return static_cast<uint64_t>(address >> 4 & 0x3fff) | static_cast<uint64_t>(leading >> 4) << 16 |
-         static_cast<uint64_t>(stride >> 4) << 32 | 1ull << 62;
+         static_cast<uint64_t>(row_bytes * 8 >> 4) << 32 | static_cast<uint64_t>(row_bytes == 128 ? 1 : 2) << 62;
 }
 inline void wgmma_fence() {}
 inline void wgmma_commit(Where where = Where::here()) { emulator::wgmma_commit(where); }

@@ -3,6 +3,9 @@
 
 using namespace yamoe;
 
+// Most tensors here have two dimensions, and then two more of one element.
+#define BULK_COPY_2D(to, map, barrier, c0, c1) bulk_copy_4d(to, map, barrier, c0, c1, 0, 0)
+
 constexpr int kBox = 1024;  // bytes, where nothing else is said: 8 rows of 64 elements of 16 bits, swizzled
 
 // Two places for a box, and two mbarriers behind them.
@@ -35,18 +38,9 @@ __device__ void copy_out(int bytes, unsigned* out, const TensorMap& map, Copy co
   mbarrier_wait(stages.full(0), 0);
   for (int i = threadIdx.x; i < bytes / 4; i += blockDim.x) out[i] = stages.words(0)[i];
 }
-#define COPY(name) extern "C" __global__ void name(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int a, int b, int c, int d, int e)
-COPY(test_bulk_copy_2d) {
-  copy_out(bytes, out, map, [&](uint32_t to, uint32_t barrier) { bulk_copy_2d(to, map, barrier, a, b); });
-}
-COPY(test_bulk_copy_3d) {
-  copy_out(bytes, out, map, [&](uint32_t to, uint32_t barrier) { bulk_copy_3d(to, map, barrier, a, b, c); });
-}
-COPY(test_bulk_copy_4d) {
+#define COPY(name) extern "C" __global__ void name(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int a, int b, int c, int d)
+COPY(test_bulk_copy) {
   copy_out(bytes, out, map, [&](uint32_t to, uint32_t barrier) { bulk_copy_4d(to, map, barrier, a, b, c, d); });
-}
-COPY(test_bulk_copy_5d) {
-  copy_out(bytes, out, map, [&](uint32_t to, uint32_t barrier) { bulk_copy_5d(to, map, barrier, a, b, c, d, e); });
 }
 
 // out[thread] = the sum over rounds of the thread's word of the box of that round, which a ring of two stages brings. The copy
@@ -64,7 +58,7 @@ extern "C" __global__ void test_bulk_ring(const __grid_constant__ TensorMap map,
       const int stage = round % 2;
       mbarrier_wait(empty + stage * 8, round / 2 % 2 ^ 1);
       if (round % 3) mbarrier_arrive_expecting(stages.full(stage), kBox);
-      bulk_copy_2d(stages.box(stage), map, stages.full(stage), 0, round * 8);
+      BULK_COPY_2D(stages.box(stage), map, stages.full(stage), 0, round * 8);
       if (round % 3 == 0) mbarrier_arrive_expecting(stages.full(stage), kBox);
     }
     return;
@@ -84,7 +78,7 @@ extern "C" __global__ void test_bulk_known(const __grid_constant__ TensorMap map
   const Stages stages;
   if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(stages.full(0), kBox);
-    bulk_copy_2d(stages.box(0), map, stages.full(0), 0, 0);
+    BULK_COPY_2D(stages.box(0), map, stages.full(0), 0, 0);
     mbarrier_wait(stages.full(0), 0);
   }
   if (way == 0) __syncthreads();
@@ -95,25 +89,26 @@ extern "C" __global__ void test_bulk_known(const __grid_constant__ TensorMap map
 }
 
 // out[m][n] = sum of a[m][k] b[n][k]: both operands come in bulk, so that no fence is needed before wgmma. b's rows run along the
-// depth, [192][64], or across it, [64][192].
-template <bool kAcross>
+// depth, [192][64], or across it, [64][192], in slabs of rows of 64 or 128 bytes.
+template <bool kAcross, int kRowBytes = 128>
 __device__ void multiply(const TensorMap& a, const TensorMap& b, float* out) {
   const Stages stages(256 * 128 / 2);
   const uint32_t at_a = stages.start, at_b = at_a + 64 * 128;
+  constexpr int kColumns = kRowBytes / 2;  // of a box
   if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(stages.full(0), 256 * 128);
-    bulk_copy_2d(at_a, a, stages.full(0), 0, 0);
-    for (int i = 0; i < 3; ++i) {
-      bulk_copy_2d(at_b + i * 64 * 128, b, stages.full(0), kAcross ? i * 64 : 0, kAcross ? 0 : i * 64);
+    BULK_COPY_2D(at_a, a, stages.full(0), 0, 0);
+    for (int n = 0; n < 192; n += kColumns) {
+      BULK_COPY_2D(at_b + n * 128, b, stages.full(0), kAcross ? n : 0, kAcross ? 0 : n);
     }
   }
   mbarrier_wait(stages.full(0), 0);
   float sums[1][24][4];
   wgmma_fence();
   for (int step = 0; step < 4; ++step) {
-    const uint64_t columns = kAcross ? wgmma_descriptor(at_b + step * 16 * 128, 64 * 128, 1024)
-                                     : wgmma_descriptor(at_b + step * 32, 0, 1024);
-    wgmma_m64n192k16<__half, kAcross>(sums[0], wgmma_descriptor(at_a + step * 32, 0, 1024), columns, step > 0);
+    const uint64_t columns = kAcross ? wgmma_descriptor(at_b + step * 16 * kRowBytes, 64 * kRowBytes, kRowBytes)
+                                     : wgmma_descriptor(at_b + step * 32, 0, 128);
+    wgmma_m64n192k16<__half, kAcross>(sums[0], wgmma_descriptor(at_a + step * 32, 0, 128), columns, step > 0);
   }
   wgmma_commit();
   wgmma_wait<0>(sums);
@@ -125,6 +120,7 @@ __device__ void multiply(const TensorMap& a, const TensorMap& b, float* out) {
 #define MULTIPLY(name) extern "C" __global__ void name(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float* out)
 MULTIPLY(test_bulk_wgmma) { multiply<false>(a, b, out); }
 MULTIPLY(test_bulk_wgmma_across) { multiply<true>(a, b, out); }
+MULTIPLY(test_bulk_wgmma_across_narrow) { multiply<true, 64>(a, b, out); }
 
 // 64 threads. `other` is a map that may not be used so, which the test chooses; `in` points to `map` in global memory, twice.
 #define FAULTY(name) extern "C" __global__ void name(const __grid_constant__ TensorMap map, const __grid_constant__ TensorMap other, const unsigned char* in, unsigned* out, int fixed)
@@ -132,7 +128,7 @@ MULTIPLY(test_bulk_wgmma_across) { multiply<true>(a, b, out); }
 __device__ void begin(const Stages& stages, const TensorMap& map, int i = 0) {
   if (threadIdx.x != 0) return;
   mbarrier_arrive_expecting(stages.full(i), kBox);
-  bulk_copy_2d(stages.box(i), map, stages.full(i), 0, 0);
+  BULK_COPY_2D(stages.box(i), map, stages.full(i), 0, 0);
 }
 __device__ void finish(const Stages& stages, unsigned* out, int i = 0) {
   mbarrier_wait(stages.full(i), 0);
@@ -161,7 +157,7 @@ FAULTY(fault_bulk_misaligned) {
   const Stages stages;
   if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(stages.full(0), kBox);
-    bulk_copy_2d(stages.box(0) + (fixed ? 128 : 64), map, stages.full(0), 0, 0);  // FAULT fault_bulk_misaligned
+    BULK_COPY_2D(stages.box(0) + (fixed ? 128 : 64), map, stages.full(0), 0, 0);  // FAULT fault_bulk_misaligned
   }
   mbarrier_wait(stages.full(0), 0);
   out[threadIdx.x] = stages.words(0)[threadIdx.x + 64];
@@ -171,7 +167,7 @@ FAULTY(fault_bulk_past_shared) {
   const Stages stages;
   if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(stages.full(0), kBox);
-    bulk_copy_2d(stages.box(fixed ? 0 : 2) + 128, map, stages.full(0), 0, 0);  // FAULT fault_bulk_past_shared
+    BULK_COPY_2D(stages.box(fixed ? 0 : 2) + 128, map, stages.full(0), 0, 0);  // FAULT fault_bulk_past_shared
   }
   mbarrier_wait(stages.full(0), 0);
   out[threadIdx.x] = stages.words(0)[threadIdx.x + 64];
@@ -181,7 +177,7 @@ FAULTY(fault_bulk_over_mbarrier) {
   const Stages stages;
   if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(stages.full(0), kBox);
-    bulk_copy_2d(stages.box(1) + (fixed ? 0 : 128), map, stages.full(0), 0, 0);  // FAULT fault_bulk_over_mbarrier
+    BULK_COPY_2D(stages.box(1) + (fixed ? 0 : 128), map, stages.full(0), 0, 0);  // FAULT fault_bulk_over_mbarrier
   }
   mbarrier_wait(stages.full(0), 0);
   out[threadIdx.x] = stages.words(1)[threadIdx.x + 64];
@@ -191,7 +187,7 @@ FAULTY(fault_bulk_no_mbarrier) {
   const Stages stages;
   if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(stages.full(0), kBox);
-    bulk_copy_2d(stages.box(0), map, stages.full(fixed ? 0 : 2), 0, 0);  // FAULT fault_bulk_no_mbarrier
+    BULK_COPY_2D(stages.box(0), map, stages.full(fixed ? 0 : 2), 0, 0);  // FAULT fault_bulk_no_mbarrier
   }
   finish(stages, out);
 }
@@ -206,7 +202,7 @@ FAULTY(fault_bulk_too_few_bytes) {
   const Stages stages;
   if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(stages.full(0), fixed ? kBox : kBox - 16);
-    bulk_copy_2d(stages.box(0), map, stages.full(0), 0, 0);
+    BULK_COPY_2D(stages.box(0), map, stages.full(0), 0, 0);
   }
   finish(stages, out);
 }
@@ -215,7 +211,7 @@ FAULTY(fault_bulk_too_many_bytes) {
   const Stages stages;
   if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(stages.full(0), fixed ? kBox : 1 << 20);  // FAULT fault_bulk_too_many_bytes
-    bulk_copy_2d(stages.box(0), map, stages.full(0), 0, 0);
+    BULK_COPY_2D(stages.box(0), map, stages.full(0), 0, 0);
   }
   finish(stages, out);
 }
@@ -242,7 +238,7 @@ FAULTY(fault_bulk_before_all_have_read) {
   if (fixed) __syncthreads();
   if (threadIdx.x == 63) {
     mbarrier_arrive_expecting(stages.full(1), kBox);
-    bulk_copy_2d(stages.box(0), map, stages.full(1), 0, 0);  // FAULT fault_bulk_before_all_have_read
+    BULK_COPY_2D(stages.box(0), map, stages.full(1), 0, 0);  // FAULT fault_bulk_before_all_have_read
   }
   mbarrier_wait(stages.full(1), 0);
 }
@@ -272,22 +268,14 @@ FAULTY(fault_bulk_prefetch_of_no_map) {
   out[threadIdx.x] = 0;
 }
 
-FAULTY(fault_bulk_wrong_dimensions) {
-  const Stages stages;
-  if (threadIdx.x == 0) {
-    mbarrier_arrive_expecting(stages.full(0), kBox);
-    if (fixed) bulk_copy_2d(stages.box(0), map, stages.full(0), 0, 0);
-    else bulk_copy_3d(stages.box(0), map, stages.full(0), 0, 0, 0);  // FAULT fault_bulk_wrong_dimensions
-  }
-  finish(stages, out);
-}
-
-// `other` leads out of what is allocated, to what nothing has written, or has rows that are shorter than what is swizzled.
+// `other` has other dimensions, leads out of what is allocated or to what nothing has written, or has rows that are shorter than
+// what is swizzled.
 __device__ void copy_by(const TensorMap& map, unsigned* out) {
   const Stages stages;
   begin(stages, map);
   finish(stages, out);
 }
+FAULTY(fault_bulk_wrong_dimensions) { copy_by(fixed ? map : other, out); }
 FAULTY(fault_bulk_out_of_bounds) { copy_by(fixed ? map : other, out); }
 FAULTY(fault_bulk_unwritten) { copy_by(fixed ? map : other, out); }
 FAULTY(fault_bulk_short_rows) { copy_by(fixed ? map : other, out); }
@@ -300,19 +288,19 @@ extern "C" __global__ void fault_bulk_while_wgmma_reads(const __grid_constant__ 
   const uint32_t at_a = stages.start, at_b = at_a + 64 * 128;
   if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(stages.full(0), 256 * 128);
-    bulk_copy_2d(at_a, a, stages.full(0), 0, 0);
-    for (int i = 0; i < 3; ++i) bulk_copy_2d(at_b + i * 64 * 128, b, stages.full(0), 0, i * 64);
+    BULK_COPY_2D(at_a, a, stages.full(0), 0, 0);
+    for (int i = 0; i < 3; ++i) BULK_COPY_2D(at_b + i * 64 * 128, b, stages.full(0), 0, i * 64);
   }
   mbarrier_wait(stages.full(0), 0);
   float sums[1][24][4];
   wgmma_fence();
-  wgmma_m64n192k16<__half, false>(sums[0], wgmma_descriptor(at_a, 0, 1024), wgmma_descriptor(at_b, 0, 1024), false);
+  wgmma_m64n192k16<__half, false>(sums[0], wgmma_descriptor(at_a, 0, 128), wgmma_descriptor(at_b, 0, 128), false);
   wgmma_commit();
   if (fixed) wgmma_wait<0>(sums);
   __syncthreads();
   if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(stages.full(1), 64 * 128);
-    bulk_copy_2d(at_a, a, stages.full(1), 0, 0);  // FAULT fault_bulk_while_wgmma_reads
+    BULK_COPY_2D(at_a, a, stages.full(1), 0, 0);  // FAULT fault_bulk_while_wgmma_reads
   }
   wgmma_wait<0>(sums);
   mbarrier_wait(stages.full(1), 0);

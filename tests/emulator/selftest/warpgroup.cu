@@ -33,9 +33,9 @@ struct Stage {
   __device__ void multiply(float (&sums)[1][24][4]) const {
     wgmma_fence();
     for (int step = 0; step < 4; ++step) {
-      const uint64_t b = kAcross ? wgmma_descriptor(start + kA + step * 16 * 128, 64 * 128, 1024)
-                                 : wgmma_descriptor(start + kA + step * 32, 0, 1024);
-      wgmma_m64n192k16<T, kAcross>(sums[0], wgmma_descriptor(start + step * 32, 0, 1024), b, step > 0);
+      const uint64_t b = kAcross ? wgmma_descriptor(start + kA + step * 16 * 128, 64 * 128, 128)
+                                 : wgmma_descriptor(start + kA + step * 32, 0, 128);
+      wgmma_m64n192k16<T, kAcross>(sums[0], wgmma_descriptor(start + step * 32, 0, 128), b, step > 0);
     }
     wgmma_commit();
   }
