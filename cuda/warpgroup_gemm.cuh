@@ -1,11 +1,11 @@
 // The grouped GEMM for Hopper: the product of grouped_gemm.cuh by wgmma, which reads both operands from shared memory.
 //
-// Three warpgroups a block: one copies, two multiply, each half of the tile's rows. They meet at two mbarriers for each stage of
+// Four warpgroups a block: two copy, two multiply, each half of the tile's rows. They meet at two mbarriers for each stage of
 // the ring: "full" comes with the last byte of a stage, "empty" with the last read of it. So copies run ahead across the border
 // between two tiles, and one warpgroup may store its results while the other still multiplies.
 //
 // A is gathered row by row by the threads; B comes in boxes of a tensor map, which one thread asks for. The map says where gates
-// and ups are: see src/cuda/weights_map.ts. Rows in shared memory are 128 bytes, in 16-byte chunks swizzled as wgmma wants it. The
+// and ups are: see src/cuda/weight_boxes.ts. Rows in shared memory are 128 bytes, in 16-byte chunks swizzled as wgmma wants it. The
 // rows of A and of an out-in B run along the depth; an in-out B lies in slabs of columns, whose rows run along the columns.
 //
 // An element's chain of additions is that of grouped_gemm.cuh: on an H100 both give the same bits.
@@ -16,13 +16,13 @@
 
 namespace yamoe {
 
-template <int kBM_, int kBN_, int kStages_, int kFewer_, int kMore_>
+template <int kBM_, int kBN_, int kStages_>
 struct WarpgroupTile {
   static constexpr int kBM = kBM_, kBN = kBN_, kStages = kStages_;
-  static constexpr int kFewer = kFewer_, kMore = kMore_;  // registers of a thread that copies, and of one that multiplies
-  static constexpr int kBK = 64;                          // depth of one step: four wgmmas
-  static constexpr int kMultiplying = 2;                  // warpgroups, beside the one that copies
-  static constexpr int kThreads = (kMultiplying + 1) * 128;
+  static constexpr int kBK = 64;                        // depth of one step: four wgmmas
+  static constexpr int kMultiplying = 2, kCopying = 2;  // warpgroups
+  static constexpr int kMore = 232, kFewer = 24;        // registers of their threads
+  static constexpr int kThreads = (kMultiplying + kCopying) * 128;
   static constexpr int kWM = kBM / kMultiplying;
   static constexpr int kMmaRows = 64, kMmaM = kWM / kMmaRows, kMmaN = kBN / 8;
 
@@ -33,20 +33,23 @@ struct WarpgroupTile {
   static constexpr int kTable = kStages * kStageBytes, kFull = kTable + kTableBytes, kEmpty = kFull + kStages * 8;
   static constexpr int kSharedBytes = kEmpty + kStages * 8;
 
-  static constexpr int kPassRows = 16;  // rows of A that are copied at once, eight threads each
+  static constexpr int kPassRows = kCopying * 16;  // rows of A that are copied at once, eight threads each
   static constexpr int kPasses = kBM / kPassRows;
 
   static_assert(kRowBytes == 128, "the swizzle is that of rows of 128 bytes");
   static_assert(kBN == 192, "wgmma is instantiated for 192 columns");
   static_assert(kBM % kPassRows == 0 && kPassRows % 8 == 0, "a pass must leave the swizzle as it is");
-  // All begin with as many registers as the block's threads can have alike, in eights; none can get what another has not left.
-  static_assert(kMultiplying * kMore + kFewer <= 65536 / kThreads / 8 * 8 * (kMultiplying + 1), "what a block can have");
+  static_assert((kMultiplying * kMore + kCopying * kFewer) * 128 <= 65536, "what a block can have");
   static_assert(kSharedBytes <= 227 * 1024, "what a block can have");
 };
 
+// How B lies in memory. kInOutApart: gates in one half of each row, their ups in the other; they come in slabs of their own, half
+// as wide.
+enum class WeightLayout { kInOut, kInOutApart, kOutIn };
+
 // Copies the steps of a tile into the ring. Registers are few here, so each warp keeps where its rows of A begin in shared
 // memory.
-template <class Tile, bool kOutIn, class T>
+template <class Tile, WeightLayout kLayout, class T>
 struct WarpgroupLoader {
   const Problem<T>& p;
   const TensorMap& weights;
@@ -60,7 +63,7 @@ struct WarpgroupLoader {
         rows(static_cast<const T**>(table) + thread() / 32 * (4 * Tile::kPasses)),
         offset(thread() / 8 * Tile::kRowBytes + (thread() % 8 ^ thread() / 8 % 8) * 16) {}
 
-  static __device__ __forceinline__ int thread() { return threadIdx.x % 128; }
+  static __device__ __forceinline__ int thread() { return threadIdx.x - Tile::kMultiplying * 128; }
 
   __device__ __forceinline__ void aim(int index) {
     const TilePosition at = locate<Tile>(p, index);
@@ -83,13 +86,13 @@ struct WarpgroupLoader {
     if (thread() == 0) {
       const uint32_t to = stage + Tile::kBytesA;
       mbarrier_arrive_expecting(full, Tile::kBytesB);
-      if constexpr (kOutIn) {
+      if constexpr (kLayout == WeightLayout::kOutIn) {
         bulk_copy_4d(to, weights, full, k, 0, column, expert);
       } else {
-        const int slab = p.columns.half ? Tile::kSlabColumns / 2 : Tile::kSlabColumns;
+        constexpr int kParts = kLayout == WeightLayout::kInOutApart ? 2 : 1;
 #pragma unroll
         for (int s = 0; s < Tile::kBN / Tile::kSlabColumns; ++s) {
-          bulk_copy_4d(to + s * Tile::kSlabBytes, weights, full, column + s * slab, k, 0, expert);
+          bulk_copy_4d(to + s * Tile::kSlabBytes, weights, full, column + s * Tile::kSlabColumns / kParts, k, 0, expert);
         }
       }
     }
@@ -97,7 +100,7 @@ struct WarpgroupLoader {
     const int deep = own < p.depth ? 16 : 0;  // bytes: the depth is a multiple of a chunk
     const int at = deep ? own : 0;
     uint32_t to = stage + offset;
-#pragma unroll 2
+#pragma unroll 4
     for (int i = 0; i < Tile::kPasses; ++i) {
       cp_async_16(to, rows[i * 4 + thread() / 8 % 4] + at, deep);
       to += Tile::kPassRows * Tile::kRowBytes;
@@ -122,7 +125,7 @@ struct RingPlace {
 
 // The whole kernel. `epilogue(sums, position, warp_m)` gets a warp's sums, [kMmaM][kMmaN][4]: rows kMmaRows apart, each in
 // mma.m16n8k16's layout.
-template <class Tile, bool kOutIn, class T, class Epilogue>
+template <class Tile, WeightLayout kLayout, class T, class Epilogue>
 __device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const TensorMap& weights, const Epilogue& epilogue) {
   const uint32_t ring = shared_address(dynamic_smem());
   const uint32_t full = ring + Tile::kFull, empty = ring + Tile::kEmpty;
@@ -131,7 +134,7 @@ __device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const Tensor
   if (threadIdx.x == 0) {
     prefetch_tensor_map(weights);
     for (int s = 0; s < Tile::kStages; ++s) {
-      mbarrier_init(full + s * 8, 128 + 1);  // each thread that copies, and the one that asks for boxes once more
+      mbarrier_init(full + s * 8, Tile::kCopying * 128 + 1);  // the thread that asks for boxes arrives twice
       mbarrier_init(empty + s * 8, Tile::kMultiplying * 4);  // one of each warp
     }
     fence_async_proxy();
@@ -141,7 +144,7 @@ __device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const Tensor
   RingPlace<Tile> place;
   if (threadIdx.x >= Tile::kMultiplying * 128) {
     set_fewer_registers<Tile::kFewer>();
-    WarpgroupLoader<Tile, kOutIn, T> loader(p, weights, dynamic_smem() + Tile::kTable);
+    WarpgroupLoader<Tile, kLayout, T> loader(p, weights, dynamic_smem() + Tile::kTable);
     for (int index = blockIdx.x; index < count; index += gridDim.x) {
       loader.aim(index);
       for (int k = 0; k < p.depth; k += Tile::kBK) {
@@ -155,8 +158,8 @@ __device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const Tensor
   } else {
     set_more_registers<Tile::kMore>();
     const int warp_m = threadIdx.x / 128 * Tile::kWM;
-    // Of an in-out B: gates and ups lie in slabs of their own, half as wide.
-    const uint32_t row_bytes = !kOutIn && p.columns.half ? Tile::kRowBytes / 2 : Tile::kRowBytes;
+    constexpr bool kOutIn = kLayout == WeightLayout::kOutIn;
+    constexpr int kRowBytes = kLayout == WeightLayout::kInOutApart ? Tile::kRowBytes / 2 : Tile::kRowBytes;  // of B
     // Once the warp has read the stage before the present one, the next round may overwrite it.
     const auto release = [&] {
       __syncwarp();
@@ -175,7 +178,7 @@ __device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const Tensor
 #pragma unroll
         for (int step = 0; step < Tile::kBK / 16; ++step) {
           const uint64_t columns = kOutIn ? wgmma_descriptor(b + step * 32, 0, Tile::kRowBytes)
-                                          : wgmma_descriptor(b + step * 16 * row_bytes, Tile::kBK * row_bytes, row_bytes);
+                                          : wgmma_descriptor(b + step * 16 * kRowBytes, Tile::kBK * kRowBytes, kRowBytes);
 #pragma unroll
           for (int i = 0; i < Tile::kMmaM; ++i) {
             const uint64_t rows = wgmma_descriptor(a + i * Tile::kMmaRows * Tile::kRowBytes + step * 32, 0, Tile::kRowBytes);

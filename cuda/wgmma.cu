@@ -4,35 +4,31 @@
 
 namespace yamoe {
 
-// Registers: storing gates and ups of an in-out B takes more than copying leaves.
-//                                rows columns stages registers
-template <bool kOutIn>
-using Wgmma256 = WarpgroupTile<256, 192, 4, kOutIn ? 40 : 24, kOutIn ? 232 : 240>;
-template <bool kOutIn>
-using Wgmma128 = WarpgroupTile<128, 192, 5, 40, 232>;
+//                                rows columns stages
+using Wgmma256 = WarpgroupTile<256, 192, 4>;
+using Wgmma128 = WarpgroupTile<128, 192, 5>;
 
 }  // namespace yamoe
 
 // As in gemm.cu, where gated's activation is that of kSwish and plain has none.
-#define YAMOE_WGMMA(name, Store, tile, out_in, T)                                                                         \
+#define YAMOE_WGMMA(name, Store, tile, layout, T)                                                                         \
   extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, 1)                                                  \
       name(YAMOE_PRODUCT_PARAMETERS(T, const __grid_constant__ yamoe::TensorMap weights)) {                               \
     using namespace yamoe;                                                                                                \
-    const Store<tile, out_in, T> store{bias, row_scales, out, {width, half}, YAMOE_ACTIVATION};                           \
-    warpgroup_gemm<tile, out_in>(Problem<T> YAMOE_PROBLEM(nullptr), weights, store);                                      \
+    const Store<tile, WeightLayout::layout, T> store{bias, row_scales, out, {width, half}, YAMOE_ACTIVATION};             \
+    warpgroup_gemm<tile, WeightLayout::layout>(Problem<T> YAMOE_PROBLEM(nullptr), weights, store);                        \
   }
 
-#define YAMOE_WGMMAS(rows, dtype, layout, out_in, T)                                                             \
-  YAMOE_WGMMA(gated_wgmma##rows##_##dtype##_##layout, WarpgroupStoreGated, Wgmma##rows<out_in>, out_in, T)               \
-  YAMOE_WGMMA(plain_wgmma##rows##_##dtype##_##layout, WarpgroupStorePlain, Wgmma##rows<out_in>, out_in, T)
+#define YAMOE_WGMMAS(rows, dtype, T)                                                                  \
+  YAMOE_WGMMA(gated_wgmma##rows##_##dtype##_in_out, WarpgroupStoreGated, Wgmma##rows, kInOut, T)      \
+  YAMOE_WGMMA(plain_wgmma##rows##_##dtype##_in_out, WarpgroupStorePlain, Wgmma##rows, kInOut, T)      \
+  YAMOE_WGMMA(gated_wgmma##rows##_##dtype##_in_out_apart, WarpgroupStoreGated, Wgmma##rows, kInOutApart, T) \
+  YAMOE_WGMMA(gated_wgmma##rows##_##dtype##_out_in, WarpgroupStoreGated, Wgmma##rows, kOutIn, T)      \
+  YAMOE_WGMMA(plain_wgmma##rows##_##dtype##_out_in, WarpgroupStorePlain, Wgmma##rows, kOutIn, T)
 
-YAMOE_WGMMAS(256, f16, in_out, false, __half)
-YAMOE_WGMMAS(256, f16, out_in, true, __half)
-YAMOE_WGMMAS(256, bf16, in_out, false, __nv_bfloat16)
-YAMOE_WGMMAS(256, bf16, out_in, true, __nv_bfloat16)
-YAMOE_WGMMAS(128, f16, in_out, false, __half)
-YAMOE_WGMMAS(128, f16, out_in, true, __half)
-YAMOE_WGMMAS(128, bf16, in_out, false, __nv_bfloat16)
-YAMOE_WGMMAS(128, bf16, out_in, true, __nv_bfloat16)
+YAMOE_WGMMAS(256, f16, __half)
+YAMOE_WGMMAS(256, bf16, __nv_bfloat16)
+YAMOE_WGMMAS(128, f16, __half)
+YAMOE_WGMMAS(128, bf16, __nv_bfloat16)
 
 #endif

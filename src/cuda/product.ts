@@ -100,10 +100,13 @@ export class ProductKernels {
     ];
   }
 
-  #name({ name }: TileShape, gated: boolean, family = this.tiles): string {
-    const { dtype, weightLayout } = this.#variant;
-    if (family === simtTiles) return `simt_${name}_${dtype}`;
-    return `${gated ? "gated" : "plain"}_${name}_${dtype}_${weightLayout.replace("-", "_")}`;
+  #name(tile: TileShape | BoxedTile, gated: boolean, family = this.tiles): string {
+    const { dtype, weightLayout, gateUpLayout } = this.#variant;
+    if (family === simtTiles) return `simt_${tile.name}_${dtype}`;
+    // Of weights [in, out], gates and ups that lie apart make boxes of another shape.
+    const apart = "boxDepth" in tile && gated && weightLayout === "in-out" && gateUpLayout === "concatenated";
+    const layout = `${weightLayout.replace("-", "_")}${apart ? "_apart" : ""}`;
+    return `${gated ? "gated" : "plain"}_${tile.name}_${dtype}_${layout}`;
   }
 }
 

@@ -48,7 +48,7 @@ export const wgmmaTiles: TileFamily = [
   // A ring of steps of a depth of 64, a pointer to each row, and two mbarriers for each step.
   ...[{ rows: 256, stages: 4, efficiency: 1 }, { rows: 128, stages: 5, efficiency: 0.9 }].map(
     ({ rows, stages, efficiency }) => ({
-      ...{ name: `wgmma${rows}`, rows, columns: 192, threads: 384, efficiency, boxDepth: 64, boxColumns: 64 },
+      ...{ name: `wgmma${rows}`, rows, columns: 192, threads: 512, efficiency, boxDepth: 64, boxColumns: 64 },
       sharedBytes: stages * ((rows + 192) * 64 * 2 + 16) + rows * 8,
     }),
   ),
