@@ -405,5 +405,15 @@ export const jobs: readonly Job[] = [
   })),
 ];
 
+/** Where there are no biases, nothing may be added: of zeros, even the smallest number shows. */
+const zerosJob: Job = {
+  name: "experts of zeros, no biases",
+  run: async (library) => {
+    const inputs = randomInputs({ T: 20, H: 40, I: 72, E: 2, K: 1 }, 0, { bias: false });
+    const hiddenStates = tensor(new Float16Array(20 * 40), [20, 40]);
+    return [bytes(await experts({ ...inputs, hiddenStates }, { backend: await backendOf(library, 128) }))];
+  },
+};
+
 /** What Hopper does in its own way. */
-export const hopperJobs: readonly Job[] = wgmmaProducts.map(productJob);
+export const hopperJobs: readonly Job[] = [...wgmmaProducts.map(productJob), zerosJob];
