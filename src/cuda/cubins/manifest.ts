@@ -2,7 +2,7 @@
 import type { Manifest } from "../cubin_manifest.ts";
 
 export const manifest: Manifest = {
- "sourceSha256": "41561046da883ebcce3f528490141b9d5173e81bc5567a51cffe5a4f6f3451ab",
+ "sourceSha256": "47d64441e0ccc339416bf60566b86a9dd88d1a026cbe37621640b5583e7e9876",
  "nvcc": "13.0.88",
  "flags": [
   "-std=c++17",
