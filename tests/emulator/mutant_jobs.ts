@@ -102,6 +102,7 @@ const wgmmaProducts: readonly ExpertsJob[] = [
   [256, { T: 300, H: 72, I: 136, E: 1, K: 1 }],
   [256, { T: 270, H: 200, I: 72, E: 1, K: 1 }, bothOther],
   [256, { T: 200, H: 72, I: 136, E: 1, K: 1 }, { ...concatenated, expertCapacity: 150 }],
+  [128, { T: 20, H: 128, I: 192, E: 2, K: 1 }, outIn], // steps and tiles that come out even
   [128, { T: 600, H: 200, I: 104, E: 2, K: 1 }], // more tiles than multiprocessors
   [256, { T: 20, H: 328, I: 200, E: 2, K: 1 }, outIn], // more steps than stages
 ];
