@@ -186,7 +186,8 @@ __device__ __forceinline__ void cp_async_arrive(uint32_t barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
 }
 
-// "membar / fence": wgmma, which reads shared memory by another path, sees what this thread does.
+// "membar / fence": wgmma and bulk copies, which reach shared memory by another path, see what this thread has done: its writes,
+// and the mbarriers that it has initialised.
 __device__ __forceinline__ void fence_async_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // "setmaxnreg", by a whole warpgroup.

@@ -1,5 +1,6 @@
 // Bulk tensor copies: the source is read when the copy is issued. The bytes land later, in any order: at the latest when no thread
 // can go on without. Until then the destination is poison.
+#include <algorithm>
 #include <cstring>
 
 #include "runtime.h"

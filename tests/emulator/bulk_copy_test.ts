@@ -188,6 +188,7 @@ const faults: Record<string, readonly [code: number, text: string, other?: Other
   fault_bulk_no_mbarrier: [719, "is no mbarrier"],
   fault_bulk_mbarrier_without_fence: [719, "with no fence of the async proxy since it was initialised"],
   fault_bulk_too_few_bytes: [719, "an mbarrier lacks 0 arrivals and -16 bytes"],
+  fault_bulk_too_many_arrivals: [719, "an arrival at an mbarrier of 1 that have come"],
   fault_bulk_too_many_bytes: [719, "is to expect 1048576 bytes"],
   fault_bulk_under_way_at_the_end: [719, "ends with a bulk copy under way"],
   fault_bulk_nobody_waits: [719, "ends with a bulk copy that no thread has waited for"],

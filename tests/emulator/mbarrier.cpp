@@ -104,6 +104,10 @@ void mbarrier_arrive_expecting(uint32_t address, uint32_t bytes, Where where) {
   step();
   maybe_land_a_bulk_copy();
   Mbarrier& barrier = barrier_at(address, where);
+  if (barrier.missing == 0) {
+    fault(719, where, "an arrival at an mbarrier of %d that have come, of whose phase %d bytes are to come", barrier.arrivals,
+          barrier.bytes);
+  }
   expect(barrier, bytes, where);
   const int first = current() & ~31;
   for (int t = first; t < std::min<int>(first + 32, fibers().size()); ++t) {

@@ -104,6 +104,7 @@ const wgmmaProducts: readonly ExpertsJob[] = [
   [256, { T: 300, H: 72, I: 136, E: 1, K: 1 }],
   [256, { T: 270, H: 200, I: 72, E: 1, K: 1 }, bothOther],
   [256, { T: 200, H: 72, I: 136, E: 1, K: 1 }, { ...concatenated, expertCapacity: 150 }],
+  [128, { T: 20, H: 128, I: 192, E: 2, K: 1 }, outIn], // steps and tiles that come out even
   [128, { T: 600, H: 200, I: 104, E: 2, K: 1 }], // more tiles than multiprocessors
   [256, { T: 20, H: 328, I: 200, E: 2, K: 1 }, outIn], // more steps than stages
 ];
@@ -370,5 +371,15 @@ export const jobs: readonly Job[] = [
   })),
 ];
 
+/** Where there are no biases, nothing may be added: of zeros, even the smallest number shows. */
+const zerosJob: Job = {
+  name: "experts of zeros, no biases",
+  run: async (library) => {
+    const inputs = randomInputs({ T: 20, H: 40, I: 72, E: 2, K: 1 }, 0, { bias: false });
+    const hiddenStates = tensor(new Float16Array(20 * 40), [20, 40]);
+    return [bytes(await experts({ ...inputs, hiddenStates }, { backend: await backendOf(library, 128) }))];
+  },
+};
+
 /** What Hopper does in its own way. */
-export const hopperJobs: readonly Job[] = wgmmaProducts.map(productJob);
+export const hopperJobs: readonly Job[] = [...wgmmaProducts.map(productJob), zerosJob];

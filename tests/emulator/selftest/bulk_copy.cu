@@ -207,6 +207,17 @@ FAULTY(fault_bulk_too_few_bytes) {
   finish(stages, out);
 }
 
+FAULTY(fault_bulk_too_many_arrivals) {
+  const Stages stages;
+  begin(stages, map);
+  __syncthreads();
+  if (fixed) mbarrier_wait(stages.full(0), 0);
+  __syncthreads();
+  if (threadIdx.x == 0) mbarrier_arrive(stages.full(0));  // FAULT fault_bulk_too_many_arrivals
+  mbarrier_wait(stages.full(0), 1);
+  out[threadIdx.x] = 0;
+}
+
 FAULTY(fault_bulk_too_many_bytes) {
   const Stages stages;
   if (threadIdx.x == 0) {
