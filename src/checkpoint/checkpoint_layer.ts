@@ -4,6 +4,7 @@
  * @module
  */
 import type { MoeLayer } from "../moe.ts";
+import type { RouterKind } from "../router.ts";
 import { mapLayer, type MoeShape, moeShape } from "../moe_shape.ts";
 import { bytesPerElement, type DType, elementCount, type Tensor, zeros } from "../tensor.ts";
 import { Checkpoint } from "./checkpoint.ts";
@@ -22,6 +23,8 @@ export class CheckpointLayer implements Disposable {
   readonly dtype: DType;
   /** The sizes, and everything decided. */
   readonly shape: MoeShape<unknown>;
+  /** How the router decides. */
+  readonly routerKind: RouterKind;
   /** What was found and will not be used. */
   readonly notes: readonly string[];
   readonly #checkpoint: Checkpoint;
@@ -30,11 +33,12 @@ export class CheckpointLayer implements Disposable {
   private constructor(
     checkpoint: Checkpoint,
     plan: MoeLayer<PlannedTensor>,
-    about: Pick<CheckpointLayer, "family" | "number" | "dtype" | "shape" | "notes">,
+    about: Pick<CheckpointLayer, "family" | "number" | "dtype" | "shape" | "routerKind" | "notes">,
   ) {
     this.#checkpoint = checkpoint;
     this.#plan = plan;
-    ({ family: this.family, number: this.number, dtype: this.dtype, shape: this.shape, notes: this.notes } = about);
+    ({ family: this.family, number: this.number, dtype: this.dtype, shape: this.shape } = about);
+    ({ routerKind: this.routerKind, notes: this.notes } = about);
   }
 
   /**
@@ -60,7 +64,8 @@ export class CheckpointLayer implements Disposable {
     const tokens: Described = { dtype, shape: [1, plan.router.weight.shape[1]!] };
     const shape = moeShape<Described>(tokens, mapLayer(plan, (planned) => describe(planned, dtype)));
     scope.move();
-    return new CheckpointLayer(checkpoint, plan, { family, number: names.layer, dtype, shape, notes });
+    const routerKind = settings.router.kind!;
+    return new CheckpointLayer(checkpoint, plan, { family, number: names.layer, dtype, shape, routerKind, notes });
   }
 
   /** Bytes of the layer's tensors in memory, with the experts' weights in a dtype. */

@@ -162,6 +162,12 @@ async function planFused(
         `${asked ? `, ${asked}` : ""}, got ${formatShape(gateUpProj.shape)} and ${formatShape(downProj.shape)}`,
     );
   }
+  if (fitting.length > 1) {
+    throw planner.error(
+      prefix + gateUp,
+      `and ${quote(prefix + down)} fit both weight layouts, in-out and out-in: which is needed, as --weight-layout`,
+    );
+  }
   const columns = gateUpColumns(found);
   const bias = async (name: string, width: number) =>
     planner.has(`${name}_bias`) ? await planner.whole(`${name}_bias`, [experts, width]) : undefined;

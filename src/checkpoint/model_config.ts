@@ -26,6 +26,8 @@ export interface FamilySettings extends LayerSettings {
   readonly family: string;
   /** Why the router's kind is not known. */
   readonly unknownRouter?: string;
+  /** What a user should know of how the router's kind was found. */
+  readonly note?: string;
 }
 
 const silu = { activation: "silu", gateUpLayout: "concatenated" } as const;
@@ -36,7 +38,9 @@ export function settingsOfNames(names: LayerNames): FamilySettings {
   if (packing === "granite") return { family: "granite", experts: silu, router: { kind: "topk-softmax" } };
   if (packing === "each") {
     if (base.endsWith("block_sparse_moe.") && !correctionBias) {
-      return { family: "mixtral", experts: silu, router: { kind: "softmax-renormalize" } };
+      const note =
+        "The router is taken for Mixtral's by the tensors' names, which are Phi-3.5-MoE's too: --router sparse-mixer";
+      return { family: "mixtral", experts: silu, router: { kind: "softmax-renormalize" }, note };
     }
     const unknownRouter = "models of several routers have tensors of these names";
     return { family: "unknown", experts: silu, router: {}, unknownRouter };
@@ -65,13 +69,14 @@ const activations: Readonly<Record<string, Activation>> = {
 };
 
 /**
- * What a configuration tells.
+ * What a configuration tells; of one that names no model, what the tensors' names tell, and K.
  *
  * @param json The content of a config.json.
  * @param path What messages call it.
+ * @param ofNames What the tensors' names tell.
  * @throws {SafetensorsError} If a value is of a wrong type, or the model routes in a way that there is not here.
  */
-export function settingsOfConfig(json: unknown, path: string): FamilySettings {
+export function settingsOfConfig(json: unknown, path: string, ofNames: FamilySettings): FamilySettings {
   const config = new Config(json, path);
   const family = config.string("model_type", "");
   const topK = config.integer("num_experts_per_tok") ?? config.integer("experts_per_token") ??
@@ -101,6 +106,15 @@ export function settingsOfConfig(json: unknown, path: string): FamilySettings {
     return { family, experts, router: { ...router, scale: config.number("routed_scaling_factor") } };
   }
   const scoring = config.string("scoring_func", correctedFamilies[family] ?? "");
+  if (family === "" && scoring === "") {
+    const { unknownRouter, experts, router } = ofNames;
+    return {
+      ...ofNames,
+      experts: { ...experts, ...config.namesActivation && { activation } },
+      router: { ...router, topK },
+      ...unknownRouter && { unknownRouter: `${unknownRouter}, and ${path} has no model_type` },
+    };
+  }
   if (!Object.hasOwn(scorings, scoring)) return unknown(`the router of ${quote(family)} is not known here`);
   const kind = scorings[scoring]!;
   const grouped = kind === "sigmoid-grouped" && {
@@ -186,6 +200,11 @@ class Config {
     return this.#get(name, "a positive integer", (value) => Number.isSafeInteger(value) && value as number > 0);
   }
 
+  /** Whether it says which activation there is. */
+  get namesActivation(): boolean {
+    return this.string("hidden_act", this.string("hidden_activation", "")) !== "";
+  }
+
   activation(): Activation {
     const name = this.string("hidden_act", this.string("hidden_activation", "silu"));
     if (Object.hasOwn(activations, name)) return activations[name]!;
@@ -204,5 +223,7 @@ class Config {
 }
 
 function members(json: unknown): Readonly<Record<string, unknown>> | undefined {
-  return typeof json === "object" && json !== null ? json as Record<string, unknown> : undefined;
+  return typeof json === "object" && json !== null && !Array.isArray(json)
+    ? json as Record<string, unknown>
+    : undefined;
 }

@@ -39,7 +39,11 @@ export function resolveSettings(
   { layer: _layer, preset, router: kind, logitsDType, ...options }: LayerOptions,
 ): { readonly family: string; readonly settings: ResolvedSettings; readonly notes: readonly string[] } {
   const ofNames = settingsOfNames(names);
-  const ofModel = preset ? settingsOfPreset(preset) : config ? settingsOfConfig(config.json, config.path) : ofNames;
+  const ofModel = preset
+    ? settingsOfPreset(preset)
+    : config
+    ? settingsOfConfig(config.json, config.path, ofNames)
+    : ofNames;
   const { topK, groups, topGroups, renormalize, scale, jitter, ...experts } = options;
   const router = { topK, groups, topGroups, renormalize, scale, jitter };
 
@@ -59,17 +63,23 @@ export function resolveSettings(
         (config ? "does not say it" : "could say it"),
     );
   }
+  // Names that say too little are taken for silu's; whoever has swiglu-oai has the layout that comes with it.
+  const isOai = ofModel.family === "unknown" && experts.activation === "swiglu-oai";
+  const ofExperts = isOai ? {} : { ...ofNames.experts, ...ofModel.experts };
   return {
     family: ofModel.family,
     settings: {
-      experts: activationOf({ ...ofNames.experts, ...ofModel.experts, ...given(experts) }, experts),
+      experts: activationOf({ ...ofExperts, ...given(experts) }, experts),
       router: { ...decided, topK: decided.topK },
       logitsDType,
       weightBlock: (config && weightBlockOfConfig(config.json, config.path)) ?? deepSeekBlock,
     },
-    notes: names.correctionBias && routerRules[decided.kind].before === "none"
-      ? [`The router kind ${decided.kind} leaves ${names.correctionBias} unused`]
-      : [],
+    notes: [
+      ...names.correctionBias && routerRules[decided.kind].before === "none"
+        ? [`The router kind ${decided.kind} leaves ${names.correctionBias} unused`]
+        : [],
+      ...kind === undefined && ofModel.note ? [ofModel.note] : [],
+    ],
   };
 }
 

@@ -10,15 +10,7 @@ import { type RouterKind, routerRules } from "../router.ts";
 import { quote, SafetensorsError } from "../safetensors/error.ts";
 import { Safetensors } from "../safetensors/safetensors.ts";
 import { temporaryFiles, writeSafetensors } from "../safetensors/write.ts";
-import {
-  bytesPerElement,
-  convert,
-  type DType,
-  elementCount,
-  floatDTypes,
-  formatShape,
-  type Tensor,
-} from "../tensor.ts";
+import { bytesPerElement, convert, type DType, elementCount, formatShape, type Tensor } from "../tensor.ts";
 import { version } from "../version.ts";
 import { Engine } from "../wasm/engine.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
@@ -122,6 +114,7 @@ export default command({
       `yamoe ${version}, ${layer.family}: ${number}${plural(tokens, "token")}, hidden ${width}, intermediate ` +
         `${routed.intermediate}, ${plural(routed.experts, "expert")}, top ${routed.topK}, ${dtype}`,
     );
+    printNote(describeComputation(layer));
     layer.notes.forEach(printNote);
     using progress = new ProgressBar();
     onInterrupt(() => {
@@ -159,7 +152,7 @@ export default command({
       gated: routed.gated,
       gateUpLayout: routed.gateUpLayout,
       weightLayout: routed.weightLayout,
-      router: tensors.router.options.kind,
+      router: layer.routerKind,
       groups: router.groups,
       topGroups: router.topGroups,
       renormalize: router.renormalize,
@@ -224,15 +217,30 @@ async function readInput(path: string): Promise<{ hidden: Tensor; shape: readonl
       `${path}: there must be one tensor, or one named "hidden_states"; there are ${names.length}`,
     );
   }
-  const input = await file.read(name);
-  const { dtype, shape } = input;
-  if (!floatDTypes.includes(dtype) || shape.length < 2) {
+  const { dtype, shape } = file.describe(name);
+  if (!["F16", "BF16", "F32"].includes(dtype) || shape.length < 2) {
     throw new SafetensorsError(
       `${path}: tensor ${quote(name)} must be F16, BF16 or F32 of [T, H], it is ${dtype} ${formatShape(shape)}`,
     );
   }
+  const input = await file.read(name);
   const width = shape.at(-1)!;
   return { hidden: { ...input, shape: [elementCount(shape.slice(0, -1)), width] }, shape };
+}
+
+/** What is computed, with all that names, configuration and flags decided: a user sees what was taken for granted. */
+function describeComputation({ routerKind, shape: { routed, router } }: CheckpointLayer): string {
+  const { activation, activationLimit, gated, gateUpLayout, weightLayout } = routed;
+  return [
+    activation + (activationLimit < Infinity ? ` with the limit ${activationLimit}` : ""),
+    gated ? `gate and up ${gateUpLayout}` : "no gate",
+    `weights ${weightLayout}`,
+    `router ${routerKind}` + (router.groups > 1 ? ` of ${router.topGroups} of ${router.groups} groups` : ""),
+    ...(router.renormalize === routerRules[routerKind].renormalize
+      ? []
+      : [router.renormalize ? "renormalized" : "not renormalized"]),
+    ...(router.scale === 1 ? [] : [`times ${Number(router.scale.toPrecision(7))}`]),
+  ].join(", ");
 }
 
 function layerOptions(values: Values) {

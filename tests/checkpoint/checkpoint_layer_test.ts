@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Safetensors, SafetensorsError, type Tensor, tensor, writeSafetensors } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/checkpoint/checkpoint_layer.ts";
 import type { LayerOptions } from "../../src/checkpoint/settings.ts";
@@ -57,6 +57,10 @@ const without = (name: string) => {
   return rest;
 };
 const withOther = (name: string, value: Tensor) => ({ ...mixtral(0), [name]: value });
+
+/** A layer that is cut up as Mixtral's and has another name. */
+const inModule = (name: string) =>
+  Object.fromEntries(Object.entries(mixtral(0)).map(([key, value]) => [key.replace("block_sparse_moe", name), value]));
 
 const refused: [string, Files, LayerOptions, new (message: string) => Error, string][] = [
   [
@@ -201,9 +205,7 @@ const refused: [string, Files, LayerOptions, new (message: string) => Error, str
   [
     "a router that the names leave open",
     {
-      tensors: Object.fromEntries(
-        Object.entries(mixtral(0)).map(([name, value]) => [name.replace("block_sparse_moe", "mlp"), value]),
-      ),
+      tensors: inModule("mlp"),
     },
     { topK: 2 },
     SafetensorsError,
@@ -222,6 +224,36 @@ const refused: [string, Files, LayerOptions, new (message: string) => Error, str
     {},
     SafetensorsError,
     "config.json: it must be JSON",
+  ],
+  [
+    "a config that is no object",
+    { tensors: mixtral(0), config: "[]" },
+    {},
+    SafetensorsError,
+    "config.json: it must hold an object",
+  ],
+  [
+    "a router that neither the names nor a config without a model tell",
+    {
+      tensors: inModule("mlp"),
+      config: '{"num_experts_per_tok":2}',
+    },
+    {},
+    SafetensorsError,
+    "config.json has no model_type",
+  ],
+  [
+    "weights that fit both layouts",
+    {
+      tensors: {
+        "router.weight": numbered([E, H]),
+        "experts.up_proj": numbered([E, H, H]),
+        "experts.down_proj": numbered([E, H, H]),
+      },
+    },
+    { topK: 2, gated: false, activation: "silu" },
+    SafetensorsError,
+    "--weight-layout",
   ],
   [
     "a config of other types",
@@ -353,5 +385,42 @@ Deno.test("The options go before the preset, that before config.json, that befor
     assertEquals(await settings({ router: "topk-softmax" }), ["olmoe", "gelu", "none", "softmax", false, 3]);
     assertEquals(await settings({ preset: "mixtral-8x7b" }), ["mixtral-8x7b", "silu", "softmax", "none", true, 2]);
     assertEquals(await settings({ activation: "relu2" }), ["olmoe", "relu2", "softmax", "none", true, 3]);
+  });
+});
+
+Deno.test("What a config.json without a model_type leaves open the names tell", async () => {
+  const config = '{"num_experts_per_tok":3,"hidden_act":"gelu"}';
+  await inDirectory({ tensors: mixtral(0), config }, async (directory) => {
+    using found = await CheckpointLayer.open(directory);
+    const { routed, router } = found.shape;
+    assertEquals([found.family, found.routerKind], ["mixtral", "softmax-renormalize"]);
+    assertEquals([routed.activation, router.topK], ["gelu", 3]);
+  });
+});
+
+Deno.test("Where the names are those of Mixtral and of Phi-3.5-MoE, a note says which was taken", async () => {
+  await inDirectory({ tensors: mixtral(0) }, async (directory) => {
+    using taken = await CheckpointLayer.open(directory, { topK: 2 });
+    assertEquals(taken.notes.length, 1);
+    assertStringIncludes(taken.notes[0]!, "--router sparse-mixer");
+    using told = await CheckpointLayer.open(directory, { topK: 2, router: "softmax-renormalize" });
+    assertEquals(told.notes, []);
+  });
+});
+
+Deno.test("swiglu-oai has gates and ups interleaved where neither names nor options say otherwise", async () => {
+  const tensors = {
+    "layers.0.mlp.router.weight": numbered([E, H]),
+    "layers.0.mlp.experts.gate_up_proj": numbered([E, H, 2 * I]),
+    "layers.0.mlp.experts.down_proj": numbered([E, I, H]),
+  };
+  await inDirectory({ tensors }, async (directory) => {
+    const layout = async (options: LayerOptions) => {
+      using found = await CheckpointLayer.open(directory, { topK: 2, router: "softmax", ...options });
+      return found.shape.routed.gateUpLayout;
+    };
+    assertEquals(await layout({}), "concatenated");
+    assertEquals(await layout({ activation: "swiglu-oai" }), "interleaved");
+    assertEquals(await layout({ activation: "swiglu-oai", gateUpLayout: "concatenated" }), "concatenated");
   });
 });

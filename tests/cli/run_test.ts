@@ -19,6 +19,7 @@ Deno.test("run writes the output, says what it did, and leaves nothing else", as
   assertEquals(code, 0, stderr);
   assertEquals(stdout.split("\n").map((line) => line.split(":")[0]), ["Output sum", "Time", ""]);
   assertStringIncludes(stderr, "mixtral: layer 3, 7 tokens, hidden 48, intermediate 40, 8 experts, top 2, f32");
+  assertStringIncludes(stderr, "silu, gate and up concatenated, weights out-in, router softmax-renormalize\n");
   assertEquals(Array.from(Deno.readDirSync(directory), ({ name }) => name), ["y.safetensors"]);
   using file = await Safetensors.open(output);
   assertEquals([...file.tensors.values()].map(({ name, dtype, shape }) => [name, dtype, shape]), [["output", "F32", [
@@ -78,6 +79,13 @@ Deno.test("run refuses what cannot be done before any work", async () => {
   const directory = await Deno.makeTempDir();
   const narrow = `${directory}/narrow.safetensors`;
   await writeSafetensors(narrow, { x: tensor(new Float32Array(6), [2, 3]) });
+  const integers = `${directory}/integers.safetensors`;
+  const header = '{"x":{"dtype":"I64","shape":[1,1],"data_offsets":[0,8]}}';
+  const length = new Uint8Array(new BigUint64Array([BigInt(header.length)]).buffer);
+  await Deno.writeFile(
+    integers,
+    new Uint8Array([...length, ...new TextEncoder().encode(header), ...new Uint8Array(8)]),
+  );
   const input = `${layer}input.safetensors`;
   const cases: [string[], number, string][] = [
     [[], 2, "--weights is needed"],
@@ -94,6 +102,11 @@ Deno.test("run refuses what cannot be done before any work", async () => {
       1,
       "the input must have 48 columns",
     ],
+    [
+      ["--weights", layer, "--input", integers, "--output", `${directory}/y`, "--top-k", "2"],
+      1,
+      'tensor "x" must be F16, BF16 or F32 of [T, H], it is I64 [1, 1]',
+    ],
     [["--weights", layer, "--input", input, "--output", `${directory}/y`], 1, "top-k, is needed"],
     [
       ["--weights", layer, "--input", input, "--output", `${directory}/y`, "--top-k", "9"],
@@ -108,6 +121,7 @@ Deno.test("run refuses what cannot be done before any work", async () => {
     assertEquals({ code, stdout }, { code: expected, stdout: "" }, stderr);
     assertStringIncludes(stderr, message);
   }
-  assertEquals(Array.from(Deno.readDirSync(directory), ({ name }) => name), ["narrow.safetensors"]);
+  const left = Array.from(Deno.readDirSync(directory), ({ name }) => name).sort();
+  assertEquals(left, ["integers.safetensors", "narrow.safetensors"]);
   await Deno.remove(directory, { recursive: true });
 });
