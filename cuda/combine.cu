@@ -1,5 +1,6 @@
 // Each token's output row: the weighted sum of its experts' rows, in f32, in slot order, then of an addend's, with one
-// rounding. Writes every row once, zeros where every assignment was dropped. Bound by memory: one warp a token, 16 bytes a lane, past the caches.
+// rounding. Writes every row once, zeros where every assignment was dropped. Bound by memory: one warp a token, 16 bytes a lane,
+// past the caches.
 #include <ptx.cuh>
 
 #include "dtype.cuh"

@@ -1,7 +1,8 @@
 // The grouped GEMM: for each expert, its rows of A times its own B, on tensor cores (mma.sync), for any architecture from
 // sm_75 on.
 //
-//   A  rows of `depth` elements, a multiple of 8 as all sizes are; the rows of a tile are consecutive, or gathered through `row_index` as they are loaded
+//   A  rows of `depth` elements, a multiple of 8 as all sizes are; the rows of a tile are consecutive, or gathered through
+//      `row_index` as they are loaded
 //   B  [experts][depth][width] ("in-out"), or [experts][width][depth] ("out-in"), as it is
 //
 // A persistent grid: each block takes every gridDim.x-th tile, and its copies run ahead across the border between two tiles,

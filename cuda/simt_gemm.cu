@@ -212,7 +212,7 @@ using Simt16 = SimtTile<16, 64, 2, 4>;
 
 #define YAMOE_SIMT(tile, suffix, T, blocks)                                                                              \
   extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks)                                             \
-      simt_##suffix(YAMOE_PRODUCT_PARAMETERS(T, const T* weights), int out_in, int gated) {                                                 \
+      simt_##suffix(YAMOE_PRODUCT_PARAMETERS(T, const T* weights), int out_in, int gated) {                               \
     const yamoe::Problem<T> problem YAMOE_PROBLEM(weights);                                                               \
     yamoe::simt<yamoe::tile>(problem, bias, row_scales, out, out_in, gated, YAMOE_ACTIVATION);                            \
   }

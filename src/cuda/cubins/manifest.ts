@@ -2,7 +2,7 @@
 import type { Manifest } from "../cubin_manifest.ts";
 
 export const manifest: Manifest = {
- "sourceSha256": "c3ffeacb56f84aaf285cc7c1d66f09db47efef03f64fb26a5a156ba85f25ea80",
+ "sourceSha256": "ebe0f68bc699301ecfeaac90dd6c2e46d6fc66d4566f6e8351784f9091045a86",
  "nvcc": "13.0.88",
  "flags": [
   "-std=c++17",
@@ -2262,8 +2262,8 @@ export const manifest: Manifest = {
   "sm_90": {
    "kind": "cubin",
    "computeCapability": 90,
-   "bytes": 3439704,
-   "sha256": "91e9d9ca4a3ce190b1547421de38f98244951c9ebdc3242cdc3921aa0ddee012",
+   "bytes": 3557784,
+   "sha256": "e4c3b70b63a051ff42683c7c89a491bf2f8f258a5f4040f9000147239fdf8762",
    "kernels": [
     {
      "name": "bin_rows",
@@ -2799,10 +2799,35 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_wgmma128_bf16_in_out",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 48, "size": 128 },
+      { "offset": 176, "size": 8 },
+      { "offset": 184, "size": 8 },
+      { "offset": 192, "size": 8 },
+      { "offset": 200, "size": 8 },
+      { "offset": 208, "size": 8 },
+      { "offset": 216, "size": 8 },
+      { "offset": 224, "size": 4 },
+      { "offset": 228, "size": 4 },
+      { "offset": 232, "size": 4 },
+      { "offset": 236, "size": 4 },
+      { "offset": 240, "size": 4 },
+      { "offset": 244, "size": 4 },
+      { "offset": 248, "size": 4 },
+      { "offset": 252, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_wgmma128_bf16_in_out_apart",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -2824,10 +2849,10 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_wgmma128_bf16_out_in",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -2849,10 +2874,35 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_wgmma128_f16_in_out",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 48, "size": 128 },
+      { "offset": 176, "size": 8 },
+      { "offset": 184, "size": 8 },
+      { "offset": 192, "size": 8 },
+      { "offset": 200, "size": 8 },
+      { "offset": 208, "size": 8 },
+      { "offset": 216, "size": 8 },
+      { "offset": 224, "size": 4 },
+      { "offset": 228, "size": 4 },
+      { "offset": 232, "size": 4 },
+      { "offset": 236, "size": 4 },
+      { "offset": 240, "size": 4 },
+      { "offset": 244, "size": 4 },
+      { "offset": 248, "size": 4 },
+      { "offset": 252, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_wgmma128_f16_in_out_apart",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -2874,10 +2924,10 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_wgmma128_f16_out_in",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -2899,10 +2949,35 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_wgmma256_bf16_in_out",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 48, "size": 128 },
+      { "offset": 176, "size": 8 },
+      { "offset": 184, "size": 8 },
+      { "offset": 192, "size": 8 },
+      { "offset": 200, "size": 8 },
+      { "offset": 208, "size": 8 },
+      { "offset": 216, "size": 8 },
+      { "offset": 224, "size": 4 },
+      { "offset": 228, "size": 4 },
+      { "offset": 232, "size": 4 },
+      { "offset": 236, "size": 4 },
+      { "offset": 240, "size": 4 },
+      { "offset": 244, "size": 4 },
+      { "offset": 248, "size": 4 },
+      { "offset": 252, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_wgmma256_bf16_in_out_apart",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -2924,10 +2999,10 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_wgmma256_bf16_out_in",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -2949,10 +3024,35 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_wgmma256_f16_in_out",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
+     "parameters": [
+      { "offset": 0, "size": 8 },
+      { "offset": 48, "size": 128 },
+      { "offset": 176, "size": 8 },
+      { "offset": 184, "size": 8 },
+      { "offset": 192, "size": 8 },
+      { "offset": 200, "size": 8 },
+      { "offset": 208, "size": 8 },
+      { "offset": 216, "size": 8 },
+      { "offset": 224, "size": 4 },
+      { "offset": 228, "size": 4 },
+      { "offset": 232, "size": 4 },
+      { "offset": 236, "size": 4 },
+      { "offset": 240, "size": 4 },
+      { "offset": 244, "size": 4 },
+      { "offset": 248, "size": 4 },
+      { "offset": 252, "size": 4 }
+     ]
+    },
+    {
+     "name": "gated_wgmma256_f16_in_out_apart",
+     "registers": 128,
+     "frameBytes": 0,
+     "sharedBytes": 0,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -2974,10 +3074,10 @@ export const manifest: Manifest = {
     },
     {
      "name": "gated_wgmma256_f16_out_in",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -3452,10 +3552,10 @@ export const manifest: Manifest = {
     },
     {
      "name": "plain_wgmma128_bf16_in_out",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -3477,10 +3577,10 @@ export const manifest: Manifest = {
     },
     {
      "name": "plain_wgmma128_bf16_out_in",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -3502,10 +3602,10 @@ export const manifest: Manifest = {
     },
     {
      "name": "plain_wgmma128_f16_in_out",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -3527,10 +3627,10 @@ export const manifest: Manifest = {
     },
     {
      "name": "plain_wgmma128_f16_out_in",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -3552,10 +3652,10 @@ export const manifest: Manifest = {
     },
     {
      "name": "plain_wgmma256_bf16_in_out",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -3577,10 +3677,10 @@ export const manifest: Manifest = {
     },
     {
      "name": "plain_wgmma256_bf16_out_in",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -3602,10 +3702,10 @@ export const manifest: Manifest = {
     },
     {
      "name": "plain_wgmma256_f16_in_out",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
@@ -3627,10 +3727,10 @@ export const manifest: Manifest = {
     },
     {
      "name": "plain_wgmma256_f16_out_in",
-     "registers": 168,
+     "registers": 128,
      "frameBytes": 0,
      "sharedBytes": 0,
-     "maxThreads": 384,
+     "maxThreads": 512,
      "parameters": [
       { "offset": 0, "size": 8 },
       { "offset": 48, "size": 128 },
