@@ -44,7 +44,8 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   for (int e = threadIdx.x; e < experts; e += kThreads) counts[e * gridDim.x + blockIdx.x] = histogram[e];
 }
 
-// One block of kMaxExperts threads; dynamic shared memory: `experts` ints. Replaces counts[e][b] by the number of e's assignments in the chunks before b, and writes
+// One block of kMaxExperts threads; dynamic shared memory: `experts` ints. Replaces counts[e][b] by the number of e's
+// assignments in the chunks before b, and writes
 //   totals[e]          assignments of expert e, before the capacity;
 //   row_offsets[e]     kept assignments of the experts before e; [experts] is the number of rows;
 //   tile_offsets[e]    tiles of `tile_rows` rows of the experts before e; [experts] is the number of tiles.

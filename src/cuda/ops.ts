@@ -17,7 +17,7 @@ import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Argument } from "./kernel.ts";
 import { type DeviceOperand, dtypeCode, type OpLaunch, planLinear, planRoute } from "./router.ts";
 import type { PlanDevice } from "./product.ts";
-import { limits, planProduct, planSort } from "./steps.ts";
+import { limits, planCombine, planProduct, planSort } from "./steps.ts";
 
 /** A tensor in device memory. */
 export type DeviceTensor = BackendTensor & DeviceOperand;
@@ -169,10 +169,13 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
         bins,
         capacity,
       ]);
-      this.#overRows(`combine_${source.dtype}`, tokens, [
-        ...[from!.pointer, rows.pointer, factors!.pointer, dtypeCode(factors!), 0n, 0n, 0n, output.pointer],
-        ...[tokens, topK, topK, hidden],
-      ]);
+      this.#launch({
+        ...planCombine(source.dtype, tokens),
+        arguments: [
+          ...[from!.pointer, rows.pointer, factors!.pointer, dtypeCode(factors!), 0n, 0n, 0n, output.pointer],
+          ...[tokens, topK, topK, hidden],
+        ],
+      });
       return output;
     });
   }

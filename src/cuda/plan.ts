@@ -7,7 +7,7 @@ import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Argument, LaunchShape } from "./kernel.ts";
 import { type Boxed, type PlanDevice, type Product, ProductKernels } from "./product.ts";
 import { dtypeCode } from "./router.ts";
-import { limits, planSort } from "./steps.ts";
+import { limits, planCombine, planSort } from "./steps.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
 
 export { limits, type PlanDevice };
@@ -45,8 +45,6 @@ export interface Plan {
   /** Bytes of each workspace tensor; 0 for one that is not needed, and for activations that lie in the output. */
   readonly workspace: Readonly<Record<WorkspaceName, number>>;
 }
-
-const combineThreads = 256;
 
 /**
  * Plans a call.
@@ -149,9 +147,7 @@ export function planLaunches(
       ],
     },
     {
-      kernel: `combine_${shape.dtype}`,
-      blocks: Math.min(Math.ceil(tokens / (combineThreads / 32)), device.multiprocessors * 8),
-      ...{ threads: combineThreads, sharedBytes: 0 },
+      ...planCombine(shape.dtype, tokens),
       flops: 2 * kept * hidden,
       bytes: workspace.expertOutputs + workspace.rows + bytesPerElement(weightsDType) * assignments +
         element * (hasAddend ? 2 : 1) * tokens * hidden,

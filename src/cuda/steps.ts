@@ -12,6 +12,7 @@ export const limits = { experts: 1024, assignments: 2 ** 30 } as const;
 
 const sortThreads = 256;
 const scanThreads = 1024;
+const combineThreads = 256;
 
 /** A chunk of the sort has at least this many assignments; there are at most `maxChunks`, which one block scans. */
 const minimumChunk = 8192;
@@ -47,6 +48,12 @@ export function planSort(count: number, bins: number): SortPlan {
     scan: { kernel: "sort_scan", blocks: 1, threads: scanThreads, sharedBytes: bins * 4 },
     rank: { kernel: "sort_rank", blocks, threads: sortThreads, sharedBytes: sortThreads / 32 * bins * 4 },
   };
+}
+
+/** Plans gather-and-sum: a warp for each token. */
+export function planCombine(dtype: DType, tokens: number): LaunchShape & { kernel: string } {
+  const blocks = Math.ceil(tokens / (combineThreads / 32));
+  return { kernel: `combine_${dtype}`, blocks, threads: combineThreads, sharedBytes: 0 };
 }
 
 /** Plans a product of equally many rows for each matrix of a batch, with the weights that a pointer points to. */

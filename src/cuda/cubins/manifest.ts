@@ -2,7 +2,7 @@
 import type { Manifest } from "../cubin_manifest.ts";
 
 export const manifest: Manifest = {
- "sourceSha256": "ebe0f68bc699301ecfeaac90dd6c2e46d6fc66d4566f6e8351784f9091045a86",
+ "sourceSha256": "faf2d24be6dc574def038033be0c7544164493603d93c8bc0f2d5b7301416b9c",
  "nvcc": "13.0.88",
  "flags": [
   "-std=c++17",
@@ -13,8 +13,8 @@ export const manifest: Manifest = {
   "sm_75": {
    "kind": "cubin",
    "computeCapability": 75,
-   "bytes": 1425120,
-   "sha256": "450f69385ce0e499ddd2797c064f94bd7b1166570fcb8fa9bc6e0c373c38a193",
+   "bytes": 1445600,
+   "sha256": "cffea79b3d541b08bdfb526cd04734cb57dcd80cb95885ed2028be370cf03fd6",
    "kernels": [
     {
      "name": "bin_rows",
@@ -48,7 +48,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_bf16",
-     "registers": 36,
+     "registers": 50,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -69,7 +69,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_f16",
-     "registers": 36,
+     "registers": 50,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -90,7 +90,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_f32",
-     "registers": 30,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -929,8 +929,8 @@ export const manifest: Manifest = {
   "sm_80": {
    "kind": "cubin",
    "computeCapability": 80,
-   "bytes": 2694112,
-   "sha256": "ba7db1fd2580ea4ea4db171ded7476c6149d04ad7d71c657836b55cff4ff038c",
+   "bytes": 2718688,
+   "sha256": "9f3b6eee15f85d65214d91cee8dfe7e4ef8d15b018473d41dca7ff67f8a40b33",
    "kernels": [
     {
      "name": "bin_rows",
@@ -964,7 +964,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_bf16",
-     "registers": 36,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -985,7 +985,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_f16",
-     "registers": 36,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -1006,7 +1006,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_f32",
-     "registers": 29,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -2262,8 +2262,8 @@ export const manifest: Manifest = {
   "sm_90": {
    "kind": "cubin",
    "computeCapability": 90,
-   "bytes": 3557784,
-   "sha256": "e4c3b70b63a051ff42683c7c89a491bf2f8f258a5f4040f9000147239fdf8762",
+   "bytes": 3588504,
+   "sha256": "9d59587989b22b7489d2dfbca5d6578f742aee1430eda218134866aab860a848",
    "kernels": [
     {
      "name": "bin_rows",
@@ -2297,7 +2297,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_bf16",
-     "registers": 38,
+     "registers": 47,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -2318,7 +2318,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_f16",
-     "registers": 38,
+     "registers": 47,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -2339,7 +2339,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_f32",
-     "registers": 30,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4095,8 +4095,8 @@ export const manifest: Manifest = {
   "sm_100": {
    "kind": "cubin",
    "computeCapability": 100,
-   "bytes": 3347360,
-   "sha256": "93040259b42f0a708a84ae9fd5271d2de8576acedb42126f3411cbdd35e1ec20",
+   "bytes": 3364448,
+   "sha256": "b565ede454cc963e77464600b836b07e95deb7c01a4b6e5c507665e6b0c829e8",
    "kernels": [
     {
      "name": "bin_rows",
@@ -4130,7 +4130,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_bf16",
-     "registers": 40,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4151,7 +4151,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_f16",
-     "registers": 40,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -4172,7 +4172,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_f32",
-     "registers": 36,
+     "registers": 46,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5428,8 +5428,8 @@ export const manifest: Manifest = {
   "sm_120": {
    "kind": "cubin",
    "computeCapability": 120,
-   "bytes": 3369304,
-   "sha256": "3bb0d9cf2dd9a01f52716d8e59183b2d17046f6bf846dd356a5208398136b3ef",
+   "bytes": 3383936,
+   "sha256": "b968f9deff230f3d20943f1681a3153485f4fa3c948c71c1b320529b30d3b3cc",
    "kernels": [
     {
      "name": "bin_rows",
@@ -5463,7 +5463,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_bf16",
-     "registers": 40,
+     "registers": 46,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5484,7 +5484,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_f16",
-     "registers": 40,
+     "registers": 44,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -5505,7 +5505,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_f32",
-     "registers": 34,
+     "registers": 46,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6761,8 +6761,8 @@ export const manifest: Manifest = {
   "compute_80": {
    "kind": "ptx",
    "computeCapability": 80,
-   "bytes": 5164980,
-   "sha256": "04819ae26fb04b08f3ee13572b2ef0bfcfb03293080af5e2b3a32bb9aebf124d",
+   "bytes": 5196622,
+   "sha256": "735967cd3769dc0eaa9100e624520fbc91ba7e390e33d8370f5d640132a277be",
    "kernels": [
     {
      "name": "bin_rows",
@@ -6796,7 +6796,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_bf16",
-     "registers": 36,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6817,7 +6817,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_f16",
-     "registers": 36,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
@@ -6838,7 +6838,7 @@ export const manifest: Manifest = {
     },
     {
      "name": "combine_f32",
-     "registers": 29,
+     "registers": 48,
      "frameBytes": 0,
      "sharedBytes": 0,
      "maxThreads": 256,
