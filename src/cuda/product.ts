@@ -71,7 +71,8 @@ export class ProductKernels {
     const chunks = products.every(({ depth, width, gated }) => depth % 8 === 0 && width % (gated ? 16 : 8) === 0);
     const swish = products.every(({ activation, gated }) => activationKinds[activation] === Number(gated));
     const tensor = tensorTiles(device.computeCapability);
-    this.tiles = !chunks || !has(tensor) ? simtTiles : swish && has(wgmmaTiles) ? wgmmaTiles : tensor;
+    const wgmma = wgmmaTiles(products.some((product) => this.#apart(product)));
+    this.tiles = !chunks || !has(tensor) ? simtTiles : swish && has(wgmma) ? wgmma : tensor;
   }
 
   /** How a product is launched in tiles of a shape. */
@@ -100,12 +101,16 @@ export class ProductKernels {
     ];
   }
 
+  /** Whether a product's gates and ups lie apart in the rows of its weights. */
+  #apart({ gated }: Pick<Product, "gated">): boolean {
+    return gated && this.#variant.weightLayout === "in-out" && this.#variant.gateUpLayout === "concatenated";
+  }
+
   #name(tile: TileShape | BoxedTile, gated: boolean, family = this.tiles): string {
-    const { dtype, weightLayout, gateUpLayout } = this.#variant;
+    const { dtype, weightLayout } = this.#variant;
     if (family === simtTiles) return `simt_${tile.name}_${dtype}`;
-    // Of weights [in, out], gates and ups that lie apart make boxes of another shape.
-    const apart = "boxDepth" in tile && gated && weightLayout === "in-out" && gateUpLayout === "concatenated";
-    const layout = `${weightLayout.replace("-", "_")}${apart ? "_apart" : ""}`;
+    // Gates and ups that lie apart make boxes of another shape.
+    const layout = `${weightLayout.replace("-", "_")}${"boxDepth" in tile && this.#apart({ gated }) ? "_apart" : ""}`;
     return `${gated ? "gated" : "plain"}_${tile.name}_${dtype}_${layout}`;
   }
 }

@@ -43,20 +43,26 @@ export function tensorTiles(computeCapability: number): TileFamily {
   });
 }
 
-/** By Hopper's wgmma; for fewer rows the general ones. The efficiencies were measured on an H100. */
-export const wgmmaTiles: TileFamily = [
-  // A ring of steps of a depth of 64, a pointer to each row, and two mbarriers for each step.
-  ...[{ rows: 256, stages: 4, efficiency: 1 }, { rows: 128, stages: 5, efficiency: 0.9 }].map(
-    ({ rows, stages, efficiency }) => ({
-      ...{ name: `wgmma${rows}`, rows, columns: 192, threads: 512, efficiency, boxDepth: 64, boxColumns: 64 },
-      sharedBytes: stages * ((rows + 192) * 64 * 2 + 16) + rows * 8,
-    }),
-  ),
-  ...[{ rows: 64, efficiency: 0.55 }, { rows: 16, efficiency: 0.16 }].map(({ rows, efficiency }) => ({
-    ...tensorTiles(90).find((shape) => shape.rows === rows)!,
-    efficiency,
-  })),
-];
+/**
+ * By Hopper's wgmma; for fewer rows the general ones. The efficiencies were measured on an H100.
+ *
+ * @param apart Whether gates and ups lie apart in the rows of weights [in, out]: the general kernels read those in pieces.
+ */
+export function wgmmaTiles(apart: boolean): TileFamily {
+  return [
+    // A ring of steps of a depth of 64, a pointer to each row, and two mbarriers for each step.
+    ...[{ rows: 256, stages: 4, efficiency: 1 }, { rows: 128, stages: 5, efficiency: 0.9 }].map(
+      ({ rows, stages, efficiency }) => ({
+        ...{ name: `wgmma${rows}`, rows, columns: 192, threads: 512, efficiency, boxDepth: 64, boxColumns: 64 },
+        sharedBytes: stages * ((rows + 192) * 64 * 2 + 16) + rows * 8,
+      }),
+    ),
+    ...[{ rows: 64, efficiency: apart ? 0.38 : 0.55 }, { rows: 16, efficiency: apart ? 0.1 : 0.16 }].map((few) => ({
+      ...tensorTiles(90).find(({ rows }) => rows === few.rows)!,
+      ...few,
+    })),
+  ];
+}
 
 /** Without tensor cores, in f32. The efficiencies are guesses. */
 export const simtTiles: TileFamily = [

@@ -15,7 +15,7 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "967414e2b8524101bb9885cda6086cddccb4a5028a8e1d7efbb2ca5cd533fd79",
+    sha256: "9d59587989b22b7489d2dfbca5d6578f742aee1430eda218134866aab860a848",
     device: "NVIDIA H100 80GB HBM3",
     driver: "CUDA 13.0",
     date: "2026-11-26",

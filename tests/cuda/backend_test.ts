@@ -37,7 +37,7 @@ function test(name: string, fn: () => Promise<void>): void {
 
 const tensorRows = tensorTiles(80).map(({ rows }) => rows);
 const simtRows = simtTiles.map(({ rows }) => rows);
-const wgmmaRows = wgmmaTiles.filter(({ name }) => name.startsWith("wgmma")).map(({ rows }) => rows);
+const wgmmaRows = wgmmaTiles(false).filter(({ name }) => name.startsWith("wgmma")).map(({ rows }) => rows);
 
 for (
   const [dtype, weightLayout, tileRows, arch] of [
