@@ -1,10 +1,12 @@
 // The check before timing: that it passes what is right, in every dtype, and sees what is wrong.
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
-import { type Backend, openBackend } from "../mod.ts";
+import { type Backend, openBackend, type Tensor, tensor } from "../mod.ts";
 import { bench } from "../src/bench.ts";
+import { mapInputs } from "../src/experts_shape.ts";
 import { checkSample, MismatchError } from "../src/verify/sample.ts";
 import { Engine } from "../src/wasm/engine.ts";
 import { drawInputs, jobOptions, makeJob } from "../src/workload.ts";
+import { randomInputs } from "./backend_suite.ts";
 
 const job = makeJob("tiny", { batch: 2, seq: 24, hidden: 48, intermediate: 32, capacity: 9 });
 const options = { warmup: 1, iters: 2, verify: true };
@@ -80,6 +82,20 @@ Deno.test("checkSample() looks at as many tokens as asked for, and only at serve
   using few = await backend.experts(workload.inputs, jobOptions(tight));
   const check = await checkSample(backend, workload.inputs, few, jobOptions(tight), { samples: 1000, scatter: 2 });
   assert(check.samples <= job.experts && check.bad === null);
+});
+
+Deno.test("checkSample() knows what inputs are multiplied by, slot by slot", async () => {
+  using engine = new Engine(1);
+  using backend = await openBackend("cpu", { engine });
+  using scope = new DisposableStack();
+  const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
+  const host = randomInputs({ T: 20, H: 32, I: 24, E: 4, K: 2 }, 3, { extra: "input weights" });
+  const inputs = mapInputs(host, upload);
+  using output = await backend.experts(inputs);
+  assertEquals((await checkSample(backend, inputs, output, {}, { scatter: 2 })).bad, null);
+  const swapped = tensor(host.inputWeights!.data.map((_, i, all) => all[i ^ 1]!) as Float32Array, [20, 2]);
+  const others = { ...inputs, inputWeights: upload(swapped) };
+  assert((await checkSample(backend, others, output, {}, { scatter: 2 })).bad !== null);
 });
 
 Deno.test("bench() counts calls by its rule: at least so many, for at least so long, at most until the timeout", async () => {

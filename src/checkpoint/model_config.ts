@@ -34,7 +34,7 @@ const silu = { activation: "silu", gateUpLayout: "concatenated" } as const;
 
 /** What the names of a layer's tensors tell: all but K, and of some not the router. */
 export function settingsOfNames(names: LayerNames): FamilySettings {
-  const { base, packing, correctionBias, routerBias } = names;
+  const { base, packing, router, correctionBias, routerBias } = names;
   if (packing === "granite") return { family: "granite", experts: silu, router: { kind: "topk-softmax" } };
   if (packing === "each") {
     if (base.endsWith("block_sparse_moe.") && !correctionBias) {
@@ -48,12 +48,9 @@ export function settingsOfNames(names: LayerNames): FamilySettings {
   if (base.endsWith("feed_forward.")) return { family: "llama-4", experts: silu, router: { kind: "sigmoid-input" } };
   if (base.endsWith("mlp.") && routerBias) return { family: "gpt-oss", experts: {}, router: { kind: "topk-softmax" } };
   if (base.endsWith("mlp.")) {
-    return {
-      family: "unknown",
-      experts: silu,
-      router: {},
-      unknownRouter: "models of several routers have such tensors",
-    };
+    const unknownRouter = "models of several routers have such tensors";
+    // "router" is gpt-oss's word, and so is the layout; those who say "gate" have gates and ups one after the other.
+    return { family: "unknown", experts: router.endsWith("router.weight") ? {} : silu, router: {}, unknownRouter };
   }
   return { family: "yamoe", experts: {}, router: { kind: "softmax" } };
 }

@@ -63,13 +63,10 @@ export function resolveSettings(
         (config ? "does not say it" : "could say it"),
     );
   }
-  // Names that say too little are taken for silu's; whoever has swiglu-oai has the layout that comes with it.
-  const isOai = ofModel.family === "unknown" && experts.activation === "swiglu-oai";
-  const ofExperts = isOai ? {} : { ...ofNames.experts, ...ofModel.experts };
   return {
     family: ofModel.family,
     settings: {
-      experts: activationOf({ ...ofExperts, ...given(experts) }, experts),
+      experts: activationOf({ ...ofNames.experts, ...ofModel.experts, ...given(experts) }, experts),
       router: { ...decided, topK: decided.topK },
       logitsDType,
       weightBlock: (config && weightBlockOfConfig(config.json, config.path)) ?? deepSeekBlock,
