@@ -111,9 +111,9 @@ function describe(plan: PlanText, { computeCapability, bandwidth, flops }: Gpu):
       mb(plan.outputBytes)
     }, ` +
     `workspace ${mb(sum(Object.values(plan.workspace)))}`,
-    ...Object.entries(plan.workspace).map(([name, bytes]) =>
-      `  ${name.padEnd(14)}${bytes === 0 ? "in the output" : mb(bytes)}`
-    ),
+    ...Object.entries(plan.workspace)
+      .filter(([name, bytes]) => bytes > 0 || name === "activations")
+      .map(([name, bytes]) => `  ${name.padEnd(14)}${bytes === 0 ? "in the output" : mb(bytes)}`),
   ];
 }
 
