@@ -405,7 +405,7 @@ function resolve(launch: Launch, pointers: PointerTable): Argument[] {
 }
 
 function keyPart(part: Argument | string): string {
-  return typeof part === "object" && "float" in part ? `${part.float}` : `${part}`;
+  return typeof part === "object" ? Object.values(part).join() : `${part}`;
 }
 
 function checkLimits({ experts, tokens, topK }: ExpertsShape): void {

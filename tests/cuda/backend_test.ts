@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { experts, type Tensor } from "../../mod.ts";
+import { experts, type ExpertsInputs, type Tensor } from "../../mod.ts";
 import { simtTiles, tensorTiles, wgmmaTiles } from "../../src/cuda/tiles.ts";
 import { mapInputs } from "../../src/experts_shape.ts";
 import { verify } from "../../src/verify/verify.ts";
@@ -13,6 +13,7 @@ import {
   scaledInputs,
   testBackend,
 } from "../backend_suite.ts";
+import { naiveExperts, numbers } from "../naive.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
@@ -112,6 +113,32 @@ test("a call that comes again runs as a graph and gives the same bits", async ()
   const six = Array.from({ length: 6 }, () => "cuLaunchKernel");
   assertEquals(calls, [...six, ...six, "cuGraphInstantiateWithFlags", ...Array(4).fill("cuGraphLaunch")]);
 });
+
+for (const arch of [80, 90]) {
+  test(`sm_${arch}: a graph serves the tensors that it was made with, and no others`, async () => {
+    const { backend: opened, control } = await openEmulated(arch);
+    using backend = opened;
+    control.reuseAddresses(true);
+    using scope = new DisposableStack();
+    const upload = (inputs: ExpertsInputs) => mapInputs(inputs, (tensor) => scope.use(backend.upload(tensor)));
+    const shape = { T: 30, H: 32, I: 40, E: 3, K: 2 };
+    const [inputs, others] = [6, 7].map((seed) => scaledInputs(shape, seed)) as [ExpertsInputs, ExpertsInputs];
+    const [device, otherDevice] = [upload(inputs), upload(others)];
+    const run = async (tensors: typeof device) => {
+      using output = await backend.experts(tensors);
+      return numbers(await backend.download(output));
+    };
+    for (let i = 0; i < 3; i++) await run(device);
+    for (const [name, other] of Object.entries(otherDevice)) {
+      const host = { ...inputs, [name]: others[name as keyof ExpertsInputs] };
+      const { exact, tolerance } = naiveExperts(host);
+      for (let i = 0; i < 3; i++) {
+        const got = await run({ ...device, [name]: other });
+        assertEquals([...exact].filter((value, e) => Math.abs(got[e]! - value) > tolerance[e]!), [], name);
+      }
+    }
+  });
+}
 
 test("thousands of tokens, H and I of 512, agree with float64 on sampled tokens", async () => {
   const { backend: opened } = await openEmulated(80);
