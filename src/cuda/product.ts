@@ -67,7 +67,10 @@ export class ProductKernels {
     this.#variant = variant;
     this.#device = device;
     this.#kernels = kernels;
-    const has = (family: TileFamily) => kernels.some(({ name }) => name === this.#name(family[0]!, false, family));
+    const has = (family: TileFamily) => {
+      const wanted = this.#name(family[0]!, false, family);
+      return kernels.some(({ name }) => name === wanted);
+    };
     const chunks = products.every(({ depth, width, gated }) => depth % 8 === 0 && width % (gated ? 16 : 8) === 0);
     const swish = products.every(({ activation, gated }) => activationKinds[activation] === Number(gated));
     const tensor = tensorTiles(device.computeCapability);

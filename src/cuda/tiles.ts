@@ -101,7 +101,9 @@ export function chooseTile(
   const cost = (shape: TileShape) => {
     const rowTiles = [-1, 0, 1].map((sigma) => Math.ceil(Math.max(1, rows + sigma * spread) / shape.rows));
     const tiles = experts * (rowTiles.reduce((sum, count) => sum + count) / 3) * Math.ceil(columns / shape.columns);
-    return Math.ceil(tiles / slots(shape)) * slots(shape) * shape.rows * shape.columns / shape.efficiency;
+    const atOnce = slots(shape);
+    return Math.ceil(tiles / atOnce) * atOnce * shape.rows * shape.columns / shape.efficiency;
   };
-  return shapes.reduce((best, shape) => cost(shape) < cost(best) ? shape : best);
+  const costs = shapes.map(cost);
+  return shapes[costs.indexOf(Math.min(...costs))]!;
 }
