@@ -4,6 +4,7 @@
  * @module
  */
 import { fromBfloat16, toBfloat16 } from "./bfloat16.ts";
+import { wishHugePages } from "./huge_pages.ts";
 
 /** The element types a {@linkcode Tensor} can have. */
 export type DType = "f16" | "bf16" | "f32" | "i32";
@@ -149,7 +150,9 @@ export function zeros(dtype: DType, shape: readonly number[]): Tensor {
 
 function sharedMemory(bytes: number, purpose: string): SharedArrayBuffer {
   try {
-    return new SharedArrayBuffer(bytes);
+    const memory = new SharedArrayBuffer(bytes);
+    wishHugePages(new Uint8Array(memory));
+    return memory;
   } catch (cause) {
     throw new RangeError(`Cannot allocate ${purpose}: ${bytes} bytes cannot be had`, { cause });
   }
