@@ -7,7 +7,16 @@ import { checkIndices, type ExpertsShape, expertsShape } from "../experts_shape.
 import { MemoryCounter } from "../memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../moe.ts";
 import { runMoe } from "../moe_steps.ts";
-import { checkTensor, type DType, elementCount, type Tensor, type TensorData, zeros } from "../tensor.ts";
+import {
+  bytesPerElement,
+  checkTensor,
+  type DType,
+  elementCount,
+  type Tensor,
+  type TensorData,
+  viewOf,
+  zeros,
+} from "../tensor.ts";
 import { dtypeCode, elements } from "../wasm/elements.ts";
 import { Engine } from "../wasm/engine.ts";
 import { activationCodes } from "../wasm/module.ts";
@@ -15,6 +24,7 @@ import { findBlas, type FoundBlas } from "./blas.ts";
 import { cpuName } from "./device.ts";
 import { CpuOps } from "./ops.ts";
 import { blasCut, blocking, kernelCut, planExperts } from "./plan.ts";
+import { Recycler } from "./recycler.ts";
 import { sortAssignments, sortWeights } from "./sort.ts";
 
 /** A tensor in shared memory. */
@@ -23,14 +33,17 @@ class CpuTensor implements BackendTensor {
   readonly shape: readonly number[];
   readonly owner: CpuBackend;
   readonly #counter: MemoryCounter;
+  readonly #recycler: Recycler | undefined;
   #data: TensorData | undefined;
 
-  constructor(owner: CpuBackend, counter: MemoryCounter, { dtype, shape, data }: Tensor) {
+  /** Memory that is the backend's own goes to the recycler in the end. */
+  constructor(owner: CpuBackend, counter: MemoryCounter, { dtype, shape, data }: Tensor, recycler?: Recycler) {
     this.owner = owner;
     this.dtype = dtype;
     this.shape = shape;
     this.#data = data;
     this.#counter = counter;
+    this.#recycler = recycler;
     counter.take(data.byteLength);
   }
 
@@ -40,7 +53,9 @@ class CpuTensor implements BackendTensor {
   }
 
   [Symbol.dispose](): void {
-    this.#counter.give(this.#data?.byteLength ?? 0);
+    if (!this.#data) return;
+    this.#counter.give(this.#data.byteLength);
+    this.#recycler?.give(this.#data.buffer as SharedArrayBuffer);
     this.#data = undefined;
   }
 }
@@ -63,6 +78,7 @@ export class CpuBackend implements Backend {
   /** The worker pool. */
   readonly pool: Engine;
   readonly #memory = new MemoryCounter();
+  readonly #recycler = new Recycler();
   readonly #blas: FoundBlas | undefined;
   readonly #ownsPool: boolean;
   readonly ops: CpuOps<CpuTensor>;
@@ -143,12 +159,14 @@ export class CpuBackend implements Backend {
     const kept = sorted.tokens.length;
     const plan = planExperts(shape, sorted.offsets, blas ? blasCut : kernelCut(this.threads), this.threads);
 
-    const output = this.allocate(dtype, [tokens, hidden]);
-    using workspace = new DisposableStack();
-    const expertOutputs = workspace.use(this.allocate(dtype, [kept, hidden]));
     // The activations are dead before the first output row is written.
     const inOutput = kept * intermediate <= tokens * hidden;
-    const activations = inOutput ? output : workspace.use(this.allocate(dtype, [kept, intermediate]));
+    // The output last: where the one before is still in use, there is no memory for it, and what is free is let go of.
+    using workspace = new DisposableStack();
+    const expertOutputs = workspace.use(this.#obtain(dtype, [kept, hidden]).tensor);
+    const apart = inOutput ? undefined : workspace.use(this.#obtain(dtype, [kept, intermediate]).tensor);
+    const { tensor: output, isUsed } = this.#obtain(dtype, [tokens, hidden]);
+    const activations = apart ?? output;
 
     const progress = new Int32Array(new SharedArrayBuffer((1 + plan.groupSizes.length) * 4));
     const { onProgress } = options;
@@ -180,7 +198,7 @@ export class CpuBackend implements Backend {
       activations: elements(activations.data),
       expertOutputs: elements(expertOutputs.data),
       output: elements(output.data),
-      dirty: inOutput ? kept * intermediate : 0,
+      dirty: isUsed ? tokens * hidden : inOutput ? kept * intermediate : 0,
       items: plan.items,
       progress,
       groupSizes: plan.groupSizes,
@@ -209,6 +227,14 @@ export class CpuBackend implements Backend {
   async peakRates(): Promise<PeakRates> {
     const { measurePeak } = await import("./peak.ts");
     return await (this.#peak ??= measurePeak(this.pool, this.#blas?.path));
+  }
+
+  /** A tensor of zeros or, where its memory was used before, of whatever that held. */
+  #obtain(dtype: DType, shape: readonly number[]): { readonly tensor: CpuTensor; readonly isUsed: boolean } {
+    const count = elementCount(shape);
+    const memory = this.#recycler.take(count * bytesPerElement(dtype));
+    const tensor = memory ? { dtype, shape, data: viewOf(dtype, memory, 0, count) } : zeros(dtype, shape);
+    return { tensor: new CpuTensor(this, this.#memory, tensor, this.#recycler), isUsed: memory !== undefined };
   }
 
   #own(tensor: BackendTensor): CpuTensor {

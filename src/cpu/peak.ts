@@ -37,7 +37,7 @@ async function arithmetic(library: string | undefined): Promise<number> {
   const [a, b, c] = [at.a, at.b, at.c].map((from) => context.f32.subarray(from / 4)) as [View, View, View];
   context.f32.fill(0.5, at.a / 4, at.c / 4);
   const sgemm = context.sgemm(library);
-  return 2 * n ** 3 / await shortest(attempts.product, () => sgemm(false, n, n, n, a, n, b, n, c, n));
+  return 2 * n ** 3 / await shortest(attempts.product, () => sgemm(false, n, n, n, a, n, b, n, c, n, false));
 }
 
 type View = Float32Array<ArrayBuffer>;

@@ -1,7 +1,7 @@
 // A BLAS through FFI. Each worker opens the library for itself and multiplies in its own memory; the library's own threads
 // stay out of it, as the workers are all there is to spread over.
 
-/** C = A B in f32, or A Bᵀ. A is [m, k], B [k, n] or [n, k], C [m, n], each with a stride between its rows, in elements. */
+/** C = A B in f32, or A Bᵀ, or that added to C. A is [m, k], B [k, n] or [n, k], C [m, n], each with a stride between its rows, in elements. */
 export type Sgemm = (
   transposeB: boolean,
   m: number,
@@ -13,6 +13,7 @@ export type Sgemm = (
   bStride: number,
   c: Float32Array<ArrayBuffer>,
   cStride: number,
+  add: boolean,
 ) => void;
 
 /** An open library. */
@@ -83,9 +84,9 @@ export function openBlas(path: string): Blas {
   const rowMajor = 101, asIs = 111, transposed = 112;
   return {
     name: describe().trimEnd(),
-    sgemm(transposeB, m, n, k, a, aStride, b, bStride, c, cStride) {
+    sgemm(transposeB, m, n, k, a, aStride, b, bStride, c, cStride, add) {
       const order = transposeB ? transposed : asIs;
-      symbols.cblas_sgemm(rowMajor, asIs, order, m, n, k, 1, a, aStride, b, bStride, 0, c, cStride);
+      symbols.cblas_sgemm(rowMajor, asIs, order, m, n, k, 1, a, aStride, b, bStride, add ? 1 : 0, c, cStride);
     },
   };
 }

@@ -10,6 +10,7 @@ import {
   tensor,
 } from "../../mod.ts";
 import { expertsInputs, Fixture, jobNames } from "../fixtures.ts";
+import { mapInputs } from "../../src/experts_shape.ts";
 import { findBlas } from "../../src/cpu/blas.ts";
 import { randomInputs, testBackend } from "../backend_suite.ts";
 
@@ -149,4 +150,27 @@ Deno.test("cpu: a BLAS that cannot be used is refused with the reason", async ()
   await assertRejects(() => open("/no/such/library.so"), BackendUnavailableError, 'library "/no/such/library.so"');
   if (Deno.build.os !== "linux") return;
   await assertRejects(() => open("libm.so.6"), BackendUnavailableError, "it has no cblas_sgemm");
+});
+
+Deno.test("cpu: memory of a call before leaves nothing in a result, and a result in use stays as it is", async () => {
+  const inputs = randomInputs({ T: 1100, H: 512, I: 16, E: 2, K: 1 }, 6); // outputs of more than a mebibyte
+  const fresh = async () => {
+    using backend = await openBackend("cpu", { threads: 2, blas: "none" });
+    return (await experts(inputs, { backend, expertCapacity: 1 })).data;
+  };
+  using backend = await openBackend("cpu", { threads: 2, blas: "none" });
+  using scope = new DisposableStack();
+  const device = mapInputs(inputs, (host) => scope.use(backend.upload(host)));
+  const full = await backend.experts(device);
+  const before = (await backend.download(full)).data;
+  full[Symbol.dispose]();
+  full[Symbol.dispose](); // gives its memory back once
+  using one = await backend.experts(device);
+  using other = await backend.experts(device, { expertCapacity: 1 });
+  one[Symbol.dispose]();
+  using dropped = await backend.experts(device, { expertCapacity: 1 });
+  assertEquals((await backend.download(other)).data, await fresh());
+  assertEquals((await backend.download(dropped)).data, await fresh());
+  using again = await backend.experts(device);
+  assertEquals((await backend.download(again)).data, before);
 });

@@ -119,7 +119,7 @@ if (blas) {
   const sgemm = context.sgemm(blas.path);
   bare = {
     name: "bare sgemm",
-    rate: 2 * m * n * k / await seconds(() => sgemm(false, m, n, k, a!, k, b!, n, c!, n)) / 1e9,
+    rate: 2 * m * n * k / await seconds(() => sgemm(false, m, n, k, a!, k, b!, n, c!, n, false)) / 1e9,
   };
   report(`bare sgemm, ${blas.name}`, 1, bare.rate, "GFLOP/s");
 }

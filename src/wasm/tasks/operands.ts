@@ -98,6 +98,16 @@ export function operands(context: Context, job: ExpertsJob, block: Block): Opera
     }
   };
 
+  /** Reads from each line of the caches that the block's columns of a row lie in. */
+  const touchRow = (source: Elements, from: number) => {
+    const line = 64 / size;
+    const end = from + (pairs ? 2 : 1) * (column + columns);
+    let sum = 0;
+    for (let i = from + (pairs ? 2 : 1) * column; i < end; i += line) sum += source[i]!;
+    if (gated && !pairs) { for (let i = from + outWidth + column; i < end + outWidth; i += line) sum += source[i]!; }
+    return sum;
+  };
+
   const columnBytes = groups * 8 * size;
   return {
     depth,
@@ -121,7 +131,12 @@ export function operands(context: Context, job: ExpertsJob, block: Block): Opera
       if (columns === outWidth && columnBytes === width * size) {
         return stage(at, b, (expert * depth + first) * width, count * width);
       }
-      for (let k = first; k < first + count; k++, at += columnBytes) stageRow(at, b, (expert * depth + k) * width);
+      const last = (expert * depth + first + count - 1) * width;
+      for (let row = last - (count - 1) * width; row <= last; row += width, at += columnBytes) {
+        // The next one is on its way meanwhile: the processor foresees no jump to it. What is read is overwritten at once.
+        if (row < last) view(size)[at / size] = touchRow(b, row + width);
+        stageRow(at, b, row);
+      }
     },
     stageWeights(at, result, isUp, start, count) {
       const index = column + result;
