@@ -64,7 +64,10 @@ export interface Backend extends Disposable {
    * never holds the whole. Pieces begin at multiples of 16 elements and have at least 16, but for a smaller tensor.
    */
   fill(tensor: BackendTensor, produce: (piece: Tensor["data"], start: number) => void | Promise<void>): Promise<void>;
-  /** Reads a tensor, or a range of its elements, piece by piece, as {@linkcode Backend.fill} writes it. */
+  /**
+   * Reads a tensor, or a range of its elements, piece by piece, as {@linkcode Backend.fill} writes it. A piece holds these
+   * elements until `consume` is done, and not beyond.
+   */
   read(
     tensor: BackendTensor,
     consume: (piece: Tensor["data"], start: number) => void | Promise<void>,
