@@ -1,5 +1,8 @@
-// The suite of every backend on an emulated Hopper: by wgmma, and, for few rows and sizes of no multiple of 8, without.
-import { allVariants, testBackend } from "../backend_suite.ts";
+// The suite of every backend on an emulated Hopper: by wgmma, and, for few rows and sizes of no multiple of 8, without. Then each of
+// wgmma's kernels by itself: the suite chooses only those of 256 rows.
+import { assertEquals } from "@std/assert";
+import { experts } from "../../mod.ts";
+import { allVariants, checkAgainstNaive, randomInputs, testBackend } from "../backend_suite.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
@@ -8,4 +11,43 @@ for (const [rows, multiple, dtypes] of [[256, 8, ["f16", "bf16"]], [64, 1, ["f16
   const variants = { ...allVariants, dtypes };
   const open = async () => (await openEmulated(90, rows)).backend;
   testBackend(title, open, { ignore: !toolkit, multiple, runs: 20, variants });
+}
+
+// Their bits are those of the kernels for few rows, which the naive model checks. The sizes leave the last tile along the rows and
+// the columns of either product all but empty, as they do the last step.
+const sizes = [{ H: 40, I: 104 }, { H: 200, I: 40 }];
+const layouts = [
+  { weightLayout: "in-out", gateUpLayout: "interleaved", gated: "in_out", plain: "in_out" },
+  { weightLayout: "in-out", gateUpLayout: "concatenated", gated: "in_out_apart", plain: "in_out" },
+  { weightLayout: "out-in", gateUpLayout: "interleaved", gated: "out_in", plain: "out_in" },
+  { weightLayout: "out-in", gateUpLayout: "concatenated", gated: "out_in", plain: "out_in" },
+] as const;
+
+for (const rows of [256, 128]) {
+  for (const dtype of ["f16", "bf16"] as const) {
+    for (const { gated, plain, ...options } of layouts) {
+      const kernels = [`gated_wgmma${rows}_${dtype}_${gated}`, `plain_wgmma${rows}_${dtype}_${plain}`];
+      Deno.test({
+        name: `cuda, ${emulated}, sm_90: ${kernels.join(" and ")} with ragged tiles, ${options.gateUpLayout}`,
+        ignore: !toolkit,
+        fn: async () => {
+          const { backend, control } = await openEmulated(90, rows);
+          using own = backend;
+          using general = (await openEmulated(90, 64)).backend;
+          const launches = () => kernels.map((kernel) => control.counters(kernel).launches);
+          for (const [seed, size] of sizes.entries()) {
+            for (const bias of [true, false]) {
+              const inputs = randomInputs({ T: rows + 40, E: 2, K: 2, ...size }, seed, { dtype, bias, ...options });
+              await checkAgainstNaive(general, inputs, options);
+              const expected = (await experts(inputs, { ...options, backend: general })).data;
+              const before = launches();
+              const { data } = await experts(inputs, { ...options, backend: own });
+              assertEquals(data, expected, Deno.inspect({ ...size, bias }));
+              assertEquals(launches(), before.map((count) => count + 1));
+            }
+          }
+        },
+      });
+    }
+  }
 }

@@ -89,7 +89,13 @@ bool acquired(int thread, unsigned release, bool through_fence) {
 
 void mbarrier_init(uint32_t address, int arrivals, Where where) {
   step();
-  shared_pointer(address, 8, {8, true, false, nullptr, where});
+  const Access write{8, true, false, nullptr, where};
+  unsigned char* const at = shared_pointer(address, 8, write);
+  if (barriers.count(address)) fault(719, where, "an mbarrier is initialised where one is, at %#x", address);
+  if (checked()) {
+    access(reinterpret_cast<uintptr_t>(at), 8, true, nullptr, where);
+    mark_mbarrier(at);
+  }
   if (arrivals < 1) fault(719, where, "an mbarrier of %d arrivals", arrivals);
   const size_t threads = fibers().size();
   barriers[address] = {arrivals, arrivals, 0, current(), block_epoch(), std::vector<unsigned>(threads),

@@ -17,6 +17,8 @@ import { sortJob, sortOnDevice } from "../cuda/sort.ts";
 export interface Job {
   readonly name: string;
   readonly run: (library: string) => Promise<readonly ArrayBufferView[]>;
+  /** About every how many accesses another thread goes on; by default, only where one waits. */
+  readonly preempt?: number;
 }
 
 const open = new Map<number | undefined, Promise<CudaBackend>>();
@@ -381,5 +383,13 @@ const zerosJob: Job = {
   },
 };
 
+/** Warps that are far apart: one may still multiply what the ring's next round overwrites, if not all are waited for. */
+const apartJobs = wgmmaProducts.slice(-1).flatMap((product) =>
+  [7, 50, 400].map((preempt): Job => {
+    const { name, run } = productJob(product, 0);
+    return { name: `${name}, interrupted after ${preempt}`, run, preempt };
+  })
+);
+
 /** What Hopper does in its own way. */
-export const hopperJobs: readonly Job[] = [...wgmmaProducts.map(productJob), zerosJob];
+export const hopperJobs: readonly Job[] = [...wgmmaProducts.map(productJob), zerosJob, ...apartJobs];

@@ -185,6 +185,7 @@ unsigned char* shared_pointer(uint32_t address, unsigned bytes, const Access& ac
 void mark_in_flight(const unsigned char* at, unsigned bytes);
 void mark_landed(const unsigned char* at, unsigned bytes);
 void mark_landed_in_bulk(const unsigned char* at, unsigned bytes, uint32_t barrier, unsigned phase);
+void mark_mbarrier(const unsigned char* at);  // 8 bytes
 void check_box(uint32_t address, unsigned bytes, Where where);  // that a bulk copy may go there
 
 // What wgmma reads, 16 bytes at once: from its issue until the warp has waited for it nobody may write there, and after that who

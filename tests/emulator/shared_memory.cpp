@@ -18,8 +18,9 @@ constexpr size_t kDynamicMax = 256 << 10;
 constexpr uint32_t kWindow = 1024;             // where the window of 32-bit addresses begins: 0 must not be valid
 constexpr uint32_t kStaticWindow = 512 << 10;  // and the static part of it
 
-// Who, but for threads. kWarpOf + w: lanes of warp w. kBulkCopy: `warp_epoch` and `release` are its barrier and phase.
-enum : uint16_t { kNobody = 0, kWarpOf = 2000, kSeveralWarps = 3000, kInFlight = 3001, kBulkCopy = 3002 };
+// Who, but for threads. kWarpOf + w: lanes of warp w. kBulkCopy: `warp_epoch` and `release` are its barrier and phase. kMbarrier:
+// what is there is no data.
+enum : uint16_t { kNobody = 0, kWarpOf = 2000, kSeveralWarps = 3000, kInFlight = 3001, kBulkCopy = 3002, kMbarrier = 3003 };
 
 struct Cell {
   Stamp writer, reader;
@@ -131,6 +132,10 @@ void shared_access(uintptr_t address, const Access& access) {
       fault(719, nowhere, "a %s of byte %zu of %s while an asynchronous copy to it is in flight, at %s", access.verb(),
             offset + i, kind, access.place().c_str());
     }
+    if (cell.writer.who == kMbarrier) {
+      fault(719, nowhere, "a %s of byte %zu of %s, where an mbarrier is, at %s", access.verb(), offset + i, kind,
+            access.place().c_str());
+    }
     if (cell.writer.who == kNobody && (!access.write || access.atomic)) {
       fault(719, nowhere, "a %s of byte %zu of %s, which no thread has written, at %s", access.verb(), offset + i, kind,
             access.place().c_str());
@@ -194,6 +199,13 @@ void mark_landed_in_bulk(const unsigned char* at, unsigned bytes, uint32_t barri
   for (unsigned i = 0; i < bytes; ++i) cells[i] = {{kBulkCopy, false, 0, barrier, phase}, {}};
 }
 
+void mark_mbarrier(const unsigned char* at) {
+  size_t offset;
+  const char* kind;
+  Cell* const cells = cell_of(reinterpret_cast<uintptr_t>(at), offset, kind);
+  for (unsigned i = 0; i < 8; ++i) cells[i] = {{kMbarrier, false, 0, 0, 0}, {}};
+}
+
 void check_box(uint32_t address, unsigned bytes, Where where) {
   if (address % 128) fault(716, where, "a bulk copy to the shared address %#x, which is no multiple of 128", address);
   const uint32_t offset = address - kWindow;
@@ -215,6 +227,7 @@ void async_read_begins(uint32_t address, Where where) {
   for (int i = 0; i < 16; ++i) {
     const Stamp& writer = cells[i].writer;
     const char* const problem = writer.who == kInFlight ? "to which an asynchronous copy is in flight"
+        : writer.who == kMbarrier                       ? "where an mbarrier is"
         : writer.who == kNobody                         ? "which no thread has written"
         : !ordered(writer)                              ? "with no barrier since it was written"
         : writer.who < kWarpOf && writer.block_epoch == block_epoch() && !acquired(writer.who - 1, writer.release + 1, true)

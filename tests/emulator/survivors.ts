@@ -434,4 +434,93 @@ export const explanations: readonly Explanation[] = [
     after: ["const int first = ok ? mine[e] : 1;"],
     reason: "The rank of an index that names no expert is not used.",
   },
+  {
+    file: "warpgroup_gemm.cuh",
+    before: "static constexpr int kThreads = (kMultiplying + kCopying) * 128;",
+    after: [
+      "static constexpr int kThreads = (kMultiplying - kCopying) * 128;",
+      "static constexpr int kThreads = (kMultiplying + kCopying) + 128;",
+    ],
+    reason:
+      "Only __launch_bounds__ reads it, which only nvcc heeds: the emulator holds a launch against what the cubin says.",
+  },
+  {
+    file: "warpgroup_gemm.cuh",
+    before: "static constexpr int kSharedBytes = kEmpty + kStages * 8;",
+    after: [
+      "static constexpr int kSharedBytes = kEmpty - kStages * 8;",
+      "static constexpr int kSharedBytes = kEmpty + kStages + 8;",
+      "static constexpr int kSharedBytes = kEmpty + kStages * 4;",
+    ],
+    reason: "Only an assertion reads it: the host computes the size.",
+  },
+  {
+    file: "warpgroup_gemm.cuh",
+    before: "if (thread() == 0) {",
+    after: ["if (thread() == 1) {"],
+    reason: "One thread asks for the boxes, whichever.",
+  },
+  {
+    file: "warpgroup_gemm.cuh",
+    before: "if (threadIdx.x == 0) {",
+    after: ["if (threadIdx.x == 1) {"],
+    reason: "One thread makes the mbarriers, whichever.",
+  },
+  {
+    file: "warpgroup_gemm.cuh",
+    before: "cp_async_commit();",
+    after: [""],
+    reason: "Whoever multiplies waits for every copy at the mbarrier: when the block ends, none is under way.",
+  },
+  {
+    file: "warpgroup_gemm.cuh",
+    before: "cp_async_wait<0>();",
+    after: ["cp_async_wait<1>();", ""],
+    reason: "Whoever multiplies waits for every copy at the mbarrier: when the block ends, none is under way.",
+  },
+  {
+    file: "warpgroup_gemm.cuh",
+    before: "__syncwarp();",
+    after: [""],
+    reason: "The one before an arrival: a warp waits for its products as one, and nothing but them reads a stage.",
+  },
+  {
+    file: "warpgroup_gemm.cuh",
+    before: "if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + before * 8);",
+    after: ["if (threadIdx.x % 32 == 1) mbarrier_arrive(empty + before * 8);"],
+    reason: "One lane arrives for its warp, whichever.",
+  },
+  {
+    file: "warpgroup_gemm.cuh",
+    before: "const uint64_t columns = kOutIn ? wgmma_descriptor(b + step * 32, 0, Tile::kRowBytes)",
+    after: ["const uint64_t columns = kOutIn ? wgmma_descriptor(b + step * 32, 1, Tile::kRowBytes)"],
+    reason: "A descriptor counts 16 bytes: one is none.",
+  },
+  {
+    file: "warpgroup_gemm.cuh",
+    before:
+      "const uint64_t rows = wgmma_descriptor(a + i * Tile::kMmaRows * Tile::kRowBytes + step * 32, 0, Tile::kRowBytes);",
+    after: [
+      "const uint64_t rows = wgmma_descriptor(a + i * Tile::kMmaRows * Tile::kRowBytes + step * 32, 1, Tile::kRowBytes);",
+    ],
+    reason: "A descriptor counts 16 bytes: one is none.",
+  },
+  {
+    file: "warpgroup_gemm.cuh",
+    before: "wgmma_wait<1>(sums);",
+    after: ["wgmma_wait<0>(sums);"],
+    reason: "Only the speed: it waits for the present products too.",
+  },
+  {
+    file: "warpgroup_gemm.cuh",
+    before: "wgmma_m64n192k16<T, !kOutIn>(sums[i], rows, columns, k > 0 || step > 0);",
+    after: ["wgmma_m64n192k16<T, !kOutIn>(sums[i], rows, columns, k > 1 || step > 0);"],
+    reason: "A step is 64 deep: no k is 1.",
+  },
+  {
+    file: "warpgroup_gemm.cuh",
+    before: "if (k > 0) release();",
+    after: ["if (k > 1) release();"],
+    reason: "A step is 64 deep: no k is 1.",
+  },
 ];

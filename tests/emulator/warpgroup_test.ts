@@ -55,6 +55,8 @@ const faults: Record<string, string> = {
   fault_products_under_way_at_the_end: "products of wgmma under way",
   fault_mbarrier_without_initialisation: "is no mbarrier",
   fault_mbarrier_initialised_without_barrier: "with no barrier since thread 0 initialised it",
+  fault_written_over_an_mbarrier: "where an mbarrier is",
+  fault_mbarrier_initialised_twice: "an mbarrier is initialised where one is",
 };
 
 for (const [kernel, text] of Object.entries(faults)) {

@@ -114,3 +114,15 @@ FAULTY(fault_mbarrier_initialised_without_barrier) {
   mbarrier_arrive(stage.full);
   out[threadIdx.x] = in[0];
 }
+
+FAULTY(fault_written_over_an_mbarrier) {
+  const Stage stage;
+  if (threadIdx.x == 0) *reinterpret_cast<int*>(dynamic_smem() + (fixed ? 0 : kEmpty)) = 1;
+  out[threadIdx.x] = in[0];
+}
+
+FAULTY(fault_mbarrier_initialised_twice) {
+  const Stage stage;
+  if (threadIdx.x == 0 && !fixed) mbarrier_init(stage.empty, 1);
+  out[threadIdx.x] = in[0];
+}
