@@ -82,13 +82,18 @@ export const inputNames = [
 
 const knownInputs = Object.fromEntries(inputNames.map((name) => [name, true])) as Record<keyof ExpertsInputs, true>;
 
-const knownOptions: Readonly<Record<keyof ExpertsOptions | "backend", true>> = {
+/** The options that a layer's weights decide. */
+export const layerOptions = {
   activation: true,
   activationAlpha: true,
   activationLimit: true,
   gated: true,
   gateUpLayout: true,
   weightLayout: true,
+} as const satisfies Partial<Record<keyof ExpertsOptions, true>>;
+
+const knownOptions: Readonly<Record<keyof ExpertsOptions | "backend", true>> = {
+  ...layerOptions,
   batchInvariant: true,
   expertCapacity: true,
   routingWeightsLayout: true,

@@ -1,5 +1,5 @@
 // The contract of `moe`: what fits together. Everything is checked here, once, before any work.
-import { type ExpertsShape, expertsShape } from "./experts_shape.ts";
+import { type ExpertsShape, expertsShape, layerOptions } from "./experts_shape.ts";
 import { checkNames } from "./known_names.ts";
 import type { ExpertsLayer, MoeLayer, MoeOptions, MoeRouter, SharedExpert } from "./moe.ts";
 import { resolveRouter, type Router } from "./router.ts";
@@ -37,12 +37,7 @@ const knownExperts = {
   gateUpProjBias: true,
   downProj: true,
   downProjBias: true,
-  activation: true,
-  activationAlpha: true,
-  activationLimit: true,
-  gated: true,
-  gateUpLayout: true,
-  weightLayout: true,
+  ...layerOptions,
 } as const satisfies Record<keyof ExpertsLayer, true>;
 const knownLayer: Readonly<Record<keyof MoeLayer, true>> = { ...knownExperts, router: true, sharedExpert: true };
 const knownShared: Readonly<Record<keyof SharedExpert, true>> = { ...knownExperts, gate: true };

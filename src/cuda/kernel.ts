@@ -1,7 +1,7 @@
 import type { Context } from "./context.ts";
 import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Stream } from "./stream.ts";
-import { encodeTensorMap, type TensorMapOptions } from "./tensor_map.ts";
+import { encodeTensorMap, mapBytes, type TensorMapOptions } from "./tensor_map.ts";
 
 const maxDynamicSharedSizeBytes = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
@@ -11,11 +11,12 @@ const defaultSharedBytes = 48 * 1024;
 /** CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE and _END: the tags of cuLaunchKernel's last argument. */
 const bufferPointer = 1n, bufferSize = 2n, end = 0n;
 
-/** An argument of a kernel: a device pointer, an int, a float, a tensor map by what makes it, or a structure's bytes. */
-export type Argument = bigint | number | { readonly float: number } | TensorMapOptions | Uint8Array;
+/** An argument of a kernel: a device pointer, an int, a float, or a tensor map by what makes it. */
+export type Argument = bigint | number | { readonly float: number } | TensorMapOptions;
 
-function bytesOf(value: Exclude<Argument, TensorMapOptions>): number {
-  return value instanceof Uint8Array ? value.byteLength : typeof value === "bigint" ? 8 : 4;
+function bytesOf(value: Argument): number {
+  if (typeof value === "object") return "box" in value ? mapBytes : 4;
+  return typeof value === "bigint" ? 8 : 4;
 }
 
 /** How many blocks and threads run, and their dynamic shared memory. */
@@ -65,17 +66,15 @@ export class Kernel {
       throw new RangeError(`${name} must be launched with ${parameters.length} arguments, got ${args.length}`);
     }
     for (const [i, { offset, size }] of parameters.entries()) {
-      const argument = args[i]!;
-      const value = typeof argument === "object" && "box" in argument
-        ? encodeTensorMap(this.#context, argument)
-        : argument;
+      const value = args[i]!;
       if (size !== bytesOf(value)) {
         throw new RangeError(`Argument ${i} of ${name} must have ${size} bytes, got ${Deno.inspect(value)}`);
       }
-      if (value instanceof Uint8Array) new Uint8Array(this.#arguments.buffer, offset, size).set(value);
-      else if (typeof value === "bigint") this.#arguments.setBigUint64(offset, value, true);
-      else if (typeof value === "object") this.#arguments.setFloat32(offset, value.float, true);
-      else if (value === (value | 0)) this.#arguments.setInt32(offset, value, true);
+      if (typeof value === "bigint") this.#arguments.setBigUint64(offset, value, true);
+      else if (typeof value === "object") {
+        if ("float" in value) this.#arguments.setFloat32(offset, value.float, true);
+        else new Uint8Array(this.#arguments.buffer, offset, size).set(encodeTensorMap(this.#context, value));
+      } else if (value === (value | 0)) this.#arguments.setInt32(offset, value, true);
       else throw new RangeError(`Argument ${i} of ${name} must be a 32-bit integer, got ${value}`);
     }
     this.#allowShared(sharedBytes);

@@ -4,7 +4,7 @@ import type { KernelRecord } from "./cubin_manifest.ts";
 import type { Argument, LaunchShape } from "./kernel.ts";
 import type { TensorBoxes } from "./tensor_map.ts";
 import { type BoxedTile, simtTiles, tensorTiles, type TileFamily, type TileShape, wgmmaTiles } from "./tiles.ts";
-import { weightBoxes } from "./weight_boxes.ts";
+import { weightBoxes, type WeightSizes } from "./weight_boxes.ts";
 
 /** What the plan needs to know of a GPU. */
 export interface PlanDevice {
@@ -16,14 +16,7 @@ export interface PlanDevice {
 }
 
 /** One product: for each expert, its rows times its weights. */
-export interface Product {
-  readonly experts: number;
-  /** Length of a row that goes in. */
-  readonly depth: number;
-  /** Columns of the weights. */
-  readonly width: number;
-  /** Whether the columns are gates and ups, and those that come out half as many. */
-  readonly gated: boolean;
+export interface Product extends WeightSizes {
   /** Which activation follows. */
   readonly activation: ExpertsVariant["activation"] | "none";
 }

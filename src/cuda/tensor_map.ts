@@ -9,7 +9,10 @@ const dataTypes: Readonly<Record<DType, number>> = { f16: 6, bf16: 9, f32: 7, i3
 const swizzles = { 0: 0, 32: 1, 64: 2, 128: 3 } as const;
 
 const noInterleave = 0, promoteTo128Bytes = 2, fillWithZeros = 0; // CU_TENSOR_MAP_…
-const mapBytes = 128, mapAlignment = 64;
+const mapAlignment = 64;
+
+/** The size of a tensor map. */
+export const mapBytes = 128;
 
 /** The boxes in which a tensor is copied. Dimensions come with the innermost first. */
 export interface TensorBoxes {

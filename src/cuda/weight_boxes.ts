@@ -9,9 +9,11 @@ import type { BoxedTile } from "./tiles.ts";
 /** The sizes of a product's weights: [experts][depth][width], or [experts][width][depth]. */
 export interface WeightSizes {
   readonly experts: number;
+  /** Length of a row that goes in. */
   readonly depth: number;
+  /** Columns of the weights. */
   readonly width: number;
-  /** Whether the columns are gates and ups. */
+  /** Whether the columns are gates and ups, and those that come out half as many. */
   readonly gated: boolean;
 }
 

@@ -20,17 +20,14 @@ function test(name: string, fn: (device: TestDevice) => void, checked = false): 
   });
 }
 
-/** The map of a tensor that has as many dimensions as the kernels copy, the last ones perhaps of one element. */
-function encode(device: TestDevice, { sizes, strides, box, ...options }: TensorMapOptions): Uint8Array {
+/** A tensor with as many dimensions as the kernels copy, the last ones perhaps of one element. */
+function fourDimensions({ sizes, strides, box, ...options }: TensorMapOptions): TensorMapOptions {
   const toFour = (
     values: readonly number[],
     missing: number,
     count = 4,
   ) => [...values, ...Array<number>(count - values.length).fill(missing)];
-  return encodeTensorMap(device.stream.context, {
-    ...options,
-    ...{ sizes: toFour(sizes, 1), strides: toFour(strides, 16, 3), box: toFour(box, 1) },
-  });
+  return { ...options, sizes: toFour(sizes, 1), strides: toFour(strides, 16, 3), box: toFour(box, 1) };
 }
 
 /** Numbers as a dtype of so many bytes, uploaded. */
@@ -98,7 +95,7 @@ for (const it of boxes) {
     const bytes = dtype === "f32" || dtype === "i32" ? 4 : 2;
     const count = memory.reduce((a, b) => a * b, 1), total = box.reduce((a, b) => a * b, bytes);
     const strides = memory.slice(0, -1).map((_, d) => memory.slice(0, d + 1).reduce((a, b) => a * b, bytes));
-    const map = encode(device, { dtype, pointer: upload(device, bytes, count), sizes, strides, box, swizzle });
+    const map = fourDimensions({ dtype, pointer: upload(device, bytes, count), sizes, strides, box, swizzle });
     const out = device.allocate(total);
     const coordinates = [0, 1, 2, 3].map((d) => at[d] ?? 0);
     device.launch("test_bulk_copy", 64, [map, out.pointer, total, ...coordinates], {
@@ -112,7 +109,7 @@ for (const it of boxes) {
 test("bulk copies that land in any order bring a ring what it waits for", (device) => {
   const rounds = 14;
   const pointer = upload(device, 2, rounds * 512);
-  const map = encode(device, {
+  const map = fourDimensions({
     ...{ dtype: "f16", pointer, sizes: [64, rounds * 8], strides: [128], box: [64, 8], swizzle: 128 },
   });
   const sums = Array.from({ length: 64 }, () => 0);
@@ -129,7 +126,7 @@ test("bulk copies that land in any order bring a ring what it waits for", (devic
 
 for (const [way, name] of ["a barrier", "a __syncwarp", "an mbarrier"].entries()) {
   test(`${name} after one thread's wait for a bulk copy tells the others of it`, (device) => {
-    const map = encode(device, box16(upload(device, 2, 16 * 64)));
+    const map = fourDimensions(box16(upload(device, 2, 16 * 64)));
     const out = device.allocate(256);
     device.launch("test_bulk_known", 64, [map, out.pointer, way], { sharedBytes: 2 * 1024 + 16 });
     const [first] = device.download(out, 1);
@@ -149,8 +146,8 @@ function operands(device: TestDevice, across: boolean, swizzle: 64 | 128 = 128) 
     ? { box: [swizzle / 2, 64], swizzle, sizes: [192, 64], strides: [384] }
     : { sizes: [64, 192], strides: [128] };
   return [
-    encode(device, { ...common, pointer: left, sizes: [64, 64], strides: [128] }),
-    encode(device, { ...common, ...rows, pointer: right }),
+    fourDimensions({ ...common, pointer: left, sizes: [64, 64], strides: [128] }),
+    fourDimensions({ ...common, ...rows, pointer: right }),
   ] as const;
 }
 const wgmmaBytes = 256 * 128 + 16;
@@ -215,17 +212,14 @@ const faults: Record<string, readonly [code: number, text: string, other?: Other
 for (const [kernel, [code, text, other]] of Object.entries(faults)) {
   test(`${kernel} is reported with its place, its repaired twin is not`, (device) => {
     const pointer = upload(device, 2, 16 * 64);
-    const map = encode(device, box16(pointer));
+    const map = fourDimensions(box16(pointer));
     const twice = new Uint8Array(512);
-    twice.set(map);
-    twice.set(map, 128);
+    const bytes = encodeTensorMap(device.stream.context, map);
+    twice.set(bytes);
+    twice.set(bytes, 128);
     const args = [
       map,
-      kernel === "fault_bulk_wrong_dimensions"
-        ? encodeTensorMap(device.stream.context, box16(pointer))
-        : other
-        ? encode(device, other(device, pointer))
-        : map,
+      kernel === "fault_bulk_wrong_dimensions" ? box16(pointer) : other ? fourDimensions(other(device, pointer)) : map,
       device.upload(new Uint32Array(twice.buffer)),
     ];
     const run = (fixed: number) =>
