@@ -76,7 +76,8 @@ export interface Backend extends Disposable {
   /** Copies a tensor to the host. */
   download(tensor: BackendTensor): Promise<Tensor>;
   /**
-   * Runs the op on tensors that the backend holds.
+   * Runs the op on tensors that the backend holds. The memory of a disposed output may stay with the backend, for the
+   * next call, until the backend is disposed too.
    *
    * @returns The output, [T, H].
    * @throws {TypeError} If a dtype is not as the contract says.
