@@ -21,25 +21,27 @@
  *
  * @module
  */
-export * from "./src/backend.ts";
-export { BackendUnavailableError } from "./src/backend_unavailable_error.ts";
-export { CudaError } from "./src/cuda/error.ts";
-export { type Activation, experts, type ExpertsInputs, type ExpertsOptions } from "./src/experts.ts";
+export * from "./src/backend/backend.ts";
+export { openBackend, type OpenBackendOptions } from "./src/open_backend.ts";
+export { BackendUnavailableError } from "./src/backend/unavailable_error.ts";
+export { CudaError } from "./src/cuda/driver/error.ts";
+export type { Activation, ExpertsInputs, ExpertsOptions } from "./src/contract/experts.ts";
+export { experts } from "./src/ops/experts.ts";
 export {
   type ExpertsLayer,
-  moe,
   type MoeLayer,
   type MoeOptions,
   type MoeRouter,
   type SharedExpert,
-} from "./src/moe.ts";
+} from "./src/contract/moe.ts";
+export { moe } from "./src/ops/moe.ts";
 export * as ops from "./src/ops/mod.ts";
 export type { BackendOps, BackendRouting, BinCounts, GatherOptions, OpOptions, Sorted } from "./src/ops/mod.ts";
-export { type RouterKind, type RouterOptions } from "./src/router.ts";
-export * from "./src/routing.ts";
+export { type RouterKind, type RouterOptions } from "./src/routing/router.ts";
+export * from "./src/routing/route.ts";
 export { SafetensorsError } from "./src/safetensors/error.ts";
 export { type StoredDType, type StoredTensor } from "./src/safetensors/header.ts";
 export { Safetensors } from "./src/safetensors/safetensors.ts";
 export { encodeSafetensors, type NamedTensors, writeSafetensors } from "./src/safetensors/write.ts";
-export { convert, type DType, type Tensor, tensor, type TensorData, zeros } from "./src/tensor.ts";
+export { convert, type DType, type Tensor, tensor, type TensorData, zeros } from "./src/tensor/tensor.ts";
 export { Generator } from "./src/torch/generator.ts";

@@ -1,11 +1,11 @@
 // Compiles the kernels for every architecture and writes them as base64 modules with a manifest: `deno task build:cubins`.
 // Needs nvcc 13.0. The same sources give the same bytes, wherever they lie.
-import type { Image, KernelRecord, Manifest } from "../src/cuda/cubin_manifest.ts";
+import type { Image, KernelRecord, Manifest } from "../src/cuda/images/manifest_types.ts";
 import { brotliCompressSync, constants } from "node:zlib";
 import { readCubin } from "./cubin.ts";
 
 const sources = new URL("./", import.meta.url);
-const target = new URL("../src/cuda/cubins/", import.meta.url);
+const target = new URL("../src/cuda/images/built/", import.meta.url);
 
 /** What is shipped. PTX is for a GPU that no cubin fits. Hopper's own instructions need the target sm_90a. */
 const images: Readonly<Record<string, Pick<Image, "kind" | "computeCapability">>> = {
@@ -116,7 +116,7 @@ async function write({ manifest, images }: Build): Promise<void> {
     const source = `${header}export const image: string = \`\n${lines.join("\n")}\n\`;\n`;
     await Deno.writeTextFile(new URL(`${name}.ts`, target), source);
   }
-  const source = `${header}import type { Manifest } from "../cubin_manifest.ts";\n\n` +
+  const source = `${header}import type { Manifest } from "../manifest_types.ts";\n\n` +
     `export const manifest: Manifest = ${JSON.stringify(manifest, null, 1).replace(innermost, compact)};\n`;
   await Deno.writeTextFile(new URL("manifest.ts", target), source);
 }

@@ -1,6 +1,6 @@
 // Reads what a cubin says of its kernels. A cubin is an ELF file; nvcc's notes on a kernel stand in `.nv.info.<kernel>` as
 // records of format, attribute, and, for format 4, a length and a payload.
-import type { KernelRecord } from "../src/cuda/cubin_manifest.ts";
+import type { KernelRecord } from "../src/cuda/images/manifest_types.ts";
 
 interface Section {
   readonly name: string;

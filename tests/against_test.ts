@@ -1,6 +1,6 @@
 import { assertEquals, assertLess, assertRejects, assertThrows } from "@std/assert";
-import { parseThreeLines, runAgainst, splitCommand } from "../src/against.ts";
-import { makeJob } from "../src/workload.ts";
+import { parseThreeLines, runAgainst, splitCommand } from "../src/bench/against.ts";
+import { makeJob } from "../src/workload/workload.ts";
 import { yamoe } from "./cli/yamoe.ts";
 
 const job = makeJob("tiny", { batch: 3 });

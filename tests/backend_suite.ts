@@ -13,7 +13,7 @@ import {
   tensor,
   zeros,
 } from "../mod.ts";
-import { activationOptions, activations, mapInputs } from "../src/experts_shape.ts";
+import { activationOptions, activations, mapInputs } from "../src/contract/experts_shape.ts";
 import { expertsInputs, Fixture, jobNames, relativeError } from "./fixtures.ts";
 import { naiveExperts, numbers } from "./naive.ts";
 

@@ -1,11 +1,11 @@
 // The check before timing: that it passes what is right, in every dtype, and sees what is wrong.
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { type Backend, openBackend, type Tensor, tensor } from "../mod.ts";
-import { bench } from "../src/bench.ts";
-import { mapInputs } from "../src/experts_shape.ts";
+import { bench } from "../src/bench/bench.ts";
+import { mapInputs } from "../src/contract/experts_shape.ts";
 import { checkSample, MismatchError } from "../src/verify/sample.ts";
 import { Engine } from "../src/wasm/engine.ts";
-import { drawInputs, jobOptions, makeJob } from "../src/workload.ts";
+import { drawInputs, jobOptions, makeJob } from "../src/workload/workload.ts";
 import { randomInputs } from "./backend_suite.ts";
 
 const job = makeJob("tiny", { batch: 2, seq: 24, hidden: 48, intermediate: 32, capacity: 9 });

@@ -1,5 +1,5 @@
 import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import { compare, type Verdict } from "../src/compare.ts";
+import { compare, type Verdict } from "../src/bench/compare.ts";
 import { parseRecords } from "../src/report/read.ts";
 import { toJson } from "../src/report/json.ts";
 import { failure, record } from "./records.ts";

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { experts, type ExpertsInputs, type ExpertsOptions, type Tensor, tensor } from "../mod.ts";
-import { checkExperts, expertsFlops } from "../src/experts_shape.ts";
+import { checkExperts, expertsFlops } from "../src/contract/experts_shape.ts";
 import { randomInputs } from "./backend_suite.ts";
 
 const shape = { T: 4, H: 8, I: 6, E: 3, K: 2 };

@@ -1,8 +1,8 @@
 // The golden tensors of fixtures/, made with PyTorch 1.13.1 on a CPU.
 import { assert } from "@std/assert";
-import type { ExpertsInputs } from "../src/experts.ts";
+import type { ExpertsInputs } from "../src/contract/experts.ts";
 import { headerLength, lengthBytes, parseHeader } from "../src/safetensors/header.ts";
-import { type Tensor, tensor } from "../src/tensor.ts";
+import { type Tensor, tensor } from "../src/tensor/tensor.ts";
 
 /** A tensor as stored; the 64-bit types have no place in the product. */
 export interface Stored {

@@ -14,7 +14,7 @@ import {
   type Tensor,
   tensor,
 } from "../mod.ts";
-import { routerRules } from "../src/router.ts";
+import { routerRules } from "../src/routing/router.ts";
 import { numbers } from "./naive.ts";
 import { backendTest, relativeBounds } from "./backend_suite.ts";
 import { relativeError } from "./fixtures.ts";

@@ -1,6 +1,6 @@
 // `experts` as its contract reads, one number after the other in float64. Shares no code with the product.
-import type { Activation, ExpertsInputs, ExpertsOptions } from "../src/experts.ts";
-import type { DType, Tensor } from "../src/tensor.ts";
+import type { Activation, ExpertsInputs, ExpertsOptions } from "../src/contract/experts.ts";
+import type { DType, Tensor } from "../src/tensor/tensor.ts";
 
 /** What the naive model finds, [T, H] each. */
 export interface NaiveResult {

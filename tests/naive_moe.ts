@@ -1,7 +1,7 @@
 // Routers as the models' own code reads, and a whole layer, in float64. Shares no code with the product but `convert`.
-import type { MoeLayer, MoeOptions } from "../src/moe.ts";
-import type { RouterOptions } from "../src/router.ts";
-import { convert, type DType, type Tensor, tensor } from "../src/tensor.ts";
+import type { MoeLayer, MoeOptions } from "../src/contract/moe.ts";
+import type { RouterOptions } from "../src/routing/router.ts";
+import { convert, type DType, type Tensor, tensor } from "../src/tensor/tensor.ts";
 import { naiveExperts, numbers } from "./naive.ts";
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));

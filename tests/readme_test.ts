@@ -1,6 +1,6 @@
 // Every command that the README shows is run, in its order, in one folder.
 import { assert, assertEquals } from "@std/assert";
-import { splitCommand } from "../src/against.ts";
+import { splitCommand } from "../src/bench/against.ts";
 import { commands } from "../src/cli/commands.ts";
 import { cli } from "./cli/yamoe.ts";
 

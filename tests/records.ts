@@ -1,10 +1,10 @@
 // Records for tests: what a run of the given times would have left.
-import type { BenchResult } from "../src/bench.ts";
-import { provenance } from "../src/provenance.ts";
-import { type BenchRecord, failedRecord, finishedRecord } from "../src/record.ts";
-import { noDetails } from "../src/backend_details.ts";
-import { summarize } from "../src/statistics.ts";
-import { type Job, jobBytes, type JobChanges, makeJob } from "../src/workload.ts";
+import type { BenchResult } from "../src/bench/bench.ts";
+import { provenance } from "../src/bench/provenance.ts";
+import { type BenchRecord, failedRecord, finishedRecord } from "../src/bench/record.ts";
+import { noDetails } from "../src/backend/details.ts";
+import { summarize } from "../src/bench/statistics.ts";
+import { type Job, jobBytes, type JobChanges, makeJob } from "../src/workload/workload.ts";
 
 /** The record of a run of the tiny job, changed as said, that took so many milliseconds in each call. */
 export function record(

@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { summarize } from "../src/statistics.ts";
+import { summarize } from "../src/bench/statistics.ts";
 
 Deno.test("summarize() tells of one value that nothing is known of its noise", () => {
   const { count, median, mean, min, max, mad, iqr, interval, noise, outliers, drift } = summarize([3]);

@@ -1,11 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Backend, type BackendOps, type ExpertsOptions, openBackend, type TensorData } from "../mod.ts";
-import { runMoe } from "../src/moe_steps.ts";
+import { runMoe } from "../src/backend/run_moe.ts";
 import { layerChecks } from "../src/verify/layers.ts";
 import { variantChecks } from "../src/verify/variants.ts";
 import { type Check, jobChecks, verify } from "../src/verify/verify.ts";
 import { Engine } from "../src/wasm/engine.ts";
-import { makeJob } from "../src/workload.ts";
+import { makeJob } from "../src/workload/workload.ts";
 
 const job = makeJob("tiny", { batch: 1, seq: 16, hidden: 64, experts: 4 });
 

@@ -1,10 +1,18 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { convert, Generator, openBackend, route, tensor } from "../mod.ts";
-import { bench } from "../src/bench.ts";
-import { defaultVariant, expertsShape } from "../src/experts_shape.ts";
-import { type PresetName, presets } from "../src/presets.ts";
+import { bench } from "../src/bench/bench.ts";
+import { defaultVariant, expertsShape } from "../src/contract/experts_shape.ts";
+import { type PresetName, presets } from "../src/models/presets.ts";
 import { Engine } from "../src/wasm/engine.ts";
-import { drawInputs, type Job, jobBytes, type JobChanges, jobOptions, makeJob, tensorBytes } from "../src/workload.ts";
+import {
+  drawInputs,
+  type Job,
+  jobBytes,
+  type JobChanges,
+  jobOptions,
+  makeJob,
+  tensorBytes,
+} from "../src/workload/workload.ts";
 import { Fixture } from "./fixtures.ts";
 
 function fixtureJob(fixture: Fixture) {

@@ -1,12 +1,12 @@
 // What a sweep is about to do, and what of it tells its rows apart.
-import type { Backend } from "../backend.ts";
-import { provenance } from "../provenance.ts";
-import { type BenchRecord, plannedRecord } from "../record.ts";
+import type { Backend } from "../backend/backend.ts";
+import { provenance } from "../bench/provenance.ts";
+import { type BenchRecord, plannedRecord } from "../bench/record.ts";
 import { identityColumns } from "../report/columns.ts";
 import type { FormatName, Layout } from "../report/format.ts";
 import { textTable } from "../report/table.ts";
-import type { Configuration } from "../sweep.ts";
-import { jobBytes } from "../workload.ts";
+import type { Configuration } from "../bench/sweep.ts";
+import { jobBytes } from "../workload/workload.ts";
 import { exitCode, printData } from "./command.ts";
 import { RecordOutput } from "./record_output.ts";
 
@@ -27,7 +27,7 @@ export function planLayout(
 }
 
 /** Prints the plan and returns the exit code. */
-export async function printPlan(plan: readonly Configuration[], format: FormatName = "text"): Promise<number> {
+export function printPlan(plan: readonly Configuration[], format: FormatName = "text"): number {
   const origin = provenance();
   const records = plan.map(({ job, place, problem }) =>
     plannedRecord(
@@ -59,7 +59,7 @@ export async function printPlan(plan: readonly Configuration[], format: FormatNa
     ];
     textTable(columns, records).forEach(printData);
   } else {
-    const output = await RecordOutput.open(format, undefined, layout);
+    const output = RecordOutput.open(format, undefined, layout);
     records.forEach((record) => output.write(record));
     output.close();
   }

@@ -11,8 +11,19 @@ export interface Command<Specs extends Flags = Flags> {
   /** Command lines that help shows, each with what it is for. */
   readonly examples: Readonly<Record<string, string>>;
   /** Does it, and returns the exit code. */
-  run(values: FlagValues<Specs>, operands: readonly string[]): Promise<number>;
+  run(values: FlagValues<Specs>, operands: readonly string[], commands: CommandTable): Promise<number>;
 }
+
+/** A command before it is loaded. */
+export interface CommandEntry {
+  /** What it does, one line. */
+  readonly summary: string;
+  /** Loads it. */
+  load(): Promise<{ default: Command }>;
+}
+
+/** The commands by name. */
+export type CommandTable = Readonly<Record<string, CommandEntry>>;
 
 /** Lets the flags' types reach `run`. */
 export function command<Specs extends Flags>(command: Command<Specs>): Command<Specs> {

@@ -1,16 +1,8 @@
 // The commands there are. Only the one that is asked for is loaded.
-import type { Command } from "./command.ts";
-
-/** A command before it is loaded. */
-export interface CommandEntry {
-  /** What it does, one line. */
-  readonly summary: string;
-  /** Loads it. */
-  load(): Promise<{ default: Command }>;
-}
+import type { CommandTable } from "./command.ts";
 
 /** By name. */
-export const commands: Readonly<Record<string, CommandEntry>> = {
+export const commands: CommandTable = {
   bench: {
     summary: "Run synthetic jobs and print their output sum, time and memory",
     load: () => import("./bench.ts"),

@@ -1,4 +1,5 @@
-import { command } from "./command.ts";
+import { command, type CommandTable, exitCode, printData } from "./command.ts";
+import { type Flags, UsageError } from "./flags.ts";
 
 export default command({
   flags: {},
@@ -11,5 +12,107 @@ export default command({
   details: [
     "The script is made from the flags there are. It completes commands, flags and the words that a flag takes.",
   ],
-  run: async (_values, operands) => (await import("./completions_run.ts")).run(operands),
+  run: (_values, operands, commands) => run(operands, commands),
 });
+
+/** A command as completions see it. */
+interface Entry {
+  readonly name: string;
+  readonly summary: string;
+  readonly flags: Flags;
+}
+
+const writers: Readonly<Record<string, (entries: readonly Entry[]) => string>> = { bash, zsh, fish };
+
+/** Runs the command. */
+async function run(operands: readonly string[], commands: CommandTable): Promise<number> {
+  const [shell] = operands;
+  if (operands.length !== 1 || !Object.hasOwn(writers, shell!)) {
+    throw new UsageError(`yamoe completions takes bash, zsh or fish, got "${operands.join(" ")}"`);
+  }
+  const entries = await Promise.all(
+    Object.entries(commands).map(async ([name, { summary, load }]) => ({
+      name,
+      summary,
+      flags: (await load()).default.flags,
+    })),
+  );
+  printData(writers[shell!]!(entries));
+  return exitCode.done;
+}
+
+/** What may stand after a flag: words, a file, or anything. */
+function bash(entries: readonly Entry[]): string {
+  const cases = entries.flatMap(({ name, flags }) => {
+    const names = [...Object.keys(flags).map((flag) => `--${flag}`), "--help"].join(" ");
+    const values = Object.entries(flags).filter(([, { value }]) => value !== undefined).map(
+      ([flag, { words, short }]) => {
+        const pattern = short ? `--${flag}|-${short}` : `--${flag}`;
+        const reply = words ? `COMPREPLY=($(compgen -W "${words.join(" ")}" -- "$word"))` : "COMPREPLY=()";
+        return `        ${pattern}) ${reply}; return ;;`;
+      },
+    );
+    return [
+      `    ${name})`,
+      ...(values.length > 0 ? [`      case "$before" in`, ...values, `      esac`] : []),
+      `      if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "${names}" -- "$word")); else COMPREPLY=(); fi ;;`,
+    ];
+  });
+  const names = entries.map(({ name }) => name).join(" ");
+  return `# yamoe completions for bash
+_yamoe() {
+  local word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}" command="\${COMP_WORDS[1]}"
+  if [[ $COMP_CWORD == 1 && $word != -* ]]; then
+    COMPREPLY=($(compgen -W "${names} help" -- "$word"))
+    return
+  fi
+  [[ $command == -* ]] && command=bench
+  case "$command" in
+${cases.join("\n")}
+  esac
+}
+complete -o bashdefault -o default -F _yamoe yamoe`;
+}
+
+function zsh(entries: readonly Entry[]): string {
+  const quote = (text: string) => text.replace(/[\[\]\\:]/g, "\\$&").replaceAll("'", "'\\''");
+  const cases = entries.map(({ name, flags }) => {
+    const specs = Object.entries(flags).map(([flag, { value, summary, words, list }]) => {
+      const action = value === undefined ? "" : `:${quote(value)}:${words ? `(${words.join(" ")})` : "_files"}`;
+      return `'${list ? "*" : ""}--${flag}[${quote(summary)}]${action}'`;
+    });
+    return `    ${name}) _arguments ${[...specs, "'--help[Show this page]'", "'*:file:_files'"].join(" ")} ;;`;
+  });
+  const names = entries.map(({ name, summary }) => `'${name}:${quote(summary)}'`).join(" ");
+  return `#compdef yamoe
+# yamoe completions for zsh
+_yamoe() {
+  if (( CURRENT == 2 )) && [[ $words[2] != -* ]]; then
+    local -a commands=(${names})
+    _describe command commands
+    return
+  fi
+  local command=$words[2]
+  [[ $command == -* ]] && command=bench || shift words
+  case $command in
+${cases.join("\n")}
+  esac
+}
+compdef _yamoe yamoe`;
+}
+
+function fish(entries: readonly Entry[]): string {
+  const quote = (text: string) => `'${text.replace(/['\\]/g, "\\$&")}'`;
+  const names = entries.map(({ name }) => name).join(" ");
+  const lines = entries.flatMap(({ name, summary, flags }) => [
+    `complete -c yamoe -n "not __fish_seen_subcommand_from ${names}" -f -a ${name} -d ${quote(summary)}`,
+    ...Object.entries(flags).map(([flag, { value, summary, words, short, file }]) => {
+      const argument = value === undefined ? "" : words ? ` -x -a ${quote(words.join(" "))}` : file ? " -r" : " -x";
+      const letter = short ? ` -s ${short}` : "";
+      return `complete -c yamoe -n "__fish_seen_subcommand_from ${name}" -l ${flag}${letter}${argument} -d ${
+        quote(summary)
+      }`;
+    }),
+  ]);
+  return ["# yamoe completions for fish", ...lines].join("\n");
+}

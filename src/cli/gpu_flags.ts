@@ -1,5 +1,5 @@
 // The flags that say which GPU a figure is for; several commands have them.
-import { type Gpu, gpus } from "../cuda/gpus.ts";
+import { type Gpu, gpus } from "../cuda/plan/gpus.ts";
 import { choice, type Flag, type FlagValues } from "./flags.ts";
 
 function rate(value: string, summary: string): Flag<number> {

@@ -1,10 +1,9 @@
 import { version } from "../version.ts";
-import type { Command } from "./command.ts";
-import type { CommandEntry } from "./commands.ts";
+import type { Command, CommandTable } from "./command.ts";
 import type { Flags } from "./flags.ts";
 
 /** The overview: every command, and where to read on. */
-export function helpOverview(commands: Readonly<Record<string, CommandEntry>>): string {
+export function helpOverview(commands: CommandTable): string {
   const summaries = Object.entries(commands).map(([name, { summary }]) => [name, summary]);
   return [
     `yamoe ${version}: Mixture-of-Experts kernels, run and measured from Deno`,

@@ -1,10 +1,11 @@
 // The flags that say which job, and where it runs; several commands have them.
-import { type Backend, type BackendName, openBackend } from "../backend.ts";
+import type { Backend, BackendName } from "../backend/backend.ts";
+import { openBackend } from "../open_backend.ts";
 import type { Engine } from "../wasm/engine.ts";
-import { gateUpColumns } from "../experts_shape.ts";
-import { type PresetName, presets } from "../presets.ts";
-import { resolveRouter } from "../router.ts";
-import { type Job, type JobChanges, makeJob } from "../workload.ts";
+import { gateUpColumns } from "../contract/experts_shape.ts";
+import { type PresetName, presets } from "../models/presets.ts";
+import { resolveRouter } from "../routing/router.ts";
+import { type Job, type JobChanges, makeJob } from "../workload/workload.ts";
 import { printNote } from "./command.ts";
 import { choice, type Flag, type FlagValues, integer, UsageError } from "./flags.ts";
 

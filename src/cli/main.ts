@@ -45,5 +45,5 @@ async function dispatch(args: readonly string[]): Promise<number> {
   }
   const { parseFlags } = await import("./flags.ts");
   const { values, operands } = parseFlags(rest, command.flags, command.operands !== undefined);
-  return await command.run(values, operands);
+  return await command.run(values, operands, commands);
 }

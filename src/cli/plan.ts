@@ -1,8 +1,8 @@
-import { manifest } from "../cuda/cubins/manifest.ts";
-import { chooseImage, formatCapability } from "../cuda/cubins.ts";
-import type { Gpu } from "../cuda/gpus.ts";
-import { type Launch, planLaunches } from "../cuda/plan.ts";
-import { type Job, tensorBytes, weighsInputs } from "../workload.ts";
+import { manifest } from "../cuda/images/built/manifest.ts";
+import { chooseImage, formatCapability } from "../cuda/images/load.ts";
+import type { Gpu } from "../cuda/plan/gpus.ts";
+import { type Launch, planLaunches } from "../cuda/plan/experts.ts";
+import { type Job, tensorBytes, weighsInputs } from "../workload/workload.ts";
 import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
 import { describeJob } from "../report/text.ts";

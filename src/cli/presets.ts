@@ -1,9 +1,9 @@
-import type { Gpu } from "../cuda/gpus.ts";
-import { type LayerWork, layerWork, type Preset, type PresetName, presets } from "../presets.ts";
+import type { Gpu } from "../cuda/plan/gpus.ts";
+import { type LayerWork, layerWork, type Preset, type PresetName, presets } from "../models/presets.ts";
 import { toJson } from "../report/json.ts";
 import { type Column, textTable } from "../report/table.ts";
-import { formatBytes } from "../report/text.ts";
-import { makeJob } from "../workload.ts";
+import { formatBytes } from "../text.ts";
+import { makeJob } from "../workload/workload.ts";
 import { command, exitCode, printData } from "./command.ts";
 import { toggle } from "./flags.ts";
 import { gpuFlags, gpuFromFlags } from "./gpu_flags.ts";

@@ -1,5 +1,5 @@
 // Files of records that a command line names.
-import type { BenchRecord } from "../record.ts";
+import type { BenchRecord } from "../bench/record.ts";
 import { parseRecords } from "../report/read.ts";
 import { UsageError } from "./flags.ts";
 

@@ -1,6 +1,7 @@
 // Where records go: standard output, and a file. Both are complete documents whenever it is closed, the file at any time.
-import type { BenchRecord } from "../record.ts";
-import { type Format, type FormatName, formatOfFile, type Layout, openFormat } from "../report/format.ts";
+import type { BenchRecord } from "../bench/record.ts";
+import type { Format, FormatName, Layout } from "../report/format.ts";
+import { formatOfFile, openFormat } from "../report/formats.ts";
 import { writeData } from "./command.ts";
 import { UsageError } from "./flags.ts";
 import { checkWritable, replaceFile } from "./whole_file.ts";
@@ -25,15 +26,15 @@ export class RecordOutput {
    * @param path The file, written in the format of its extension.
    * @throws {UsageError} If the file cannot be written.
    */
-  static async open(stream: FormatName | undefined, path: string | undefined, layout: Layout): Promise<RecordOutput> {
+  static open(stream: FormatName | undefined, path: string | undefined, layout: Layout): RecordOutput {
     let file: { path: string; format: Format } | undefined;
     if (path !== undefined) {
       const name = formatOfFile(path);
       if (!name) throw new UsageError(`--output must end in .json, .jsonl, .csv, .md or .txt, got "${path}"`);
       checkWritable(path);
-      file = { path, format: await openFormat(name, { ...layout, color: false }) };
+      file = { path, format: openFormat(name, { ...layout, color: false }) };
     }
-    return new RecordOutput(stream && await openFormat(stream, layout), file);
+    return new RecordOutput(stream && openFormat(stream, layout), file);
   }
 
   /** Adds a record. */

@@ -1,12 +1,19 @@
 // The CPU backend: tensors in shared memory, computed by the workers, with WebAssembly kernels or a BLAS.
-import type { Backend, BackendDetails, BackendTensor, ElementRange, Measurement, PeakRates } from "../backend.ts";
-import { noDetails } from "../backend_details.ts";
-import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
-import { fromBfloat16 } from "../bfloat16.ts";
-import { checkIndices, type ExpertsShape, expertsShape } from "../experts_shape.ts";
-import { MemoryCounter } from "../memory_counter.ts";
-import type { MoeLayer, MoeOptions } from "../moe.ts";
-import { runMoe } from "../moe_steps.ts";
+import type {
+  Backend,
+  BackendDetails,
+  BackendTensor,
+  ElementRange,
+  Measurement,
+  PeakRates,
+} from "../backend/backend.ts";
+import { noDetails } from "../backend/details.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import { fromBfloat16 } from "../tensor/bfloat16.ts";
+import { checkIndices, type ExpertsShape, expertsShape } from "../contract/experts_shape.ts";
+import { MemoryCounter } from "../backend/memory_counter.ts";
+import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
+import { runMoe } from "../backend/run_moe.ts";
 import {
   bytesPerElement,
   checkTensor,
@@ -16,7 +23,7 @@ import {
   type TensorData,
   viewOf,
   zeros,
-} from "../tensor.ts";
+} from "../tensor/tensor.ts";
 import { dtypeCode, elements } from "../wasm/elements.ts";
 import { Engine } from "../wasm/engine.ts";
 import { activationCodes } from "../wasm/module.ts";

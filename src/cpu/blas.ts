@@ -1,6 +1,6 @@
 // Finding a BLAS. Nothing is opened before it is asked for, and nothing is ever closed: calling into a closed library ends
 // the process, and workers may be in it.
-import { BackendUnavailableError } from "../backend_unavailable_error.ts";
+import { BackendUnavailableError } from "../backend/unavailable_error.ts";
 import { openBlas } from "../wasm/blas.ts";
 
 /** A library that can be opened. */

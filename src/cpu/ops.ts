@@ -1,6 +1,6 @@
 // The steps of a layer on the CPU: products and sums on all threads, the others each a loop as its definition reads.
-import type { BackendTensor } from "../backend.ts";
-import { fromBfloat16, toBfloat16 } from "../bfloat16.ts";
+import type { BackendTensor } from "../backend/backend.ts";
+import { fromBfloat16, toBfloat16 } from "../tensor/bfloat16.ts";
 import {
   batchedMatmulShape,
   binsShape,
@@ -9,11 +9,11 @@ import {
   linearShape,
   type ProductShape,
   scatterShape,
-} from "../ops/check.ts";
-import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../ops/contract.ts";
-import type { RouterOptions } from "../router.ts";
-import { route } from "../routing.ts";
-import type { DType, Tensor, TensorData } from "../tensor.ts";
+} from "../contract/ops_shape.ts";
+import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../contract/ops.ts";
+import type { RouterOptions } from "../routing/router.ts";
+import { route } from "../routing/route.ts";
+import type { DType, Tensor, TensorData } from "../tensor/tensor.ts";
 import type { Engine } from "../wasm/engine.ts";
 import { productJob, type ProductTensors } from "./product.ts";
 

@@ -1,5 +1,5 @@
 // The most this machine does with this engine, measured: one thread's multiply-adds times the threads, and plain copies.
-import type { PeakRates } from "../backend.ts";
+import type { PeakRates } from "../backend/backend.ts";
 import { openBlas } from "../wasm/blas.ts";
 import { createContext } from "../wasm/context.ts";
 import type { Engine } from "../wasm/engine.ts";

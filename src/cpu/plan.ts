@@ -1,7 +1,7 @@
 // How the work of one `experts` call is cut into items, and in which order they stand.
-import type { ProductShape } from "../ops/check.ts";
-import type { Blocking } from "../wasm/tasks/panel_product.ts";
-import { expertsFlops, type ExpertsShape } from "../experts_shape.ts";
+import type { ProductShape } from "../contract/ops_shape.ts";
+import type { Blocking } from "../wasm/tasks/experts_job.ts";
+import { expertsFlops, type ExpertsShape } from "../contract/experts_shape.ts";
 
 /** Items for the workers; see `ExpertsJob`. */
 export interface Plan {

@@ -1,8 +1,8 @@
 // Plain matrix products as jobs for the workers.
-import type { ProductShape } from "../ops/check.ts";
-import type { Tensor } from "../tensor.ts";
+import type { ProductShape } from "../contract/ops_shape.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { dtypeCode, elements } from "../wasm/elements.ts";
-import type { ExpertsJob } from "../wasm/tasks/experts.ts";
+import type { ExpertsJob } from "../wasm/tasks/experts_job.ts";
 import { blocking, kernelCut, planProducts } from "./plan.ts";
 
 /** Tensors in shared memory; each of a float type of its own, but for the bias, which has that of `b`. */

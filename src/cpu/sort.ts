@@ -1,5 +1,5 @@
 // The counting sort of assignments by expert, stable, with the capacity applied.
-import type { ExpertsShape } from "../experts_shape.ts";
+import type { ExpertsShape } from "../contract/experts_shape.ts";
 
 /** Assignments in expert order. N kept of T · K. Everything in shared memory. */
 export interface SortedAssignments {

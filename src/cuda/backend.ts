@@ -1,11 +1,18 @@
 // The GPU backend: tensors in device memory, computed by our kernels.
-import type { Backend, BackendDetails, BackendTensor, ElementRange, Measurement, PeakRates } from "../backend.ts";
-import { BackendUnavailableError } from "../backend_unavailable_error.ts";
-import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
-import { type ExpertsShape, expertsShape, inputNames } from "../experts_shape.ts";
-import { MemoryCounter } from "../memory_counter.ts";
-import type { MoeLayer, MoeOptions } from "../moe.ts";
-import { runMoe } from "../moe_steps.ts";
+import type {
+  Backend,
+  BackendDetails,
+  BackendTensor,
+  ElementRange,
+  Measurement,
+  PeakRates,
+} from "../backend/backend.ts";
+import { BackendUnavailableError } from "../backend/unavailable_error.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import { type ExpertsShape, expertsShape, inputNames } from "../contract/experts_shape.ts";
+import { MemoryCounter } from "../backend/memory_counter.ts";
+import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
+import { runMoe } from "../backend/run_moe.ts";
 import {
   bytesPerElement,
   checkShape,
@@ -17,22 +24,22 @@ import {
   type TensorData,
   viewOf,
   zeros,
-} from "../tensor.ts";
-import { Context } from "./context.ts";
-import { chooseImage, loadImage } from "./cubins.ts";
-import { manifest } from "./cubins/manifest.ts";
-import { type DeviceProperties, deviceProperties } from "./device.ts";
-import { Driver, formatVersion } from "./driver.ts";
-import { Event } from "./event.ts";
-import { GraphCache } from "./graph_cache.ts";
-import { DeviceBuffer, keepFreedMemory, StagingBuffer } from "./memory.ts";
-import type { Argument } from "./kernel.ts";
-import { Module } from "./module.ts";
+} from "../tensor/tensor.ts";
+import { Context } from "./driver/context.ts";
+import { chooseImage, loadImage } from "./images/load.ts";
+import { manifest } from "./images/built/manifest.ts";
+import { type DeviceProperties, deviceProperties } from "./driver/device.ts";
+import { Driver, formatVersion } from "./driver/driver.ts";
+import { Event } from "./driver/event.ts";
+import { GraphCache } from "./driver/graph_cache.ts";
+import { DeviceBuffer, keepFreedMemory, StagingBuffer } from "./driver/memory.ts";
+import type { Argument } from "./driver/kernel.ts";
+import { Module } from "./driver/module.ts";
 import { CudaOps } from "./ops.ts";
-import { devicePeak } from "./peak.ts";
-import { type Launch, limits, type Plan, planLaunches, type TensorName } from "./plan.ts";
-import { Stream } from "./stream.ts";
-import { isVerified } from "./verified.ts";
+import { devicePeak } from "./plan/peak.ts";
+import { type Launch, limits, type Plan, planLaunches, type TensorName } from "./plan/experts.ts";
+import { Stream } from "./driver/stream.ts";
+import { isVerified } from "./images/verified.ts";
 
 /** A tensor in device memory. */
 class CudaTensor implements BackendTensor {

@@ -1,6 +1,6 @@
 // The steps of a layer on the GPU, each a launch or a few.
-import type { BackendTensor } from "../backend.ts";
-import { toBfloat16 } from "../bfloat16.ts";
+import type { BackendTensor } from "../backend/backend.ts";
+import { toBfloat16 } from "../tensor/bfloat16.ts";
 import {
   batchedMatmulShape,
   binsShape,
@@ -9,15 +9,16 @@ import {
   linearShape,
   logitsShape,
   scatterShape,
-} from "../ops/check.ts";
-import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../ops/contract.ts";
-import { resolveRouter, type RouterOptions } from "../router.ts";
-import { bytesPerElement, type DType, elementCount, viewOf } from "../tensor.ts";
-import type { KernelRecord } from "./cubin_manifest.ts";
-import type { Argument } from "./kernel.ts";
-import { type DeviceOperand, dtypeCode, type OpLaunch, planLinear, planRoute } from "./router.ts";
-import type { PlanDevice } from "./product.ts";
-import { limits, planCombine, planProduct, planSort } from "./steps.ts";
+} from "../contract/ops_shape.ts";
+import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../contract/ops.ts";
+import { resolveRouter, type RouterOptions } from "../routing/router.ts";
+import { bytesPerElement, type DType, elementCount, viewOf } from "../tensor/tensor.ts";
+import type { KernelRecord } from "./images/manifest_types.ts";
+import type { Argument } from "./driver/kernel.ts";
+import { type DeviceOperand, dtypeCode, type OpLaunch } from "./plan/codes.ts";
+import { planLinear, planRoute } from "./plan/router.ts";
+import type { PlanDevice } from "./plan/product.ts";
+import { limits, planCombine, planProduct, planSort } from "./plan/steps.ts";
 
 /** A tensor in device memory. */
 export type DeviceTensor = BackendTensor & DeviceOperand;

@@ -1,5 +1,5 @@
-import type { Tensor } from "../tensor.ts";
-import { batchedMatmulShape } from "./check.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { batchedMatmulShape } from "../contract/ops_shape.ts";
 import { checkTensors, onBackend, type OpOptions } from "./host.ts";
 
 /**

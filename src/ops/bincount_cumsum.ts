@@ -1,6 +1,6 @@
-import type { Tensor } from "../tensor.ts";
-import { binsShape } from "./check.ts";
-import type { BinCounts } from "./contract.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { binsShape } from "../contract/ops_shape.ts";
+import type { BinCounts } from "../contract/ops.ts";
 import { checkBelow, checkTensors, onBackend, type OpOptions } from "./host.ts";
 
 /**

@@ -1,6 +1,6 @@
-import type { Tensor } from "../tensor.ts";
-import { gatherShape } from "./check.ts";
-import type { GatherOptions } from "./contract.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { gatherShape } from "../contract/ops_shape.ts";
+import type { GatherOptions } from "../contract/ops.ts";
 import { checkBelow, checkCumsum, checkTensors, onBackend, type OpOptions } from "./host.ts";
 
 /**

@@ -1,6 +1,6 @@
 // What the ops on host tensors have in common.
-import type { Backend, BackendTensor } from "../backend.ts";
-import { checkTensor, type Tensor } from "../tensor.ts";
+import type { Backend, BackendTensor } from "../backend/backend.ts";
+import { checkTensor, type Tensor } from "../tensor/tensor.ts";
 
 /** Where an op runs. */
 export interface OpOptions {
@@ -15,7 +15,7 @@ export async function onBackend<Name extends string>(
   run: (backend: Backend, tensors: BackendTensor[]) => Promise<Record<Name, BackendTensor>>,
 ): Promise<Record<Name, Tensor>> {
   if (!backend) {
-    const { openBackend } = await import("../backend.ts");
+    const { openBackend } = await import("../open_backend.ts");
     using own = await openBackend("cpu", { threads: 1 });
     return await onBackend(own, tensors, run);
   }

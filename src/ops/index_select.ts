@@ -1,5 +1,5 @@
-import type { Tensor } from "../tensor.ts";
-import { indexSelectShape } from "./check.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { indexSelectShape } from "../contract/ops_shape.ts";
 import { checkBelow, checkTensors, onBackend, type OpOptions } from "./host.ts";
 
 /**

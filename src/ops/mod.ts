@@ -4,10 +4,10 @@
  *
  * @module
  */
-export { experts } from "../experts.ts";
+export { experts } from "./experts.ts";
 export { batchedMatmul } from "./batched_matmul.ts";
 export { bincountCumsum } from "./bincount_cumsum.ts";
-export type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "./contract.ts";
+export type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../contract/ops.ts";
 export { gather } from "./gather.ts";
 export type { OpOptions } from "./host.ts";
 export { indexSelect } from "./index_select.ts";

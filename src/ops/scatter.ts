@@ -1,5 +1,5 @@
-import type { Tensor } from "../tensor.ts";
-import { scatterShape } from "./check.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { scatterShape } from "../contract/ops_shape.ts";
 import { checkBelow, checkCumsum, checkTensors, onBackend, type OpOptions } from "./host.ts";
 
 /**

@@ -1,6 +1,6 @@
 // What the tables for people show of a record.
-import { shortHint } from "../hints.ts";
-import type { BenchRecord } from "../record.ts";
+import { shortHint } from "../bench/hints.ts";
+import type { BenchRecord } from "../bench/record.ts";
 import type { Layout } from "./format.ts";
 
 /** A column: its title, a record's cell, and what its cells are expected to need. */

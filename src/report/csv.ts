@@ -1,5 +1,5 @@
 // Comma-separated values, RFC 4180 with plain line ends: every key of a record a column, lists joined by spaces.
-import { recordKeys } from "../record.ts";
+import { recordKeys } from "../bench/record.ts";
 import type { Format } from "./format.ts";
 
 /** The format. */

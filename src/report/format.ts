@@ -1,5 +1,5 @@
 // Records as text, in the formats there are. A document is its head, a piece for each record, and its tail.
-import type { BenchRecord } from "../record.ts";
+import type { BenchRecord } from "../bench/record.ts";
 
 /** How records are written in one format. */
 export interface Format {
@@ -26,31 +26,3 @@ export const formatNames = ["text", "markdown", "csv", "json", "jsonl"] as const
 
 /** The name of a format. */
 export type FormatName = typeof formatNames[number];
-
-const loaders: Readonly<Record<FormatName, () => Promise<{ format: (layout: Layout) => Format }>>> = {
-  text: () => import("./text_table.ts"),
-  markdown: () => import("./markdown.ts"),
-  csv: () => import("./csv.ts"),
-  json: () => import("./json.ts"),
-  jsonl: () => import("./jsonl.ts"),
-};
-
-const extensions: Readonly<Record<string, FormatName>> = {
-  txt: "text",
-  md: "markdown",
-  markdown: "markdown",
-  csv: "csv",
-  json: "json",
-  jsonl: "jsonl",
-  ndjson: "jsonl",
-};
-
-/** Makes a format ready. Only that one is loaded. */
-export async function openFormat(name: FormatName, layout: Layout): Promise<Format> {
-  return (await loaders[name]()).format(layout);
-}
-
-/** The format that a file's name asks for, if any. */
-export function formatOfFile(path: string): FormatName | undefined {
-  return extensions[path.split(".").at(-1)!.toLowerCase()];
-}

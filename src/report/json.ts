@@ -1,5 +1,5 @@
 // JSON: an array of records, each on a line of its own.
-import type { BenchRecord } from "../record.ts";
+import type { BenchRecord } from "../bench/record.ts";
 import type { Format } from "./format.ts";
 
 /** A record as one line of JSON. Numbers are numbers: a bigint keeps all its digits. */

@@ -1,5 +1,5 @@
 // A table in Markdown, its columns as wide as their cells are expected to be, so that it reads well unrendered, too.
-import type { BenchRecord } from "../record.ts";
+import type { BenchRecord } from "../bench/record.ts";
 import { type RecordColumn, recordColumns } from "./columns.ts";
 import type { Format, Layout } from "./format.ts";
 import type { Column } from "./table.ts";

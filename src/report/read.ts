@@ -1,5 +1,5 @@
 // Records read back from the files that `yamoe bench` writes.
-import { type BenchRecord, recordKeys } from "../record.ts";
+import { type BenchRecord, recordKeys } from "../bench/record.ts";
 
 /**
  * Reads records: an array of them, one, or one a line.

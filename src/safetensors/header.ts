@@ -1,7 +1,7 @@
 // The header of a safetensors file: a length, then JSON that says where each tensor lies. Everything is checked, so that
 // what comes out can be relied on: the tensors fill the data exactly, none overlaps, each is as long as its shape says.
 // Source: https://github.com/huggingface/safetensors, README.md "Format", safetensors/src/tensor.rs.
-import { formatShape } from "../tensor.ts";
+import { formatShape } from "../tensor/tensor.ts";
 import { quote, SafetensorsError } from "./error.ts";
 import { JsonScanner } from "./json_scanner.ts";
 

@@ -1,5 +1,5 @@
 // Writing: the same tensors give the same bytes, and a file is either whole or not there.
-import { bytesPerElement, checkTensor, type DType, type Tensor } from "../tensor.ts";
+import { bytesPerElement, checkTensor, type DType, type Tensor } from "../tensor/tensor.ts";
 import { quote, SafetensorsError } from "./error.ts";
 import { lengthBytes, type StoredDType } from "./header.ts";
 

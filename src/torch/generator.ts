@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { fromBfloat16, toBfloat16 } from "../bfloat16.ts";
-import { describeValue, type Tensor, zeros } from "../tensor.ts";
+import { fromBfloat16, toBfloat16 } from "../tensor/bfloat16.ts";
+import { describeValue, type Tensor, zeros } from "../tensor/tensor.ts";
 import { type Context, createContext } from "../wasm/context.ts";
 import { dtypeCode, elements } from "../wasm/elements.ts";
 import type { Engine } from "../wasm/engine.ts";

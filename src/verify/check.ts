@@ -1,5 +1,5 @@
 // What a check of `verify` says, and how far a result is from float64.
-import { convert, type DType, type Tensor } from "../tensor.ts";
+import { convert, type DType, type Tensor } from "../tensor/tensor.ts";
 
 /** What one check found. */
 export interface Check {

@@ -1,7 +1,7 @@
 // Draws a golden job's inputs on the host, as the script that made it did.
-import type { ExpertsInputs } from "../experts.ts";
-import { route } from "../routing.ts";
-import { type Tensor, tensor } from "../tensor.ts";
+import type { ExpertsInputs } from "../contract/experts.ts";
+import { route } from "../routing/route.ts";
+import { type Tensor, tensor } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
 import type { Golden } from "./goldens.ts";
 

@@ -1,8 +1,9 @@
 // Checks of every kind of router, and of whole layers, against float64.
-import type { Backend } from "../backend.ts";
-import { moe, type MoeLayer } from "../moe.ts";
-import { type RouterKind, type RouterOptions, routerRules } from "../router.ts";
-import { convert, type DType, type Tensor, tensor } from "../tensor.ts";
+import type { Backend } from "../backend/backend.ts";
+import type { MoeLayer } from "../contract/moe.ts";
+import { moe } from "../ops/moe.ts";
+import { type RouterKind, type RouterOptions, routerRules } from "../routing/router.ts";
+import { convert, type DType, type Tensor, tensor } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
 import { boundedCheck, type Check, errorBounds, RelativeError } from "./check.ts";
 import { referenceRouting } from "./router_reference.ts";

@@ -1,6 +1,6 @@
 // The op in float64, for some of the tokens: what a backend's output is checked against.
-import type { Activation, ExpertsInputs } from "../experts.ts";
-import { type ExpertsShape, gateUpColumns } from "../experts_shape.ts";
+import type { Activation, ExpertsInputs } from "../contract/experts.ts";
+import { type ExpertsShape, gateUpColumns } from "../contract/experts_shape.ts";
 
 /** For each assignment, whether the capacity keeps it. */
 export function keptMask(indices: ArrayLike<number>, { experts, capacity }: ExpertsShape): boolean[] {

@@ -1,5 +1,5 @@
 // Routers as their definitions read, in float64, by sorting: what a backend's routing is checked against.
-import type { RouterKind, RouterOptions } from "../router.ts";
+import type { RouterKind, RouterOptions } from "../routing/router.ts";
 
 /** One token's experts, the best first, and their weights. */
 export interface ReferenceRouting {

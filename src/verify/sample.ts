@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { Backend, BackendTensor } from "../backend.ts";
-import type { ExpertsInputs, ExpertsOptions } from "../experts.ts";
-import { type ExpertsShape, expertsShape } from "../experts_shape.ts";
-import { convert, elementCount, type Tensor, tensor, zeros } from "../tensor.ts";
+import type { Backend, BackendTensor } from "../backend/backend.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import { type ExpertsShape, expertsShape } from "../contract/experts_shape.ts";
+import { convert, elementCount, type Tensor, tensor, zeros } from "../tensor/tensor.ts";
 import { errorBounds } from "./check.ts";
 import { keptMask, referenceRow } from "./reference.ts";
 

@@ -1,8 +1,9 @@
 // Checks of everything that `experts` has options for, on small random jobs, each token against float64.
-import type { Backend } from "../backend.ts";
-import { experts, type ExpertsInputs, type ExpertsOptions } from "../experts.ts";
-import { activations, expertsShape, gateUpColumns, mapInputs, weightShapes } from "../experts_shape.ts";
-import { convert, type DType, type Tensor, tensor } from "../tensor.ts";
+import type { Backend } from "../backend/backend.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import { experts } from "../ops/experts.ts";
+import { activations, expertsShape, gateUpColumns, mapInputs, weightShapes } from "../contract/experts_shape.ts";
+import { convert, type DType, type Tensor, tensor } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
 import { boundedCheck, type Check, errorBounds, RelativeError } from "./check.ts";
 import { keptMask, referenceRow } from "./reference.ts";

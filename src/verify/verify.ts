@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { Backend } from "../backend.ts";
-import { experts } from "../experts.ts";
+import type { Backend } from "../backend/backend.ts";
+import { experts } from "../ops/experts.ts";
 import type { Engine } from "../wasm/engine.ts";
-import { drawInputs, type Job, jobOptions } from "../workload.ts";
+import { drawInputs, type Job, jobOptions } from "../workload/workload.ts";
 import { boundedCheck, type Check, errorBounds, RelativeError } from "./check.ts";
 import { goldenInputs } from "./golden_inputs.ts";
 import { goldens } from "./goldens.ts";

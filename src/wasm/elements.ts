@@ -1,5 +1,5 @@
 // Tensors' elements as tasks take them.
-import type { DType, TensorData } from "../tensor.ts";
+import type { DType, TensorData } from "../tensor/tensor.ts";
 
 /** Elements; those of two bytes as bit patterns, for arrays of one type are copied as they are. */
 export type Elements = Uint16Array | Float32Array;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Safetensors, SafetensorsError, type Tensor, tensor, writeSafetensors } from "../../mod.ts";
-import { CheckpointLayer } from "../../src/checkpoint/checkpoint_layer.ts";
-import type { LayerOptions } from "../../src/checkpoint/settings.ts";
+import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
+import type { LayerOptions } from "../../src/models/checkpoint/settings.ts";
 import { member } from "../safetensors/files.ts";
 
 const [E, H, I] = [3, 4, 2];

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
-import { presets } from "../../src/presets.ts";
+import { presets } from "../../src/models/presets.ts";
 
 async function yamoePresets(...args: string[]): Promise<string> {
   const { code, stdout } = await new Deno.Command(Deno.execPath(), {

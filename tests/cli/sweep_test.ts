@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertLess, assertMatch, assertStringIncludes } from "@std/assert";
-import { recordKeys } from "../../src/record.ts";
+import { recordKeys } from "../../src/bench/record.ts";
 import { cli, words, yamoe } from "./yamoe.ts";
 
 /** Reads RFC 4180. */

@@ -3,8 +3,8 @@
 import { CpuBackend } from "../../src/cpu/backend.ts";
 import { findBlas } from "../../src/cpu/blas.ts";
 import { sortAssignments } from "../../src/cpu/sort.ts";
-import { expertsFlops, expertsShape, mapInputs } from "../../src/experts_shape.ts";
-import { tensor, zeros } from "../../src/tensor.ts";
+import { expertsFlops, expertsShape, mapInputs } from "../../src/contract/experts_shape.ts";
+import { tensor, zeros } from "../../src/tensor/tensor.ts";
 import { Generator } from "../../src/torch/generator.ts";
 import { openBlas } from "../../src/wasm/blas.ts";
 import { createContext } from "../../src/wasm/context.ts";

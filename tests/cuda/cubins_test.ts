@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { BackendUnavailableError } from "../../mod.ts";
 import { buildCubins, sourceDigest } from "../../cuda/build.ts";
-import { chooseImage, loadImage, unpackImage } from "../../src/cuda/cubins.ts";
-import { manifest } from "../../src/cuda/cubins/manifest.ts";
+import { chooseImage, loadImage, unpackImage } from "../../src/cuda/images/load.ts";
+import { manifest } from "../../src/cuda/images/built/manifest.ts";
 import { toolkit } from "../toolkit.ts";
 import { brotliCompressSync, brotliDecompressSync, constants } from "node:zlib";
 
@@ -29,8 +29,8 @@ for (const [name, { kernels, bytes }] of Object.entries(manifest.images)) {
 }
 
 Deno.test("an image that was tampered with, cut short or put in another's place is refused", async () => {
-  const { image } = await import("../../src/cuda/cubins/sm_80.ts");
-  const { image: other } = await import("../../src/cuda/cubins/sm_90.ts");
+  const { image } = await import("../../src/cuda/images/built/sm_80.ts");
+  const { image: other } = await import("../../src/cuda/images/built/sm_90.ts");
   assertEquals((await unpackImage("sm_80", image)).length, manifest.images.sm_80!.bytes);
   const refused = async (text: string, message: string) => {
     await assertRejects(() => unpackImage("sm_80", text), Error, `Cannot use the kernels for sm_80: ${message}`);

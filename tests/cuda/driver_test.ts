@@ -1,14 +1,14 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { BackendUnavailableError, CudaError } from "../../mod.ts";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
-import { Context } from "../../src/cuda/context.ts";
-import { loadImage } from "../../src/cuda/cubins.ts";
-import { manifest } from "../../src/cuda/cubins/manifest.ts";
-import { Driver } from "../../src/cuda/driver.ts";
-import { DeviceBuffer } from "../../src/cuda/memory.ts";
-import { Module } from "../../src/cuda/module.ts";
-import { Stream } from "../../src/cuda/stream.ts";
-import { MemoryCounter } from "../../src/memory_counter.ts";
+import { Context } from "../../src/cuda/driver/context.ts";
+import { loadImage } from "../../src/cuda/images/load.ts";
+import { manifest } from "../../src/cuda/images/built/manifest.ts";
+import { Driver } from "../../src/cuda/driver/driver.ts";
+import { DeviceBuffer } from "../../src/cuda/driver/memory.ts";
+import { Module } from "../../src/cuda/driver/module.ts";
+import { Stream } from "../../src/cuda/driver/stream.ts";
+import { MemoryCounter } from "../../src/backend/memory_counter.ts";
 import { buildMutant } from "../emulator/build.ts";
 import { Control } from "../emulator/control.ts";
 import { toolkit } from "../toolkit.ts";
@@ -51,7 +51,10 @@ test("no device, an old driver and no library are three different messages", (li
 });
 
 Deno.test("driver: without the permission the message says so", async () => {
-  const script = `import { Driver } from "${new URL("../../src/cuda/driver.ts", import.meta.url)}"; new Driver();`;
+  const script = `import { Driver } from "${new URL(
+    "../../src/cuda/driver/driver.ts",
+    import.meta.url,
+  )}"; new Driver();`;
   const { stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", `data:text/typescript,${encodeURIComponent(script)}`],
   }).output();

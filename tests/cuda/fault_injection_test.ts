@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { CudaError } from "../../mod.ts";
-import { bench } from "../../src/bench.ts";
+import { bench } from "../../src/bench/bench.ts";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
 import { Engine } from "../../src/wasm/engine.ts";
-import { makeJob } from "../../src/workload.ts";
+import { makeJob } from "../../src/workload/workload.ts";
 import { Control } from "../emulator/control.ts";
 import { toolkit } from "../toolkit.ts";
 import { buildProduct } from "./emulated.ts";

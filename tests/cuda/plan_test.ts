@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import fc from "fast-check";
-import { manifest } from "../../src/cuda/cubins/manifest.ts";
-import { chooseImage } from "../../src/cuda/cubins.ts";
-import { gpus } from "../../src/cuda/gpus.ts";
-import { planLaunches } from "../../src/cuda/plan.ts";
-import { defaultVariant, type ExpertsShape } from "../../src/experts_shape.ts";
-import { makeJob, tensorBytes } from "../../src/workload.ts";
+import { manifest } from "../../src/cuda/images/built/manifest.ts";
+import { chooseImage } from "../../src/cuda/images/load.ts";
+import { gpus } from "../../src/cuda/plan/gpus.ts";
+import { planLaunches } from "../../src/cuda/plan/experts.ts";
+import { defaultVariant, type ExpertsShape } from "../../src/contract/experts_shape.ts";
+import { makeJob, tensorBytes } from "../../src/workload/workload.ts";
 
 const reference: ExpertsShape = {
   ...defaultVariant,

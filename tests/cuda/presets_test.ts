@@ -1,9 +1,9 @@
 // Every preset, in small and with few experts, gives on an emulated GPU what it gives on the CPU.
 import { assertEquals, assertLessOrEqual } from "@std/assert";
 import { openBackend } from "../../mod.ts";
-import { type PresetName, presets } from "../../src/presets.ts";
+import { type PresetName, presets } from "../../src/models/presets.ts";
 import { Engine } from "../../src/wasm/engine.ts";
-import { drawInputs, jobOptions, makeJob } from "../../src/workload.ts";
+import { drawInputs, jobOptions, makeJob } from "../../src/workload/workload.ts";
 import { relativeError } from "../fixtures.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";

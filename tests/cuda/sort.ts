@@ -1,12 +1,12 @@
 // The three kernels of the sort by themselves, with chunks so small that a short list has many; and a plain model of them.
-import { Context } from "../../src/cuda/context.ts";
-import { loadImage } from "../../src/cuda/cubins.ts";
-import { manifest } from "../../src/cuda/cubins/manifest.ts";
-import { Driver } from "../../src/cuda/driver.ts";
-import { DeviceBuffer } from "../../src/cuda/memory.ts";
-import { Module } from "../../src/cuda/module.ts";
-import { Stream } from "../../src/cuda/stream.ts";
-import { MemoryCounter } from "../../src/memory_counter.ts";
+import { Context } from "../../src/cuda/driver/context.ts";
+import { loadImage } from "../../src/cuda/images/load.ts";
+import { manifest } from "../../src/cuda/images/built/manifest.ts";
+import { Driver } from "../../src/cuda/driver/driver.ts";
+import { DeviceBuffer } from "../../src/cuda/driver/memory.ts";
+import { Module } from "../../src/cuda/driver/module.ts";
+import { Stream } from "../../src/cuda/driver/stream.ts";
+import { MemoryCounter } from "../../src/backend/memory_counter.ts";
 
 /** What is sorted. */
 export interface SortJob {

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { statusNames } from "../../src/cuda/status.ts";
-import { symbols } from "../../src/cuda/symbols.ts";
+import { statusNames } from "../../src/cuda/driver/status.ts";
+import { symbols } from "../../src/cuda/driver/symbols.ts";
 import { toolkit } from "../toolkit.ts";
 
 const header = toolkit ? Deno.readTextFileSync(`${toolkit.include}/cuda.h`) : "";

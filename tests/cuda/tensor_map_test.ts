@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { CudaError } from "../../mod.ts";
-import { Context } from "../../src/cuda/context.ts";
-import { Driver } from "../../src/cuda/driver.ts";
-import { encodeTensorMap, type TensorMapOptions } from "../../src/cuda/tensor_map.ts";
+import { Context } from "../../src/cuda/driver/context.ts";
+import { Driver } from "../../src/cuda/driver/driver.ts";
+import { encodeTensorMap, type TensorMapOptions } from "../../src/cuda/driver/tensor_map.ts";
 import { buildCubin, buildEmulator } from "../emulator/build.ts";
 import { Control } from "../emulator/control.ts";
 import { TestDevice } from "../emulator/device.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { CudaError } from "../../mod.ts";
-import { encodeTensorMap, type TensorMapOptions } from "../../src/cuda/tensor_map.ts";
+import { encodeTensorMap, type TensorMapOptions } from "../../src/cuda/driver/tensor_map.ts";
 import { toolkit } from "../toolkit.ts";
 import { clang } from "./build.ts";
 import { TestDevice } from "./device.ts";

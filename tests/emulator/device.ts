@@ -1,13 +1,13 @@
 // A GPU for small kernels: an emulator of some kernel file with the cubin that nvcc makes of the same file.
 import { readCubin } from "../../cuda/cubin.ts";
-import { Context } from "../../src/cuda/context.ts";
-import { loadImage } from "../../src/cuda/cubins.ts";
-import { Driver } from "../../src/cuda/driver.ts";
-import type { Argument } from "../../src/cuda/kernel.ts";
-import { DeviceBuffer } from "../../src/cuda/memory.ts";
-import { Module } from "../../src/cuda/module.ts";
-import { Stream } from "../../src/cuda/stream.ts";
-import { MemoryCounter } from "../../src/memory_counter.ts";
+import { Context } from "../../src/cuda/driver/context.ts";
+import { loadImage } from "../../src/cuda/images/load.ts";
+import { Driver } from "../../src/cuda/driver/driver.ts";
+import type { Argument } from "../../src/cuda/driver/kernel.ts";
+import { DeviceBuffer } from "../../src/cuda/driver/memory.ts";
+import { Module } from "../../src/cuda/driver/module.ts";
+import { Stream } from "../../src/cuda/driver/stream.ts";
+import { MemoryCounter } from "../../src/backend/memory_counter.ts";
 import { buildCubin, buildEmulator } from "./build.ts";
 import { Control } from "./control.ts";
 

@@ -2,7 +2,7 @@
 //
 // With an architecture and a library all jobs of that, and prints what there is to know of each, as JSON a line. With a list of
 // such records besides, the jobs of that; stops at the first that does not end as it says, and prints what is different.
-import { manifest } from "../../src/cuda/cubins/manifest.ts";
+import { manifest } from "../../src/cuda/images/built/manifest.ts";
 import { Control } from "./control.ts";
 import { hopperJobs, jobs } from "./mutant_jobs.ts";
 

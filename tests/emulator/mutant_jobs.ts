@@ -1,13 +1,13 @@
 // Small jobs that together reach every branch of the kernels: each tile shape, ragged in every direction, and more than one
 // round of every loop over a grid, on a GPU of four multiprocessors.
-import type { BackendTensor } from "../../src/backend.ts";
+import type { BackendTensor } from "../../src/backend/backend.ts";
 import { type CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
-import type { Argument } from "../../src/cuda/kernel.ts";
-import type { ExpertsOptions } from "../../src/experts.ts";
-import { experts } from "../../src/experts.ts";
-import { moe } from "../../src/moe.ts";
-import { type RouterOptions, routerRules } from "../../src/router.ts";
-import { convert, type DType, type Tensor, tensor } from "../../src/tensor.ts";
+import type { Argument } from "../../src/cuda/driver/kernel.ts";
+import type { ExpertsOptions } from "../../src/contract/experts.ts";
+import { experts } from "../../src/ops/experts.ts";
+import { moe } from "../../src/ops/moe.ts";
+import { type RouterOptions, routerRules } from "../../src/routing/router.ts";
+import { convert, type DType, type Tensor, tensor } from "../../src/tensor/tensor.ts";
 import { Generator } from "../../src/torch/generator.ts";
 import { randomInputs, type RandomInputsOptions, type RandomShape } from "../backend_suite.ts";
 import { TestDevice } from "./device.ts";

@@ -6,12 +6,12 @@
 //
 // compute-sanitizer, and a python3 with PyTorch, take part where they are found; the table says where they were not.
 import { parseArgs } from "@std/cli/parse-args";
-import type { BenchResult } from "../../src/bench.ts";
+import type { BenchResult } from "../../src/bench/bench.ts";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
 import { textTable } from "../../src/report/table.ts";
 import type { Check } from "../../src/verify/verify.ts";
-import { type PresetName, presets } from "../../src/presets.ts";
-import { makeJob } from "../../src/workload.ts";
+import { type PresetName, presets } from "../../src/models/presets.ts";
+import { makeJob } from "../../src/workload/workload.ts";
 import { type JobFigures, measureJobs } from "./measure.ts";
 import { found, run, toolArguments, yamoe, yamoeJson } from "./processes.ts";
 

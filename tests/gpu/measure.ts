@@ -1,11 +1,11 @@
 // Times of a job's kernels, one by one and together. Parameters are a block of normal numbers over and over: the arithmetic
 // costs what it costs with fresh ones, and drawing those would take longer than all else.
 import type { CudaBackend } from "../../src/cuda/backend.ts";
-import { gateUpColumns, weightShapes } from "../../src/experts_shape.ts";
-import { route } from "../../src/routing.ts";
-import { convert, type Tensor, tensor } from "../../src/tensor.ts";
+import { gateUpColumns, weightShapes } from "../../src/contract/experts_shape.ts";
+import { route } from "../../src/routing/route.ts";
+import { convert, type Tensor, tensor } from "../../src/tensor/tensor.ts";
 import { Generator } from "../../src/torch/generator.ts";
-import { type Job, jobOptions } from "../../src/workload.ts";
+import { type Job, jobOptions } from "../../src/workload/workload.ts";
 
 /** What one kernel does, and its median time. */
 export interface KernelFigures {

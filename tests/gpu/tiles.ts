@@ -2,8 +2,9 @@
 // and under compute-sanitizer.
 import { assertEquals } from "@std/assert";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
-import { tensorTiles } from "../../src/cuda/tiles.ts";
-import { experts, type ExpertsOptions } from "../../src/experts.ts";
+import { tensorTiles } from "../../src/cuda/plan/tiles.ts";
+import type { ExpertsOptions } from "../../src/contract/experts.ts";
+import { experts } from "../../src/ops/experts.ts";
 import { randomInputs } from "../backend_suite.ts";
 
 const jobs: { dtype: "f16" | "bf16"; options: ExpertsOptions }[] = [];

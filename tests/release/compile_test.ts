@@ -25,10 +25,10 @@ Deno.test("the executable has the workers' source, the WebAssembly and every cub
     [...stdout.matchAll(/([\w./*@-]+) \(([\d.]+[KM]?B)\)/g)].map(([, name, size]) => [name!, bytes(size!)]),
   );
   let cubins = 0;
-  for (const { name } of Deno.readDirSync(new URL("src/cuda/cubins", root))) {
-    cubins += Deno.statSync(new URL(`src/cuda/cubins/${name}`, root)).size;
+  for (const { name } of Deno.readDirSync(new URL("src/cuda/images/built", root))) {
+    cubins += Deno.statSync(new URL(`src/cuda/images/built/${name}`, root)).size;
   }
-  assert(sizes.get("cubins/*")! > 0.99 * cubins, `${sizes.get("cubins/*")} of ${cubins} bytes of cubins`);
+  assert(sizes.get("built/*")! > 0.99 * cubins, `${sizes.get("built/*")} of ${cubins} bytes of cubins`);
   assert(sizes.get("kernels.ts")! >= Deno.statSync(new URL("src/wasm/kernels.ts", root)).size * 0.99);
   for (const name of ["cli.ts", "cli/*", "tasks/*", "engine.ts", "report/*"]) {
     assert(sizes.has(name), `${name}:\n${stdout}`);

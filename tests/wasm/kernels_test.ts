@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { fromBfloat16, toBfloat16 } from "../../src/bfloat16.ts";
+import { fromBfloat16, toBfloat16 } from "../../src/tensor/bfloat16.ts";
 import { buildKernels } from "../../src/wasm/build.ts";
 import { createContext } from "../../src/wasm/context.ts";
 import { dtypeCode } from "../../src/wasm/elements.ts";

@@ -1,5 +1,5 @@
 // Records as charts want them: one size along the axis, the rest as series.
-import type { BenchRecord } from "../../record.ts";
+import type { BenchRecord } from "../../bench/record.ts";
 
 /** A record and the file it is from. */
 export type SourcedRecord = BenchRecord & { readonly source: string };

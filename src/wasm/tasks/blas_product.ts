@@ -1,7 +1,6 @@
 import type { Context } from "../context.ts";
-import type { ExpertsJob } from "./experts.ts";
-import type { Block } from "./operands.ts";
-import type { Parts } from "./parts.ts";
+import type { ExpertsJob } from "./experts_job.ts";
+import type { Block, operands } from "./operands.ts";
 
 /**
  * A block's product by a library: A, B and the sums are f32 matrices in this worker's memory. The rows of A are widened once for
@@ -14,12 +13,12 @@ export function blasProduct(
   job: ExpertsJob,
   block: Block,
   packed: { rows: string },
-  { operands }: Parts,
+  parts: { readonly operands: typeof operands },
 ): void {
   const { kernels } = context;
   const { dtype } = job;
   const { isGateUp, row, rows } = block;
-  const operand = operands(context, job, block);
+  const operand = parts.operands(context, job, block);
   const { depth, size, gated, pairs, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
   const sgemm = context.sgemm(job.blas!);
   const depthStride = Math.ceil(depth / 8) * 8;

@@ -1,6 +1,6 @@
 import type { Context } from "../context.ts";
 import type { Elements } from "../elements.ts";
-import type { ExpertsJob } from "./experts.ts";
+import type { ExpertsJob } from "./experts_job.ts";
 
 /** One block of one expert's product: some rows, sorted by expert, and some columns of its results. */
 export interface Block {

@@ -1,17 +1,6 @@
 import type { Context } from "../context.ts";
-import type { ExpertsJob } from "./experts.ts";
-import type { Block } from "./operands.ts";
-import type { Parts } from "./parts.ts";
-
-/** Sizes of what is packed at a time. */
-export interface Blocking {
-  /** Below so many rows, B is not packed as a whole. */
-  readonly fewRows: number;
-  /** The most depth of one pass: a panel of B, 32 bytes each, stays in L1. It settles the order of the sums. */
-  readonly depth: number;
-  /** Tiles of A, 24 bytes times the depth each, that stay in L2 while the panels of B go by. */
-  readonly rowTiles: number;
-}
+import type { ExpertsJob } from "./experts_job.ts";
+import type { Block, operands } from "./operands.ts";
 
 /**
  * A block's product by the kernels. Its rows of A are packed once for all blocks that follow with the same ones: `packed` says
@@ -22,12 +11,12 @@ export function panelProduct(
   job: ExpertsJob,
   block: Block,
   packed: { rows: string },
-  { operands }: Parts,
+  parts: { readonly operands: typeof operands },
 ): void {
   const { kernels } = context;
   const { dtype, blocking } = job;
   const { isGateUp, row, rows } = block;
-  const operand = operands(context, job, block);
+  const operand = parts.operands(context, job, block);
   const { depth, aSize, size, outSize, pairs, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
   const rowTiles = Math.ceil(rows / 6);
   const paddedDepth = Math.ceil(depth / 4) * 4;

@@ -1,0 +1,95 @@
+// Device memory, and host memory that the device copies from and to at full speed.
+import type { MemoryCounter } from "../../backend/memory_counter.ts";
+import type { Context } from "./context.ts";
+import type { Stream } from "./stream.ts";
+
+const releaseThreshold = 4; // CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
+
+/** Lets the device's memory pool keep what is freed, so that allocating again costs microseconds. */
+export function keepFreedMemory(context: Context): Disposable {
+  const pool = context.handle("cuDeviceGetDefaultMemPool", context.device);
+  const set = (bytes: bigint) => new BigUint64Array([bytes]);
+  context.call("cuMemPoolSetAttribute", pool, releaseThreshold, set(2n ** 64n - 1n));
+  return {
+    [Symbol.dispose]() {
+      using cleanup = new DisposableStack();
+      cleanup.defer(() => context.release("cuMemPoolTrimTo", pool, 0n));
+      context.release("cuMemPoolSetAttribute", pool, releaseThreshold, set(0n));
+    },
+  };
+}
+
+/** Device memory, allocated and freed in a stream's order. */
+export class DeviceBuffer implements Disposable {
+  readonly bytes: number;
+  readonly #stream: Stream;
+  readonly #counter: MemoryCounter;
+  #pointer: bigint;
+
+  /** Allocates memory. Its contents are undefined. */
+  constructor(stream: Stream, bytes: number, counter: MemoryCounter) {
+    this.bytes = bytes;
+    this.#stream = stream;
+    this.#counter = counter;
+    // The driver refuses an allocation of nothing.
+    this.#pointer = stream.context.handle("cuMemAllocAsync", BigInt(Math.max(bytes, 1)), stream.handle);
+    counter.take(bytes);
+  }
+
+  /** The CUdeviceptr. */
+  get pointer(): bigint {
+    if (this.#pointer === 0n) throw new TypeError("Cannot use a tensor that is disposed");
+    return this.#pointer;
+  }
+
+  /** Queues a copy from the host, which must stay as it is until the stream comes to it. */
+  write(source: BufferSource, offset = 0): void {
+    if (source.byteLength === 0) return;
+    const { context, handle } = this.#stream;
+    context.call("cuMemcpyHtoDAsync_v2", this.pointer + BigInt(offset), source, BigInt(source.byteLength), handle);
+  }
+
+  /** Queues a copy to the host. */
+  read(target: BufferSource, offset = 0): void {
+    if (target.byteLength === 0) return;
+    const { context, handle } = this.#stream;
+    context.call("cuMemcpyDtoHAsync_v2", target, this.pointer + BigInt(offset), BigInt(target.byteLength), handle);
+  }
+
+  /** Queues writing zeros over the whole. */
+  clear(): void {
+    const { context, handle } = this.#stream;
+    if (this.bytes > 0) context.call("cuMemsetD8Async", this.pointer, 0, BigInt(this.bytes), handle);
+  }
+
+  /** Frees the memory when the stream comes to it. A second time does nothing. */
+  [Symbol.dispose](): void {
+    if (this.#pointer === 0n) return;
+    const pointer = this.#pointer;
+    this.#pointer = 0n;
+    this.#counter.give(this.bytes);
+    this.#stream.context.release("cuMemFreeAsync", pointer, this.#stream.handle);
+  }
+}
+
+/** Shared host memory, locked so that the device reaches it directly and copies run beside other work. */
+export class StagingBuffer implements Disposable {
+  /** The memory. */
+  readonly memory: SharedArrayBuffer;
+  readonly #context: Context;
+  #registered = true;
+
+  /** Allocates and locks host memory. */
+  constructor(context: Context, bytes: number) {
+    this.#context = context;
+    this.memory = new SharedArrayBuffer(bytes);
+    context.call("cuMemHostRegister_v2", new Uint8Array(this.memory), BigInt(bytes), 0);
+  }
+
+  /** Unlocks the memory. A second time does nothing. */
+  [Symbol.dispose](): void {
+    if (!this.#registered) return;
+    this.#registered = false;
+    this.#context.release("cuMemHostUnregister", new Uint8Array(this.memory));
+  }
+}

@@ -1,0 +1,85 @@
+import type { Context } from "./context.ts";
+
+const nonBlocking = 1; // CU_STREAM_NON_BLOCKING: not ordered with the legacy stream
+const threadLocal = 1; // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+
+/** A queue of work that runs in order. */
+export class Stream implements Disposable {
+  readonly context: Context;
+  #handle: bigint;
+
+  /** Creates a stream. */
+  constructor(context: Context) {
+    this.context = context;
+    this.#handle = context.handle("cuStreamCreate", nonBlocking);
+  }
+
+  /** The CUstream. */
+  get handle(): bigint {
+    return this.#handle;
+  }
+
+  /** Waits for all work that is queued. */
+  synchronize(): void {
+    this.context.call("cuStreamSynchronize", this.#handle);
+  }
+
+  /** Records what `queue` queues, without running it, as a graph that can be launched again and again. */
+  capture(queue: () => void): Graph {
+    this.context.call("cuStreamBeginCapture_v2", this.#handle, threadLocal);
+    let failed = true;
+    try {
+      queue();
+      failed = false;
+    } finally {
+      // A capture must be ended even when what it captured is not wanted, or the stream is lost.
+      if (failed) this.#abandonCapture();
+    }
+    const template = new BigUint64Array(1);
+    this.context.call("cuStreamEndCapture", this.#handle, template);
+    return new Graph(this, template[0]!);
+  }
+
+  #abandonCapture(): void {
+    const template = new BigUint64Array(1);
+    try {
+      this.context.call("cuStreamEndCapture", this.#handle, template);
+    } catch {
+      return; // The capture was invalid, and is over now; the error that ended it is the one to report.
+    }
+    if (template[0] !== 0n) this.context.release("cuGraphDestroy", template[0]!);
+  }
+
+  /** Destroys the stream. A second time does nothing. */
+  [Symbol.dispose](): void {
+    const handle = this.#handle;
+    this.#handle = 0n;
+    if (handle !== 0n) this.context.release("cuStreamDestroy_v2", handle);
+  }
+}
+
+/** Captured work, ready to run as one launch. */
+export class Graph implements Disposable {
+  readonly #stream: Stream;
+  #handle: bigint;
+
+  /** Makes captured work executable. Takes over the captured graph, also when that fails. */
+  constructor(stream: Stream, template: bigint) {
+    this.#stream = stream;
+    using cleanup = new DisposableStack();
+    cleanup.defer(() => stream.context.release("cuGraphDestroy", template));
+    this.#handle = stream.context.handle("cuGraphInstantiateWithFlags", template, 0n);
+  }
+
+  /** Queues the work. */
+  launch(): void {
+    this.#stream.context.call("cuGraphLaunch", this.#handle, this.#stream.handle);
+  }
+
+  /** Destroys the graph. A second time does nothing. */
+  [Symbol.dispose](): void {
+    const handle = this.#handle;
+    this.#handle = 0n;
+    if (handle !== 0n) this.#stream.context.release("cuGraphExecDestroy", handle);
+  }
+}

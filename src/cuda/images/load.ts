@@ -1,0 +1,68 @@
+// Which of the shipped images runs on a GPU, and loading it.
+import { BackendUnavailableError } from "../../backend/unavailable_error.ts";
+import type { Image } from "./manifest_types.ts";
+import { manifest } from "./built/manifest.ts";
+
+/** Only the image that is asked for is loaded. */
+const sources: Readonly<Record<string, () => Promise<{ image: string }>>> = {
+  sm_75: () => import("./built/sm_75.ts"),
+  sm_80: () => import("./built/sm_80.ts"),
+  sm_90: () => import("./built/sm_90.ts"),
+  sm_100: () => import("./built/sm_100.ts"),
+  sm_120: () => import("./built/sm_120.ts"),
+  compute_80: () => import("./built/compute_80.ts"),
+};
+
+/**
+ * Chooses the image for a GPU: machine code runs within its major version from its minor version up; PTX, which the driver
+ * compiles, on everything newer.
+ *
+ * @param computeCapability 10 · major + minor.
+ * @throws {BackendUnavailableError} If none runs there.
+ */
+export function chooseImage(computeCapability: number): string {
+  const runs = ({ kind, computeCapability: built }: Image) =>
+    built <= computeCapability && (kind === "ptx" || Math.floor(built / 10) === Math.floor(computeCapability / 10));
+  const fitting = Object.entries(manifest.images).filter(([, image]) => runs(image));
+  const best =
+    fitting.sort(([, a], [, b]) =>
+      a.kind !== b.kind ? (a.kind === "cubin" ? -1 : 1) : b.computeCapability - a.computeCapability
+    )[0];
+  if (best) return best[0];
+  throw new BackendUnavailableError(
+    `Cannot run on a GPU of compute capability ${formatCapability(computeCapability)}: ` +
+      `the kernels are built for ${Object.keys(manifest.images).join(", ")}`,
+  );
+}
+
+/**
+ * Loads an image and checks that it is what was built.
+ *
+ * @throws {Error} If it is not.
+ */
+export async function loadImage(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  return await unpackImage(name, (await sources[name]!()).image);
+}
+
+/** An image out of its module's text, brotli in base64, if it is the one of the manifest. */
+export async function unpackImage(name: string, text: string): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await unpack(text);
+  const digest = bytes && new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+  if (bytes && digest === manifest.images[name]!.sha256) return bytes;
+  const found = digest ? `their digest is ${digest}, not that of the manifest` : "they cannot be unpacked";
+  throw new Error(`Cannot use the kernels for ${name}: ${found}`);
+}
+
+async function unpack(text: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  try {
+    const { brotliDecompressSync } = await import("node:zlib");
+    return new Uint8Array(brotliDecompressSync(Uint8Array.fromBase64(text)));
+  } catch {
+    return undefined; // damaged
+  }
+}
+
+/** 90 as 9.0. */
+export function formatCapability(computeCapability: number): string {
+  return `${Math.floor(computeCapability / 10)}.${computeCapability % 10}`;
+}

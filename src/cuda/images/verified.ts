@@ -1,0 +1,28 @@
+// Which images have passed `yamoe verify` on hardware. By digest: kernels that have changed since have not.
+import { manifest } from "./built/manifest.ts";
+
+/** A pass of `yamoe verify --backend cuda`. */
+export interface Verification {
+  readonly image: string;
+  readonly sha256: string;
+  readonly device: string;
+  readonly driver: string;
+  /** When, as year-month-day. */
+  readonly date: string;
+}
+
+/** All there are. */
+export const verifications: readonly Verification[] = [
+  {
+    image: "sm_90",
+    sha256: "9d59587989b22b7489d2dfbca5d6578f742aee1430eda218134866aab860a848",
+    device: "NVIDIA H100 80GB HBM3",
+    driver: "CUDA 13.0",
+    date: "2026-11-26",
+  },
+];
+
+/** Whether an image, as it is shipped, has passed on hardware. */
+export function isVerified(image: string): boolean {
+  return verifications.some((pass) => pass.image === image && pass.sha256 === manifest.images[image]!.sha256);
+}

@@ -1,0 +1,224 @@
+/**
+ * Routers: how the models there are turn a token's logits into its experts and their weights.
+ *
+ * @module
+ */
+import { checkNames } from "../known_names.ts";
+import { describeValue, formatShape, type Tensor } from "../tensor/tensor.ts";
+
+/**
+ * How a router decides; x are a token's logits, one for each of E experts.
+ *
+ * - `"softmax"`: the weights are softmax(x), not renormalised over the K chosen (OLMoE; the reference job).
+ * - `"topk-softmax"`: the K largest logits are chosen, and the weights are the softmax over those (gpt-oss, Granite).
+ * - `"softmax-renormalize"`: softmax(x), divided by the sum over the K chosen (Mixtral, Qwen3).
+ * - `"sigmoid-grouped"`: sigmoid(x), chosen with `correctionBias` among the `topGroups` best of `groups` groups of
+ *   experts, renormalised, times `scale` (DeepSeek-V3).
+ * - `"sigmoid"`: the same without groups (Kimi K2, GLM-4.5).
+ * - `"sigmoid-input"`: the K largest logits are chosen, and sigmoid(x) multiplies the experts' input (Llama 4).
+ * - `"sqrt-softplus"`: √softplus(x), chosen with `correctionBias`, renormalised, times `scale` (DeepSeek-V4).
+ * - `"sparse-mixer"`: the K largest logits are chosen one after the other. The weight of each is its share in a softmax over
+ *   the logits near it, (x_k − x) / max(|x|, x_k) ≤ 2 · `jitter`, without those chosen before it (Phi-3.5-MoE).
+ */
+export type RouterKind =
+  | "softmax"
+  | "topk-softmax"
+  | "softmax-renormalize"
+  | "sigmoid-grouped"
+  | "sigmoid"
+  | "sigmoid-input"
+  | "sqrt-softplus"
+  | "sparse-mixer";
+
+/**
+ * How to route.
+ *
+ * @typeParam T A tensor on the host, or one that a backend holds.
+ */
+export interface RouterOptions<T = Tensor> {
+  /**
+   * How the router decides.
+   *
+   * @default {"softmax"}
+   */
+  readonly kind?: RouterKind | undefined;
+  /** K, the number of experts of each token: from 1 to E. */
+  readonly topK: number;
+  /** [E], f32: added to the scores for the choice alone, not for the weights. Only where scores are made before the choice. */
+  readonly correctionBias?: T | undefined;
+  /**
+   * Into how many groups of E / groups neighbouring experts the experts fall. Only `"sigmoid-grouped"`.
+   *
+   * @default {1}
+   */
+  readonly groups?: number | undefined;
+  /**
+   * How many groups a token may choose from: those whose two best scores, bias included, have the largest sum. Only
+   * `"sigmoid-grouped"`.
+   *
+   * @default {groups}
+   */
+  readonly topGroups?: number | undefined;
+  /**
+   * Whether the weights of a token's K experts are divided by their sum. Defaults to what the kind says; only where scores
+   * are made before the choice.
+   */
+  readonly renormalize?: boolean | undefined;
+  /**
+   * What the weights are multiplied by in the end.
+   *
+   * @default {1}
+   */
+  readonly scale?: number | undefined;
+  /**
+   * Half of how far from the chosen logit, relatively, one may be to share its softmax. Only `"sparse-mixer"`.
+   *
+   * @default {0.01}
+   */
+  readonly jitter?: number | undefined;
+}
+
+/** A function from logits to scores. All keep the order of the logits. `"sparse-mixer"` comes only after the choice. */
+export type Scoring = "none" | "softmax" | "sigmoid" | "sqrt-softplus" | "sparse-mixer";
+
+/** A kind of router, as data. */
+export interface RouterRule {
+  /** What is done to all E logits before the choice. */
+  readonly before: Scoring;
+  /** What is done to the K chosen values after it. */
+  readonly after: Scoring;
+  /** Whether the weights are divided by their sum, where the options do not say. */
+  readonly renormalize: boolean;
+  /** What is added to that sum. */
+  readonly epsilon: number;
+  /** Whether experts may fall into groups. */
+  readonly grouped: boolean;
+  /** Whether the weights multiply the experts' input and not their output. */
+  readonly onInput: boolean;
+}
+
+const plain = {
+  before: "none",
+  after: "none",
+  renormalize: false,
+  epsilon: 0,
+  grouped: false,
+  onInput: false,
+} as const;
+const biased = { ...plain, renormalize: true, epsilon: 1e-20 } as const;
+
+const knownOptions: Readonly<Record<keyof RouterOptions, true>> = {
+  kind: true,
+  topK: true,
+  correctionBias: true,
+  groups: true,
+  topGroups: true,
+  renormalize: true,
+  scale: true,
+  jitter: true,
+};
+
+/** Every kind of router. */
+export const routerRules: Readonly<Record<RouterKind, RouterRule>> = {
+  "softmax": { ...plain, before: "softmax" },
+  "topk-softmax": { ...plain, after: "softmax" },
+  "softmax-renormalize": { ...plain, before: "softmax", renormalize: true },
+  "sigmoid-grouped": { ...biased, before: "sigmoid", grouped: true },
+  "sigmoid": { ...biased, before: "sigmoid" },
+  "sigmoid-input": { ...plain, after: "sigmoid", onInput: true },
+  "sqrt-softplus": { ...biased, before: "sqrt-softplus" },
+  "sparse-mixer": { ...plain, after: "sparse-mixer" },
+};
+
+/** A router with every option decided. */
+export interface Router<T = Tensor> extends RouterRule {
+  /** E. */
+  readonly experts: number;
+  /** K. */
+  readonly topK: number;
+  /** [E], f32. */
+  readonly bias: T | undefined;
+  readonly groups: number;
+  readonly topGroups: number;
+  readonly scale: number;
+  readonly jitter: number;
+}
+
+/**
+ * Decides every option of a router for E experts.
+ *
+ * @throws {TypeError} If an option is of a wrong type.
+ * @throws {RangeError} If an option is out of range, or has no meaning for the kind.
+ */
+export function resolveRouter<T extends Pick<Tensor, "dtype" | "shape">>(
+  options: RouterOptions<T>,
+  experts: number,
+): Router<T> {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`router must be a number of experts or an object of options, got ${describeValue(options)}`);
+  }
+  checkNames("router", options, knownOptions);
+  const { kind = "softmax", topK, correctionBias, groups = 1, topGroups = groups, renormalize, scale = 1, jitter } =
+    options;
+  if (!Object.hasOwn(routerRules, kind)) {
+    throw new RangeError(`kind must be one of ${Object.keys(routerRules).join(", ")}, got ${describeValue(kind)}`);
+  }
+  const rule = routerRules[kind];
+  const refuse = (option: string) => {
+    throw new RangeError(`${option} has no meaning for the router kind ${kind}`);
+  };
+  checkInteger("topK", topK, experts, "the number of experts");
+  if (!rule.grouped && (groups !== 1 || topGroups !== 1)) refuse(groups !== 1 ? "groups" : "topGroups");
+  checkInteger("groups", groups, experts, "the number of experts");
+  checkInteger("topGroups", topGroups, groups, "the number of groups");
+  const groupSize = experts / groups;
+  if (!Number.isInteger(groupSize)) {
+    throw new RangeError(`groups must divide the number of experts, ${experts}, got ${groups}`);
+  }
+  if (groups > 1 && groupSize < 2) {
+    throw new RangeError(`groups must hold at least two experts each, got ${groups} groups of ${experts} experts`);
+  }
+  if (topGroups * groupSize < topK) {
+    throw new RangeError(`topGroups must hold at least topK experts, ${topK}, got ${topGroups} groups of ${groupSize}`);
+  }
+  if (rule.before === "none") {
+    if (correctionBias) refuse("correctionBias");
+    if (renormalize !== undefined) refuse("renormalize");
+  }
+  if (correctionBias) checkBias(correctionBias, experts);
+  if (renormalize !== undefined && typeof renormalize !== "boolean") {
+    throw new TypeError(`renormalize must be a boolean, got ${describeValue(renormalize)}`);
+  }
+  if (typeof scale !== "number" || !Number.isFinite(scale)) {
+    throw new RangeError(`scale must be a finite number, got ${describeValue(scale)}`);
+  }
+  if (jitter !== undefined) {
+    if (rule.after !== "sparse-mixer") refuse("jitter");
+    if (!(typeof jitter === "number" && jitter >= 0 && jitter < Infinity)) {
+      throw new RangeError(`jitter must be a finite number of at least 0, got ${describeValue(jitter)}`);
+    }
+  }
+  return {
+    ...rule,
+    experts,
+    topK,
+    bias: correctionBias,
+    groups,
+    topGroups,
+    renormalize: renormalize ?? rule.renormalize,
+    scale: Math.fround(scale), // as everywhere, so that all backends multiply by the same number
+    jitter: Math.fround(jitter ?? 0.01),
+  };
+}
+
+function checkBias({ dtype, shape }: Pick<Tensor, "dtype" | "shape">, experts: number): void {
+  if (dtype !== "f32") throw new TypeError(`correctionBias must be of dtype f32, got ${dtype}`);
+  if (shape.length !== 1 || shape[0] !== experts) {
+    throw new RangeError(`correctionBias must have shape [${experts}], got ${formatShape(shape)}`);
+  }
+}
+
+function checkInteger(name: string, value: number, most: number, meaning: string): void {
+  if (Number.isInteger(value) && value >= 1 && value <= most) return;
+  throw new RangeError(`${name} must be an integer from 1 to ${meaning}, ${most}, got ${describeValue(value)}`);
+}

@@ -1,0 +1,47 @@
+// What a run's output comes to: figures that two implementations can be compared by.
+import type { Backend, BackendTensor } from "../backend/backend.ts";
+import { convert, elementCount, tensor } from "../tensor/tensor.ts";
+import type { Engine } from "../wasm/engine.ts";
+import { dtypeCode, elements } from "../wasm/elements.ts";
+
+/** Figures of an output, accumulated in f64. */
+export interface OutputSummary {
+  readonly outputSum: number;
+  readonly outputAbsSum: number;
+  readonly outputMin: number;
+  readonly outputMax: number;
+  /** The first three values. */
+  readonly outputFirst: readonly number[];
+}
+
+/** Values summed at a time. Fixed, so that the sum's bits depend on neither threads nor backend. */
+const chunk = 65536;
+
+/** Summarises an output of at least one value. */
+export async function summarizeOutput(
+  backend: Backend,
+  engine: Engine,
+  output: BackendTensor,
+): Promise<OutputSummary> {
+  const { dtype } = output;
+  const results = new Float64Array(new SharedArrayBuffer(Math.ceil(elementCount(output.shape) / chunk) * 32));
+  let outputFirst: number[] = [];
+  await backend.read(output, async (piece, start) => {
+    if (start === 0) outputFirst = [...convert(tensor(piece.slice(0, 3), undefined, dtype), "f32").data];
+    await engine.run("statistics", {
+      next: new Int32Array(new SharedArrayBuffer(4)),
+      dtype: dtypeCode(dtype),
+      values: elements(piece),
+      chunk,
+      results: results.subarray(start / chunk * 4),
+    });
+  });
+  const summary = { outputSum: 0, outputAbsSum: 0, outputMin: Infinity, outputMax: -Infinity, outputFirst };
+  for (let i = 0; i < results.length; i += 4) {
+    summary.outputSum += results[i]!;
+    summary.outputAbsSum += results[i + 1]!;
+    summary.outputMin = Math.min(summary.outputMin, results[i + 2]!);
+    summary.outputMax = Math.max(summary.outputMax, results[i + 3]!);
+  }
+  return summary;
+}

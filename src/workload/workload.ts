@@ -1,0 +1,179 @@
+/**
+ * Synthetic jobs: their sizes, and their inputs from a seed, number for number those of the reference script in PyTorch.
+ *
+ * @module
+ */
+import type { Backend, BackendTensor } from "../backend/backend.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import { activationOptions, gateUpColumns, weightShapes } from "../contract/experts_shape.ts";
+import { type LayerPreset, type Preset, type PresetName, presets } from "../models/presets.ts";
+import { keptAssignments, route, tokensPerExpert } from "../routing/route.ts";
+import { routerRules } from "../routing/router.ts";
+import { bytesPerElement, convert, elementCount, type Tensor, type TensorData, zeros } from "../tensor/tensor.ts";
+import { Generator } from "../torch/generator.ts";
+import type { Engine } from "../wasm/engine.ts";
+
+/** A synthetic job: one layer, and the tokens it gets. */
+export interface Job extends LayerPreset {
+  /** Name of the preset that the sizes began from. */
+  readonly preset: string;
+  /** Sequences. */
+  readonly batch: number;
+  /** Tokens a sequence. */
+  readonly seq: number;
+  /** I. */
+  readonly intermediate: number;
+  /** The most assignments an expert keeps; null keeps all. */
+  readonly capacity: number | null;
+  /** Seed of the one generator that all inputs come from. */
+  readonly seed: number | bigint;
+}
+
+/** What a job has that its preset has not. */
+export type JobChanges = { readonly [Key in Exclude<keyof Job, "preset">]?: Job[Key] | undefined };
+
+/**
+ * Makes a job of a preset and what differs from it. Where neither says, intermediate is hidden, and the capacity seq or,
+ * of a dropless preset, none.
+ */
+export function makeJob(name: PresetName, changes: JobChanges = {}): Job {
+  const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
+  const { model: _model, source: _source, note: _note, dropless, ...layer }: Preset = presets[name];
+  const sizes: Omit<typeof layer, "intermediate"> & Partial<Job> = { ...layer, ...given };
+  const { intermediate = sizes.hidden, capacity = dropless ? null : sizes.seq, seed = 0 } = sizes;
+  return { ...sizes, preset: name, intermediate, capacity, seed };
+}
+
+/** What a job asks of the op. */
+export function jobOptions(job: Job): ExpertsOptions {
+  const { activation, gated, gateUpLayout, weightLayout, batchInvariant } = job;
+  const expertCapacity = job.capacity ?? undefined;
+  return { activation, ...activationOptions(job), gated, gateUpLayout, weightLayout, batchInvariant, expertCapacity };
+}
+
+/** Whether a job's router has weights for the experts' inputs. */
+export function weighsInputs({ router }: Pick<Job, "router">): boolean {
+  return routerRules[router.kind].onInput;
+}
+
+/** Bytes of each of a job's inputs, and of its output. */
+export function tensorBytes(job: Job): {
+  readonly inputs: Readonly<Record<Exclude<keyof ExpertsInputs, "addend" | "addendWeights">, number>>;
+  readonly output: number;
+} {
+  const { batch, seq, hidden, experts, topK, dtype, biases } = job;
+  const tokens = batch * seq;
+  const element = bytesPerElement(dtype);
+  const { gateUpProj, downProj } = weightShapes(job);
+  return {
+    inputs: {
+      hiddenStates: element * tokens * hidden,
+      routerIndices: 4 * tokens * topK,
+      routingWeights: element * tokens * topK,
+      inputWeights: weighsInputs(job) ? 4 * tokens * topK : 0,
+      gateUpProj: element * elementCount(gateUpProj),
+      gateUpProjBias: biases === "none" ? 0 : element * experts * gateUpColumns(job),
+      downProj: element * elementCount(downProj),
+      downProjBias: biases === "none" ? 0 : element * experts * hidden,
+    },
+    output: element * tokens * hidden,
+  };
+}
+
+/** Bytes that a job's tensors take on the CPU at most: inputs, output, and rows for as many assignments as may be kept. */
+export function jobBytes(job: Job): number {
+  const { batch, seq, hidden, intermediate, experts, topK, capacity, dtype } = job;
+  const { inputs, output } = tensorBytes(job);
+  const kept = Math.min(batch * seq * topK, experts * (capacity ?? Infinity));
+  const activations = kept * intermediate <= batch * seq * hidden ? 0 : kept * intermediate; // else they lie in the output
+  const rows = bytesPerElement(dtype) * (kept * hidden + activations);
+  return Object.values(inputs).reduce((sum, bytes) => sum + bytes) + output + rows;
+}
+
+/** Bytes that running a job takes on the CPU: its tensors, and the router's logits that they are drawn from. */
+export function requiredBytes(job: Job): number {
+  return jobBytes(job) + 4 * job.batch * job.seq * job.experts;
+}
+
+/** A job's inputs, on a backend. Disposing them gives their memory back. */
+export interface Workload extends Disposable {
+  /** The op's inputs. */
+  readonly inputs: ExpertsInputs<BackendTensor>;
+  /** Assignments of each expert, before the capacity. */
+  readonly tokensPerExpert: Int32Array;
+  /** Assignments that the capacity keeps. */
+  readonly kept: number;
+}
+
+/**
+ * Draws a job's inputs, from one generator in this order, which for the reference job is its script's: the router's
+ * logits; its correction bias × 0.02, if it has one; hidden states × 0.1; the gate-up and down weights × 0.02, each in its
+ * layout; the gate-up and down biases × 0.02, where they are random. The correction bias is f32, and so are weights of the
+ * experts' inputs; hidden states and parameters are rounded to the job's dtype before and after the scaling, and the router's
+ * weights in the end.
+ *
+ * @param job The sizes and the seed.
+ * @param backend Where the inputs go.
+ * @param engine The worker pool that draws them.
+ * @param onProgress Called now and then with the fraction that is done.
+ */
+export async function drawInputs(
+  job: Job,
+  backend: Backend,
+  engine: Engine,
+  onProgress: (fraction: number) => void = () => {},
+): Promise<Workload> {
+  const { hidden, experts, topK, dtype, biases, router } = job;
+  const tokens = job.batch * job.seq;
+  const random = new Generator(job.seed);
+  using scope = new DisposableStack();
+  const upload = (host: Tensor) => scope.use(backend.upload(host));
+
+  const hiddenShape = [tokens, hidden];
+  const { gateUpProj, downProj } = weightShapes(job);
+  const total = [hiddenShape, gateUpProj, downProj].map(elementCount).reduce((sum, count) => sum + count);
+  let drawn = 0;
+  const draw = async (shape: readonly number[], scale: number) => {
+    const target = scope.use(backend.allocate(dtype, shape));
+    await backend.fill(target, async (piece) => {
+      await random.fillNormal(engine, piece as Exclude<TensorData, Int32Array>, {
+        scale,
+        onProgress: (done) => onProgress((drawn + done) / total),
+      });
+      drawn += piece.length;
+    });
+    return target;
+  };
+
+  const logits = zeros("f32", [tokens, experts]);
+  await random.fillNormal(engine, logits.data as Float32Array);
+  let correctionBias: Tensor | undefined;
+  if (router.correctionBias) {
+    correctionBias = zeros("f32", [experts]);
+    await random.fillNormal(engine, correctionBias.data as Float32Array, { scale: 0.02 });
+  }
+  const { routerIndices, routerWeights, inputWeights } = route(logits, { ...router, topK, correctionBias });
+  const counts = tokensPerExpert(routerIndices, experts);
+  const bias = async (shape: number[]) => {
+    if (biases === "none") return undefined;
+    return biases === "zero" ? upload(zeros(dtype, shape)) : await draw(shape, 0.02);
+  };
+
+  const inputs: ExpertsInputs<BackendTensor> = {
+    routerIndices: upload(routerIndices),
+    routingWeights: upload(convert(routerWeights, dtype)),
+    inputWeights: inputWeights && upload(inputWeights),
+    hiddenStates: await draw(hiddenShape, 0.1),
+    gateUpProj: await draw(gateUpProj, 0.02),
+    downProj: await draw(downProj, 0.02),
+    gateUpProjBias: await bias([experts, gateUpColumns(job)]),
+    downProjBias: await bias([experts, hidden]),
+  };
+  const owned = scope.move();
+  return {
+    inputs,
+    tokensPerExpert: counts,
+    kept: keptAssignments(counts, job.capacity ?? Infinity),
+    [Symbol.dispose]: () => owned[Symbol.dispose](),
+  };
+}
