@@ -7,7 +7,7 @@ import type { Backend, BackendTensor, PeakRates } from "../backend/backend.ts";
 import { expertsBytes, expertsFlops, type ExpertsShape, expertsShape } from "../contract/experts_shape.ts";
 import { type OutputSummary, summarizeOutput } from "../workload/output_summary.ts";
 import { middle, summarize, type Summary } from "./statistics.ts";
-import { checkSample, MismatchError, sampleScatter } from "../verify/sample.ts";
+import { checkSample, MismatchError, sampleTolerance } from "../verify/sample.ts";
 import { version } from "../version.ts";
 import type { Engine } from "../wasm/engine.ts";
 import { drawInputs, type Job, jobOptions, type Workload } from "../workload/workload.ts";
@@ -230,7 +230,7 @@ async function checkedSample(
   output: BackendTensor,
   job: Job,
 ): Promise<{ samples: number; error: number }> {
-  const check = await checkSample(backend, inputs, output, jobOptions(job), { scatter: sampleScatter });
+  const check = await checkSample(backend, inputs, output, jobOptions(job), { tolerance: sampleTolerance });
   if (check.bad) throw new MismatchError(check);
   return check;
 }

@@ -1,5 +1,5 @@
 /**
- * Checks that a backend computes what it should.
+ * Checks that a backend computes the right results.
  *
  * @module
  */
@@ -20,13 +20,13 @@ export type { Check };
 export interface VerifyOptions {
   /** The large job. */
   readonly job: Job;
-  /** How many of its tokens are computed in float64. */
+  /** Number of its tokens that are compared with float64. */
   readonly samples: number;
-  /** How many times it is run to see that the bits stay the same. */
+  /** Number of runs that must give the same bits. */
   readonly runs: number;
 }
 
-/** Runs the checks one by one: the goldens, every variant, routers, layers, then a large job. */
+/** Runs all checks in order: goldens, variants, routers, layers, and a large job. */
 export async function* verify(backend: Backend, engine: Engine, options: VerifyOptions): AsyncGenerator<Check> {
   for (const golden of goldens) {
     const expected = new Float32Array(Uint8Array.fromBase64(golden.output).buffer);
@@ -38,7 +38,7 @@ export async function* verify(backend: Backend, engine: Engine, options: VerifyO
   yield* jobChecks(backend, engine, options);
 }
 
-/** Runs the checks of a large job: sampled tokens, determinism. */
+/** Runs the checks of a large job: sampled tokens and determinism. */
 export async function* jobChecks(
   backend: Backend,
   engine: Engine,
