@@ -1,120 +1,202 @@
-// Where a Mixture-of-Experts layer is in a checkpoint, by the names of its tensors.
+// Finds a Mixture-of-Experts layer in a checkpoint by the names of its tensors.
 import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import {
+  correctionBias,
+  moduleName,
+  otherModels,
+  type Packing,
+  packings,
+  partName,
+  refusedTensors,
+  routers,
+  sharedBeside,
+  sharedInside,
+  sharedPackings,
+} from "../families/packings.ts";
+import { hasWeight, weightSuffixes } from "../formats/mod.ts";
+import { quantizationOf, unsupportedSuffixes } from "../formats/unsupported.ts";
 
-/** The names there are. */
+/** The names of a checkpoint's tensors. */
 export interface Names {
-  /** What messages call the checkpoint. */
+  /** The path of the checkpoint, for messages. */
   readonly path: string;
   readonly names: Iterable<string>;
   has(name: string): boolean;
 }
 
-/** How the experts' weights are cut into tensors. */
-export type Packing = "each" | "fused" | "granite";
+/** Which layer to find. */
+export interface LayerChoice {
+  /** The number of the layer. It may be absent if the checkpoint has only one. */
+  readonly layer?: number | undefined;
+  /** What the names of the layer begin with, such as `talker.`. */
+  readonly prefix?: string | undefined;
+}
 
-/** A layer's tensors by what they are for. */
-export interface LayerNames {
-  /** The layer's number, where the names have one. */
-  readonly layer: number | undefined;
-  /** What all the names begin with: `model.layers.3.mlp.`. */
+/** A layer with experts. */
+export interface Candidate {
+  /** What all names begin with: `model.layers.3.mlp.`. */
   readonly base: string;
+  /** The layer's number, if the names have one. */
+  readonly layer: number | undefined;
   readonly packing: Packing;
-  /** What the experts' names begin with: one prefix, or one for each expert of a number. */
-  readonly experts: string;
+}
+
+/** The expert of every token: what its names begin with, and how its weights are divided. */
+export interface SharedNames {
+  readonly prefix: string;
+  readonly packing: Packing;
+}
+
+/** The names of a layer's tensors. Those of linear layers do not end in `.weight`. */
+export interface LayerNames extends Candidate {
   readonly router: string;
   readonly routerBias: string | undefined;
   readonly correctionBias: string | undefined;
-  /** What the names of the expert that every token goes to begin with. */
-  readonly sharedExpert: string | undefined;
+  readonly shared: SharedNames | undefined;
   readonly sharedGate: string | undefined;
 }
 
-/** The experts' down projection, which every layer has, and what its name tells. */
-const downProjections: readonly [Packing, RegExp][] = [
-  ["each", /^((?:.*\.)?)experts\.\d+\.(?:down_proj|w2)\.weight$/],
-  ["fused", /^((?:.*\.)?)experts\.down_proj(?:_blocks)?$/],
-  ["granite", /^((?:.*\.)?block_sparse_moe\.)output_linear\.weight$/],
-];
-
 const layerNumber = /(?:^|\.)(?:layers|blocks?|h)\.(\d+)\./;
+
+/** The experts' down projection, which every layer has, by packing. */
+const downProjections = packings.map(({ module, down }) => {
+  const suffixes = [...weightSuffixes, ...unsupportedSuffixes].map(escaped).join("|");
+  const linear = escaped(down).replace(escaped("{e}"), "\\d+");
+  return { module, pattern: new RegExp(`^((?:.*\\.)?)${linear}(?:${suffixes})$`) };
+});
+
+/** Returns the name of a linear layer of an expert. */
+export function linearName(base: string, name: string, expert: number): string {
+  return base + name.replace("{e}", `${expert}`);
+}
+
+/** Returns what the checkpoint's layers are: those of the language model, and those of others. */
+export function findCandidates(checkpoint: Names, { prefix }: LayerChoice, modelLayers = Infinity): Candidate[] {
+  const bases = new Set<string>();
+  for (const name of checkpoint.names) {
+    for (const { module, pattern } of downProjections) {
+      const base = name.match(pattern)?.[1];
+      if (base !== undefined && (module?.test(base) ?? true)) bases.add(base);
+    }
+  }
+  const all = [...bases].map((base) => ({ base, layer: numberOf(base), packing: packingAt(checkpoint, base) }));
+  const fitting = prefix === undefined
+    ? all.filter(({ base }) => !otherModels.test(base))
+    : all.filter(({ base }) => base.startsWith(prefix));
+  if (fitting.length === 0) throw noCandidate(checkpoint, all, prefix);
+  const own = fitting.filter(({ layer }) => (layer ?? 0) < modelLayers);
+  return own.length > 0 ? own : fitting;
+}
 
 /**
  * Finds a layer.
  *
  * @param checkpoint The names.
- * @param layer Which one; undefined where there is only one.
- * @throws {SafetensorsError} If it is not there, or which one is left open.
+ * @param choice Which layer. Without a prefix, only layers of the language model are candidates.
+ * @param modelLayers The model's number of layers, if it is known. Layers after them draft tokens.
+ * @returns The names of the layer's tensors.
+ * @throws {SafetensorsError} If the layer does not exist, is not the only one, or cannot be expressed here.
  */
-export function findLayer(checkpoint: Names, layer: number | undefined): LayerNames {
-  const found = new Map<string, Packing>();
-  for (const name of checkpoint.names) {
-    for (const [packing, pattern] of downProjections) {
-      const base = name.match(pattern)?.[1];
-      if (base !== undefined) found.set(base, packing);
-    }
-  }
-  const candidates = [...found].map(([base, packing]) => ({ base, packing, layer: numberOf(base) }));
-  if (candidates.length === 0) {
+export function findLayer(checkpoint: Names, choice: LayerChoice, modelLayers = Infinity): LayerNames {
+  const { layer } = choice;
+  const own = findCandidates(checkpoint, choice, modelLayers);
+  const every = layer === undefined ? own : findCandidates(checkpoint, choice);
+  const chosen = layer === undefined ? own : every.filter((candidate) => candidate.layer === layer);
+  const [found] = chosen;
+  if (!found) {
     throw new SafetensorsError(
-      `${checkpoint.path}: there is no layer with experts: no tensor is named like "experts.0.down_proj.weight", ` +
-        `"experts.down_proj" or "block_sparse_moe.output_linear.weight"`,
+      `${checkpoint.path}: layer ${layer} has no experts; the layers with experts are ${listed(every)}`,
     );
   }
-  const chosen = layer === undefined ? candidates : candidates.filter((candidate) => candidate.layer === layer);
-  if (chosen.length !== 1) {
+  if (chosen.length > 1) {
     const problem = layer === undefined
-      ? "--layer is needed"
-      : chosen.length > 1
-      ? `layer ${layer} is there more than once`
-      : `there is no layer ${layer} with experts`;
-    throw new SafetensorsError(`${checkpoint.path}: ${problem}; there are ${listed(candidates)}`);
+      ? `--layer is needed; the layers with experts are ${listed(chosen)}`
+      : `layer ${layer} exists more than once: --prefix is needed, ${chosen.map(({ base }) => quote(base)).join(" or ")}`;
+    throw new SafetensorsError(`${checkpoint.path}: ${problem}`);
   }
-  return namesAt(checkpoint, chosen[0]!.base, chosen[0]!.packing, chosen[0]!.layer);
+  return namesAt(checkpoint, found);
 }
 
-function namesAt(checkpoint: Names, base: string, packing: Packing, layer: number | undefined): LayerNames {
-  const first = (...names: string[]) => names.find((name) => checkpoint.has(base + name));
-  const at = (name: string | undefined) => name === undefined ? undefined : base + name;
-  const router = first("gate.weight", "router.weight", "router.layer.weight");
+/** Finds how the experts' weights are divided: by the down projection, then by the gate or the up projection. */
+function packingAt(checkpoint: Names, base: string): Packing {
+  const exists = (name: string | undefined) => name !== undefined && hasWeight(checkpoint, linearName(base, name, 0));
+  const fitting = packings.filter(({ module, down }) => exists(down) && (module?.test(base) ?? true));
+  const at = (part: "gateUp" | "gate" | "ungated" | "up") => fitting.find((packing) => exists(packing[part]));
+  return at("gateUp") ?? at("gate") ?? at("ungated") ?? at("up") ?? fitting[0] ?? packings[0]!;
+}
+
+function noCandidate(checkpoint: Names, all: readonly Candidate[], prefix: string | undefined): SafetensorsError {
+  const problem = all.length === 0
+    ? `found no layer with experts: no tensor has a name like "experts.0.down_proj.weight", "experts.down_proj" or ` +
+      `"block_sparse_moe.output_linear.weight"`
+    : prefix === undefined
+    ? `found experts only outside the language model; choose with --prefix ${listedBases(all)}`
+    : `no layer with experts begins with ${quote(prefix)}; the layers with experts are ${listedBases(all)}`;
+  return new SafetensorsError(`${checkpoint.path}: ${problem}`);
+}
+
+/**
+ * Names the tensors of a layer.
+ *
+ * @throws {SafetensorsError} If the layer has no router or cannot be expressed here.
+ */
+export function namesAt(checkpoint: Names, candidate: Candidate): LayerNames {
+  const { base, packing } = candidate;
+  const down = linearName(base, packing.down, 0);
+  const quantization = hasWeight(checkpoint, down) ? undefined : quantizationOf(checkpoint, down);
+  if (quantization !== undefined) {
+    throw new SafetensorsError(
+      `${checkpoint.path}: the experts of ${quote(base)} are quantized (${quantization}), which is not supported`,
+    );
+  }
+  for (const [name, reason] of Object.entries(refusedTensors)) {
+    if (!checkpoint.has(base + name)) continue;
+    throw new SafetensorsError(`${checkpoint.path}: ${reason} (${quote(base + name)}), which is not supported`);
+  }
+  const router = routers.find((name) => hasWeight(checkpoint, base + name));
   if (router === undefined) {
     throw new SafetensorsError(
-      `${checkpoint.path}: there is no router beside ${quote(`${base}experts`)}: ` +
+      `${checkpoint.path}: found no router beside ${quote(`${base}experts`)}: ` +
         `no tensor is named ${quote(`${base}gate.weight`)} or ${quote(`${base}router.weight`)}`,
     );
   }
-  const bias = router.replace(/weight$/, "bias");
-  // DeepSeek's own code, whose layers are "ffn", calls the correction bias just so.
-  const biasCorrects = base.endsWith("ffn.");
-  const inside = ["shared_experts.", "shared_expert."].map((prefix) => base + prefix);
-  const beside = packing === "granite" ? [base.replace("block_sparse_moe.", "shared_mlp.")] : [];
-  const downNames = ["down_proj.weight", "w2.weight", "down_proj", "output_linear.weight"];
-  const sharedExpert = [...inside, ...beside].find((prefix) => downNames.some((name) => checkpoint.has(prefix + name)));
+  const bias = checkpoint.has(`${base}${router}.bias`) ? `${base}${router}.bias` : undefined;
+  const correction = [...checkpoint.names].find((name) =>
+    name.startsWith(base) && correctionBias.test(name.slice(base.length))
+  );
+  const biasCorrects = base.endsWith("ffn."); // DeepSeek-V4's own code names the correction bias so
   return {
-    layer,
-    base,
-    packing,
-    experts: packing === "granite" ? base : `${base}experts.`,
+    ...candidate,
     router: base + router,
-    routerBias: biasCorrects ? undefined : at(first(bias)),
-    correctionBias: at(first("gate.e_score_correction_bias", "e_score_correction_bias", "router.correction_bias")) ??
-      (biasCorrects ? at(first(bias)) : undefined),
-    sharedExpert,
-    sharedGate: at(first("shared_expert_gate.weight")),
+    routerBias: biasCorrects ? undefined : bias,
+    correctionBias: correction ?? (biasCorrects ? bias : undefined),
+    shared: sharedAt(checkpoint, base),
+    sharedGate: checkpoint.has(`${base}shared_expert_gate.weight`) || hasWeight(checkpoint, `${base}shared_expert_gate`)
+      ? `${base}shared_expert_gate`
+      : undefined,
   };
 }
 
-/** What the modules are called that are all a layer's of experts. */
-const moduleName = /(?:^|\.)(?:mlp|moe|ffn|feed_forward|block_sparse_moe|mixer)\.$/;
+function sharedAt(checkpoint: Names, base: string): SharedNames | undefined {
+  const exists = (name: string | undefined) => name !== undefined && hasWeight(checkpoint, name);
+  const parent = base.replace(/[^.]+\.$/, "");
+  const prefixes = [...sharedInside.map((name) => base + name), ...sharedBeside.map((name) => parent + name)];
+  for (const prefix of prefixes) {
+    const fitting = sharedPackings.filter(({ down }) => exists(prefix + down));
+    const [first] = fitting;
+    if (!first) continue;
+    const packing = fitting.find(({ gateUp, gate }) => [gateUp, gate].some((name) => name && exists(prefix + name)));
+    return { prefix, packing: packing ?? first };
+  }
+  return undefined;
+}
 
-/** What the names of a layer begin with where it shares its prefix with others. */
-const partName = /^(?:router|gate|experts|shared_experts?|shared_expert_gate|e_score_correction_bias)(?:\.|$)/;
-
-/** The names that belong to a layer. */
-export function namesOfLayer(checkpoint: Names, { base, sharedExpert }: LayerNames): string[] {
+/** Lists the names that belong to a layer. */
+export function namesOfLayer(checkpoint: Names, { base, shared }: LayerNames): string[] {
   const isWhole = moduleName.test(base);
   return [...checkpoint.names].filter((name) =>
     (name.startsWith(base) && (isWhole || partName.test(name.slice(base.length)))) ||
-    (sharedExpert !== undefined && name.startsWith(sharedExpert))
+    (shared !== undefined && name.startsWith(shared.prefix))
   );
 }
 
@@ -123,9 +205,20 @@ function numberOf(base: string): number | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
-function listed(candidates: readonly { base: string; layer: number | undefined }[]): string {
-  const most = 200;
-  const numbers = candidates.map(({ layer, base }) => layer === undefined ? quote(base) : `${layer}`);
-  const text = numbers.join(", ");
-  return `layers ${text.length > most ? `${text.slice(0, most)}…` : text}`;
+function escaped(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+}
+
+function listed(candidates: readonly Candidate[]): string {
+  return cut(candidates.map(({ layer, base }) => layer === undefined ? quote(base) : `${layer}`));
+}
+
+function listedBases(candidates: readonly Candidate[]): string {
+  return cut(candidates.map(({ base }) => quote(base)));
+}
+
+function cut(words: readonly string[]): string {
+  const maximum = 200;
+  const text = words.join(", ");
+  return text.length > maximum ? `${text.slice(0, maximum)}…` : text;
 }

@@ -1,0 +1,118 @@
+// What a family of models is, as data: how config.json describes a layer, and what its absence means.
+import type { Activation } from "../../contract/experts.ts";
+import type { RouterKind } from "../../routing/router.ts";
+
+/** A value in config.json. */
+export interface Setting<Value> {
+  /** The keys for it. The first that is present counts. */
+  readonly keys: readonly string[];
+  /** The value if no key is present. */
+  readonly absent: Value;
+  /** The value if config.json has null. Defaults to `absent`. */
+  readonly null?: Value;
+  /** What the words or numbers in config.json mean. Without it, config.json has the value itself. */
+  readonly values?: Readonly<Record<string, Value>>;
+}
+
+/** A value that config.json has, or that is the same in all models of the family. */
+export type Known<Value> = Value | Setting<Value>;
+
+/** A value in config.json that cannot be expressed here. */
+export interface Refusal {
+  readonly key: string;
+  /** The values that can be expressed, besides an absent one. */
+  readonly unless: readonly unknown[];
+  readonly reason: string;
+}
+
+/** How the router decides. */
+export interface FamilyRouter {
+  /** The kind, or undefined if it is unknown. */
+  readonly kind: Known<RouterKind | undefined>;
+  readonly topK: Setting<number | undefined>;
+  /** Whether the weights are divided by their sum. Defaults to what the kind does. */
+  readonly renormalize?: Known<boolean>;
+  readonly scale?: Setting<number>;
+  readonly groups?: Setting<number>;
+  readonly topGroups?: Setting<number | undefined>;
+  readonly jitter?: Setting<number>;
+}
+
+/** How the experts compute. */
+export interface FamilyExperts {
+  readonly activation: Known<Activation>;
+  readonly alpha?: Setting<number>;
+  readonly limit?: Setting<number | undefined>;
+  /** Whether the experts have a gate. Defaults to true. */
+  readonly gated?: boolean;
+  /** The order of gate and up in tensors that hold both. Defaults to "concatenated". */
+  readonly gateUpLayout?: "interleaved" | "concatenated";
+}
+
+/** A family of models. */
+export interface Family {
+  /** The values of `model_type` in config.json. */
+  readonly types: readonly string[];
+  /** Where the facts come from. */
+  readonly source: string;
+  /** Why no layer of the family can be expressed here. */
+  readonly refusal?: string;
+  /** The key of an object in config.json that has the layer's settings, if they are not beside `model_type`. */
+  readonly nested?: string;
+  readonly router: FamilyRouter;
+  readonly experts: FamilyExperts;
+  /** Values that cannot be expressed. */
+  readonly refusals?: readonly Refusal[];
+}
+
+/** Describes a value that config.json has under a key. */
+export function key<Value>(keys: string | readonly string[], absent: Value): Setting<Value> {
+  return { keys: typeof keys === "string" ? [keys] : keys, absent };
+}
+
+/** The number of experts of each token, as most families call it. */
+export const topK: Setting<number | undefined> = key<number | undefined>("num_experts_per_tok", undefined);
+
+/** The activations, by their names in config.json. */
+export const activations: Readonly<Record<string, Activation>> = {
+  silu: "silu",
+  swish: "silu",
+  gelu: "gelu",
+  gelu_new: "gelu-tanh",
+  gelu_pytorch_tanh: "gelu-tanh",
+  gelu_pytorch: "gelu-tanh",
+  relu2: "relu2",
+};
+
+/** The experts of most families: a gate, and the activation that `hidden_act` names. */
+export const gatedExperts: FamilyExperts = {
+  activation: { keys: ["hidden_act", "hidden_activation"], absent: "silu", values: activations },
+};
+
+/** The experts of DeepSeek-V4 and others: gate and up are clamped before the activation. */
+export const clampedExperts: FamilyExperts = { ...gatedExperts, limit: key<number | undefined>("swiglu_limit", undefined) };
+
+/** The router of DeepSeek-V3 with groups of experts, its defaults those of V3. */
+export const correctedRouter = {
+  kind: {
+    keys: ["scoring_func", "score_function", "moe_router_activation_func"],
+    absent: "sigmoid-grouped",
+    values: { sigmoid: "sigmoid-grouped", noaux_tc: "sigmoid-grouped", sqrtsoftplus: "sqrt-softplus", softmax: "softmax" },
+  },
+  topK,
+  renormalize: key("norm_topk_prob", true),
+  scale: key("routed_scaling_factor", 1),
+  groups: key("n_group", 1),
+  topGroups: key<number | undefined>("topk_group", undefined),
+} as const satisfies FamilyRouter;
+
+/** A softmax over all experts, whose weights are renormalized if config.json says so. */
+export function softmaxRouter(renormalize: Known<boolean>): FamilyRouter {
+  return { kind: "softmax", topK, renormalize };
+}
+
+/** The router of Mixtral. */
+export const mixtralRouter: FamilyRouter = { kind: "softmax-renormalize", topK };
+
+/** The router of gpt-oss and Granite. */
+export const logitsRouter: FamilyRouter = { kind: "topk-softmax", topK };

@@ -1,0 +1,183 @@
+// A model's config.json: finds the part that describes the language model, and reads values from it.
+import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import type { Quantization } from "../formats/stored_weight.ts";
+import { type Family, key, type Known, type Setting } from "./family.ts";
+import { familyOf } from "./mod.ts";
+
+type Members = Readonly<Record<string, unknown>>;
+
+/** Keys of nested configurations of language models, outermost first. */
+const nestedKeys = [
+  ...["thinker_config", "text_config", "llm_config", "language_config", "language_model_config", "llm_cfg"],
+  ...["text_model_config", "decoder"],
+];
+
+/** What DeepSeek-V3 has. Models without the key use the same. */
+const standardBlock = [128, 128] as const;
+
+/** The configuration of a language model. */
+export class ModelConfig {
+  /** The path of config.json, for messages. */
+  readonly path: string;
+  /** The value of `model_type`, or "" if it is absent. */
+  readonly modelType: string;
+  /** The family of that type, if it is known. */
+  readonly family: Family | undefined;
+  /** The number of layers, if config.json has it. */
+  readonly layers: number | undefined;
+  readonly #levels: readonly Members[];
+  readonly #members: Members;
+
+  /**
+   * Finds the language model's configuration.
+   *
+   * @param json The content of config.json.
+   * @param path The path of config.json.
+   * @param component The first word of the tensors' names, such as `talker` or `model`. It selects between the nested
+   * configurations of models with several parts.
+   * @throws {SafetensorsError} If the content is not an object.
+   */
+  constructor(json: unknown, path: string, component = "") {
+    this.path = path;
+    const outer = members(json);
+    if (!outer) throw new SafetensorsError(`${path}: expected an object`);
+    const levels = [outer];
+    for (let level = nested(outer, component); level; level = nested(level, component)) levels.unshift(level);
+    this.#levels = levels;
+    const types = levels.map(({ model_type }) => model_type).filter((type) => typeof type === "string");
+    this.modelType = types.find(familyOf) ?? types[0] ?? "";
+    this.family = familyOf(this.modelType);
+    const own = this.family?.nested && members(levels[0]![this.family.nested]);
+    this.#members = own ? { ...levels[0], ...own } : levels[0]!;
+    this.layers = this.integer(key<number | undefined>(["num_hidden_layers", "n_layers", "n_layer", "num_layers"], undefined));
+  }
+
+  /**
+   * Reads a value that config.json has, or that the family fixes.
+   *
+   * @param setting The value, or its keys and what their absence means.
+   * @param expected What the value must be, for messages.
+   * @param isValid Whether a value of config.json is what it must be.
+   * @param layer The layer's number. If config.json has a list, the layer's element counts.
+   * @throws {SafetensorsError} If the value is not valid.
+   */
+  read<Value>(
+    setting: Known<Value>,
+    expected: string,
+    isValid: (value: unknown) => boolean,
+    layer = 0,
+  ): Value {
+    if (!isSetting(setting)) return setting;
+    const found = setting.keys.find((key) => this.#members[key] !== undefined);
+    if (found === undefined) return setting.absent;
+    const value = this.valueOf(found, layer);
+    if (value === null || value === undefined) return "null" in setting ? setting.null as Value : setting.absent;
+    if (!setting.values) {
+      if (isValid(value)) return value as Value;
+      throw this.#error(found, expected, value);
+    }
+    const word = String(value);
+    if (typeof value !== "object" && Object.hasOwn(setting.values, word)) return setting.values[word]!;
+    throw this.#error(found, `one of ${Object.keys(setting.values).join(", ")}`, value);
+  }
+
+  /** Reads a positive integer. */
+  integer<Value extends number | undefined>(setting: Known<Value>, layer?: number): Value {
+    const isValid = (value: unknown) => Number.isSafeInteger(value) && value as number > 0;
+    return this.read(setting, "a positive integer", isValid, layer);
+  }
+
+  /** Reads a number. */
+  number<Value extends number | undefined>(setting: Known<Value>, layer?: number): Value {
+    return this.read(setting, "a number", (value) => typeof value === "number", layer);
+  }
+
+  /** Reads a boolean. */
+  boolean(setting: Known<boolean>): boolean {
+    return this.read(setting, "true or false", (value) => typeof value === "boolean");
+  }
+
+  /** Reads a word whose meaning the setting has. */
+  word<Value>(setting: Known<Value>): Value {
+    return this.read(setting, "a string", (value) => typeof value === "string");
+  }
+
+  /** Returns whether config.json has one of a setting's keys. */
+  has(setting: Known<unknown>): boolean {
+    return isSetting(setting) && setting.keys.some((key) => this.#members[key] !== undefined);
+  }
+
+  /** Returns the key under which config.json has a value, or the most common one. */
+  keyOf({ keys }: Setting<unknown>): string {
+    return keys.find((key) => this.#members[key] !== undefined) ?? keys[0]!;
+  }
+
+  /** Returns the value of a key: a layer's own if it is a list, the name if it is an object with one. */
+  valueOf(key: string, layer = 0): unknown {
+    const value = this.#members[key];
+    if (Array.isArray(value)) return value[layer];
+    return members(value)?.name ?? value;
+  }
+
+  /**
+   * Reads what config.json says about quantization.
+   *
+   * @throws {SafetensorsError} If a value is not valid.
+   */
+  get quantization(): Quantization {
+    const found = this.#levels.map((level) => members(level.quantization_config) ?? members(level.quantization))
+      .find((quantization) => quantization);
+    if (!found) return { block: standardBlock, overrides: {} };
+    const block = found.weight_block_size ?? groupBlock(found) ?? standardBlock;
+    const isPair = Array.isArray(block) && block.length === 2 &&
+      block.every((size) => Number.isSafeInteger(size) && size > 0);
+    if (!isPair) {
+      throw new SafetensorsError(
+        `${this.path}: weight_block_size must be two positive integers, got ${JSON.stringify(block)}`,
+      );
+    }
+    const sizes = (from: Members) => ({ bits: count(from.bits), groupSize: count(from.group_size) });
+    return {
+      block: block as [number, number],
+      ...sizes(found),
+      checkpointFormat: typeof found.checkpoint_format === "string" ? found.checkpoint_format : undefined,
+      overrides: Object.fromEntries(
+        Object.entries(found).flatMap(([name, own]) => members(own) ? [[name, defined(sizes(members(own)!))]] : []),
+      ),
+    };
+  }
+
+  #error(key: string, expected: string, value: unknown): SafetensorsError {
+    const text = typeof value === "string" ? quote(value) : JSON.stringify(value);
+    return new SafetensorsError(`${this.path}: ${key} must be ${expected}, got ${text}`);
+  }
+}
+
+/** The block of compressed-tensors, which is in its groups of layers. */
+function groupBlock({ config_groups }: Members): unknown {
+  const groups = Object.values(members(config_groups) ?? {}).map((group) => members(members(group)?.weights));
+  return groups.map((weights) => weights?.block_structure).find((block) => Array.isArray(block));
+}
+
+function count(value: unknown): number | undefined {
+  return Number.isSafeInteger(value) && value as number > 0 ? value as number : undefined;
+}
+
+function defined<Values extends object>(values: Values): { [Name in keyof Values]?: NonNullable<Values[Name]> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [Name in keyof Values]?: NonNullable<Values[Name]>;
+  };
+}
+
+function isSetting<Value>(setting: Known<Value>): setting is Setting<Value> {
+  return typeof setting === "object" && setting !== null && "keys" in setting;
+}
+
+function nested(level: Members, component: string): Members | undefined {
+  const found = [`${component}_config`, ...nestedKeys].find((key) => members(level[key]));
+  return found === undefined ? undefined : members(level[found]);
+}
+
+function members(json: unknown): Members | undefined {
+  return typeof json === "object" && json !== null && !Array.isArray(json) ? json as Members : undefined;
+}

@@ -1,0 +1,78 @@
+// How checkpoints divide the experts' weights into tensors, and what they call the other parts of a layer.
+
+/** One way to divide the experts' weights. In names, `{e}` is the expert's number. */
+export interface Packing {
+  /** What the module's name must end with, so that dense layers do not match. */
+  readonly module?: RegExp;
+  /** Gate and up in one linear layer, or each in its own. */
+  readonly gateUp?: string;
+  readonly gate?: string;
+  readonly up?: string;
+  /** The up projection of experts without a gate, if it has a name of its own. */
+  readonly ungated?: string;
+  readonly down: string;
+  /** The order of the dimensions, if the shapes may leave it open. */
+  readonly layout?: "in-out" | "out-in";
+  /** The order of the dimensions of the down projection, if it is another. */
+  readonly downLayout?: "in-out";
+  /** Whether the experts' matrices are stacked along the rows, [E · rows, columns]. */
+  readonly flat?: boolean;
+}
+
+/** The ways in use. */
+export const packings: readonly Packing[] = [
+  { gate: "experts.{e}.gate_proj", up: "experts.{e}.up_proj", down: "experts.{e}.down_proj" },
+  { gate: "experts.{e}.w1", up: "experts.{e}.w3", down: "experts.{e}.w2" },
+  { gateUp: "experts.gate_up_proj", ungated: "experts.up_proj", down: "experts.down_proj" }, // gpt-oss, Llama 4, Qwen3-VL, Qwen3.5
+  { gate: "experts.gate_proj", up: "experts.up_proj", down: "experts.down_proj", layout: "out-in" },
+  { gate: "switch_mlp.gate_proj", up: "switch_mlp.up_proj", down: "switch_mlp.down_proj", layout: "out-in" }, // MLX
+  { module: /(^|\.)moe\.$/, gate: "gate_proj", up: "up_proj", down: "down_proj", layout: "out-in" }, // Step 3.5
+  { module: /(^|\.)block_sparse_moe\.$/, gateUp: "input_linear", down: "output_linear", layout: "out-in" }, // Granite
+  { gateUp: "experts.fc1", down: "experts.fc2", layout: "in-out" }, // Aria
+  {
+    gate: "experts.mlp.w1", // DBRX
+    up: "experts.mlp.v1",
+    down: "experts.mlp.w2",
+    flat: true,
+    layout: "out-in",
+    downLayout: "in-out",
+  },
+];
+
+/** The names of the linear layers of a shared expert. */
+export const sharedPackings: readonly Packing[] = [
+  { gate: "gate_proj", up: "up_proj", down: "down_proj" },
+  { gate: "w1", up: "w3", down: "w2" },
+  { gateUp: "gate_up_proj", ungated: "up_proj", down: "down_proj" },
+  { gateUp: "input_linear", down: "output_linear", layout: "out-in" },
+];
+
+/** The names of routers, without `.weight`. */
+export const routers = ["gate", "router", "router.layer", "gate.wg", "router.gate"];
+
+/** The name of a correction bias: DeepSeek-V3, MiniMax-M2; Ling 2.0, LFM2; ERNIE 4.5; Step 3.5. */
+export const correctionBias =
+  /^(?:(?:gate|router|moe_statics)\.)?(?:e_score_correction_bias|expert_bias|correction_bias|router_bias)$/;
+
+/** The names of shared experts: in the layer's module, and beside it. */
+export const sharedInside = ["shared_experts.", "shared_expert.", "shared_mlp."];
+export const sharedBeside = ["shared_mlp.", "share_expert."];
+
+/** Tensors of layers that cannot be expressed, and the reason. */
+export const refusedTensors: Readonly<Record<string, string>> = {
+  "gate.tid2eid": "the layer chooses experts by token id",
+  "fc1_latent_proj.weight": "the experts work on a projection of the hidden states (latent experts)",
+  "gate.weight_1": "the layer has one set of experts for text and one for images",
+  "router.per_expert_scale": "the router normalizes and scales its own input",
+};
+
+/** Layers of other models in a checkpoint: those that draft tokens, and those that read or write images or speech. */
+export const otherModels =
+  /(?:^|\.)(?:mtp|nextn|eagle|medusa|draft|specul|visual|vision|image|audio|talker|code_predictor|token2wav)\w*\./;
+
+/** Modules that contain nothing but the layer. */
+export const moduleName = /(?:^|\.)(?:mlp|moe|ffn|feed_forward|block_sparse_moe|mixer)\.$/;
+
+/** The parts of a layer that shares its prefix with other tensors. */
+export const partName =
+  /^(?:router|gate|experts|switch_mlp|shared_experts?|shared_expert_gate|e_score_correction_bias)(?:\.|$)/;

@@ -1,0 +1,102 @@
+import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
+import { elementCount } from "../../tensor/tensor.ts";
+import { fp4 as values, scaleDTypes, toF32 } from "./numbers.ts";
+import {
+  describe,
+  expectShape,
+  type Format,
+  matrices,
+  readPartOf,
+  type StoredWeight,
+  tensorError,
+  type TensorSource,
+} from "./stored_weight.ts";
+
+/** The names and dtypes of one way to store pairs of FP4 numbers. */
+interface Naming {
+  readonly format: string;
+  readonly pairs: string;
+  readonly dtypes: readonly StoredDType[];
+  readonly scales: string;
+  /** One more scale for a whole matrix, which multiplies or divides. */
+  readonly global?: { readonly name: string; readonly divides: boolean };
+}
+
+/** The ways in use, in the order in which they are tried. */
+const namings: readonly Naming[] = [
+  { format: "mxfp4", pairs: "_blocks", dtypes: ["U8"], scales: "_scales" }, // gpt-oss
+  {
+    format: "nvfp4", // ModelOpt
+    pairs: ".weight",
+    dtypes: ["U8"],
+    scales: ".weight_scale",
+    global: { name: ".weight_scale_2", divides: false },
+  },
+  {
+    format: "nvfp4", // compressed-tensors
+    pairs: ".weight_packed",
+    dtypes: ["U8"],
+    scales: ".weight_scale",
+    global: { name: ".weight_global_scale", divides: true },
+  },
+  { format: "mxfp4", pairs: ".weight_packed", dtypes: ["U8"], scales: ".weight_scale" }, // compressed-tensors
+  { format: "mxfp4", pairs: ".weight", dtypes: ["I8", "U8"], scales: ".scale" }, // DeepSeek-V4
+  { format: "mxfp4", pairs: ".weight", dtypes: ["U8"], scales: ".weight_scale" }, // Quark
+];
+
+/** Finds FP4 weights: E2M1 pairs, the low four bits first, with one scale for each 32 (MXFP4) or 16 (NVFP4) inputs. */
+export const fp4: Format = async (source, linear) => {
+  for (const naming of namings) {
+    const name = linear + naming.pairs;
+    const found = source.has(name) && (!naming.global || source.has(linear + naming.global.name)) &&
+      (naming.pairs === "_blocks" ||
+        source.has(linear + naming.scales) && naming.dtypes.includes((await source.describe(name)).dtype));
+    if (found) return await open(source, linear, naming);
+  }
+  return undefined;
+};
+
+async function open(source: TensorSource, linear: string, naming: Naming): Promise<StoredWeight> {
+  const pairs = await describe(source, linear + naming.pairs, naming.dtypes);
+  const scales = await describe(source, linear + naming.scales, scaleDTypes);
+  const global = naming.global && await describe(source, linear + naming.global.name, ["F32", "BF16", "F16"]);
+  const isBlocks = naming.pairs === "_blocks"; // [E, out, in / 32, 16]
+  if (isBlocks && pairs.shape.length !== 4) throw tensorError(source, pairs.name, "must have shape [E, out, in / 32, 16]");
+  const rowsOf = isBlocks ? pairs.shape.slice(0, -2) : pairs.shape.slice(0, -1);
+  const columns = 2 * (isBlocks ? pairs.shape.at(-1)! * pairs.shape.at(-2)! : pairs.shape.at(-1)!);
+  const group = naming.format === "nvfp4" ? 16 : 32;
+  expectShape(source, scales, [...rowsOf, Math.ceil(columns / group)]);
+  const shape = [...rowsOf, columns], count = matrices(shape);
+  return {
+    format: naming.format,
+    shape,
+    dtype: "bf16",
+    tensors: [pairs, scales, ...global ? [global] : []],
+    isDense: false,
+    async decode(index) {
+      const bytes = await readPartOf(source, pairs, index, count);
+      const scale = toF32(await readPartOf(source, scales, index, count), scales.dtype);
+      const factor = global ? await factorOf(source, global, index, count, naming.global!.divides) : undefined;
+      if (factor) for (let i = 0; i < scale.length; i++) scale[i] = factor(scale[i]!);
+      const target = new Float32Array(2 * bytes.length), runs = Math.ceil(columns / group);
+      for (let at = 0; at < target.length; at++) {
+        const row = Math.floor(at / columns), column = at - row * columns;
+        const bits = bytes[at >> 1]! >> (at % 2 === 0 ? 0 : 4) & 15;
+        target[at] = values[bits]! * scale[row * runs + Math.floor(column / group)]!;
+      }
+      return target;
+    },
+  };
+}
+
+async function factorOf(
+  source: TensorSource,
+  global: StoredTensor,
+  index: number,
+  count: number,
+  divides: boolean,
+): Promise<(scale: number) => number> {
+  const perMatrix = elementCount(global.shape) === count && count > 1;
+  const [value] = toF32(await readPartOf(source, global, perMatrix ? index : 0, perMatrix ? count : 1), global.dtype);
+  return divides ? (scale) => scale / value! : (scale) => scale * value!;
+}

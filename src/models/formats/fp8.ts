@@ -1,0 +1,77 @@
+import type { StoredTensor } from "../../safetensors/header.ts";
+import { elementCount, formatShape } from "../../tensor/tensor.ts";
+import { floats, fp8 as values, scaleDTypes, toF32 } from "./numbers.ts";
+import { describe, type Format, matrices, readPartOf, tensorError, type TensorSource } from "./stored_weight.ts";
+
+/** What the name of the scales ends with, after the weight's name and after the linear layer's. */
+const afterWeight = ["_scale_inv", "_scale"];
+const afterLinear = [".weight_scale_inv", ".weight_scale", ".scale", "_scale_inv", "_scale"];
+
+/**
+ * Finds FP8 weights, E4M3, with one scale for a block (DeepSeek-V3, Qwen3), a row or column, a matrix, or all
+ * (compressed-tensors, ModelOpt). The scales multiply, also those that are named "inv".
+ */
+export const fp8: Format = async (source, linear, { block }) => {
+  const name = [`${linear}.weight`, linear].find((name) => source.has(name));
+  if (name === undefined || (await source.describe(name)).dtype !== "F8_E4M3") return undefined;
+  const weight = await describe(source, name, ["F8_E4M3"]);
+  const scaleName = [...afterWeight.map((end) => name + end), ...afterLinear.map((end) => linear + end)]
+    .find((name) => source.has(name));
+  if (scaleName === undefined) {
+    throw tensorError(source, name, `must be of dtype ${floats.join(", ")}, it is F8_E4M3 without scales beside it`);
+  }
+  const scales = await describe(source, scaleName, scaleDTypes);
+  const [rows, columns] = weight.shape.slice(-2) as [number, number];
+  const count = matrices(weight.shape);
+  const { perMatrix, bands, runs } = scaleGrid(source, weight, scales, count, block);
+  return {
+    format: "fp8",
+    shape: weight.shape,
+    dtype: "bf16",
+    tensors: [weight, scales],
+    isDense: false,
+    async decode(index) {
+      const bytes = await readPartOf(source, weight, index, count);
+      const scale = toF32(await readPartOf(source, scales, perMatrix ? index : 0, perMatrix ? count : 1), scales.dtype);
+      const target = new Float32Array(bytes.length);
+      const band = share(bands, rows, block[0]), run = share(runs, columns, block[1]);
+      for (let r = 0, at = 0; r < rows; r++) {
+        const first = Math.floor(r / band) * runs;
+        for (let c = 0; c < columns; c++, at++) target[at] = values[bytes[at]!]! * scale[first + Math.floor(c / run)]!;
+      }
+      return target;
+    },
+  };
+};
+
+/** How many neighbors have one scale. */
+function share(scales: number, size: number, block: number): number {
+  return scales === 1 ? size : scales === size ? 1 : block;
+}
+
+/** Finds out what each scale is for: how many scales a matrix has along its rows and columns. */
+function scaleGrid(
+  source: TensorSource,
+  weight: StoredTensor,
+  scales: StoredTensor,
+  count: number,
+  block: readonly [number, number],
+): { readonly perMatrix: boolean; readonly bands: number; readonly runs: number } {
+  const [rows, columns] = weight.shape.slice(-2) as [number, number];
+  const perMatrix = weight.shape.length === 3 && scales.shape[0] === count;
+  const rest = perMatrix ? scales.shape.slice(1) : scales.shape;
+  const total = elementCount(rest);
+  const [bands, runs] = total === 1 ? [1, 1] : rest.length === 1 ? [rest[0]!, 1] : rest.slice(-2) as [number, number];
+  const fits = (scales: number, size: number, block: number) =>
+    scales === 1 || scales === size || scales === Math.ceil(size / block);
+  if (bands * runs === total && fits(bands, rows, block[0]) && fits(runs, columns, block[1])) {
+    return { perMatrix, bands, runs };
+  }
+  const blocks = [Math.ceil(rows / block[0]), Math.ceil(columns / block[1])];
+  throw tensorError(
+    source,
+    scales.name,
+    `must have one scale for all of ${formatShape([rows, columns])}, for each row, or for each block of ` +
+      `${formatShape(block)}, which is shape ${formatShape(blocks)}, got ${formatShape(scales.shape)}`,
+  );
+}

@@ -1,0 +1,160 @@
+// Integers packed into 32-bit words: GPTQ, AWQ, compressed-tensors, MLX.
+import type { StoredTensor } from "../../safetensors/header.ts";
+import { floats, toF32 } from "./numbers.ts";
+import {
+  describe,
+  expectShape,
+  type Format,
+  matrices,
+  readPartOf,
+  type StoredWeight,
+  tensorError,
+  type TensorSource,
+} from "./stored_weight.ts";
+
+const words = ["I32", "U32"] as const;
+
+async function readWords(source: TensorSource, tensor: StoredTensor, index = 0, count = 1): Promise<Int32Array> {
+  return new Int32Array((await readPartOf(source, tensor, index, count)).buffer);
+}
+
+async function readFloats(source: TensorSource, tensor: StoredTensor, index = 0, count = 1): Promise<Float32Array> {
+  return toF32(await readPartOf(source, tensor, index, count), tensor.dtype);
+}
+
+/** The bits of integers that fill words evenly. */
+function checkBits(source: TensorSource, tensor: StoredTensor, bits: number): void {
+  if ([2, 4, 8].includes(bits)) return;
+  throw tensorError(source, tensor.name, `has ${bits} bits per weight, expected 2, 4 or 8`);
+}
+
+/** Column `j` of eight in a word has its four bits at this place. Source: AutoAWQ, awq/utils/packing_utils.py. */
+const awqPlaces = [0, 4, 1, 5, 2, 6, 3, 7];
+
+/**
+ * Finds GPTQ and AWQ weights, which are stored [in, out]. GPTQ packs neighbors along the input into a word and stores its
+ * zero points less one. AWQ packs neighbors along the output, in an order of its own.
+ */
+export const qweight: Format = async (source, linear, { bits = 4, checkpointFormat }) => {
+  if (!source.has(`${linear}.qweight`)) return undefined;
+  const packed = await describe(source, `${linear}.qweight`, words);
+  const scales = await describe(source, `${linear}.scales`, floats);
+  const zeros = await describe(source, `${linear}.qzeros`, words);
+  const order = source.has(`${linear}.g_idx`) ? await describe(source, `${linear}.g_idx`, words) : undefined;
+  checkBits(source, packed, bits);
+  const perWord = 32 / bits, mask = 2 ** bits - 1;
+  const [groups, out] = scales.shape as [number, number];
+  const isAwq = packed.shape[1] !== out;
+  const inputs = packed.shape[0]! * (isAwq ? 1 : perWord);
+  expectShape(source, packed, isAwq ? [inputs, out / perWord] : [inputs / perWord, out]);
+  expectShape(source, zeros, [groups, Math.ceil(out / perWord)]);
+  if (order) expectShape(source, order, [inputs]);
+  if (isAwq && bits !== 4) throw tensorError(source, packed.name, `has ${bits} bits per weight, expected 4 for AWQ`);
+  const zeroOffset = isAwq || checkpointFormat === "gptq_v2" ? 0 : 1;
+  const place = (column: number) => (isAwq ? awqPlaces[column % 8]! : column % perWord) * bits;
+  return {
+    format: isAwq ? "awq" : "gptq",
+    shape: [out, inputs],
+    dtype: scales.dtype === "BF16" ? "bf16" : "f16",
+    tensors: [packed, scales, zeros, ...order ? [order] : []],
+    isDense: false,
+    async decode() {
+      const [q, z, scale] = [await readWords(source, packed), await readWords(source, zeros), await readFloats(source, scales)];
+      const groupOf = order && await readWords(source, order);
+      const target = new Float32Array(out * inputs), zeroWords = zeros.shape[1]!;
+      for (let i = 0; i < inputs; i++) {
+        const group = groupOf?.[i] ?? Math.floor(i * groups / inputs);
+        for (let o = 0; o < out; o++) {
+          const zero = (z[group * zeroWords + Math.floor(o / perWord)]! >>> place(o) & mask) + zeroOffset;
+          const value = isAwq
+            ? q[i * (out / 8) + (o >> 3)]! >>> place(o) & mask
+            : q[Math.floor(i / perWord) * out + o]! >>> (i % perWord * bits) & mask;
+          target[o * inputs + i] = (value - zero) * scale[group * out + o]!;
+        }
+      }
+      return target;
+    },
+  };
+};
+
+/** Finds weights of compressed-tensors, "pack-quantized": [out, in / 8] words with an offset, scales per group of inputs. */
+export const packed: Format = async (source, linear) => {
+  const name = `${linear}.weight_packed`;
+  if (!source.has(name) || (await source.describe(name)).dtype !== "I32") return undefined;
+  const weight = await describe(source, name, words);
+  const scales = await describe(source, `${linear}.weight_scale`, floats);
+  const size = await describe(source, `${linear}.weight_shape`, ["I64", "I32"]);
+  const zeros = source.has(`${linear}.weight_zero_point`)
+    ? await describe(source, `${linear}.weight_zero_point`, words)
+    : undefined;
+  const order = source.has(`${linear}.weight_g_idx`)
+    ? await describe(source, `${linear}.weight_g_idx`, words)
+    : undefined;
+  const sizes = await readPartOf(source, size, 0, 1);
+  const [out, inputs] = Array.from(
+    size.dtype === "I64" ? new BigInt64Array(sizes.buffer) : new Int32Array(sizes.buffer),
+    Number,
+  ) as [number, number];
+  const rowWords = weight.shape[1]!;
+  const bits = [4, 8].find((bits) => Math.ceil(inputs * bits / 32) === rowWords);
+  if (bits === undefined || weight.shape[0] !== out) {
+    throw tensorError(source, name, `must have 4 or 8 bits for each weight of [${out}, ${inputs}]`);
+  }
+  const groups = scales.shape.length === 2 ? scales.shape[1]! : 1;
+  expectShape(source, scales, scales.shape.length === 2 ? [out, groups] : [out]);
+  const perWord = 32 / bits, mask = 2 ** bits - 1, offset = 2 ** (bits - 1);
+  if (zeros) expectShape(source, zeros, [Math.ceil(out / perWord), groups]);
+  return {
+    format: `int${bits}`,
+    shape: [out, inputs],
+    dtype: "bf16",
+    tensors: [weight, scales, size, ...zeros ? [zeros] : [], ...order ? [order] : []],
+    isDense: false,
+    async decode() {
+      const [q, scale] = [await readWords(source, weight), await readFloats(source, scales)];
+      const z = zeros && await readWords(source, zeros), groupOf = order && await readWords(source, order);
+      const target = new Float32Array(out * inputs), run = Math.ceil(inputs / groups);
+      for (let o = 0, at = 0; o < out; o++) {
+        for (let i = 0; i < inputs; i++, at++) {
+          const group = groupOf?.[i] ?? Math.floor(i / run);
+          const value = q[o * rowWords + Math.floor(i / perWord)]! >>> (i % perWord * bits) & mask;
+          const zero = z ? z[Math.floor(o / perWord) * groups + group]! >>> (o % perWord * bits) & mask : offset;
+          target[at] = (value - zero) * scale[o * groups + group]!;
+        }
+      }
+      return target;
+    },
+  };
+};
+
+/** Finds weights of MLX, "affine": [.., out, words], with a scale and an offset for each group of inputs. */
+export const mlx: Format = async (source, linear, { bits, groupSize, overrides }) => {
+  if (!source.has(`${linear}.scales`) || !source.has(`${linear}.biases`)) return undefined;
+  const weight = await describe(source, `${linear}.weight`, words);
+  const scales = await describe(source, `${linear}.scales`, floats);
+  const biases = await describe(source, `${linear}.biases`, floats);
+  const own = overrides[linear];
+  const width = own?.bits ?? bits ?? 4, run = own?.groupSize ?? groupSize ?? 64;
+  checkBits(source, weight, width);
+  const perWord = 32 / width, mask = 2 ** width - 1;
+  const inputs = weight.shape.at(-1)! * perWord;
+  const shape = [...weight.shape.slice(0, -1), inputs], count = matrices(shape);
+  expectShape(source, scales, [...shape.slice(0, -1), inputs / run]);
+  expectShape(source, biases, scales.shape);
+  return {
+    format: `mlx-int${width}`,
+    shape,
+    dtype: scales.dtype === "F16" ? "f16" : "bf16",
+    tensors: [weight, scales, biases],
+    isDense: false,
+    async decode(index) {
+      const q = await readWords(source, weight, index, count);
+      const [scale, bias] = [await readFloats(source, scales, index, count), await readFloats(source, biases, index, count)];
+      return Float32Array.from({ length: q.length * perWord }, (_, at) => {
+        const value = q[Math.floor(at / perWord)]! >>> (at % perWord * width) & mask;
+        const group = Math.floor(at / run); // rows are whole numbers of groups
+        return value * scale[group]! + bias[group]!;
+      });
+    },
+  } satisfies StoredWeight;
+};
