@@ -85,8 +85,8 @@ __device__ __forceinline__ void add_bias(Sums<Tile>& sums, const T* bias, const 
   for (int j = 0; j < Tile::kMmaN; ++j) {
     const int n = first + j * 8 + (threadIdx.x & 3) * 2;
     if (n >= columns.width) continue;
-    const float x = widen(bias[columns.template source<kOutIn>(n)]);
-    const float y = widen(bias[columns.template source<kOutIn>(n + 1)]);
+    const float x = widen(bias[source_column<kOutIn>(columns, n)]);
+    const float y = widen(bias[source_column<kOutIn>(columns, n + 1)]);
 #pragma unroll
     for (int i = 0; i < Tile::kMmaM; ++i) {
       sums[i][j][0] += x;
@@ -120,17 +120,13 @@ __device__ __forceinline__ void for_each_rows(Sums<Tile>& sums, const Function& 
 // out[row][column] = f(scale sum + bias).
 template <class Tile, bool kOutIn, class T>
 struct StorePlain {
-  const T* bias;        // [experts][width] or null
-  const float* scales;  // [rows] or null
-  T* out;               // [rows][width]
-  Columns columns;
-  Activation activation;
+  const Product<T>& p;
 
   __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m, int warp_n) const {
-    scale_rows<Tile>(sums, scales, at, warp_m);
-    add_bias<Tile, kOutIn>(sums, bias, columns, at.expert, at.column + warp_n);
-    if (activation.kind != kIdentity) {
-      with_fast_activation(activation, [&](const auto& f) {
+    scale_rows<Tile>(sums, p.row_scales, at, warp_m);
+    add_bias<Tile, kOutIn>(sums, p.bias, p.columns, at.expert, at.column + warp_n);
+    if (p.activation.kind != kIdentity) {
+      with_fast_activation(p.activation, [&](const auto& f) {
         for_each_rows<Tile>(sums, [&](float(&s)[4]) {
 #pragma unroll
           for (int c = 0; c < 4; ++c) s[c] = f(s[c]);
@@ -147,7 +143,7 @@ struct StorePlain {
           const float* const s = &sums[i / 2][j + t][i % 2 * 2];
           v[t] = pack2<T>(s[0], s[1]);
         }
-        store_row(out, row_of<Tile>(at, warp_m, i), at.row_end, at.column + warp_n + j * 8, columns.width, v, true);
+        store_row(p.out, row_of<Tile>(at, warp_m, i), at.row_end, at.column + warp_n + j * 8, p.columns.width, v, true);
       }
     }
   }
@@ -156,30 +152,26 @@ struct StorePlain {
 // out[row][column / 2] = f(scale gate + bias) (scale up + bias + shift).
 template <class Tile, bool kOutIn, class T>
 struct StoreGated {
-  const T* bias;        // [experts][width] or null
-  const float* scales;  // [rows] or null
-  T* out;               // [rows][width / 2]
-  Columns columns;
-  Activation activation;
+  const Product<T>& p;
 
   __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m, int warp_n) const {
-    const bool chunks = !kOutIn && columns.half;  // gates and ups alternate by mma tiles, not by columns
-    scale_rows<Tile>(sums, scales, at, warp_m);
-    add_bias<Tile, kOutIn>(sums, bias, columns, at.expert, at.column + warp_n);
+    const bool chunks = !kOutIn && p.columns.half;  // gates and ups alternate by mma tiles, not by columns
+    scale_rows<Tile>(sums, p.row_scales, at, warp_m);
+    add_bias<Tile, kOutIn>(sums, p.bias, p.columns, at.expert, at.column + warp_n);
     if (chunks) bring_together(sums);
     // From here on s[0] and s[2] are gates, s[1] and s[3] their ups; the results take the gates' places.
-    if (activation.kind == kSwish) {
+    if (p.activation.kind == kSwish) {
 #pragma unroll
       for (int i = 0; i < Tile::kMmaM; ++i) {
 #pragma unroll
         for (int j = 0; j < Tile::kMmaN; ++j) {
           float(&s)[4] = sums[i][j];
-          s[0] = gated_swish(s[0], s[1], activation);
-          s[2] = gated_swish(s[2], s[3], activation);
+          s[0] = gated_swish(s[0], s[1], p.activation);
+          s[2] = gated_swish(s[2], s[3], p.activation);
         }
       }
     } else {
-      with_fast_activation(activation, [&](const auto& f) {
+      with_fast_activation(p.activation, [&](const auto& f) {
         for_each_rows<Tile>(sums, [&](float(&s)[4]) {
           s[0] = f(s[0]) * s[1];
           s[2] = f(s[2]) * s[3];
@@ -196,7 +188,7 @@ struct StoreGated {
           v[t] = pack2<T>(sums[i / 2][j + 2 * t][i % 2 * 2], sums[i / 2][j + 2 * t + 1][i % 2 * 2]);
         }
         const int column = (at.column + warp_n) / 2 + j * 4;
-        store_row(out, row_of<Tile>(at, warp_m, i), at.row_end, column, columns.width / 2, v, chunks);
+        store_row(p.out, row_of<Tile>(at, warp_m, i), at.row_end, column, p.columns.width / 2, v, chunks);
       }
     }
   }

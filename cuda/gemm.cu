@@ -24,12 +24,11 @@ using Tile16 = Tile<16, 64, 1, 1, kManyStages>;
 // With s, a row's scale, or 1,
 // gated: the first product where it has gates: out[row][column] = f(gate) (up + shift) of s a[row_index[row]] weights + bias.
 // plain: the second product, and the first without gates: out[row][column] = f(s a[row_index[row]] weights + bias).
-#define YAMOE_GEMM(name, Store, tile, out_in, T, blocks)                                        \
-  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks)                   \
-      name(YAMOE_PRODUCT_PARAMETERS(T, const T* weights)) {                                     \
-    using namespace yamoe;                                                                      \
-    const Store<tile, out_in, T> store{bias, row_scales, out, {width, half}, YAMOE_ACTIVATION}; \
-    grouped_gemm<tile, out_in>(Problem<T> YAMOE_PROBLEM(weights), store);                       \
+#define YAMOE_GEMM(name, Store, tile, out_in, T, blocks)                      \
+  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks) \
+      name(const yamoe::ProductArguments<T> arguments) {                      \
+    using namespace yamoe;                                                    \
+    grouped_gemm<tile, out_in>(arguments, Store<tile, out_in, T>{arguments}); \
   }
 
 #define YAMOE_BOTH(tile, suffix, out_in, T, blocks)               \

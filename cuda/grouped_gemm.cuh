@@ -15,6 +15,7 @@
 #pragma once
 #include <ptx.cuh>
 
+#include "activation.cuh"
 #include "element.cuh"
 
 namespace yamoe {
@@ -63,45 +64,41 @@ __device__ __forceinline__ uint32_t swizzle_wide(int row, int chunk) {
   return row * Tile::kBN * 2 + (chunk ^ (row & 7)) * 16;
 }
 
-// The columns of a product, and where in memory each is.
+// The columns of a product, and their order in memory.
 struct Columns {
-  int width;  // how many
-  int half;   // 0: they are as in memory; else gates and ups alternate that in memory are this far apart
-
-  // The column in memory that column n of the product is. Gates and ups alternate by chunks, so that a copied chunk stays
-  // one, or, where each column is a row in memory, by columns.
-  template <bool kOutIn>
-  __device__ __forceinline__ int source(int n) const {
-    if (!half) return n;
-    if (kOutIn) return (n & 1) * half + (n >> 1);
-    return (n & kChunk ? half : 0) + n / (2 * kChunk) * kChunk + n % kChunk;
-  }
+  int width;
+  int half;  // 0: the same order as in memory; else gate and up columns alternate, which are this far apart in memory
 };
 
-// The problem, as the kernels get it.
+// The column in memory of column n of the product. Gate and up columns alternate by chunks, so that a copied chunk stays
+// whole, or, if each column is a row in memory, one by one.
+template <bool kOutIn>
+__device__ __forceinline__ int source_column(const Columns& columns, int n) {
+  if (!columns.half) return n;
+  if (kOutIn) return (n & 1) * columns.half + (n >> 1);
+  return (n & kChunk ? columns.half : 0) + n / (2 * kChunk) * kChunk + n % kChunk;
+}
+
+// The arguments of every product kernel, except for B.
 template <class T>
-struct Problem {
-  const T* a;
-  const T* b;
-  const int* row_index;     // the row of A behind each row, or null where they are the same
-  const int* row_offsets;   // [experts + 1]
-  const int* tile_offsets;  // [experts + 1]
+struct Product {
+  const T* input;           // A
+  const T* bias;            // [experts][width], or null
+  T* out;                   // [rows][width], or [rows][width / 2] with a gate
+  const int* row_index;     // [rows]: the row of A for each row of the product, or null if they are the same
+  const float* row_scales;  // [rows]: multiplies each row's sums before the bias is added; null: 1
+  const int* row_offsets;   // [experts + 1]: the first row of each expert
+  const int* tile_offsets;  // [experts + 1]: the first row tile of each expert
   int experts, depth;
   Columns columns;
+  Activation activation;
+  int out_in, gated;  // read only by the kernels without tensor cores; the others are compiled for one choice
 };
 
-// A product's kernel gets, beside the Problem, `bias` [experts][width] or null; `row_scales` [rows], what the sums of each row
-// are multiplied by before that is added, or null; where the results go; and the Activation. `weights` is how it gets B.
-#define YAMOE_PRODUCT_PARAMETERS(T, weights)                                                                         \
-  const T *a, weights, const T *bias, T *out, const int *row_index, const float *row_scales, const int *row_offsets, \
-      const int *tile_offsets, int experts, int depth, int width, int half, int kind, float alpha, float limit,      \
-      float shift
-#define YAMOE_PROBLEM(b)                                                        \
-  {                                                                             \
-    a, b, row_index, row_offsets, tile_offsets, experts, depth, { width, half } \
-  }
-#define YAMOE_ACTIVATION \
-  { kind, alpha, limit, shift }
+template <class T>
+struct ProductArguments : Product<T> {
+  const T* weights;
+};
 
 // One tile: at most kBM rows from `row`, columns from `column`.
 struct TilePosition {
@@ -109,13 +106,13 @@ struct TilePosition {
 };
 
 template <class Tile, class T>
-__device__ __forceinline__ int tile_count(const Problem<T>& p) {
+__device__ __forceinline__ int tile_count(const Product<T>& p) {
   return p.tile_offsets[p.experts] * ((p.columns.width + Tile::kBN - 1) / Tile::kBN);
 }
 
 // The position of a tile. An expert's tiles follow each other; within it, kRaster row tiles go along the columns together.
 template <class Tile, class T>
-__device__ __forceinline__ TilePosition locate(const Problem<T>& p, int index) {
+__device__ __forceinline__ TilePosition locate(const Product<T>& p, int index) {
   const int column_tiles = (p.columns.width + Tile::kBN - 1) / Tile::kBN;
   const int row_tile = index / column_tiles;
   int e = 0;
@@ -141,7 +138,7 @@ __device__ __forceinline__ TilePosition locate(const Problem<T>& p, int index) {
 // Copies the steps of one tile after the other into the ring, some steps ahead of the multiplication.
 template <class Tile, bool kOutIn, class T>
 struct Loader {
-  const Problem<T>& p;
+  const ProductArguments<T>& p;
   const int count;
   const int chunk;                    // of a row along the depth: what the thread copies of each
   const int row_b;                    // of an in-out B: the thread copies a chunk of it and of each kRowsB below it
@@ -152,8 +149,8 @@ struct Loader {
   const T* a[Tile::kPassesA];
   const T* b;
 
-  __device__ __forceinline__ Loader(const Problem<T>& problem, int first, int tiles)
-      : p(problem),
+  __device__ __forceinline__ Loader(const ProductArguments<T>& arguments, int first, int tiles)
+      : p(arguments),
         count(tiles),
         chunk(threadIdx.x % 4),
         row_b(threadIdx.x / Tile::kChunksB),
@@ -178,19 +175,20 @@ struct Loader {
 #pragma unroll
       for (int i = 0; i < Tile::kPassesT; ++i)
         live |= static_cast<uint32_t>(n + i * Tile::kRowsT < columns.width) << (16 + i);
-      b = p.b + (static_cast<size_t>(at.expert) * columns.width + columns.source<kOutIn>(n)) * p.depth + chunk * kChunk;
+      b = p.weights + (static_cast<size_t>(at.expert) * columns.width + source_column<kOutIn>(columns, n)) * p.depth +
+          chunk * kChunk;
     } else {
       const int n = at.column + static_cast<int>(threadIdx.x) % Tile::kChunksB * kChunk;
       live = n < columns.width ? 0x80000000u : 0;
-      const int column = live ? columns.source<kOutIn>(n) : 0;
-      b = p.b + (static_cast<size_t>(at.expert) * p.depth + row_b) * columns.width + column;
+      const int column = live ? source_column<kOutIn>(columns, n) : 0;
+      b = p.weights + (static_cast<size_t>(at.expert) * p.depth + row_b) * columns.width + column;
     }
 #pragma unroll
     for (int i = 0; i < Tile::kPassesA; ++i) {
       const int row = at.row + static_cast<int>(threadIdx.x) / 4 % Tile::kRowsA + i * Tile::kRowsA;
       const bool exists = row < at.row_end;
       const int source = exists ? row : at.row;
-      a[i] = p.a + static_cast<size_t>(p.row_index ? p.row_index[source] : source) * p.depth + chunk * kChunk;
+      a[i] = p.input + static_cast<size_t>(p.row_index ? p.row_index[source] : source) * p.depth + chunk * kChunk;
       live |= static_cast<uint32_t>(exists) << i;
     }
   }
@@ -294,7 +292,7 @@ __device__ __forceinline__ void multiply(float (&sums)[Tile::kMmaM][Tile::kMmaN]
 
 // The whole kernel. `epilogue(sums, position, warp_m, warp_n)` gets a warp's sums, [kMmaM][kMmaN][4] in mma's layout.
 template <class Tile, bool kOutIn, class T, class Epilogue>
-__device__ __forceinline__ void grouped_gemm(const Problem<T>& p, const Epilogue& epilogue) {
+__device__ __forceinline__ void grouped_gemm(const ProductArguments<T>& p, const Epilogue& epilogue) {
   const uint32_t ring = shared_address(dynamic_smem());
   const int lane = threadIdx.x & 31;
   const int warp = threadIdx.x >> 5;

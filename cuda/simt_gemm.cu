@@ -46,8 +46,7 @@ struct SimtStrip {
 
 template <class Tile, class T>
 struct SimtLoader {
-  const Problem<T>& p;
-  const bool out_in;
+  const ProductArguments<T>& p;
   const SimtStrip strip_a, strip_b;
   size_t step_b, pass_b;     // in B, from one step to the next and from one element to the next
   int left_b;                // columns from the first element's on
@@ -55,14 +54,11 @@ struct SimtLoader {
   const T* b;
   float next_a[Tile::kPassesA], next_b[Tile::kPassesB];
 
-  __device__ __forceinline__ SimtLoader(const Problem<T>& problem, bool weights_out_in)
-      : p(problem),
-        out_in(weights_out_in),
-        strip_a(along_depth()),
-        strip_b(weights_out_in ? along_depth() : along_width()) {
+  __device__ __forceinline__ SimtLoader(const ProductArguments<T>& arguments)
+      : p(arguments), strip_a(along_depth()), strip_b(arguments.out_in ? along_depth() : along_width()) {
     const int columns = p.columns.half ? strip_b.dn / 2 : strip_b.dn;  // gates and ups take turns
-    step_b = out_in ? kSimtDepth : static_cast<size_t>(kSimtDepth) * p.columns.width;
-    pass_b = out_in ? static_cast<size_t>(columns) * p.depth : static_cast<size_t>(strip_b.dk) * p.columns.width;
+    step_b = p.out_in ? kSimtDepth : static_cast<size_t>(kSimtDepth) * p.columns.width;
+    pass_b = p.out_in ? static_cast<size_t>(columns) * p.depth : static_cast<size_t>(strip_b.dk) * p.columns.width;
   }
 
   static __device__ __forceinline__ SimtStrip along_depth() {
@@ -81,10 +77,11 @@ struct SimtLoader {
       rows[i] = row >= at.row_end ? -1 : p.row_index ? p.row_index[row] : row;
     }
     const int n = at.column + strip_b.n;
-    const size_t column = p.columns.template source<true>(n);
+    const size_t column = source_column<true>(p.columns, n);
     const size_t width = p.columns.width;
     left_b = p.columns.width - n;
-    b = p.b + at.expert * width * p.depth + (out_in ? column * p.depth + strip_b.k : strip_b.k * width + column);
+    b = p.weights + at.expert * width * p.depth +
+        (p.out_in ? column * p.depth + strip_b.k : strip_b.k * width + column);
   }
 
   // Loads the step that begins at depth k; zeros for what is not there.
@@ -92,7 +89,7 @@ struct SimtLoader {
 #pragma unroll
     for (int i = 0; i < Tile::kPassesA; ++i) {
       const bool exists = rows[i] >= 0 && k + strip_a.k < p.depth;
-      next_a[i] = exists ? widen(p.a[static_cast<size_t>(rows[i]) * p.depth + k + strip_a.k]) : 0.0f;
+      next_a[i] = exists ? widen(p.input[static_cast<size_t>(rows[i]) * p.depth + k + strip_a.k]) : 0.0f;
     }
 #pragma unroll
     for (int i = 0; i < Tile::kPassesB; ++i) {
@@ -131,30 +128,30 @@ __device__ __forceinline__ void read_groups(float (&to)[kCount], const float* fr
 // One row of a thread's sums, to memory.
 template <class Tile, class T>
 __device__ __forceinline__ void simt_store(const float (&sums)[Tile::kTN], float scale, int row, const TilePosition& at,
-                                           const Columns& columns, const T* bias, T* out, bool gated,
-                                           const Activation& activation) {
-  if (bias) bias += static_cast<size_t>(at.expert) * columns.width;
+                                           const ProductArguments<T>& p) {
+  const Columns& columns = p.columns;
+  const T* const bias = p.bias ? p.bias + static_cast<size_t>(at.expert) * columns.width : nullptr;
 #pragma unroll
   for (int j = 0; j < Tile::kTN; j += 2) {
     const int n = at.column + Tile::column(j);
     float x[2];
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
-      const float b = bias && n + c < columns.width ? widen(bias[columns.source<true>(n + c)]) : 0.0f;
+      const float b = bias && n + c < columns.width ? widen(bias[source_column<true>(columns, n + c)]) : 0.0f;
       x[c] = fmaf(scale, sums[j + c], b);
     }
-    if (gated) {
-      const float gate = clamp_gate(x[0], activation.limit);
-      const float up = clamp_up(x[1], activation.limit) + activation.shift;
+    if (p.gated) {
+      const float gate = clamp_gate(x[0], p.activation.limit);
+      const float up = clamp_up(x[1], p.activation.limit) + p.activation.shift;
       if (n < columns.width) {
-        out[static_cast<size_t>(row) * (columns.width / 2) + n / 2] =
-            narrow<T>(exact_activation(gate, activation) * up);
+        p.out[static_cast<size_t>(row) * (columns.width / 2) + n / 2] =
+            narrow<T>(exact_activation(gate, p.activation) * up);
       }
     } else {
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
         if (n + c < columns.width) {
-          out[static_cast<size_t>(row) * columns.width + n + c] = narrow<T>(exact_activation(x[c], activation));
+          p.out[static_cast<size_t>(row) * columns.width + n + c] = narrow<T>(exact_activation(x[c], p.activation));
         }
       }
     }
@@ -162,11 +159,10 @@ __device__ __forceinline__ void simt_store(const float (&sums)[Tile::kTN], float
 }
 
 template <class Tile, class T>
-__device__ __forceinline__ void simt(const Problem<T>& p, const T* bias, const float* row_scales, T* out, bool out_in,
-                                     bool gated, const Activation& activation) {
+__device__ __forceinline__ void simt(const ProductArguments<T>& p) {
   float* const shared = reinterpret_cast<float*>(dynamic_smem());
   const int count = tile_count<Tile>(p);
-  SimtLoader<Tile, T> loader(p, out_in);
+  SimtLoader<Tile, T> loader(p);
   int half = 0;
   for (int index = blockIdx.x; index < count; index += gridDim.x) {
     const TilePosition at = locate<Tile>(p, index);
@@ -198,8 +194,8 @@ __device__ __forceinline__ void simt(const Problem<T>& p, const T* bias, const f
     for (int i = 0; i < Tile::kTM; ++i) {
       const int row = at.row + Tile::row(i);
       if (row < at.row_end) {
-        const float scale = row_scales ? row_scales[row] : 1.0f;
-        simt_store<Tile>(sums[0], scale, row, at, p.columns, bias, out, gated, activation);
+        const float scale = p.row_scales ? p.row_scales[row] : 1.0f;
+        simt_store<Tile>(sums[0], scale, row, at, p);
       }
 #pragma unroll
       for (int r = 1; r < Tile::kTM; ++r) {
@@ -216,11 +212,10 @@ using Simt16 = SimtTile<16, 64, 2, 4>;
 
 }  // namespace yamoe
 
-#define YAMOE_SIMT(tile, suffix, T, blocks)                                                    \
-  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks)                  \
-      simt_##suffix(YAMOE_PRODUCT_PARAMETERS(T, const T* weights), int out_in, int gated) {    \
-    const yamoe::Problem<T> problem YAMOE_PROBLEM(weights);                                    \
-    yamoe::simt<yamoe::tile>(problem, bias, row_scales, out, out_in, gated, YAMOE_ACTIVATION); \
+#define YAMOE_SIMT(tile, suffix, T, blocks)                                   \
+  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks) \
+      simt_##suffix(const yamoe::ProductArguments<T> arguments) {             \
+    yamoe::simt<yamoe::tile>(arguments);                                      \
   }
 
 YAMOE_SIMT(Simt128, 128_f32, float, 2)

@@ -43,22 +43,27 @@ struct WarpgroupTile {
   static_assert(kSharedBytes <= 227 * 1024, "what a block can have");
 };
 
-// How B lies in memory. kInOutApart: gates in one half of each row, their ups in the other; they come in slabs of their own, half
+// How B lies in memory. kInOutSplit: gates in one half of each row, their ups in the other; they come in slabs of their own, half
 // as wide.
-enum class WeightLayout { kInOut, kInOutApart, kOutIn };
+enum class WeightLayout { kInOut, kInOutSplit, kOutIn };
+
+template <class T>
+struct WarpgroupArguments : Product<T> {
+  TensorMap weights;
+};
 
 // Copies the steps of a tile into the ring. Registers are few here, so each warp keeps where its rows of A begin in shared
 // memory.
 template <class Tile, WeightLayout kLayout, class T>
 struct WarpgroupLoader {
-  const Problem<T>& p;
+  const Product<T>& p;
   const TensorMap& weights;
   const T** const rows;   // of A, of the warp: four for each pass
   const uint32_t offset;  // where the thread's first chunk of A goes to
   int expert, column;     // of B, where gates and ups are counted alike
 
-  __device__ __forceinline__ WarpgroupLoader(const Problem<T>& problem, const TensorMap& map, void* table)
-      : p(problem),
+  __device__ __forceinline__ WarpgroupLoader(const Product<T>& product, const TensorMap& map, void* table)
+      : p(product),
         weights(map),
         rows(static_cast<const T**>(table) + thread() / 32 * (4 * Tile::kPasses)),
         offset(thread() / 8 * Tile::kRowBytes + (thread() % 8 ^ thread() / 8 % 8) * 16) {}
@@ -76,7 +81,7 @@ struct WarpgroupLoader {
     for (int i = thread() % 32; i < 4 * Tile::kPasses; i += 32) {
       const int own = i / 4 * Tile::kPassRows + thread() / 32 * 4 + i % 4;
       const int r = at.row + (own < there ? own : own * there / Tile::kBM);
-      rows[i] = p.a + static_cast<size_t>(p.row_index ? p.row_index[r] : r) * p.depth;
+      rows[i] = p.input + static_cast<size_t>(p.row_index ? p.row_index[r] : r) * p.depth;
     }
     __syncwarp();
   }
@@ -89,7 +94,7 @@ struct WarpgroupLoader {
       if constexpr (kLayout == WeightLayout::kOutIn) {
         bulk_copy_4d(to, weights, full, k, 0, column, expert);
       } else {
-        constexpr int kParts = kLayout == WeightLayout::kInOutApart ? 2 : 1;
+        constexpr int kParts = kLayout == WeightLayout::kInOutSplit ? 2 : 1;
 #pragma unroll
         for (int s = 0; s < Tile::kBN / Tile::kSlabColumns; ++s) {
           bulk_copy_4d(to + s * Tile::kSlabBytes, weights, full, column + s * Tile::kSlabColumns / kParts, k, 0,
@@ -127,7 +132,7 @@ struct RingPlace {
 // The whole kernel. `epilogue(sums, position, warp_m)` gets a warp's sums, [kMmaM][kMmaN][4]: rows kMmaRows apart, each in
 // mma.m16n8k16's layout.
 template <class Tile, WeightLayout kLayout, class T, class Epilogue>
-__device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const TensorMap& weights,
+__device__ __forceinline__ void warpgroup_gemm(const Product<T>& p, const TensorMap& weights,
                                                const Epilogue& epilogue) {
   const uint32_t ring = shared_address(dynamic_smem());
   const uint32_t full = ring + Tile::kFull, empty = ring + Tile::kEmpty;
@@ -161,7 +166,7 @@ __device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const Tensor
     set_more_registers<Tile::kMore>();
     const int warp_m = threadIdx.x / 128 * Tile::kWM;
     constexpr bool kOutIn = kLayout == WeightLayout::kOutIn;
-    constexpr int kRowBytes = kLayout == WeightLayout::kInOutApart ? Tile::kRowBytes / 2 : Tile::kRowBytes;  // of B
+    constexpr int kRowBytes = kLayout == WeightLayout::kInOutSplit ? Tile::kRowBytes / 2 : Tile::kRowBytes;  // of B
     // Once the warp has read the stage before the present one, the next round may overwrite it.
     const auto release = [&] {
       __syncwarp();

@@ -18,7 +18,7 @@ for (const [rows, multiple, dtypes] of [[256, 8, ["f16", "bf16"]], [64, 1, ["f16
 const sizes = [{ H: 40, I: 104 }, { H: 200, I: 40 }];
 const layouts = [
   { weightLayout: "in-out", gateUpLayout: "interleaved", gated: "in_out", plain: "in_out" },
-  { weightLayout: "in-out", gateUpLayout: "concatenated", gated: "in_out_apart", plain: "in_out" },
+  { weightLayout: "in-out", gateUpLayout: "concatenated", gated: "in_out_split", plain: "in_out" },
   { weightLayout: "out-in", gateUpLayout: "interleaved", gated: "out_in", plain: "out_in" },
   { weightLayout: "out-in", gateUpLayout: "concatenated", gated: "out_in", plain: "out_in" },
 ] as const;

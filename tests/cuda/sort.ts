@@ -52,20 +52,19 @@ export async function sortOnDevice(library: string, { indices, experts, topK, ca
     scales = allocate(n);
   input.write(indices);
   weights.write(Float32Array.from(indices, (_, i) => weightOf(i)));
-  const launch = (name: string, shape: [number, number, number], args: (DeviceBuffer | number)[]) => {
+  const launch = (kernel: string, shape: [number, number, number], args: Record<string, DeviceBuffer | number>) => {
     const [blocks, threads, sharedBytes] = shape;
-    const given = args.map((arg) => typeof arg === "number" ? arg : arg.pointer);
-    module.kernel(name)!.launch(stream, { blocks, threads, sharedBytes }, given);
+    const given = Object.entries(args).map(([name, arg]) => [name, typeof arg === "number" ? arg : arg.pointer]);
+    module.launch(stream, { kernel, blocks, threads, sharedBytes, arguments: Object.fromEntries(given) });
   };
-  launch("sort_histogram", [blocks, 256, experts * 4], [input, counts, n, chunk, experts]);
-  launch("sort_scan", [1, 1024, experts * 4], [
-    ...[counts, totals, rowOffsets, tileOffsets],
-    ...[experts, blocks, capacity, tileRows],
-  ]);
-  launch("sort_rank", [blocks, 256, 8 * experts * 4], [
-    ...[input, counts, rowOffsets, weights, rows, tokens, scales],
-    ...[n, chunk, experts, topK, capacity],
-  ]);
+  launch("sort_histogram", [blocks, 256, experts * 4], { indices: input, counts, n, chunk, experts });
+  launch("sort_scan", [1, 1024, experts * 4], {
+    ...{ counts, totals, rowOffsets, tileOffsets, experts, blocks, capacity, tileRows },
+  });
+  launch("sort_rank", [blocks, 256, 8 * experts * 4], {
+    ...{ indices: input, counts, rowOffsets, inputWeights: weights, rows, rowTokens: tokens, rowScales: scales },
+    ...{ n, chunk, experts, topK, capacity },
+  });
   const read = (buffer: DeviceBuffer, words: number) => {
     const out = new Int32Array(words);
     buffer.read(out);

@@ -65,8 +65,14 @@ CUresult check_shape(const Function& function, dim3 grid, dim3 block, unsigned d
 
 CUresult launch_kernel(const Function& function, dim3 grid, dim3 block, unsigned dynamic_bytes, const void* buffer,
                        size_t bytes) {
+  // The device's parameter memory aligns the first parameter to 64 bytes if its type demands it; so does this copy.
+  constexpr size_t kAlignment = 64;
+  const size_t first = function.parameters.empty() ? 0 : function.parameters.front().offset;
+  std::vector<unsigned char> memory(bytes + 2 * kAlignment);
+  auto* begin = memory.data();
+  while ((reinterpret_cast<uintptr_t>(begin) + first) % kAlignment) ++begin;
+  memcpy(begin, buffer, bytes);
   std::vector<void*> pointers;
-  auto* const begin = const_cast<unsigned char*>(static_cast<const unsigned char*>(buffer));
   for (const auto& parameter : function.parameters) pointers.push_back(begin + parameter.offset);
   const int fault = run({function.kernel, grid, block, dynamic_bytes, pointers.data(), begin, bytes});
   if (fault) sticky_error() = static_cast<CUresult>(fault);  // told by the next call, as on hardware
