@@ -31,8 +31,8 @@ __device__ __forceinline__ float gated_swish(float gate, float up, const Activat
   return gate * fast_reciprocal(1.0f + fast_exp2(gate * (a.alpha * -1.44269504f))) * (up + a.shift);
 }
 
-// x sigmoid(x P(min(x^2, 25))), accurate enough for 16-bit results. P approximates log(Phi(x) / Phi(-x)) / x. The relative
-// error of x Phi(x) is below 2e-5 for |x| < 5. For x < -5 the magnitude of the result is below 2e-6.
+// x sigmoid(x P(min(x^2, 25))), accurate enough for 16-bit results. P approximates log(Phi(x) / Phi(-x)) / x. The
+// relative error of x Phi(x) is below 2e-5 for |x| < 5. For x < -5 the magnitude of the result is below 2e-6.
 __device__ __forceinline__ float fast_gelu(float x) {
   const float t = fminf(x * x, 25.0f);
   float p = fmaf(-5.3608472e-11f, t, 6.2440875e-9f);

@@ -1,6 +1,7 @@
-// Computes each token's output row: the weighted sum of its experts' rows, in f32, in slot order, then of an addend's row,
-// with one rounding. Every row is written once; a token without a kept assignment gets zeros. The kernel is bound by memory:
-// one warp computes one token, 16 bytes a lane. A grid with fewer warps than tokens, looping over them, was 15 % slower.
+// Computes each token's output row: the weighted sum of its experts' rows, in f32, in slot order, then of an addend's
+// row, with one rounding. Every row is written once; a token without a kept assignment gets zeros. The kernel is bound
+// by memory: one warp computes one token, 16 bytes a lane. A grid with fewer warps than tokens, looping over them, was
+// 15 % slower.
 #include <ptx.cuh>
 
 #include "dtype.cuh"

@@ -1,6 +1,7 @@
-// What happens to a tile's sums on their way out of the registers: scale, bias, activation, one rounding, 16-byte stores.
+// The epilogue of a tile: scale, bias, activation, one rounding, 16-byte stores.
 //
-// In mma.m16n8k16's accumulator, lane l of a warp holds row l / 4 (and that plus 8) and columns 2 (l % 4) and the next.
+// In the accumulator of mma.m16n8k16, lane l of a warp has rows l / 4 and l / 4 + 8, and columns 2 (l % 4) and 2 (l %
+// 4) + 1.
 #pragma once
 #include <ptx.cuh>
 
@@ -43,8 +44,8 @@ __device__ __forceinline__ int row_of(const TilePosition& at, int warp_m, int i)
   return at.row + warp_m + i / 2 * Tile::kMmaRows + i % 2 * 8 + static_cast<int>(threadIdx.x & 31) / 4;
 }
 
-// Multiplies the sums of each row by its scale, where there are any: as if the row of A had been, but without a rounding of
-// that. The product is rounded by itself, whatever is added to it, so that its bits are the same in every kernel.
+// Multiplies the sums of each row by its scale, if there are scales. This equals scaling the row of A, without rounding
+// it. The multiplication is never fused with the addition of the bias, so that its bits are the same in every kernel.
 template <class Tile>
 __device__ __forceinline__ void scale_rows(Sums<Tile>& sums, const float* scales, const TilePosition& at, int warp_m) {
   if (!scales) return;
@@ -61,8 +62,8 @@ __device__ __forceinline__ void scale_rows(Sums<Tile>& sums, const float* scales
   }
 }
 
-// Stores 32 results of a row of `width`, from `column` on; each lane of a quad then has 8 that follow each other. Register t of
-// lane q comes with results 8 t + 2 q and the next where they are in pairs, else with 8 t + q and 8 t + 4 + q.
+// Stores 32 results of a row of `width`, from `column`. Each lane of a quad stores 8 consecutive results. Register t of
+// lane q contains the results 8 t + 2 q and 8 t + 2 q + 1 if they are in pairs, else 8 t + q and 8 t + 4 + q.
 template <class T>
 __device__ __forceinline__ void store_row(T* out, int row, int row_end, int column, int width, uint32_t (&v)[4],
                                           bool pairs) {
@@ -75,7 +76,7 @@ __device__ __forceinline__ void store_row(T* out, int row, int row_end, int colu
   if (row < row_end && c < width) *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * width + c) = packed;
 }
 
-// Adds the biases of a warp's columns, where there are any.
+// Adds the biases of a warp's columns, if there are biases.
 template <class Tile, bool kOutIn, class T>
 __device__ __forceinline__ void add_bias(Sums<Tile>& sums, const T* bias, const Columns& columns, int expert,
                                          int first) {
@@ -97,8 +98,8 @@ __device__ __forceinline__ void add_bias(Sums<Tile>& sums, const T* bias, const 
   }
 }
 
-// Applies a function to the sums of 16 rows after the other: a loop, where unrolling would make much code of little use.
-// Registers cannot be indexed, so all rows move up by one each time, and are back in their places at the end.
+// Applies a function to the sums, 16 rows at a time. The loop is not unrolled, to keep the code small. Registers cannot
+// be indexed, so all rows move up by one each time; at the end they are where they were.
 template <class Tile, class Function>
 __device__ __forceinline__ void for_each_rows(Sums<Tile>& sums, const Function& function) {
 #pragma unroll 1
@@ -155,11 +156,11 @@ struct StoreGated {
   const Product<T>& p;
 
   __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m, int warp_n) const {
-    const bool chunks = !kOutIn && p.columns.half;  // gates and ups alternate by mma tiles, not by columns
+    const bool chunks = !kOutIn && p.columns.half;  // gate and up alternate by mma tiles, not by columns
     scale_rows<Tile>(sums, p.row_scales, at, warp_m);
     add_bias<Tile, kOutIn>(sums, p.bias, p.columns, at.expert, at.column + warp_n);
-    if (chunks) bring_together(sums);
-    // From here on s[0] and s[2] are gates, s[1] and s[3] their ups; the results take the gates' places.
+    if (chunks) pair_gates_with_ups(sums);
+    // Now s[0] and s[2] are gates, and s[1] and s[3] are their ups. The results replace the gates.
     if (p.activation.kind == kSwish) {
 #pragma unroll
       for (int i = 0; i < Tile::kMmaM; ++i) {
@@ -193,8 +194,9 @@ struct StoreGated {
     }
   }
 
-  // An even mma tile has two gates, the odd one after it their two ups; afterwards each has a gate and its up.
-  static __device__ __forceinline__ void bring_together(Sums<Tile>& sums) {
+  // An even mma tile contains two gates, and the next tile their two ups. Afterwards each tile contains a gate and its
+  // up.
+  static __device__ __forceinline__ void pair_gates_with_ups(Sums<Tile>& sums) {
 #pragma unroll
     for (int i = 0; i < Tile::kMmaM; ++i) {
 #pragma unroll

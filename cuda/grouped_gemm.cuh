@@ -1,17 +1,17 @@
-// The grouped GEMM: for each expert, its rows of A times its own B, on tensor cores (mma.sync), for any architecture from
-// sm_75 on.
+// The grouped GEMM: multiplies the rows of A that belong to each expert by the expert's B, on tensor cores (mma.sync).
+// It runs on every architecture from sm_75.
 //
-//   A  rows of `depth` elements, a multiple of 8 as all sizes are; the rows of a tile are consecutive, or gathered through
-//      `row_index` as they are loaded
-//   B  [experts][depth][width] ("in-out"), or [experts][width][depth] ("out-in"), as it is
+//   A  rows of `depth` elements; the rows of a tile are consecutive, or gathered through `row_index`
+//   B  [experts][depth][width] ("in-out") or [experts][width][depth] ("out-in")
 //
-// A persistent grid: each block takes every gridDim.x-th tile, and its copies run ahead across the border between two tiles,
-// so the tensor cores wait only for the epilogue. Shared memory holds a ring of kStages steps of kBK of the depth, 16-byte
-// chunks swizzled so that neither the copies nor ldmatrix meet a bank conflict. All addressing is done before the loop over
-// the depth: what is left in it, besides the multiplications, must fit between them.
+// All sizes are multiples of 8. The grid is persistent: each block computes every gridDim.x-th tile. Its copies run
+// ahead from one tile to the next, so the tensor cores wait only for the epilogue. Shared memory contains a ring of
+// kStages stages, each with a step of kBK of the depth. 16-byte chunks are swizzled so that the copies and ldmatrix
+// have no bank conflicts. Addresses are computed before the loop over the depth, because the other instructions of the
+// loop must fit between the multiplications.
 //
-// The chain of additions behind an element of the result is the same in every tile shape: which shape runs, and what else is
-// in the batch, does not touch its bits.
+// An element's sum is computed in the same order in every tile shape. Its bits depend neither on the shape nor on the
+// batch.
 #pragma once
 #include <ptx.cuh>
 
@@ -22,7 +22,7 @@ namespace yamoe {
 
 constexpr int kBK = 32;      // depth of one step: two mma.m16n8k16
 constexpr int kChunk = 8;    // elements of a 16-byte chunk
-constexpr int kRaster = 16;  // row tiles that go along the columns together, to find A in L2
+constexpr int kRaster = 16;  // row tiles that advance along the columns together, so that A stays in L2
 
 template <int kBM_, int kBN_, int kWarpsM_, int kWarpsN_, int kStages_>
 struct Tile {
@@ -33,29 +33,29 @@ struct Tile {
   static constexpr int kBytesA = kBM * kBK * 2, kBytesB = kBK * kBN * 2, kStageBytes = kBytesA + kBytesB;
   static constexpr int kSharedBytes = kStages * kStageBytes;
 
-  // A pass of all threads copies kThreads chunks: so many rows of A and of B.
-  static constexpr int kChunksB = kBN / kChunk;  // of a row
+  // In one pass all threads copy kThreads chunks. These are the rows of A and B per pass.
+  static constexpr int kChunksB = kBN / kChunk;  // per row
   static constexpr int kRowsA = kThreads / 4 < kBM ? kThreads / 4 : kBM;
   static constexpr int kRowsB = kThreads / kChunksB;
   static constexpr int kPassesA = kBM / kRowsA, kPassesB = kBK / kRowsB;
-  static constexpr int kRowsT = kThreads / 4 < kBN ? kThreads / 4 : kBN;  // of a B whose rows are columns
+  static constexpr int kRowsT = kThreads / 4 < kBN ? kThreads / 4 : kBN;  // for an out-in B, whose rows are the columns
   static constexpr int kPassesT = kBN / kRowsT;
 
   static_assert(kWM % 16 == 0, "a warp's rows must be whole mma tiles");
   static_assert(kWN == 64, "the epilogue packs the results of eight mma tiles into 16 bytes");
   static_assert(kChunksB % 8 == 0, "the swizzle of B permutes 8 chunks");
-  static_assert(kRowsA % 8 == 0 && kBM % kRowsA == 0, "a pass must leave the swizzle of A as it is");
+  static_assert(kRowsA % 8 == 0 && kBM % kRowsA == 0, "a pass must not change the swizzle of A");
   static_assert(kRowsB * kChunksB == kThreads && kBK % kRowsB == 0, "B's chunks must divide among the threads");
   static_assert((kRowsB & (kRowsB - 1)) == 0, "a pass must change the swizzle of B by an exclusive or");
   static_assert(kRowsT % 8 == 0 && kBN % kRowsT == 0 && kRowsT * 4 == kThreads,
-                "the same of a B whose rows are columns");
-  static_assert(kPassesA <= 16 && kPassesT <= 16, "a bit for each pass must fit");
+                "a pass must not change the swizzle of an out-in B");
+  static_assert(kPassesA <= 16 && kPassesT <= 16, "`live` has 16 bits for the passes of A and of B");
   static_assert(kStages >= 2, "a ring needs two stages");
 };
 
-// Where a chunk lies in its part of a stage, in bytes. Rows along the depth, of A and of an out-in B, are 64 bytes: two fill
-// the 32 banks, so the bits of the row above the lowest permute. Rows of an in-out B are at least 128 bytes: all 8 rows of an
-// ldmatrix phase permute.
+// The offset of a chunk in its part of a stage, in bytes. Rows along the depth (A, out-in B) have 64 bytes, and two of
+// them fill the 32 banks, so the swizzle uses the row's bits above the lowest. Rows of an in-out B have at least 128
+// bytes, so the swizzle uses the lowest three bits: the 8 rows of an ldmatrix phase.
 __device__ __forceinline__ uint32_t swizzle_deep(int row, int chunk) {
   return row * kBK * 2 + ((chunk ^ row >> 1) & 3) * 16;
 }
@@ -67,11 +67,11 @@ __device__ __forceinline__ uint32_t swizzle_wide(int row, int chunk) {
 // The columns of a product, and their order in memory.
 struct Columns {
   int width;
-  int half;  // 0: the same order as in memory; else gate and up columns alternate, which are this far apart in memory
+  int half;  // 0: in the order of memory. Else gate and up columns alternate, and this is their distance in memory.
 };
 
-// The column in memory of column n of the product. Gate and up columns alternate by chunks, so that a copied chunk stays
-// whole, or, if each column is a row in memory, one by one.
+// The column in memory of column n of the product. Gate and up columns alternate by chunks, so that a copied chunk
+// stays whole, or, if each column is a row in memory, one by one.
 template <bool kOutIn>
 __device__ __forceinline__ int source_column(const Columns& columns, int n) {
   if (!columns.half) return n;
@@ -100,7 +100,7 @@ struct ProductArguments : Product<T> {
   const T* weights;
 };
 
-// One tile: at most kBM rows from `row`, columns from `column`.
+// One tile: at most kBM rows, from `row` to `row_end`, and columns from `column`.
 struct TilePosition {
   int expert, row, row_end, column;
 };
@@ -110,7 +110,8 @@ __device__ __forceinline__ int tile_count(const Product<T>& p) {
   return p.tile_offsets[p.experts] * ((p.columns.width + Tile::kBN - 1) / Tile::kBN);
 }
 
-// The position of a tile. An expert's tiles follow each other; within it, kRaster row tiles go along the columns together.
+// The position of a tile. The tiles of an expert are consecutive. Within an expert, kRaster row tiles advance along the
+// columns together.
 template <class Tile, class T>
 __device__ __forceinline__ TilePosition locate(const Product<T>& p, int index) {
   const int column_tiles = (p.columns.width + Tile::kBN - 1) / Tile::kBN;
@@ -135,17 +136,17 @@ __device__ __forceinline__ TilePosition locate(const Product<T>& p, int index) {
   return {e, p.row_offsets[e] + m * Tile::kBM, p.row_offsets[e + 1], n * Tile::kBN};
 }
 
-// Copies the steps of one tile after the other into the ring, some steps ahead of the multiplication.
+// Copies the steps of all tiles of the block into the ring, some steps ahead of the multiplication.
 template <class Tile, bool kOutIn, class T>
 struct Loader {
   const ProductArguments<T>& p;
   const int count;
-  const int chunk;                    // of a row along the depth: what the thread copies of each
-  const int row_b;                    // of an in-out B: the thread copies a chunk of it and of each kRowsB below it
-  const uint32_t offset_a, offset_b;  // where to, in a stage
-  int index, left;                    // the tile, and the depth of it that is not copied yet
-  uint32_t live;  // which of the thread's rows exist: of A, and, 16 bits up, of an out-in B; or, for an
-                  // in-out B, in the sign bit, whether the thread's columns do
+  const int chunk;  // of a row along the depth: the one that the thread copies
+  const int row_b;  // of an in-out B: the thread copies a chunk of this row and of every kRowsB-th below it
+  const uint32_t offset_a, offset_b;  // of the destination in a stage
+  int index, left;                    // the tile, and the depth that remains to be copied
+  uint32_t live;  // bits 0-15: which of the thread's rows of A exist; bits 16-31: which of its rows of an out-in B;
+                  // the sign bit for an in-out B: whether its columns exist
   const T* a[Tile::kPassesA];
   const T* b;
 
@@ -163,7 +164,7 @@ struct Loader {
     aim();
   }
 
-  // Points at the present tile; after the last there is nothing to copy.
+  // Computes the addresses of the current tile, unless the last tile is done.
   __device__ __forceinline__ void aim() {
     if (index >= count) return;
     left = p.depth;
@@ -193,9 +194,9 @@ struct Loader {
     }
   }
 
-  // Copies the next step to a stage: zeros for rows and columns that are not there, past the depth, and where nothing is left.
-  // (To copy some other row instead costs more: a hundred threads after the same one queue up in L2.) No branch, so that the
-  // copies can stand between multiplications.
+  // Copies the next step to a stage. Missing rows and columns, and steps beyond the last, become zeros. (Copying an
+  // existing row instead is slower, because many threads would wait for the same line in L2.) This has no branch, so
+  // that the compiler can place the copies between multiplications.
   __device__ __forceinline__ void load(uint32_t stage) {
     const uint32_t rows = chunk * kChunk < left ? live : 0;  // the depth is a multiple of a chunk
 #pragma unroll
@@ -204,7 +205,8 @@ struct Loader {
       a[i] += kBK;
     }
     if constexpr (kOutIn) {
-      const int pass = p.columns.half ? Tile::kRowsT / 2 : Tile::kRowsT;  // rows from one pass to the next, in memory
+      const int pass =
+          p.columns.half ? Tile::kRowsT / 2 : Tile::kRowsT;  // distance between two passes in memory, in rows
 #pragma unroll
       for (int i = 0; i < Tile::kPassesT; ++i) {
         const T* const from = b + static_cast<size_t>(i * pass) * p.depth;
@@ -216,7 +218,7 @@ struct Loader {
 #pragma unroll
       for (int i = 0; i < Tile::kPassesB; ++i) {
         const T* const from = b + static_cast<size_t>(i * Tile::kRowsB) * p.columns.width;
-        // Fewer rows than 8 in a pass: the next pass has the row's upper bits in its swizzle.
+        // With fewer than 8 rows in a pass, the next pass has other row bits in its swizzle.
         const uint32_t to = (offset_b ^ (i * Tile::kRowsB & 7) * 16) + i * Tile::kRowsB * Tile::kBN * 2;
         cp_async_16(stage + to, from, row_b + i * Tile::kRowsB < depth_b ? 16 : 0);
       }
@@ -225,7 +227,7 @@ struct Loader {
     left -= kBK;
   }
 
-  // Moves on to the next tile once this one is copied.
+  // Continues with the next tile when this one is copied.
   __device__ __forceinline__ void advance() {
     if (left > 0 || index >= count) return;
     index += gridDim.x;
@@ -233,18 +235,18 @@ struct Loader {
   }
 };
 
-// A warp's operands for one mma.m16n8k16 of the depth.
+// A warp's operands for a depth of 16.
 template <class Tile>
 struct Fragments {
   uint32_t a[Tile::kMmaM][4];
   uint32_t b[Tile::kMmaN][2];
 };
 
-// Where a lane reads its operands in a stage.
+// The offsets of a lane's operands in a stage.
 template <class Tile, bool kOutIn>
 struct Reader {
   uint32_t a[2];                             // for the first and the second half of a step
-  uint32_t b[kOutIn ? 2 : Tile::kMmaN / 2];  // the same; of an in-out B, for two column tiles each
+  uint32_t b[kOutIn ? 2 : Tile::kMmaN / 2];  // the same; for an in-out B, one for each two column tiles
 
   __device__ __forceinline__ Reader(int warp_m, int warp_n, int lane) {
 #pragma unroll
@@ -290,7 +292,8 @@ __device__ __forceinline__ void multiply(float (&sums)[Tile::kMmaM][Tile::kMmaN]
   }
 }
 
-// The whole kernel. `epilogue(sums, position, warp_m, warp_n)` gets a warp's sums, [kMmaM][kMmaN][4] in mma's layout.
+// The kernel. It calls `epilogue(sums, position, warp_m, warp_n)` with a warp's sums, [kMmaM][kMmaN][4] in the layout
+// of mma.
 template <class Tile, bool kOutIn, class T, class Epilogue>
 __device__ __forceinline__ void grouped_gemm(const ProductArguments<T>& p, const Epilogue& epilogue) {
   const uint32_t ring = shared_address(dynamic_smem());
@@ -328,11 +331,11 @@ __device__ __forceinline__ void grouped_gemm(const ProductArguments<T>& p, const
       cp_async_commit();
       writing = next(writing);
       multiply<Tile, T>(sums, even);
-      // One barrier a step. It says that the next stage has landed, for every thread, and that this one has been read, by
-      // every warp, so that the next copy may overwrite it.
+      // One barrier per step. After it, the next stage has arrived for every thread, and every warp has read this
+      // stage, so that the next copy may overwrite it.
       cp_async_wait<Tile::kStages - 2>();
       __syncthreads();
-      // After the very last step there is no next stage; reading this one again is harmless and spares a branch.
+      // After the very last step the same stage is read again, which is harmless and avoids a branch.
       const bool last = left <= kBK && index + static_cast<int>(gridDim.x) >= count;
       reading = last ? reading : next(reading);
       reader.read(even, reading, 0);
@@ -340,9 +343,9 @@ __device__ __forceinline__ void grouped_gemm(const ProductArguments<T>& p, const
       loader.advance();
     }
     epilogue(sums, locate<Tile>(p, index), warp_m, warp_n);
-    reader.read(even, reading, 0);  // again, so that the epilogue may use its registers
+    reader.read(even, reading, 0);  // again, so that the epilogue can use the registers
   }
-  cp_async_wait<0>();  // the ring was refilled with zeros past the last step: nothing may be in flight at the end
+  cp_async_wait<0>();  // copies of zeros, beyond the last step, may still be in flight
 }
 
 }  // namespace yamoe

@@ -1,7 +1,7 @@
-// The router's linear layer: out[t][n] = x[t] . w[n] + bias[n], summed in f32, for few columns: x [tokens][depth],
-// w [columns][depth]. Bound by reading x, once for each kColumns columns; with few tokens, by reading w.
+// The router's linear layer, for few columns: out[t][n] = input[t] . weight[n] + bias[n], summed in f32. It is bound by
+// reading the input, once for each kColumns columns; with few tokens, by reading the weight.
 //
-// The order of an element's sum depends on the depth alone, so that a token's logits do not depend on the batch.
+// The order of an element's sum depends only on the depth, so a token's logits do not depend on the batch.
 #include <ptx.cuh>
 
 #include "dtype.cuh"
@@ -20,16 +20,17 @@ struct LinearArguments {
   int tokens, columns, depth;
 };
 
-// On tensor cores. A block computes kTokens x kColumns elements; its warps share out the depth, 32 at a time, and add their
-// sums up in turn. mma.m16n8k16 sums over the depth in any order as long as both operands have the same: lane q of a quad
-// takes the 8 elements from 8 q on of every 32, one 16-byte load, as its elements of two mmas. No shared memory is needed.
+// On tensor cores, a block computes kTokens x kColumns elements. Its warps divide the depth, 32 at a time, and add
+// their sums one after the other. mma.m16n8k16 may sum over the depth in any order, if the order is the same in both
+// operands: lane q of a quad loads the 8 elements from 8 q of every 32 with one 16-byte load, and uses them in two
+// mmas. The operands do not need shared memory.
 constexpr int kTokens = 32;
 constexpr int kColumns = 64;
 
-// 16 bytes, or zeros where there is nothing.
+// Loads 16 bytes, or returns zeros if they do not exist.
 template <class T>
-__device__ __forceinline__ uint4 load_or_zeros(const T* from, bool there) {
-  return there ? *reinterpret_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
+__device__ __forceinline__ uint4 load_or_zeros(const T* from, bool exists) {
+  return exists ? *reinterpret_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
 }
 
 template <class T>
@@ -94,8 +95,8 @@ __device__ __forceinline__ void linear_mma(const LinearArguments& p, const T* __
   }
 }
 
-// For what tensor cores do not multiply as it is: f32, mixed types, and bf16 before sm_80. A block computes 32 x 32 elements,
-// each thread one column of four rows.
+// Without tensor cores, for f32, mixed dtypes, depths that are not a multiple of 8, and bf16 before sm_80. A block
+// computes 32 x 32 elements, and each thread one column of four rows.
 constexpr int kSide = 32;
 
 struct LinearSmem {

@@ -22,8 +22,9 @@ struct BinTokensArguments {
   int n, bins, capacity, top_k;
 };
 
-// rows[i] = the row of assignment i in bins of `capacity` rows: the way back. `rows` must be -1 before; it stays so for an
-// assignment that found no room in its bin or that `order` does not name. For one that it names twice, the last row counts.
+// rows[i] = the row of assignment i in bins of `capacity` rows: the way back. `rows` must be -1 before; it stays so for
+// an assignment that found no room in its bin or that `order` does not name. For one that it names twice, the last row
+// counts.
 struct BinRowsArguments {
   const int* order;  // as above
   const int* ends;   // as above

@@ -1,8 +1,9 @@
-// Routing, fused: scores, choice and weights of a token, one warp each. Every kind of router is a setting of its parameters
-// (src/router.ts has the table).
+// The router: one warp computes the scores, the choice and the weights of a token. The arguments describe every kind of
+// router; src/routing/router.ts has the table.
 //
-// Scores and weights are computed in double precision and rounded to f32 once, as the CPU backend does it, so that both
-// backends choose the same experts where scores differ in the last place only; beside the layer's products it costs nothing.
+// Scores and weights are computed in double precision and rounded to f32 once, as on the CPU, so that both backends
+// choose the same experts even if scores differ only in the last place. Compared with the layer's products, this costs
+// nothing.
 #include <ptx.cuh>
 
 #include "dtype.cuh"
@@ -28,7 +29,8 @@ struct RouteArguments {
   float jitter;  // of kSparseMixer
 };
 
-// Unsigned integers in the order of the numbers: NaN above all, both zeros alike. 0 is below every number.
+// Maps numbers to unsigned integers in the same order. NaN is the largest, both zeros are equal, and 0 is below every
+// number.
 __device__ __forceinline__ unsigned order_key(float x) {
   if (x != x) return 0xffffffffu;
   x += 0.0f;  // -0 becomes +0
@@ -37,7 +39,7 @@ __device__ __forceinline__ unsigned order_key(float x) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// The number of a key.
+// The inverse of order_key().
 __device__ __forceinline__ float key_number(unsigned key) {
   const unsigned bits = key & 0x80000000u ? key & 0x7fffffffu : ~key;
   float x;
@@ -45,7 +47,7 @@ __device__ __forceinline__ float key_number(unsigned key) {
   return x;
 }
 
-// A score is made in two steps, so that a sum can come between: the power of e, then the score.
+// A score is computed in two steps, between which the powers are summed: the power of e, then the score.
 __device__ __forceinline__ double power(int scoring, double x, double max) {
   return exp(scoring == kSoftmax ? x - max : scoring == kSigmoid ? -x : -fabs(x));
 }
@@ -66,7 +68,7 @@ __device__ __forceinline__ double warp_sum(double value) {
   return value;
 }
 
-// The sum of the first lanes' values, in their order.
+// The sum of the values of the first lanes, in the order of the lanes.
 __device__ __forceinline__ double ordered_sum(double value, int lanes) {
   double sum = 0.0;
 #pragma unroll 1
@@ -74,8 +76,9 @@ __device__ __forceinline__ double ordered_sum(double value, int lanes) {
   return sum;
 }
 
-// Takes away the keys of all groups but the best: those whose two largest keys have the largest sum, a lower group first
-// among equals. `sums` is room for a key of each group. Lanes begin at different experts, for the sake of the banks.
+// Clears the keys of all groups except for the best: those whose two largest keys have the largest sums. Among equal
+// sums the lower group wins. `sums` has space for a key of each group. Lanes begin at different experts, to avoid bank
+// conflicts.
 __device__ __forceinline__ void keep_best_groups(unsigned* keys, unsigned* sums, const RouteArguments& p, int lane) {
   const int size = p.experts / p.groups;
   for (int g = lane; g < p.groups; g += 32) {
@@ -100,7 +103,7 @@ __device__ __forceinline__ void keep_best_groups(unsigned* keys, unsigned* sums,
   __syncwarp();
 }
 
-// The largest of a lane's keys, those of experts lane, lane + 32, ...; the first among equals.
+// The expert with the largest key among a lane's experts, which are lane, lane + 32 and so on; the first among equals.
 __device__ __forceinline__ int largest_of_lane(const unsigned* keys, int experts, int lane) {
   int best = lane;
 #pragma unroll 1
@@ -110,22 +113,23 @@ __device__ __forceinline__ int largest_of_lane(const unsigned* keys, int experts
   return best;
 }
 
-// SparseMixer's weight of an expert is one over this: the sum of exp(x - x of the expert) over those that are not chosen yet,
-// it included, and whose logits x lie near its own.
+// The reciprocal of SparseMixer's weight of an expert: the sum of exp(x - best logit) over the logits x that are near
+// the best one and whose experts, including the best, are not chosen yet.
 __device__ __forceinline__ double mixer_sum(const double* logits, const unsigned* keys, int best,
                                             const RouteArguments& p, int lane) {
-  const double most = logits[best];
+  const double maximum = logits[best];
   double sum = 0.0;
 #pragma unroll 1
   for (int e = lane; e < p.experts; e += 32) {
     const double x = logits[e];
-    const bool far = (most - x) / fmax(fabs(x), most) > 2.0 * p.jitter;  // NaN is not
-    if (keys[e] != 0 && !far) sum += exp(x - most);
+    const bool far = (maximum - x) / fmax(fabs(x), maximum) > 2.0 * p.jitter;  // false for NaN
+    if (keys[e] != 0 && !far) sum += exp(x - maximum);
   }
   return warp_sum(sum);
 }
 
-// Dynamic shared memory: for each warp the score of each expert, then for each warp a key of each expert and of each group.
+// Dynamic shared memory: for each warp the scores of all experts, then for each warp the keys of all experts and
+// groups.
 template <class T>
 __device__ __forceinline__ void route(const RouteArguments& p, const T* __restrict__ logits, int* __restrict__ indices,
                                       void* __restrict__ weights, float* __restrict__ input_weights) {
@@ -135,22 +139,22 @@ __device__ __forceinline__ void route(const RouteArguments& p, const T* __restri
   double* const scores = all_scores + warp * p.experts;
   unsigned* const keys =
       reinterpret_cast<unsigned*>(all_scores + kRouteWarps * p.experts) + warp * (p.experts + p.groups);
-  const bool on_scores = p.bias || p.groups > 1;  // else on the logits, whose order every scoring keeps
+  const bool on_scores = p.bias || p.groups > 1;  // else the choice uses the logits: every scoring keeps their order
 
   for (int t = blockIdx.x * kRouteWarps + warp; t < p.tokens; t += gridDim.x * kRouteWarps) {
     const T* const row = logits + static_cast<size_t>(t) * p.experts;
-    // Each lane reads and writes the scores of its own experts only, until the choice is made.
-    double most = -INFINITY, sum = 0.0;
+    // Until the choice is made, each lane accesses only the scores of its own experts.
+    double maximum = -INFINITY, sum = 0.0;
 #pragma unroll 1
     for (int e = lane; e < p.experts; e += 32) {
       scores[e] = static_cast<float>(row[e]);
-      most = fmax(most, scores[e]);
+      maximum = fmax(maximum, scores[e]);
     }
-    most = warp_max(most);
+    maximum = warp_max(maximum);
     if (p.before != kNone) {
 #pragma unroll 1
       for (int e = lane; e < p.experts; e += 32) {
-        scores[e] = power(p.before, scores[e], most);
+        scores[e] = power(p.before, scores[e], maximum);
         sum += scores[e];
       }
       sum = warp_sum(sum);
@@ -166,7 +170,7 @@ __device__ __forceinline__ void route(const RouteArguments& p, const T* __restri
     __syncwarp();
     if (p.groups > 1) keep_best_groups(keys, keys + p.experts, p, lane);
 
-    int chosen = 0;  // lane k's is the token's k-th
+    int chosen = 0;  // lane k has the token's k-th expert
     double mixed = 1.0;
     int mine = largest_of_lane(keys, p.experts, lane);
 #pragma unroll 1
@@ -209,7 +213,7 @@ __device__ __forceinline__ void route(const RouteArguments& p, const T* __restri
       store_as(weights, slot, p.on_input ? 1.0f : weight, p.weights_dtype);
       if (p.on_input) input_weights[slot] = weight;
     }
-    __syncwarp();  // scores and keys are read to the end before the next token's are written
+    __syncwarp();  // all lanes have read the scores and keys before the next token overwrites them
   }
 }
 

@@ -1,9 +1,10 @@
-// The two matrix products without tensor cores, in f32 arithmetic: for f32, which they would round, for sizes that are no
-// multiples of 8, whose rows 16-byte copies cannot fetch, and for bf16 where tensor cores do not know it.
+// The two matrix products without tensor cores, in f32: for f32 operands, which tensor cores would round, for sizes
+// that are not multiples of 8, whose rows are not aligned for 16-byte copies, and for bf16 on tensor cores that do not
+// support it.
 //
-// Each block takes every gridDim.x-th tile. Of kSimtDepth of the depth at a time, elements are loaded into registers, one by
-// one, while those before them are multiplied, and pass from there into the other half of shared memory, as f32. Each sum is
-// one chain of fmaf along the depth, in every tile shape.
+// Each block computes every gridDim.x-th tile, in steps of kSimtDepth of the depth. The elements of a step are loaded
+// into registers one by one while the step before is multiplied, and then stored as f32 in the other half of shared
+// memory. Each sum is one chain of fmaf along the depth, in every tile shape.
 #include <ptx.cuh>
 
 #include "activation.cuh"
@@ -16,11 +17,12 @@ constexpr int kSimtDepth = 16;
 
 template <int kBM_, int kBN_, int kTM_, int kTN_>
 struct SimtTile {
-  static constexpr int kBM = kBM_, kBN = kBN_, kTM = kTM_, kTN = kTN_;  // of the block and of a thread
+  static constexpr int kBM = kBM_, kBN = kBN_, kTM = kTM_, kTN = kTN_;  // of a block and of a thread
   static constexpr int kColumns = kBN / kTN, kThreads = kBM / kTM * kColumns;
-  // A thread's rows and columns come in groups of up to 4, spread over the tile so that a warp's loads meet no bank twice.
+  // A thread's rows and columns are in groups of up to 4, distributed over the tile so that a warp's loads have no bank
+  // conflicts.
   static constexpr int kGroupM = kTM < 4 ? kTM : 4, kGroupN = 4;
-  static constexpr int kStrideA = kBM + 4, kStrideB = kBN + 4;  // of shared memory, in floats
+  static constexpr int kStrideA = kBM + 4, kStrideB = kBN + 4;  // of rows in shared memory, in floats
   static constexpr int kHalf = kSimtDepth * (kStrideA + kStrideB);
   static constexpr int kPassesA = kBM * kSimtDepth / kThreads, kPassesB = kBN * kSimtDepth / kThreads;
 
@@ -38,25 +40,25 @@ struct SimtTile {
   }
 };
 
-// A thread's elements of a step: they begin at one place and follow each other at equal distances.
+// A thread's elements of a step, at equal distances.
 struct SimtStrip {
-  int k, n;    // the first: along the depth, and along rows of A or columns of B
-  int dk, dn;  // from one to the next
+  int k, n;    // of the first: along the depth, and along the rows of A or the columns of B
+  int dk, dn;  // from one element to the next
 };
 
 template <class Tile, class T>
 struct SimtLoader {
   const ProductArguments<T>& p;
   const SimtStrip strip_a, strip_b;
-  size_t step_b, pass_b;     // in B, from one step to the next and from one element to the next
-  int left_b;                // columns from the first element's on
+  size_t step_b, pass_b;     // distances in B between steps and between elements
+  int left_b;                // number of columns from the first element's to the end
   int rows[Tile::kPassesA];  // of A, or -1
   const T* b;
   float next_a[Tile::kPassesA], next_b[Tile::kPassesB];
 
   __device__ __forceinline__ SimtLoader(const ProductArguments<T>& arguments)
       : p(arguments), strip_a(along_depth()), strip_b(arguments.out_in ? along_depth() : along_width()) {
-    const int columns = p.columns.half ? strip_b.dn / 2 : strip_b.dn;  // gates and ups take turns
+    const int columns = p.columns.half ? strip_b.dn / 2 : strip_b.dn;  // gate and up alternate
     step_b = p.out_in ? kSimtDepth : static_cast<size_t>(kSimtDepth) * p.columns.width;
     pass_b = p.out_in ? static_cast<size_t>(columns) * p.depth : static_cast<size_t>(strip_b.dk) * p.columns.width;
   }
@@ -84,7 +86,7 @@ struct SimtLoader {
         (p.out_in ? column * p.depth + strip_b.k : strip_b.k * width + column);
   }
 
-  // Loads the step that begins at depth k; zeros for what is not there.
+  // Loads the step that begins at depth k. Missing elements become zeros.
   __device__ __forceinline__ void load(int k) {
 #pragma unroll
     for (int i = 0; i < Tile::kPassesA; ++i) {
@@ -110,7 +112,7 @@ struct SimtLoader {
   }
 };
 
-// Reads kCount floats, in groups that follow each other and lie so far apart.
+// Reads kCount floats in groups of kGroup; the groups have a distance of `distance` floats.
 template <int kGroup, int kCount>
 __device__ __forceinline__ void read_groups(float (&to)[kCount], const float* from, int distance) {
 #pragma unroll
@@ -125,7 +127,7 @@ __device__ __forceinline__ void read_groups(float (&to)[kCount], const float* fr
   }
 }
 
-// One row of a thread's sums, to memory.
+// Stores one row of a thread's sums.
 template <class Tile, class T>
 __device__ __forceinline__ void simt_store(const float (&sums)[Tile::kTN], float scale, int row, const TilePosition& at,
                                            const ProductArguments<T>& p) {
@@ -173,7 +175,7 @@ __device__ __forceinline__ void simt(const ProductArguments<T>& p) {
       float* const part = shared + half * Tile::kHalf;
       half ^= 1;
       loader.store(part);
-      __syncthreads();  // the step has come; and all have read the one before, whose half the next store takes
+      __syncthreads();  // the step is complete, and all have read the one before, which the next store overwrites
       loader.load(k + kSimtDepth);
 #pragma unroll 2
       for (int kk = 0; kk < kSimtDepth; ++kk) {
@@ -189,7 +191,7 @@ __device__ __forceinline__ void simt(const ProductArguments<T>& p) {
         }
       }
     }
-    // A row at a time, in a loop: registers cannot be indexed, so the rows move up.
+    // The loop stores a row at a time. Registers cannot be indexed, so the rows move up.
 #pragma unroll 1
     for (int i = 0; i < Tile::kTM; ++i) {
       const int row = at.row + Tile::row(i);

@@ -1,5 +1,5 @@
-// A stable counting sort of assignments by expert, with the capacity applied, in three kernels: histogram, scan, rank. The
-// result is deterministic: positions come from counts, never from the order in which atomics arrive.
+// A stable counting sort of assignments by expert, with the capacity applied, in three kernels: histogram, scan, rank.
+// The result is deterministic: positions come from counts, never from the order in which atomics arrive.
 //
 // The n = tokens * top_k indices are split into one chunk per block. `counts` is [experts][blocks].
 #include <ptx.cuh>
@@ -18,11 +18,10 @@ struct HistogramArguments {
 };
 
 struct ScanArguments {
-  int* counts;       // in: the histogram; out: each expert's assignments in the chunks before each chunk
-  int* totals;       // [experts]: assignments of each expert, before the capacity is applied
-  int* row_offsets;  // [experts + 1]: kept assignments of the experts before each; the last is the number of rows
-  int*
-      tile_offsets;  // [experts + 1]: tiles of `tile_rows` rows of the experts before each; the last is the number of tiles
+  int* counts;        // in: the histogram; out: each expert's assignments in the chunks before each chunk
+  int* totals;        // [experts]: assignments of each expert, before the capacity is applied
+  int* row_offsets;   // [experts + 1]: kept assignments of the experts before each; the last is the number of rows
+  int* tile_offsets;  // [experts + 1]: tiles of the experts before each; the last is the number of tiles
   int experts, blocks, capacity, tile_rows;
 };
 
@@ -119,8 +118,8 @@ extern "C" __global__ void __launch_bounds__(yamoe::kScanThreads) sort_scan(cons
   }
 }
 
-// Each warp walks its own part of the chunk in order, 32 indices at a time, and keeps a running count of every expert. Equal
-// indices within the 32 find each other with a vote. Dynamic shared memory: kSortWarps * experts ints.
+// Each warp walks its own part of the chunk in order, 32 indices at a time, and keeps a running count of every expert.
+// Equal indices within the 32 find each other with a vote. Dynamic shared memory: kSortWarps * experts ints.
 extern "C" __global__ void __launch_bounds__(yamoe::kSortThreads) sort_rank(const yamoe::RankArguments p) {
   int* const next = reinterpret_cast<int*>(yamoe::dynamic_smem());  // [kSortWarps][experts]
   const int lane = threadIdx.x & 31;

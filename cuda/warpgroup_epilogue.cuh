@@ -1,4 +1,4 @@
-// What happens to a warpgroup's sums on their way out: some columns after the other, so that the registers suffice.
+// The epilogue of a warpgroup's sums. It processes some columns at a time, to need fewer registers.
 #pragma once
 #include "activation.cuh"
 #include "epilogue.cuh"
@@ -6,29 +6,28 @@
 
 namespace yamoe {
 
-// Of kInOutSplit, so many gates and then their ups alternate in a tile.
-constexpr int kTogether = 32;
+// With kInOutSplit, a tile alternates between this many gate columns and their up columns.
+constexpr int kGateRun = 32;
 
-// Adds the biases of 32 columns, from `first` on, to the sums of the four mma tiles from j on.
+// Adds the biases of 32 columns, from `first`, to the sums of four mma tiles, from j.
 template <class Tile, WeightLayout kLayout, class T>
 __device__ __forceinline__ void add_biases(Sums<Tile>& sums, int j, const T* bias, const Columns& columns, int expert,
                                            int first) {
   keep_order();
   constexpr bool kSplit = kLayout == WeightLayout::kInOutSplit;
   const int half = columns.half;
-  const int there = !bias ? 0 : kSplit ? half : columns.width;
-  const uint32_t own = static_cast<uint32_t>(expert) * columns.width;  // where those of the expert begin
-  const int begin = (kSplit ? first / (2 * kTogether) * kTogether : first) + (threadIdx.x & 3) * 2;
+  const int count = !bias ? 0 : kSplit ? half : columns.width;
+  const uint32_t own = static_cast<uint32_t>(expert) * columns.width;  // the expert's first bias
+  const int begin = (kSplit ? first / (2 * kGateRun) * kGateRun : first) + (threadIdx.x & 3) * 2;
 #pragma unroll
   for (int t = 0; t < 4; ++t) {
     const int n = begin + t * 8;
     float2 pair = {0.0f, 0.0f};
-    if (n < there) {
+    if (n < count) {
       if (kLayout == WeightLayout::kOutIn && half) {
         pair = {widen(bias[own + n / 2]), widen(bias[own + half + n / 2])};
       } else {
-        pair =
-            unpack2<T>(*reinterpret_cast<const uint32_t*>(bias + own + n + (kSplit && first & kTogether ? half : 0)));
+        pair = unpack2<T>(*reinterpret_cast<const uint32_t*>(bias + own + n + (kSplit && first & kGateRun ? half : 0)));
       }
     }
 #pragma unroll
@@ -63,7 +62,7 @@ struct WarpgroupStorePlain {
   }
 };
 
-// out[row][column / 2] = gate sigmoid(alpha gate) (up + shift), of gates and ups times the row's scale, plus bias.
+// out[row][column / 2] = gate sigmoid(alpha gate) (up + shift). Gate and up are scaled sums plus bias.
 template <class Tile, WeightLayout kLayout, class T>
 struct WarpgroupStoreGated {
   const Product<T>& p;
@@ -81,7 +80,7 @@ struct WarpgroupStoreGated {
 #pragma unroll
         for (int t = 0; t < 4; ++t) {
           const float* const x = &sums[i / 2][j + (kSplit ? t : 2 * t)][i % 2 * 2];
-          const float* const y = &sums[i / 2][j + (kSplit ? t + kTogether / 8 : 2 * t + 1)][i % 2 * 2];
+          const float* const y = &sums[i / 2][j + (kSplit ? t + kGateRun / 8 : 2 * t + 1)][i % 2 * 2];
           v[t] = kSplit ? pack2<T>(gated_swish(x[0], y[0], p.activation), gated_swish(x[1], y[1], p.activation))
                         : pack2<T>(gated_swish(x[0], x[1], p.activation), gated_swish(y[0], y[1], p.activation));
         }

@@ -1,5 +1,5 @@
-// The kernels of the two matrix products for Hopper, for the activations of the models that run there; gemm.cu has the others.
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL  // sm_90a, which nothing but Hopper runs
+// The kernels of the two matrix products for Hopper, for swish with a gate; gemm.cu has the other activations.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL  // sm_90a: runs only on Hopper
 #include "warpgroup_epilogue.cuh"
 
 namespace yamoe {
@@ -10,7 +10,7 @@ using Wgmma128 = WarpgroupTile<128, 192, 5>;
 
 }  // namespace yamoe
 
-// As in gemm.cu, where gated's activation is that of kSwish and plain has none.
+// As in gemm.cu, but the activation of `gated` is always kSwish, and `plain` does not have an activation.
 #define YAMOE_WGMMA(name, Store, tile, layout, T)                                  \
   extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, 1)           \
       name(const __grid_constant__ yamoe::WarpgroupArguments<T> arguments) {       \
