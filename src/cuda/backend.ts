@@ -25,7 +25,7 @@ import {
 } from "../tensor/tensor.ts";
 import { Context } from "./driver/context.ts";
 import { type DeviceProperties, deviceProperties } from "./driver/device.ts";
-import { Driver, formatVersion } from "./driver/driver.ts";
+import { asUnavailable, Driver, formatVersion } from "./driver/driver.ts";
 import { Event } from "./driver/event.ts";
 import { GraphCache } from "./driver/graph_cache.ts";
 import type { KernelLaunch } from "./driver/kernel.ts";
@@ -66,18 +66,19 @@ export async function openCudaBackend(
   if (!Number.isInteger(device) || device < 0 || device >= driver.deviceCount) {
     throw new RangeError(`device must be an integer from 0 to ${driver.deviceCount - 1}, got ${device}`);
   }
-  const properties = deviceProperties(driver, device);
+  const properties = asUnavailable(() => deviceProperties(driver, device));
   const imageName = chooseImage(properties.computeCapability);
   if (onlyVerified && !isVerified(imageName)) {
     throw new BackendUnavailableError(
-      `There is a ${properties.name}, but the kernels for it (${imageName}) have not been verified on such a GPU; ` +
-        `choose the cuda backend to use them all the same`,
+      `Cannot use the ${properties.name} automatically: its kernels (${imageName}) have not been verified on such a GPU; ` +
+        `choose the cuda backend to use them anyway`,
     );
   }
-  return new CudaBackend(driver, properties, imageName, await loadImage(imageName), tileRows);
+  const image = await loadImage(imageName);
+  return asUnavailable(() => new CudaBackend(driver, properties, imageName, image, tileRows));
 }
 
-/** The op on a GPU. */
+/** The backend of one GPU. */
 export class CudaBackend implements Backend {
   readonly name = "cuda";
   readonly threads = 0;
@@ -132,7 +133,7 @@ export class CudaBackend implements Backend {
     this.#owned = owned.move();
   }
 
-  /** The image's name: see {@linkcode Backend.engine}. */
+  /** The name of the kernel image; see {@linkcode Backend.engine}. */
   get engine(): string {
     return this.imageName;
   }

@@ -39,25 +39,25 @@ for (const [name, { kernels, bytes }] of Object.entries(manifest.images)) {
   });
 }
 
-Deno.test("an image that was tampered with, cut short or put in another's place is refused", async () => {
+Deno.test("a modified, truncated or exchanged image is refused", async () => {
   const { image } = await import("../../src/cuda/images/built/sm_80.ts");
   const { image: other } = await import("../../src/cuda/images/built/sm_90.ts");
   assertEquals((await unpackImage("sm_80", image)).length, manifest.images.sm_80!.bytes);
   const refused = async (text: string, message: string) => {
     await assertRejects(() => unpackImage("sm_80", text), Error, `Cannot use the kernels for sm_80: ${message}`);
   };
-  await refused(other, "their digest is");
-  await refused(repacked(image, (bytes) => bytes[1000]! ^= 1), "their digest is");
+  await refused(other, "expected the digest of the manifest");
+  await refused(repacked(image, (bytes) => bytes[1000]! ^= 1), "expected the digest of the manifest");
   const middle = image.length >> 1;
   const flipped = image[middle] === "A" ? "B" : "A";
-  // Brotli has no checksum: this may unpack to something else.
+  // Brotli does not have a checksum: this may unpack to something else.
   await refused(image.slice(0, middle) + flipped + image.slice(middle + 1), "the");
-  await refused(image.slice(0, middle - middle % 4), "the"); // nor does it always miss what is cut off
+  await refused(image.slice(0, middle - middle % 4), "the"); // and it does not always notice that the end is missing
   await refused(`!${image.slice(1)}`, "they cannot be unpacked");
-  await refused("", "their digest is"); // which unpacks to nothing
+  await refused("", "expected the digest of the manifest"); // an empty text unpacks to an empty image
 });
 
-/** An image's text with its bytes changed. */
+/** The text of an image whose bytes are changed. */
 function repacked(text: string, change: (bytes: Uint8Array) => void): string {
   const bytes = new Uint8Array(brotliDecompressSync(Uint8Array.fromBase64(text)));
   change(bytes);
@@ -65,7 +65,7 @@ function repacked(text: string, change: (bytes: Uint8Array) => void): string {
   return new Uint8Array(brotliCompressSync(bytes, fast)).toBase64();
 }
 
-Deno.test("chooseImage() takes machine code of the same major version, else PTX", () => {
+Deno.test("chooseImage() prefers machine code of the same major version to PTX", () => {
   const chosen: Record<number, string> = {
     75: "sm_75",
     80: "sm_80",

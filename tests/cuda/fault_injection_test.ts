@@ -10,7 +10,7 @@ import { buildProduct } from "./emulated.ts";
 
 const job = makeJob("tiny", { batch: 1, seq: 6, hidden: 16, experts: 2, topK: 1 });
 
-/** All errors in what was thrown: disposal may add to what went wrong first. */
+/** All errors in a thrown value, including those of disposal. */
 function flatten(error: unknown): unknown[] {
   return error instanceof SuppressedError ? [...flatten(error.error), ...flatten(error.suppressed)] : [error];
 }
@@ -23,15 +23,15 @@ async function run(library: string, engine: Engine): Promise<number> {
 for (const arch of [80, 90]) {
   Deno.test({
     name:
-      `sm_${arch}: every driver call of a bench, made to fail, gives its own error, leaves nothing behind, and the next run works`,
+      `sm_${arch}: every failing driver call of a bench gives its own error and frees everything, and the next run works`,
     ignore: !toolkit,
     fn: async () => {
-      // Without checks: here it is the driver's calls that matter.
+      // Without memory checks, because only the driver's calls matter here.
       const { library } = await buildProduct(arch, { checked: false });
       const control = new Control(library);
       using engine = new Engine(1);
       control.reset();
-      control.reuseAddresses(true); // as a real allocator does, so that the graphs of repeated calls are part of it
+      control.reuseAddresses(true); // as a real allocator does, so that repeated calls run as graphs
       const sum = await run(library, engine);
       assertEquals(control.live, "");
 

@@ -42,7 +42,7 @@ export class Module implements Disposable {
     kernel.launch(stream, launch);
   }
 
-  /** Unloads the module. A second time does nothing. */
+  /** Unloads the module. A second call does nothing. */
   [Symbol.dispose](): void {
     const handle = this.#handle;
     this.#handle = 0n;
