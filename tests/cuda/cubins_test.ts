@@ -51,8 +51,8 @@ Deno.test("a modified, truncated or exchanged image is refused", async () => {
   const middle = image.length >> 1;
   const flipped = image[middle] === "A" ? "B" : "A";
   // Brotli does not have a checksum: this may unpack to something else.
-  await refused(image.slice(0, middle) + flipped + image.slice(middle + 1), "the");
-  await refused(image.slice(0, middle - middle % 4), "the"); // and it does not always notice that the end is missing
+  await refused(image.slice(0, middle) + flipped + image.slice(middle + 1), "");
+  await refused(image.slice(0, middle - middle % 4), ""); // and it does not always notice that the end is missing
   await refused(`!${image.slice(1)}`, "they cannot be unpacked");
   await refused("", "expected the digest of the manifest"); // an empty text unpacks to an empty image
 });
