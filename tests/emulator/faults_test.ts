@@ -7,7 +7,7 @@ import { TestDevice } from "./device.ts";
 const source = new URL("./selftest/faults.cu", import.meta.url);
 const lines = Deno.readTextFileSync(source).split("\n");
 
-/** What a report says, and the status that the driver then returns. */
+/** The driver's status and the text of the report, by kernel. */
 const expected: Record<string, [code: number, text: string, sharedBytes?: number]> = {
   fault_global_out_of_bounds: [700, "out-of-bounds"],
   fault_null_pointer: [700, "which is no device address"],
@@ -51,7 +51,7 @@ for (const [kernel, [code, text, sharedBytes = 512]] of Object.entries(expected)
     return device.download(output);
   };
   Deno.test({
-    name: `emulator: ${kernel} is reported with its line, its repaired twin is not`,
+    name: `emulator: ${kernel} is reported with its line, and its repaired variant passes`,
     ignore: !toolkit || !clang,
     fn: async () => {
       using device = await TestDevice.open(source, 80);
@@ -69,7 +69,7 @@ for (const [kernel, [code, text, sharedBytes = 512]] of Object.entries(expected)
 }
 
 Deno.test({
-  name: "emulator: a launch of more steps than are allowed is taken for one that never ends",
+  name: "emulator: a launch that exceeds the limit of steps is stopped as endless",
   ignore: !toolkit || !clang,
   fn: async () => {
     using device = await TestDevice.open(source, 80);
@@ -77,7 +77,7 @@ Deno.test({
       const input = device.upload(new Int32Array(64));
       device.launch("fault_null_pointer", 64, [input, device.allocate(256).pointer, 1]);
     };
-    device.control.limitSteps(0); // forgets the launches of other tests
+    device.control.limitSteps(0); // resets the maximum of earlier launches
     run();
     const steps = device.control.limitSteps(0);
     device.control.limitSteps(steps);
