@@ -22,9 +22,7 @@ constexpr float kTanh1 = 0.07135481283f;  // that times 0.044715
 
 // NaN stays NaN, as in PyTorch's clamp.
 __device__ __forceinline__ float clamp_gate(float gate, float limit) { return min_or_nan(gate, limit); }
-__device__ __forceinline__ float clamp_up(float up, float limit) {
-  return max_or_nan(min_or_nan(up, limit), -limit);
-}
+__device__ __forceinline__ float clamp_up(float up, float limit) { return max_or_nan(min_or_nan(up, limit), -limit); }
 
 // kSwish with a gate, to the accuracy of 16-bit results.
 __device__ __forceinline__ float gated_swish(float gate, float up, const Activation& a) {

@@ -43,18 +43,18 @@ __device__ __forceinline__ void combine(const T* __restrict__ expert_outputs, co
 
 }  // namespace yamoe
 
-#define YAMOE_COMBINE(dtype, T)                                                                                           \
-  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 4) combine_##dtype(                                \
-      const T* expert_outputs, const int* rows, const void* weights, int weights_dtype, const int* indices,               \
-      const T* addend, const float* addend_weights, T* out, int tokens, int top_k, int weight_columns, int width) {       \
-    constexpr int kCount = yamoe::kElements<T>;                                                                           \
-    if (width % kCount == 0) {                                                                                            \
-      yamoe::combine<kCount>(expert_outputs, rows, weights, weights_dtype, indices, addend, addend_weights, out, tokens,  \
-                             top_k, weight_columns, width);                                                               \
-    } else {                                                                                                              \
-      yamoe::combine<1>(expert_outputs, rows, weights, weights_dtype, indices, addend, addend_weights, out, tokens,       \
-                        top_k, weight_columns, width);                                                                    \
-    }                                                                                                                     \
+#define YAMOE_COMBINE(dtype, T)                                                                                     \
+  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 4) combine_##dtype(                          \
+      const T* expert_outputs, const int* rows, const void* weights, int weights_dtype, const int* indices,         \
+      const T* addend, const float* addend_weights, T* out, int tokens, int top_k, int weight_columns, int width) { \
+    constexpr int kCount = yamoe::kElements<T>;                                                                     \
+    if (width % kCount == 0) {                                                                                      \
+      yamoe::combine<kCount>(expert_outputs, rows, weights, weights_dtype, indices, addend, addend_weights, out,    \
+                             tokens, top_k, weight_columns, width);                                                 \
+    } else {                                                                                                        \
+      yamoe::combine<1>(expert_outputs, rows, weights, weights_dtype, indices, addend, addend_weights, out, tokens, \
+                        top_k, weight_columns, width);                                                              \
+    }                                                                                                               \
   }
 
 YAMOE_COMBINE(f16, __half)

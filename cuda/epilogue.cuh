@@ -18,11 +18,23 @@ __device__ __forceinline__ void transpose_quad(uint32_t (&v)[4], int lane) {
   const bool odd = lane & 1;
   const uint32_t x0 = __shfl_xor_sync(0xffffffffu, odd ? v[0] : v[1], 1);
   const uint32_t x1 = __shfl_xor_sync(0xffffffffu, odd ? v[2] : v[3], 1);
-  if (odd) { v[0] = x0; v[2] = x1; } else { v[1] = x0; v[3] = x1; }
+  if (odd) {
+    v[0] = x0;
+    v[2] = x1;
+  } else {
+    v[1] = x0;
+    v[3] = x1;
+  }
   const bool upper = lane & 2;
   const uint32_t y0 = __shfl_xor_sync(0xffffffffu, upper ? v[0] : v[2], 2);
   const uint32_t y1 = __shfl_xor_sync(0xffffffffu, upper ? v[1] : v[3], 2);
-  if (upper) { v[0] = y0; v[1] = y1; } else { v[2] = y0; v[3] = y1; }
+  if (upper) {
+    v[0] = y0;
+    v[1] = y1;
+  } else {
+    v[2] = y0;
+    v[3] = y1;
+  }
 }
 
 // The row of a lane's i-th pairs of sums.
@@ -52,7 +64,8 @@ __device__ __forceinline__ void scale_rows(Sums<Tile>& sums, const float* scales
 // Stores 32 results of a row of `width`, from `column` on; each lane of a quad then has 8 that follow each other. Register t of
 // lane q comes with results 8 t + 2 q and the next where they are in pairs, else with 8 t + q and 8 t + 4 + q.
 template <class T>
-__device__ __forceinline__ void store_row(T* out, int row, int row_end, int column, int width, uint32_t (&v)[4], bool pairs) {
+__device__ __forceinline__ void store_row(T* out, int row, int row_end, int column, int width, uint32_t (&v)[4],
+                                          bool pairs) {
   const int lane = threadIdx.x & 31;
   transpose_quad(v, lane);
   const uint4 packed = pairs ? make_uint4(v[0], v[1], v[2], v[3])
@@ -64,7 +77,8 @@ __device__ __forceinline__ void store_row(T* out, int row, int row_end, int colu
 
 // Adds the biases of a warp's columns, where there are any.
 template <class Tile, bool kOutIn, class T>
-__device__ __forceinline__ void add_bias(Sums<Tile>& sums, const T* bias, const Columns& columns, int expert, int first) {
+__device__ __forceinline__ void add_bias(Sums<Tile>& sums, const T* bias, const Columns& columns, int expert,
+                                         int first) {
   if (!bias) return;
   bias += static_cast<size_t>(expert) * columns.width;
 #pragma unroll

@@ -46,7 +46,8 @@ struct Tile {
   static_assert(kRowsA % 8 == 0 && kBM % kRowsA == 0, "a pass must leave the swizzle of A as it is");
   static_assert(kRowsB * kChunksB == kThreads && kBK % kRowsB == 0, "B's chunks must divide among the threads");
   static_assert((kRowsB & (kRowsB - 1)) == 0, "a pass must change the swizzle of B by an exclusive or");
-  static_assert(kRowsT % 8 == 0 && kBN % kRowsT == 0 && kRowsT * 4 == kThreads, "the same of a B whose rows are columns");
+  static_assert(kRowsT % 8 == 0 && kBN % kRowsT == 0 && kRowsT * 4 == kThreads,
+                "the same of a B whose rows are columns");
   static_assert(kPassesA <= 16 && kPassesT <= 16, "a bit for each pass must fit");
   static_assert(kStages >= 2, "a ring needs two stages");
 };
@@ -91,12 +92,16 @@ struct Problem {
 
 // A product's kernel gets, beside the Problem, `bias` [experts][width] or null; `row_scales` [rows], what the sums of each row
 // are multiplied by before that is added, or null; where the results go; and the Activation. `weights` is how it gets B.
-#define YAMOE_PRODUCT_PARAMETERS(T, weights)                                                                              \
-  const T *a, weights, const T *bias, T *out, const int *row_index, const float *row_scales, const int *row_offsets,      \
-      const int *tile_offsets, int experts, int depth, int width, int half, int kind,             \
-      float alpha, float limit, float shift
-#define YAMOE_PROBLEM(b) {a, b, row_index, row_offsets, tile_offsets, experts, depth, {width, half}}
-#define YAMOE_ACTIVATION {kind, alpha, limit, shift}
+#define YAMOE_PRODUCT_PARAMETERS(T, weights)                                                                         \
+  const T *a, weights, const T *bias, T *out, const int *row_index, const float *row_scales, const int *row_offsets, \
+      const int *tile_offsets, int experts, int depth, int width, int half, int kind, float alpha, float limit,      \
+      float shift
+#define YAMOE_PROBLEM(b)                                                        \
+  {                                                                             \
+    a, b, row_index, row_offsets, tile_offsets, experts, depth, { width, half } \
+  }
+#define YAMOE_ACTIVATION \
+  { kind, alpha, limit, shift }
 
 // One tile: at most kBM rows from `row`, columns from `column`.
 struct TilePosition {
@@ -142,8 +147,8 @@ struct Loader {
   const int row_b;                    // of an in-out B: the thread copies a chunk of it and of each kRowsB below it
   const uint32_t offset_a, offset_b;  // where to, in a stage
   int index, left;                    // the tile, and the depth of it that is not copied yet
-  uint32_t live;                      // which of the thread's rows exist: of A, and, 16 bits up, of an out-in B; or, for an
-                                      // in-out B, in the sign bit, whether the thread's columns do
+  uint32_t live;  // which of the thread's rows exist: of A, and, 16 bits up, of an out-in B; or, for an
+                  // in-out B, in the sign bit, whether the thread's columns do
   const T* a[Tile::kPassesA];
   const T* b;
 
@@ -171,7 +176,8 @@ struct Loader {
       const int n = at.column + static_cast<int>(threadIdx.x) / 4;
       live = 0;
 #pragma unroll
-      for (int i = 0; i < Tile::kPassesT; ++i) live |= static_cast<uint32_t>(n + i * Tile::kRowsT < columns.width) << (16 + i);
+      for (int i = 0; i < Tile::kPassesT; ++i)
+        live |= static_cast<uint32_t>(n + i * Tile::kRowsT < columns.width) << (16 + i);
       b = p.b + (static_cast<size_t>(at.expert) * columns.width + columns.source<kOutIn>(n)) * p.depth + chunk * kChunk;
     } else {
       const int n = at.column + static_cast<int>(threadIdx.x) % Tile::kChunksB * kChunk;
@@ -239,7 +245,7 @@ struct Fragments {
 // Where a lane reads its operands in a stage.
 template <class Tile, bool kOutIn>
 struct Reader {
-  uint32_t a[2];  // for the first and the second half of a step
+  uint32_t a[2];                             // for the first and the second half of a step
   uint32_t b[kOutIn ? 2 : Tile::kMmaN / 2];  // the same; of an in-out B, for two column tiles each
 
   __device__ __forceinline__ Reader(int warp_m, int warp_n, int lane) {

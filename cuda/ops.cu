@@ -26,10 +26,10 @@ __device__ __forceinline__ void select_rows(const Unit* __restrict__ source, con
 
 }  // namespace yamoe
 
-#define YAMOE_SELECT_ROWS(bytes, Unit)                                                                                   \
-  extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads) select_rows_##bytes(                                    \
-      const Unit* source, const int* indices, Unit* out, int rows, int source_rows, int units) {                          \
-    yamoe::select_rows(source, indices, out, rows, source_rows, units);                                                   \
+#define YAMOE_SELECT_ROWS(bytes, Unit)                                                                               \
+  extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads)                                                    \
+      select_rows_##bytes(const Unit* source, const int* indices, Unit* out, int rows, int source_rows, int units) { \
+    yamoe::select_rows(source, indices, out, rows, source_rows, units);                                              \
   }
 YAMOE_SELECT_ROWS(2, unsigned short)
 YAMOE_SELECT_ROWS(4, unsigned)
@@ -62,7 +62,8 @@ extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads)
     }
     const int c = place - (e == 0 ? 0 : ends[e - 1]);
     const int assignment = order[place];
-    if (static_cast<unsigned>(assignment) < static_cast<unsigned>(n)) rows[assignment] = c < capacity ? e * capacity + c : -1;
+    if (static_cast<unsigned>(assignment) < static_cast<unsigned>(n))
+      rows[assignment] = c < capacity ? e * capacity + c : -1;
   }
 }
 

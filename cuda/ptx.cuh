@@ -151,7 +151,8 @@ __device__ __forceinline__ void mbarrier_wait(uint32_t barrier, uint32_t parity)
       "again:\n"
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
       "@!done bra again;\n"
-      "}" ::"r"(barrier), "r"(parity)
+      "}" ::"r"(barrier),
+      "r"(parity)
       : "memory");
 }
 
@@ -169,10 +170,12 @@ __device__ __forceinline__ void mbarrier_arrive_expecting(uint32_t barrier, uint
 // "cp.async.bulk.tensor": copies a box of the tensor that begins at these coordinates, the innermost first, to shared memory;
 // what lies outside of the tensor is zeros. One thread's doing, by the async proxy, where wgmma reads: its bytes are counted off
 // at the barrier.
-__device__ __forceinline__ void bulk_copy_4d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2, int c3) {
+__device__ __forceinline__ void bulk_copy_4d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1,
+                                             int c2, int c3) {
   asm volatile(
       "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
-      "[%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to), "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
+      "[%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
       : "memory");
 }
 
@@ -212,8 +215,8 @@ __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_grou
 
 #define YAMOE_TILE(j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
 #define YAMOE_TILES(j) YAMOE_TILE(j), YAMOE_TILE(j + 1), YAMOE_TILE(j + 2), YAMOE_TILE(j + 3)
-#define YAMOE_REGISTERS \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+#define YAMOE_REGISTERS                                                              \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "           \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
   "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
   "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, " \
@@ -224,11 +227,12 @@ __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_grou
 // rows, in the layout of mma.m16n8k16 for each 8 columns. kAcross: whether b's rows in memory run across the depth.
 template <class T, bool kAcross>
 __device__ __forceinline__ void wgmma_m64n192k16(float (&c)[24][4], uint64_t a, uint64_t b, bool add) {
-#define YAMOE_WGMMA(type)                                                                                                  \
-  asm volatile(                                                                                                            \
-      "{\n.reg .pred add;\nsetp.ne.b32 add, %99, 0;\n"                                                                      \
-      "wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type " {" YAMOE_REGISTERS "}, %96, %97, add, 1, 1, 0, %98;\n}" \
-      : YAMOE_TILES(0), YAMOE_TILES(4), YAMOE_TILES(8), YAMOE_TILES(12), YAMOE_TILES(16), YAMOE_TILES(20)                  \
+#define YAMOE_WGMMA(type)                                                                                 \
+  asm volatile(                                                                                           \
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %99, 0;\n"                                                    \
+      "wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type " {" YAMOE_REGISTERS                   \
+      "}, %96, %97, add, 1, 1, 0, %98;\n}"                                                                \
+      : YAMOE_TILES(0), YAMOE_TILES(4), YAMOE_TILES(8), YAMOE_TILES(12), YAMOE_TILES(16), YAMOE_TILES(20) \
       : "l"(a), "l"(b), "n"(kAcross), "r"(static_cast<int>(add)))
   if constexpr (std::is_same_v<T, __half>) {
     YAMOE_WGMMA("f16");
@@ -246,7 +250,8 @@ __device__ __forceinline__ void wgmma_wait(float (&sums)[kTiles][24][4]) {
 #pragma unroll
     for (int i = 0; i < kTiles; ++i) {
       float(&c)[24][4] = sums[i];
-      asm volatile("" : YAMOE_TILES(0), YAMOE_TILES(4), YAMOE_TILES(8), YAMOE_TILES(12), YAMOE_TILES(16), YAMOE_TILES(20));
+      asm volatile(""
+                   : YAMOE_TILES(0), YAMOE_TILES(4), YAMOE_TILES(8), YAMOE_TILES(12), YAMOE_TILES(16), YAMOE_TILES(20));
     }
   }
 }

@@ -17,13 +17,13 @@ enum Scoring { kNone = 0, kSoftmax = 1, kSigmoid = 2, kSqrtSoftplus = 3, kSparse
 
 // A router, as the kernels get it.
 struct RouterRule {
-  const float* bias;   // [experts] or null: added to the scores for the choice alone
+  const float* bias;  // [experts] or null: added to the scores for the choice alone
   int experts, top_k;
-  int before, after;   // Scoring: of all logits before the choice, of the chosen after it
+  int before, after;  // Scoring: of all logits before the choice, of the chosen after it
   int groups, top_groups;
   bool renormalize, on_input;
   float epsilon, scale;
-  float jitter;        // of kSparseMixer
+  float jitter;  // of kSparseMixer
 };
 
 // Unsigned integers in the order of the numbers: NaN above all, both zeros alike. 0 is below every number.
@@ -110,8 +110,8 @@ __device__ __forceinline__ int largest_of_lane(const unsigned* keys, int experts
 
 // SparseMixer's weight of an expert is one over this: the sum of exp(x - x of the expert) over those that are not chosen yet,
 // it included, and whose logits x lie near its own.
-__device__ __forceinline__ double mixer_sum(const double* logits, const unsigned* keys, int best, const RouterRule& rule,
-                                            int lane) {
+__device__ __forceinline__ double mixer_sum(const double* logits, const unsigned* keys, int best,
+                                            const RouterRule& rule, int lane) {
   const double most = logits[best];
   double sum = 0.0;
 #pragma unroll 1
@@ -132,8 +132,8 @@ __device__ __forceinline__ void route(const T* __restrict__ logits, int tokens, 
   const int warp = threadIdx.x >> 5;
   double* const all_scores = reinterpret_cast<double*>(dynamic_smem());
   double* const scores = all_scores + warp * rule.experts;
-  unsigned* const keys = reinterpret_cast<unsigned*>(all_scores + kRouteWarps * rule.experts) +
-                         warp * (rule.experts + rule.groups);
+  unsigned* const keys =
+      reinterpret_cast<unsigned*>(all_scores + kRouteWarps * rule.experts) + warp * (rule.experts + rule.groups);
   const bool on_scores = rule.bias || rule.groups > 1;  // else on the logits, whose order every scoring keeps
 
   for (int t = blockIdx.x * kRouteWarps + warp; t < tokens; t += gridDim.x * kRouteWarps) {
@@ -214,14 +214,14 @@ __device__ __forceinline__ void route(const T* __restrict__ logits, int tokens, 
 
 }  // namespace yamoe
 
-#define YAMOE_ROUTE(suffix, T)                                                                                           \
-  extern "C" __global__ void __launch_bounds__(yamoe::kRouteThreads) route_##suffix(                                      \
-      const T* logits, const float* bias, int* indices, void* weights, float* input_weights, int tokens, int experts,     \
-      int top_k, int before, int after, int groups, int top_groups, int renormalize, int on_input, int weights_dtype,     \
-      float epsilon, float scale, float jitter) {                                                                         \
-    const yamoe::RouterRule rule{bias,       experts,          top_k,         before,  after, groups,                     \
-                                 top_groups, renormalize != 0, on_input != 0, epsilon, scale, jitter};                    \
-    yamoe::route(logits, tokens, rule, indices, weights, weights_dtype, input_weights);                                   \
+#define YAMOE_ROUTE(suffix, T)                                                                                     \
+  extern "C" __global__ void __launch_bounds__(yamoe::kRouteThreads)                                               \
+      route_##suffix(const T* logits, const float* bias, int* indices, void* weights, float* input_weights,        \
+                     int tokens, int experts, int top_k, int before, int after, int groups, int top_groups,        \
+                     int renormalize, int on_input, int weights_dtype, float epsilon, float scale, float jitter) { \
+    const yamoe::RouterRule rule{bias,       experts,          top_k,         before,  after, groups,              \
+                                 top_groups, renormalize != 0, on_input != 0, epsilon, scale, jitter};             \
+    yamoe::route(logits, tokens, rule, indices, weights, weights_dtype, input_weights);                            \
   }
 
 YAMOE_ROUTE(f32, float)

@@ -27,7 +27,8 @@ struct SimtTile {
   static_assert(kThreads % kSimtDepth == 0 && kThreads % kBN == 0, "a pass must load whole rows");
   static_assert(kGroupM == 2 || kGroupM == 4, "rows are read two or four at a time");
   static_assert(kTM % kGroupM == 0 && kTN % kGroupN == 0, "a thread's part must be whole groups");
-  static_assert(kPassesA * kThreads == kBM * kSimtDepth && kPassesB * kThreads == kBN * kSimtDepth, "passes must be whole");
+  static_assert(kPassesA * kThreads == kBM * kSimtDepth && kPassesB * kThreads == kBN * kSimtDepth,
+                "passes must be whole");
 
   static __device__ __forceinline__ int row(int i) {
     return i / kGroupM * (kBM / (kTM / kGroupM)) + static_cast<int>(threadIdx.x) / kColumns * kGroupM + i % kGroupM;
@@ -48,14 +49,17 @@ struct SimtLoader {
   const Problem<T>& p;
   const bool out_in;
   const SimtStrip strip_a, strip_b;
-  size_t step_b, pass_b;    // in B, from one step to the next and from one element to the next
-  int left_b;               // columns from the first element's on
+  size_t step_b, pass_b;     // in B, from one step to the next and from one element to the next
+  int left_b;                // columns from the first element's on
   int rows[Tile::kPassesA];  // of A, or -1
   const T* b;
   float next_a[Tile::kPassesA], next_b[Tile::kPassesB];
 
   __device__ __forceinline__ SimtLoader(const Problem<T>& problem, bool weights_out_in)
-      : p(problem), out_in(weights_out_in), strip_a(along_depth()), strip_b(weights_out_in ? along_depth() : along_width()) {
+      : p(problem),
+        out_in(weights_out_in),
+        strip_a(along_depth()),
+        strip_b(weights_out_in ? along_depth() : along_width()) {
     const int columns = p.columns.half ? strip_b.dn / 2 : strip_b.dn;  // gates and ups take turns
     step_b = out_in ? kSimtDepth : static_cast<size_t>(kSimtDepth) * p.columns.width;
     pass_b = out_in ? static_cast<size_t>(columns) * p.depth : static_cast<size_t>(strip_b.dk) * p.columns.width;
@@ -143,7 +147,8 @@ __device__ __forceinline__ void simt_store(const float (&sums)[Tile::kTN], float
       const float gate = clamp_gate(x[0], activation.limit);
       const float up = clamp_up(x[1], activation.limit) + activation.shift;
       if (n < columns.width) {
-        out[static_cast<size_t>(row) * (columns.width / 2) + n / 2] = narrow<T>(exact_activation(gate, activation) * up);
+        out[static_cast<size_t>(row) * (columns.width / 2) + n / 2] =
+            narrow<T>(exact_activation(gate, activation) * up);
       }
     } else {
 #pragma unroll
@@ -177,7 +182,8 @@ __device__ __forceinline__ void simt(const Problem<T>& p, const T* bias, const f
 #pragma unroll 2
       for (int kk = 0; kk < kSimtDepth; ++kk) {
         float a[Tile::kTM], b[Tile::kTN];
-        read_groups<Tile::kGroupM>(a, part + kk * Tile::kStrideA + Tile::row(0), Tile::row(Tile::kGroupM) - Tile::row(0));
+        read_groups<Tile::kGroupM>(a, part + kk * Tile::kStrideA + Tile::row(0),
+                                   Tile::row(Tile::kGroupM) - Tile::row(0));
         read_groups<Tile::kGroupN>(b, part + kSimtDepth * Tile::kStrideA + kk * Tile::kStrideB + Tile::column(0),
                                    Tile::column(Tile::kGroupN) - Tile::column(0));
 #pragma unroll
@@ -210,11 +216,11 @@ using Simt16 = SimtTile<16, 64, 2, 4>;
 
 }  // namespace yamoe
 
-#define YAMOE_SIMT(tile, suffix, T, blocks)                                                                              \
-  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks)                                             \
-      simt_##suffix(YAMOE_PRODUCT_PARAMETERS(T, const T* weights), int out_in, int gated) {                               \
-    const yamoe::Problem<T> problem YAMOE_PROBLEM(weights);                                                               \
-    yamoe::simt<yamoe::tile>(problem, bias, row_scales, out, out_in, gated, YAMOE_ACTIVATION);                            \
+#define YAMOE_SIMT(tile, suffix, T, blocks)                                                    \
+  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks)                  \
+      simt_##suffix(YAMOE_PRODUCT_PARAMETERS(T, const T* weights), int out_in, int gated) {    \
+    const yamoe::Problem<T> problem YAMOE_PROBLEM(weights);                                    \
+    yamoe::simt<yamoe::tile>(problem, bias, row_scales, out, out_in, gated, YAMOE_ACTIVATION); \
   }
 
 YAMOE_SIMT(Simt128, 128_f32, float, 2)

@@ -11,7 +11,8 @@ constexpr int kTogether = 32;
 
 // Adds the biases of 32 columns, from `first` on, to the sums of the four mma tiles from j on.
 template <class Tile, WeightLayout kLayout, class T>
-__device__ __forceinline__ void add_biases(Sums<Tile>& sums, int j, const T* bias, const Columns& columns, int expert, int first) {
+__device__ __forceinline__ void add_biases(Sums<Tile>& sums, int j, const T* bias, const Columns& columns, int expert,
+                                           int first) {
   keep_order();
   constexpr bool kApart = kLayout == WeightLayout::kInOutApart;
   const int half = columns.half;
@@ -26,7 +27,8 @@ __device__ __forceinline__ void add_biases(Sums<Tile>& sums, int j, const T* bia
       if (kLayout == WeightLayout::kOutIn && half) {
         pair = {widen(bias[own + n / 2]), widen(bias[own + half + n / 2])};
       } else {
-        pair = unpack2<T>(*reinterpret_cast<const uint32_t*>(bias + own + n + (kApart && first & kTogether ? half : 0)));
+        pair =
+            unpack2<T>(*reinterpret_cast<const uint32_t*>(bias + own + n + (kApart && first & kTogether ? half : 0)));
       }
     }
 #pragma unroll

@@ -92,7 +92,8 @@ struct WarpgroupLoader {
         constexpr int kParts = kLayout == WeightLayout::kInOutApart ? 2 : 1;
 #pragma unroll
         for (int s = 0; s < Tile::kBN / Tile::kSlabColumns; ++s) {
-          bulk_copy_4d(to + s * Tile::kSlabBytes, weights, full, column + s * Tile::kSlabColumns / kParts, k, 0, expert);
+          bulk_copy_4d(to + s * Tile::kSlabBytes, weights, full, column + s * Tile::kSlabColumns / kParts, k, 0,
+                       expert);
         }
       }
     }
@@ -126,7 +127,8 @@ struct RingPlace {
 // The whole kernel. `epilogue(sums, position, warp_m)` gets a warp's sums, [kMmaM][kMmaN][4]: rows kMmaRows apart, each in
 // mma.m16n8k16's layout.
 template <class Tile, WeightLayout kLayout, class T, class Epilogue>
-__device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const TensorMap& weights, const Epilogue& epilogue) {
+__device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const TensorMap& weights,
+                                               const Epilogue& epilogue) {
   const uint32_t ring = shared_address(dynamic_smem());
   const uint32_t full = ring + Tile::kFull, empty = ring + Tile::kEmpty;
   const int count = tile_count<Tile>(p);
@@ -135,7 +137,7 @@ __device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const Tensor
     prefetch_tensor_map(weights);
     for (int s = 0; s < Tile::kStages; ++s) {
       mbarrier_init(full + s * 8, Tile::kCopying * 128 + 1);  // the thread that asks for boxes arrives twice
-      mbarrier_init(empty + s * 8, Tile::kMultiplying * 4);  // one of each warp
+      mbarrier_init(empty + s * 8, Tile::kMultiplying * 4);   // one of each warp
     }
     fence_async_proxy();
   }
@@ -177,11 +179,13 @@ __device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const Tensor
         wgmma_fence();
 #pragma unroll
         for (int step = 0; step < Tile::kBK / 16; ++step) {
-          const uint64_t columns = kOutIn ? wgmma_descriptor(b + step * 32, 0, Tile::kRowBytes)
-                                          : wgmma_descriptor(b + step * 16 * kRowBytes, Tile::kBK * kRowBytes, kRowBytes);
+          const uint64_t columns = kOutIn
+                                       ? wgmma_descriptor(b + step * 32, 0, Tile::kRowBytes)
+                                       : wgmma_descriptor(b + step * 16 * kRowBytes, Tile::kBK * kRowBytes, kRowBytes);
 #pragma unroll
           for (int i = 0; i < Tile::kMmaM; ++i) {
-            const uint64_t rows = wgmma_descriptor(a + i * Tile::kMmaRows * Tile::kRowBytes + step * 32, 0, Tile::kRowBytes);
+            const uint64_t rows =
+                wgmma_descriptor(a + i * Tile::kMmaRows * Tile::kRowBytes + step * 32, 0, Tile::kRowBytes);
             wgmma_m64n192k16<T, !kOutIn>(sums[i], rows, columns, k > 0 || step > 0);
           }
         }
