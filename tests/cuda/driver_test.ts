@@ -169,7 +169,7 @@ test("a launch with arguments, threads or shared memory that do not fit is refus
   );
   using mistaken = new Module(context, await loadImage("sm_80"), wrong);
   assertThrows(() => mistaken.kernel("sort_histogram")!.launch(stream, shape, args.slice(0, 4)), CudaError);
-  assertStringIncludes(control.report, "sort_histogram: the argument buffer has 24 bytes, the cubin wants 28");
+  assertStringIncludes(control.report, "sort_histogram: the argument buffer has 24 bytes, the cubin expects 28");
 });
 
 test("a kernel's fault poisons the context, and a fresh one works", async (library, control) => {

@@ -314,7 +314,7 @@ async function filesIn(folder: string, names: RegExp): Promise<string[]> {
   return files.sort();
 }
 
-/** Returns a digest of texts. A text that begins with a slash is a path, and stands for the contents of the file. */
+/** Returns a digest of texts. A text that begins with a slash is a path, and means the contents of the file. */
 async function digestOf(...parts: (string | readonly string[])[]): Promise<string> {
   const texts = await Promise.all(parts.flat().map((part) => part.startsWith("/") ? Deno.readTextFile(part) : part));
   const bytes = new TextEncoder().encode(texts.join("\0"));

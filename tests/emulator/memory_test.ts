@@ -42,7 +42,7 @@ test("a copy from freed memory and a double free fail", (device) => {
   assertStringIncludes(device.control.report, "a copy to the host: the device memory is freed");
   device.control.reset();
   assertThrows(() => context.call("cuMemFreeAsync", pointer, handle), CudaError);
-  assertStringIncludes(device.control.report, "freed already");
+  assertStringIncludes(device.control.report, "was freed before");
 });
 
 test("live objects are listed", (device) => {

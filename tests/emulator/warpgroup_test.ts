@@ -52,11 +52,11 @@ const faults: Record<string, string> = {
   fault_no_fence_of_the_async_proxy: "with no fence of the async proxy",
   fault_no_wait_for_empty: "deadlock", // the second round of copies completes a phase that no thread has observed
   fault_released_before_it_is_read: "while wgmma reads it",
-  fault_products_in_flight_at_the_end: "products of wgmma under way",
-  fault_mbarrier_without_initialisation: "is no mbarrier",
+  fault_products_in_flight_at_the_end: "products of wgmma in flight",
+  fault_mbarrier_without_initialisation: "is not an mbarrier",
   fault_mbarrier_initialised_without_barrier: "with no barrier since thread 0 initialised it",
-  fault_written_over_an_mbarrier: "where an mbarrier is",
-  fault_mbarrier_initialised_twice: "an mbarrier is initialised where one is",
+  fault_written_over_an_mbarrier: "which is part of an mbarrier",
+  fault_mbarrier_initialised_twice: "an mbarrier is initialised twice",
 };
 
 for (const [kernel, text] of Object.entries(faults)) {
