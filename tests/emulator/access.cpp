@@ -19,8 +19,8 @@ bool lies_in(const T& variable, uintptr_t address) {
 
 // threadIdx and the like, which kernels read more than anything else.
 bool is_index(uintptr_t address) {
-  return lies_in(emulator_thread, address) || lies_in(emulator_block, address) || lies_in(emulator_grid_size, address) ||
-         lies_in(emulator_block_size, address);
+  return lies_in(emulator_thread, address) || lies_in(emulator_block, address) ||
+         lies_in(emulator_grid_size, address) || lies_in(emulator_block_size, address);
 }
 
 // The atomic operation that is under way: its own load and store are not ordinary accesses.
@@ -38,7 +38,8 @@ void access(uintptr_t address, unsigned bytes, bool write, void* program_counter
   if (!in_collective() && !atomic) maybe_preempt();
   const Access access{bytes, write, atomic, program_counter, where};
   if ((bytes & (bytes - 1)) == 0 && address & (bytes - 1)) {
-    fault(716, {nullptr, 0}, "a misaligned %u-byte %s of %#zx, at %s", bytes, access.verb(), address, access.place().c_str());
+    fault(716, {nullptr, 0}, "a misaligned %u-byte %s of %#zx, at %s", bytes, access.verb(), address,
+          access.place().c_str());
   }
   if (is_global(address)) return global_access(address, access);
   if (is_shared(address)) return shared_access(address, access);
@@ -72,18 +73,14 @@ void hook(void* address, unsigned bytes, bool write, void* program_counter) {
 }  // namespace
 }  // namespace emulator
 
-#define EMULATOR_HOOKS(bytes)                                                                                       \
-  void __tsan_read##bytes(void* address) {                                                                          \
-    emulator::hook(address, bytes, false, __builtin_return_address(0));                                             \
-  }                                                                                                                 \
-  void __tsan_write##bytes(void* address) {                                                                         \
-    emulator::hook(address, bytes, true, __builtin_return_address(0));                                              \
-  }                                                                                                                 \
-  void __tsan_unaligned_read##bytes(void* address) {                                                                \
-    emulator::hook(address, bytes, false, __builtin_return_address(0));                                             \
-  }                                                                                                                 \
-  void __tsan_unaligned_write##bytes(void* address) {                                                               \
-    emulator::hook(address, bytes, true, __builtin_return_address(0));                                              \
+#define EMULATOR_HOOKS(bytes)                                                                                    \
+  void __tsan_read##bytes(void* address) { emulator::hook(address, bytes, false, __builtin_return_address(0)); } \
+  void __tsan_write##bytes(void* address) { emulator::hook(address, bytes, true, __builtin_return_address(0)); } \
+  void __tsan_unaligned_read##bytes(void* address) {                                                             \
+    emulator::hook(address, bytes, false, __builtin_return_address(0));                                          \
+  }                                                                                                              \
+  void __tsan_unaligned_write##bytes(void* address) {                                                            \
+    emulator::hook(address, bytes, true, __builtin_return_address(0));                                           \
   }
 
 extern "C" {

@@ -21,7 +21,8 @@ std::map<std::pair<int, unsigned>, WarpCopy> warp_copies;
 void count_conflicts(const WarpCopy& copy) {
   for (int quarter = 0; quarter < 4; ++quarter) {
     int lanes_in_bank_group[8] = {}, passes = 1;
-    for (int l = quarter * 8; l < quarter * 8 + 8; ++l) passes = std::max(passes, ++lanes_in_bank_group[copy.to[l] / 16 % 8]);
+    for (int l = quarter * 8; l < quarter * 8 + 8; ++l)
+      passes = std::max(passes, ++lanes_in_bank_group[copy.to[l] / 16 % 8]);
     counters().copy_conflicts += passes - 1;
   }
 }

@@ -23,7 +23,8 @@ struct BulkCopy {
 std::vector<BulkCopy> under_way;
 
 const TensorMap& map_at(const void* address, Where where) {
-  if (reinterpret_cast<uintptr_t>(address) % 64) fault(716, where, "a tensor map at %p, which is no multiple of 64", address);
+  if (reinterpret_cast<uintptr_t>(address) % 64)
+    fault(716, where, "a tensor map at %p, which is no multiple of 64", address);
   if (checked()) {
     for (int i = 0; i < 8; ++i) access(reinterpret_cast<uintptr_t>(address) + i * 16, 16, false, nullptr, where);
   }
@@ -37,7 +38,9 @@ const TensorMap& map_at(const void* address, Where where) {
 
 // PTX ISA, "Swizzling Modes": bits 7 and up of an address permute bits 4 and up. Each table there has the pattern for boxes whose
 // rows are as long as the swizzle's span; of shorter rows nothing is said.
-uint32_t swizzled(uint32_t address, unsigned span) { return span ? address ^ ((address >> 7 & (span / 16 - 1)) << 4) : address; }
+uint32_t swizzled(uint32_t address, unsigned span) {
+  return span ? address ^ ((address >> 7 & (span / 16 - 1)) << 4) : address;
+}
 
 // The 16 bytes that begin at these coordinates: zeros outside of the tensor.
 void read_piece(const TensorMap& map, const int64_t (&at)[5], unsigned char (&data)[16], Where where) {
@@ -84,7 +87,8 @@ std::string pending_bulk_copies() { return under_way.empty() ? "" : describe(und
 void copy_tensor_map(void* to, const void* from) {
   memcpy(to, from, 128);
   const auto offset = static_cast<const unsigned char*>(from) - current_launch().argument_buffer;
-  if (static_cast<size_t>(offset) >= current_launch().argument_bytes) static_cast<TensorMap*>(to)->kind = TensorMap::kCopied;
+  if (static_cast<size_t>(offset) >= current_launch().argument_bytes)
+    static_cast<TensorMap*>(to)->kind = TensorMap::kCopied;
 }
 
 void prefetch_tensor_map(const void* map, Where where) {
@@ -92,7 +96,8 @@ void prefetch_tensor_map(const void* map, Where where) {
   map_at(map, where);
 }
 
-void bulk_copy(uint32_t to, const void* map_address, uint32_t barrier, std::initializer_list<int> coordinates, Where where) {
+void bulk_copy(uint32_t to, const void* map_address, uint32_t barrier, std::initializer_list<int> coordinates,
+               Where where) {
   step();
   const TensorMap& map = map_at(map_address, where);
   if (coordinates.size() != map.rank) {

@@ -10,8 +10,8 @@ namespace emulator {
 namespace {
 
 constexpr int kMachineCuda = 190;
-constexpr unsigned char kEntryFlag = 0x10;      // in a symbol's st_other: a kernel, not a function it calls
-constexpr unsigned kReservedShared = 1024;      // from sm_90 on, of the static size
+constexpr unsigned char kEntryFlag = 0x10;  // in a symbol's st_other: a kernel, not a function it calls
+constexpr unsigned kReservedShared = 1024;  // from sm_90 on, of the static size
 enum : unsigned char { kMaxThreads = 0x05, kParameter = 0x17, kRegisters = 0x2f };
 
 template <class T>
@@ -48,7 +48,8 @@ CUresult match_with_source(Module& module, std::string& problem) {
       return CUDA_ERROR_INVALID_IMAGE;
     }
     function.kernel = &kernel->second;
-    if (function.parameters.empty() && !function.kernel->parameter_sizes.empty()) continue;  // PTX: filled in by the caller
+    if (function.parameters.empty() && !function.kernel->parameter_sizes.empty())
+      continue;  // PTX: filled in by the caller
     if (!is_same_parameters(function)) {
       problem = "the image is stale: the parameters of " + name + " are not those of the source";
       return CUDA_ERROR_INVALID_IMAGE;

@@ -1,9 +1,11 @@
 // A GPU for small kernels: an emulator of some kernel file with the cubin that nvcc makes of the same file.
-import { readCubin } from "../../cuda/cubin.ts";
+import { type CubinKernel, readCubin } from "../../cuda/cubin.ts";
 import { Context } from "../../src/cuda/driver/context.ts";
+import { manifest } from "../../src/cuda/images/built/manifest.ts";
 import { loadImage } from "../../src/cuda/images/load.ts";
+import { argumentBytes, type ArgumentField, type KernelRecord } from "../../src/cuda/images/manifest_types.ts";
 import { Driver } from "../../src/cuda/driver/driver.ts";
-import type { Argument } from "../../src/cuda/driver/kernel.ts";
+import type { ArgumentValue } from "../../src/cuda/driver/kernel.ts";
 import { DeviceBuffer } from "../../src/cuda/driver/memory.ts";
 import { Module } from "../../src/cuda/driver/module.ts";
 import { Stream } from "../../src/cuda/driver/stream.ts";
@@ -23,19 +25,20 @@ export class TestDevice implements Disposable {
   /** Builds what is needed and opens it. */
   static async open(source: URL, arch: number): Promise<TestDevice> {
     const { library } = await buildEmulator({ arch, sources: [source.pathname] });
-    return new TestDevice(library, await buildCubin(source.pathname, arch), arch);
+    const image = await buildCubin(source.pathname, arch);
+    return new TestDevice(library, image, readCubin(image, arch).map(withNumberedFields));
   }
 
   /** Opens the product's kernels on an emulator that is built. */
   static async ofProduct(library: string): Promise<TestDevice> {
-    return new TestDevice(library, await loadImage("sm_80"), 80);
+    return new TestDevice(library, await loadImage("sm_80"), manifest.images.sm_80!.kernels);
   }
 
-  private constructor(library: string, image: Uint8Array<ArrayBuffer>, arch: number) {
+  private constructor(library: string, image: Uint8Array<ArrayBuffer>, kernels: readonly KernelRecord[]) {
     this.control = new Control(library);
     this.control.reset();
     this.#context = new Context(new Driver(library), 0);
-    this.#module = new Module(this.#context, image, readCubin(image, arch));
+    this.#module = new Module(this.#context, image, kernels);
     this.stream = new Stream(this.#context);
   }
 
@@ -52,8 +55,19 @@ export class TestDevice implements Disposable {
   }
 
   /** Runs a kernel and waits for it. */
-  launch(kernel: string, threads: number, args: readonly Argument[], { blocks = 1, sharedBytes = 0 } = {}): void {
-    this.#module.kernel(kernel)!.launch(this.stream, { blocks, threads, sharedBytes }, args);
+  launch(
+    kernel: string,
+    threads: number,
+    args: readonly ArgumentValue[] | Readonly<Record<string, ArgumentValue>>,
+    { blocks = 1, sharedBytes = 0 } = {},
+  ): void {
+    this.#module.launch(this.stream, {
+      kernel,
+      blocks,
+      threads,
+      sharedBytes,
+      arguments: Object.fromEntries(Object.entries(args)),
+    });
     this.stream.synchronize();
   }
 
@@ -71,4 +85,13 @@ export class TestDevice implements Disposable {
     this.#module[Symbol.dispose]();
     this.#context[Symbol.dispose]();
   }
+}
+
+/** A kernel with plain parameters, as if they were the fields "0", "1" and so on of a struct. */
+function withNumberedFields({ parameters, ...kernel }: CubinKernel): KernelRecord {
+  const typeOf = (size: number): ArgumentField["type"] =>
+    size === argumentBytes.tensorMap ? "tensorMap" : size === argumentBytes.pointer ? "pointer" : "int";
+  const fields = parameters.map(({ offset, size }, i) => ({ name: `${i}`, type: typeOf(size), offset, size }));
+  const last = fields.at(-1);
+  return { ...kernel, argumentsOffset: 0, argumentsBytes: last ? last.offset + last.size : 0, fields };
 }

@@ -74,7 +74,8 @@ bool is_stream(CUstream stream);
 // For calls that wait, or allocate, or otherwise may not come in a capture.
 CUresult forbid_capture();
 
-CUresult launch_kernel(const Function& function, dim3 grid, dim3 block, unsigned dynamic_bytes, const void* buffer, size_t bytes);
+CUresult launch_kernel(const Function& function, dim3 grid, dim3 block, unsigned dynamic_bytes, const void* buffer,
+                       size_t bytes);
 
 }  // namespace emulator
 

@@ -42,8 +42,11 @@ CUresult unpack(void** extra, const Function& function, std::vector<unsigned cha
 }
 
 CUresult check_shape(const Function& function, dim3 grid, dim3 block, unsigned dynamic_bytes) {
-  const auto invalid = [&](const char* reason) { return refuse(CUDA_ERROR_INVALID_VALUE, function.name + ": " + reason); };
-  if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) return invalid("a bad grid");
+  const auto invalid = [&](const char* reason) {
+    return refuse(CUDA_ERROR_INVALID_VALUE, function.name + ": " + reason);
+  };
+  if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
+    return invalid("a bad grid");
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
   if (!threads || threads > 1024 || block.z > 64) return invalid("a bad block");
   if (threads > function.max_threads) {
@@ -62,8 +65,14 @@ CUresult check_shape(const Function& function, dim3 grid, dim3 block, unsigned d
 
 CUresult launch_kernel(const Function& function, dim3 grid, dim3 block, unsigned dynamic_bytes, const void* buffer,
                        size_t bytes) {
+  // The device's parameter memory aligns the first parameter to 64 bytes if its type demands it; so does this copy.
+  constexpr size_t kAlignment = 64;
+  const size_t first = function.parameters.empty() ? 0 : function.parameters.front().offset;
+  std::vector<unsigned char> memory(bytes + 2 * kAlignment);
+  auto* begin = memory.data();
+  while ((reinterpret_cast<uintptr_t>(begin) + first) % kAlignment) ++begin;
+  memcpy(begin, buffer, bytes);
   std::vector<void*> pointers;
-  auto* const begin = const_cast<unsigned char*>(static_cast<const unsigned char*>(buffer));
   for (const auto& parameter : function.parameters) pointers.push_back(begin + parameter.offset);
   const int fault = run({function.kernel, grid, block, dynamic_bytes, pointers.data(), begin, bytes});
   if (fault) sticky_error() = static_cast<CUresult>(fault);  // told by the next call, as on hardware
@@ -81,7 +90,8 @@ CUresult cuModuleLoadData(CUmodule* handle, const void* image) {
   if (!image) return CUDA_ERROR_INVALID_VALUE;
   auto module = std::make_unique<Module>();
   std::string problem;
-  if (const CUresult result = read_image(static_cast<const unsigned char*>(image), device().architecture, *module, problem)) {
+  if (const CUresult result =
+          read_image(static_cast<const unsigned char*>(image), device().architecture, *module, problem)) {
     return refuse(result, problem);
   }
   *handle = reinterpret_cast<CUmodule>(module.get());
@@ -145,9 +155,8 @@ CUresult cuLaunchKernel(CUfunction handle, unsigned grid_x, unsigned grid_y, uns
   } else if (!arguments.empty()) {
     return refuse(CUDA_ERROR_INVALID_VALUE, function->name + ": no arguments");
   }
-  return enqueue(stream, [=] {
-    return launch_kernel(*function, grid, block, dynamic_bytes, arguments.data(), arguments.size());
-  });
+  return enqueue(
+      stream, [=] { return launch_kernel(*function, grid, block, dynamic_bytes, arguments.data(), arguments.size()); });
 }
 }
 #pragma GCC visibility pop

@@ -37,7 +37,8 @@ const char* problem(const TensorMap& map, const cuuint32_t* box, const cuuint32_
     if (map.sizes[d] == 0 || map.sizes[d] > 1ull << 32) return "a size is not from 1 to 2^32";
     if (box[d] == 0 || box[d] > 256) return "a size of the box is not from 1 to 256";
     if (element_strides[d] == 0 || element_strides[d] > 8) return "an element stride is not from 1 to 8";
-    if (d > 0 && (map.strides[d] % 16 || map.strides[d] >= 1ull << 40)) return "a stride is no multiple of 16 below 2^40";
+    if (d > 0 && (map.strides[d] % 16 || map.strides[d] >= 1ull << 40))
+      return "a stride is no multiple of 16 below 2^40";
     if (d > 0 && element_strides[d] != 1) return "an element stride that is not emulated";
   }
   const unsigned row_bytes = box[0] * map.element_bytes;

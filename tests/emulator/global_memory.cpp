@@ -53,7 +53,8 @@ std::string neighbourhood(uint64_t address, bool was_freed) {
   auto it = blocks.upper_bound(address);
   if (it == blocks.begin()) return "below every allocation";
   --it;
-  return std::to_string(address - it->first) + " bytes from the start of an allocation of " + std::to_string(it->second);
+  return std::to_string(address - it->first) + " bytes from the start of an allocation of " +
+         std::to_string(it->second);
 }
 
 Writer present_writer(bool atomic) {
@@ -87,20 +88,21 @@ void global_access(uintptr_t address, const Access& access) {
     const uint8_t state = states[offset + i];
     if (state == kOutside || state == kFreed) {
       fault(700, nowhere, "a %u-byte %s of %s memory at %#zx (%s), at %s", access.bytes, access.verb(),
-            state == kFreed ? "freed" : "out-of-bounds", address + i, neighbourhood(address + i, state == kFreed).c_str(),
-            access.place().c_str());
+            state == kFreed ? "freed" : "out-of-bounds", address + i,
+            neighbourhood(address + i, state == kFreed).c_str(), access.place().c_str());
     }
     if (state == kRaw && (!access.write || access.atomic)) {
-      fault(719, nowhere, "a read of memory that nothing has written, %s, at %s", neighbourhood(address + i, false).c_str(),
-            access.place().c_str());
+      fault(719, nowhere, "a read of memory that nothing has written, %s, at %s",
+            neighbourhood(address + i, false).c_str(), access.place().c_str());
     }
   }
   const Writer now = present_writer(access.atomic);
   for (size_t cell = offset / 2; cell <= (offset + access.bytes - 1) / 2; ++cell) {
     const Writer earlier = writers[cell];
     if (races(earlier, now)) {
-      fault(719, nowhere, "a race: %s of %s, written by thread %u of block %u with nothing between, at %s", access.verb(),
-            neighbourhood(address, false).c_str(), unsigned(earlier.thread) - 1, unsigned(earlier.block), access.place().c_str());
+      fault(719, nowhere, "a race: %s of %s, written by thread %u of block %u with nothing between, at %s",
+            access.verb(), neighbourhood(address, false).c_str(), unsigned(earlier.thread) - 1, unsigned(earlier.block),
+            access.place().c_str());
     }
     if (access.write) writers[cell] = now;
   }

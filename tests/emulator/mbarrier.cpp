@@ -22,8 +22,8 @@ struct Mbarrier {
   unsigned block_epoch;
   std::vector<unsigned> coming, told;  // by thread: the releases of this phase, and of all phases that have ended
   std::vector<int> waiting;
-  bool fenced;           // whether the async proxy knows of it
-  int bytes, under_way;  // expected and not there; of bulk copies that are issued and have not ended
+  bool fenced;                       // whether the async proxy knows of it
+  int bytes, under_way;              // expected and not there; of bulk copies that are issued and have not ended
   std::map<unsigned, Ended> copies;  // by phase
   std::vector<unsigned> seen;        // by thread: how many phases it has seen end
 };
@@ -55,7 +55,8 @@ void end_phase_if_complete(Mbarrier& barrier) {
 
 void expect(Mbarrier& barrier, uint32_t bytes, Where where) {
   if (bytes > kMostBytes || barrier.bytes + static_cast<int>(bytes) > kMostBytes) {
-    fault(719, where, "an mbarrier is to expect %u bytes, with %d to come: %d is the most", bytes, barrier.bytes, kMostBytes);
+    fault(719, where, "an mbarrier is to expect %u bytes, with %d to come: %d is the most", bytes, barrier.bytes,
+          kMostBytes);
   }
   barrier.bytes += bytes;
 }
@@ -98,8 +99,19 @@ void mbarrier_init(uint32_t address, int arrivals, Where where) {
   }
   if (arrivals < 1) fault(719, where, "an mbarrier of %d arrivals", arrivals);
   const size_t threads = fibers().size();
-  barriers[address] = {arrivals, arrivals, 0, current(), block_epoch(), std::vector<unsigned>(threads),
-                       std::vector<unsigned>(threads), {}, false, 0, 0, {}, std::vector<unsigned>(threads)};
+  barriers[address] = {arrivals,
+                       arrivals,
+                       0,
+                       current(),
+                       block_epoch(),
+                       std::vector<unsigned>(threads),
+                       std::vector<unsigned>(threads),
+                       {},
+                       false,
+                       0,
+                       0,
+                       {},
+                       std::vector<unsigned>(threads)};
   known.resize(threads * threads);
   fenced.resize(threads * threads);
 }
@@ -111,8 +123,8 @@ void mbarrier_arrive_expecting(uint32_t address, uint32_t bytes, Where where) {
   maybe_land_a_bulk_copy();
   Mbarrier& barrier = barrier_at(address, where);
   if (barrier.missing == 0) {
-    fault(719, where, "an arrival at an mbarrier of %d that have come, of whose phase %d bytes are to come", barrier.arrivals,
-          barrier.bytes);
+    fault(719, where, "an arrival at an mbarrier of %d that have come, of whose phase %d bytes are to come",
+          barrier.arrivals, barrier.bytes);
   }
   expect(barrier, bytes, where);
   const int first = current() & ~31;
@@ -134,8 +146,8 @@ void mbarrier_will_complete(uint32_t address, unsigned bytes, uint32_t to, Where
   }
   barrier.under_way += bytes;
   if (barrier.bytes - barrier.under_way < -kMostBytes) {
-    fault(719, where, "bulk copies of %d bytes end at an mbarrier that expects %d: %d more is the most", barrier.under_way,
-          barrier.bytes, kMostBytes);
+    fault(719, where, "bulk copies of %d bytes end at an mbarrier that expects %d: %d more is the most",
+          barrier.under_way, barrier.bytes, kMostBytes);
   }
 }
 
@@ -171,7 +183,8 @@ std::string describe_mbarriers() {
   std::string text;
   for (const auto& [address, barrier] : barriers) {
     if (barrier.waiting.empty()) continue;
-    text += " an mbarrier lacks " + std::to_string(barrier.missing) + " arrivals and " + std::to_string(barrier.bytes) + " bytes;";
+    text += " an mbarrier lacks " + std::to_string(barrier.missing) + " arrivals and " + std::to_string(barrier.bytes) +
+            " bytes;";
   }
   return text;
 }

@@ -2,7 +2,7 @@
 // round of every loop over a grid, on a GPU of four multiprocessors.
 import type { BackendTensor } from "../../src/backend/backend.ts";
 import { type CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
-import type { Argument } from "../../src/cuda/driver/kernel.ts";
+import type { KernelLaunch } from "../../src/cuda/driver/kernel.ts";
 import type { ExpertsOptions } from "../../src/contract/experts.ts";
 import { experts } from "../../src/ops/experts.ts";
 import { moe } from "../../src/ops/moe.ts";
@@ -315,10 +315,12 @@ function opJobs(): Job[] {
       launchJob("bin_rows", n!, (n, rows, upload) => {
         const { order, ends } = sorted(n, E!);
         const wrong = order.with(3, n).with(4, -1); // no assignments: nothing is written for them
-        return [upload(wrong), upload(ends.with(-1, n - 1)), rows, n, E!, 3];
+        return { order: upload(wrong), ends: upload(ends.with(-1, n - 1)), rows, n, bins: E!, capacity: 3 };
       })
     ),
-    launchJob("copy_words", 600, (n, words, upload) => [upload(Array.from({ length: n }, (_, i) => i * i)), words, n]),
+    launchJob("copy_words", 600, (n, out, upload) => {
+      return { source: upload(Array.from({ length: n }, (_, i) => i * i)), out, n };
+    }),
     stepJob("scatter of many", () => {
       const { order, ends } = sorted(8400, 6);
       return [random("f16", 6, 1500, 8), i32(order), i32(ends), random("f16", 2800, 3)];
@@ -331,7 +333,7 @@ function opJobs(): Job[] {
 function launchJob(
   kernel: string,
   words: number,
-  args: (words: number, out: bigint, upload: (values: readonly number[]) => bigint) => readonly Argument[],
+  args: (words: number, out: bigint, upload: (values: readonly number[]) => bigint) => KernelLaunch["arguments"],
 ): Job {
   return {
     name: `${kernel} of ${words}`,

@@ -32,9 +32,9 @@ extern dim3 emulator_block_size, emulator_grid_size;
 #define blockDim emulator_block_size
 #define gridDim emulator_grid_size
 
+using emulator::Where;
 using std::max;
 using std::min;
-using emulator::Where;
 
 inline void __syncthreads(Where where = Where::here()) { emulator::sync_block(where); }
 inline void __syncwarp(unsigned mask = 0xffffffffu, Where where = Where::here()) { emulator::sync_warp(mask, where); }
@@ -50,15 +50,19 @@ struct ShuffleRecord {
 template <class T>
 T shuffle(unsigned mask, T value, int source, Where where) {
   ShuffleRecord<T> record{value, value, source};
-  collective("__shfl_sync", mask, &record, [](void** records, unsigned mask, Where where) {
-    for (int l = 0; l < 32; ++l) {
-      if (!records[l]) continue;
-      auto* mine = static_cast<ShuffleRecord<T>*>(records[l]);
-      auto* other = static_cast<ShuffleRecord<T>*>(records[mine->source & 31]);
-      if (!other) fault(719, where, "a shuffle reads lane %d, which is not in the mask %08x", mine->source & 31, mask);
-      mine->result = other->value;
-    }
-  }, where);
+  collective(
+      "__shfl_sync", mask, &record,
+      [](void** records, unsigned mask, Where where) {
+        for (int l = 0; l < 32; ++l) {
+          if (!records[l]) continue;
+          auto* mine = static_cast<ShuffleRecord<T>*>(records[l]);
+          auto* other = static_cast<ShuffleRecord<T>*>(records[mine->source & 31]);
+          if (!other)
+            fault(719, where, "a shuffle reads lane %d, which is not in the mask %08x", mine->source & 31, mask);
+          mine->result = other->value;
+        }
+      },
+      where);
   return record.result;
 }
 
@@ -91,27 +95,35 @@ T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, Where where 
 
 inline unsigned __ballot_sync(unsigned mask, int predicate, Where where = Where::here()) {
   emulator::VoteRecord record{predicate != 0, 0};
-  emulator::collective("__ballot_sync", mask, &record, [](void** records, unsigned, Where) {
-    unsigned ballot = 0;
-    for (int l = 0; l < 32; ++l) ballot |= records[l] && static_cast<emulator::VoteRecord*>(records[l])->value ? 1u << l : 0;
-    for (int l = 0; l < 32; ++l) {
-      if (records[l]) static_cast<emulator::VoteRecord*>(records[l])->result = ballot;
-    }
-  }, where);
+  emulator::collective(
+      "__ballot_sync", mask, &record,
+      [](void** records, unsigned, Where) {
+        unsigned ballot = 0;
+        for (int l = 0; l < 32; ++l)
+          ballot |= records[l] && static_cast<emulator::VoteRecord*>(records[l])->value ? 1u << l : 0;
+        for (int l = 0; l < 32; ++l) {
+          if (records[l]) static_cast<emulator::VoteRecord*>(records[l])->result = ballot;
+        }
+      },
+      where);
   return record.result;
 }
 
 inline unsigned __match_any_sync(unsigned mask, int value, Where where = Where::here()) {
   emulator::VoteRecord record{value, 0};
-  emulator::collective("__match_any_sync", mask, &record, [](void** records, unsigned, Where) {
-    for (int l = 0; l < 32; ++l) {
-      auto* mine = static_cast<emulator::VoteRecord*>(records[l]);
-      if (!mine) continue;
-      for (int m = 0; m < 32; ++m) {
-        if (records[m] && static_cast<emulator::VoteRecord*>(records[m])->value == mine->value) mine->result |= 1u << m;
-      }
-    }
-  }, where);
+  emulator::collective(
+      "__match_any_sync", mask, &record,
+      [](void** records, unsigned, Where) {
+        for (int l = 0; l < 32; ++l) {
+          auto* mine = static_cast<emulator::VoteRecord*>(records[l]);
+          if (!mine) continue;
+          for (int m = 0; m < 32; ++m) {
+            if (records[m] && static_cast<emulator::VoteRecord*>(records[m])->value == mine->value)
+              mine->result |= 1u << m;
+          }
+        }
+      },
+      where);
   return record.result;
 }
 

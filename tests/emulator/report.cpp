@@ -55,8 +55,9 @@ void fault(int code, Where where, const char* format, ...) {
     report() = text;
     if (where.line) report() += ", at " + describe(where);
     const uint3 thread = fibers()[current()].index;
-    snprintf(text, sizeof text, " [kernel %s, block (%u,%u,%u), thread (%u,%u,%u)]", current_launch().kernel->name.c_str(),
-             emulator_block.x, emulator_block.y, emulator_block.z, thread.x, thread.y, thread.z);
+    snprintf(text, sizeof text, " [kernel %s, block (%u,%u,%u), thread (%u,%u,%u)]",
+             current_launch().kernel->name.c_str(), emulator_block.x, emulator_block.y, emulator_block.z, thread.x,
+             thread.y, thread.z);
     report() += text;
     fault_code = code;
   }

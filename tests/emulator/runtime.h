@@ -102,12 +102,12 @@ struct Warp {
 
 std::vector<Fiber>& fibers();
 std::vector<Warp>& warps();
-int current();                 // the running thread of the block
-bool in_kernel();              // whether a thread runs at all
+int current();     // the running thread of the block
+bool in_kernel();  // whether a thread runs at all
 bool on_own_stack(uintptr_t address);
 bool on_any_stack(uintptr_t address);
 void start_fibers(int count, dim3 block, void (*entry)());
-void run_fibers();             // until none is ready or one has failed
+void run_fibers();  // until none is ready or one has failed
 void wait_in(State state, const char* what, Where where);
 void make_ready(int thread);
 [[noreturn]] void leave_kernel();  // abandons all fibers
@@ -139,7 +139,7 @@ void mbarrier_will_complete(uint32_t barrier, unsigned bytes, uint32_t to, Where
 unsigned mbarrier_complete(uint32_t barrier, unsigned bytes, Where where);
 // Whether the running thread knows of the bulk copies that ended in a phase, by its own wait or by that of another.
 bool knows_bulk_copies(uint32_t barrier, unsigned phase);
-std::string unseen_bulk_copies();   // the place of one that nobody has waited for, for a report
+std::string unseen_bulk_copies();  // the place of one that nobody has waited for, for a report
 std::string describe_mbarriers();  // what those lack that threads wait at, for a report
 
 // ---- Memory (access.cpp, global_memory.cpp, shared_memory.cpp)
@@ -185,7 +185,7 @@ unsigned char* shared_pointer(uint32_t address, unsigned bytes, const Access& ac
 void mark_in_flight(const unsigned char* at, unsigned bytes);
 void mark_landed(const unsigned char* at, unsigned bytes);
 void mark_landed_in_bulk(const unsigned char* at, unsigned bytes, uint32_t barrier, unsigned phase);
-void mark_mbarrier(const unsigned char* at);  // 8 bytes
+void mark_mbarrier(const unsigned char* at);                    // 8 bytes
 void check_box(uint32_t address, unsigned bytes, Where where);  // that a bulk copy may go there
 
 // What wgmma reads, 16 bytes at once: from its issue until the warp has waited for it nobody may write there, and after that who

@@ -20,7 +20,14 @@ constexpr uint32_t kStaticWindow = 512 << 10;  // and the static part of it
 
 // Who, but for threads. kWarpOf + w: lanes of warp w. kBulkCopy: `warp_epoch` and `release` are its barrier and phase. kMbarrier:
 // what is there is no data.
-enum : uint16_t { kNobody = 0, kWarpOf = 2000, kSeveralWarps = 3000, kInFlight = 3001, kBulkCopy = 3002, kMbarrier = 3003 };
+enum : uint16_t {
+  kNobody = 0,
+  kWarpOf = 2000,
+  kSeveralWarps = 3000,
+  kInFlight = 3001,
+  kBulkCopy = 3002,
+  kMbarrier = 3003
+};
 
 struct Cell {
   Stamp writer, reader;
@@ -118,15 +125,15 @@ void shared_access(uintptr_t address, const Access& access) {
   Cell* const cells = cell_of(address, offset, kind);
   const Where nowhere{nullptr, 0};
   if (kind[0] == 'd' && offset + access.bytes > dynamic_bytes) {
-    fault(700, nowhere, "a %u-byte %s past dynamic shared memory: byte %zu of %zu, at %s", access.bytes, access.verb(), offset,
-          dynamic_bytes, access.place().c_str());
+    fault(700, nowhere, "a %u-byte %s past dynamic shared memory: byte %zu of %zu, at %s", access.bytes, access.verb(),
+          offset, dynamic_bytes, access.place().c_str());
   }
   if (access.write && kind[0] == 'd') check_async_reads(offset, access);
   for (unsigned i = 0; i < access.bytes; ++i) {
     Cell& cell = cells[i];
     const auto complain = [&](const char* problem, const Stamp& other) {
-      fault(719, nowhere, "a race: %s of byte %zu of %s, %s by %s with no barrier between, at %s", access.verb(), offset + i,
-            kind, problem, name_of(other).c_str(), access.place().c_str());
+      fault(719, nowhere, "a race: %s of byte %zu of %s, %s by %s with no barrier between, at %s", access.verb(),
+            offset + i, kind, problem, name_of(other).c_str(), access.place().c_str());
     };
     if (cell.writer.who == kInFlight) {
       fault(719, nowhere, "a %s of byte %zu of %s while an asynchronous copy to it is in flight, at %s", access.verb(),
@@ -209,9 +216,11 @@ void mark_mbarrier(const unsigned char* at) {
 void check_box(uint32_t address, unsigned bytes, Where where) {
   if (address % 128) fault(716, where, "a bulk copy to the shared address %#x, which is no multiple of 128", address);
   const uint32_t offset = address - kWindow;
-  if (offset >= kDynamicMax) fault(717, where, "a bulk copy to %#x, which is no address in dynamic shared memory", address);
+  if (offset >= kDynamicMax)
+    fault(717, where, "a bulk copy to %#x, which is no address in dynamic shared memory", address);
   if (offset + bytes > dynamic_bytes) {
-    fault(700, where, "a bulk copy past dynamic shared memory: bytes %u to %u of %zu", offset, offset + bytes, dynamic_bytes);
+    fault(700, where, "a bulk copy past dynamic shared memory: bytes %u to %u of %zu", offset, offset + bytes,
+          dynamic_bytes);
   }
 }
 
@@ -226,13 +235,14 @@ void async_read_begins(uint32_t address, Where where) {
   if (kind[0] != 'd' || offset + 16 > dynamic_bytes) fault(700, where, "wgmma reads past dynamic shared memory");
   for (int i = 0; i < 16; ++i) {
     const Stamp& writer = cells[i].writer;
-    const char* const problem = writer.who == kInFlight ? "to which an asynchronous copy is in flight"
-        : writer.who == kMbarrier                       ? "where an mbarrier is"
-        : writer.who == kNobody                         ? "which no thread has written"
-        : !ordered(writer)                              ? "with no barrier since it was written"
-        : writer.who < kWarpOf && writer.block_epoch == block_epoch() && !acquired(writer.who - 1, writer.release + 1, true)
-            ? "with no fence of the async proxy since it was written"
-            : nullptr;
+    const char* const problem = writer.who == kInFlight   ? "to which an asynchronous copy is in flight"
+                                : writer.who == kMbarrier ? "where an mbarrier is"
+                                : writer.who == kNobody   ? "which no thread has written"
+                                : !ordered(writer)        ? "with no barrier since it was written"
+                                : writer.who < kWarpOf && writer.block_epoch == block_epoch() &&
+                                        !acquired(writer.who - 1, writer.release + 1, true)
+                                    ? "with no fence of the async proxy since it was written"
+                                    : nullptr;
     if (problem) fault(719, where, "wgmma reads byte %zu of %s, %s", offset + i, kind, problem);
   }
   async_reads[offset / 16 * kWarps + current() / 32] = {kReading, block_epoch()};

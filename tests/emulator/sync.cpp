@@ -6,7 +6,7 @@
 namespace emulator {
 namespace {
 
-unsigned epoch;       // counts the block's barriers
+unsigned epoch;  // counts the block's barriers
 int at_barrier, exited;
 Where barrier_where;  // of the first to arrive
 bool running_collective;
@@ -75,8 +75,8 @@ void collective(const char* name, unsigned mask, void* record, Collective run, W
     warp.run = run;
     warp.where = where;
   } else if (warp.mask != mask || warp.run != run || warp.where.line != where.line) {
-    fault(719, where, "warp divergence: %s with mask %08x, while other lanes wait in %s with mask %08x at %s", name, mask,
-          warp.name, warp.mask, describe(warp.where).c_str());
+    fault(719, where, "warp divergence: %s with mask %08x, while other lanes wait in %s with mask %08x at %s", name,
+          mask, warp.name, warp.mask, describe(warp.where).c_str());
   }
   warp.records[lane()] = record;
   warp.arrived |= bit;
@@ -113,7 +113,8 @@ void thread_exits() {
   if (warp.arrived && (warp.mask >> lane() & 1)) {
     fault(719, nowhere, "a lane exits while others wait for it in %s at %s", warp.name, describe(warp.where).c_str());
   }
-  if (at_barrier) fault(719, nowhere, "a thread exits while others wait at the barrier of %s", describe(barrier_where).c_str());
+  if (at_barrier)
+    fault(719, nowhere, "a thread exits while others wait at the barrier of %s", describe(barrier_where).c_str());
   if (++exited == static_cast<int>(fibers().size())) check_bulk_copies();
   warp.exited |= 1u << lane();
   wait_in(State::kDone, "exit", nowhere);

@@ -21,7 +21,7 @@ struct Product {
 };
 
 struct Queue {
-  std::vector<Product> open;                // not committed yet
+  std::vector<Product> open;                 // not committed yet
   std::vector<std::vector<Product>> groups;  // committed, oldest first
 };
 
@@ -37,7 +37,9 @@ struct Operand {
       : start((descriptor & 0x3fff) << 4),
         leading((descriptor >> 16 & 0x3fff) << 4),
         stride((descriptor >> 32 & 0x3fff) << 4),
-        row_bytes(descriptor >> 62 == 1 ? 128 : descriptor >> 62 == 2 ? 64 : 0) {}
+        row_bytes(descriptor >> 62 == 1   ? 128
+                  : descriptor >> 62 == 2 ? 64
+                                          : 0) {}
 
   // Rows along the depth.
   uint32_t along(int row, int k) const { return swizzled(start + row / 8 * stride + row % 8 * row_bytes + k * 2); }
@@ -81,7 +83,8 @@ void issue(void** records, unsigned, Where where) {
   Product product{{}, first.tiles, first.a, first.b, first.across, first.add, first.widen, where, {}};
   for (int l = 0; l < 32; ++l) {
     const Wgmma& of = *static_cast<Wgmma*>(records[l]);
-    if (of.a != first.a || of.b != first.b || of.add != first.add) fault(719, where, "wgmma: the lanes' operands differ");
+    if (of.a != first.a || of.b != first.b || of.add != first.add)
+      fault(719, where, "wgmma: the lanes' operands differ");
     product.c[l] = of.c;
   }
   for (const uint64_t descriptor : {first.a, first.b}) {

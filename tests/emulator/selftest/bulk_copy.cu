@@ -23,7 +23,9 @@ struct Stages {
   }
   __device__ uint32_t box(int i) const { return start + i * bytes; }
   __device__ uint32_t full(int i) const { return start + 2 * bytes + i * 8; }
-  __device__ const unsigned* words(int i) const { return reinterpret_cast<const unsigned*>(dynamic_smem() + i * bytes); }
+  __device__ const unsigned* words(int i) const {
+    return reinterpret_cast<const unsigned*>(dynamic_smem() + i * bytes);
+  }
 };
 
 // out: the box as it lies in shared memory.
@@ -38,7 +40,9 @@ __device__ void copy_out(int bytes, unsigned* out, const TensorMap& map, Copy co
   mbarrier_wait(stages.full(0), 0);
   for (int i = threadIdx.x; i < bytes / 4; i += blockDim.x) out[i] = stages.words(0)[i];
 }
-#define COPY(name) extern "C" __global__ void name(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int a, int b, int c, int d)
+#define COPY(name)                                                                                               \
+  extern "C" __global__ void name(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int a, int b, \
+                                  int c, int d)
 COPY(test_bulk_copy) {
   copy_out(bytes, out, map, [&](uint32_t to, uint32_t barrier) { bulk_copy_4d(to, map, barrier, a, b, c, d); });
 }
@@ -117,13 +121,16 @@ __device__ void multiply(const TensorMap& a, const TensorMap& b, float* out) {
     out[m * 192 + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2] = sums[0][i / 4][i % 4];
   }
 }
-#define MULTIPLY(name) extern "C" __global__ void name(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float* out)
+#define MULTIPLY(name) \
+  extern "C" __global__ void name(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float* out)
 MULTIPLY(test_bulk_wgmma) { multiply<false>(a, b, out); }
 MULTIPLY(test_bulk_wgmma_across) { multiply<true>(a, b, out); }
 MULTIPLY(test_bulk_wgmma_across_narrow) { multiply<true, 64>(a, b, out); }
 
 // 64 threads. `other` is a map that may not be used so, which the test chooses; `in` points to `map` in global memory, twice.
-#define FAULTY(name) extern "C" __global__ void name(const __grid_constant__ TensorMap map, const __grid_constant__ TensorMap other, const unsigned char* in, unsigned* out, int fixed)
+#define FAULTY(name)                                                                                              \
+  extern "C" __global__ void name(const __grid_constant__ TensorMap map, const __grid_constant__ TensorMap other, \
+                                  const unsigned char* in, unsigned* out, int fixed)
 
 __device__ void begin(const Stages& stages, const TensorMap& map, int i = 0) {
   if (threadIdx.x != 0) return;
@@ -275,7 +282,8 @@ FAULTY(fault_bulk_no_map) {
 
 FAULTY(fault_bulk_prefetch_of_no_map) {
   const Stages stages;
-  prefetch_tensor_map(fixed ? map : *reinterpret_cast<const TensorMap*>(in + 256));  // FAULT fault_bulk_prefetch_of_no_map
+  prefetch_tensor_map(fixed ? map
+                            : *reinterpret_cast<const TensorMap*>(in + 256));  // FAULT fault_bulk_prefetch_of_no_map
   out[threadIdx.x] = 0;
 }
 
@@ -293,8 +301,8 @@ FAULTY(fault_bulk_short_rows) { copy_by(fixed ? map : other, out); }
 FAULTY(fault_bulk_freed) { copy_by(fixed ? map : other, out); }
 
 // A copy to where a product of a warpgroup may still read.
-extern "C" __global__ void fault_bulk_while_wgmma_reads(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
-                                                        float* out, int fixed) {
+extern "C" __global__ void fault_bulk_while_wgmma_reads(const __grid_constant__ TensorMap a,
+                                                        const __grid_constant__ TensorMap b, float* out, int fixed) {
   const Stages stages(256 * 128 / 2);
   const uint32_t at_a = stages.start, at_b = at_a + 64 * 128;
   if (threadIdx.x == 0) {

@@ -40,11 +40,12 @@ FAULTY(fault_global_race_in_block) {
 }
 
 FAULTY(fault_global_race_across_blocks) {
-  out[fixed ? blockIdx.x * 32 + threadIdx.x % 32 : threadIdx.x] = in[threadIdx.x] + (fixed ? 0 : blockIdx.x);  // FAULT fault_global_race_across_blocks
+  out[fixed ? blockIdx.x * 32 + threadIdx.x % 32 : threadIdx.x] =
+      in[threadIdx.x] + (fixed ? 0 : blockIdx.x);  // FAULT fault_global_race_across_blocks
 }
 
 FAULTY(fault_shared_out_of_bounds) {
-  int* const shared = reinterpret_cast<int*>(dynamic_smem());  // 256 bytes
+  int* const shared = reinterpret_cast<int*>(dynamic_smem());       // 256 bytes
   shared[fixed ? threadIdx.x : threadIdx.x + 1] = in[threadIdx.x];  // FAULT fault_shared_out_of_bounds
   out[threadIdx.x] = in[threadIdx.x];
 }
@@ -79,7 +80,8 @@ FAULTY(fault_static_shared_race) {
   __shared__ int sum;
   if (threadIdx.x == 0) sum = 0;
   __syncthreads();
-  if (fixed) atomicAdd(&sum, 1); else sum = threadIdx.x;  // FAULT fault_static_shared_race
+  if (fixed) atomicAdd(&sum, 1);
+  else sum = threadIdx.x;  // FAULT fault_static_shared_race
   __syncthreads();
   out[threadIdx.x] = sum + in[0];
 }
@@ -119,7 +121,8 @@ FAULTY(fault_barrier_after_exit) {
 }
 
 FAULTY(fault_lane_not_in_mask) {
-  out[threadIdx.x] = __shfl_sync(fixed ? 0xffffffffu : 0xfffffffeu, in[threadIdx.x], 1);  // FAULT fault_lane_not_in_mask
+  out[threadIdx.x] =
+      __shfl_sync(fixed ? 0xffffffffu : 0xfffffffeu, in[threadIdx.x], 1);  // FAULT fault_lane_not_in_mask
 }
 
 FAULTY(fault_missing_lane) {
@@ -167,7 +170,8 @@ FAULTY(fault_copy_wait_too_few) {
     cp_async_commit();
     cp_async_16(shared_address(shared + 8 + threadIdx.x), in + threadIdx.x * 4, 16);
     cp_async_commit();
-    if (fixed) cp_async_wait<0>(); else cp_async_wait<1>();
+    if (fixed) cp_async_wait<0>();
+    else cp_async_wait<1>();
     out[threadIdx.x] = shared[8 + threadIdx.x].x;  // FAULT fault_copy_wait_too_few
     cp_async_wait<0>();
   } else {
@@ -203,7 +207,7 @@ FAULTY(fault_array_out_of_bounds) {
 
 FAULTY(fault_offset_of_null) {
   const int* bias = fixed ? in : in - reinterpret_cast<uintptr_t>(in) / sizeof(int);
-  bias += 8 * (blockIdx.x + 1);  // null no longer
+  bias += 8 * (blockIdx.x + 1);                         // null no longer
   out[threadIdx.x] = bias ? bias[threadIdx.x % 8] : 0;  // FAULT fault_offset_of_null
 }
 

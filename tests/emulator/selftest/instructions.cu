@@ -33,7 +33,9 @@ __device__ void multiply(const uint32_t* a, const uint32_t* b, float* c) {
 }
 extern "C" __global__ void test_mma_f16(const uint32_t* a, const uint32_t* b, float* c) { multiply<__half>(a, b, c); }
 #if __CUDA_ARCH__ >= 800
-extern "C" __global__ void test_mma_bf16(const uint32_t* a, const uint32_t* b, float* c) { multiply<__nv_bfloat16>(a, b, c); }
+extern "C" __global__ void test_mma_bf16(const uint32_t* a, const uint32_t* b, float* c) {
+  multiply<__nv_bfloat16>(a, b, c);
+}
 #endif
 
 // Copies `bytes` of each 16.
