@@ -1,7 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import { type Backend, type BackendOps, type ExpertsOptions, openBackend, type TensorData } from "../mod.ts";
+import { type Backend, type ExpertsOptions, openBackend, type TensorData } from "../mod.ts";
 import { runMoe } from "../src/backend/run_moe.ts";
 import { goldensFile, goldensModule } from "./build_goldens.ts";
+import { type BackendSteps, resolvedOps } from "../src/backend/steps.ts";
+import { activationOptions } from "../src/contract/activations.ts";
+import { resolveMoe } from "../src/contract/resolve_moe.ts";
 import { layerChecks } from "../src/verify/layers.ts";
 import { variantChecks } from "../src/verify/variants.ts";
 import { type Check, jobChecks, verify } from "../src/verify/verify.ts";
@@ -10,7 +13,7 @@ import { makeJob } from "../src/workload/workload.ts";
 
 const job = makeJob("tiny", { batch: 1, seq: 16, hidden: 64, experts: 4 });
 
-type Changes = (backend: Backend) => Partial<Pick<Backend, "experts" | "ops">>;
+type Changes = (backend: Backend) => Partial<Pick<Backend, "experts" | "ops" | "steps">>;
 type Checks = (backend: Backend, engine: Engine) => AsyncIterable<Check>;
 
 /** Returns the names of the checks that fail on a backend with some changed functions. */
@@ -20,7 +23,24 @@ async function failuresOf(checks: Checks, changes: Changes): Promise<string[]> {
   const changed: Partial<Backend> = changes(cpu);
   const changedBackend: Backend = new Proxy(cpu, {
     get(target, name) {
-      if (name === "moe") return (...args: Parameters<Backend["moe"]>) => runMoe(changedBackend, ...args);
+      if (name === "moe") {
+        return (...[hidden, layer, options]: Parameters<Backend["moe"]>) =>
+          runMoe(changedBackend, { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress: undefined });
+      }
+      if (name === "runExperts" && changed.experts) {
+        return ({ inputs, shape }: Parameters<Backend["runExperts"]>[0]) => {
+          const { activation, gated, gateUpLayout, weightLayout, batchInvariant, capacity } = shape;
+          const options = {
+            activation,
+            ...activationOptions(shape),
+            gated,
+            gateUpLayout,
+            weightLayout,
+            batchInvariant,
+          };
+          return changedBackend.experts(inputs, { ...options, expertCapacity: capacity });
+        };
+      }
       const value = Reflect.get(name in changed ? changed : target, name);
       return typeof value === "function" ? value.bind(target) : value;
     },
@@ -49,17 +69,21 @@ function withOptions(change: (options: ExpertsOptions) => ExpertsOptions): Chang
   return (cpu) => ({ experts: (inputs, options = {}) => cpu.experts(inputs, change(options)) });
 }
 
-/** Replaces the router. */
-function withRoute(route: (ops: BackendOps) => BackendOps["route"]): Changes {
-  return ({ ops }) => ({
-    ops: new Proxy(ops, {
+/** Changes the calls of the router. */
+function withRoute(change: (call: RouteCall) => RouteCall): Changes {
+  return (cpu) => {
+    const steps = new Proxy(cpu.steps, {
       get(target, name) {
-        const value = name === "route" ? route(ops) : Reflect.get(target, name);
+        if (name === "route") return (call: RouteCall) => target.route(change(call));
+        const value = Reflect.get(target, name);
         return typeof value === "function" ? value.bind(target) : value;
       },
-    }),
-  });
+    });
+    return { steps, ops: resolvedOps(steps) };
+  };
 }
+
+type RouteCall = Parameters<BackendSteps["route"]>[0];
 
 Deno.test("src/verify/goldens.ts is what tests/build_goldens.ts generates", async () => {
   assertEquals(await Deno.readTextFile(goldensFile), goldensModule());
@@ -113,13 +137,17 @@ Deno.test("verify() names the failing check if an activation, a layout, a capaci
 });
 
 Deno.test("verify() fails if the weights or the choice of a router are wrong", async () => {
-  const unscaled = withRoute((ops) => (logits, { scale: _scale, ...router }) => ops.route(logits, router));
+  const unscaled = withRoute((call) => ({ ...call, router: { ...call.router, scale: 1 } }));
   assertAmong(
     ["router softmax", "router sqrt-softplus", ...of("whole layers")],
     await failuresOf(layerChecks, unscaled),
   );
 
-  const blind = withRoute((ops) => (logits, { correctionBias: _bias, ...router }) => ops.route(logits, router));
+  const blind = withRoute((call) => ({
+    ...call,
+    correctionBias: undefined,
+    router: { ...call.router, biased: false },
+  }));
   assertEquals(await failuresOf(layerChecks, blind), [
     ...["router sigmoid-grouped", "router sigmoid", "router sqrt-softplus"],
     ...of("whole layers"),

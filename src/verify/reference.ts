@@ -1,9 +1,10 @@
 // The float64 reference of `experts`, one token at a time.
 import type { Activation, ExpertsInputs } from "../contract/experts.ts";
-import { type ExpertsShape, gateUpColumns } from "../contract/experts_shape.ts";
+import { gateUpColumns } from "../contract/experts_sizes.ts";
+import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 
 /** Returns for each assignment whether it is within the capacity. */
-export function keptMask(indices: ArrayLike<number>, { experts, capacity }: ExpertsShape): boolean[] {
+export function keptMask(indices: ArrayLike<number>, { experts, capacity }: ResolvedExperts): boolean[] {
   const taken = new Int32Array(experts);
   return Array.from(indices, (e) => taken[e]!++ < capacity);
 }
@@ -11,7 +12,7 @@ export function keptMask(indices: ArrayLike<number>, { experts, capacity }: Expe
 /** Computes the output row of one token in float64. */
 export function referenceRow(
   inputs: ExpertsInputs,
-  shape: ExpertsShape,
+  shape: ResolvedExperts,
   kept: readonly boolean[],
   token: number,
 ): Float64Array {
@@ -35,7 +36,7 @@ export function referenceRow(
 
 function expertOutput(
   inputs: ExpertsInputs,
-  shape: ExpertsShape,
+  shape: ResolvedExperts,
   token: number,
   e: number,
   scale: number,
@@ -58,7 +59,7 @@ function expertOutput(
   return addProduct(a, inputs.downProj.data, e, biasRow(inputs.downProjBias?.data, e, hidden), outIn);
 }
 
-type ActivationFunction = (gate: number, up: number, options: ExpertsShape) => number;
+type ActivationFunction = (gate: number, up: number, options: ResolvedExperts) => number;
 
 /** The activations. Without a gate, `gate` is the projection and `up` is 1. */
 const activations: Readonly<Record<Activation, ActivationFunction>> = {

@@ -1,4 +1,4 @@
-import { activations, clampedExperts, correctedRouter, type Family, gatedExperts, key, topK } from "./family.ts";
+import { activations, clampedExperts, correctedRouter, type Family, gatedExperts, key, scorings, topK } from "./family.ts";
 
 const hash = "sqrt-softplus" as const;
 
@@ -11,18 +11,18 @@ export const deepseek: readonly Family[] = [
       kind: {
         keys: ["topk_method"],
         absent: "softmax",
-        values: { greedy: "softmax", noaux_tc: "sigmoid-grouped", group_limited_greedy: "softmax" },
+        values: { greedy: "softmax", noaux_tc: "sigmoid-grouped" },
+        unsupported: {
+          group_limited_greedy: "it ranks groups of experts by their largest score, the routers here by the sum of two",
+        },
       },
       topK,
       renormalize: key("norm_topk_prob", false),
       scale: key("routed_scaling_factor", 1),
+      groups: key("n_group", 1),
+      topGroups: key<number | undefined>("topk_group", undefined),
     },
     experts: gatedExperts,
-    refusals: [{
-      key: "topk_method",
-      unless: ["greedy", "noaux_tc"],
-      reason: "the router ranks groups of experts by their largest score, and the kinds here rank them by the sum of two",
-    }],
   },
   {
     types: ["deepseek_v3", "deepseek_v32", "kimi_k2"],
@@ -87,9 +87,13 @@ export const deepseek: readonly Family[] = [
     experts: gatedExperts,
   },
   {
-    types: ["bailing_moe_v2", "bailing_moe_linear", "bailing_hybrid"],
-    source: "vllm, vllm/model_executor/models/{bailing_moe,bailing_moe_linear}.py; Ling and Ring 2",
-    router: correctedRouter,
+    types: ["bailing_moe", "bailing_moe_v2", "bailing_moe_linear", "bailing_hybrid"],
+    source: "vllm 0056661, models/bailing_moe.py: Ling and Ring 1; huggingface.co/inclusionAI/Ling-mini-2.0, " +
+      "modeling_bailing_moe_v2.py: its configuration says model_type bailing_moe too",
+    router: {
+      ...correctedRouter,
+      kind: { keys: ["score_function", "scoring_func"], absent: "softmax", values: scorings },
+    },
     experts: gatedExperts,
   },
   {

@@ -12,6 +12,8 @@ export interface Setting<Value> {
   readonly null?: Value;
   /** What the words or numbers in config.json mean. Without it, config.json has the value itself. */
   readonly values?: Readonly<Record<string, Value>>;
+  /** Why values that are not among `values` cannot be expressed. */
+  readonly unsupported?: Readonly<Record<string, string>>;
 }
 
 /** A value that config.json has, or that is the same in all models of the family. */
@@ -80,8 +82,8 @@ export const activations: Readonly<Record<string, Activation>> = {
   gelu: "gelu",
   gelu_new: "gelu-tanh",
   gelu_pytorch_tanh: "gelu-tanh",
-  gelu_pytorch: "gelu-tanh",
   relu2: "relu2",
+  swigluoai: "swiglu-oai",
 };
 
 /** The experts of most families: a gate, and the activation that `hidden_act` names. */
@@ -92,12 +94,20 @@ export const gatedExperts: FamilyExperts = {
 /** The experts of DeepSeek-V4 and others: gate and up are clamped before the activation. */
 export const clampedExperts: FamilyExperts = { ...gatedExperts, limit: key<number | undefined>("swiglu_limit", undefined) };
 
+/** The kinds of router, by the names of their scoring functions in config.json. */
+export const scorings = {
+  sigmoid: "sigmoid-grouped",
+  noaux_tc: "sigmoid-grouped", // dots1 has the method of choice here
+  sqrtsoftplus: "sqrt-softplus",
+  softmax: "softmax",
+} as const satisfies Readonly<Record<string, RouterKind>>;
+
 /** The router of DeepSeek-V3 with groups of experts, its defaults those of V3. */
 export const correctedRouter = {
   kind: {
     keys: ["scoring_func", "score_function", "moe_router_activation_func"],
     absent: "sigmoid-grouped",
-    values: { sigmoid: "sigmoid-grouped", noaux_tc: "sigmoid-grouped", sqrtsoftplus: "sqrt-softplus", softmax: "softmax" },
+    values: scorings,
   },
   topK,
   renormalize: key("norm_topk_prob", true),

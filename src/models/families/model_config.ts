@@ -72,13 +72,12 @@ export class ModelConfig {
     if (found === undefined) return setting.absent;
     const value = this.valueOf(found, layer);
     if (value === null || value === undefined) return "null" in setting ? setting.null as Value : setting.absent;
-    if (!setting.values) {
-      if (isValid(value)) return value as Value;
-      throw this.#error(found, expected, value);
+    if (setting.values && typeof value !== "object" && Object.hasOwn(setting.values, `${value}`)) {
+      return setting.values[`${value}`]!;
     }
-    const word = String(value);
-    if (typeof value !== "object" && Object.hasOwn(setting.values, word)) return setting.values[word]!;
-    throw this.#error(found, `one of ${Object.keys(setting.values).join(", ")}`, value);
+    if (!setting.values && isValid(value)) return value as Value;
+    const words = Object.keys(setting.values ?? {});
+    throw this.#error(found, words.length > 0 ? `one of ${words.join(", ")}` : expected, value);
   }
 
   /** Reads a positive integer. */
@@ -97,19 +96,21 @@ export class ModelConfig {
     return this.read(setting, "true or false", (value) => typeof value === "boolean");
   }
 
-  /** Reads a word whose meaning the setting has. */
-  word<Value>(setting: Known<Value>): Value {
-    return this.read(setting, "a string", (value) => typeof value === "string");
+  /** Reads a word whose meaning the setting has. A word without a meaning is a problem that an option may solve. */
+  word<Value>(setting: Known<Value>): { readonly value?: Value; readonly problem?: string } {
+    if (!isSetting(setting)) return { value: setting };
+    const found = setting.keys.find((key) => this.#members[key] !== undefined && this.#members[key] !== null);
+    const word = found === undefined ? undefined : this.valueOf(found);
+    if (found === undefined || word === undefined) return { value: setting.absent };
+    if (typeof word !== "string") throw this.#error(found, "a string", word);
+    if (Object.hasOwn(setting.values ?? {}, word)) return { value: setting.values![word]! };
+    const reason = setting.unsupported?.[word];
+    return { problem: `the ${found} ${quote(word)} is not supported${reason ? `: ${reason}` : ""}` };
   }
 
   /** Returns whether config.json has one of a setting's keys. */
   has(setting: Known<unknown>): boolean {
     return isSetting(setting) && setting.keys.some((key) => this.#members[key] !== undefined);
-  }
-
-  /** Returns the key under which config.json has a value, or the most common one. */
-  keyOf({ keys }: Setting<unknown>): string {
-    return keys.find((key) => this.#members[key] !== undefined) ?? keys[0]!;
   }
 
   /** Returns the value of a key: a layer's own if it is a list, the name if it is an object with one. */

@@ -36,12 +36,6 @@ export const qwen: readonly Family[] = [
     experts: gatedExperts,
   },
   {
-    types: ["bailing_moe"],
-    source: "vllm 0056661, vllm/model_executor/models/bailing_moe.py; Ling and Ring 1",
-    router: softmaxRouter(key("norm_topk_prob", true)),
-    experts: gatedExperts,
-  },
-  {
     types: ["ernie4_5_moe"],
     source: "transformers 5.18.0, models/ernie4_5_moe/{configuration,modeling}_ernie4_5_moe.py",
     router: { ...softmaxRouter(true), topK: key<number | undefined>(["moe_k", "num_experts_per_tok"], undefined) },

@@ -1,34 +1,23 @@
 // How a layer computes, from a family's entry and config.json.
-import type { ExpertsLayer } from "../../contract/moe.ts";
+import type { ExpertsComputation } from "../../contract/experts.ts";
 import { type RouterKind, type RouterOptions, routerRules } from "../../routing/router.ts";
 import { quote, SafetensorsError } from "../../safetensors/error.ts";
 import type { Family } from "./family.ts";
 import { unknownFamily } from "./mod.ts";
 import type { ModelConfig } from "./model_config.ts";
 
-/** How experts compute, before their weights are read. */
-export type ExpertsSettings = Pick<
-  ExpertsLayer,
-  "activation" | "activationAlpha" | "activationLimit" | "gated" | "gateUpLayout" | "weightLayout"
->;
-
-/** A router's options without the bias's values. Absent options are unknown. */
+/** A router's options without the values of the correction bias. Absent options are unknown. */
 export type RouterSettings = Omit<RouterOptions, "topK" | "correctionBias"> & { readonly topK?: number | undefined };
 
-/** Options that the caller gives. What they replace is not read from config.json. */
-export interface GivenSettings {
-  readonly experts: ExpertsSettings;
-  readonly router: RouterSettings;
-}
-
-/** Settings, and the family that they belong to. */
-export interface FamilySettings {
+/** What a source says about a layer. Absent values are unknown. */
+export interface ModelSettings {
+  /** The name of the model family. */
   readonly family: string;
-  readonly experts: ExpertsSettings;
+  readonly experts: Readonly<ExpertsComputation>;
   readonly router: RouterSettings;
-  /** Why the router's kind is unknown. */
-  readonly unknownRouter?: string;
-  /** What a user should know about how the router's kind was found. */
+  /** Why the router, or the activation, is unknown. */
+  readonly unknown: { readonly router?: string; readonly activation?: string };
+  /** Something that the user should know about how the router was found. */
   readonly note?: string;
 }
 
@@ -46,23 +35,26 @@ export function checkFamily({ family, modelType, path }: ModelConfig): void {
  *
  * @param config The configuration.
  * @param layer The layer's number, for values that differ between layers.
- * @param given Options that replace values of config.json.
  * @throws {SafetensorsError} If a value is of a wrong type or cannot be expressed here.
  */
-export function settingsOfConfig(config: ModelConfig, layer: number, given: GivenSettings): FamilySettings {
+export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings {
   const family = config.family ?? unknownFamily;
   checkFamily(config);
   checkValues(config, family, layer);
-  const kind = given.router.kind ?? config.word(family.router.kind);
-  const router = { ...routerOf(config, family, layer, kind, given.router), kind };
+  const kind = config.word(family.router.kind);
+  const activation = config.word(family.experts.activation);
+  const unknownKind = kind.problem ??
+    (kind.value === undefined ? `the router of ${quote(config.modelType)} is unknown` : undefined);
   return {
     family: config.modelType,
-    experts: expertsOf(config, family, layer, given.experts),
-    router: kind === "softmax" && router.renormalize ? { ...router, kind: "softmax-renormalize" } : router,
-    ...kind === undefined && {
-      unknownRouter: config.modelType === ""
-        ? `${config.path} has no model_type`
-        : `the router of ${quote(config.modelType)} is unknown`,
+    experts: { ...expertsOf(config, family, layer), activation: activation.value },
+    router: { ...routerOf(config, family, layer, kind.value), kind: kind.value },
+    unknown: {
+      ...unknownKind && { router: unknownKind },
+      ...activation.problem && { activation: activation.problem },
+    },
+    ...!config.family && kind.value && {
+      note: `The family ${quote(config.modelType)} is unknown; the router is taken from ${config.path}`,
     },
   };
 }
@@ -77,49 +69,30 @@ function checkValues(config: ModelConfig, { refusals = [] }: Family, layer: numb
   }
 }
 
-/** Reads the options that the kind takes. */
+/** Reads the router's options. If the kind is known, only those that it takes. */
 function routerOf(
   config: ModelConfig,
-  { router }: Family,
+  { router: { topK, scale, renormalize, groups, topGroups, jitter } }: Family,
   layer: number,
   kind: RouterKind | undefined,
-  given: RouterSettings,
 ): RouterSettings {
   const rule = kind && routerRules[kind];
   return {
-    topK: given.topK ?? config.integer(router.topK, layer),
-    ...rule && router.scale && { scale: given.scale ?? config.number(router.scale) },
-    ...rule && rule.before !== "none" && router.renormalize !== undefined && {
-      renormalize: given.renormalize ?? config.boolean(router.renormalize),
-    },
-    ...rule?.grouped && router.groups && { groups: given.groups ?? config.integer(router.groups) },
-    ...rule?.grouped && router.topGroups && { topGroups: given.topGroups ?? config.integer(router.topGroups) },
-    ...rule?.after === "sparse-mixer" && router.jitter && { jitter: given.jitter ?? config.number(router.jitter) },
+    topK: config.integer(topK, layer),
+    ...scale && { scale: config.number(scale) },
+    ...renormalize !== undefined && rule?.before !== "none" && { renormalize: config.boolean(renormalize) },
+    ...groups && (rule?.grouped ?? true) && { groups: config.integer(groups) },
+    ...topGroups && (rule?.grouped ?? true) && { topGroups: config.integer(topGroups) },
+    ...jitter && { jitter: config.number(jitter) },
   };
 }
 
-/** Reads how the experts compute. */
-function expertsOf(
-  config: ModelConfig,
-  { experts }: Family,
-  layer: number,
-  given: ExpertsSettings,
-): ExpertsSettings {
+function expertsOf(config: ModelConfig, { experts }: Family, layer: number): ExpertsComputation {
   const { gated, gateUpLayout = "concatenated", alpha, limit } = experts;
-  const own = given.activation === undefined;
-  const activation = given.activation ?? config.word(experts.activation);
-  const activationLimit = own && limit ? config.number(limit, layer) : undefined;
-  const activationAlpha = own && alpha ? config.number(alpha) : undefined;
-  if (limit && activationLimit !== undefined && activation !== "silu" && activation !== "swiglu-oai") {
-    throw new SafetensorsError(
-      `${config.path}: ${config.keyOf(limit)} must come with the activation silu, got ${activation}`,
-    );
-  }
   return {
-    activation,
     gateUpLayout,
-    ...gated !== undefined && { gated },
-    ...activationLimit !== undefined && { activationLimit },
-    ...activationAlpha !== undefined && { activationAlpha },
+    gated,
+    activationAlpha: alpha && config.number(alpha),
+    activationLimit: limit && config.number(limit, layer),
   };
 }
