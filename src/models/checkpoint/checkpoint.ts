@@ -80,7 +80,9 @@ export class Checkpoint implements Disposable {
     try {
       return { path, value: parseConfigJson(text) };
     } catch {
-      throw new SafetensorsError(`${path}: expected JSON, got ${describeFile(new TextEncoder().encode(text)) ?? "other text"}`);
+      throw new SafetensorsError(
+        `${path}: expected JSON, got ${describeFile(new TextEncoder().encode(text)) ?? "other text"}`,
+      );
     }
   }
 
@@ -118,7 +120,9 @@ async function checkpointIn(directory: string): Promise<string> {
   const weights = (await Array.fromAsync(Deno.readDir(directory), ({ name }) => name)).filter(isWeightFile).sort();
   throw new SafetensorsError(
     `${directory}: expected a ${indexName} or a ${singleName}, got ` +
-      (weights.length === 0 ? "neither" : weights.slice(0, 3).map(quote).join(", ") + (weights.length > 3 ? ", …" : "")),
+      (weights.length === 0
+        ? "neither"
+        : weights.slice(0, 3).map(quote).join(", ") + (weights.length > 3 ? ", …" : "")),
   );
 }
 
@@ -140,7 +144,9 @@ function parseIndex(path: string, text: string): ReadonlyMap<string, string> {
     scanner.object((tensor) => {
       const file = scanner.string();
       if (!/^[^/\\:]+$/.test(file) || /^\.+$/.test(file)) {
-        throw new SafetensorsError(`${path}: the file of tensor ${quote(tensor)} must be in the same directory, got ${quote(file)}`);
+        throw new SafetensorsError(
+          `${path}: the file of tensor ${quote(tensor)} must be in the same directory, got ${quote(file)}`,
+        );
       }
       files.set(tensor, file);
     });

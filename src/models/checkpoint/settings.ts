@@ -107,7 +107,9 @@ function resolveRouterSettings(
   if (!grouped) {
     if ((router.groups ?? 1) > 1 && given.groups === undefined) {
       throw new SafetensorsError(
-        `The model chooses from ${router.topGroups ?? router.groups} of ${router.groups} groups of experts, which the ` +
+        `The model chooses from ${
+          router.topGroups ?? router.groups
+        } of ${router.groups} groups of experts, which the ` +
           `router kind ${kind} cannot do: expected --router sigmoid-grouped, or --groups 1`,
       );
     }
@@ -118,7 +120,11 @@ function resolveRouterSettings(
   if (after !== "sparse-mixer") drop("jitter");
   if (before === "none") {
     if (router.renormalize !== undefined && router.renormalize !== (after === "softmax") && given.kind) {
-      notes.push(`The router kind ${kind} ignores that the model ${router.renormalize ? "renormalizes" : "does not renormalize"} weights`);
+      notes.push(
+        `The router kind ${kind} ignores that the model ${
+          router.renormalize ? "renormalizes" : "does not renormalize"
+        } weights`,
+      );
     }
     drop("renormalize");
   }

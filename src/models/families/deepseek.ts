@@ -1,4 +1,13 @@
-import { activations, clampedExperts, correctedRouter, type Family, gatedExperts, key, scorings, topK } from "./family.ts";
+import {
+  activations,
+  clampedExperts,
+  correctedRouter,
+  type Family,
+  gatedExperts,
+  key,
+  scorings,
+  topK,
+} from "./family.ts";
 
 const hash = "sqrt-softplus" as const;
 
@@ -6,7 +15,8 @@ const hash = "sqrt-softplus" as const;
 export const deepseek: readonly Family[] = [
   {
     types: ["deepseek_v2", "deepseek"],
-    source: "transformers 5.18.0, models/deepseek_v2/modeling_deepseek_v2.py; norm_topk_prob as in the model's own code and vllm's deepseek_v2.py",
+    source:
+      "transformers 5.18.0, models/deepseek_v2/modeling_deepseek_v2.py; norm_topk_prob as in the model's own code and vllm's deepseek_v2.py",
     router: {
       kind: {
         keys: ["topk_method"],
@@ -26,7 +36,8 @@ export const deepseek: readonly Family[] = [
   },
   {
     types: ["deepseek_v3", "deepseek_v32", "kimi_k2"],
-    source: "transformers 5.18.0, models/deepseek_v3/{configuration,modeling}_deepseek_v3.py, models/deepseek_v32/modeling_deepseek_v32.py",
+    source:
+      "transformers 5.18.0, models/deepseek_v3/{configuration,modeling}_deepseek_v3.py, models/deepseek_v32/modeling_deepseek_v32.py",
     router: {
       ...correctedRouter,
       scale: key("routed_scaling_factor", 2.5),

@@ -92,7 +92,10 @@ export const gatedExperts: FamilyExperts = {
 };
 
 /** The experts of DeepSeek-V4 and others: gate and up are clamped before the activation. */
-export const clampedExperts: FamilyExperts = { ...gatedExperts, limit: key<number | undefined>("swiglu_limit", undefined) };
+export const clampedExperts: FamilyExperts = {
+  ...gatedExperts,
+  limit: key<number | undefined>("swiglu_limit", undefined),
+};
 
 /** The kinds of router, by the names of their scoring functions in config.json. */
 export const scorings = {

@@ -23,7 +23,12 @@ export const unknownFamily: Family = {
     kind: {
       keys: ["scoring_func"],
       absent: undefined,
-      values: { sigmoid: "sigmoid-grouped", noaux_tc: "sigmoid-grouped", sqrtsoftplus: "sqrt-softplus", softmax: undefined },
+      values: {
+        sigmoid: "sigmoid-grouped",
+        noaux_tc: "sigmoid-grouped",
+        sqrtsoftplus: "sqrt-softplus",
+        softmax: undefined,
+      },
     },
     topK: key<number | undefined>([
       ...["num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_k", "moe_topk", "moe_top_k"],

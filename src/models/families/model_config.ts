@@ -49,7 +49,9 @@ export class ModelConfig {
     this.family = familyOf(this.modelType);
     const own = this.family?.nested && members(levels[0]![this.family.nested]);
     this.#members = own ? { ...levels[0], ...own } : levels[0]!;
-    this.layers = this.integer(key<number | undefined>(["num_hidden_layers", "n_layers", "n_layer", "num_layers"], undefined));
+    this.layers = this.integer(
+      key<number | undefined>(["num_hidden_layers", "n_layers", "n_layer", "num_layers"], undefined),
+    );
   }
 
   /**

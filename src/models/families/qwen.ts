@@ -16,7 +16,8 @@ export const qwen: readonly Family[] = [
   },
   {
     types: ["qwen3_next", "qwen3_omni_moe_text"],
-    source: "transformers 5.18.0, models/qwen3_next/configuration_qwen3_next.py, models/qwen3_omni_moe/configuration_qwen3_omni_moe.py",
+    source:
+      "transformers 5.18.0, models/qwen3_next/configuration_qwen3_next.py, models/qwen3_omni_moe/configuration_qwen3_omni_moe.py",
     router: softmaxRouter(key("norm_topk_prob", true)),
     experts: gatedExperts,
   },
@@ -25,7 +26,8 @@ export const qwen: readonly Family[] = [
       ...["qwen3_5_moe", "qwen3_5_moe_text", "qwen3_6_moe", "qwen3_6_moe_text", "qwen3_vl_moe", "qwen3_vl_moe_text"],
       "qwen3_omni_moe_talker_text",
     ],
-    source: "transformers 5.18.0, models/{qwen3_5_moe,qwen3_vl_moe,qwen3_omni_moe}/modeling_*.py: the router renormalizes whatever config.json says",
+    source:
+      "transformers 5.18.0, models/{qwen3_5_moe,qwen3_vl_moe,qwen3_omni_moe}/modeling_*.py: the router renormalizes whatever config.json says",
     router: softmaxRouter(true),
     experts: gatedExperts,
   },

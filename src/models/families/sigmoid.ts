@@ -23,19 +23,22 @@ export const sigmoid: readonly Family[] = [
   },
   {
     types: ["afmoe"],
-    source: "transformers 5.18.0, models/afmoe/{configuration,modeling}_afmoe.py; route_norm and n_group: vllm's afmoe.py",
+    source:
+      "transformers 5.18.0, models/afmoe/{configuration,modeling}_afmoe.py; route_norm and n_group: vllm's afmoe.py",
     router: { ...sigmoidRouter, renormalize: key("route_norm", true), scale: key("route_scale", 1) },
     experts: gatedExperts,
   },
   {
     types: ["lfm2_moe"],
-    source: "transformers 5.18.0, models/lfm2_moe/{configuration,modeling}_lfm2_moe.py; it adds 1e-6 to the sum, 1e-20 here",
+    source:
+      "transformers 5.18.0, models/lfm2_moe/{configuration,modeling}_lfm2_moe.py; it adds 1e-6 to the sum, 1e-20 here",
     router: { ...sigmoidRouter, renormalize: key("norm_topk_prob", true), scale: key("routed_scaling_factor", 1) },
     experts: { activation: "silu" },
   },
   {
     types: ["step3p5", "step3p7"],
-    source: "vllm 01b50b9, vllm/model_executor/models/step3p5.py; transformers 5.18.0, models/step3p7/modeling_step3p7.py",
+    source:
+      "vllm 01b50b9, vllm/model_executor/models/step3p5.py; transformers 5.18.0, models/step3p7/modeling_step3p7.py",
     router: {
       ...sigmoidRouter,
       topK: key<number | undefined>(["moe_top_k", "num_experts_per_tok"], undefined),

@@ -71,7 +71,11 @@ export const softmax: readonly Family[] = [
     source: "vllm 00db011, vllm/model_executor/models/arctic.py: weights are renormalized if there is more than one",
     router: mixtralRouter,
     experts: gatedExperts,
-    refusals: [{ key: "num_experts_per_tok", unless: [2], reason: "weights are renormalized only for two experts a token" }],
+    refusals: [{
+      key: "num_experts_per_tok",
+      unless: [2],
+      reason: "weights are renormalized only for two experts a token",
+    }],
   },
   {
     types: ["gemma4", "gemma4_text", "gemma4_unified", "gemma4_unified_text"],

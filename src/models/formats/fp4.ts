@@ -61,7 +61,9 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
   const scales = await describe(source, linear + naming.scales, scaleDTypes);
   const global = naming.global && await describe(source, linear + naming.global.name, ["F32", "BF16", "F16"]);
   const isBlocks = naming.pairs === "_blocks"; // [E, out, in / 32, 16]
-  if (isBlocks && pairs.shape.length !== 4) throw tensorError(source, pairs.name, "must have shape [E, out, in / 32, 16]");
+  if (isBlocks && pairs.shape.length !== 4) {
+    throw tensorError(source, pairs.name, "must have shape [E, out, in / 32, 16]");
+  }
   const rowsOf = isBlocks ? pairs.shape.slice(0, -2) : pairs.shape.slice(0, -1);
   const columns = 2 * (isBlocks ? pairs.shape.at(-1)! * pairs.shape.at(-2)! : pairs.shape.at(-1)!);
   const group = naming.format === "nvfp4" ? 16 : 32;
@@ -77,7 +79,7 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
       const bytes = await readPartOf(source, pairs, index, count);
       const scale = toF32(await readPartOf(source, scales, index, count), scales.dtype);
       const factor = global ? await factorOf(source, global, index, count, naming.global!.divides) : undefined;
-      if (factor) for (let i = 0; i < scale.length; i++) scale[i] = factor(scale[i]!);
+      if (factor) { for (let i = 0; i < scale.length; i++) scale[i] = factor(scale[i]!); }
       const target = new Float32Array(2 * bytes.length), runs = Math.ceil(columns / group);
       for (let at = 0; at < target.length; at++) {
         const row = Math.floor(at / columns), column = at - row * columns;

@@ -59,7 +59,11 @@ export const qweight: Format = async (source, linear, { bits = 4, checkpointForm
     tensors: [packed, scales, zeros, ...order ? [order] : []],
     isDense: false,
     async decode() {
-      const [q, z, scale] = [await readWords(source, packed), await readWords(source, zeros), await readFloats(source, scales)];
+      const [q, z, scale] = [
+        await readWords(source, packed),
+        await readWords(source, zeros),
+        await readFloats(source, scales),
+      ];
       const groupOf = order && await readWords(source, order);
       const target = new Float32Array(out * inputs), zeroWords = zeros.shape[1]!;
       for (let i = 0; i < inputs; i++) {
@@ -149,7 +153,10 @@ export const mlx: Format = async (source, linear, { bits, groupSize, overrides }
     isDense: false,
     async decode(index) {
       const q = await readWords(source, weight, index, count);
-      const [scale, bias] = [await readFloats(source, scales, index, count), await readFloats(source, biases, index, count)];
+      const [scale, bias] = [
+        await readFloats(source, scales, index, count),
+        await readFloats(source, biases, index, count),
+      ];
       return Float32Array.from({ length: q.length * perWord }, (_, at) => {
         const value = q[Math.floor(at / perWord)]! >>> (at % perWord * width) & mask;
         const group = Math.floor(at / run); // rows are whole numbers of groups

@@ -1,5 +1,5 @@
 // The numbers of few bits that weights and their scales consist of.
-import { viewOf, convert, tensor } from "../../tensor/tensor.ts";
+import { convert, tensor, viewOf } from "../../tensor/tensor.ts";
 import { dtypesByStored } from "../../safetensors/safetensors.ts";
 import type { StoredDType } from "../../safetensors/header.ts";
 

@@ -1,0 +1,133 @@
+// A layer as the families' modeling code defines it, in float64. Shares no code with the product.
+
+/** A matrix, row by row. */
+export interface Matrix {
+  readonly rows: number;
+  readonly columns: number;
+  readonly values: Float64Array;
+}
+
+/** An expert: linear layers with [out, in] weights. */
+export interface Expert {
+  /** Absent for experts without a gate. */
+  readonly gate?: Matrix;
+  readonly up: Matrix;
+  readonly down: Matrix;
+  readonly biases?: { readonly gate: Float64Array; readonly up: Float64Array; readonly down: Float64Array };
+}
+
+/** How a family's code computes. */
+export interface Definition {
+  /** What is done to the logits before the choice. "logits": nothing, and a softmax or sigmoid of the chosen follows. */
+  readonly scores: "softmax" | "sigmoid" | "sqrtsoftplus" | "logits-softmax" | "logits-sigmoid-input" | "sparse-mixer";
+  readonly topK: number;
+  /** Groups of experts, of which those with the largest sum of two stay. */
+  readonly groups?: readonly [groups: number, top: number];
+  readonly renormalize?: boolean;
+  readonly scale?: number;
+  readonly jitter?: number;
+  readonly activation: "silu" | "gelu-tanh" | "relu2" | "swigluoai";
+  /** Clamps gate from above and up on both sides, before the activation. */
+  readonly limit?: number;
+}
+
+/** All weights of a layer. */
+export interface LayerWeights {
+  readonly router: Matrix;
+  readonly routerBias?: Float64Array;
+  readonly correctionBias?: Float64Array;
+  readonly experts: readonly Expert[];
+  readonly shared?: Expert;
+  readonly sharedGate?: Matrix;
+}
+
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+
+function softmax(values: readonly number[]): number[] {
+  const powers = values.map((x) => Math.exp(x - Math.max(...values)));
+  return powers.map((power) => power / sum(powers));
+}
+
+function best(values: readonly number[], count: number): number[] {
+  return [...values.keys()].sort((a, b) => values[b]! - values[a]! || a - b).slice(0, count);
+}
+
+function times({ rows, columns, values }: Matrix, x: readonly number[], bias?: Float64Array): number[] {
+  return Array.from({ length: rows }, (_, r) => {
+    let total = bias?.[r] ?? 0;
+    for (let c = 0; c < columns; c++) total += values[r * columns + c]! * x[c]!;
+    return total;
+  });
+}
+
+function activate({ activation, limit = Infinity }: Definition, gate: number, up: number): number {
+  const g = Math.min(gate, limit), u = Math.max(-limit, Math.min(up, limit));
+  if (activation === "swigluoai") return (u + 1) * g * sigmoid(1.702 * g);
+  if (activation === "silu") return g * sigmoid(g) * u;
+  if (activation === "relu2") return Math.max(gate, 0) ** 2 * up;
+  return gate / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (gate + 0.044715 * gate ** 3))) * up;
+}
+
+function expertOf(definition: Definition, { gate, up, down, biases }: Expert, x: readonly number[]): number[] {
+  const ups = times(up, x, biases?.up);
+  const inner = gate
+    ? times(gate, x, biases?.gate).map((g, i) => activate(definition, g, ups[i]!))
+    : ups.map((u) => activate(definition, u, 1));
+  return times(down, inner, biases?.down);
+}
+
+function route(definition: Definition, logits: number[], bias?: Float64Array): { chosen: number[]; weights: number[] } {
+  const { scores: kind, topK, groups, renormalize, scale = 1 } = definition;
+  if (kind === "logits-softmax" || kind === "logits-sigmoid-input") {
+    const chosen = best(logits, topK), values = chosen.map((e) => logits[e]!);
+    return { chosen, weights: kind === "logits-softmax" ? softmax(values) : values.map(sigmoid) };
+  }
+  if (kind === "sparse-mixer") {
+    const left = new Set(logits.keys()), chosen: number[] = [], weights: number[] = [];
+    for (let k = 0; k < topK; k++) {
+      const e = best(logits.map((x, i) => left.has(i) ? x : -Infinity), 1)[0]!, top = logits[e]!;
+      const near = [...left].filter((i) =>
+        (top - logits[i]!) / Math.max(Math.abs(logits[i]!), top) <= 2 * definition.jitter!
+      );
+      chosen.push(e);
+      weights.push(1 / sum(near.map((i) => Math.exp(logits[i]! - top))));
+      left.delete(e);
+    }
+    return { chosen, weights };
+  }
+  const scores = kind === "softmax"
+    ? softmax(logits)
+    : logits.map((x) => kind === "sigmoid" ? sigmoid(x) : Math.sqrt(Math.log1p(Math.exp(x))));
+  let choice = scores.map((score, e) => score + (bias?.[e] ?? 0));
+  if (groups) {
+    const size = logits.length / groups[0];
+    const members = Array.from({ length: groups[0] }, (_, g) => choice.slice(g * size, (g + 1) * size));
+    const open = best(members.map((scores) => sum(best(scores, 2).map((i) => scores[i]!))), groups[1]);
+    choice = choice.map((score, e) => open.includes(Math.floor(e / size)) ? score : -Infinity);
+  }
+  const chosen = best(choice, topK), weights = chosen.map((e) => scores[e]!);
+  const total = renormalize ? sum(weights) : 1;
+  return { chosen, weights: weights.map((weight) => weight / total * scale) };
+}
+
+/** Computes the layer's output, [T, H]. */
+export function computeLayer(definition: Definition, layer: LayerWeights, hidden: Matrix): Float64Array {
+  const { rows, columns, values } = hidden;
+  const output = new Float64Array(rows * columns);
+  const add = (t: number, y: readonly number[], weight: number) =>
+    y.forEach((value, h) => output[t * columns + h]! += weight * value);
+  for (let t = 0; t < rows; t++) {
+    const x = [...values.subarray(t * columns, (t + 1) * columns)];
+    const { chosen, weights } = route(definition, times(layer.router, x, layer.routerBias), layer.correctionBias);
+    const onInput = definition.scores === "logits-sigmoid-input";
+    chosen.forEach((e, k) => {
+      const input = onInput ? x.map((value) => value * weights[k]!) : x;
+      add(t, expertOf(definition, layer.experts[e]!, input), onInput ? 1 : weights[k]!);
+    });
+    if (!layer.shared) continue;
+    const factor = layer.sharedGate ? sigmoid(times(layer.sharedGate, x)[0]!) : 1;
+    add(t, expertOf(definition, layer.shared, x), factor);
+  }
+  return output;
+}
