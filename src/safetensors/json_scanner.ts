@@ -8,6 +8,7 @@ const maxDepth = 64;
 
 const space = /[ \t\n\r]*/y;
 const digits = /0|[1-9]\d*/y;
+const nothing = /null/y;
 const scalar = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 
 /** Reads a text from its beginning. What is not of the form asked for is refused. */
@@ -64,6 +65,12 @@ export class JsonScanner {
     }
     this.#at = start;
     throw this.#unexpected("a string");
+  }
+
+  /** Skips `null` if it comes next. Returns whether it does. */
+  takeNull(): boolean {
+    this.#skipSpace();
+    return this.#match(nothing) !== undefined;
   }
 
   /** Passes over any value. */

@@ -99,7 +99,9 @@ export function findLayer(checkpoint: Names, choice: LayerChoice, modelLayers = 
   if (chosen.length > 1) {
     const problem = layer === undefined
       ? `--layer is needed; the layers with experts are ${listed(chosen)}`
-      : `layer ${layer} exists more than once: --prefix is needed, ${chosen.map(({ base }) => quote(base)).join(" or ")}`;
+      : `layer ${layer} exists more than once: --prefix is needed, ${
+        chosen.map(({ base }) => quote(base)).join(" or ")
+      }`;
     throw new SafetensorsError(`${checkpoint.path}: ${problem}`);
   }
   if (found.quantization !== undefined) {

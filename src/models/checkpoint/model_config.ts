@@ -78,6 +78,12 @@ export class ModelConfig {
     return this.#get(name, "a positive integer", (value) => Number.isSafeInteger(value) && value as number > 0);
   }
 
+  /** Reads a count that only helps to find the layer. Returns undefined if it is not a positive integer. */
+  count(name: Name): number | undefined {
+    const value = this.#members[keys[name][0]];
+    return typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : undefined;
+  }
+
   /** Returns the key that config.json has for a value, or the most common one. */
   key(name: Name): string {
     return keys[name].find((key) => this.#members[key] !== undefined) ?? keys[name][0];
