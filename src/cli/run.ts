@@ -15,7 +15,7 @@ import { bytesPerElement, convert, type DType, elementCount, formatShape, type T
 import { version } from "../version.ts";
 import { Engine } from "../wasm/engine.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
-import { choice, type Flag, type FlagValues, integer, toggle, UsageError } from "./flags.ts";
+import { choice, type Flag, type FlagValues, integer, text, toggle, UsageError } from "./flags.ts";
 import { freeMemory } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFlags, backendFromFlags } from "./job_flags.ts";
@@ -41,11 +41,7 @@ const dtypes = ["f16", "bf16", "f32"] as const;
 const flags = {
   weights: path("Safetensors file, index of several, or directory with either; config.json beside it is read"),
   layer: integer("N", "Layer, if the checkpoint has several", 0, 1_000_000),
-  prefix: {
-    value: "TEXT",
-    summary: "What the layer's tensor names begin with, such as talker.",
-    parse: (text) => text,
-  },
+  prefix: text("TEXT", "What the layer's tensor names begin with, such as talker."),
   input: path("Safetensors file with the layer's input, [T, H] or [batch, seq, H]"),
   output: path('Safetensors file to write, with one tensor "output"'),
   preset: choice(
