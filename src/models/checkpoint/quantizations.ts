@@ -23,9 +23,9 @@ const formats: readonly (readonly [suffix: string, format: string])[] = [
 
 const suffixes = formats.map(([suffix]) => suffix.replaceAll(".", "\\.")).join("|");
 
-/** The down projection of an expert, quantized: what comes before `experts`, and the layer's name. */
+/** A quantized down projection: what comes before `experts`, and the layer's name. MLX has one tensor for all experts. */
 export const quantizedDownProjection = new RegExp(
-  `^((?:.*\\.)?)((?:experts|switch_mlp)\\.(?:\\d+\\.)?(?:down_proj|w2|fc2))(?:${suffixes})$`,
+  `^((?:.*\\.)?)(experts\\.(?:\\d+\\.)?(?:down_proj|w2)(?=(?:${suffixes})$)|switch_mlp\\.down_proj(?=\\.weight$))`,
 );
 
 /**
