@@ -145,7 +145,7 @@ function noCandidate(checkpoint: Names, all: readonly Candidate[], prefix: strin
 export function namesAt(checkpoint: Names, candidate: Candidate): LayerNames {
   const { base, packing } = candidate;
   const down = linearName(base, packing.down, 0);
-  const quantization = hasWeight(checkpoint, down) ? undefined : quantizationOf(checkpoint, down);
+  const quantization = quantizationOf(checkpoint, down);
   if (quantization !== undefined) {
     throw new SafetensorsError(
       `${checkpoint.path}: the experts of ${quote(base)} are quantized (${quantization}), which is not supported`,

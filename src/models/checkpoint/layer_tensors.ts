@@ -85,7 +85,10 @@ async function planSplit(
   const each = down.includes("{e}");
   const surplus = linearName(base, down, experts);
   if (each && planner.hasWeight(surplus)) {
-    throw planner.error(`${surplus}.weight`, `is of an expert that the router, of ${experts}, has no row for`);
+    throw planner.error(
+      `${surplus}.weight`,
+      `belongs to an expert that the router, with ${experts} rows, does not have`,
+    );
   }
   const isTransposed = downLayout === "in-out";
   const stack = each || experts === 1 ? {} : { stacked: experts, flat };
@@ -154,7 +157,7 @@ async function planFused(
   if (fitting.length > 1) {
     throw planner.error(
       planner.nameOf(gateUp),
-      `${both} fit both weight layouts, in-out and out-in: --weight-layout is needed`,
+      `${both} fit both weight layouts: --weight-layout is needed, in-out or out-in`,
     );
   }
   const bias = async (name: string, size: number) => {

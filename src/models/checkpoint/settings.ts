@@ -172,7 +172,9 @@ function withOwnOptions(
   const own = activationOptions({ ...rest, activationAlpha, activationLimit });
   if (activationLimit !== undefined && !("activationLimit" in own) && given.activation === undefined && config) {
     throw new SafetensorsError(
-      `${config.path}: ${"the activation limit"} is for SiLU with a gate and SwiGLU, got ${rest.activation}`,
+      `${config.path}: ${
+        config.keyOf(config.family?.experts.limit ?? unknownFamily.experts.limit)
+      } is for SiLU with a gate and SwiGLU, got ${rest.activation}`,
     );
   }
   const asked = { activationAlpha: given.activationAlpha, activationLimit: given.activationLimit };

@@ -93,7 +93,7 @@ export class TensorPlanner {
     const surplus = names.find((name) =>
       !this.#used.has(name) && !unusedSuffixes.some((suffix) => name.endsWith(suffix))
     );
-    if (surplus !== undefined) throw this.error(surplus, "belongs to this layer, and is not used");
+    if (surplus !== undefined) throw this.error(surplus, "belongs to this layer, but is not supported");
   }
 
   /** Plans a weight that keeps its own dtype. */

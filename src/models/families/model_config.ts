@@ -115,6 +115,12 @@ export class ModelConfig {
     return isSetting(setting) && setting.keys.some((key) => this.#members[key] !== undefined);
   }
 
+  /** Returns the key under which config.json has a value, or the most common one. */
+  keyOf(setting: Known<unknown>): string {
+    if (!isSetting(setting)) return "";
+    return setting.keys.find((key) => this.#members[key] !== undefined) ?? setting.keys[0]!;
+  }
+
   /** Returns the value of a key: a layer's own if it is a list, the name if it is an object with one. */
   valueOf(key: string, layer = 0): unknown {
     const value = this.#members[key];

@@ -9,7 +9,7 @@ export const qwen: readonly Family[] = [
     experts: gatedExperts,
   },
   {
-    types: ["qwen3_moe"],
+    types: ["qwen3_moe", "qwen3_omni_moe_talker_text"],
     source: "transformers 5.18.0, models/qwen3_moe/{configuration,modeling}_qwen3_moe.py",
     router: softmaxRouter(key("norm_topk_prob", false)),
     experts: gatedExperts,
@@ -24,10 +24,9 @@ export const qwen: readonly Family[] = [
   {
     types: [
       ...["qwen3_5_moe", "qwen3_5_moe_text", "qwen3_6_moe", "qwen3_6_moe_text", "qwen3_vl_moe", "qwen3_vl_moe_text"],
-      "qwen3_omni_moe_talker_text",
     ],
     source:
-      "transformers 5.18.0, models/{qwen3_5_moe,qwen3_vl_moe,qwen3_omni_moe}/modeling_*.py: the router renormalizes whatever config.json says",
+      "transformers 5.18.0, models/{qwen3_5_moe,qwen3_vl_moe}/modeling_*.py: the router renormalizes whatever config.json says",
     router: softmaxRouter(true),
     experts: gatedExperts,
   },

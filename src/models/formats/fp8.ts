@@ -18,7 +18,7 @@ export const fp8: Format = async (source, linear, { block }) => {
   const scaleName = [...afterWeight.map((end) => name + end), ...afterLinear.map((end) => linear + end)]
     .find((name) => source.has(name));
   if (scaleName === undefined) {
-    throw tensorError(source, name, `must be of dtype ${floats.join(", ")}, it is F8_E4M3 without scales beside it`);
+    throw tensorError(source, name, `must be of dtype ${floats.join(", ")}, or have scales, got F8_E4M3 without`);
   }
   const scales = await describe(source, scaleName, scaleDTypes);
   const [rows, columns] = weight.shape.slice(-2) as [number, number];

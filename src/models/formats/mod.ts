@@ -30,14 +30,13 @@ export async function openWeight(
   linear: string,
   quantization: Quantization,
 ): Promise<StoredWeight> {
+  const unsupported = quantizationOf(source, linear);
+  if (unsupported !== undefined) {
+    throw tensorError(source, `${linear}.weight`, `has a quantization that is not supported (${unsupported})`);
+  }
   for (const format of formats) {
     const found = await format(source, linear, quantization);
     if (found) return found;
   }
-  const other = quantizationOf(source, linear);
-  throw tensorError(
-    source,
-    `${linear}.weight`,
-    other ? `is missing: the layer is quantized (${other}), which is not supported` : "is missing",
-  );
+  throw tensorError(source, `${linear}.weight`, "is missing");
 }

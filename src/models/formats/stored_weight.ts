@@ -71,7 +71,7 @@ export async function describe(
   if (!source.has(name)) throw tensorError(source, name, "is missing");
   const tensor = await source.describe(name);
   if (dtypes.includes(tensor.dtype)) return tensor;
-  throw tensorError(source, name, `must be of dtype ${dtypes.join(", ")}, it is ${tensor.dtype}`);
+  throw tensorError(source, name, `must be of dtype ${dtypes.join(", ")}, got ${tensor.dtype}`);
 }
 
 /** Checks a tensor's shape. */
