@@ -19,6 +19,10 @@ export const commands: CommandTable = {
     summary: "Run a layer of a model's weights on an input, and write its output",
     load: () => import("./run.ts"),
   },
+  inspect: {
+    summary: "List a checkpoint's layers with experts, how each would be computed, and what stands in the way",
+    load: () => import("./inspect.ts"),
+  },
   verify: {
     summary: "Check the results against PyTorch's and float64, and that they repeat",
     load: () => import("./verify.ts"),

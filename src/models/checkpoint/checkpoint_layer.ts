@@ -8,7 +8,7 @@ import type { RouterKind } from "../../routing/router.ts";
 import { mapLayer, type ResolvedMoe, resolveMoe } from "../../contract/resolve_moe.ts";
 import { bytesPerElement, type DType, elementCount, type Tensor, zeros } from "../../tensor/tensor.ts";
 import { Checkpoint } from "./checkpoint.ts";
-import { findLayer } from "./layer_names.ts";
+import { findLayer, type LayerNames } from "./layer_names.ts";
 import { type PlannedTensor, planTensors } from "./layer_tensors.ts";
 import { ModelConfig } from "../families/model_config.ts";
 import { checkFamily } from "../families/settings_of_family.ts";
@@ -29,18 +29,16 @@ export class CheckpointLayer implements Disposable {
   readonly routerKind: RouterKind;
   /** What the user should know: tensors that are not used, and choices that the names leave open. */
   readonly notes: readonly string[];
+  /** The formats of the experts' weights in the files. */
+  readonly formats: readonly string[];
   readonly #checkpoint: Checkpoint;
   readonly #plan: MoeLayer<PlannedTensor>;
 
-  private constructor(
-    checkpoint: Checkpoint,
-    plan: MoeLayer<PlannedTensor>,
-    about: Pick<CheckpointLayer, "family" | "number" | "dtype" | "shape" | "routerKind" | "notes">,
-  ) {
+  private constructor(checkpoint: Checkpoint, resolved: ResolvedLayer) {
     this.#checkpoint = checkpoint;
-    this.#plan = plan;
-    ({ family: this.family, number: this.number, dtype: this.dtype, shape: this.shape } = about);
-    ({ routerKind: this.routerKind, notes: this.notes } = about);
+    this.#plan = resolved.plan;
+    ({ family: this.family, number: this.number, dtype: this.dtype, shape: this.shape } = resolved);
+    ({ routerKind: this.routerKind, notes: this.notes, formats: this.formats } = resolved);
   }
 
   /**
@@ -65,13 +63,9 @@ export class CheckpointLayer implements Disposable {
     if (model) checkFamily(model);
     const names = findLayer(checkpoint, options, model?.layers);
     const config = options.preset ? undefined : configOf(names.base.split(".")[0] ?? "");
-    const { family, settings, notes } = resolveSettings(names, config, options);
-    const { dtype, layer: plan } = await planTensors(checkpoint, names, settings);
-    const tokens: Described = { dtype, shape: [1, plan.router.weight.shape[1]!] };
-    const shape = resolveMoe(tokens, mapLayer(plan, (planned) => describe(planned, dtype)));
+    const resolved = await resolveLayer(checkpoint, names, config, options);
     scope.move();
-    const routerKind = settings.router.kind;
-    return new CheckpointLayer(checkpoint, plan, { family, number: names.layer, dtype, shape, routerKind, notes });
+    return new CheckpointLayer(checkpoint, resolved);
   }
 
   /** Returns the bytes of the layer's tensors in memory, with the experts' weights in a dtype. */
@@ -111,6 +105,34 @@ export class CheckpointLayer implements Disposable {
   [Symbol.dispose](): void {
     this.#checkpoint[Symbol.dispose]();
   }
+}
+
+/** A layer whose tensors and options are all known. */
+export interface ResolvedLayer
+  extends Pick<CheckpointLayer, "family" | "number" | "dtype" | "shape" | "routerKind" | "notes" | "formats"> {
+  readonly plan: MoeLayer<PlannedTensor>;
+  /** The bytes of the layer's tensors in the files. */
+  readonly storedBytes: number;
+}
+
+/**
+ * Decides how a layer computes, and looks up and checks all of its tensors. Reads no element.
+ *
+ * @throws {SafetensorsError} If a tensor is missing, has another dtype or shape, or something is unknown.
+ * @throws {RangeError} If an option is out of range, or does not fit another option.
+ */
+export async function resolveLayer(
+  checkpoint: Checkpoint,
+  names: LayerNames,
+  config: ModelConfig | undefined,
+  options: LayerOptions,
+): Promise<ResolvedLayer> {
+  const { family, settings, notes } = resolveSettings(names, config, options);
+  const { layer: plan, dtype, formats, storedBytes } = await planTensors(checkpoint, names, settings);
+  const tokens: Described = { dtype, shape: [1, plan.router.weight.shape[1]!] };
+  const shape = resolveMoe(tokens, mapLayer(plan, (planned) => describe(planned, dtype)));
+  const { kind: routerKind } = settings.router;
+  return { family, number: names.layer, dtype, shape, routerKind, notes, formats, plan, storedBytes };
 }
 
 type Described = Pick<Tensor, "dtype" | "shape">;

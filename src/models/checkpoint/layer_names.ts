@@ -70,8 +70,8 @@ export function linearName(base: string, name: string, expert: number): string {
   return base + name.replace("{e}", `${expert}`);
 }
 
-/** Returns what the checkpoint's layers are: those of the language model, and those of others. */
-export function findCandidates(checkpoint: Names, { prefix }: LayerChoice, modelLayers = Infinity): Candidate[] {
+/** Finds all layers with experts, those of other models too. */
+export function findExperts(checkpoint: Names): Candidate[] {
   const bases = new Set<string>();
   for (const name of checkpoint.names) {
     for (const { module, pattern } of downProjections) {
@@ -79,7 +79,17 @@ export function findCandidates(checkpoint: Names, { prefix }: LayerChoice, model
       if (base !== undefined && (module?.test(base) ?? true)) bases.add(base);
     }
   }
-  const all = [...bases].map((base) => ({ base, layer: numberOf(base), packing: packingAt(checkpoint, base) }));
+  return [...bases].map((base) => ({ base, layer: numberOf(base), packing: packingAt(checkpoint, base) }));
+}
+
+/**
+ * Finds the layers of the language model, or those whose names have a prefix.
+ *
+ * @param modelLayers The model's number of layers. Layers after them count only if there are no others.
+ * @throws {SafetensorsError} If none exists.
+ */
+export function findCandidates(checkpoint: Names, { prefix }: LayerChoice, modelLayers = Infinity): Candidate[] {
+  const all = findExperts(checkpoint);
   const fitting = prefix === undefined
     ? all.filter(({ base }) => !otherModels.test(base))
     : all.filter(({ base }) => base.startsWith(prefix));

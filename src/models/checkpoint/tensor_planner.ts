@@ -81,7 +81,7 @@ export class TensorPlanner {
 
   /** The name of a weight's first tensor, for messages. */
   nameOf(linear: string): string {
-    return this.#opened.get(linear)?.tensors[0]!.name ?? linear;
+    return this.#opened.get(linear)?.tensors[0]?.name ?? linear;
   }
 
   error(name: string, problem: string): SafetensorsError {

@@ -81,10 +81,14 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
       const factor = global ? await factorOf(source, global, index, count, naming.global!.divides) : undefined;
       if (factor) { for (let i = 0; i < scale.length; i++) scale[i] = factor(scale[i]!); }
       const target = new Float32Array(2 * bytes.length), runs = Math.ceil(columns / group);
-      for (let at = 0; at < target.length; at++) {
-        const row = Math.floor(at / columns), column = at - row * columns;
-        const bits = bytes[at >> 1]! >> (at % 2 === 0 ? 0 : 4) & 15;
-        target[at] = values[bits]! * scale[row * runs + Math.floor(column / group)]!;
+      for (let run = 0, at = 0; run < scale.length; run++) {
+        const own = scale[run]!;
+        const end = (run + 1) % runs === 0 ? (run + 1) / runs * columns : at + group; // a row's last group may be short
+        for (; at < end; at += 2) {
+          const pair = bytes[at >> 1]!;
+          target[at] = values[pair & 15]! * own;
+          target[at + 1] = values[pair >> 4]! * own;
+        }
       }
       return target;
     },

@@ -37,7 +37,10 @@ export const fp8: Format = async (source, linear, { block }) => {
       const band = share(bands, rows, block[0]), run = share(runs, columns, block[1]);
       for (let r = 0, at = 0; r < rows; r++) {
         const first = Math.floor(r / band) * runs;
-        for (let c = 0; c < columns; c++, at++) target[at] = values[bytes[at]!]! * scale[first + Math.floor(c / run)]!;
+        for (let b = 0; b < runs; b++) {
+          const own = scale[first + b]!, end = r * columns + Math.min(columns, (b + 1) * run);
+          for (; at < end; at++) target[at] = values[bytes[at]!]! * own;
+        }
       }
       return target;
     },

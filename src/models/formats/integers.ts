@@ -157,11 +157,14 @@ export const mlx: Format = async (source, linear, { bits, groupSize, overrides }
         await readFloats(source, scales, index, count),
         await readFloats(source, biases, index, count),
       ];
-      return Float32Array.from({ length: q.length * perWord }, (_, at) => {
-        const value = q[Math.floor(at / perWord)]! >>> (at % perWord * width) & mask;
-        const group = Math.floor(at / run); // rows are whole numbers of groups
-        return value * scale[group]! + bias[group]!;
-      });
+      const target = new Float32Array(q.length * perWord);
+      for (let group = 0, at = 0; group < scale.length; group++) { // rows are whole numbers of groups
+        const [factor, offset] = [scale[group]!, bias[group]!];
+        for (const end = at + run; at < end; at++) {
+          target[at] = (q[Math.floor(at / perWord)]! >>> (at % perWord * width) & mask) * factor + offset;
+        }
+      }
+      return target;
     },
   } satisfies StoredWeight;
 };

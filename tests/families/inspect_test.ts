@@ -1,0 +1,116 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { inspectCheckpoint } from "../../src/models/checkpoint/inspect.ts";
+import { makeCheckpoint, type Published, sizes, writeCheckpoint } from "./checkpoints.ts";
+import { floatsOf, fp8Of, packedOf } from "./encodings.ts";
+import { published } from "./published.ts";
+
+const named = (name: string) => published.find((family) => family.name === name)!;
+
+/** A directory with a checkpoint, for as long as `use` takes. */
+async function inDirectory(
+  published: Published,
+  use: (directory: string) => Promise<void>,
+  encodings = { experts: floatsOf("BF16") },
+): Promise<void> {
+  const directory = await Deno.makeTempDir();
+  try {
+    const { tensors } = makeCheckpoint(published, encodings, 5);
+    await writeCheckpoint(directory, published, tensors);
+    await use(directory);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+for (const family of published) {
+  Deno.test(`inspect finds layer 1 of ${family.name} and nothing in its way`, async () => {
+    await inDirectory(family, async (directory) => {
+      const { problem, layers, source } = await inspectCheckpoint(directory);
+      assertEquals([problem, layers.length, typeof source], [null, 1, "string"]);
+      const [{ layer, names, experts, hidden, intermediate, topK, formats, problem: own }] = layers as [
+        typeof layers[0],
+      ];
+      assertEquals({ layer, names, experts, hidden, intermediate, topK, formats, own }, {
+        ...{ layer: 1, names: family.base, topK: family.definition.topK, formats: ["bf16"], own: undefined },
+        ...{ experts: sizes.experts, hidden: sizes.hidden, intermediate: sizes.intermediate },
+      });
+    });
+  });
+}
+
+Deno.test("inspect says what is decided, and from where", async () => {
+  await inDirectory(named("deepseek_v32"), async (directory) => {
+    const { layers } = await inspectCheckpoint(directory);
+    const decisions = Object.fromEntries(layers[0]!.decisions!.map(({ name, value, from }) => [name, [value, from]]));
+    assertEquals(decisions, {
+      router: ["sigmoid-grouped", "the default of deepseek_v32"],
+      topK: [3, "config.json: num_experts_per_tok"],
+      renormalize: [true, "the default of deepseek_v32"],
+      scale: [2.5, "the default of deepseek_v32"],
+      groups: [4, "config.json: n_group"],
+      topGroups: [2, "config.json: topk_group"],
+      activation: ["silu", "config.json: hidden_act"],
+    });
+  });
+  await inDirectory(named("qwen3_5_moe"), async (directory) => {
+    const { layers, others } = await inspectCheckpoint(directory);
+    const decision = layers[0]!.decisions!.find(({ name }) => name === "renormalize");
+    assertEquals(decision, { name: "renormalize", value: true, from: "the code of qwen3_5_moe_text" });
+    assertEquals(others, ["mtp.layers.1.mlp.", "model.visual.blocks.1.mlp."]);
+  });
+});
+
+Deno.test("inspect names formats and stored bytes", async () => {
+  const { experts, hidden, intermediate } = sizes;
+  await inDirectory(named("qwen3_moe"), async (directory) => {
+    const { layers } = await inspectCheckpoint(directory);
+    assertEquals(layers[0]!.formats, ["int4"]);
+    const matrices = 3 * experts, values = hidden * intermediate;
+    const scales = experts * (2 * intermediate * hidden / 32 + hidden * intermediate / 32);
+    assertEquals(layers[0]!.storedBytes, matrices * (values / 2 + 16) + 2 * scales + 4 * experts * hidden);
+  }, { experts: packedOf(32, 4, true) });
+});
+
+Deno.test("inspect says what stands in the way of a family, a layer, and a format", async () => {
+  const refused = { ...named("qwen3_moe"), config: { model_type: "gemma4" } };
+  await inDirectory(refused, async (directory) => {
+    const { problem, layers, others } = await inspectCheckpoint(directory);
+    assertStringIncludes(problem!, '"gemma4" is not supported: its router and its experts take different inputs');
+    assertEquals([layers, others], [[], ["model.layers.1.mlp."]]);
+  });
+  const clamped = { ...named("step3p5"), config: { ...named("step3p5").config, swiglu_limits: [0, 7] } };
+  await inDirectory(clamped, async (directory) => {
+    const { problem, layers } = await inspectCheckpoint(directory);
+    assertEquals(problem, null);
+    assertStringIncludes(layers[0]!.problem!, "clamped after the activation");
+  });
+  await inDirectory(
+    named("qwen3_moe"),
+    async (directory) => {
+      const { layers } = await inspectCheckpoint(directory);
+      assertStringIncludes(layers[0]!.problem!, 'down_proj.weight_scale_inv" must have one scale for all of [64, 32]');
+    },
+    { experts: fp8Of({ name: ".weight_scale_inv", block: [16, 16], dtype: "F32" }) },
+  );
+});
+
+async function inspect(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-prompt", "-R", new URL("../../cli.ts", import.meta.url).pathname, "inspect", ...args],
+    env: { NO_COLOR: "1" },
+  }).output();
+  return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
+Deno.test("yamoe inspect prints tables and JSON, and ends with 1 if a layer cannot be run", async () => {
+  await inDirectory(named("mixtral"), async (directory) => {
+    const text = await inspect(directory);
+    assertEquals([text.code, text.stderr], [0, ""]);
+    assertStringIncludes(text.stdout, "model.safetensors: mixtral, ");
+    assertStringIncludes(text.stdout, "softmax-renormalize");
+    const json = await inspect(directory, "--layer", "1", "--json");
+    assertEquals([json.code, JSON.parse(json.stdout).layers[0].router], [0, "softmax-renormalize"]);
+    assertEquals((await inspect(directory, "--layer", "7")).code, 1);
+    assertEquals((await inspect()).code, 2);
+  });
+});
