@@ -79,7 +79,7 @@ Deno.test("Layers after the model's last one are chosen only by their number", a
   await refuses(tensors, {}, "--layer is needed; the layers with experts are 3, 4");
 });
 
-Deno.test("Layers that a number does not tell apart need a prefix", async () => {
+Deno.test("Layers with the same number need a prefix", async () => {
   const tensors = { ...layerAt("first."), ...decoy("second.") };
   const message = 'layer 0 exists more than once: --prefix is needed, "first.layers.0.block_sparse_moe." or ' +
     '"second.layers.0.block_sparse_moe."';
@@ -87,6 +87,8 @@ Deno.test("Layers that a number does not tell apart need a prefix", async () => 
   await refuses(tensors, {}, "--layer is needed; the layers with experts are 0, 0");
   await refuses(tensors, { prefix: "third." }, 'no layer with experts begins with "third."');
   assertEquals(await open(tensors, { prefix: "second." }), 702);
+  assertEquals(await open({ ...layerAt("model."), ...decoy("second.") }, {}), 2);
+  assertEquals(await open({ ...layerAt("model."), ...decoy("second.") }, { layer: 0 }), 2);
   assertEquals(await open(tensors, { prefix: "first.layers.0.block_sparse_moe." }), 2);
 });
 
@@ -94,7 +96,9 @@ const base = "model.layers.0.mlp.experts.";
 const quantized: Readonly<Record<string, readonly string[]>> = {
   "GPTQ": ["qweight", "qzeros", "scales", "g_idx"].map((suffix) => `0.down_proj.${suffix}`),
   "AWQ": ["qweight", "qzeros", "scales"].map((suffix) => `0.w2.${suffix}`),
-  "compressed-tensors int4": ["weight_packed", "weight_scale", "weight_shape"].map((suffix) => `0.down_proj.${suffix}`),
+  "compressed-tensors int4 or MXFP4": ["weight_packed", "weight_scale", "weight_shape"].map((suffix) =>
+    `0.down_proj.${suffix}`
+  ),
   "compressed-tensors NVFP4": ["weight_packed", "weight_scale", "weight_global_scale"].map((suffix) =>
     `0.down_proj.${suffix}`
   ),

@@ -10,16 +10,13 @@ export interface Family {
   readonly types: readonly string[];
   /** The router, if config.json names no scoring function. */
   readonly router: RouterKind;
-  /**
-   * Whether the routing weights are divided by their sum: the default of `norm_topk_prob`, or what the code does whatever
-   * config.json says.
-   */
-  readonly renormalize?: boolean | "always" | "never";
+  /** The default of `norm_topk_prob`. Absent if the code does not read it and the router decides. */
+  readonly renormalize?: boolean;
   /** The default of `routed_scaling_factor`. */
   readonly scale?: number;
   /** The defaults of `n_group` and `topk_group`. */
   readonly groups?: readonly [groups: number, topGroups: number];
-  /** The values of `topk_method` that the router stands for. Other values are not supported. */
+  /** The values of `topk_method` that the router implements. Other values are not supported. */
   readonly topkMethods?: readonly string[];
   /** How the experts compute if config.json does not say, other than with SiLU and gate columns before up columns. */
   readonly experts?: Readonly<Pick<ExpertsComputation, "activation" | "gated" | "gateUpLayout">>;
@@ -29,7 +26,7 @@ export interface Family {
 
 /** All families. */
 export const families: readonly Family[] = [
-  { types: ["mixtral", "minimax"], router: "softmax", renormalize: "always" },
+  { types: ["mixtral", "minimax"], router: "softmax-renormalize" },
   { types: ["qwen2_moe", "qwen3_moe", "olmoe", "flex_olmo"], router: "softmax", renormalize: false },
   {
     types: ["qwen3_next", "qwen3_omni_moe", "qwen3_omni_moe_thinker", "qwen3_omni_moe_text"],
@@ -39,12 +36,11 @@ export const families: readonly Family[] = [
   { types: ["qwen3_omni_moe_talker", "qwen3_omni_moe_talker_text"], router: "softmax", renormalize: false },
   {
     types: ["qwen3_vl_moe", "qwen3_vl_moe_text", "qwen3_5_moe", "qwen3_5_moe_text"],
-    router: "softmax",
-    renormalize: "always",
+    router: "softmax-renormalize",
   },
-  { types: ["jamba"], router: "softmax", renormalize: "never" },
-  { types: ["hunyuan_v1_moe"], router: "softmax", renormalize: "always" },
-  { types: ["ernie4_5_moe"], router: "softmax", renormalize: "always" },
+  { types: ["jamba"], router: "softmax" },
+  { types: ["hunyuan_v1_moe"], router: "softmax-renormalize" },
+  { types: ["ernie4_5_moe"], router: "softmax-renormalize" },
   { types: ["deepseek", "deepseek_v2"], router: "softmax", renormalize: false, topkMethods: ["greedy"] },
   {
     types: ["gpt_oss"],
@@ -79,11 +75,10 @@ export const families: readonly Family[] = [
   },
   { types: ["dots1"], router: "sigmoid-grouped", renormalize: false, topkMethods: ["noaux_tc"] },
   { types: ["lfm2_moe"], router: "sigmoid", renormalize: true },
-  { types: ["minimax_m2"], router: "sigmoid", renormalize: "always" },
+  { types: ["minimax_m2"], router: "sigmoid" },
   {
     types: ["minimax_m3_vl", "minimax_m3_vl_text"],
     router: "sigmoid",
-    renormalize: "always",
     experts: { activation: "swiglu-oai", gateUpLayout: "concatenated" },
     ignoresActivation: true,
   },

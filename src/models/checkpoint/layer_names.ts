@@ -87,9 +87,9 @@ export function findLayer(checkpoint: Names, choice: LayerChoice, modelLayers = 
     : all.filter(({ base }) => base.startsWith(prefix));
   if (fitting.length === 0) throw noCandidate(checkpoint, all, prefix);
   const own = fitting.filter((candidate) => (candidate.layer ?? 0) < modelLayers);
-  const chosen = layer === undefined
-    ? own.length > 0 ? own : fitting
-    : fitting.filter((candidate) => candidate.layer === layer);
+  const chosen = preferred(
+    layer === undefined ? own.length > 0 ? own : fitting : fitting.filter((candidate) => candidate.layer === layer),
+  );
   const [found] = chosen;
   if (!found) {
     throw new SafetensorsError(
@@ -111,6 +111,13 @@ export function findLayer(checkpoint: Names, choice: LayerChoice, modelLayers = 
     );
   }
   return namesAt(checkpoint, found);
+}
+
+/** Prefers the one layer of `model.` to layers with the same number and other names. */
+function preferred(candidates: readonly Candidate[]): readonly Candidate[] {
+  const numbers = new Set(candidates.map(({ layer }) => layer));
+  const ofModel = candidates.filter(({ base }) => base.startsWith("model."));
+  return numbers.size === 1 && ofModel.length === 1 ? ofModel : candidates;
 }
 
 function findCandidates(checkpoint: Names): Candidate[] {

@@ -117,8 +117,16 @@ export class ModelConfig {
 }
 
 function nested(level: Members, component: string): Members | undefined {
-  const found = [`${component}_config`, ...nestedKeys].find((key) => members(level[key]));
+  const found = [`${component}_config`, ...nestedKeys].find((key) => members(level[key])) ?? unnamedNested(level);
   return found === undefined ? undefined : members(level[found]);
+}
+
+/** Finds the only nested configuration with experts, if the configuration around it has none. */
+function unnamedNested(level: Members): string | undefined {
+  const hasExperts = (candidate: unknown) => keys.topK.some((key) => typeof members(candidate)?.[key] === "number");
+  if (hasExperts(level)) return undefined;
+  const found = Object.keys(level).filter((key) => key.endsWith("_config") && hasExperts(level[key]));
+  return found.length === 1 ? found[0] : undefined;
 }
 
 function members(json: unknown): Members | undefined {

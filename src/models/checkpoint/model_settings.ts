@@ -1,6 +1,7 @@
 // How a layer computes, from config.json, from a preset, or from the names of the tensors.
 import { activationOptions } from "../../contract/activations.ts";
 import type { ExpertsComputation } from "../../contract/experts.ts";
+import { definedMembers } from "../../known_names.ts";
 import { type RouterKind, type RouterOptions, routerRules } from "../../routing/router.ts";
 import { quote } from "../../safetensors/error.ts";
 import { type Preset, type PresetName, presets } from "../presets.ts";
@@ -32,7 +33,7 @@ export function settingsOfNames({ base, packing, correctionBias, routerBias }: L
   }
   if (packing === "each" && base.endsWith("block_sparse_moe.") && !correctionBias) {
     const note = "The names fit Mixtral and Phi-3.5-MoE; Mixtral's router is used, --router sparse-mixer is the other";
-    return { family: "mixtral", experts: silu, router: { kind: "softmax", renormalize: true }, unknown: {}, note };
+    return { family: "mixtral", experts: silu, router: { kind: "softmax-renormalize" }, unknown: {}, note };
   }
   const unknown = { router: "models with different routers have tensors of these names" };
   if (packing === "each") return { family: "unknown", experts: silu, router: {}, unknown };
@@ -108,11 +109,7 @@ function routerOfConfig(
   const read = { renormalize: config.boolean("renormalize"), scale: config.number("scale") };
   const options = {
     topK: config.integer("topK"),
-    renormalize: family?.renormalize === "always"
-      ? true
-      : family?.renormalize === "never"
-      ? false
-      : read.renormalize ?? family?.renormalize,
+    renormalize: family && family.renormalize === undefined ? undefined : read.renormalize ?? family?.renormalize,
     scale: read.scale ?? family?.scale,
     groups: config.integer("groups") ?? family?.groups?.[0],
     topGroups: config.integer("topGroups") ?? family?.groups?.[1],
@@ -120,9 +117,8 @@ function routerOfConfig(
   };
   if (!family && config.modelType === "" && scoring === undefined) {
     return {
-      ...options,
       ...ofNames.router,
-      topK: options.topK,
+      ...definedMembers(options),
       ...ofNames.unknown.router && { unknown: `${ofNames.unknown.router}, and ${config.path} has no model_type` },
       ...ofNames.note && { note: ofNames.note },
     };

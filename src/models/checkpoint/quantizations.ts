@@ -5,7 +5,7 @@ const formats: readonly (readonly [suffix: string, format: string])[] = [
   [".g_idx", "GPTQ"],
   [".qweight", "AWQ"],
   [".weight_global_scale", "compressed-tensors NVFP4"],
-  [".weight_packed", "compressed-tensors int4"],
+  [".weight_packed", "compressed-tensors int4 or MXFP4"],
   [".weight_scale_2", "ModelOpt NVFP4"],
   [".weight.absmax", "bitsandbytes"],
   [".weight.SCB", "bitsandbytes"],

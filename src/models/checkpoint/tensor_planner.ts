@@ -45,7 +45,7 @@ const floats: readonly StoredDType[] = ["F16", "BF16", "F32"];
 /** The dtypes of a byte that is the exponent of a scale. gpt-oss stores them as U8. */
 const exponents: readonly StoredDType[] = ["F8_E8M0", "U8"];
 
-/** The dtype that stands for weights of fewer bits. */
+/** The dtype that weights of fewer bits count as. */
 const decodedDType = "bf16";
 
 /** What a dimension must be: a size, or a symbol for any size. */
