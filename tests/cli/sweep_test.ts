@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertLess, assertMatch, assertStringIncludes } from "@std/assert";
-import { recordKeys } from "../../src/bench/record.ts";
+import { figureKeys } from "../../src/bench/figures.ts";
 import { cli, words, yamoe } from "./yamoe.ts";
 
 /** Reads RFC 4180. */
@@ -27,7 +27,7 @@ Deno.test("a sweep in CSV has a row for each combination, in order", async () =>
     words("1x16 1x32 2x16 2x32 4x16 4x32 8x16 8x32"),
   );
   for (const row of rows) {
-    assertEquals(Object.keys(row), [...recordKeys]);
+    assertEquals(Object.keys(row), [...figureKeys]);
     assertEquals([row.status, row.iters, row.kernelTimesMs!.split(" ").length], ["ok", "2", 2]);
     assert(Number(row.kernelTimeMs) > 0 && Number(row.tflops) > 0 && Number(row.imbalance) >= 1);
   }
@@ -48,7 +48,7 @@ Deno.test("a configuration that cannot be run is a row with its reason, the rest
   assertEquals(records.map(({ status }) => status), ["ok", "failed", "ok"]);
   assertEquals(records[1].reason, '--top-k must be at most the number of experts, 8, got "99"');
   assertEquals([records[1].topK, records[1].kernelTimeMs, records[1].tokensPerExpert], [99, null, null]);
-  for (const record of records) assertEquals(Object.keys(record), [...recordKeys]);
+  for (const record of records) assertEquals(Object.keys(record), [...figureKeys]);
 });
 
 Deno.test("a configuration that does not fit is a row with its reason", async () => {
