@@ -46,8 +46,12 @@ Deno.test("compare() is the other way round the other way round", () => {
 });
 
 Deno.test("compare() matches configurations, joins repeated runs, and names what one file lacks", () => {
-  const before = [record([10, 11], { batch: 1 }), record([10, 11], { batch: 1 }), record([5, 5], { batch: 2 })];
-  const after = [record([20, 22], { batch: 1 }), failure("out of memory", { batch: 2 }), record([1, 1], { batch: 4 })];
+  const before = [record([10, 11, 10], { batch: 1 }), record([10, 11, 11], { batch: 1 }), record([5, 5], { batch: 2 })];
+  const after = [
+    record([20, 22, 20, 22, 20, 22], { batch: 1 }),
+    failure("out of memory", { batch: 2 }),
+    record([1, 1], { batch: 4 }),
+  ];
   const comparisons = compare(before, after, 0.01);
   assertEquals(comparisons.map(({ record, verdict }) => [record.batch, verdict]), [
     [1, "slower"],

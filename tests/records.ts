@@ -29,7 +29,10 @@ function result(job: Job, times: readonly number[], more: Partial<BenchResult>):
     ...jobFigures(job),
     ...{ backend: "cpu", device: "A processor", threads: 2, engine: "WebAssembly", warmup: 1, iters: count },
     ...{ assignments, kept: assignments, dropped: 0, droppedFraction: 0, imbalance: 1.5 },
-    tokensPerExpert: Array.from({ length: job.experts }, (_, i) => (i + 1) * assignments / job.experts / 4.5),
+    tokensPerExpert: Array.from(
+      { length: job.experts },
+      (_, i) => Math.round((i + 1) * assignments / job.experts / 4.5),
+    ),
     ...{ outputSum: 1, outputAbsSum: 10, outputMin: -1, outputMax: 1, outputFirst: [1, 2, 3] },
     ...{ kernelTimeMs: median, kernelTimesMs: times, meanTimeMs: mean, minTimeMs: min, maxTimeMs: max },
     ...{ madMs: mad, iqrMs: iqr, medianIntervalMs: interval, noise, outliers, drift, converged: null },

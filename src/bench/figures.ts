@@ -112,7 +112,7 @@ export const figures = {
   /** Useful operations, which are those of kept assignments, over `kernelTimeMs`, in 10^12 per second. */
   tflops: result(number, { title: "TFLOP/s", width: 8, digits: "significant", rank: 2 }),
   /** Bytes that must be read or written at least once over `kernelTimeMs`, in 10^9 per second. */
-  gigabytesPerSecond: result(number, { title: "GB/s", width: 6, digits: "significant", rank: 4 }),
+  gigabytesPerSecond: result(number, { title: "GB/s", width: 8, digits: "significant", rank: 4 }),
   tokensPerSecond: result(number, { title: "tokens/s", width: 9, digits: 0, rank: 3 }),
   /** Useful operations per byte. */
   intensity: result(number),

@@ -173,12 +173,12 @@ export function parseFlags<Specs extends Flags>(
     "--": true,
     unknown: (text) => {
       if (text.startsWith("-") && text !== "-") throw new UsageError(unknownFlag(text, names));
-      if (!operands) throw new UsageError(`Unexpected word "${text}": the command takes only flags`);
+      if (!operands) throw new UsageError(`Cannot understand the word "${text}"`);
       return true;
     },
   });
   const [stray] = parsed["--"] as string[];
-  if (stray !== undefined) throw new UsageError(`Unexpected word "${stray}" after "--"`);
+  if (stray !== undefined) throw new UsageError(`Cannot understand the word "${stray}"`);
 
   const values: Record<string, unknown> = {};
   for (const [name, flag] of named) {

@@ -101,7 +101,7 @@ function tokenCounts(
 ): Pick<JobChanges, "batch" | "seq"> {
   if (tokens === undefined) return { batch, seq };
   for (const [name, value] of Object.entries({ batch, seq })) {
-    if (value !== undefined) throw new UsageError(`--tokens means one sequence: --${name} cannot be given with it`);
+    if (value !== undefined) throw new UsageError(`--tokens means one sequence, so --${name} cannot be given as well`);
   }
   return { batch: 1, seq: tokens };
 }
@@ -128,12 +128,12 @@ export function checkJob(job: Job): void {
   }
   const assignments = batch * seq * topK;
   if (assignments > maxAssignments) {
-    throw new UsageError(`batch x seq x top-k must be at most ${maxAssignments}, got ${assignments}`);
+    throw new UsageError(`Batch x seq x top-k must be at most ${maxAssignments}, got ${assignments}`);
   }
   const largest = Math.max(batch * seq * Math.max(hidden, experts), experts * hidden * gateUpColumns(job));
   if (largest > maxElements) {
     throw new UsageError(
-      `Every tensor of the job must have at most ${maxElements} elements, the largest would have ${largest}`,
+      `The job's tensors must have at most ${maxElements} elements, the largest would have ${largest}`,
     );
   }
 }

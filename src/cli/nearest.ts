@@ -34,5 +34,5 @@ function editDistance(a: string, b: string): number {
 /** Returns a suggestion to append to a message; empty if no word is near. */
 export function suggestion(word: string, words: readonly string[], prefix = ""): string {
   const near = nearest(word, words);
-  return near === undefined ? "" : `; did you mean "${prefix}${near}"?`;
+  return near === undefined ? "" : `; the nearest is "${prefix}${near}"`;
 }
