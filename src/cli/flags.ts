@@ -1,6 +1,6 @@
 // Flags as data: parsing, help and completions derive from one table per command.
 import { parseArgs } from "@std/cli/parse-args";
-import { suggestion } from "./nearest.ts";
+import { suggestion } from "./suggestion.ts";
 import { UsageError } from "./usage_error.ts";
 import { listed } from "./value_list.ts";
 

@@ -1,6 +1,6 @@
 // The flags for the job and for where it runs. Several commands have them.
 import type { Backend, BackendName } from "../backend/backend.ts";
-import { gateUpColumns } from "../contract/experts_shape.ts";
+import { gateUpColumns } from "../contract/experts_sizes.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { openBackend } from "../open_backend.ts";
 import { resolveRouter } from "../routing/router.ts";

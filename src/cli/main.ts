@@ -44,6 +44,6 @@ async function dispatch(args: readonly string[]): Promise<number> {
 async function findCommand(name: string): Promise<CommandEntry> {
   const entry = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (entry) return entry;
-  const [{ suggestion }, { UsageError }] = await Promise.all([import("./nearest.ts"), import("./usage_error.ts")]);
+  const [{ suggestion }, { UsageError }] = await Promise.all([import("./suggestion.ts"), import("./usage_error.ts")]);
   throw new UsageError(`Unknown command "${name}"${suggestion(name, Object.keys(commands))}`);
 }
