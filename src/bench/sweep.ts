@@ -7,6 +7,7 @@ import type { Backend, BackendName } from "../backend/backend.ts";
 import { bench, type BenchOptions } from "./bench.ts";
 import type { Provenance } from "./provenance.ts";
 import type { BenchRecord } from "./figures.ts";
+import { firstError } from "./first_error.ts";
 import { failedRecord, type FinishedRecord, finishedRecord } from "./record.ts";
 import { Engine } from "../wasm/engine.ts";
 import type { Job } from "../workload/workload.ts";
@@ -61,8 +62,8 @@ export class Runner implements Disposable {
       const result = await bench(configuration.job, backend, engine, options);
       return finishedRecord(result, this.#options.provenance, backend.details);
     } catch (error) {
-      this[Symbol.dispose](); // the backend may be unusable after a failure
-      throw error;
+      this.#abandon();
+      throw firstError(error);
     }
   }
 
@@ -70,7 +71,7 @@ export class Runner implements Disposable {
   async open(place: PlaceRequest): Promise<{ engine: Engine; backend: Backend }> {
     const key = JSON.stringify([place.backend, place.device, place.threads, place.blas]);
     if (this.#open?.key === key) return this.#open;
-    this[Symbol.dispose]();
+    this.#abandon();
     using cleanup = new DisposableStack();
     const engine = cleanup.use(new Engine(place.threads));
     const backend = await this.#options.open(place, engine);
@@ -79,10 +80,20 @@ export class Runner implements Disposable {
     return this.#open;
   }
 
+  /** Closes the open place, which may be unusable after a failure. An error from closing it says nothing new. */
+  #abandon(): void {
+    try {
+      this[Symbol.dispose]();
+    } catch {
+      // The first error is the one that is reported.
+    }
+  }
+
   /** Closes the open place. */
   [Symbol.dispose](): void {
-    this.#open?.backend[Symbol.dispose]();
-    this.#open?.engine[Symbol.dispose]();
+    using places = new DisposableStack();
+    places.use(this.#open?.engine);
+    places.use(this.#open?.backend);
     this.#open = undefined;
   }
 }
@@ -110,7 +121,8 @@ export async function* sweep(
     try {
       record = await runner.run(configuration);
     } catch (error) {
-      record = failed(error instanceof Error ? error.message : String(error));
+      const first = firstError(error);
+      record = failed(first instanceof Error ? first.message : String(first));
     }
     yield record;
   }

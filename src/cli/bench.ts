@@ -22,7 +22,12 @@ import { UsageError } from "./usage_error.ts";
 
 const flags = {
   ...sweptFlags,
-  warmup: integer("N", "Calls before the timed ones (default: 5 on a GPU; on the CPU 0, in a sweep 1)", 0, 1_000_000),
+  warmup: integer(
+    "N",
+    "Calls before the timed ones (default: 5 on a GPU; on the CPU until two in a row agree)",
+    0,
+    1_000_000,
+  ),
   iters: integer("N", "Timed calls, or their minimum number (default: 1; in a sweep 6)", 1, 1_000_000),
   "min-time": positive("SECONDS", "Minimum time of the timed calls (default in a sweep: 0.2)"),
   "max-noise": positive("PERCENT", "Repeat calls until the noise is at most this (default in a sweep: 1)"),

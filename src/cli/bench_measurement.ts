@@ -31,7 +31,7 @@ export function measurement(values: MeasurementValues, isSweep: boolean): (backe
     }
     : undefined;
   return (backend) => ({
-    warmup: values.warmup ?? (backend.name === "cuda" ? 5 : adaptive ? 1 : 0),
+    warmup: values.warmup ?? (backend.name === "cuda" ? 5 : "steady"),
     iters: iters ?? (adaptive ? 6 : 1),
     stop,
     verify: !values["no-verify"],
