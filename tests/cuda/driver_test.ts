@@ -168,7 +168,7 @@ test("a launch with wrong arguments, threads or shared memory is refused", async
   );
   using other = new Module(context, await loadImage("sm_80"), mistaken);
   assertThrows(() => other.launch(stream, good), CudaError);
-  assertStringIncludes(control.report, "sort_histogram: the argument buffer has 40 bytes, the cubin wants 32");
+  assertStringIncludes(control.report, "sort_histogram: the argument buffer has 40 bytes, the cubin expects 32");
 });
 
 test("a kernel's fault poisons the context, and a fresh one works", async (library, control) => {

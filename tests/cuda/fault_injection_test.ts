@@ -44,7 +44,7 @@ for (const arch of [80, 90]) {
           const code = [1, 2, 400, 700, 999, 226, 911][call % 7]!;
           control.fail(call, code, persistent);
           const failure = await run(library, engine).then(() => undefined, (error: unknown) => error);
-          const api = persistent ? (failure === undefined ? undefined : driverError(failure).api) : control.failedCall;
+          const api = !persistent ? control.failedCall : failure === undefined ? "" : driverError(failure).api;
           control.fail(0, 0);
           if (!api) {
             assertEquals(failure, undefined); // the run has fewer calls

@@ -103,27 +103,27 @@ test("the emulated driver refuses what cuda.h forbids", (context, control) => {
   call({});
   call({ rank: 1, swizzle: 0 });
   const wrong: [change: Record<string, unknown>, reason: string][] = [
-    [{ map: memory.subarray(64 - past + 16) }, "it does not lie at a multiple of 64"],
-    [{ rank: 0 }, "not of 1 to 5 dimensions"],
-    [{ rank: 6 }, "not of 1 to 5 dimensions"],
-    [{ address: 4104n }, "the address is no multiple of 16"],
-    [{ sizes: [2880n, 0n, 32n] }, "a size is not from 1 to 2^32"],
-    [{ sizes: [2880n, 2n ** 32n + 1n, 32n] }, "a size is not from 1 to 2^32"],
-    [{ strides: [5768n, 33177600n] }, "a stride is no multiple of 16 below 2^40"],
-    [{ strides: [5760n, 2n ** 40n] }, "a stride is no multiple of 16 below 2^40"],
-    [{ box: [64, 0, 1] }, "a size of the box is not from 1 to 256"],
-    [{ box: [64, 257, 1] }, "a size of the box is not from 1 to 256"],
-    [{ box: [60, 1, 1] }, "the box's rows are no multiple of 16 bytes"],
-    [{ box: [72, 1, 1] }, "the box's rows are longer than what is swizzled"],
-    [{ box: [40, 1, 1], swizzle: 2 }, "the box's rows are longer than what is swizzled"],
-    [{ steps: [1, 0, 1] }, "an element stride is not from 1 to 8"],
-    [{ steps: [1, 9, 1] }, "an element stride is not from 1 to 8"],
-    [{ steps: [1, 2, 1] }, "an element stride that is not emulated"],
-    [{ type: 8 }, "a data type that is not emulated"],
-    [{ interleave: 1 }, "an interleaving that is not emulated"],
-    [{ swizzle: 4 }, "a swizzling that is not emulated"],
+    [{ map: memory.subarray(64 - past + 16) }, "its address must be a multiple of 64"],
+    [{ rank: 0 }, "the number of dimensions must be from 1 to 5"],
+    [{ rank: 6 }, "the number of dimensions must be from 1 to 5"],
+    [{ address: 4104n }, "the address must be a multiple of 16"],
+    [{ sizes: [2880n, 0n, 32n] }, "a size must be from 1 to 2^32"],
+    [{ sizes: [2880n, 2n ** 32n + 1n, 32n] }, "a size must be from 1 to 2^32"],
+    [{ strides: [5768n, 33177600n] }, "a stride must be a multiple of 16 below 2^40"],
+    [{ strides: [5760n, 2n ** 40n] }, "a stride must be a multiple of 16 below 2^40"],
+    [{ box: [64, 0, 1] }, "a size of the box must be from 1 to 256"],
+    [{ box: [64, 257, 1] }, "a size of the box must be from 1 to 256"],
+    [{ box: [60, 1, 1] }, "the rows of the box must be a multiple of 16 bytes"],
+    [{ box: [72, 1, 1] }, "the rows of the box are longer than the swizzle"],
+    [{ box: [40, 1, 1], swizzle: 2 }, "the rows of the box are longer than the swizzle"],
+    [{ steps: [1, 0, 1] }, "an element stride must be from 1 to 8"],
+    [{ steps: [1, 9, 1] }, "an element stride must be from 1 to 8"],
+    [{ steps: [1, 2, 1] }, "this element stride is not emulated"],
+    [{ type: 8 }, "this data type is not emulated"],
+    [{ interleave: 1 }, "this interleaving is not emulated"],
+    [{ swizzle: 4 }, "this swizzling is not emulated"],
     [{ promotion: 4 }, "an unknown promotion"],
-    [{ fill: 1 }, "a fill that is not emulated"],
+    [{ fill: 1 }, "this fill is not emulated"],
   ];
   for (const [change, reason] of wrong) {
     const error = assertThrows(() => call(change), CudaError);
@@ -150,7 +150,7 @@ test("a failure of the driver is a CudaError, and the next call works", (context
 
 test("a GPU before Hopper does not support it", (context, control) => {
   assertThrows(() => encodeTensorMap(context, good), CudaError, "cuTensorMapEncodeTiled failed");
-  assertEquals(control.report, "a tensor map: the GPU has none");
+  assertEquals(control.report, "a tensor map: the GPU does not support tensor maps");
 }, 80);
 
 Deno.test({

@@ -1,4 +1,4 @@
-// A GPU for small kernels: an emulator of some kernel file with the cubin that nvcc makes of the same file.
+// A GPU for small kernels: the emulator of a kernel file, with the cubin that nvcc builds from the same file.
 import { type CubinKernel, readCubin } from "../../cuda/cubin.ts";
 import { Context } from "../../src/cuda/driver/context.ts";
 import { manifest } from "../../src/cuda/images/built/manifest.ts";
@@ -13,7 +13,7 @@ import { MemoryCounter } from "../../src/backend/memory_counter.ts";
 import { buildCubin, buildEmulator } from "./build.ts";
 import { Control } from "./control.ts";
 
-/** Device memory from, and to, typed arrays. */
+/** An emulated device with one module. Launches kernels and copies typed arrays. */
 export class TestDevice implements Disposable {
   readonly control: Control;
   readonly stream: Stream;
@@ -22,14 +22,14 @@ export class TestDevice implements Disposable {
   readonly #counter = new MemoryCounter();
   readonly #buffers = new DisposableStack();
 
-  /** Builds what is needed and opens it. */
+  /** Builds the emulator and the cubin of a kernel file and opens a device. */
   static async open(source: URL, arch: number): Promise<TestDevice> {
     const { library } = await buildEmulator({ arch, sources: [source.pathname] });
     const image = await buildCubin(source.pathname, arch);
     return new TestDevice(library, image, readCubin(image, arch).map(withNumberedFields));
   }
 
-  /** Opens the product's kernels on an emulator that is built. */
+  /** Opens the product's sm_80 kernels on a built emulator. */
   static async ofProduct(library: string): Promise<TestDevice> {
     return new TestDevice(library, await loadImage("sm_80"), manifest.images.sm_80!.kernels);
   }
@@ -42,19 +42,19 @@ export class TestDevice implements Disposable {
     this.stream = new Stream(this.#context);
   }
 
-  /** Copies an array to the device. */
+  /** Copies an array to the device and returns its address. */
   upload(data: Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>): bigint {
     const buffer = this.allocate(data.byteLength);
     buffer.write(data);
     return buffer.pointer;
   }
 
-  /** Allocates memory that nothing has written. */
+  /** Allocates uninitialized memory. */
   allocate(bytes: number): DeviceBuffer {
     return this.#buffers.use(new DeviceBuffer(this.stream, bytes, this.#counter));
   }
 
-  /** Runs a kernel and waits for it. */
+  /** Runs a kernel and waits until it has finished. */
   launch(
     kernel: string,
     threads: number,
@@ -71,7 +71,7 @@ export class TestDevice implements Disposable {
     this.stream.synchronize();
   }
 
-  /** Reads 32-bit words back. */
+  /** Copies 32-bit words to the host. */
   download(buffer: DeviceBuffer, words = buffer.bytes / 4): Int32Array<ArrayBuffer> {
     const out = new Int32Array(words);
     buffer.read(out);

@@ -1,4 +1,4 @@
-// Streams, events and graphs. Work runs when it is queued, or, captured, when its graph is launched.
+// Streams, events and graphs. Work runs when it is queued. Captured work runs when its graph is launched.
 #include <ctime>
 
 #include "driver.h"

@@ -1,4 +1,4 @@
-// The emulated twin of cuda/ptx.cuh: the same functions, without PTX.
+// The emulated counterpart of cuda/ptx.cuh: the same functions without PTX.
 #pragma once
 #include <cstdint>
 
