@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { CudaError } from "../../mod.ts";
 import { bench } from "../../src/bench/bench.ts";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
-import { Engine } from "../../src/wasm/engine.ts";
+import { WorkerPool } from "../../src/wasm/worker_pool.ts";
 import { makeJob } from "../../src/workload/workload.ts";
 import { Control } from "../emulator/control.ts";
 import { toolkit } from "../toolkit.ts";
@@ -15,7 +15,7 @@ function flatten(error: unknown): unknown[] {
   return error instanceof SuppressedError ? [...flatten(error.error), ...flatten(error.suppressed)] : [error];
 }
 
-async function run(library: string, engine: Engine): Promise<number> {
+async function run(library: string, engine: WorkerPool): Promise<number> {
   using backend = await openCudaBackend({ library });
   return (await bench(job, backend, engine, { warmup: 2, iters: 2 })).outputSum;
 }
@@ -29,7 +29,7 @@ for (const arch of [80, 90]) {
       // Without checks: here it is the driver's calls that matter.
       const { library } = await buildProduct(arch, { checked: false });
       const control = new Control(library);
-      using engine = new Engine(1);
+      using engine = new WorkerPool(1);
       control.reset();
       control.reuseAddresses(true); // as a real allocator does, so that the graphs of repeated calls are part of it
       const sum = await run(library, engine);

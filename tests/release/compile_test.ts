@@ -30,7 +30,7 @@ Deno.test("the executable has the workers' source, the WebAssembly and every cub
   }
   assert(sizes.get("built/*")! > 0.99 * cubins, `${sizes.get("built/*")} of ${cubins} bytes of cubins`);
   assert(sizes.get("kernels.ts")! >= Deno.statSync(new URL("src/wasm/kernels.ts", root)).size * 0.99);
-  for (const name of ["cli.ts", "cli/*", "tasks/*", "engine.ts", "report/*"]) {
+  for (const name of ["cli.ts", "cli/*", "tasks/*", "worker_pool.ts", "report/*"]) {
     assert(sizes.has(name), `${name}:\n${stdout}`);
   }
   assert(!/assemblyscript|binaryen|fast-check/.test(stdout), "a build tool is embedded");
