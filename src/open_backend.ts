@@ -1,7 +1,7 @@
 import type { Backend, BackendName } from "./backend/backend.ts";
 import { BackendUnavailableError } from "./backend/unavailable_error.ts";
 import { describeValue } from "./tensor/tensor.ts";
-import type { Engine } from "./wasm/engine.ts";
+import type { WorkerPool } from "./wasm/worker_pool.ts";
 
 /** Options of {@linkcode openBackend}. */
 export interface OpenBackendOptions {
@@ -38,7 +38,7 @@ export interface OpenBackendOptions {
    *
    * @internal
    */
-  engine?: Engine | undefined;
+  pool?: WorkerPool | undefined;
 }
 
 /**
