@@ -2,7 +2,8 @@
 // what comes out can be relied on: the tensors fill the data exactly, none overlaps, each is as long as its shape says.
 // Source: https://github.com/huggingface/safetensors, README.md "Format", safetensors/src/tensor.rs.
 import { formatShape } from "../tensor/tensor.ts";
-import { quote, SafetensorsError } from "./error.ts";
+import { SafetensorsError } from "./error.ts";
+import { quote } from "../text.ts";
 import { JsonScanner } from "./json_scanner.ts";
 
 /** The name of an element type in a file. */

@@ -1,7 +1,7 @@
 // JSON of a known form, read in order. `JSON.parse` takes the last of two members of one name, rounds integers, and
 // builds whatever it is given; this refuses the first two and builds nothing that was not asked for.
 
-import { quote } from "./error.ts";
+import { quote } from "../text.ts";
 
 /** How deep arrays and objects may lie in one another where they are skipped. */
 const maxDepth = 64;

@@ -4,7 +4,8 @@
  * @module
  */
 import { type DType, formatShape, type Tensor, zeros } from "../tensor/tensor.ts";
-import { quote, SafetensorsError } from "./error.ts";
+import { SafetensorsError } from "./error.ts";
+import { quote } from "../text.ts";
 import { type Header, headerLength, lengthBytes, parseHeader, type StoredDType, type StoredTensor } from "./header.ts";
 import { bytesSource, fileSource, type Source } from "./source.ts";
 

@@ -1,6 +1,7 @@
 // Writing: the same tensors give the same bytes, and a file is either whole or not there.
 import { bytesPerElement, checkTensor, type DType, type Tensor } from "../tensor/tensor.ts";
-import { quote, SafetensorsError } from "./error.ts";
+import { SafetensorsError } from "./error.ts";
+import { quote } from "../text.ts";
 import { lengthBytes, type StoredDType } from "./header.ts";
 
 const storedByDType = { f16: "F16", bf16: "BF16", f32: "F32", i32: "I32" } as const satisfies Record<
