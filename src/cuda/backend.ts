@@ -9,10 +9,14 @@ import type {
 } from "../backend/backend.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import { runMoe } from "../backend/run_moe.ts";
+import { resolvedOps } from "../backend/steps.ts";
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
-import { type ExpertsShape, expertsShape, inputNames } from "../contract/experts_shape.ts";
+import { inputNames } from "../contract/experts_inputs.ts";
+import { type ExpertsCall, type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
+import type { BackendOps } from "../contract/ops.ts";
+import { resolveMoe } from "../contract/resolve_moe.ts";
 import {
   bytesPerElement,
   checkShape,
@@ -87,7 +91,8 @@ export class CudaBackend implements Backend {
   readonly memory = new MemoryCounter();
   /** The name of the kernel image. */
   readonly imageName: string;
-  readonly ops: CudaOps<CudaTensor>;
+  readonly steps: CudaOps<CudaTensor>;
+  readonly ops: BackendOps;
   readonly #module: Module;
   readonly #stream: Stream;
   readonly #start: Event;
@@ -123,13 +128,14 @@ export class CudaBackend implements Backend {
     this.#end = owned.use(new Event(context));
     this.#graphs = owned.use(new GraphCache());
     this.#transfers = owned.use(new Transfers(context, this.#stream));
-    this.ops = new CudaOps({
+    this.steps = new CudaOps({
       device: properties,
       kernels: manifest.images[imageName]!.kernels,
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       own: (tensor) => this.#own(tensor),
       launch: (launch) => this.#module.launch(this.#stream, launch),
     });
+    this.ops = resolvedOps(this.steps);
     this.#owned = owned.move();
   }
 
@@ -188,12 +194,18 @@ export class CudaBackend implements Backend {
     return copy;
   }
 
-  experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CudaTensor> {
-    return Promise.resolve(this.#run(inputs, options, ({ launches }, pointers) => {
-      const resolved = launches.map((launch) => resolve(launch, pointers));
-      const queue = () => resolved.forEach((launch) => this.#module.launch(this.#stream, launch));
-      this.#graphs.run(resolved.map(keyOf).join(";"), queue, () => this.#stream.capture(queue));
-    }));
+  async experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CudaTensor> {
+    return await this.runExperts({ inputs, shape: resolveExperts(inputs, options), onProgress: options.onProgress });
+  }
+
+  runExperts(call: ExpertsCall<BackendTensor>): Promise<CudaTensor> {
+    return Promise.try(() =>
+      this.#run(call, ({ launches }, pointers) => {
+        const resolved = launches.map((launch) => resolve(launch, pointers));
+        const queue = () => resolved.forEach((launch) => this.#module.launch(this.#stream, launch));
+        this.#graphs.run(resolved.map(keyOf).join(";"), queue, () => this.#stream.capture(queue));
+      })
+    );
   }
 
   /** Runs the op once, kernel by kernel, and measures the device time of each in milliseconds. */
@@ -202,7 +214,8 @@ export class CudaBackend implements Backend {
     options: ExpertsOptions = {},
   ): { launch: PlannedLaunch; milliseconds: number }[] {
     const times: { launch: PlannedLaunch; milliseconds: number }[] = [];
-    using _output = this.#run(inputs, options, ({ launches }, pointers) => {
+    const call = { inputs, shape: resolveExperts(inputs, options), onProgress: undefined };
+    using _output = this.#run(call, ({ launches }, pointers) => {
       for (const launch of launches) {
         this.#start.record(this.#stream);
         this.#module.launch(this.#stream, resolve(launch, pointers));
@@ -216,11 +229,9 @@ export class CudaBackend implements Backend {
 
   /** Allocates the memory of a call, calls `queue` to queue its launches, and frees all memory except for the output. */
   #run(
-    inputs: ExpertsInputs<BackendTensor>,
-    options: ExpertsOptions,
+    { inputs, shape }: ExpertsCall<BackendTensor>,
     queue: (plan: Plan, pointers: PointerTable) => void,
   ): CudaTensor {
-    const shape = expertsShape(inputs, options);
     using cleanup = new DisposableStack();
     const output = cleanup.use(this.allocate(shape.dtype, [shape.tokens, shape.hidden]));
     if (shape.tokens > 0) {
@@ -241,8 +252,8 @@ export class CudaBackend implements Backend {
   }
 
   /** Plans a call. The layers of a model mostly have the same sizes, so the last plan is kept: a new one takes 0.1 ms or more. */
-  #plan(shape: ExpertsShape): Plan {
-    const key = Object.values(shape).join();
+  #plan(shape: ResolvedExperts): Plan {
+    const key = JSON.stringify(shape);
     if (this.#lastPlan?.key !== key) {
       const { kernels } = manifest.images[this.imageName]!;
       this.#lastPlan = { key, plan: planLaunches(shape, this.properties, kernels, this.#tileRows) };
@@ -250,8 +261,9 @@ export class CudaBackend implements Backend {
     return this.#lastPlan.plan;
   }
 
-  moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
-    return runMoe(this, hidden, layer, options);
+  async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
+    const shape = resolveMoe(hidden, layer, options);
+    return await runMoe(this, { hidden, layer, shape, onProgress: options.onProgress });
   }
 
   synchronize(): Promise<void> {

@@ -1,21 +1,22 @@
 // The steps of a layer on the GPU. Each is one launch or a few.
 import type { BackendTensor } from "../backend/backend.ts";
-import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../contract/ops.ts";
-import {
-  batchedMatmulShape,
-  binsShape,
-  gatherShape,
-  indexSelectShape,
-  linearShape,
-  logitsShape,
-  scatterShape,
-} from "../contract/ops_shape.ts";
-import { resolveRouter, type RouterOptions } from "../routing/router.ts";
+import type { BackendSteps } from "../backend/steps.ts";
+import { checkMaximum, maximumItems } from "../contract/limits.ts";
+import type { BackendRouting, BinCounts, Sorted } from "../contract/ops.ts";
+import type {
+  BinsCall,
+  FullCall,
+  GatherCall,
+  LinearCall,
+  MatmulCall,
+  RouteCall,
+  ScatterCall,
+  SelectCall,
+} from "../contract/resolve_ops.ts";
 import { toBfloat16 } from "../tensor/bfloat16.ts";
 import { bytesPerElement, type DType, elementCount, viewOf } from "../tensor/tensor.ts";
 import type { KernelLaunch } from "./driver/kernel.ts";
 import type { KernelRecord } from "./images/manifest_types.ts";
-import { checkMaximum, maximumItems } from "./plan/limits.ts";
 import type { PlanDevice } from "./plan/product.ts";
 import { type DeviceOperand, planLinear, planRoute } from "./plan/router.ts";
 import {
@@ -50,14 +51,14 @@ interface Allocator<T> {
 }
 
 /** The ops on a GPU's tensors. */
-export class CudaOps<T extends DeviceTensor> implements BackendOps {
+export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
   readonly #host: CudaOpsHost<T>;
 
   constructor(host: CudaOpsHost<T>) {
     this.#host = host;
   }
 
-  full(dtype: DType, shape: readonly number[], value: number): Promise<T> {
+  full({ dtype, shape, value }: FullCall): Promise<T> {
     return this.#run(({ result }) => {
       const output = result(dtype, shape);
       this.#fill(output.pointer, elementCount(shape), bitsOf(dtype, value), bytesPerElement(dtype));
@@ -65,45 +66,33 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     });
   }
 
-  linear(
-    input: BackendTensor,
-    weight: BackendTensor,
-    { bias, dtype }: { bias?: BackendTensor | undefined; dtype?: DType | undefined } = {},
-  ): Promise<T> {
+  linear({ input, weight, bias, dtype, shape }: LinearCall<BackendTensor>): Promise<T> {
     return this.#run(({ result }) => {
-      const shape = linearShape(input, weight, { bias, dtype });
       const { own, kernels } = this.#host;
       const [x, w, b] = [own(input), own(weight), bias && own(bias)];
-      const output = result(shape.dtype, [shape.rows, shape.columns]);
+      const output = result(dtype, [shape.rows, shape.columns]);
       this.#launch(planLinear(shape, x, w, b, output, kernels));
       return output;
     });
   }
 
-  route(
-    logits: BackendTensor,
-    router: RouterOptions<BackendTensor>,
-    { dtype = "f32" }: { dtype?: DType | undefined } = {},
-  ): Promise<BackendRouting> {
+  route({ logits, correctionBias, router, dtype, tokens }: RouteCall<BackendTensor>): Promise<BackendRouting> {
     return this.#run(({ result }) => {
-      const { tokens, experts } = logitsShape(logits);
-      const rule = resolveRouter(router, experts);
       const { own, device } = this.#host;
-      const [x, bias] = [own(logits), rule.bias && own(rule.bias)];
-      const shape = [tokens, rule.topK];
+      const [x, bias] = [own(logits), correctionBias && own(correctionBias)];
+      const shape = [tokens, router.topK];
       const targets = {
         routerIndices: result("i32", shape),
         routerWeights: result(dtype, shape),
-        inputWeights: rule.onInput ? result("f32", shape) : undefined,
+        inputWeights: router.onInput ? result("f32", shape) : undefined,
       };
-      this.#launch(planRoute(tokens, rule, x, bias, targets, device.multiprocessors));
+      this.#launch(planRoute(tokens, router, x, bias, targets, device.multiprocessors));
       return targets;
     });
   }
 
-  sort(values: BackendTensor, bins: number): Promise<Sorted<T>> {
+  sort({ values, bins, count }: BinsCall<BackendTensor>): Promise<Sorted<T>> {
     return this.#run(({ result, scratch }) => {
-      const { count } = binsShape(values, bins);
       const source = this.#host.own(values);
       const sorted = { values: result("i32", [count]), indices: result("i32", [count]) };
       if (count === 0) return sorted;
@@ -118,9 +107,8 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     });
   }
 
-  bincountCumsum(values: BackendTensor, bins: number): Promise<BinCounts<T>> {
+  bincountCumsum({ values, bins, count }: BinsCall<BackendTensor>): Promise<BinCounts<T>> {
     return this.#run(({ result, scratch }) => {
-      const { count } = binsShape(values, bins);
       const source = this.#host.own(values);
       const counted = { counts: result("i32", [bins]), cumsum: result("i32", [bins]) };
       const { tensors: { totals, rowOffsets } } = this.#count(source.pointer, count, bins, scratch);
@@ -130,9 +118,8 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     });
   }
 
-  indexSelect(source: BackendTensor, indices: BackendTensor): Promise<T> {
+  indexSelect({ source, indices, rows, width }: SelectCall<BackendTensor>): Promise<T> {
     return this.#run(({ result }) => {
-      const { rows, width } = indexSelectShape(source, indices);
       const [from, at] = [this.#host.own(source), this.#host.own(indices)];
       const output = result(source.dtype, [rows, ...source.shape.slice(1)]);
       const bytes = width * bytesPerElement(source.dtype);
@@ -141,14 +128,9 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     });
   }
 
-  gather(
-    source: BackendTensor,
-    indices: BackendTensor,
-    cumsum: BackendTensor,
-    options: GatherOptions,
-  ): Promise<T> {
+  gather({ source, indices, cumsum, shape }: GatherCall<BackendTensor>): Promise<T> {
     return this.#run(({ result, scratch }) => {
-      const { tokens, topK, assignments: n, bins, capacity, hidden } = gatherShape(source, indices, cumsum, options);
+      const { tokens, topK, assignments: n, bins, capacity, hidden } = shape;
       const rows = bins * capacity;
       checkMaximum("The number of assignments", n);
       checkMaximum("The number of rows", rows);
@@ -165,16 +147,9 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     });
   }
 
-  scatter(
-    source: BackendTensor,
-    indices: BackendTensor,
-    cumsum: BackendTensor,
-    weights: BackendTensor,
-  ): Promise<T> {
+  scatter({ source, indices, cumsum, weights, shape }: ScatterCall<BackendTensor>): Promise<T> {
     return this.#run(({ result, scratch }) => {
-      const { tokens, topK, assignments: n, bins, capacity, hidden: width } = scatterShape(
-        ...[source, indices, cumsum, weights] as const,
-      );
+      const { tokens, topK, assignments: n, bins, capacity, hidden: width } = shape;
       checkMaximum("The number of assignments", n);
       checkMaximum("The number of rows", bins * capacity);
       const { own } = this.#host;
@@ -193,9 +168,8 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     });
   }
 
-  batchedMatmul(a: BackendTensor, b: BackendTensor): Promise<T> {
+  batchedMatmul({ a, b, shape }: MatmulCall<BackendTensor>): Promise<T> {
     return this.#run(({ result, scratch }) => {
-      const shape = batchedMatmulShape(a, b);
       const { batch, rows, columns } = shape;
       checkMaximum("The number of rows", batch * rows);
       const { own, device, kernels } = this.#host;

@@ -1,7 +1,7 @@
 // Times a job's kernels, one by one and together. Weights are one block of normal numbers, repeated: the kernels take the same
 // time as with fresh numbers, and generating those would take longer than everything else.
 import type { CudaBackend } from "../../src/cuda/backend.ts";
-import { gateUpColumns, weightShapes } from "../../src/contract/experts_shape.ts";
+import { gateUpColumns, weightShapes } from "../../src/contract/experts_sizes.ts";
 import { route } from "../../src/routing/route.ts";
 import { convert, type Tensor, tensor } from "../../src/tensor/tensor.ts";
 import { Generator } from "../../src/torch/generator.ts";

@@ -1,7 +1,8 @@
 // Plans one `experts` call: its kernel launches and its memory. The plan depends only on sizes; how the tokens are distributed
 // over the experts is known only on the device.
 import type { ExpertsInputs } from "../../contract/experts.ts";
-import { type ExpertsShape, gateUpColumns } from "../../contract/experts_shape.ts";
+import { gateUpColumns } from "../../contract/experts_sizes.ts";
+import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
 import { bytesPerElement } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
@@ -50,7 +51,7 @@ export interface Plan {
  * @throws {RangeError} If the call is too large for the kernels' 32-bit indices.
  */
 export function planLaunches(
-  shape: ExpertsShape,
+  shape: ResolvedExperts,
   device: PlanDevice,
   kernels: readonly KernelRecord[],
   tileRows?: number,

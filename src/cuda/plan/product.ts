@@ -1,9 +1,9 @@
 // Chooses and launches the kernels of the matrix products.
-import type { ExpertsVariant } from "../../contract/experts_shape.ts";
+import type { ExpertsVariant } from "../../contract/experts_options.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaActivations } from "./codes.ts";
-import { checkInt32 } from "./limits.ts";
+import { checkInt32 } from "../../contract/limits.ts";
 import { type BoxedTile, simtTiles, tensorTiles, type TileFamily, type TileShape, wgmmaTiles } from "./tiles.ts";
 import { weightBoxes, type WeightSizes } from "./weight_boxes.ts";
 

@@ -1,11 +1,11 @@
 // Plans the launches of the router: its linear layer, and the choice of experts.
-import type { ProductShape } from "../../contract/ops_shape.ts";
+import type { ProductShape } from "../../contract/resolve_ops.ts";
 import type { Router } from "../../routing/router.ts";
 import type { DType } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaDTypeCode, cudaScorings } from "./codes.ts";
-import { checkInt32, checkMaximum, maximumExperts, maximumTopK } from "./limits.ts";
+import { checkInt32, checkMaximum, maximumExperts, maximumTopK } from "../../contract/limits.ts";
 
 const linearThreads = 256, routeThreads = 128, routeWarps = 4;
 
@@ -60,7 +60,7 @@ export interface RouteTargets {
  */
 export function planRoute(
   tokens: number,
-  router: Router<unknown>,
+  router: Router,
   logits: DeviceOperand,
   bias: DeviceOperand | undefined,
   { routerIndices, routerWeights, inputWeights }: RouteTargets,

@@ -1,11 +1,11 @@
 // Plans the launches that several ops share: the sort, gather-and-sum, and a product of matrices.
-import { defaultVariant } from "../../contract/experts_shape.ts";
-import type { ProductShape } from "../../contract/ops_shape.ts";
+import { defaultVariant } from "../../contract/experts_options.ts";
+import type { ProductShape } from "../../contract/resolve_ops.ts";
 import type { DType } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaDTypeCode } from "./codes.ts";
-import { checkMaximum, maximumExperts, maximumItems } from "./limits.ts";
+import { checkMaximum, maximumExperts, maximumItems } from "../../contract/limits.ts";
 import { type PlanDevice, type Product, ProductKernels, type ProductTensors } from "./product.ts";
 import { chooseTile } from "./tiles.ts";
 

@@ -2,7 +2,7 @@
 //
 // The box's coordinates there are, for weights [in, out]: column, row, gate or up half, expert; and for weights [out, in]: depth,
 // gate or up half, row, expert.
-import type { ExpertsVariant } from "../../contract/experts_shape.ts";
+import type { ExpertsVariant } from "../../contract/experts_options.ts";
 import { bytesPerElement } from "../../tensor/tensor.ts";
 import type { TensorBoxes } from "../driver/tensor_map.ts";
 import type { BoxedTile } from "./tiles.ts";
