@@ -162,10 +162,8 @@ export class CudaBackend implements Backend {
   allocate(dtype: DType, shape: readonly number[]): CudaTensor {
     checkShape("shape", shape);
     const bytes = elementCount(shape) * bytesPerElement(dtype);
-    if (!Number.isSafeInteger(bytes) || bytes > this.properties.memoryBytes) {
-      throw new RangeError(
-        `Cannot allocate ${formatShape(shape)} of ${dtype}: the GPU has ${this.properties.memoryBytes} bytes`,
-      );
+    if (!Number.isSafeInteger(bytes)) {
+      throw new RangeError(`Cannot allocate ${formatShape(shape)} of ${dtype}: its size is not a safe integer`);
     }
     return new CudaTensor(this, dtype, shape, new DeviceBuffer(this.#stream, bytes, this.memory));
   }
