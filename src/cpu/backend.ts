@@ -11,6 +11,7 @@ import { noDetails } from "../backend/details.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
 import { checkIndices, type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
+import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
@@ -126,9 +127,10 @@ export class CpuBackend implements Backend {
   async read(
     tensor: BackendTensor,
     consume: (piece: TensorData, start: number) => void | Promise<void>,
-    { start, end }: ElementRange = { start: 0, end: elementCount(tensor.shape) },
+    range?: ElementRange,
   ): Promise<void> {
     using shared = this.#own(tensor).share();
+    const { start, end } = resolveRange(shared, range);
     await consume(shared.data.subarray(start, end), start);
   }
 

@@ -86,6 +86,7 @@ export function tensor(data: TensorData, shape: readonly number[] = [data.length
   if (found === "bf16" && !dtype) {
     throw new TypeError('Cannot make a tensor of a Uint16Array: its dtype must be given as "bf16", got undefined');
   }
+  checkShape("shape", shape);
   const tensor = { dtype: found, shape: Object.freeze([...shape]), data };
   checkTensor("data", tensor);
   return tensor;
