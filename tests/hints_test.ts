@@ -5,7 +5,7 @@ import { bench } from "../src/bench/bench.ts";
 import { shares } from "../src/bench/rates.ts";
 import { shortHint } from "../src/bench/hints.ts";
 import { warmUp } from "../src/bench/series.ts";
-import { Engine } from "../src/wasm/engine.ts";
+import { WorkerPool } from "../src/wasm/worker_pool.ts";
 import { makeJob } from "../src/workload/workload.ts";
 import { record } from "./records.ts";
 
@@ -38,8 +38,8 @@ Deno.test("A rate above the peak has no share, and a hint", () => {
 });
 
 Deno.test("bench() asks again for a peak that a call exceeds, and never reports more than 100 %", async () => {
-  using engine = new Engine(1);
-  using backend = await openBackend("cpu", { engine });
+  using pool = new WorkerPool(1);
+  using backend = await openBackend("cpu", { pool });
   const job = makeJob("tiny", { batch: 1, seq: 8, hidden: 32 });
   const low = { teraflops: 1e-9, gigabytesPerSecond: 1e-9, source: "measured" } as const;
   const high = { teraflops: 1e3, gigabytesPerSecond: 1e6, source: "measured" } as const;
@@ -52,7 +52,7 @@ Deno.test("bench() asks again for a peak that a call exceeds, and never reports 
         return typeof value === "function" ? value.bind(target) : value;
       },
     });
-    const { percentOfPeak } = await bench(job, measured, engine, { warmup: 1, iters: 6, thorough: true });
+    const { percentOfPeak } = await bench(job, measured, pool, { warmup: 1, iters: 6, thorough: true });
     assertEquals(left, []);
     if (peaks.includes(high)) assert(percentOfPeak !== null && percentOfPeak <= 100);
     else assertEquals(percentOfPeak, null);
@@ -78,9 +78,9 @@ Deno.test("warmUp() makes at least one call, and continues until two in a row ag
 });
 
 Deno.test("bench() without a number of warm-up calls makes some, and reports how many", async () => {
-  using engine = new Engine(1);
-  using backend = await openBackend("cpu", { engine });
+  using pool = new WorkerPool(1);
+  using backend = await openBackend("cpu", { pool });
   const job = makeJob("tiny", { batch: 1, seq: 8, hidden: 32 });
-  const { warmup, iters } = await bench(job, backend, engine, { warmup: "steady", iters: 1 });
+  const { warmup, iters } = await bench(job, backend, pool, { warmup: "steady", iters: 1 });
   assert(warmup >= 2 && iters === 1);
 });

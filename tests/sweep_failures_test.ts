@@ -57,7 +57,7 @@ for (const persistent of [false, true]) {
       {
         using runner = new Runner({
           provenance: provenance(),
-          open: async (_place, engine) => faulty(await openBackend("cpu", { engine }), faults),
+          open: async (_place, pool) => faulty(await openBackend("cpu", { pool }), faults),
           prepare: () => ({ warmup: 1, iters: 1 }),
         });
         for await (const { status, reason } of sweep(plan, runner, provenance())) statuses.push(reason ?? status);
@@ -72,7 +72,7 @@ Deno.test("Runner throws the first error, and closes the place", async () => {
   const faults: Faults = { opened: 0, closed: 0, calls: [1], persistent: true };
   using runner = new Runner({
     provenance: provenance(),
-    open: async (_place, engine) => faulty(await openBackend("cpu", { engine }), faults),
+    open: async (_place, pool) => faulty(await openBackend("cpu", { pool }), faults),
     prepare: () => ({ warmup: 1, iters: 1 }),
   });
   const [first] = plan;

@@ -7,7 +7,7 @@ import type { Backend, BackendTensor } from "../backend/backend.ts";
 import { expertsBytes, expertsFlops } from "../contract/experts_sizes.ts";
 import { resolveExperts } from "../contract/resolve_experts.ts";
 import { checkSample, MismatchError, sampleScatter } from "../verify/sample.ts";
-import type { Engine } from "../wasm/engine.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type OutputSummary, summarizeOutput } from "../workload/output_summary.ts";
 import { drawInputs, type Job, jobOptions, type Workload } from "../workload/workload.ts";
 import { preemptionCounter } from "./preemptions.ts";
@@ -40,7 +40,7 @@ const maxModeCalls = 100;
  *
  * @param job The sizes and the seed.
  * @param backend The backend to measure.
- * @param engine The worker pool that draws the inputs and sums the output.
+ * @param pool The worker pool that draws the inputs and sums the output.
  * @param options The number of calls, when to stop, and a progress callback.
  * @returns The figures.
  * @throws {MismatchError} If the output differs from the float64 result.
@@ -48,13 +48,13 @@ const maxModeCalls = 100;
 export async function bench(
   job: Job,
   backend: Backend,
-  engine: Engine,
+  pool: WorkerPool,
   options: BenchOptions,
 ): Promise<BenchResult> {
   const { warmup, iters, stop, verify = false, thorough = false, onProgress = () => {} } = options;
   onProgress("Inputs", 0);
   const generateStart = performance.now();
-  using workload = await drawInputs(job, backend, engine, (fraction) => onProgress("Inputs", fraction));
+  using workload = await drawInputs(job, backend, pool, (fraction) => onProgress("Inputs", fraction));
   await backend.synchronize();
   const uploadTimeMs = backend.uploadMilliseconds;
   const generateTimeMs = performance.now() - generateStart - (uploadTimeMs ?? 0);
@@ -77,7 +77,7 @@ export async function bench(
     const { result, ...times } = await backend.measure(() => call(phase, done, share));
     using output = result;
     await check(output);
-    summary ??= await summarizeOutput(backend, engine, output);
+    summary ??= await summarizeOutput(backend, pool, output);
     return times;
   };
 
@@ -116,7 +116,7 @@ export async function bench(
     ...jobFigures(job),
     backend: backend.name,
     device: backend.device,
-    threads: engine.threads,
+    threads: pool.threads,
     engine: backend.engine,
     warmup: isCold ? 0 : warm.length,
     iters: kernelTimesMs.length,

@@ -82,7 +82,7 @@ async function run(values: BenchValues): Promise<number> {
   let current = 0;
   using runner = new Runner({
     provenance: origin,
-    open: (place, engine) => backendFromFlags(place, engine, note),
+    open: (place, pool) => backendFromFlags(place, pool, note),
     prepare(configuration, backend) {
       checkMemory(configuration, backend);
       const prefix = isSweep ? `${current + 1}/${plan.length} ` : "";

@@ -3,7 +3,7 @@ import type { Backend } from "../backend/backend.ts";
 import type { BenchOptions } from "../bench/bench.ts";
 import type { Configuration } from "../bench/sweep.ts";
 import { formatBytes, plural } from "../text.ts";
-import type { Engine } from "../wasm/engine.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type Job, requiredBytes } from "../workload/workload.ts";
 import { freeMemory } from "./free_memory.ts";
 import { UsageError } from "./usage_error.ts";
@@ -40,8 +40,8 @@ export function measurement(values: MeasurementValues, isSweep: boolean): (backe
 }
 
 /** Describes where a job runs and, if the job is given, the memory that it needs. */
-export function describePlace({ engine, backend }: { engine: Engine; backend: Backend }, job?: Job): string {
-  const threads = backend.name === "cpu" ? `, ${plural(engine.threads, "thread")}, ${backend.engine}` : "";
+export function describePlace({ pool, backend }: { pool: WorkerPool; backend: Backend }, job?: Job): string {
+  const threads = backend.name === "cpu" ? `, ${plural(pool.threads, "thread")}, ${backend.engine}` : "";
   return `On ${backend.device}${threads}${job ? `; needs ${formatBytes(requiredBytes(job))} of memory` : ""}`;
 }
 

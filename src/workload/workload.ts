@@ -12,7 +12,7 @@ import { keptAssignments, route, tokensPerExpert } from "../routing/route.ts";
 import { routerRules } from "../routing/router.ts";
 import { bytesPerElement, convert, elementCount, type Tensor, type TensorData, zeros } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
-import type { Engine } from "../wasm/engine.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 
 /** A synthetic job: one layer, and the tokens it gets. */
 export interface Job extends LayerPreset {
@@ -121,7 +121,7 @@ export interface Workload extends Disposable {
 export async function drawInputs(
   job: Job,
   backend: Backend,
-  engine: Engine,
+  engine: WorkerPool,
   onProgress: (fraction: number) => void = () => {},
 ): Promise<Workload> {
   const { hidden, experts, topK, dtype, biases, router } = job;
