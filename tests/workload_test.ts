@@ -78,7 +78,7 @@ Deno.test("makeJob() lets intermediate follow hidden and capacity follow seq", (
   assertEquals([job.batch, job.intermediate, job.capacity, job.seed], [128, 64, 10, 0]);
   assertEquals(makeJob("small", { intermediate: 7, capacity: null, seed: 2n ** 63n }), {
     ...defaultVariant,
-    preset: "small",
+    preset: "custom",
     batch: 16,
     seq: 256,
     hidden: 2880,

@@ -75,6 +75,11 @@ export function shortHint(hint: string): string {
   return hint.split(":", 1)[0]!;
 }
 
+/** Returns the end of a hint, which says what to do. */
+export function advice(hint: string): string {
+  return hint.slice(hint.lastIndexOf("; ") + 2);
+}
+
 /** Hints that make a time unfit for a comparison. */
 const unreliableTimes = ["not converged", "slowing down", "busy machine", "cold call"];
 

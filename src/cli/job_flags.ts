@@ -92,8 +92,9 @@ export function jobFromFlags(preset: PresetName, flags: FlagValues<typeof jobFla
 
 /** Makes the job that the flags describe without checking it: see {@linkcode checkJob}. */
 export function requestedJob(preset: PresetName, flags: FlagValues<typeof jobFlags>): Job {
-  const { tokens, batch, seq, "top-k": topK, ...sizes } = flags;
-  return makeJob(preset, { ...sizes, topK, ...tokenCounts({ tokens, batch, seq }) });
+  const { tokens, batch, seq, hidden, intermediate, experts, "top-k": topK, capacity, dtype, seed } = flags;
+  const counts = tokenCounts({ tokens, batch, seq });
+  return makeJob(preset, { ...counts, hidden, intermediate, experts, topK, capacity, dtype, seed });
 }
 
 function tokenCounts(

@@ -11,7 +11,7 @@ export async function main(args: readonly string[]): Promise<number> {
     const error = firstError(caught);
     printNote(`yamoe: ${error instanceof Error ? error.message : error}`);
     if (!(error instanceof Error)) return exitCode.failed;
-    if (error instanceof RangeError || error.name === "UsageError") return exitCode.usage;
+    if (error.name === "UsageError") return exitCode.usage;
     return error.name === "BackendUnavailableError" ? exitCode.unavailable : exitCode.failed;
   }
 }

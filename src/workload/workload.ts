@@ -16,7 +16,7 @@ import type { WorkerPool } from "../wasm/worker_pool.ts";
 
 /** A synthetic job: one layer, and the tokens it gets. */
 export interface Job extends LayerPreset {
-  /** Name of the preset that the sizes began from. */
+  /** The name of the preset whose layer this is, or "custom". */
   readonly preset: string;
   /** Sequences. */
   readonly batch: number;
@@ -42,8 +42,15 @@ export function makeJob(name: PresetName, changes: JobChanges = {}): Job {
   const { model: _model, source: _source, note: _note, dropless, ...layer }: Preset = presets[name];
   const sizes: Omit<typeof layer, "intermediate"> & Partial<Job> = { ...layer, ...given };
   const { intermediate = sizes.hidden, capacity = dropless ? null : sizes.seq, seed = 0 } = sizes;
-  return { ...sizes, preset: name, intermediate, capacity, seed };
+  const own: Readonly<Record<string, unknown>> = { intermediate: layer.hidden, ...layer };
+  const isOwnLayer = Object.entries({ ...given, intermediate }).every(([key, value]) =>
+    tokenKeys.has(key) || value === own[key]
+  );
+  return { ...sizes, preset: isOwnLayer ? name : "custom", intermediate, capacity, seed };
 }
+
+/** What may differ from a preset in a job of its layer. */
+const tokenKeys: ReadonlySet<string> = new Set(["batch", "seq", "capacity", "seed", "dtype"]);
 
 /** What a job asks of the op. */
 export function jobOptions(job: Job): ExpertsOptions {
