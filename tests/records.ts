@@ -44,6 +44,7 @@ function result(job: Job, times: readonly number[], more: Partial<BenchResult>):
       drift,
       converged: null,
       preemptionsPerSecond: 0,
+      otherLoad: null,
     },
     ...{ coldTimeMs: null, backToBackTimeMs: null, wallTimeMs: median, generateTimeMs: 1, uploadTimeMs: null },
     peakMemoryBytes: bytes,
