@@ -9,11 +9,14 @@ import type {
 } from "../backend/backend.ts";
 import { noDetails } from "../backend/details.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
-import { checkIndices, expertsShape, mapInputs } from "../contract/experts_shape.ts";
+import { mapInputs } from "../contract/experts_inputs.ts";
+import { checkIndices, type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
-import { mapLayer } from "../contract/moe_shape.ts";
+import { mapLayer, resolveMoe } from "../contract/resolve_moe.ts";
+import type { BackendOps } from "../contract/ops.ts";
 import { runMoe } from "../backend/run_moe.ts";
+import { resolvedOps } from "../backend/steps.ts";
 import {
   bytesPerElement,
   checkTensor,
@@ -53,7 +56,8 @@ export class CpuBackend implements Backend {
   readonly details: BackendDetails = noDetails;
   /** The worker pool. */
   readonly pool: WorkerPool;
-  readonly ops: CpuOps;
+  readonly steps: CpuOps;
+  readonly ops: BackendOps;
   readonly #memory = new MemoryCounter();
   readonly #blas: FoundBlas | undefined;
   readonly #ownsPool: boolean;
@@ -69,11 +73,12 @@ export class CpuBackend implements Backend {
     this.pool = pool ?? new WorkerPool(threads);
     this.device = cpuName();
     this.#peak = new PeakMeter(this.pool, this.#blas?.path);
-    this.ops = new CpuOps({
+    this.steps = new CpuOps({
       pool: this.pool,
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       share: (tensor) => this.#own(tensor).share(),
     });
+    this.ops = resolvedOps(this.steps);
   }
 
   get engine(): string {
@@ -137,12 +142,16 @@ export class CpuBackend implements Backend {
   }
 
   async experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CpuTensor> {
-    const shape = expertsShape(inputs, options);
+    const shape = resolveExperts(inputs, options);
+    checkIndices(this.#own(inputs.routerIndices).data, shape);
+    return await this.runExperts({ inputs, shape, onProgress: options.onProgress });
+  }
+
+  async runExperts({ inputs, shape, onProgress }: ExpertsCall<BackendTensor>): Promise<CpuTensor> {
     using shared = new DisposableStack();
     const tensors = mapInputs(inputs, (tensor) => shared.use(this.#own(tensor).share()));
     const { dtype, tokens, hidden, intermediate } = shape;
     const indices = tensors.routerIndices.data as Int32Array;
-    checkIndices(indices, shape);
     // The order of a library's sums may depend on the number of rows.
     const blas = shape.batchInvariant ? undefined : this.#blas;
 
@@ -168,7 +177,6 @@ export class CpuBackend implements Backend {
     }, blas?.path);
 
     const { progress } = job;
-    const { onProgress } = options;
     const report = onProgress && (() => {
       try {
         onProgress(plan.doneFraction(progress[0]!));
@@ -192,9 +200,11 @@ export class CpuBackend implements Backend {
     layer: MoeLayer<BackendTensor>,
     options: MoeOptions = {},
   ): Promise<BackendTensor> {
+    const shape = resolveMoe(hidden, layer, options);
     using shared = new DisposableStack();
     const share = (tensor: BackendTensor) => shared.use(this.#own(tensor).share());
-    return await runMoe(this, share(hidden), mapLayer(layer, share), options);
+    const tensors = { hidden: share(hidden), layer: mapLayer(layer, share) };
+    return await runMoe(this, { ...tensors, shape, onProgress: options.onProgress });
   }
 
   synchronize(): Promise<void> {

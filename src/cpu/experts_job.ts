@@ -1,6 +1,6 @@
 // A call of `experts` as a job for the workers.
 import type { ExpertsInputs } from "../contract/experts.ts";
-import type { ExpertsShape } from "../contract/experts_shape.ts";
+import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 import { fromBfloat16 } from "../tensor/bfloat16.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { elements, wasmDType } from "../wasm/elements.ts";
@@ -24,7 +24,7 @@ export interface ExpertsResults {
 
 /** Builds the job of a call. */
 export function expertsJob(
-  shape: ExpertsShape,
+  shape: ResolvedExperts,
   inputs: ExpertsInputs<Tensor>,
   sorted: SortedAssignments,
   { items, groupSizes }: Plan,
@@ -81,7 +81,7 @@ export function expertsJob(
 function assignmentWeights(
   { dtype, data }: Tensor,
   indices: Int32Array,
-  { topK, experts, denseWeights }: ExpertsShape,
+  { topK, experts, denseWeights }: ResolvedExperts,
 ): Float32Array {
   let values: ArrayLike<number> = data;
   if (dtype === "bf16") fromBfloat16(data as Uint16Array, values = new Float32Array(data.length));

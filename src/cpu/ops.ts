@@ -1,18 +1,20 @@
 // The steps of a layer on the CPU: products run on all threads, every other step is a loop on one thread.
 import type { BackendTensor } from "../backend/backend.ts";
 import { fromBfloat16, toBfloat16 } from "../tensor/bfloat16.ts";
-import {
-  batchedMatmulShape,
-  binsShape,
-  gatherShape,
-  indexSelectShape,
-  linearShape,
-  type ProductShape,
-  scatterShape,
-} from "../contract/ops_shape.ts";
-import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../contract/ops.ts";
-import type { RouterOptions } from "../routing/router.ts";
-import { route } from "../routing/route.ts";
+import type {
+  BinsCall,
+  FullCall,
+  GatherCall,
+  LinearCall,
+  MatmulCall,
+  ProductShape,
+  RouteCall,
+  ScatterCall,
+  SelectCall,
+} from "../contract/resolve_ops.ts";
+import type { BackendSteps } from "../backend/steps.ts";
+import type { BackendRouting, BinCounts, Sorted } from "../contract/ops.ts";
+import { routeTokens } from "../routing/route.ts";
 import type { DType, Tensor, TensorData } from "../tensor/tensor.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { productsJob, type ProductTensors } from "./product.ts";
@@ -35,15 +37,15 @@ interface Call {
 }
 
 /** The ops on CPU tensors. */
-export class CpuOps implements BackendOps {
+export class CpuOps implements BackendSteps<CpuTensor> {
   readonly #host: CpuOpsHost;
 
   constructor(host: CpuOpsHost) {
     this.#host = host;
   }
 
-  full(dtype: DType, shape: readonly number[], value: number): Promise<CpuTensor> {
-    return this.#run(({ allocate, own }) => {
+  full({ dtype, shape, value }: FullCall): Promise<CpuTensor> {
+    return this.#run(({ allocate }) => {
       const output = allocate(dtype, shape);
       const bits = new Uint16Array(1);
       if (dtype === "bf16") toBfloat16([value], bits);
@@ -52,14 +54,9 @@ export class CpuOps implements BackendOps {
     });
   }
 
-  linear(
-    input: BackendTensor,
-    weight: BackendTensor,
-    { bias, dtype }: { bias?: BackendTensor | undefined; dtype?: DType | undefined } = {},
-  ): Promise<CpuTensor> {
+  linear({ input, weight, bias, dtype, shape }: LinearCall<BackendTensor>): Promise<CpuTensor> {
     return this.#run(async ({ allocate, own }) => {
-      const shape = linearShape(input, weight, { bias, dtype });
-      const output = allocate(shape.dtype, [shape.rows, shape.columns]);
+      const output = allocate(dtype, [shape.rows, shape.columns]);
       await this.#multiply(shape, {
         a: own(input),
         b: own(weight),
@@ -71,17 +68,9 @@ export class CpuOps implements BackendOps {
     });
   }
 
-  route(
-    logits: BackendTensor,
-    router: RouterOptions<BackendTensor>,
-    { dtype = "f32" }: { dtype?: DType | undefined } = {},
-  ): Promise<BackendRouting> {
+  route({ logits, correctionBias, router, dtype }: RouteCall<BackendTensor>): Promise<BackendRouting> {
     return this.#run(({ allocate, own }) => {
-      const { correctionBias, ...options } = router;
-      const routing = route(own(logits), {
-        ...options,
-        ...correctionBias && { correctionBias: own(correctionBias) },
-      });
+      const routing = routeTokens(own(logits), router, correctionBias && own(correctionBias));
       const copy = (dtype: DType, { data, shape }: Tensor) => {
         const target = allocate(dtype, shape);
         store(target, 0, data);
@@ -94,9 +83,8 @@ export class CpuOps implements BackendOps {
     });
   }
 
-  sort(values: BackendTensor, bins: number): Promise<Sorted<CpuTensor>> {
+  sort({ values, bins, count }: BinsCall<BackendTensor>): Promise<Sorted<CpuTensor>> {
     return this.#run(({ allocate, own }) => {
-      const { count } = binsShape(values, bins);
       const data = own(values).data;
       const next = counts(data, bins);
       for (let b = bins - 1, end = count; b >= 0; b--) next[b] = end -= next[b]!;
@@ -110,9 +98,8 @@ export class CpuOps implements BackendOps {
     });
   }
 
-  bincountCumsum(values: BackendTensor, bins: number): Promise<BinCounts<CpuTensor>> {
+  bincountCumsum({ values, bins }: BinsCall<BackendTensor>): Promise<BinCounts<CpuTensor>> {
     return this.#run(({ allocate, own }) => {
-      binsShape(values, bins);
       const found = counts(own(values).data, bins);
       const result = { counts: allocate("i32", [bins]), cumsum: allocate("i32", [bins]) };
       result.counts.data.set(found);
@@ -121,9 +108,8 @@ export class CpuOps implements BackendOps {
     });
   }
 
-  indexSelect(source: BackendTensor, indices: BackendTensor): Promise<CpuTensor> {
+  indexSelect({ source, indices, rows, width }: SelectCall<BackendTensor>): Promise<CpuTensor> {
     return this.#run(({ allocate, own }) => {
-      const { rows, width } = indexSelectShape(source, indices);
       const from = own(source), { data: at } = own(indices);
       const output = allocate(source.dtype, [rows, ...source.shape.slice(1)]);
       for (let r = 0; r < rows; r++) copyRow(from, at[r]!, output, r, width);
@@ -131,14 +117,9 @@ export class CpuOps implements BackendOps {
     });
   }
 
-  gather(
-    source: BackendTensor,
-    indices: BackendTensor,
-    cumsum: BackendTensor,
-    options: GatherOptions,
-  ): Promise<CpuTensor> {
+  gather({ source, indices, cumsum, shape }: GatherCall<BackendTensor>): Promise<CpuTensor> {
     return this.#run(({ allocate, own }) => {
-      const { bins, capacity, hidden, topK } = gatherShape(source, indices, cumsum, options);
+      const { bins, capacity, hidden, topK } = shape;
       const from = own(source), { data: order } = own(indices), { data: ends } = own(cumsum);
       const output = allocate(source.dtype, [bins, capacity, hidden]);
       for (let b = 0; b < bins; b++) {
@@ -151,14 +132,9 @@ export class CpuOps implements BackendOps {
     });
   }
 
-  scatter(
-    source: BackendTensor,
-    indices: BackendTensor,
-    cumsum: BackendTensor,
-    weights: BackendTensor,
-  ): Promise<CpuTensor> {
+  scatter({ source, indices, cumsum, weights, shape }: ScatterCall<BackendTensor>): Promise<CpuTensor> {
     return this.#run(({ allocate, own }) => {
-      const { tokens, topK, assignments, bins, capacity, hidden } = scatterShape(source, indices, cumsum, weights);
+      const { tokens, topK, assignments, bins, capacity, hidden } = shape;
       const from = own(source), { data: order } = own(indices), { data: ends } = own(cumsum);
       const rows = new Int32Array(assignments).fill(-1);
       for (let b = 0, place = 0; b < bins; b++) {
@@ -180,9 +156,8 @@ export class CpuOps implements BackendOps {
     });
   }
 
-  batchedMatmul(a: BackendTensor, b: BackendTensor): Promise<CpuTensor> {
+  batchedMatmul({ a, b, shape }: MatmulCall<BackendTensor>): Promise<CpuTensor> {
     return this.#run(async ({ allocate, own }) => {
-      const shape = batchedMatmulShape(a, b);
       const output = allocate(a.dtype, [shape.batch, shape.rows, shape.columns]);
       await this.#multiply(shape, { a: own(a), b: own(b), isTransposed: false, output });
       return output;

@@ -1,6 +1,7 @@
 // How the work of a call is divided into items for the workers, and the order of the items.
-import { expertsFlops, type ExpertsShape } from "../contract/experts_shape.ts";
-import type { ProductShape } from "../contract/ops_shape.ts";
+import { expertsFlops } from "../contract/experts_sizes.ts";
+import type { ResolvedExperts } from "../contract/resolve_experts.ts";
+import type { ProductShape } from "../contract/resolve_ops.ts";
 import type { Blocking } from "../wasm/tasks/product.ts";
 
 /** Items for the workers; see `ExpertsJob` and `ProductsJob`. */
@@ -60,7 +61,7 @@ function blockRows(cut: Cut, depth: number): number {
 }
 
 /** Plans a call: the gate-up blocks of each expert, then the down blocks of each expert, then the sums of the tokens. */
-export function planExperts(shape: ExpertsShape, offsets: Int32Array, cut: Cut, threads: number): Plan {
+export function planExperts(shape: ResolvedExperts, offsets: Int32Array, cut: Cut, threads: number): Plan {
   const { tokens, hidden, intermediate, experts, gated } = shape;
   const items: number[] = [];
   const groupSizes = new Int32Array(experts + 1);

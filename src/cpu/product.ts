@@ -1,5 +1,5 @@
 // Matrix products as jobs for the workers.
-import type { ProductShape } from "../contract/ops_shape.ts";
+import type { ProductShape } from "../contract/resolve_ops.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { NONE } from "../wasm/codes.ts";
 import { elements, wasmDType } from "../wasm/elements.ts";

@@ -9,9 +9,14 @@ import type {
 } from "../backend/backend.ts";
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
-import { type ExpertsShape, expertsShape, inputNames } from "../contract/experts_shape.ts";
+import { inputNames } from "../contract/experts_inputs.ts";
+import { type ExpertsCall, type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
+import { resolveMoe } from "../contract/resolve_moe.ts";
+import type { BackendOps } from "../contract/ops.ts";
+import { checkGpuLimit } from "../contract/limits.ts";
+import { resolvedOps } from "../backend/steps.ts";
 import { runMoe } from "../backend/run_moe.ts";
 import {
   bytesPerElement,
@@ -37,7 +42,7 @@ import type { Argument } from "./driver/kernel.ts";
 import { Module } from "./driver/module.ts";
 import { CudaOps } from "./ops.ts";
 import { devicePeak } from "./plan/peak.ts";
-import { type Launch, limits, type Plan, planLaunches, type TensorName } from "./plan/experts.ts";
+import { type Launch, type Plan, planLaunches, type TensorName } from "./plan/experts.ts";
 import { Stream } from "./driver/stream.ts";
 import { isVerified } from "./images/verified.ts";
 
@@ -105,7 +110,8 @@ export class CudaBackend implements Backend {
   readonly memory = new MemoryCounter();
   /** The image that the kernels come from; see the manifest. */
   readonly imageName: string;
-  readonly ops: CudaOps<CudaTensor>;
+  readonly steps: CudaOps<CudaTensor>;
+  readonly ops: BackendOps;
   readonly #module: Module;
   readonly #stream: Stream;
   readonly #start: Event;
@@ -142,13 +148,14 @@ export class CudaBackend implements Backend {
     this.#start = owned.use(new Event(context));
     this.#end = owned.use(new Event(context));
     this.#graphs = owned.use(new GraphCache());
-    this.ops = new CudaOps({
+    this.steps = new CudaOps({
       device: properties,
       kernels: manifest.images[imageName]!.kernels,
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       own: (tensor) => this.#own(tensor),
       launch: (launch) => this.#module.kernel(launch.kernel)!.launch(this.#stream, launch, launch.arguments),
     });
+    this.ops = resolvedOps(this.steps);
     this.#owned = owned.move();
   }
 
@@ -238,14 +245,21 @@ export class CudaBackend implements Backend {
     return copy;
   }
 
-  experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CudaTensor> {
-    return Promise.resolve(this.#run(inputs, options, (plan, pointers) => {
-      const launch = () => plan.launches.forEach((step) => this.#launch(step, pointers));
-      const key = plan.launches.map((step) => [step.kernel, step.blocks, ...resolve(step, pointers)].map(keyPart)).join(
-        ";",
-      );
-      this.#graphs.run(key, launch, () => this.#stream.capture(launch));
-    }));
+  async experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CudaTensor> {
+    return await this.runExperts({ inputs, shape: resolveExperts(inputs, options), onProgress: options.onProgress });
+  }
+
+  runExperts(call: ExpertsCall<BackendTensor>): Promise<CudaTensor> {
+    return Promise.try(() =>
+      this.#run(call, (plan, pointers) => {
+        const launch = () => plan.launches.forEach((step) => this.#launch(step, pointers));
+        const key = plan.launches.map((step) => [step.kernel, step.blocks, ...resolve(step, pointers)].map(keyPart))
+          .join(
+            ";",
+          );
+        this.#graphs.run(key, launch, () => this.#stream.capture(launch));
+      })
+    );
   }
 
   /** Runs the op once, kernel by kernel, and tells the device's time of each in milliseconds. */
@@ -254,7 +268,8 @@ export class CudaBackend implements Backend {
     options: ExpertsOptions = {},
   ): { launch: Launch; milliseconds: number }[] {
     const times: { launch: Launch; milliseconds: number }[] = [];
-    using _output = this.#run(inputs, options, ({ launches }, pointers) => {
+    const call = { inputs, shape: resolveExperts(inputs, options), onProgress: undefined };
+    using _output = this.#run(call, ({ launches }, pointers) => {
       for (const launch of launches) {
         this.#start.record(this.#stream);
         this.#launch(launch, pointers);
@@ -268,12 +283,11 @@ export class CudaBackend implements Backend {
 
   /** Allocates what a call needs, lets `queue` queue its launches, and frees what is not the output. */
   #run(
-    inputs: ExpertsInputs<BackendTensor>,
-    options: ExpertsOptions,
+    { inputs, shape }: ExpertsCall<BackendTensor>,
     queue: (plan: Plan, pointers: PointerTable) => void,
   ): CudaTensor {
-    const shape = expertsShape(inputs, options);
-    checkLimits(shape);
+    checkGpuLimit("The number of experts", shape.experts, "experts");
+    checkGpuLimit("The number of assignments", shape.tokens * shape.topK, "assignments");
     using cleanup = new DisposableStack();
     const output = cleanup.use(this.allocate(shape.dtype, [shape.tokens, shape.hidden]));
     if (shape.tokens > 0) {
@@ -294,8 +308,8 @@ export class CudaBackend implements Backend {
   }
 
   /** Plans a call. A model's layers are alike, so the last plan is the next, most often: making one takes 0.1 ms and more. */
-  #plan(shape: ExpertsShape): Plan {
-    const key = Object.values(shape).join();
+  #plan(shape: ResolvedExperts): Plan {
+    const key = JSON.stringify(shape);
     if (this.#lastPlan?.key !== key) {
       const { kernels } = manifest.images[this.imageName]!;
       this.#lastPlan = { key, plan: planLaunches(shape, this.properties, kernels, this.#tileRows) };
@@ -307,8 +321,9 @@ export class CudaBackend implements Backend {
     this.#module.kernel(launch.kernel)!.launch(this.#stream, launch, resolve(launch, pointers));
   }
 
-  moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
-    return runMoe(this, hidden, layer, options);
+  async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
+    const shape = resolveMoe(hidden, layer, options);
+    return await runMoe(this, { hidden, layer, shape, onProgress: options.onProgress });
   }
 
   synchronize(): Promise<void> {
@@ -424,13 +439,4 @@ function resolve(launch: Launch, pointers: PointerTable): Argument[] {
 
 function keyPart(part: Argument | string): string {
   return typeof part === "object" ? Object.values(part).join() : `${part}`;
-}
-
-function checkLimits({ experts, tokens, topK }: ExpertsShape): void {
-  if (experts > limits.experts) {
-    throw new RangeError(`There must be at most ${limits.experts} experts on the GPU, got ${experts}`);
-  }
-  if (tokens * topK > limits.assignments) {
-    throw new RangeError(`There must be at most ${limits.assignments} assignments, got ${tokens * topK}`);
-  }
 }

@@ -1,24 +1,26 @@
 // The steps of a layer on the GPU, each a launch or a few.
 import type { BackendTensor } from "../backend/backend.ts";
 import { toBfloat16 } from "../tensor/bfloat16.ts";
-import {
-  batchedMatmulShape,
-  binsShape,
-  gatherShape,
-  indexSelectShape,
-  linearShape,
-  logitsShape,
-  scatterShape,
-} from "../contract/ops_shape.ts";
-import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../contract/ops.ts";
-import { resolveRouter, type RouterOptions } from "../routing/router.ts";
+import type {
+  BinsCall,
+  FullCall,
+  GatherCall,
+  LinearCall,
+  MatmulCall,
+  RouteCall,
+  ScatterCall,
+  SelectCall,
+} from "../contract/resolve_ops.ts";
+import { checkGpuLimit, gpuLimits } from "../contract/limits.ts";
+import type { BackendSteps } from "../backend/steps.ts";
+import type { BackendRouting, BinCounts, Sorted } from "../contract/ops.ts";
 import { bytesPerElement, type DType, elementCount, viewOf } from "../tensor/tensor.ts";
 import type { KernelRecord } from "./images/manifest_types.ts";
 import type { Argument } from "./driver/kernel.ts";
 import { type DeviceOperand, dtypeCode, type OpLaunch } from "./plan/codes.ts";
 import { planLinear, planRoute } from "./plan/router.ts";
 import type { PlanDevice } from "./plan/product.ts";
-import { limits, planCombine, planProduct, planSort } from "./plan/steps.ts";
+import { planCombine, planProduct, planSort } from "./plan/steps.ts";
 
 /** A tensor in device memory. */
 export type DeviceTensor = BackendTensor & DeviceOperand;
@@ -43,14 +45,14 @@ interface Allocator<T> {
 }
 
 /** The ops on a GPU's tensors. */
-export class CudaOps<T extends DeviceTensor> implements BackendOps {
+export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
   readonly #host: CudaOpsHost<T>;
 
   constructor(host: CudaOpsHost<T>) {
     this.#host = host;
   }
 
-  full(dtype: DType, shape: readonly number[], value: number): Promise<T> {
+  full({ dtype, shape, value }: FullCall): Promise<T> {
     return this.#run(({ result }) => {
       const output = result(dtype, shape);
       const count = elementCount(shape);
@@ -59,45 +61,33 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     });
   }
 
-  linear(
-    input: BackendTensor,
-    weight: BackendTensor,
-    { bias, dtype }: { bias?: BackendTensor | undefined; dtype?: DType | undefined } = {},
-  ): Promise<T> {
+  linear({ input, weight, bias, dtype, shape }: LinearCall<BackendTensor>): Promise<T> {
     return this.#run(({ result }) => {
-      const shape = linearShape(input, weight, { bias, dtype });
       const [x, w] = this.#own(input, weight);
       const b = bias && this.#host.own(bias);
-      const output = result(shape.dtype, [shape.rows, shape.columns]);
+      const output = result(dtype, [shape.rows, shape.columns]);
       this.#launch(planLinear(shape, x!, w!, b, output, this.#host.kernels));
       return output;
     });
   }
 
-  route(
-    logits: BackendTensor,
-    router: RouterOptions<BackendTensor>,
-    { dtype = "f32" }: { dtype?: DType | undefined } = {},
-  ): Promise<BackendRouting> {
+  route({ logits, correctionBias, router, dtype, tokens }: RouteCall<BackendTensor>): Promise<BackendRouting> {
     return this.#run(({ result }) => {
-      const { tokens, experts } = logitsShape(logits);
-      const rule = resolveRouter(router, experts);
       const [x] = this.#own(logits);
-      const bias = rule.bias && this.#host.own(rule.bias);
-      const shape = [tokens, rule.topK];
+      const bias = correctionBias && this.#host.own(correctionBias);
+      const shape = [tokens, router.topK];
       const targets = {
         routerIndices: result("i32", shape),
         routerWeights: result(dtype, shape),
-        inputWeights: rule.onInput ? result("f32", shape) : undefined,
+        inputWeights: router.onInput ? result("f32", shape) : undefined,
       };
-      this.#launch(planRoute(tokens, rule, x!, bias, targets, this.#host.device.multiprocessors));
+      this.#launch(planRoute(tokens, router, x!, bias, targets, this.#host.device.multiprocessors));
       return targets;
     });
   }
 
-  sort(values: BackendTensor, bins: number): Promise<Sorted<T>> {
+  sort({ values, bins, count }: BinsCall<BackendTensor>): Promise<Sorted<T>> {
     return this.#run(({ result, scratch }) => {
-      const { count } = binsShape(values, bins);
       const [from] = this.#own(values);
       const sorted = { values: result("i32", [count]), indices: result("i32", [count]) };
       if (count === 0) return sorted;
@@ -108,9 +98,8 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     });
   }
 
-  bincountCumsum(values: BackendTensor, bins: number): Promise<BinCounts<T>> {
+  bincountCumsum({ values, bins, count }: BinsCall<BackendTensor>): Promise<BinCounts<T>> {
     return this.#run(({ result, scratch }) => {
-      const { count } = binsShape(values, bins);
       const [from] = this.#own(values);
       const counted = { counts: result("i32", [bins]), cumsum: result("i32", [bins]) };
       const { totals, offsets } = this.#sort(from!, count, bins, scratch);
@@ -120,9 +109,8 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     });
   }
 
-  indexSelect(source: BackendTensor, indices: BackendTensor): Promise<T> {
+  indexSelect({ source, indices, rows, width }: SelectCall<BackendTensor>): Promise<T> {
     return this.#run(({ result }) => {
-      const { rows, width } = indexSelectShape(source, indices);
       const [from, at] = this.#own(source, indices);
       const output = result(source.dtype, [rows, ...source.shape.slice(1)]);
       const bytes = width * bytesPerElement(source.dtype);
@@ -131,14 +119,9 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     });
   }
 
-  gather(
-    source: BackendTensor,
-    indices: BackendTensor,
-    cumsum: BackendTensor,
-    options: GatherOptions,
-  ): Promise<T> {
+  gather({ source, indices, cumsum, shape }: GatherCall<BackendTensor>): Promise<T> {
     return this.#run(({ result, scratch }) => {
-      const { tokens, topK, bins, capacity, hidden } = gatherShape(source, indices, cumsum, options);
+      const { tokens, topK, bins, capacity, hidden } = shape;
       const rows = checkRows(bins * capacity);
       const [from, order, ends] = this.#own(source, indices, cumsum);
       const output = result(source.dtype, [bins, capacity, hidden]);
@@ -150,14 +133,9 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     });
   }
 
-  scatter(
-    source: BackendTensor,
-    indices: BackendTensor,
-    cumsum: BackendTensor,
-    weights: BackendTensor,
-  ): Promise<T> {
+  scatter({ source, indices, cumsum, weights, shape }: ScatterCall<BackendTensor>): Promise<T> {
     return this.#run(({ result, scratch }) => {
-      const { tokens, topK, assignments, bins, capacity, hidden } = scatterShape(source, indices, cumsum, weights);
+      const { tokens, topK, assignments, bins, capacity, hidden } = shape;
       checkRows(bins * capacity);
       const [from, order, ends, factors] = this.#own(source, indices, cumsum, weights);
       const output = result(source.dtype, [tokens, hidden]);
@@ -181,9 +159,8 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
     });
   }
 
-  batchedMatmul(a: BackendTensor, b: BackendTensor): Promise<T> {
+  batchedMatmul({ a, b, shape }: MatmulCall<BackendTensor>): Promise<T> {
     return this.#run(({ result, scratch }) => {
-      const shape = batchedMatmulShape(a, b);
       const { batch, rows, columns } = shape;
       checkRows(batch * rows);
       const [x, y] = this.#own(a, b);
@@ -229,7 +206,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
       ...plan.scan,
       arguments: [
         ...[counts.pointer, totals.pointer, offsets.pointer, tiles.pointer],
-        ...[bins, plan.blocks, limits.assignments, 1],
+        ...[bins, plan.blocks, gpuLimits.assignments, 1],
       ],
     });
     if (places && order) {
@@ -237,7 +214,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendOps {
         ...plan.rank,
         arguments: [
           ...[values.pointer, counts.pointer, offsets.pointer, 0n, places.pointer, order.pointer, 0n],
-          ...[count, plan.chunk, bins, 1, limits.assignments],
+          ...[count, plan.chunk, bins, 1, gpuLimits.assignments],
         ],
       });
     }
@@ -301,6 +278,6 @@ function bitsOf(dtype: DType, value: number): number {
 }
 
 function checkRows(rows: number): number {
-  if (rows <= limits.assignments) return rows;
-  throw new RangeError(`There must be at most ${limits.assignments} rows on the GPU, got ${rows}`);
+  checkGpuLimit("The number of rows", rows, "assignments");
+  return rows;
 }

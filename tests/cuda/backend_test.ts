@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { experts, type ExpertsInputs, type Tensor } from "../../mod.ts";
 import { simtTiles, tensorTiles, wgmmaTiles } from "../../src/cuda/plan/tiles.ts";
-import { mapInputs } from "../../src/contract/experts_shape.ts";
+import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { verify } from "../../src/verify/verify.ts";
 import { WorkerPool } from "../../src/wasm/worker_pool.ts";
 import { makeJob } from "../../src/workload/workload.ts";

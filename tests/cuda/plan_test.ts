@@ -4,10 +4,12 @@ import { manifest } from "../../src/cuda/images/built/manifest.ts";
 import { chooseImage } from "../../src/cuda/images/load.ts";
 import { gpus } from "../../src/cuda/plan/gpus.ts";
 import { planLaunches } from "../../src/cuda/plan/experts.ts";
-import { defaultVariant, type ExpertsShape } from "../../src/contract/experts_shape.ts";
+import { defaultVariant } from "../../src/contract/experts_options.ts";
+import type { ResolvedExperts } from "../../src/contract/resolve_experts.ts";
+import { denseFormats } from "../../src/contract/weights.ts";
 import { makeJob, tensorBytes } from "../../src/workload/workload.ts";
 
-const reference: ExpertsShape = {
+const reference: ResolvedExperts = {
   ...defaultVariant,
   tokens: 262144,
   hidden: 2880,
@@ -17,11 +19,12 @@ const reference: ExpertsShape = {
   capacity: 2048,
   denseWeights: false,
   weightsDType: "f16",
+  formats: denseFormats("f16"),
   hasInputWeights: false,
   hasAddend: false,
 };
 
-function plan(shape: ExpertsShape, gpu = "h100") {
+function plan(shape: ResolvedExperts, gpu = "h100") {
   const device = gpus[gpu]!;
   return planLaunches(shape, device, manifest.images[chooseImage(device.computeCapability)]!.kernels);
 }
@@ -77,7 +80,7 @@ Deno.test("every launch of every plan is one that its kernel and the GPU allow",
     ),
   });
   fc.assert(fc.property(shapes, fc.constantFrom(...Object.keys(gpus)), ({ kind, ...sizes }, name) => {
-    const shape = { ...defaultVariant, ...sizes, ...kind };
+    const shape = { ...defaultVariant, ...sizes, ...kind, formats: denseFormats(sizes.dtype) };
     const { kernels } = manifest.images[chooseImage(gpus[name]!.computeCapability)]!;
     for (const launch of plan(shape, name).launches) {
       const kernel = kernels.find((record) => record.name === launch.kernel);
@@ -101,7 +104,7 @@ Deno.test("every launch of every plan is one that its kernel and the GPU allow",
 });
 
 Deno.test("tensor cores compute f16 and bf16 of sizes in 16 bytes, where they know the dtype", () => {
-  const productsOf = (changes: Partial<ExpertsShape>, gpu?: string) =>
+  const productsOf = (changes: Partial<ResolvedExperts>, gpu?: string) =>
     plan({ ...reference, ...changes }, gpu).launches.slice(3, 5).map(({ kernel }) => kernel);
   assertEquals(productsOf({}), ["gated_wgmma256_f16_in_out", "plain_wgmma256_f16_in_out"]);
   assertEquals(productsOf({}, "a100"), ["gated_256_f16_in_out", "plain_256_f16_in_out"]);

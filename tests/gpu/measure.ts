@@ -1,7 +1,7 @@
 // Times of a job's kernels, one by one and together. Parameters are a block of normal numbers over and over: the arithmetic
 // costs what it costs with fresh ones, and drawing those would take longer than all else.
 import type { CudaBackend } from "../../src/cuda/backend.ts";
-import { gateUpColumns, weightShapes } from "../../src/contract/experts_shape.ts";
+import { gateUpColumns, weightShapes } from "../../src/contract/experts_sizes.ts";
 import { route } from "../../src/routing/route.ts";
 import { convert, type Tensor, tensor } from "../../src/tensor/tensor.ts";
 import { Generator } from "../../src/torch/generator.ts";

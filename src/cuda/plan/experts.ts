@@ -1,16 +1,17 @@
 // The launches of one `experts` call: which kernels, how many blocks, and what work and memory that is. Pure arithmetic on
 // what the host knows; how the tokens fall on the experts only the device finds out.
 import type { ExpertsInputs } from "../../contract/experts.ts";
-import { type ExpertsShape, gateUpColumns } from "../../contract/experts_shape.ts";
+import { gateUpColumns } from "../../contract/experts_sizes.ts";
+import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
 import { bytesPerElement } from "../../tensor/tensor.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import type { Argument, LaunchShape } from "../driver/kernel.ts";
 import { type Boxed, type PlanDevice, type Product, ProductKernels } from "./product.ts";
 import { dtypeCode } from "./codes.ts";
-import { limits, planCombine, planSort } from "./steps.ts";
+import { planCombine, planSort } from "./steps.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
 
-export { limits, type PlanDevice };
+export { type PlanDevice };
 
 /** The tensors that the kernels work on. */
 export type TensorName = keyof ExpertsInputs | WorkspaceName | "output";
@@ -55,7 +56,7 @@ export interface Plan {
  * @param tileRows Rows of the tiles to use, or of the next smaller ones there are, in the place of those that seem best.
  */
 export function planLaunches(
-  shape: ExpertsShape,
+  shape: ResolvedExperts,
   device: PlanDevice,
   kernels: readonly KernelRecord[],
   tileRows?: number,

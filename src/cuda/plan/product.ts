@@ -1,5 +1,5 @@
 // The kernels of the matrix products: which of them serve a call, and what they are launched with.
-import type { ExpertsVariant } from "../../contract/experts_shape.ts";
+import type { ExpertsVariant } from "../../contract/experts_options.ts";
 import { activationKinds } from "./codes.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import type { Argument, LaunchShape } from "../driver/kernel.ts";

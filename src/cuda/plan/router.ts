@@ -1,11 +1,9 @@
 // The launches of the router: its linear layer, and routing.
-import type { ProductShape } from "../../contract/ops_shape.ts";
+import type { ProductShape } from "../../contract/resolve_ops.ts";
+import { checkGpuLimit } from "../../contract/limits.ts";
 import type { Router } from "../../routing/router.ts";
 import { type DeviceOperand, dtypeCode, type OpLaunch, scorings } from "./codes.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-
-/** The most experts of a router, and the most of them that a token may go to. */
-export const routerLimits = { experts: 1024, topK: 32 } as const;
 
 const linearThreads = 256, routeThreads = 128, routeWarps = 4;
 
@@ -46,17 +44,15 @@ export interface RouteTargets {
 /** Plans `route`. */
 export function planRoute(
   tokens: number,
-  router: Router<unknown>,
+  router: Router,
   logits: DeviceOperand,
   bias: DeviceOperand | undefined,
   { routerIndices: indices, routerWeights: weights, inputWeights }: RouteTargets,
   multiprocessors: number,
 ): OpLaunch {
   const { experts, topK, before, after, groups, topGroups, renormalize, onInput, epsilon, scale, jitter } = router;
-  for (const [name, value] of Object.entries({ experts, topK })) {
-    const most = routerLimits[name as keyof typeof routerLimits];
-    if (value > most) throw new RangeError(`${name} must be at most ${most} on the GPU, got ${value}`);
-  }
+  checkGpuLimit("experts", experts, "experts");
+  checkGpuLimit("topK", topK, "topK");
   return {
     kernel: `route_${logits.dtype}`,
     blocks: Math.min(Math.ceil(tokens / routeWarps), multiprocessors * 16),

@@ -1,14 +1,12 @@
 // The launches that the ops share with `experts`: the sort, and a product of matrices.
-import type { ProductShape } from "../../contract/ops_shape.ts";
+import type { ProductShape } from "../../contract/resolve_ops.ts";
+import { checkGpuLimit } from "../../contract/limits.ts";
 import type { DType } from "../../tensor/tensor.ts";
-import { defaultVariant } from "../../contract/experts_shape.ts";
+import { defaultVariant } from "../../contract/experts_options.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import type { Argument, LaunchShape } from "../driver/kernel.ts";
 import { type PlanDevice, type Product, ProductKernels } from "./product.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
-
-/** The most experts that the sort counts, and the most assignments. */
-export const limits = { experts: 1024, assignments: 2 ** 30 } as const;
 
 const sortThreads = 256;
 const scanThreads = 1024;
@@ -34,10 +32,8 @@ export interface SortPlan {
  * @throws {RangeError} If either is more than the kernels count.
  */
 export function planSort(count: number, bins: number): SortPlan {
-  if (bins > limits.experts) throw new RangeError(`bins must be at most ${limits.experts} on the GPU, got ${bins}`);
-  if (count > limits.assignments) {
-    throw new RangeError(`There must be at most ${limits.assignments} values on the GPU, got ${count}`);
-  }
+  checkGpuLimit("bins", bins, "experts");
+  checkGpuLimit("The number of values", count, "assignments");
   const chunks = Math.min(maxChunks, Math.ceil(count / minimumChunk));
   const chunk = Math.ceil(Math.max(1, count) / Math.max(1, chunks) / sortThreads) * sortThreads;
   const blocks = Math.max(1, Math.ceil(count / chunk));

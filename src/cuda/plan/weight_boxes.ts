@@ -1,7 +1,7 @@
 // The boxes in which Hopper's kernels copy a product's weights: the other half of cuda/warpgroup_gemm.cuh. Coordinates there are
 // along the rows in memory, across them, between gates and ups, and between experts; or, of weights [out, in], along the depth,
 // between gates and ups, along them, and between experts.
-import type { ExpertsVariant } from "../../contract/experts_shape.ts";
+import type { ExpertsVariant } from "../../contract/experts_options.ts";
 import { bytesPerElement } from "../../tensor/tensor.ts";
 import type { TensorBoxes } from "../driver/tensor_map.ts";
 import type { BoxedTile } from "./tiles.ts";
