@@ -1,27 +1,23 @@
-// The largest sizes that the backends take.
+// The largest sizes that the backends take. tests/cuda checks that the index arithmetic of every kernel is right up to them.
 
-/** The most threads of the CPU backend. */
+/** The maximum number of threads of the CPU backend. */
 export const maximumThreads = 1024;
 
-/** The most that the GPU kernels take. */
-export const gpuLimits = {
-  /** Experts of a layer; bins of a sort. */
-  experts: 1024,
-  /** (Token, slot) pairs of a call; values of a sort; rows of an op. */
-  assignments: 2 ** 30,
-  /** Experts that a router chooses for a token. */
-  topK: 32,
-} as const;
+/** The maximum number of experts, or bins of a sort, on the GPU. */
+export const maximumExperts = 1024;
 
-/**
- * Checks a size against a limit of the GPU kernels.
- *
- * @param name The name of the size, for the message.
- * @param size The size.
- * @param limit The limit.
- * @throws {RangeError} If the size is larger.
- */
-export function checkGpuLimit(name: string, size: number, limit: keyof typeof gpuLimits): void {
-  if (size <= gpuLimits[limit]) return;
-  throw new RangeError(`${name} must be at most ${gpuLimits[limit]} on the GPU, got ${size}`);
+/** The maximum number of experts per token of a router on the GPU. */
+export const maximumTopK = 32;
+
+/** The maximum number of assignments, rows or columns on the GPU. */
+export const maximumItems = 2 ** 30;
+
+/** Checks a number of experts, rows or similar against a limit of the GPU. */
+export function checkMaximum(what: string, count: number, maximum: number = maximumItems): void {
+  if (count > maximum) throw new RangeError(`${what} must be at most ${maximum} on the GPU, got ${count}`);
+}
+
+/** Checks a number that the kernels compute in 32 bits. */
+export function checkInt32(what: string, count: number): void {
+  checkMaximum(what, count, 2 ** 31 - 1);
 }
