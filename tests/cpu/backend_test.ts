@@ -1,5 +1,6 @@
-import { assertEquals, assertNotEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import {
+  type BackendTensor,
   BackendUnavailableError,
   convert,
   experts,
@@ -173,4 +174,29 @@ Deno.test("cpu: recycled memory does not affect a result, and a result in use do
   assertEquals((await backend.download(dropped)).data, await fresh());
   using again = await backend.experts(device);
   assertEquals((await backend.download(again)).data, before);
+});
+
+Deno.test("cpu: a product whose packed rows exceed a worker's memory is computed in smaller blocks", async () => {
+  using backend = await openBackend("cpu", { threads: 1, blas: "none" });
+  const [rows, depth] = [1100, 1_000_000];
+  const a = backend.allocate("f16", [1, rows, depth]); // zeros, which take no memory as long as they are only read
+  const b = backend.allocate("f16", [1, depth, 8]);
+  await backend.fill(b, (piece) => void piece.fill(1));
+  await backend.fill(a, (piece) => {
+    for (let row = 0; row < rows; row++) piece[row * depth + row] = row % 7;
+  });
+  const { data } = await backend.download(await backend.ops.batchedMatmul(a, b));
+  assert(data.every((sum, i) => sum === (i >> 3) % 7));
+});
+
+Deno.test("cpu: a depth that is too large is refused, and the backend stays usable", async () => {
+  using backend = await openBackend("cpu", { threads: 1, blas: "none" });
+  const [input, weight] = [1, 2].map((rows) => backend.allocate("f16", [rows, 2 ** 25 + 1])) as [
+    BackendTensor,
+    BackendTensor,
+  ];
+  const message = "The depth of a product must be at most 33554432 on the CPU, got 33554433";
+  await assertRejects(() => backend.ops.linear(input, weight), RangeError, message);
+  const one = backend.upload(tensor(Float32Array.of(3), [1, 1]));
+  assertEquals([...(await backend.download(await backend.ops.linear(one, one))).data], [9]);
 });
