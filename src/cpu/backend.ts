@@ -14,10 +14,10 @@ import { checkIndices, type ExpertsCall, resolveExperts } from "../contract/reso
 import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
-import type { BackendOps } from "../contract/ops.ts";
 import { mapLayer, resolveMoe } from "../contract/resolve_moe.ts";
-import { resolvedOps } from "../backend/steps.ts";
+import type { BackendOps } from "../contract/ops.ts";
 import { runMoe } from "../backend/run_moe.ts";
+import { resolvedOps } from "../backend/steps.ts";
 import {
   bytesPerElement,
   checkTensor,
@@ -202,11 +202,11 @@ export class CpuBackend implements Backend {
     layer: MoeLayer<BackendTensor>,
     options: MoeOptions = {},
   ): Promise<BackendTensor> {
+    const shape = resolveMoe(hidden, layer, options);
     using shared = new DisposableStack();
     const share = (tensor: BackendTensor) => shared.use(this.#own(tensor).share());
-    const shape = resolveMoe(hidden, layer, options);
-    const call = { hidden: share(hidden), layer: mapLayer(layer, share), shape, onProgress: options.onProgress };
-    return await runMoe(this, call);
+    const tensors = { hidden: share(hidden), layer: mapLayer(layer, share) };
+    return await runMoe(this, { ...tensors, shape, onProgress: options.onProgress });
   }
 
   synchronize(): Promise<void> {
