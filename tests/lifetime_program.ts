@@ -286,7 +286,7 @@ class Program {
   }
 
   async #read(): Promise<void> {
-    const value = this.#pick();
+    const value = this.#pick(({ content }) => content.data.length > 0);
     if (!value) return;
     const copy: number[] = [], throws = this.#random.chance(1 / 4), action = this.#reentrant(value);
     value.users += 1;
@@ -302,7 +302,7 @@ class Program {
   }
 
   async #fill(): Promise<void> {
-    const value = this.#pick(({ users, content }) => users === 0 && content.dtype === "f32");
+    const value = this.#pick(({ users, content }) => users === 0 && content.dtype === "f32" && content.data.length > 0);
     if (!value) return;
     const content = this.#integers(value.content.shape, 2);
     const throws = this.#random.chance(1 / 4), action = this.#reentrant(value);

@@ -121,7 +121,7 @@ export class CpuBackend implements Backend {
     produce: (piece: TensorData, start: number) => void | Promise<void>,
   ): Promise<void> {
     using shared = this.#own(tensor).share();
-    await produce(shared.data, 0);
+    if (shared.data.length > 0) await produce(shared.data, 0);
   }
 
   async read(
@@ -131,7 +131,7 @@ export class CpuBackend implements Backend {
   ): Promise<void> {
     using shared = this.#own(tensor).share();
     const { start, end } = resolveRange(shared, range);
-    await consume(shared.data.subarray(start, end), start);
+    if (start < end) await consume(shared.data.subarray(start, end), start);
   }
 
   download(tensor: BackendTensor): Promise<Tensor> {
