@@ -293,7 +293,7 @@ class Program {
     const reading = this.#backend.read(value.tensor, async (piece) => {
       if (throws) fail();
       await action();
-      copy.push(...piece);
+      for (const value of piece) copy.push(value);
     });
     if (throws) await assertRejects(() => reading, CallbackError);
     else await reading;

@@ -10,7 +10,7 @@ import type {
 import { noDetails } from "../backend/details.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
-import { checkIndices, type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
+import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
 import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
@@ -144,9 +144,7 @@ export class CpuBackend implements Backend {
   }
 
   async experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CpuTensor> {
-    const shape = resolveExperts(inputs, options);
-    checkIndices(this.#own(inputs.routerIndices).data, shape);
-    return await this.runExperts({ inputs, shape, onProgress: options.onProgress });
+    return await this.runExperts({ inputs, shape: resolveExperts(inputs, options), onProgress: options.onProgress });
   }
 
   async runExperts({ inputs, shape, onProgress }: ExpertsCall<BackendTensor>): Promise<CpuTensor> {

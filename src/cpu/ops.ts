@@ -88,7 +88,7 @@ export class CpuOps implements BackendSteps<CpuTensor> {
     return this.#run(({ allocate, own }) => {
       const data = own(values).data;
       const next = counts(data, bins);
-      for (let b = bins - 1, end = count; b >= 0; b--) next[b] = end -= next[b]!;
+      for (let b = 0, sum = 0; b < bins; b++) next[b] = (sum += next[b]!) - next[b]!;
       const sorted = allocate("i32", [count]), indices = allocate("i32", [count]);
       for (let i = 0; i < count; i++) {
         const place = next[data[i]!]!++;
