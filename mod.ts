@@ -47,7 +47,8 @@ export type {
   Sorted,
 } from "./src/ops/mod.ts";
 export { type RouterKind, type RouterOptions } from "./src/routing/router.ts";
-export { route, type Routing } from "./src/routing/route.ts";
+export { route } from "./src/routing/route.ts";
+export type { Routing } from "./src/routing/routing.ts";
 export { denseWeights, keptAssignments, tokensPerExpert } from "./src/routing/assignments.ts";
 export { SafetensorsError } from "./src/safetensors/error.ts";
 export { type StoredDType, type StoredTensor } from "./src/safetensors/header.ts";

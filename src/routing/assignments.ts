@@ -1,5 +1,5 @@
 import { checkTensor, describeValue, formatShape, type Tensor, zeros } from "../tensor/tensor.ts";
-import type { Routing } from "./route.ts";
+import type { Routing } from "./routing.ts";
 
 /**
  * Makes dense routing weights: one for each of E experts, zero for all but the token's K experts.

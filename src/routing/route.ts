@@ -5,17 +5,8 @@
  */
 import { checkTensor, floatDTypes, formatShape, type Tensor } from "../tensor/tensor.ts";
 import { resolveRouter, type RouterOptions } from "./router.ts";
+import type { Routing } from "./routing.ts";
 import { routeTokens } from "./route_tokens.ts";
-
-/** The experts of T tokens, K each. */
-export interface Routing {
-  /** [T, K], i32: the experts of each token, the best first. */
-  readonly routerIndices: Tensor;
-  /** [T, K], f32: the factor of each expert's output. */
-  readonly routerWeights: Tensor;
-  /** [T, K], f32: the factor of each expert's input, for the kind `"sigmoid-input"` only. Its `routerWeights` are 1. */
-  readonly inputWeights?: Tensor;
-}
 
 /**
  * Routes tokens: computes the scores of the experts, chooses K experts for each token, and computes their weights.

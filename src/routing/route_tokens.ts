@@ -1,6 +1,6 @@
 // Chooses experts and computes their weights, one token at a time.
 import { convert, type Tensor, zeros } from "../tensor/tensor.ts";
-import type { Routing } from "./route.ts";
+import type { Routing } from "./routing.ts";
 import type { Router, Scoring } from "./router.ts";
 
 /** Routes tokens with a resolved router. */
