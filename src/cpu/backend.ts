@@ -10,7 +10,8 @@ import type {
 import { noDetails } from "../backend/details.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
-import { checkIndices, type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
+import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
+import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import { mapLayer, resolveMoe } from "../contract/resolve_moe.ts";
@@ -120,16 +121,17 @@ export class CpuBackend implements Backend {
     produce: (piece: TensorData, start: number) => void | Promise<void>,
   ): Promise<void> {
     using shared = this.#own(tensor).share();
-    await produce(shared.data, 0);
+    if (shared.data.length > 0) await produce(shared.data, 0);
   }
 
   async read(
     tensor: BackendTensor,
     consume: (piece: TensorData, start: number) => void | Promise<void>,
-    { start, end }: ElementRange = { start: 0, end: elementCount(tensor.shape) },
+    range?: ElementRange,
   ): Promise<void> {
     using shared = this.#own(tensor).share();
-    await consume(shared.data.subarray(start, end), start);
+    const { start, end } = resolveRange(shared, range);
+    if (start < end) await consume(shared.data.subarray(start, end), start);
   }
 
   download(tensor: BackendTensor): Promise<Tensor> {
@@ -142,9 +144,7 @@ export class CpuBackend implements Backend {
   }
 
   async experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CpuTensor> {
-    const shape = resolveExperts(inputs, options);
-    checkIndices(this.#own(inputs.routerIndices).data, shape);
-    return await this.runExperts({ inputs, shape, onProgress: options.onProgress });
+    return await this.runExperts({ inputs, shape: resolveExperts(inputs, options), onProgress: options.onProgress });
   }
 
   async runExperts({ inputs, shape, onProgress }: ExpertsCall<BackendTensor>): Promise<CpuTensor> {

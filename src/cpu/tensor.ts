@@ -37,7 +37,7 @@ export class CpuTensor implements BackendTensor {
   /** @param owner The backend that can use the tensor. */
   constructor(owner: object, { dtype, shape }: Pick<Tensor, "dtype" | "shape">, elements: SharedElements) {
     this.dtype = dtype;
-    this.shape = shape;
+    this.shape = Object.freeze([...shape]); // the caller may change its own array
     this.#owner = owner;
     this.#elements = elements;
     elements.acquire();

@@ -6,7 +6,7 @@
 import { fromBfloat16, toBfloat16 } from "../tensor/bfloat16.ts";
 import { describeValue, type Tensor, zeros } from "../tensor/tensor.ts";
 import { type Context, createContext } from "../wasm/context.ts";
-import { wasmDType, elements } from "../wasm/elements.ts";
+import { elements, wasmDType } from "../wasm/elements.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { kernelModule } from "../wasm/module.ts";
 import { normals, type NormalsJob } from "../wasm/tasks/normals.ts";

@@ -2,7 +2,7 @@
 import type { Backend, BackendTensor } from "../backend/backend.ts";
 import { convert, elementCount, tensor } from "../tensor/tensor.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
-import { wasmDType, elements } from "../wasm/elements.ts";
+import { elements, wasmDType } from "../wasm/elements.ts";
 
 /** Figures of an output, accumulated in f64. */
 export interface OutputSummary {

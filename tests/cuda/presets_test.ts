@@ -20,7 +20,10 @@ for (const name of Object.keys(presets) as PresetName[]) {
       const job = makeJob(name, small);
       const outputs = [];
       for (
-        const open of [() => openBackend("cpu", { pool: engine, blas: "none" }), async () => (await openEmulated(80)).backend]
+        const open of [
+          () => openBackend("cpu", { pool: engine, blas: "none" }),
+          async () => (await openEmulated(80)).backend,
+        ]
       ) {
         using backend = await open();
         using workload = await drawInputs(job, backend, engine);
