@@ -1,6 +1,5 @@
 // Observable Plot, drawing into a document of its own.
-import * as Plot from "@observablehq/plot";
-import { parseHTML } from "linkedom";
+import * as Plot from "./library.js";
 import type { AxisKey, Dataset, Point } from "./dataset.ts";
 
 export { Plot };
@@ -19,7 +18,7 @@ export type PlotOptions = Omit<Plot.PlotOptions, "document">;
 
 /** Draws a chart as SVG. */
 export function draw(options: PlotOptions): string {
-  const { document } = parseHTML("<html><body></body></html>") as unknown as { document: never };
+  const { document } = Plot.parseHTML("<html><body></body></html>") as unknown as { document: never };
   const drawn = Plot.plot({
     width: chartWidth,
     height: chartHeight,
