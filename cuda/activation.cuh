@@ -1,16 +1,16 @@
-// What happens between the two products, chosen at run time: a block's threads all take the same branch.
+// The activation between the two products. It is chosen at run time: all threads of a block take the same branch.
 #pragma once
 #include <ptx.cuh>
 
+#include "codes.cuh"
+
 namespace yamoe {
 
-// The numbers that src/cuda/plan.ts passes.
-enum ActivationKind { kIdentity = 0, kSwish = 1, kGelu = 2, kGeluTanh = 3, kRelu2 = 4 };
-
-// f(gate) (up + shift), or f(x) where there is no gate. With gate <= limit and |up| <= limit; limit may be infinite.
+// f(gate) (up + shift), or f(x) without a gate. The gate is clamped to at most `limit`, and the up value to
+// -limit ... limit. The limit may be infinite.
 //   kSwish     f(x) = x sigmoid(alpha x): silu, and gpt-oss's with shift 1
 //   kGelu      f(x) = x Phi(x)
-//   kGeluTanh  f(x) = x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), which is tanh's form written without it
+//   kGeluTanh  f(x) = x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), the tanh form, written without tanh
 //   kRelu2     f(x) = x max(x, 0)
 struct Activation {
   int kind;
@@ -22,19 +22,17 @@ constexpr float kTanh1 = 0.07135481283f;  // that times 0.044715
 
 // NaN stays NaN, as in PyTorch's clamp.
 __device__ __forceinline__ float clamp_gate(float gate, float limit) { return min_or_nan(gate, limit); }
-__device__ __forceinline__ float clamp_up(float up, float limit) {
-  return max_or_nan(min_or_nan(up, limit), -limit);
-}
+__device__ __forceinline__ float clamp_up(float up, float limit) { return max_or_nan(min_or_nan(up, limit), -limit); }
 
-// kSwish with a gate, to the accuracy of 16-bit results.
+// kSwish with a gate, accurate enough for 16-bit results.
 __device__ __forceinline__ float gated_swish(float gate, float up, const Activation& a) {
   gate = clamp_gate(gate, a.limit);
   up = clamp_up(up, a.limit);
   return gate * fast_reciprocal(1.0f + fast_exp2(gate * (a.alpha * -1.44269504f))) * (up + a.shift);
 }
 
-// x sigmoid(x P(min(x^2, 25))), to the accuracy of 16-bit results. P is fitted to log(Phi(x) / Phi(-x)) / x: the relative error
-// of x Phi(x) is below 2e-5 for |x| < 5, and what is below -5 comes out as less than 2e-6.
+// x sigmoid(x P(min(x^2, 25))), accurate enough for 16-bit results. P approximates log(Phi(x) / Phi(-x)) / x. The
+// relative error of x Phi(x) is below 2e-5 for |x| < 5. For x < -5 the magnitude of the result is below 2e-6.
 __device__ __forceinline__ float fast_gelu(float x) {
   const float t = fminf(x * x, 25.0f);
   float p = fmaf(-5.3608472e-11f, t, 6.2440875e-9f);
@@ -47,7 +45,7 @@ __device__ __forceinline__ float fast_gelu(float x) {
   return __fdividef(x, 1.0f + __expf(-x * p));
 }
 
-// Calls `use` with f of the activation's kind, to the accuracy of 16-bit results.
+// Calls `use` with the function f of the activation, accurate enough for 16-bit results.
 template <class Use>
 __device__ __forceinline__ void with_fast_activation(const Activation& a, const Use& use) {
   if (a.kind == kGelu) {
@@ -61,7 +59,7 @@ __device__ __forceinline__ void with_fast_activation(const Activation& a, const 
   }
 }
 
-// The same to the accuracy of f32.
+// The function f of the activation, with the accuracy of f32.
 __device__ __forceinline__ float exact_activation(float x, const Activation& a) {
   switch (a.kind) {
     case kSwish: return x / (1.0f + expf(-a.alpha * x));

@@ -1,13 +1,16 @@
 // Compiles the kernels for every architecture and writes them as base64 modules with a manifest: `deno task build:cubins`.
-// Needs nvcc 13.0. The same sources give the same bytes, wherever they lie.
-import type { Image, KernelRecord, Manifest } from "../src/cuda/images/manifest_types.ts";
+// Requires nvcc 13.0. Only images whose sources have changed are compiled; the same sources give the same bytes.
 import { brotliCompressSync, constants } from "node:zlib";
+import { manifest as current } from "../src/cuda/images/built/manifest.ts";
+import type { Image, KernelRecord, Manifest } from "../src/cuda/images/manifest_types.ts";
+import { argumentStructs, layoutAssertions } from "./arguments.ts";
 import { readCubin } from "./cubin.ts";
+import { kernelFiles, readSources } from "./sources.ts";
 
-const sources = new URL("./", import.meta.url);
+const sources = new URL("./", import.meta.url).pathname;
 const target = new URL("../src/cuda/images/built/", import.meta.url);
 
-/** What is shipped. PTX is for a GPU that no cubin fits. Hopper's own instructions need the target sm_90a. */
+/** The shipped images. PTX serves GPUs that no cubin serves. */
 const images: Readonly<Record<string, Pick<Image, "kind" | "computeCapability">>> = {
   sm_75: { kind: "cubin", computeCapability: 75 },
   sm_80: { kind: "cubin", computeCapability: 80 },
@@ -17,85 +20,120 @@ const images: Readonly<Record<string, Pick<Image, "kind" | "computeCapability">>
   compute_80: { kind: "ptx", computeCapability: 80 },
 };
 
+const nvccVersion = "13.0.88";
 const flags = ["-std=c++17", "-Werror", "all-warnings"];
 
-/** The kernels resemble each other: a window over the whole image makes a third of what gzip's 32 KiB do. */
+/** A brotli window over the whole image makes the result a third of gzip's, because the kernels resemble each other. */
 const compression = {
   params: { [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS, [constants.BROTLI_PARAM_QUALITY]: 11 },
 };
 
-/** What was built: the manifest, and each image by name. */
-export interface Build {
-  readonly manifest: Manifest;
-  readonly images: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+/** An image and its description. */
+export interface BuiltImage {
+  readonly description: Image;
+  readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
 /**
- * Compiles all images, two at a time.
+ * Compiles images, two at a time.
  *
+ * @param names The images to compile. Defaults to all.
+ * @returns The images by name.
  * @throws {Error} If nvcc fails, or a kernel spills registers.
  */
-export async function buildCubins(): Promise<Build> {
-  const built = new Map<string, Uint8Array<ArrayBuffer>>();
-  const waiting = Object.entries(images);
+export async function buildCubins(names: readonly string[] = Object.keys(images)): Promise<Map<string, BuiltImage>> {
+  const built = new Map<string, BuiltImage>();
+  const queue = [...names];
   const work = async () => {
-    for (let next = waiting.shift(); next; next = waiting.shift()) {
-      const [name, { kind }] = next;
-      built.set(name, await compile(name, kind));
-    }
+    for (let name = queue.shift(); name !== undefined; name = queue.shift()) built.set(name, await build(name));
   };
   await Promise.all([work(), work()]);
-
-  const described: Record<string, Image> = {};
-  for (const [name, image] of Object.entries(images)) {
-    const bytes = built.get(name)!;
-    described[name] = {
-      ...image,
-      bytes: bytes.length,
-      sha256: await sha256(bytes),
-      kernels: kernelsOf(name, image, built),
-    };
-  }
-  const version = (await nvcc("--version")).match(/release [\d.]+, V([\d.]+)/)?.[1] ?? "unknown";
-  return { manifest: { sourceSha256: await sourceDigest(), nvcc: version, flags, images: described }, images: built };
+  return built;
 }
 
-/** A digest of every file in this folder that the compiler reads. */
-export async function sourceDigest(): Promise<string> {
-  const names = [...Deno.readDirSync(sources)].map(({ name }) => name).filter((name) => /\.cuh?$/.test(name)).sort();
-  const texts = names.map((name) => `${name}\n${Deno.readTextFileSync(new URL(name, sources))}`);
-  return await sha256(new TextEncoder().encode(texts.join("\n")));
+/** A digest of everything that an image depends on: its sources without comments, the compiler and its flags. */
+export async function sourceDigest(name: string): Promise<string> {
+  const { kind, computeCapability } = imageOf(name);
+  const texts = [...readSources(kernelFiles(computeCapability))].flat();
+  return await sha256(new TextEncoder().encode(JSON.stringify([kind, architecture(name), nvccVersion, flags, texts])));
 }
 
-function kernelsOf(name: string, image: (typeof images)[string], built: Build["images"]): KernelRecord[] {
-  // PTX has its parameters where the same sources' machine code has them.
-  const kernels = readCubin(
-    built.get(image.kind === "ptx" ? name.replace("compute", "sm") : name)!,
-    image.computeCapability,
+/** The names of the images that are not built from the present sources. */
+export async function staleImages(manifest: Manifest = current): Promise<string[]> {
+  const digests = await Promise.all(
+    Object.keys(images).map(async (name) => ({ name, digest: await sourceDigest(name) })),
   );
-  const spilling = kernels.filter(({ frameBytes }) => frameBytes > 0).map((kernel) => kernel.name);
-  if (spilling.length > 0) throw new Error(`Cannot ship ${name}: ${spilling.join(", ")} keep registers in memory`);
-  return kernels;
+  return digests.filter(({ name, digest }) => manifest.images[name]?.sourceSha256 !== digest).map(({ name }) => name);
 }
 
-async function compile(name: string, kind: Image["kind"]): Promise<Uint8Array<ArrayBuffer>> {
-  const file = await Deno.makeTempFile();
+function imageOf(name: string): Pick<Image, "kind" | "computeCapability"> {
+  const image = images[name];
+  if (!image) throw new RangeError(`Unknown image "${name}": expected one of ${Object.keys(images).join(", ")}`);
+  return image;
+}
+
+/** The virtual architecture that an image is compiled for. Hopper's own instructions require compute_90a. */
+function architecture(name: string): string {
+  return name.replace("sm", "compute").replace(/90$/, "90a");
+}
+
+async function build(name: string): Promise<BuiltImage> {
+  const { kind, computeCapability } = imageOf(name);
+  const folder = await Deno.makeTempDir();
   try {
-    const target = name === "sm_90" ? "sm_90a" : name;
-    const virtual = target.replace("sm", "compute");
-    await nvcc(`-${kind}`, `-gencode=arch=${virtual},code=${target}`, ...flags, "-I.", "-o", file, "kernels.cu");
-    const bytes = await Deno.readFile(file);
-    if (kind === "cubin") return bytes;
-    const text = new Uint8Array(bytes.length + 1); // the driver wants a zero at the end
-    text.set(bytes);
-    return text;
+    const files = kernelFiles(computeCapability);
+    const unit = `${folder}/kernels.cu`;
+    const includes = files.map((file) => `#include "${file}"\n`).join("");
+    await Deno.writeTextFile(unit, includes);
+    const virtual = architecture(name), real = virtual.replace("compute", "sm");
+    const common = [`-gencode=arch=${virtual},code=${real}`, ...flags, `-I${sources}`];
+    const structs = argumentStructs(
+      readSources(files).values(),
+      await nvcc("-E", "-Xcompiler", "-P", ...common, unit),
+    );
+    await Deno.writeTextFile(unit, includes + layoutAssertions(structs));
+    await nvcc("-cubin", ...common, "-o", `${folder}/cubin`, unit);
+    const cubin = await Deno.readFile(`${folder}/cubin`);
+    let bytes = cubin;
+    if (kind === "ptx") {
+      await nvcc("-ptx", ...common.with(0, `-gencode=arch=${virtual},code=${virtual}`), "-o", `${folder}/ptx`, unit);
+      bytes = await Deno.readFile(`${folder}/ptx`);
+      bytes = new Uint8Array([...bytes, 0]); // the driver expects a zero at the end
+    }
+    return {
+      bytes,
+      description: {
+        ...{ kind, computeCapability, bytes: bytes.length, sha256: await sha256(bytes) },
+        sourceSha256: await sourceDigest(name),
+        kernels: describeKernels(name, readCubin(cubin, computeCapability), structs),
+      },
+    };
   } finally {
-    await Deno.remove(file);
+    await Deno.remove(folder, { recursive: true });
   }
+}
+
+function describeKernels(
+  image: string,
+  kernels: ReturnType<typeof readCubin>,
+  structs: ReturnType<typeof argumentStructs>,
+): KernelRecord[] {
+  const spilling = kernels.filter(({ frameBytes }) => frameBytes > 0).map(({ name }) => name);
+  if (spilling.length > 0) throw new Error(`Cannot ship ${image}: ${spilling.join(", ")} spill registers`);
+  return kernels.map(({ parameters: [parameter, ...others], ...record }) => {
+    const struct = structs.get(record.name);
+    if (!struct || !parameter || others.length > 0 || parameter.size !== struct.bytes) {
+      throw new Error(
+        `Cannot describe the arguments of ${record.name}: expected one struct of ${struct?.bytes} bytes, ` +
+          `got ${JSON.stringify([parameter, ...others])}`,
+      );
+    }
+    return { ...record, argumentsOffset: parameter.offset, argumentsBytes: parameter.size, fields: struct.fields };
+  });
 }
 
 async function nvcc(...args: string[]): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command("nvcc", { args, cwd: sources }).output();
+  const { success, stdout, stderr } = await new Deno.Command("nvcc", { args }).output();
   if (!success) throw new Error(`nvcc ${args.join(" ")} failed:\n${new TextDecoder().decode(stderr)}`);
   return new TextDecoder().decode(stdout);
 }
@@ -104,21 +142,60 @@ async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
-/** An object or array that holds none with more than one line, and how it is written in one. */
-const innermost = /\{[^{}]*\}/g;
-const compact = (text: string) => text.replace(/\s+/g, " ");
+const header = "// Generated by `deno task build:cubins` from cuda/. Do not edit.\n";
 
-async function write({ manifest, images }: Build): Promise<void> {
-  const header = "// Generated by `deno task build:cubins` from cuda/. Do not edit.\n";
-  await Deno.mkdir(target, { recursive: true });
-  for (const [name, bytes] of images) {
-    const lines = new Uint8Array(brotliCompressSync(bytes, compression)).toBase64().match(/.{1,116}/g)!;
-    const source = `${header}export const image: string = \`\n${lines.join("\n")}\n\`;\n`;
-    await Deno.writeTextFile(new URL(`${name}.ts`, target), source);
-  }
-  const source = `${header}import type { Manifest } from "../manifest_types.ts";\n\n` +
-    `export const manifest: Manifest = ${JSON.stringify(manifest, null, 1).replace(innermost, compact)};\n`;
-  await Deno.writeTextFile(new URL("manifest.ts", target), source);
+function imageModule(bytes: Uint8Array<ArrayBuffer>): string {
+  const lines = new Uint8Array(brotliCompressSync(bytes, compression)).toBase64().match(/.{1,116}/g) ?? [];
+  return `${header}export const image: string = \`\n${lines.join("\n")}\n\`;\n`;
 }
 
-if (import.meta.main) await write(await buildCubins());
+/** The manifest with one record per line. The list of a kernel's fields and equal lists of kernels are written once. */
+function manifestModule(described: Readonly<Record<string, Image>>): string {
+  const names = new Map<string, string>();
+  const declarations: string[] = [];
+  const shared = (text: string, type: string, prefix: string) => {
+    const name = names.get(text) ?? `${prefix}${names.size}`;
+    if (!names.has(text)) declarations.push(`const ${name}: ${type} = ${text};`);
+    names.set(text, name);
+    return name;
+  };
+  const line = (value: unknown) => JSON.stringify(value);
+  const lists = Object.entries(described).map(([name, { kernels, ...image }]) => {
+    const records = kernels.map(({ fields, ...record }) =>
+      `  { ...${line(record)}, fields: ${shared(line(fields), "readonly ArgumentField[]", "fields")} },`
+    );
+    const list = shared(`[\n${records.join("\n")}\n]`, "readonly KernelRecord[]", "kernels");
+    return `    ${name}: { ...${line(image)}, kernels: ${list} },`;
+  });
+  return [
+    `${header}import type { ArgumentField, KernelRecord, Manifest } from "../manifest_types.ts";\n`,
+    ...declarations,
+    `\nexport const manifest: Manifest = {`,
+    `  nvcc: ${line(nvccVersion)},`,
+    `  flags: ${line(flags)},`,
+    "  images: {",
+    ...lists,
+    "  },",
+    "};\n",
+  ].join("\n");
+}
+
+async function main(): Promise<void> {
+  const stale = await staleImages();
+  console.error(stale.length > 0 ? `Building ${stale.join(", ")}` : "All images are up to date");
+  const version = (await nvcc("--version")).match(/release [\d.]+, V([\d.]+)/)?.[1];
+  if (version !== nvccVersion) throw new Error(`Cannot build the images: expected nvcc ${nvccVersion}, got ${version}`);
+  const built = await buildCubins(stale);
+  await Deno.mkdir(target, { recursive: true });
+  for (const [name, { bytes }] of built) await Deno.writeTextFile(new URL(`${name}.ts`, target), imageModule(bytes));
+  const described = Object.fromEntries(
+    Object.keys(images).map((name) => {
+      const description = built.get(name)?.description ?? current.images[name];
+      if (!description) throw new Error(`Cannot find the description of ${name}`);
+      return [name, description];
+    }),
+  );
+  await Deno.writeTextFile(new URL("manifest.ts", target), manifestModule(described));
+}
+
+if (import.meta.main) await main();

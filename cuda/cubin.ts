@@ -1,6 +1,13 @@
-// Reads what a cubin says of its kernels. A cubin is an ELF file; nvcc's notes on a kernel stand in `.nv.info.<kernel>` as
-// records of format, attribute, and, for format 4, a length and a payload.
+// Reads the properties of a cubin's kernels. A cubin is an ELF file. The section `.nv.info.<kernel>` contains nvcc's notes on a
+// kernel: records of format, attribute and, for format 4, a length and a payload.
 import type { KernelRecord } from "../src/cuda/images/manifest_types.ts";
+
+/** What a cubin contains about a kernel. The names of its arguments are only in the source. */
+export interface CubinKernel
+  extends Pick<KernelRecord, "name" | "registers" | "frameBytes" | "sharedBytes" | "maxThreads"> {
+  /** The position of each parameter in the argument buffer. */
+  readonly parameters: readonly { readonly offset: number; readonly size: number }[];
+}
 
 interface Section {
   readonly name: string;
@@ -10,18 +17,18 @@ interface Section {
   readonly data: DataView;
 }
 
-const entryFlag = 0x10; // in a symbol's st_other: a kernel, not a function it calls
+const entryFlag = 0x10; // in a symbol's st_other: marks a kernel, not a function that it calls
 const functionType = 2; // STT_FUNC
 const symbolTable = 2; // SHT_SYMTAB
 
 /** Attributes of `.nv.info` records. */
 const attribute = { maxThreads: 0x05, frameSize: 0x11, parameter: 0x17, registers: 0x2f } as const;
 
-/** Shared memory that the system takes for itself of every block, from sm_90 on; it is part of the static size. */
+/** Shared memory that the system reserves in every block from sm_90 on. The static size includes it. */
 const reservedShared = 1024;
 
-/** Describes the kernels of a cubin, in the order of their names. */
-export function readCubin(image: Uint8Array<ArrayBuffer>, computeCapability: number): KernelRecord[] {
+/** Describes the kernels of a cubin, sorted by name. */
+export function readCubin(image: Uint8Array<ArrayBuffer>, computeCapability: number): CubinKernel[] {
   const sections = readSections(image);
   const symbols = sections.find(({ type }) => type === symbolTable)!;
   const strings = sections[symbols.link]!.data;
@@ -52,7 +59,7 @@ export function readCubin(image: Uint8Array<ArrayBuffer>, computeCapability: num
     return {
       name,
       registers: perSymbol(attribute.registers, symbol),
-      // Stack and spills share the frame: a kernel without one spills nothing.
+      // The frame contains the stack and the spills: a kernel without a frame spills nothing.
       frameBytes: perSymbol(attribute.frameSize, symbol),
       sharedBytes: computeCapability >= 90 ? Math.max(0, shared - reservedShared) : shared,
       maxThreads: own.find(({ kind }) => kind === attribute.maxThreads)?.payload.getUint32(0, true) ?? 1024,
@@ -63,14 +70,14 @@ export function readCubin(image: Uint8Array<ArrayBuffer>, computeCapability: num
 
 function readSections(image: Uint8Array<ArrayBuffer>): Section[] {
   const view = new DataView(image.buffer, image.byteOffset, image.byteLength);
-  if (view.getUint32(0) !== 0x7f454c46) throw new TypeError("Cannot read a cubin: it is no ELF file");
+  if (view.getUint32(0) !== 0x7f454c46) throw new TypeError("Cannot read a cubin: expected an ELF file");
   const table = Number(view.getBigUint64(40, true));
   const size = view.getUint16(58, true), count = view.getUint16(60, true), nameSection = view.getUint16(62, true);
   const headers = Array.from({ length: count }, (_, i) => {
     const at = table + i * size;
     const type = view.getUint32(at + 4, true);
     const offset = Number(view.getBigUint64(at + 24, true)), bytes = Number(view.getBigUint64(at + 32, true));
-    // A section without bits in the file (SHT_NOBITS, shared memory) still has a size.
+    // A section without data in the file (SHT_NOBITS, such as shared memory) still has a size.
     const data = type === 8
       ? new DataView(new ArrayBuffer(bytes))
       : new DataView(image.buffer, image.byteOffset + offset, bytes);

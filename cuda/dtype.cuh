@@ -1,12 +1,11 @@
-// Elements whose type is known only at run time, one at a time: for results that are few, as routing weights are.
+// Loads and stores of single elements whose dtype is known only at run time.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-namespace yamoe {
+#include "codes.cuh"
 
-// As src/cuda/ops_plan.ts numbers them.
-enum DType { kF32 = 0, kF16 = 1, kBF16 = 2 };
+namespace yamoe {
 
 __device__ __forceinline__ float load_as(const void* from, size_t at, int dtype) {
   if (dtype == kF16) return __half2float(static_cast<const __half*>(from)[at]);

@@ -1,4 +1,4 @@
-// The element types: how they meet f32.
+// Conversions between the element types and f32.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -35,13 +35,13 @@ struct Element<float> {
   static __device__ __forceinline__ float narrow(float x) { return x; }
 };
 
-// An f32, rounded to T.
+// Rounds an f32 to T.
 template <class T>
 __device__ __forceinline__ T narrow(float x) {
   return Element<T>::narrow(x);
 }
 
-// Two f32, rounded to T, as one register: x in the low half.
+// Rounds two f32 to T and packs them into one register, x in the low half.
 template <class T>
 __device__ __forceinline__ uint32_t pack2(float x, float y) {
   const typename Element<T>::Pair pair = Element<T>::narrow2(x, y);
@@ -50,7 +50,7 @@ __device__ __forceinline__ uint32_t pack2(float x, float y) {
   return bits;
 }
 
-// The two elements in a register, as f32.
+// Unpacks the two elements of a register to f32.
 template <class T>
 __device__ __forceinline__ float2 unpack2(uint32_t bits) {
   typename Element<T>::Pair pair;
@@ -58,7 +58,7 @@ __device__ __forceinline__ float2 unpack2(uint32_t bits) {
   return widen2(pair);
 }
 
-// 16 bytes of elements, as f32, and back.
+// Unpacks 16 bytes of elements to f32, and packs them again.
 template <class T>
 __device__ __forceinline__ void unpack_16(const uint4& v, float (&out)[16 / sizeof(T)]) {
   const uint32_t words[4] = {v.x, v.y, v.z, v.w};

@@ -1,4 +1,5 @@
-// Several elements at a time as f32, and back, past the caches: 16 bytes of them, or one where rows do not begin at 16 bytes.
+// Loads and stores 16 bytes of elements as f32, with streaming cache hints; or one element at a time, if rows are not
+// aligned to 16 bytes.
 #pragma once
 #include <ptx.cuh>
 
@@ -23,7 +24,7 @@ __device__ __forceinline__ void store_elements(T* to, const float (&from)[kCount
   }
 }
 
-// How many elements 16 bytes are.
+// The number of elements in 16 bytes.
 template <class T>
 constexpr int kElements = 16 / sizeof(T);
 

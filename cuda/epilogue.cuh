@@ -1,6 +1,7 @@
-// What happens to a tile's sums on their way out of the registers: scale, bias, activation, one rounding, 16-byte stores.
+// The epilogue of a tile: scale, bias, activation, one rounding, 16-byte stores.
 //
-// In mma.m16n8k16's accumulator, lane l of a warp holds row l / 4 (and that plus 8) and columns 2 (l % 4) and the next.
+// In the accumulator of mma.m16n8k16, lane l of a warp has rows l / 4 and l / 4 + 8, and columns 2 (l % 4) and 2 (l %
+// 4) + 1.
 #pragma once
 #include <ptx.cuh>
 
@@ -18,11 +19,23 @@ __device__ __forceinline__ void transpose_quad(uint32_t (&v)[4], int lane) {
   const bool odd = lane & 1;
   const uint32_t x0 = __shfl_xor_sync(0xffffffffu, odd ? v[0] : v[1], 1);
   const uint32_t x1 = __shfl_xor_sync(0xffffffffu, odd ? v[2] : v[3], 1);
-  if (odd) { v[0] = x0; v[2] = x1; } else { v[1] = x0; v[3] = x1; }
+  if (odd) {
+    v[0] = x0;
+    v[2] = x1;
+  } else {
+    v[1] = x0;
+    v[3] = x1;
+  }
   const bool upper = lane & 2;
   const uint32_t y0 = __shfl_xor_sync(0xffffffffu, upper ? v[0] : v[2], 2);
   const uint32_t y1 = __shfl_xor_sync(0xffffffffu, upper ? v[1] : v[3], 2);
-  if (upper) { v[0] = y0; v[1] = y1; } else { v[2] = y0; v[3] = y1; }
+  if (upper) {
+    v[0] = y0;
+    v[1] = y1;
+  } else {
+    v[2] = y0;
+    v[3] = y1;
+  }
 }
 
 // The row of a lane's i-th pairs of sums.
@@ -31,8 +44,8 @@ __device__ __forceinline__ int row_of(const TilePosition& at, int warp_m, int i)
   return at.row + warp_m + i / 2 * Tile::kMmaRows + i % 2 * 8 + static_cast<int>(threadIdx.x & 31) / 4;
 }
 
-// Multiplies the sums of each row by its scale, where there are any: as if the row of A had been, but without a rounding of
-// that. The product is rounded by itself, whatever is added to it, so that its bits are the same in every kernel.
+// Multiplies the sums of each row by its scale, if there are scales. This equals scaling the row of A, without rounding
+// it. The multiplication is never fused with the addition of the bias, so that its bits are the same in every kernel.
 template <class Tile>
 __device__ __forceinline__ void scale_rows(Sums<Tile>& sums, const float* scales, const TilePosition& at, int warp_m) {
   if (!scales) return;
@@ -49,10 +62,11 @@ __device__ __forceinline__ void scale_rows(Sums<Tile>& sums, const float* scales
   }
 }
 
-// Stores 32 results of a row of `width`, from `column` on; each lane of a quad then has 8 that follow each other. Register t of
-// lane q comes with results 8 t + 2 q and the next where they are in pairs, else with 8 t + q and 8 t + 4 + q.
+// Stores 32 results of a row of `width`, from `column`. Each lane of a quad stores 8 consecutive results. Register t of
+// lane q contains the results 8 t + 2 q and 8 t + 2 q + 1 if they are in pairs, else 8 t + q and 8 t + 4 + q.
 template <class T>
-__device__ __forceinline__ void store_row(T* out, int row, int row_end, int column, int width, uint32_t (&v)[4], bool pairs) {
+__device__ __forceinline__ void store_row(T* out, int row, int row_end, int column, int width, uint32_t (&v)[4],
+                                          bool pairs) {
   const int lane = threadIdx.x & 31;
   transpose_quad(v, lane);
   const uint4 packed = pairs ? make_uint4(v[0], v[1], v[2], v[3])
@@ -62,17 +76,18 @@ __device__ __forceinline__ void store_row(T* out, int row, int row_end, int colu
   if (row < row_end && c < width) *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * width + c) = packed;
 }
 
-// Adds the biases of a warp's columns, where there are any.
+// Adds the biases of a warp's columns, if there are biases.
 template <class Tile, bool kOutIn, class T>
-__device__ __forceinline__ void add_bias(Sums<Tile>& sums, const T* bias, const Columns& columns, int expert, int first) {
+__device__ __forceinline__ void add_bias(Sums<Tile>& sums, const T* bias, const Columns& columns, int expert,
+                                         int first) {
   if (!bias) return;
   bias += static_cast<size_t>(expert) * columns.width;
 #pragma unroll
   for (int j = 0; j < Tile::kMmaN; ++j) {
     const int n = first + j * 8 + (threadIdx.x & 3) * 2;
     if (n >= columns.width) continue;
-    const float x = widen(bias[columns.template source<kOutIn>(n)]);
-    const float y = widen(bias[columns.template source<kOutIn>(n + 1)]);
+    const float x = widen(bias[source_column<kOutIn>(columns, n)]);
+    const float y = widen(bias[source_column<kOutIn>(columns, n + 1)]);
 #pragma unroll
     for (int i = 0; i < Tile::kMmaM; ++i) {
       sums[i][j][0] += x;
@@ -83,8 +98,8 @@ __device__ __forceinline__ void add_bias(Sums<Tile>& sums, const T* bias, const 
   }
 }
 
-// Applies a function to the sums of 16 rows after the other: a loop, where unrolling would make much code of little use.
-// Registers cannot be indexed, so all rows move up by one each time, and are back in their places at the end.
+// Applies a function to the sums, 16 rows at a time. The loop is not unrolled, to keep the code small. Registers cannot
+// be indexed, so all rows move up by one each time; at the end they are where they were.
 template <class Tile, class Function>
 __device__ __forceinline__ void for_each_rows(Sums<Tile>& sums, const Function& function) {
 #pragma unroll 1
@@ -106,17 +121,13 @@ __device__ __forceinline__ void for_each_rows(Sums<Tile>& sums, const Function& 
 // out[row][column] = f(scale sum + bias).
 template <class Tile, bool kOutIn, class T>
 struct StorePlain {
-  const T* bias;        // [experts][width] or null
-  const float* scales;  // [rows] or null
-  T* out;               // [rows][width]
-  Columns columns;
-  Activation activation;
+  const Product<T>& p;
 
   __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m, int warp_n) const {
-    scale_rows<Tile>(sums, scales, at, warp_m);
-    add_bias<Tile, kOutIn>(sums, bias, columns, at.expert, at.column + warp_n);
-    if (activation.kind != kIdentity) {
-      with_fast_activation(activation, [&](const auto& f) {
+    scale_rows<Tile>(sums, p.row_scales, at, warp_m);
+    add_bias<Tile, kOutIn>(sums, p.bias, p.columns, at.expert, at.column + warp_n);
+    if (p.activation.kind != kIdentity) {
+      with_fast_activation(p.activation, [&](const auto& f) {
         for_each_rows<Tile>(sums, [&](float(&s)[4]) {
 #pragma unroll
           for (int c = 0; c < 4; ++c) s[c] = f(s[c]);
@@ -133,7 +144,7 @@ struct StorePlain {
           const float* const s = &sums[i / 2][j + t][i % 2 * 2];
           v[t] = pack2<T>(s[0], s[1]);
         }
-        store_row(out, row_of<Tile>(at, warp_m, i), at.row_end, at.column + warp_n + j * 8, columns.width, v, true);
+        store_row(p.out, row_of<Tile>(at, warp_m, i), at.row_end, at.column + warp_n + j * 8, p.columns.width, v, true);
       }
     }
   }
@@ -142,30 +153,26 @@ struct StorePlain {
 // out[row][column / 2] = f(scale gate + bias) (scale up + bias + shift).
 template <class Tile, bool kOutIn, class T>
 struct StoreGated {
-  const T* bias;        // [experts][width] or null
-  const float* scales;  // [rows] or null
-  T* out;               // [rows][width / 2]
-  Columns columns;
-  Activation activation;
+  const Product<T>& p;
 
   __device__ __forceinline__ void operator()(Sums<Tile>& sums, const TilePosition& at, int warp_m, int warp_n) const {
-    const bool chunks = !kOutIn && columns.half;  // gates and ups alternate by mma tiles, not by columns
-    scale_rows<Tile>(sums, scales, at, warp_m);
-    add_bias<Tile, kOutIn>(sums, bias, columns, at.expert, at.column + warp_n);
-    if (chunks) bring_together(sums);
-    // From here on s[0] and s[2] are gates, s[1] and s[3] their ups; the results take the gates' places.
-    if (activation.kind == kSwish) {
+    const bool chunks = !kOutIn && p.columns.half;  // gate and up alternate by mma tiles, not by columns
+    scale_rows<Tile>(sums, p.row_scales, at, warp_m);
+    add_bias<Tile, kOutIn>(sums, p.bias, p.columns, at.expert, at.column + warp_n);
+    if (chunks) pair_gates_with_ups(sums);
+    // Now s[0] and s[2] are gates, and s[1] and s[3] are their ups. The results replace the gates.
+    if (p.activation.kind == kSwish) {
 #pragma unroll
       for (int i = 0; i < Tile::kMmaM; ++i) {
 #pragma unroll
         for (int j = 0; j < Tile::kMmaN; ++j) {
           float(&s)[4] = sums[i][j];
-          s[0] = gated_swish(s[0], s[1], activation);
-          s[2] = gated_swish(s[2], s[3], activation);
+          s[0] = gated_swish(s[0], s[1], p.activation);
+          s[2] = gated_swish(s[2], s[3], p.activation);
         }
       }
     } else {
-      with_fast_activation(activation, [&](const auto& f) {
+      with_fast_activation(p.activation, [&](const auto& f) {
         for_each_rows<Tile>(sums, [&](float(&s)[4]) {
           s[0] = f(s[0]) * s[1];
           s[2] = f(s[2]) * s[3];
@@ -182,13 +189,14 @@ struct StoreGated {
           v[t] = pack2<T>(sums[i / 2][j + 2 * t][i % 2 * 2], sums[i / 2][j + 2 * t + 1][i % 2 * 2]);
         }
         const int column = (at.column + warp_n) / 2 + j * 4;
-        store_row(out, row_of<Tile>(at, warp_m, i), at.row_end, column, columns.width / 2, v, chunks);
+        store_row(p.out, row_of<Tile>(at, warp_m, i), at.row_end, column, p.columns.width / 2, v, chunks);
       }
     }
   }
 
-  // An even mma tile has two gates, the odd one after it their two ups; afterwards each has a gate and its up.
-  static __device__ __forceinline__ void bring_together(Sums<Tile>& sums) {
+  // An even mma tile contains two gates, and the next tile their two ups. Afterwards each tile contains a gate and its
+  // up.
+  static __device__ __forceinline__ void pair_gates_with_ups(Sums<Tile>& sums) {
 #pragma unroll
     for (int i = 0; i < Tile::kMmaM; ++i) {
 #pragma unroll

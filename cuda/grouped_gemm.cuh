@@ -1,27 +1,28 @@
-// The grouped GEMM: for each expert, its rows of A times its own B, on tensor cores (mma.sync), for any architecture from
-// sm_75 on.
+// The grouped GEMM: multiplies the rows of A that belong to each expert by the expert's B, on tensor cores (mma.sync).
+// It runs on every architecture from sm_75.
 //
-//   A  rows of `depth` elements, a multiple of 8 as all sizes are; the rows of a tile are consecutive, or gathered through
-//      `row_index` as they are loaded
-//   B  [experts][depth][width] ("in-out"), or [experts][width][depth] ("out-in"), as it is
+//   A  rows of `depth` elements; the rows of a tile are consecutive, or gathered through `row_index`
+//   B  [experts][depth][width] ("in-out") or [experts][width][depth] ("out-in")
 //
-// A persistent grid: each block takes every gridDim.x-th tile, and its copies run ahead across the border between two tiles,
-// so the tensor cores wait only for the epilogue. Shared memory holds a ring of kStages steps of kBK of the depth, 16-byte
-// chunks swizzled so that neither the copies nor ldmatrix meet a bank conflict. All addressing is done before the loop over
-// the depth: what is left in it, besides the multiplications, must fit between them.
+// All sizes are multiples of 8. The grid is persistent: each block computes every gridDim.x-th tile. Its copies run
+// ahead from one tile to the next, so the tensor cores wait only for the epilogue. Shared memory contains a ring of
+// kStages stages, each with a step of kBK of the depth. 16-byte chunks are swizzled so that the copies and ldmatrix
+// have no bank conflicts. Addresses are computed before the loop over the depth, because the other instructions of the
+// loop must fit between the multiplications.
 //
-// The chain of additions behind an element of the result is the same in every tile shape: which shape runs, and what else is
-// in the batch, does not touch its bits.
+// An element's sum is computed in the same order in every tile shape. Its bits depend neither on the shape nor on the
+// batch.
 #pragma once
 #include <ptx.cuh>
 
+#include "activation.cuh"
 #include "element.cuh"
 
 namespace yamoe {
 
 constexpr int kBK = 32;      // depth of one step: two mma.m16n8k16
 constexpr int kChunk = 8;    // elements of a 16-byte chunk
-constexpr int kRaster = 16;  // row tiles that go along the columns together, to find A in L2
+constexpr int kRaster = 16;  // row tiles that advance along the columns together, so that A stays in L2
 
 template <int kBM_, int kBN_, int kWarpsM_, int kWarpsN_, int kStages_>
 struct Tile {
@@ -32,28 +33,29 @@ struct Tile {
   static constexpr int kBytesA = kBM * kBK * 2, kBytesB = kBK * kBN * 2, kStageBytes = kBytesA + kBytesB;
   static constexpr int kSharedBytes = kStages * kStageBytes;
 
-  // A pass of all threads copies kThreads chunks: so many rows of A and of B.
-  static constexpr int kChunksB = kBN / kChunk;  // of a row
+  // In one pass all threads copy kThreads chunks. These are the rows of A and B per pass.
+  static constexpr int kChunksB = kBN / kChunk;  // per row
   static constexpr int kRowsA = kThreads / 4 < kBM ? kThreads / 4 : kBM;
   static constexpr int kRowsB = kThreads / kChunksB;
   static constexpr int kPassesA = kBM / kRowsA, kPassesB = kBK / kRowsB;
-  static constexpr int kRowsT = kThreads / 4 < kBN ? kThreads / 4 : kBN;  // of a B whose rows are columns
+  static constexpr int kRowsT = kThreads / 4 < kBN ? kThreads / 4 : kBN;  // for an out-in B, whose rows are the columns
   static constexpr int kPassesT = kBN / kRowsT;
 
   static_assert(kWM % 16 == 0, "a warp's rows must be whole mma tiles");
   static_assert(kWN == 64, "the epilogue packs the results of eight mma tiles into 16 bytes");
   static_assert(kChunksB % 8 == 0, "the swizzle of B permutes 8 chunks");
-  static_assert(kRowsA % 8 == 0 && kBM % kRowsA == 0, "a pass must leave the swizzle of A as it is");
+  static_assert(kRowsA % 8 == 0 && kBM % kRowsA == 0, "a pass must not change the swizzle of A");
   static_assert(kRowsB * kChunksB == kThreads && kBK % kRowsB == 0, "B's chunks must divide among the threads");
   static_assert((kRowsB & (kRowsB - 1)) == 0, "a pass must change the swizzle of B by an exclusive or");
-  static_assert(kRowsT % 8 == 0 && kBN % kRowsT == 0 && kRowsT * 4 == kThreads, "the same of a B whose rows are columns");
-  static_assert(kPassesA <= 16 && kPassesT <= 16, "a bit for each pass must fit");
+  static_assert(kRowsT % 8 == 0 && kBN % kRowsT == 0 && kRowsT * 4 == kThreads,
+                "a pass must not change the swizzle of an out-in B");
+  static_assert(kPassesA <= 16 && kPassesT <= 16, "`live` has 16 bits for the passes of A and of B");
   static_assert(kStages >= 2, "a ring needs two stages");
 };
 
-// Where a chunk lies in its part of a stage, in bytes. Rows along the depth, of A and of an out-in B, are 64 bytes: two fill
-// the 32 banks, so the bits of the row above the lowest permute. Rows of an in-out B are at least 128 bytes: all 8 rows of an
-// ldmatrix phase permute.
+// The offset of a chunk in its part of a stage, in bytes. Rows along the depth (A, out-in B) have 64 bytes, and two of
+// them fill the 32 banks, so the swizzle uses the row's bits above the lowest. Rows of an in-out B have at least 128
+// bytes, so the swizzle uses the lowest three bits: the 8 rows of an ldmatrix phase.
 __device__ __forceinline__ uint32_t swizzle_deep(int row, int chunk) {
   return row * kBK * 2 + ((chunk ^ row >> 1) & 3) * 16;
 }
@@ -62,55 +64,56 @@ __device__ __forceinline__ uint32_t swizzle_wide(int row, int chunk) {
   return row * Tile::kBN * 2 + (chunk ^ (row & 7)) * 16;
 }
 
-// The columns of a product, and where in memory each is.
+// The columns of a product, and their order in memory.
 struct Columns {
-  int width;  // how many
-  int half;   // 0: they are as in memory; else gates and ups alternate that in memory are this far apart
-
-  // The column in memory that column n of the product is. Gates and ups alternate by chunks, so that a copied chunk stays
-  // one, or, where each column is a row in memory, by columns.
-  template <bool kOutIn>
-  __device__ __forceinline__ int source(int n) const {
-    if (!half) return n;
-    if (kOutIn) return (n & 1) * half + (n >> 1);
-    return (n & kChunk ? half : 0) + n / (2 * kChunk) * kChunk + n % kChunk;
-  }
+  int width;
+  int half;  // 0: in the order of memory. Else gate and up columns alternate, and this is their distance in memory.
 };
 
-// The problem, as the kernels get it.
+// The column in memory of column n of the product. Gate and up columns alternate by chunks, so that a copied chunk
+// stays whole, or, if each column is a row in memory, one by one.
+template <bool kOutIn>
+__device__ __forceinline__ int source_column(const Columns& columns, int n) {
+  if (!columns.half) return n;
+  if (kOutIn) return (n & 1) * columns.half + (n >> 1);
+  return (n & kChunk ? columns.half : 0) + n / (2 * kChunk) * kChunk + n % kChunk;
+}
+
+// The arguments of every product kernel, except for B.
 template <class T>
-struct Problem {
-  const T* a;
-  const T* b;
-  const int* row_index;     // the row of A behind each row, or null where they are the same
-  const int* row_offsets;   // [experts + 1]
-  const int* tile_offsets;  // [experts + 1]
+struct Product {
+  const T* input;           // A
+  const T* bias;            // [experts][width], or null
+  T* out;                   // [rows][width], or [rows][width / 2] with a gate
+  const int* row_index;     // [rows]: the row of A for each row of the product, or null if they are the same
+  const float* row_scales;  // [rows]: multiplies each row's sums before the bias is added; null: 1
+  const int* row_offsets;   // [experts + 1]: the first row of each expert
+  const int* tile_offsets;  // [experts + 1]: the first row tile of each expert
   int experts, depth;
   Columns columns;
+  Activation activation;
+  int out_in, gated;  // read only by the kernels without tensor cores; the others are compiled for one choice
 };
 
-// A product's kernel gets, beside the Problem, `bias` [experts][width] or null; `row_scales` [rows], what the sums of each row
-// are multiplied by before that is added, or null; where the results go; and the Activation. `weights` is how it gets B.
-#define YAMOE_PRODUCT_PARAMETERS(T, weights)                                                                              \
-  const T *a, weights, const T *bias, T *out, const int *row_index, const float *row_scales, const int *row_offsets,      \
-      const int *tile_offsets, int experts, int depth, int width, int half, int kind,             \
-      float alpha, float limit, float shift
-#define YAMOE_PROBLEM(b) {a, b, row_index, row_offsets, tile_offsets, experts, depth, {width, half}}
-#define YAMOE_ACTIVATION {kind, alpha, limit, shift}
+template <class T>
+struct ProductArguments : Product<T> {
+  const T* weights;
+};
 
-// One tile: at most kBM rows from `row`, columns from `column`.
+// One tile: at most kBM rows, from `row` to `row_end`, and columns from `column`.
 struct TilePosition {
   int expert, row, row_end, column;
 };
 
 template <class Tile, class T>
-__device__ __forceinline__ int tile_count(const Problem<T>& p) {
+__device__ __forceinline__ int tile_count(const Product<T>& p) {
   return p.tile_offsets[p.experts] * ((p.columns.width + Tile::kBN - 1) / Tile::kBN);
 }
 
-// The position of a tile. An expert's tiles follow each other; within it, kRaster row tiles go along the columns together.
+// The position of a tile. The tiles of an expert are consecutive. Within an expert, kRaster row tiles advance along the
+// columns together.
 template <class Tile, class T>
-__device__ __forceinline__ TilePosition locate(const Problem<T>& p, int index) {
+__device__ __forceinline__ TilePosition locate(const Product<T>& p, int index) {
   const int column_tiles = (p.columns.width + Tile::kBN - 1) / Tile::kBN;
   const int row_tile = index / column_tiles;
   int e = 0;
@@ -133,22 +136,22 @@ __device__ __forceinline__ TilePosition locate(const Problem<T>& p, int index) {
   return {e, p.row_offsets[e] + m * Tile::kBM, p.row_offsets[e + 1], n * Tile::kBN};
 }
 
-// Copies the steps of one tile after the other into the ring, some steps ahead of the multiplication.
+// Copies the steps of all tiles of the block into the ring, some steps ahead of the multiplication.
 template <class Tile, bool kOutIn, class T>
 struct Loader {
-  const Problem<T>& p;
+  const ProductArguments<T>& p;
   const int count;
-  const int chunk;                    // of a row along the depth: what the thread copies of each
-  const int row_b;                    // of an in-out B: the thread copies a chunk of it and of each kRowsB below it
-  const uint32_t offset_a, offset_b;  // where to, in a stage
-  int index, left;                    // the tile, and the depth of it that is not copied yet
-  uint32_t live;                      // which of the thread's rows exist: of A, and, 16 bits up, of an out-in B; or, for an
-                                      // in-out B, in the sign bit, whether the thread's columns do
+  const int chunk;  // of a row along the depth: the one that the thread copies
+  const int row_b;  // of an in-out B: the thread copies a chunk of this row and of every kRowsB-th below it
+  const uint32_t offset_a, offset_b;  // of the destination in a stage
+  int index, left;                    // the tile, and the depth that remains to be copied
+  uint32_t live;  // bits 0-15: which of the thread's rows of A exist; bits 16-31: which of its rows of an out-in B;
+                  // the sign bit for an in-out B: whether its columns exist
   const T* a[Tile::kPassesA];
   const T* b;
 
-  __device__ __forceinline__ Loader(const Problem<T>& problem, int first, int tiles)
-      : p(problem),
+  __device__ __forceinline__ Loader(const ProductArguments<T>& arguments, int first, int tiles)
+      : p(arguments),
         count(tiles),
         chunk(threadIdx.x % 4),
         row_b(threadIdx.x / Tile::kChunksB),
@@ -161,7 +164,7 @@ struct Loader {
     aim();
   }
 
-  // Points at the present tile; after the last there is nothing to copy.
+  // Computes the addresses of the current tile, unless the last tile is done.
   __device__ __forceinline__ void aim() {
     if (index >= count) return;
     left = p.depth;
@@ -171,27 +174,29 @@ struct Loader {
       const int n = at.column + static_cast<int>(threadIdx.x) / 4;
       live = 0;
 #pragma unroll
-      for (int i = 0; i < Tile::kPassesT; ++i) live |= static_cast<uint32_t>(n + i * Tile::kRowsT < columns.width) << (16 + i);
-      b = p.b + (static_cast<size_t>(at.expert) * columns.width + columns.source<kOutIn>(n)) * p.depth + chunk * kChunk;
+      for (int i = 0; i < Tile::kPassesT; ++i)
+        live |= static_cast<uint32_t>(n + i * Tile::kRowsT < columns.width) << (16 + i);
+      b = p.weights + (static_cast<size_t>(at.expert) * columns.width + source_column<kOutIn>(columns, n)) * p.depth +
+          chunk * kChunk;
     } else {
       const int n = at.column + static_cast<int>(threadIdx.x) % Tile::kChunksB * kChunk;
       live = n < columns.width ? 0x80000000u : 0;
-      const int column = live ? columns.source<kOutIn>(n) : 0;
-      b = p.b + (static_cast<size_t>(at.expert) * p.depth + row_b) * columns.width + column;
+      const int column = live ? source_column<kOutIn>(columns, n) : 0;
+      b = p.weights + (static_cast<size_t>(at.expert) * p.depth + row_b) * columns.width + column;
     }
 #pragma unroll
     for (int i = 0; i < Tile::kPassesA; ++i) {
       const int row = at.row + static_cast<int>(threadIdx.x) / 4 % Tile::kRowsA + i * Tile::kRowsA;
       const bool exists = row < at.row_end;
       const int source = exists ? row : at.row;
-      a[i] = p.a + static_cast<size_t>(p.row_index ? p.row_index[source] : source) * p.depth + chunk * kChunk;
+      a[i] = p.input + static_cast<size_t>(p.row_index ? p.row_index[source] : source) * p.depth + chunk * kChunk;
       live |= static_cast<uint32_t>(exists) << i;
     }
   }
 
-  // Copies the next step to a stage: zeros for rows and columns that are not there, past the depth, and where nothing is left.
-  // (To copy some other row instead costs more: a hundred threads after the same one queue up in L2.) No branch, so that the
-  // copies can stand between multiplications.
+  // Copies the next step to a stage. Missing rows and columns, and steps beyond the last, become zeros. (Copying an
+  // existing row instead is slower, because many threads would wait for the same line in L2.) This has no branch, so
+  // that the compiler can place the copies between multiplications.
   __device__ __forceinline__ void load(uint32_t stage) {
     const uint32_t rows = chunk * kChunk < left ? live : 0;  // the depth is a multiple of a chunk
 #pragma unroll
@@ -200,7 +205,8 @@ struct Loader {
       a[i] += kBK;
     }
     if constexpr (kOutIn) {
-      const int pass = p.columns.half ? Tile::kRowsT / 2 : Tile::kRowsT;  // rows from one pass to the next, in memory
+      const int pass =
+          p.columns.half ? Tile::kRowsT / 2 : Tile::kRowsT;  // distance between two passes in memory, in rows
 #pragma unroll
       for (int i = 0; i < Tile::kPassesT; ++i) {
         const T* const from = b + static_cast<size_t>(i * pass) * p.depth;
@@ -212,7 +218,7 @@ struct Loader {
 #pragma unroll
       for (int i = 0; i < Tile::kPassesB; ++i) {
         const T* const from = b + static_cast<size_t>(i * Tile::kRowsB) * p.columns.width;
-        // Fewer rows than 8 in a pass: the next pass has the row's upper bits in its swizzle.
+        // With fewer than 8 rows in a pass, the next pass has other row bits in its swizzle.
         const uint32_t to = (offset_b ^ (i * Tile::kRowsB & 7) * 16) + i * Tile::kRowsB * Tile::kBN * 2;
         cp_async_16(stage + to, from, row_b + i * Tile::kRowsB < depth_b ? 16 : 0);
       }
@@ -221,7 +227,7 @@ struct Loader {
     left -= kBK;
   }
 
-  // Moves on to the next tile once this one is copied.
+  // Continues with the next tile when this one is copied.
   __device__ __forceinline__ void advance() {
     if (left > 0 || index >= count) return;
     index += gridDim.x;
@@ -229,18 +235,18 @@ struct Loader {
   }
 };
 
-// A warp's operands for one mma.m16n8k16 of the depth.
+// A warp's operands for a depth of 16.
 template <class Tile>
 struct Fragments {
   uint32_t a[Tile::kMmaM][4];
   uint32_t b[Tile::kMmaN][2];
 };
 
-// Where a lane reads its operands in a stage.
+// The offsets of a lane's operands in a stage.
 template <class Tile, bool kOutIn>
 struct Reader {
-  uint32_t a[2];  // for the first and the second half of a step
-  uint32_t b[kOutIn ? 2 : Tile::kMmaN / 2];  // the same; of an in-out B, for two column tiles each
+  uint32_t a[2];                             // for the first and the second half of a step
+  uint32_t b[kOutIn ? 2 : Tile::kMmaN / 2];  // the same; for an in-out B, one for each two column tiles
 
   __device__ __forceinline__ Reader(int warp_m, int warp_n, int lane) {
 #pragma unroll
@@ -286,9 +292,10 @@ __device__ __forceinline__ void multiply(float (&sums)[Tile::kMmaM][Tile::kMmaN]
   }
 }
 
-// The whole kernel. `epilogue(sums, position, warp_m, warp_n)` gets a warp's sums, [kMmaM][kMmaN][4] in mma's layout.
+// The kernel. It calls `epilogue(sums, position, warp_m, warp_n)` with a warp's sums, [kMmaM][kMmaN][4] in the layout
+// of mma.
 template <class Tile, bool kOutIn, class T, class Epilogue>
-__device__ __forceinline__ void grouped_gemm(const Problem<T>& p, const Epilogue& epilogue) {
+__device__ __forceinline__ void grouped_gemm(const ProductArguments<T>& p, const Epilogue& epilogue) {
   const uint32_t ring = shared_address(dynamic_smem());
   const int lane = threadIdx.x & 31;
   const int warp = threadIdx.x >> 5;
@@ -324,11 +331,11 @@ __device__ __forceinline__ void grouped_gemm(const Problem<T>& p, const Epilogue
       cp_async_commit();
       writing = next(writing);
       multiply<Tile, T>(sums, even);
-      // One barrier a step. It says that the next stage has landed, for every thread, and that this one has been read, by
-      // every warp, so that the next copy may overwrite it.
+      // One barrier per step. After it, the next stage has arrived for every thread, and every warp has read this
+      // stage, so that the next copy may overwrite it.
       cp_async_wait<Tile::kStages - 2>();
       __syncthreads();
-      // After the very last step there is no next stage; reading this one again is harmless and spares a branch.
+      // After the very last step the same stage is read again, which is harmless and avoids a branch.
       const bool last = left <= kBK && index + static_cast<int>(gridDim.x) >= count;
       reading = last ? reading : next(reading);
       reader.read(even, reading, 0);
@@ -336,9 +343,9 @@ __device__ __forceinline__ void grouped_gemm(const Problem<T>& p, const Epilogue
       loader.advance();
     }
     epilogue(sums, locate<Tile>(p, index), warp_m, warp_n);
-    reader.read(even, reading, 0);  // again, so that the epilogue may use its registers
+    reader.read(even, reading, 0);  // again, so that the epilogue can use the registers
   }
-  cp_async_wait<0>();  // the ring was refilled with zeros past the last step: nothing may be in flight at the end
+  cp_async_wait<0>();  // copies of zeros, beyond the last step, may still be in flight
 }
 
 }  // namespace yamoe

@@ -1,7 +1,7 @@
-// The router's linear layer: out[t][n] = x[t] . w[n] + bias[n], summed in f32, for few columns: x [tokens][depth],
-// w [columns][depth]. Bound by reading x, once for each kColumns columns; with few tokens, by reading w.
+// The router's linear layer, for few columns: out[t][n] = input[t] . weight[n] + bias[n], summed in f32. It is bound by
+// reading the input, once for each kColumns columns; with few tokens, by reading the weight.
 //
-// The order of an element's sum depends on the depth alone, so that a token's logits do not depend on the batch.
+// The order of an element's sum depends only on the depth, so a token's logits do not depend on the batch.
 #include <ptx.cuh>
 
 #include "dtype.cuh"
@@ -11,43 +11,53 @@ namespace yamoe {
 constexpr int kLinearThreads = 256;
 constexpr int kLinearWarps = kLinearThreads / 32;
 
-// On tensor cores. A block computes kTokens x kColumns elements; its warps share out the depth, 32 at a time, and add their
-// sums up in turn. mma.m16n8k16 sums over the depth in any order as long as both operands have the same: lane q of a quad
-// takes the 8 elements from 8 q on of every 32, one 16-byte load, as its elements of two mmas. No shared memory is needed.
+struct LinearArguments {
+  const void* input;                         // [tokens][depth]
+  const void* weight;                        // [columns][depth]
+  const void* bias;                          // [columns], of the weight's dtype, or null
+  void* out;                                 // [tokens][columns]
+  int input_dtype, weight_dtype, out_dtype;  // DType
+  int tokens, columns, depth;
+};
+
+// On tensor cores, a block computes kTokens x kColumns elements. Its warps divide the depth, 32 at a time, and add
+// their sums one after the other. mma.m16n8k16 may sum over the depth in any order, if the order is the same in both
+// operands: lane q of a quad loads the 8 elements from 8 q of every 32 with one 16-byte load, and uses them in two
+// mmas. The operands do not need shared memory.
 constexpr int kTokens = 32;
 constexpr int kColumns = 64;
 
-// 16 bytes, or zeros where there is nothing.
+// Loads 16 bytes, or returns zeros if they do not exist.
 template <class T>
-__device__ __forceinline__ uint4 load_or_zeros(const T* from, bool there) {
-  return there ? *reinterpret_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
+__device__ __forceinline__ uint4 load_or_zeros(const T* from, bool exists) {
+  return exists ? *reinterpret_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
 }
 
 template <class T>
-__device__ __forceinline__ void linear_mma(const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ bias,
-                                           void* __restrict__ out, int out_dtype, int tokens, int columns, int depth) {
+__device__ __forceinline__ void linear_mma(const LinearArguments& p, const T* __restrict__ x, const T* __restrict__ w,
+                                           const T* __restrict__ bias) {
   float(*const total)[kColumns] = reinterpret_cast<float(*)[kColumns]>(dynamic_smem());  // [kTokens][kColumns]
   const int lane = threadIdx.x & 31;
   const int warp = threadIdx.x >> 5;
   const int row = lane >> 2;
   const int quad = lane & 3;
-  const int column_blocks = (columns + kColumns - 1) / kColumns;
+  const int column_blocks = (p.columns + kColumns - 1) / kColumns;
   const int token = static_cast<int>(blockIdx.x) / column_blocks * kTokens;
   const int column = static_cast<int>(blockIdx.x) % column_blocks * kColumns;
 
   float sums[kTokens / 16][kColumns / 8][4] = {};
-  for (int k = warp * 32 + quad * 8; k - quad * 8 < depth; k += kLinearWarps * 32) {
-    const bool inside = k < depth;  // the depth is a multiple of 8
+  for (int k = warp * 32 + quad * 8; k - quad * 8 < p.depth; k += kLinearWarps * 32) {
+    const bool inside = k < p.depth;  // the depth is a multiple of 8
     uint4 a[kTokens / 8];
 #pragma unroll
     for (int i = 0; i < kTokens / 8; ++i) {
       const int t = token + i * 8 + row;
-      a[i] = load_or_zeros(x + static_cast<size_t>(t) * depth + k, inside && t < tokens);
+      a[i] = load_or_zeros(x + static_cast<size_t>(t) * p.depth + k, inside && t < p.tokens);
     }
 #pragma unroll
     for (int j = 0; j < kColumns / 8; ++j) {
       const int n = column + j * 8 + row;
-      const uint4 b = load_or_zeros(w + static_cast<size_t>(n) * depth + k, inside && n < columns);
+      const uint4 b = load_or_zeros(w + static_cast<size_t>(n) * p.depth + k, inside && n < p.columns);
 #pragma unroll
       for (int i = 0; i < kTokens / 16; ++i) {
         const uint32_t a0[4] = {a[2 * i].x, a[2 * i + 1].x, a[2 * i].y, a[2 * i + 1].y};
@@ -79,14 +89,14 @@ __device__ __forceinline__ void linear_mma(const T* __restrict__ x, const T* __r
   for (int i = threadIdx.x; i < kTokens * kColumns; i += kLinearThreads) {
     const int t = token + i / kColumns;
     const int n = column + i % kColumns;
-    if (t >= tokens || n >= columns) continue;
+    if (t >= p.tokens || n >= p.columns) continue;
     const float b = bias ? static_cast<float>(bias[n]) : 0.0f;
-    store_as(out, static_cast<size_t>(t) * columns + n, total[i / kColumns][i % kColumns] + b, out_dtype);
+    store_as(p.out, static_cast<size_t>(t) * p.columns + n, total[i / kColumns][i % kColumns] + b, p.out_dtype);
   }
 }
 
-// For what tensor cores do not multiply as it is: f32, mixed types, and bf16 before sm_80. A block computes 32 x 32 elements,
-// each thread one column of four rows.
+// Without tensor cores, for f32, mixed dtypes, depths that are not a multiple of 8, and bf16 before sm_80. A block
+// computes 32 x 32 elements, and each thread one column of four rows.
 constexpr int kSide = 32;
 
 struct LinearSmem {
@@ -94,26 +104,26 @@ struct LinearSmem {
   float w[kSide][kSide + 1];  // read along columns
 };
 
-__device__ __forceinline__ void linear_any(const void* __restrict__ x, int x_dtype, const void* __restrict__ w,
-                                           const void* __restrict__ bias, int w_dtype, void* __restrict__ out,
-                                           int out_dtype, int tokens, int columns, int depth) {
+__device__ __forceinline__ void linear_any(const LinearArguments& p) {
   LinearSmem& tile = *reinterpret_cast<LinearSmem*>(dynamic_smem());
   const int lane = threadIdx.x & 31;
   const int warp = threadIdx.x >> 5;
-  const int column_blocks = (columns + kSide - 1) / kSide;
+  const int column_blocks = (p.columns + kSide - 1) / kSide;
   const int token = static_cast<int>(blockIdx.x) / column_blocks * kSide;
   const int column = static_cast<int>(blockIdx.x) % column_blocks * kSide;
 
   float sums[4] = {};
-  for (int base = 0; base < depth; base += kSide) {
+  for (int base = 0; base < p.depth; base += kSide) {
     const int k = base + lane;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int r = warp * 4 + i;
       const int t = token + r;
       const int n = column + r;
-      tile.x[r][lane] = t < tokens && k < depth ? load_as(x, static_cast<size_t>(t) * depth + k, x_dtype) : 0.0f;
-      tile.w[r][lane] = n < columns && k < depth ? load_as(w, static_cast<size_t>(n) * depth + k, w_dtype) : 0.0f;
+      tile.x[r][lane] =
+          t < p.tokens && k < p.depth ? load_as(p.input, static_cast<size_t>(t) * p.depth + k, p.input_dtype) : 0.0f;
+      tile.w[r][lane] =
+          n < p.columns && k < p.depth ? load_as(p.weight, static_cast<size_t>(n) * p.depth + k, p.weight_dtype) : 0.0f;
     }
     __syncthreads();
 #pragma unroll 4
@@ -125,33 +135,30 @@ __device__ __forceinline__ void linear_any(const void* __restrict__ x, int x_dty
     __syncthreads();
   }
   const int n = column + lane;
-  if (n >= columns) return;
-  const float b = bias ? load_as(bias, n, w_dtype) : 0.0f;
+  if (n >= p.columns) return;
+  const float b = p.bias ? load_as(p.bias, n, p.weight_dtype) : 0.0f;
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
     const int t = token + warp * 4 + r;
-    if (t < tokens) store_as(out, static_cast<size_t>(t) * columns + n, sums[r] + b, out_dtype);
+    if (t < p.tokens) store_as(p.out, static_cast<size_t>(t) * p.columns + n, sums[r] + b, p.out_dtype);
   }
 }
 
 }  // namespace yamoe
 
-extern "C" __global__ void __launch_bounds__(yamoe::kLinearThreads)
-    linear_f16(const __half* x, const __half* w, const __half* bias, void* out, int out_dtype, int tokens, int columns,
-               int depth) {
-  yamoe::linear_mma(x, w, bias, out, out_dtype, tokens, columns, depth);
-}
+#define YAMOE_LINEAR(suffix, T)                                                                                   \
+  extern "C" __global__ void __launch_bounds__(yamoe::kLinearThreads)                                             \
+      linear_##suffix(const yamoe::LinearArguments arguments) {                                                   \
+    yamoe::linear_mma(arguments, static_cast<const T*>(arguments.input), static_cast<const T*>(arguments.weight), \
+                      static_cast<const T*>(arguments.bias));                                                     \
+  }
 
+YAMOE_LINEAR(f16, __half)
 #if __CUDA_ARCH__ >= 800
-extern "C" __global__ void __launch_bounds__(yamoe::kLinearThreads)
-    linear_bf16(const __nv_bfloat16* x, const __nv_bfloat16* w, const __nv_bfloat16* bias, void* out, int out_dtype,
-                int tokens, int columns, int depth) {
-  yamoe::linear_mma(x, w, bias, out, out_dtype, tokens, columns, depth);
-}
+YAMOE_LINEAR(bf16, __nv_bfloat16)
 #endif
 
 extern "C" __global__ void __launch_bounds__(yamoe::kLinearThreads, 4)
-    linear_any(const void* x, int x_dtype, const void* w, const void* bias, int w_dtype, void* out, int out_dtype,
-               int tokens, int columns, int depth) {
-  yamoe::linear_any(x, x_dtype, w, bias, w_dtype, out, out_dtype, tokens, columns, depth);
+    linear_any(const yamoe::LinearArguments arguments) {
+  yamoe::linear_any(arguments);
 }

@@ -1,7 +1,7 @@
-// Every line of inline PTX. Kernels include it in angle brackets, so that a build for another machine can put its own in this
-// one's place. Addresses of shared memory are 32 bits wide, as the instructions want them.
+// All inline PTX. Kernels include this file in angle brackets, so that a build for another machine can replace it.
+// Addresses in shared memory have 32 bits, as the instructions require.
 //
-// Names and semantics: PTX ISA 9.0, the sections named at each function.
+// Names and semantics: PTX ISA 9.0. The comment of each function names the section.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -21,8 +21,9 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-// "cp.async": copies 16 bytes from global to shared memory, past L1; what lies past the first `bytes`, 0 or 16 on sm_75, is
-// zeros and is not read. Lands when cp_async_wait says so. Before sm_80 the copy passes through registers, at once.
+// "cp.async": copies 16 bytes from global to shared memory, bypassing L1. Only the first `bytes` bytes are read, and
+// the others become zeros; on sm_75 `bytes` must be 0 or 16. The copy is complete after cp_async_wait. Before sm_80 it
+// goes through registers and is complete at once.
 __device__ __forceinline__ void cp_async_16(uint32_t to, const void* from, int bytes) {
 #if __CUDA_ARCH__ >= 800
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
@@ -39,7 +40,7 @@ __device__ __forceinline__ void cp_async_commit() {
 #endif
 }
 
-// "cp.async.wait_group": until at most kPending of the thread's groups are under way.
+// "cp.async.wait_group": waits until at most kPending of the thread's groups are pending.
 template <int kPending>
 __device__ __forceinline__ void cp_async_wait() {
 #if __CUDA_ARCH__ >= 800
@@ -47,8 +48,8 @@ __device__ __forceinline__ void cp_async_wait() {
 #endif
 }
 
-// "ldmatrix": four 8x8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8 and receives, of each
-// matrix, elements 2 (l % 4) and the next of row l / 4.
+// "ldmatrix": loads four 8x8 matrices of 16-bit elements. Lane l provides the address of row l % 8 of matrix l / 8.
+// From each matrix it receives the elements 2 (l % 4) and 2 (l % 4) + 1 of row l / 4.
 __device__ __forceinline__ void ldmatrix_x4(uint32_t (&out)[4], uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
@@ -56,7 +57,7 @@ __device__ __forceinline__ void ldmatrix_x4(uint32_t (&out)[4], uint32_t address
                : "memory");
 }
 
-// The same, each matrix transposed.
+// The same with each matrix transposed.
 __device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&out)[4], uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
@@ -85,7 +86,7 @@ __device__ __forceinline__ void mma_m16n8k16<__half>(float (&c)[4], const uint32
 #endif
 }
 
-#if __CUDA_ARCH__ >= 800  // before, tensor cores do not know bf16
+#if __CUDA_ARCH__ >= 800  // older tensor cores do not support bf16
 template <>
 __device__ __forceinline__ void mma_m16n8k16<__nv_bfloat16>(float (&c)[4], const uint32_t (&a)[4],
                                                             const uint32_t (&b)[2]) {
@@ -95,10 +96,12 @@ __device__ __forceinline__ void mma_m16n8k16<__nv_bfloat16>(float (&c)[4], const
 }
 #endif
 
-// Loads and stores stay on their side of this: so that those of a long epilogue do not all come first and fill the registers.
+// The compiler does not move loads and stores across this. Otherwise a long epilogue would begin with all its loads,
+// and they would fill the registers.
 __device__ __forceinline__ void keep_order() { asm volatile("" ::: "memory"); }
 
-// "ex2", "rcp": approximately 2^x and 1 / x, to two units in the last place; the smallest numbers are flushed to zero.
+// "ex2", "rcp": 2^x and 1 / x with an error of up to two units in the last place. Subnormal numbers are flushed to
+// zero.
 __device__ __forceinline__ float fast_exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -110,34 +113,34 @@ __device__ __forceinline__ float fast_reciprocal(float x) {
   return y;
 }
 
-// "min", "max" with .NaN: NaN stays NaN.
+// "min", "max" with .NaN: the result is NaN if an operand is.
 __device__ __forceinline__ float min_or_nan(float x, float y) {
 #if __CUDA_ARCH__ >= 800
-  float least;
-  asm("min.NaN.f32 %0, %1, %2;" : "=f"(least) : "f"(x), "f"(y));
-  return least;
+  float minimum;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(minimum) : "f"(x), "f"(y));
+  return minimum;
 #else
   return x > y ? y : x;
 #endif
 }
 __device__ __forceinline__ float max_or_nan(float x, float y) {
 #if __CUDA_ARCH__ >= 800
-  float most;
-  asm("max.NaN.f32 %0, %1, %2;" : "=f"(most) : "f"(x), "f"(y));
-  return most;
+  float maximum;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(maximum) : "f"(x), "f"(y));
+  return maximum;
 #else
   return x < y ? y : x;
 #endif
 }
 
-// "Cache Operators", .cs: data that is used once, first to be thrown out of the caches.
+// "Cache Operators", .cs: data that is used once and is evicted from the caches first.
 __device__ __forceinline__ uint4 load_streaming_16(const void* from) { return __ldcs(static_cast<const uint4*>(from)); }
 __device__ __forceinline__ void store_streaming_16(void* to, uint4 value) { __stcs(static_cast<uint4*>(to), value); }
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// "mbarrier": init, arrive, try_wait.parity. A phase ends when `arrivals` have come; a wait for parity p returns once the phase
-// of that parity has ended.
+// "mbarrier": init, arrive, try_wait.parity. A phase completes after `arrivals` arrivals. A wait for a parity returns
+// when the phase with that parity is complete.
 __device__ __forceinline__ void mbarrier_init(uint32_t barrier, int arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
@@ -151,46 +154,49 @@ __device__ __forceinline__ void mbarrier_wait(uint32_t barrier, uint32_t parity)
       "again:\n"
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
       "@!done bra again;\n"
-      "}" ::"r"(barrier), "r"(parity)
+      "}" ::"r"(barrier),
+      "r"(parity)
       : "memory");
 }
 
-// A tensor in global memory and the boxes it is copied in, as the driver encodes them. A kernel takes it as a
-// `const __grid_constant__` parameter: the copies want its address there.
+// A tensor in global memory and the boxes in which it is copied, as the driver encodes them. It must be in a
+// `const __grid_constant__` parameter, because the copies need its address there.
 struct alignas(64) TensorMap {
   unsigned char bits[128];
 };
 
-// "mbarrier.expect_tx", with the arrival: the phase ends no sooner than so many more bytes have been copied.
+// "mbarrier.arrive.expect_tx": arrives, and the phase does not complete before this many more bytes are copied.
 __device__ __forceinline__ void mbarrier_arrive_expecting(uint32_t barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
 
-// "cp.async.bulk.tensor": copies a box of the tensor that begins at these coordinates, the innermost first, to shared memory;
-// what lies outside of the tensor is zeros. One thread's doing, by the async proxy, where wgmma reads: its bytes are counted off
-// at the barrier.
-__device__ __forceinline__ void bulk_copy_4d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2, int c3) {
+// "cp.async.bulk.tensor": copies a box of the tensor to shared memory. It begins at the given coordinates, the
+// innermost first. Elements outside of the tensor become zeros. One thread issues the copy. The async proxy writes the
+// box, as wgmma reads it, and counts its bytes at the barrier.
+__device__ __forceinline__ void bulk_copy_4d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1,
+                                             int c2, int c3) {
   asm volatile(
       "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
-      "[%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to), "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
+      "[%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
       : "memory");
 }
 
-// "prefetch.tensormap": so that the first copy need not wait for the map.
+// "prefetch.tensormap": the first copy then does not wait for the map.
 __device__ __forceinline__ void prefetch_tensor_map(const TensorMap& map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }
 
-// "cp.async.mbarrier.arrive": arrives for this thread once all copies that it has begun have landed.
+// "cp.async.mbarrier.arrive": arrives for this thread when all copies that it has begun are complete.
 __device__ __forceinline__ void cp_async_arrive(uint32_t barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
 }
 
-// "membar / fence": wgmma and bulk copies, which reach shared memory by another path, see what this thread has done: its writes,
-// and the mbarriers that it has initialised.
+// "membar / fence": makes this thread's writes and the mbarriers that it has initialized visible to wgmma and bulk
+// copies, which access shared memory through the async proxy.
 __device__ __forceinline__ void fence_async_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// "setmaxnreg", by a whole warpgroup.
+// "setmaxnreg", executed by a whole warpgroup.
 template <int kRegisters>
 __device__ __forceinline__ void set_fewer_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
@@ -200,8 +206,9 @@ __device__ __forceinline__ void set_more_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
-// "Matrix descriptor" of wgmma: an operand in shared memory, whose rows of 64 or 128 bytes follow each other and are swizzled.
-// `leading`, of operands whose rows run across the depth, is from the columns of a row to the next ones.
+// "Matrix descriptor" of wgmma: an operand in shared memory with consecutive, swizzled rows of 64 or 128 bytes. For
+// operands whose rows run across the depth, `leading` is the distance between the columns of one row of bytes and the
+// next columns.
 __device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address, uint32_t leading, uint32_t row_bytes) {
   return static_cast<uint64_t>(address >> 4 & 0x3fff) | static_cast<uint64_t>(leading >> 4) << 16 |
          static_cast<uint64_t>(row_bytes * 8 >> 4) << 32 | static_cast<uint64_t>(row_bytes == 128 ? 1 : 2) << 62;
@@ -212,23 +219,25 @@ __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_grou
 
 #define YAMOE_TILE(j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
 #define YAMOE_TILES(j) YAMOE_TILE(j), YAMOE_TILE(j + 1), YAMOE_TILE(j + 2), YAMOE_TILE(j + 3)
-#define YAMOE_REGISTERS \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+#define YAMOE_REGISTERS                                                              \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "           \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
   "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
   "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, " \
   "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
   "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 
-// "wgmma.mma_async": c += a b with f32 sums, over a depth of 16, for a warpgroup's 64 rows and 192 columns. A warp has 16 of the
-// rows, in the layout of mma.m16n8k16 for each 8 columns. kAcross: whether b's rows in memory run across the depth.
+// "wgmma.mma_async": c += a b with f32 sums, over a depth of 16, for a warpgroup's 64 rows and 192 columns. Each warp
+// has 16 of the rows, in the layout of mma.m16n8k16 for every 8 columns. kAcross: whether b's rows in memory run across
+// the depth.
 template <class T, bool kAcross>
 __device__ __forceinline__ void wgmma_m64n192k16(float (&c)[24][4], uint64_t a, uint64_t b, bool add) {
-#define YAMOE_WGMMA(type)                                                                                                  \
-  asm volatile(                                                                                                            \
-      "{\n.reg .pred add;\nsetp.ne.b32 add, %99, 0;\n"                                                                      \
-      "wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type " {" YAMOE_REGISTERS "}, %96, %97, add, 1, 1, 0, %98;\n}" \
-      : YAMOE_TILES(0), YAMOE_TILES(4), YAMOE_TILES(8), YAMOE_TILES(12), YAMOE_TILES(16), YAMOE_TILES(20)                  \
+#define YAMOE_WGMMA(type)                                                                                 \
+  asm volatile(                                                                                           \
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %99, 0;\n"                                                    \
+      "wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type " {" YAMOE_REGISTERS                   \
+      "}, %96, %97, add, 1, 1, 0, %98;\n}"                                                                \
+      : YAMOE_TILES(0), YAMOE_TILES(4), YAMOE_TILES(8), YAMOE_TILES(12), YAMOE_TILES(16), YAMOE_TILES(20) \
       : "l"(a), "l"(b), "n"(kAcross), "r"(static_cast<int>(add)))
   if constexpr (std::is_same_v<T, __half>) {
     YAMOE_WGMMA("f16");
@@ -237,16 +246,17 @@ __device__ __forceinline__ void wgmma_m64n192k16(float (&c)[24][4], uint64_t a, 
   }
 }
 
-// "wgmma.wait_group": until at most kPending of the warpgroup's groups are under way. The sums go through it, so that none is
-// read before.
+// "wgmma.wait_group": waits until at most kPending of the warpgroup's groups are pending. The sums are operands, so
+// that the compiler does not read them before.
 template <int kPending, int kTiles>
 __device__ __forceinline__ void wgmma_wait(float (&sums)[kTiles][24][4]) {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
-  if constexpr (kPending == 0) {  // else none can be read yet
+  if constexpr (kPending == 0) {  // otherwise the sums cannot be read yet
 #pragma unroll
     for (int i = 0; i < kTiles; ++i) {
       float(&c)[24][4] = sums[i];
-      asm volatile("" : YAMOE_TILES(0), YAMOE_TILES(4), YAMOE_TILES(8), YAMOE_TILES(12), YAMOE_TILES(16), YAMOE_TILES(20));
+      asm volatile(""
+                   : YAMOE_TILES(0), YAMOE_TILES(4), YAMOE_TILES(8), YAMOE_TILES(12), YAMOE_TILES(16), YAMOE_TILES(20));
     }
   }
 }

@@ -1,9 +1,10 @@
-// The two matrix products without tensor cores, in f32 arithmetic: for f32, which they would round, for sizes that are no
-// multiples of 8, whose rows 16-byte copies cannot fetch, and for bf16 where tensor cores do not know it.
+// The two matrix products without tensor cores, in f32: for f32 operands, which tensor cores would round, for sizes
+// that are not multiples of 8, whose rows are not aligned for 16-byte copies, and for bf16 on tensor cores that do not
+// support it.
 //
-// Each block takes every gridDim.x-th tile. Of kSimtDepth of the depth at a time, elements are loaded into registers, one by
-// one, while those before them are multiplied, and pass from there into the other half of shared memory, as f32. Each sum is
-// one chain of fmaf along the depth, in every tile shape.
+// Each block computes every gridDim.x-th tile, in steps of kSimtDepth of the depth. The elements of a step are loaded
+// into registers one by one while the step before is multiplied, and then stored as f32 in the other half of shared
+// memory. Each sum is one chain of fmaf along the depth, in every tile shape.
 #include <ptx.cuh>
 
 #include "activation.cuh"
@@ -16,18 +17,20 @@ constexpr int kSimtDepth = 16;
 
 template <int kBM_, int kBN_, int kTM_, int kTN_>
 struct SimtTile {
-  static constexpr int kBM = kBM_, kBN = kBN_, kTM = kTM_, kTN = kTN_;  // of the block and of a thread
+  static constexpr int kBM = kBM_, kBN = kBN_, kTM = kTM_, kTN = kTN_;  // of a block and of a thread
   static constexpr int kColumns = kBN / kTN, kThreads = kBM / kTM * kColumns;
-  // A thread's rows and columns come in groups of up to 4, spread over the tile so that a warp's loads meet no bank twice.
+  // A thread's rows and columns are in groups of up to 4, distributed over the tile so that a warp's loads have no bank
+  // conflicts.
   static constexpr int kGroupM = kTM < 4 ? kTM : 4, kGroupN = 4;
-  static constexpr int kStrideA = kBM + 4, kStrideB = kBN + 4;  // of shared memory, in floats
+  static constexpr int kStrideA = kBM + 4, kStrideB = kBN + 4;  // of rows in shared memory, in floats
   static constexpr int kHalf = kSimtDepth * (kStrideA + kStrideB);
   static constexpr int kPassesA = kBM * kSimtDepth / kThreads, kPassesB = kBN * kSimtDepth / kThreads;
 
   static_assert(kThreads % kSimtDepth == 0 && kThreads % kBN == 0, "a pass must load whole rows");
   static_assert(kGroupM == 2 || kGroupM == 4, "rows are read two or four at a time");
   static_assert(kTM % kGroupM == 0 && kTN % kGroupN == 0, "a thread's part must be whole groups");
-  static_assert(kPassesA * kThreads == kBM * kSimtDepth && kPassesB * kThreads == kBN * kSimtDepth, "passes must be whole");
+  static_assert(kPassesA * kThreads == kBM * kSimtDepth && kPassesB * kThreads == kBN * kSimtDepth,
+                "passes must be whole");
 
   static __device__ __forceinline__ int row(int i) {
     return i / kGroupM * (kBM / (kTM / kGroupM)) + static_cast<int>(threadIdx.x) / kColumns * kGroupM + i % kGroupM;
@@ -37,28 +40,27 @@ struct SimtTile {
   }
 };
 
-// A thread's elements of a step: they begin at one place and follow each other at equal distances.
+// A thread's elements of a step, at equal distances.
 struct SimtStrip {
-  int k, n;    // the first: along the depth, and along rows of A or columns of B
-  int dk, dn;  // from one to the next
+  int k, n;    // of the first: along the depth, and along the rows of A or the columns of B
+  int dk, dn;  // from one element to the next
 };
 
 template <class Tile, class T>
 struct SimtLoader {
-  const Problem<T>& p;
-  const bool out_in;
+  const ProductArguments<T>& p;
   const SimtStrip strip_a, strip_b;
-  size_t step_b, pass_b;    // in B, from one step to the next and from one element to the next
-  int left_b;               // columns from the first element's on
+  size_t step_b, pass_b;     // distances in B between steps and between elements
+  int left_b;                // number of columns from the first element's to the end
   int rows[Tile::kPassesA];  // of A, or -1
   const T* b;
   float next_a[Tile::kPassesA], next_b[Tile::kPassesB];
 
-  __device__ __forceinline__ SimtLoader(const Problem<T>& problem, bool weights_out_in)
-      : p(problem), out_in(weights_out_in), strip_a(along_depth()), strip_b(weights_out_in ? along_depth() : along_width()) {
-    const int columns = p.columns.half ? strip_b.dn / 2 : strip_b.dn;  // gates and ups take turns
-    step_b = out_in ? kSimtDepth : static_cast<size_t>(kSimtDepth) * p.columns.width;
-    pass_b = out_in ? static_cast<size_t>(columns) * p.depth : static_cast<size_t>(strip_b.dk) * p.columns.width;
+  __device__ __forceinline__ SimtLoader(const ProductArguments<T>& arguments)
+      : p(arguments), strip_a(along_depth()), strip_b(arguments.out_in ? along_depth() : along_width()) {
+    const int columns = p.columns.half ? strip_b.dn / 2 : strip_b.dn;  // gate and up alternate
+    step_b = p.out_in ? kSimtDepth : static_cast<size_t>(kSimtDepth) * p.columns.width;
+    pass_b = p.out_in ? static_cast<size_t>(columns) * p.depth : static_cast<size_t>(strip_b.dk) * p.columns.width;
   }
 
   static __device__ __forceinline__ SimtStrip along_depth() {
@@ -77,18 +79,19 @@ struct SimtLoader {
       rows[i] = row >= at.row_end ? -1 : p.row_index ? p.row_index[row] : row;
     }
     const int n = at.column + strip_b.n;
-    const size_t column = p.columns.template source<true>(n);
+    const size_t column = source_column<true>(p.columns, n);
     const size_t width = p.columns.width;
     left_b = p.columns.width - n;
-    b = p.b + at.expert * width * p.depth + (out_in ? column * p.depth + strip_b.k : strip_b.k * width + column);
+    b = p.weights + at.expert * width * p.depth +
+        (p.out_in ? column * p.depth + strip_b.k : strip_b.k * width + column);
   }
 
-  // Loads the step that begins at depth k; zeros for what is not there.
+  // Loads the step that begins at depth k. Missing elements become zeros.
   __device__ __forceinline__ void load(int k) {
 #pragma unroll
     for (int i = 0; i < Tile::kPassesA; ++i) {
       const bool exists = rows[i] >= 0 && k + strip_a.k < p.depth;
-      next_a[i] = exists ? widen(p.a[static_cast<size_t>(rows[i]) * p.depth + k + strip_a.k]) : 0.0f;
+      next_a[i] = exists ? widen(p.input[static_cast<size_t>(rows[i]) * p.depth + k + strip_a.k]) : 0.0f;
     }
 #pragma unroll
     for (int i = 0; i < Tile::kPassesB; ++i) {
@@ -109,7 +112,7 @@ struct SimtLoader {
   }
 };
 
-// Reads kCount floats, in groups that follow each other and lie so far apart.
+// Reads kCount floats in groups of kGroup; the groups have a distance of `distance` floats.
 template <int kGroup, int kCount>
 __device__ __forceinline__ void read_groups(float (&to)[kCount], const float* from, int distance) {
 #pragma unroll
@@ -124,32 +127,33 @@ __device__ __forceinline__ void read_groups(float (&to)[kCount], const float* fr
   }
 }
 
-// One row of a thread's sums, to memory.
+// Stores one row of a thread's sums.
 template <class Tile, class T>
 __device__ __forceinline__ void simt_store(const float (&sums)[Tile::kTN], float scale, int row, const TilePosition& at,
-                                           const Columns& columns, const T* bias, T* out, bool gated,
-                                           const Activation& activation) {
-  if (bias) bias += static_cast<size_t>(at.expert) * columns.width;
+                                           const ProductArguments<T>& p) {
+  const Columns& columns = p.columns;
+  const T* const bias = p.bias ? p.bias + static_cast<size_t>(at.expert) * columns.width : nullptr;
 #pragma unroll
   for (int j = 0; j < Tile::kTN; j += 2) {
     const int n = at.column + Tile::column(j);
     float x[2];
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
-      const float b = bias && n + c < columns.width ? widen(bias[columns.source<true>(n + c)]) : 0.0f;
+      const float b = bias && n + c < columns.width ? widen(bias[source_column<true>(columns, n + c)]) : 0.0f;
       x[c] = fmaf(scale, sums[j + c], b);
     }
-    if (gated) {
-      const float gate = clamp_gate(x[0], activation.limit);
-      const float up = clamp_up(x[1], activation.limit) + activation.shift;
+    if (p.gated) {
+      const float gate = clamp_gate(x[0], p.activation.limit);
+      const float up = clamp_up(x[1], p.activation.limit) + p.activation.shift;
       if (n < columns.width) {
-        out[static_cast<size_t>(row) * (columns.width / 2) + n / 2] = narrow<T>(exact_activation(gate, activation) * up);
+        p.out[static_cast<size_t>(row) * (columns.width / 2) + n / 2] =
+            narrow<T>(exact_activation(gate, p.activation) * up);
       }
     } else {
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
         if (n + c < columns.width) {
-          out[static_cast<size_t>(row) * columns.width + n + c] = narrow<T>(exact_activation(x[c], activation));
+          p.out[static_cast<size_t>(row) * columns.width + n + c] = narrow<T>(exact_activation(x[c], p.activation));
         }
       }
     }
@@ -157,11 +161,10 @@ __device__ __forceinline__ void simt_store(const float (&sums)[Tile::kTN], float
 }
 
 template <class Tile, class T>
-__device__ __forceinline__ void simt(const Problem<T>& p, const T* bias, const float* row_scales, T* out, bool out_in,
-                                     bool gated, const Activation& activation) {
+__device__ __forceinline__ void simt(const ProductArguments<T>& p) {
   float* const shared = reinterpret_cast<float*>(dynamic_smem());
   const int count = tile_count<Tile>(p);
-  SimtLoader<Tile, T> loader(p, out_in);
+  SimtLoader<Tile, T> loader(p);
   int half = 0;
   for (int index = blockIdx.x; index < count; index += gridDim.x) {
     const TilePosition at = locate<Tile>(p, index);
@@ -172,12 +175,13 @@ __device__ __forceinline__ void simt(const Problem<T>& p, const T* bias, const f
       float* const part = shared + half * Tile::kHalf;
       half ^= 1;
       loader.store(part);
-      __syncthreads();  // the step has come; and all have read the one before, whose half the next store takes
+      __syncthreads();  // the step is complete, and all have read the one before, which the next store overwrites
       loader.load(k + kSimtDepth);
 #pragma unroll 2
       for (int kk = 0; kk < kSimtDepth; ++kk) {
         float a[Tile::kTM], b[Tile::kTN];
-        read_groups<Tile::kGroupM>(a, part + kk * Tile::kStrideA + Tile::row(0), Tile::row(Tile::kGroupM) - Tile::row(0));
+        read_groups<Tile::kGroupM>(a, part + kk * Tile::kStrideA + Tile::row(0),
+                                   Tile::row(Tile::kGroupM) - Tile::row(0));
         read_groups<Tile::kGroupN>(b, part + kSimtDepth * Tile::kStrideA + kk * Tile::kStrideB + Tile::column(0),
                                    Tile::column(Tile::kGroupN) - Tile::column(0));
 #pragma unroll
@@ -187,13 +191,13 @@ __device__ __forceinline__ void simt(const Problem<T>& p, const T* bias, const f
         }
       }
     }
-    // A row at a time, in a loop: registers cannot be indexed, so the rows move up.
+    // The loop stores a row at a time. Registers cannot be indexed, so the rows move up.
 #pragma unroll 1
     for (int i = 0; i < Tile::kTM; ++i) {
       const int row = at.row + Tile::row(i);
       if (row < at.row_end) {
-        const float scale = row_scales ? row_scales[row] : 1.0f;
-        simt_store<Tile>(sums[0], scale, row, at, p.columns, bias, out, gated, activation);
+        const float scale = p.row_scales ? p.row_scales[row] : 1.0f;
+        simt_store<Tile>(sums[0], scale, row, at, p);
       }
 #pragma unroll
       for (int r = 1; r < Tile::kTM; ++r) {
@@ -210,11 +214,10 @@ using Simt16 = SimtTile<16, 64, 2, 4>;
 
 }  // namespace yamoe
 
-#define YAMOE_SIMT(tile, suffix, T, blocks)                                                                              \
-  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks)                                             \
-      simt_##suffix(YAMOE_PRODUCT_PARAMETERS(T, const T* weights), int out_in, int gated) {                               \
-    const yamoe::Problem<T> problem YAMOE_PROBLEM(weights);                                                               \
-    yamoe::simt<yamoe::tile>(problem, bias, row_scales, out, out_in, gated, YAMOE_ACTIVATION);                            \
+#define YAMOE_SIMT(tile, suffix, T, blocks)                                   \
+  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks) \
+      simt_##suffix(const yamoe::ProductArguments<T> arguments) {             \
+    yamoe::simt<yamoe::tile>(arguments);                                      \
   }
 
 YAMOE_SIMT(Simt128, 128_f32, float, 2)

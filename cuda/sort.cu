@@ -1,82 +1,101 @@
-// The stable counting sort of assignments by expert, with the capacity applied: histogram, scan, rank. Deterministic: places
-// come from counting, never from the order in which atomics happen to arrive.
+// A stable counting sort of assignments by expert, with the capacity applied, in three kernels: histogram, scan, rank.
+// The result is deterministic: positions come from counts, never from the order in which atomics arrive.
 //
-// The n = tokens * top_k indices are cut into one chunk a block. `counts` is [experts][blocks].
+// The n = tokens * top_k indices are split into one chunk per block. `counts` is [experts][blocks].
 #include <ptx.cuh>
 
-namespace {
+namespace yamoe {
 
-constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / 32;
-constexpr int kMaxExperts = 1024;
-constexpr unsigned kAll = 0xffffffffu;
+constexpr int kSortThreads = 256;
+constexpr int kSortWarps = kSortThreads / 32;
+constexpr int kScanThreads = 1024;  // one for each expert
+constexpr unsigned kFullWarp = 0xffffffffu;
 
-// The running sum over a warp's lanes, this lane included.
+struct HistogramArguments {
+  const int* indices;  // [n]
+  int* counts;         // out: how often each expert occurs in each chunk
+  int n, chunk, experts;
+};
+
+struct ScanArguments {
+  int* counts;        // in: the histogram; out: each expert's assignments in the chunks before each chunk
+  int* totals;        // [experts]: assignments of each expert, before the capacity is applied
+  int* row_offsets;   // [experts + 1]: kept assignments of the experts before each; the last is the number of rows
+  int* tile_offsets;  // [experts + 1]: tiles of the experts before each; the last is the number of tiles
+  int experts, blocks, capacity, tile_rows;
+};
+
+struct RankArguments {
+  const int* indices;          // [n]
+  const int* counts;           // as the scan writes it
+  const int* row_offsets;      // as the scan writes it
+  const float* input_weights;  // [n], or null
+  int* rows;                   // [n]: the row of each assignment among the kept ones, or -1
+  int* row_tokens;             // [rows]: the token of each row
+  float* row_scales;           // [rows]: the input weight of each row, unless input_weights is null
+  int n, chunk, experts, top_k, capacity;
+};
+
+// The running sum over a warp's lanes, including this lane.
 __device__ __forceinline__ int warp_inclusive_sum(int value, int lane) {
 #pragma unroll
   for (int distance = 1; distance < 32; distance <<= 1) {
-    const int other = __shfl_up_sync(kAll, value, distance);
+    const int other = __shfl_up_sync(kFullWarp, value, distance);
     if (lane >= distance) value += other;
   }
   return value;
 }
 
-// An index that names no expert belongs to none: its assignment is dropped instead of corrupting memory.
-__device__ __forceinline__ bool valid(int expert, int experts) {
+// Assignments to an unknown expert are dropped.
+__device__ __forceinline__ bool is_expert(int expert, int experts) {
   return static_cast<unsigned>(expert) < static_cast<unsigned>(experts);
 }
 
-}  // namespace
+}  // namespace yamoe
 
-// counts[e][block] = how often expert e occurs in the block's chunk. Dynamic shared memory: `experts` ints.
-extern "C" __global__ void __launch_bounds__(kThreads)
-    sort_histogram(const int* __restrict__ indices, int* __restrict__ counts, int n, int chunk, int experts) {
+// Dynamic shared memory: `experts` ints.
+extern "C" __global__ void __launch_bounds__(yamoe::kSortThreads) sort_histogram(const yamoe::HistogramArguments p) {
   int* const histogram = reinterpret_cast<int*>(yamoe::dynamic_smem());
-  for (int e = threadIdx.x; e < experts; e += kThreads) histogram[e] = 0;
+  for (int e = threadIdx.x; e < p.experts; e += yamoe::kSortThreads) histogram[e] = 0;
   __syncthreads();
-  const int begin = blockIdx.x * chunk;
-  const int end = min(n, begin + chunk);
-  for (int i = begin + threadIdx.x; i < end; i += kThreads) {
-    const int e = indices[i];
-    if (valid(e, experts)) atomicAdd(&histogram[e], 1);
+  const int begin = blockIdx.x * p.chunk;
+  const int end = min(p.n, begin + p.chunk);
+  for (int i = begin + threadIdx.x; i < end; i += yamoe::kSortThreads) {
+    const int e = p.indices[i];
+    if (yamoe::is_expert(e, p.experts)) atomicAdd(&histogram[e], 1);
   }
   __syncthreads();
-  for (int e = threadIdx.x; e < experts; e += kThreads) counts[e * gridDim.x + blockIdx.x] = histogram[e];
+  for (int e = threadIdx.x; e < p.experts; e += yamoe::kSortThreads)
+    p.counts[e * gridDim.x + blockIdx.x] = histogram[e];
 }
 
-// One block of kMaxExperts threads; dynamic shared memory: `experts` ints. Replaces counts[e][b] by the number of e's
-// assignments in the chunks before b, and writes
-//   totals[e]          assignments of expert e, before the capacity;
-//   row_offsets[e]     kept assignments of the experts before e; [experts] is the number of rows;
-//   tile_offsets[e]    tiles of `tile_rows` rows of the experts before e; [experts] is the number of tiles.
-extern "C" __global__ void __launch_bounds__(kMaxExperts)
-    sort_scan(int* __restrict__ counts, int* __restrict__ totals, int* __restrict__ row_offsets,
-              int* __restrict__ tile_offsets, int experts, int blocks, int capacity, int tile_rows) {
+// One block of kScanThreads threads. Dynamic shared memory: `experts` ints.
+extern "C" __global__ void __launch_bounds__(yamoe::kScanThreads) sort_scan(const yamoe::ScanArguments p) {
   int* const total = reinterpret_cast<int*>(yamoe::dynamic_smem());
   __shared__ int warp_rows[32];
   __shared__ int warp_tiles[32];
   const int lane = threadIdx.x & 31;
   const int warp = threadIdx.x >> 5;
 
-  for (int e = warp; e < experts; e += 32) {
+  for (int e = warp; e < p.experts; e += 32) {
     int carry = 0;
-    for (int base = 0; base < blocks; base += 32) {
+    for (int base = 0; base < p.blocks; base += 32) {
       const int b = base + lane;
-      const int count = b < blocks ? counts[e * blocks + b] : 0;
-      const int sum = warp_inclusive_sum(count, lane);
-      if (b < blocks) counts[e * blocks + b] = carry + sum - count;
-      carry += __shfl_sync(kAll, sum, 31);
+      const int count = b < p.blocks ? p.counts[e * p.blocks + b] : 0;
+      const int sum = yamoe::warp_inclusive_sum(count, lane);
+      if (b < p.blocks) p.counts[e * p.blocks + b] = carry + sum - count;
+      carry += __shfl_sync(yamoe::kFullWarp, sum, 31);
     }
     if (lane == 0) total[e] = carry;
   }
   __syncthreads();
 
   const int e = threadIdx.x;
-  const int all = e < experts ? total[e] : 0;
-  const int rows = min(all, capacity);
-  const int tiles = (rows + tile_rows - 1) / tile_rows;
-  const int row_sum = warp_inclusive_sum(rows, lane);
-  const int tile_sum = warp_inclusive_sum(tiles, lane);
+  const int all = e < p.experts ? total[e] : 0;
+  const int rows = min(all, p.capacity);
+  const int tiles = (rows + p.tile_rows - 1) / p.tile_rows;
+  const int row_sum = yamoe::warp_inclusive_sum(rows, lane);
+  const int tile_sum = yamoe::warp_inclusive_sum(tiles, lane);
   if (lane == 31) {
     warp_rows[warp] = row_sum;
     warp_tiles[warp] = tile_sum;
@@ -88,48 +107,43 @@ extern "C" __global__ void __launch_bounds__(kMaxExperts)
     rows_before += warp_rows[w];
     tiles_before += warp_tiles[w];
   }
-  if (e < experts) {
-    totals[e] = all;
-    row_offsets[e + 1] = rows_before + row_sum;
-    tile_offsets[e + 1] = tiles_before + tile_sum;
+  if (e < p.experts) {
+    p.totals[e] = all;
+    p.row_offsets[e + 1] = rows_before + row_sum;
+    p.tile_offsets[e + 1] = tiles_before + tile_sum;
   }
   if (e == 0) {
-    row_offsets[0] = 0;
-    tile_offsets[0] = 0;
+    p.row_offsets[0] = 0;
+    p.tile_offsets[0] = 0;
   }
 }
 
-// Places each assignment: rows[i] = its row among the kept ones in expert order, or -1; row_tokens[row] = its token;
-// row_scales[row] = input_weights[i], unless that is null.
-// Each warp walks its own part of the chunk in order, 32 indices at a time, and keeps its own running count of every expert;
-// equal indices within the 32 find each other with a vote. Dynamic shared memory: kWarps * experts ints.
-extern "C" __global__ void __launch_bounds__(kThreads)
-    sort_rank(const int* __restrict__ indices, const int* __restrict__ counts, const int* __restrict__ row_offsets,
-              const float* __restrict__ input_weights, int* __restrict__ rows, int* __restrict__ row_tokens,
-              float* __restrict__ row_scales, int n, int chunk, int experts, int top_k, int capacity) {
-  int* const next = reinterpret_cast<int*>(yamoe::dynamic_smem());  // [kWarps][experts]
+// Each warp walks its own part of the chunk in order, 32 indices at a time, and keeps a running count of every expert.
+// Equal indices within the 32 find each other with a vote. Dynamic shared memory: kSortWarps * experts ints.
+extern "C" __global__ void __launch_bounds__(yamoe::kSortThreads) sort_rank(const yamoe::RankArguments p) {
+  int* const next = reinterpret_cast<int*>(yamoe::dynamic_smem());  // [kSortWarps][experts]
   const int lane = threadIdx.x & 31;
   const int warp = threadIdx.x >> 5;
-  int* const mine = next + warp * experts;
+  int* const mine = next + warp * p.experts;
 
-  const int chunk_end = min(n, static_cast<int>(blockIdx.x + 1) * chunk);
-  const int part = chunk / kWarps;
-  const int begin = blockIdx.x * chunk + warp * part;
+  const int chunk_end = min(p.n, static_cast<int>(blockIdx.x + 1) * p.chunk);
+  const int part = p.chunk / yamoe::kSortWarps;
+  const int begin = blockIdx.x * p.chunk + warp * part;
   const int end = min(chunk_end, begin + part);
 
-  for (int i = threadIdx.x; i < kWarps * experts; i += kThreads) next[i] = 0;
+  for (int i = threadIdx.x; i < yamoe::kSortWarps * p.experts; i += yamoe::kSortThreads) next[i] = 0;
   __syncthreads();
   for (int i = begin + lane; i < end; i += 32) {
-    const int e = indices[i];
-    if (valid(e, experts)) atomicAdd(&mine[e], 1);
+    const int e = p.indices[i];
+    if (yamoe::is_expert(e, p.experts)) atomicAdd(&mine[e], 1);
   }
   __syncthreads();
-  // From each warp's counts to where its first assignment of each expert goes.
-  for (int e = threadIdx.x; e < experts; e += kThreads) {
-    int sum = counts[e * gridDim.x + blockIdx.x];
-    for (int w = 0; w < kWarps; ++w) {
-      const int count = next[w * experts + e];
-      next[w * experts + e] = sum;
+  // Turns each warp's counts into the rank of its first assignment of each expert.
+  for (int e = threadIdx.x; e < p.experts; e += yamoe::kSortThreads) {
+    int sum = p.counts[e * gridDim.x + blockIdx.x];
+    for (int w = 0; w < yamoe::kSortWarps; ++w) {
+      const int count = next[w * p.experts + e];
+      next[w * p.experts + e] = sum;
       sum += count;
     }
   }
@@ -137,21 +151,21 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 
   for (int base = begin; base < end; base += 32) {
     const int i = base + lane;
-    const int e = i < end ? indices[i] : -1;
-    const bool ok = i < end && valid(e, experts);
-    const unsigned peers = __match_any_sync(kAll, ok ? e : -1);
+    const int e = i < end ? p.indices[i] : -1;
+    const bool ok = i < end && yamoe::is_expert(e, p.experts);
+    const unsigned peers = __match_any_sync(yamoe::kFullWarp, ok ? e : -1);
     const unsigned before = peers & ((1u << lane) - 1);
     const int first = ok ? mine[e] : 0;
     const int rank = first + __popc(before);
-    __syncwarp();  // every peer has read the count before one of them moves it on
+    __syncwarp();  // every peer reads the count before one of them updates it
     if (ok && before == 0) mine[e] = first + __popc(peers);
     __syncwarp();
     if (i < end) {
-      const bool kept = ok && rank < capacity;
-      const int row = kept ? row_offsets[e] + rank : -1;
-      rows[i] = row;
-      if (kept) row_tokens[row] = i / top_k;
-      if (kept && input_weights) row_scales[row] = input_weights[i];
+      const bool kept = ok && rank < p.capacity;
+      const int row = kept ? p.row_offsets[e] + rank : -1;
+      p.rows[i] = row;
+      if (kept) p.row_tokens[row] = i / p.top_k;
+      if (kept && p.input_weights) p.row_scales[row] = p.input_weights[i];
     }
   }
 }

@@ -1,14 +1,17 @@
-// The grouped GEMM for Hopper: the product of grouped_gemm.cuh by wgmma, which reads both operands from shared memory.
+// The grouped GEMM for Hopper. It computes the product of grouped_gemm.cuh with wgmma, which reads both operands from
+// shared memory.
 //
-// Four warpgroups a block: two copy, two multiply, each half of the tile's rows. They meet at two mbarriers for each stage of
-// the ring: "full" comes with the last byte of a stage, "empty" with the last read of it. So copies run ahead across the border
-// between two tiles, and one warpgroup may store its results while the other still multiplies.
+// A block has four warpgroups: two producers, which copy, and two consumers, which multiply half of the tile's rows
+// each. They synchronize with two mbarriers per stage of the ring: "full" completes with the last byte of a stage, and
+// "empty" with the last read of it. So copies run ahead from one tile to the next, and one consumer may store its
+// results while the other still multiplies.
 //
-// A is gathered row by row by the threads; B comes in boxes of a tensor map, which one thread asks for. The map says where gates
-// and ups are: see src/cuda/weight_boxes.ts. Rows in shared memory are 128 bytes, in 16-byte chunks swizzled as wgmma wants it. The
-// rows of A and of an out-in B run along the depth; an in-out B lies in slabs of columns, whose rows run along the columns.
+// The producer threads gather A row by row. B is copied in boxes of a tensor map, which one thread issues. The map
+// knows where gate and up columns are in memory: see src/cuda/plan/weight_boxes.ts. Rows in shared memory have 128
+// bytes, in 16-byte chunks with the swizzle of wgmma. The rows of A and of an out-in B run along the depth. An in-out B
+// is stored in slabs of columns, whose rows run along the columns.
 //
-// An element's chain of additions is that of grouped_gemm.cuh: on an H100 both give the same bits.
+// An element's sum is computed in the order of grouped_gemm.cuh: on an H100 both give the same bits.
 #pragma once
 #include <ptx.cuh>
 
@@ -19,11 +22,11 @@ namespace yamoe {
 template <int kBM_, int kBN_, int kStages_>
 struct WarpgroupTile {
   static constexpr int kBM = kBM_, kBN = kBN_, kStages = kStages_;
-  static constexpr int kBK = 64;                        // depth of one step: four wgmmas
-  static constexpr int kMultiplying = 2, kCopying = 2;  // warpgroups
-  static constexpr int kMore = 232, kFewer = 24;        // registers of their threads
-  static constexpr int kThreads = (kMultiplying + kCopying) * 128;
-  static constexpr int kWM = kBM / kMultiplying;
+  static constexpr int kBK = 64;                                           // depth of one step: four wgmmas
+  static constexpr int kConsumers = 2, kProducers = 2;                     // warpgroups
+  static constexpr int kConsumerRegisters = 232, kProducerRegisters = 24;  // of each thread
+  static constexpr int kThreads = (kConsumers + kProducers) * 128;
+  static constexpr int kWM = kBM / kConsumers;
   static constexpr int kMmaRows = 64, kMmaM = kWM / kMmaRows, kMmaN = kBN / 8;
 
   static constexpr int kRowBytes = kBK * 2;
@@ -33,55 +36,62 @@ struct WarpgroupTile {
   static constexpr int kTable = kStages * kStageBytes, kFull = kTable + kTableBytes, kEmpty = kFull + kStages * 8;
   static constexpr int kSharedBytes = kEmpty + kStages * 8;
 
-  static constexpr int kPassRows = kCopying * 16;  // rows of A that are copied at once, eight threads each
+  static constexpr int kPassRows = kProducers * 16;  // rows of A per pass, eight threads each
   static constexpr int kPasses = kBM / kPassRows;
 
-  static_assert(kRowBytes == 128, "the swizzle is that of rows of 128 bytes");
+  static_assert(kRowBytes == 128, "the swizzle is that of 128-byte rows");
   static_assert(kBN == 192, "wgmma is instantiated for 192 columns");
-  static_assert(kBM % kPassRows == 0 && kPassRows % 8 == 0, "a pass must leave the swizzle as it is");
-  static_assert((kMultiplying * kMore + kCopying * kFewer) * 128 <= 65536, "what a block can have");
-  static_assert(kSharedBytes <= 227 * 1024, "what a block can have");
+  static_assert(kBM % kPassRows == 0 && kPassRows % 8 == 0, "a pass must not change the swizzle");
+  static_assert((kConsumers * kConsumerRegisters + kProducers * kProducerRegisters) * 128 <= 65536,
+                "the registers of a block");
+  static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
 };
 
-// How B lies in memory. kInOutApart: gates in one half of each row, their ups in the other; they come in slabs of their own, half
-// as wide.
-enum class WeightLayout { kInOut, kInOutApart, kOutIn };
+// The layout of B in memory. kInOutSplit: each row has the gate columns in one half and the up columns in the other.
+// They are copied to separate slabs of half the width.
+enum class WeightLayout { kInOut, kInOutSplit, kOutIn };
 
-// Copies the steps of a tile into the ring. Registers are few here, so each warp keeps where its rows of A begin in shared
-// memory.
+template <class T>
+struct WarpgroupArguments : Product<T> {
+  TensorMap weights;
+};
+
+// Copies the steps of a tile into the ring. Producers have few registers, so each warp keeps the addresses of its rows
+// of A in shared memory.
 template <class Tile, WeightLayout kLayout, class T>
 struct WarpgroupLoader {
-  const Problem<T>& p;
+  const Product<T>& p;
   const TensorMap& weights;
-  const T** const rows;   // of A, of the warp: four for each pass
-  const uint32_t offset;  // where the thread's first chunk of A goes to
-  int expert, column;     // of B, where gates and ups are counted alike
+  const T** const rows;   // addresses of the warp's rows of A: four per pass
+  const uint32_t offset;  // of the thread's first chunk of A in a stage
+  int expert, column;     // of B; a gate column and its up column have the same number
 
-  __device__ __forceinline__ WarpgroupLoader(const Problem<T>& problem, const TensorMap& map, void* table)
-      : p(problem),
+  __device__ __forceinline__ WarpgroupLoader(const Product<T>& product, const TensorMap& map, void* table)
+      : p(product),
         weights(map),
         rows(static_cast<const T**>(table) + thread() / 32 * (4 * Tile::kPasses)),
         offset(thread() / 8 * Tile::kRowBytes + (thread() % 8 ^ thread() / 8 % 8) * 16) {}
 
-  static __device__ __forceinline__ int thread() { return threadIdx.x - Tile::kMultiplying * 128; }
+  static __device__ __forceinline__ int thread() { return threadIdx.x - Tile::kConsumers * 128; }
 
   __device__ __forceinline__ void aim(int index) {
     const TilePosition at = locate<Tile>(p, index);
     expert = at.expert;
     column = p.columns.half ? at.column / 2 : at.column;
     __syncwarp();
-    // In the place of rows that are not there stand others of the tile: their sums are not stored.
-    const int there = min(Tile::kBM, at.row_end - at.row);
+    // Missing rows are replaced by other rows of the tile: their sums are not stored.
+    const int count = min(Tile::kBM, at.row_end - at.row);
 #pragma unroll 1
     for (int i = thread() % 32; i < 4 * Tile::kPasses; i += 32) {
       const int own = i / 4 * Tile::kPassRows + thread() / 32 * 4 + i % 4;
-      const int r = at.row + (own < there ? own : own * there / Tile::kBM);
-      rows[i] = p.a + static_cast<size_t>(p.row_index ? p.row_index[r] : r) * p.depth;
+      const int r = at.row + (own < count ? own : own * count / Tile::kBM);
+      rows[i] = p.input + static_cast<size_t>(p.row_index ? p.row_index[r] : r) * p.depth;
     }
     __syncwarp();
   }
 
-  // Copies a step to a stage, and arrives at its barrier: zeros past the depth, and of B for columns that are not there.
+  // Copies a step to a stage and arrives at its barrier. Elements beyond the depth and missing columns of B become
+  // zeros.
   __device__ __forceinline__ void load(uint32_t stage, uint32_t full, int k) const {
     if (thread() == 0) {
       const uint32_t to = stage + Tile::kBytesA;
@@ -89,15 +99,16 @@ struct WarpgroupLoader {
       if constexpr (kLayout == WeightLayout::kOutIn) {
         bulk_copy_4d(to, weights, full, k, 0, column, expert);
       } else {
-        constexpr int kParts = kLayout == WeightLayout::kInOutApart ? 2 : 1;
+        constexpr int kParts = kLayout == WeightLayout::kInOutSplit ? 2 : 1;
 #pragma unroll
         for (int s = 0; s < Tile::kBN / Tile::kSlabColumns; ++s) {
-          bulk_copy_4d(to + s * Tile::kSlabBytes, weights, full, column + s * Tile::kSlabColumns / kParts, k, 0, expert);
+          bulk_copy_4d(to + s * Tile::kSlabBytes, weights, full, column + s * Tile::kSlabColumns / kParts, k, 0,
+                       expert);
         }
       }
     }
     const int own = k + thread() % 8 * kChunk;
-    const int deep = own < p.depth ? 16 : 0;  // bytes: the depth is a multiple of a chunk
+    const int deep = own < p.depth ? 16 : 0;  // in bytes; the depth is a multiple of a chunk
     const int at = deep ? own : 0;
     uint32_t to = stage + offset;
 #pragma unroll 4
@@ -109,7 +120,7 @@ struct WarpgroupLoader {
   }
 };
 
-// A place in the ring, and how often the ring has gone around, modulo 2.
+// A position in the ring, and the number of rounds modulo 2.
 template <class Tile>
 struct RingPlace {
   int stage = 0;
@@ -123,10 +134,11 @@ struct RingPlace {
   }
 };
 
-// The whole kernel. `epilogue(sums, position, warp_m)` gets a warp's sums, [kMmaM][kMmaN][4]: rows kMmaRows apart, each in
-// mma.m16n8k16's layout.
+// The kernel. It calls `epilogue(sums, position, warp_m)` with a warp's sums, [kMmaM][kMmaN][4], in the layout of
+// mma.m16n8k16 for every kMmaRows rows.
 template <class Tile, WeightLayout kLayout, class T, class Epilogue>
-__device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const TensorMap& weights, const Epilogue& epilogue) {
+__device__ __forceinline__ void warpgroup_gemm(const Product<T>& p, const TensorMap& weights,
+                                               const Epilogue& epilogue) {
   const uint32_t ring = shared_address(dynamic_smem());
   const uint32_t full = ring + Tile::kFull, empty = ring + Tile::kEmpty;
   const int count = tile_count<Tile>(p);
@@ -134,16 +146,16 @@ __device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const Tensor
   if (threadIdx.x == 0) {
     prefetch_tensor_map(weights);
     for (int s = 0; s < Tile::kStages; ++s) {
-      mbarrier_init(full + s * 8, Tile::kCopying * 128 + 1);  // the thread that asks for boxes arrives twice
-      mbarrier_init(empty + s * 8, Tile::kMultiplying * 4);  // one of each warp
+      mbarrier_init(full + s * 8, Tile::kProducers * 128 + 1);  // the thread that issues the boxes arrives twice
+      mbarrier_init(empty + s * 8, Tile::kConsumers * 4);       // one per warp
     }
     fence_async_proxy();
   }
   __syncthreads();
 
   RingPlace<Tile> place;
-  if (threadIdx.x >= Tile::kMultiplying * 128) {
-    set_fewer_registers<Tile::kFewer>();
+  if (threadIdx.x >= Tile::kConsumers * 128) {
+    set_fewer_registers<Tile::kProducerRegisters>();
     WarpgroupLoader<Tile, kLayout, T> loader(p, weights, dynamic_smem() + Tile::kTable);
     for (int index = blockIdx.x; index < count; index += gridDim.x) {
       loader.aim(index);
@@ -156,11 +168,11 @@ __device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const Tensor
     cp_async_commit();
     cp_async_wait<0>();
   } else {
-    set_more_registers<Tile::kMore>();
+    set_more_registers<Tile::kConsumerRegisters>();
     const int warp_m = threadIdx.x / 128 * Tile::kWM;
     constexpr bool kOutIn = kLayout == WeightLayout::kOutIn;
-    constexpr int kRowBytes = kLayout == WeightLayout::kInOutApart ? Tile::kRowBytes / 2 : Tile::kRowBytes;  // of B
-    // Once the warp has read the stage before the present one, the next round may overwrite it.
+    constexpr int kRowBytes = kLayout == WeightLayout::kInOutSplit ? Tile::kRowBytes / 2 : Tile::kRowBytes;  // of B
+    // Called when the warp has read the stage before the current one: the producers may overwrite it.
     const auto release = [&] {
       __syncwarp();
       const int before = place.stage == 0 ? Tile::kStages - 1 : place.stage - 1;
@@ -177,11 +189,13 @@ __device__ __forceinline__ void warpgroup_gemm(const Problem<T>& p, const Tensor
         wgmma_fence();
 #pragma unroll
         for (int step = 0; step < Tile::kBK / 16; ++step) {
-          const uint64_t columns = kOutIn ? wgmma_descriptor(b + step * 32, 0, Tile::kRowBytes)
-                                          : wgmma_descriptor(b + step * 16 * kRowBytes, Tile::kBK * kRowBytes, kRowBytes);
+          const uint64_t columns = kOutIn
+                                       ? wgmma_descriptor(b + step * 32, 0, Tile::kRowBytes)
+                                       : wgmma_descriptor(b + step * 16 * kRowBytes, Tile::kBK * kRowBytes, kRowBytes);
 #pragma unroll
           for (int i = 0; i < Tile::kMmaM; ++i) {
-            const uint64_t rows = wgmma_descriptor(a + i * Tile::kMmaRows * Tile::kRowBytes + step * 32, 0, Tile::kRowBytes);
+            const uint64_t rows =
+                wgmma_descriptor(a + i * Tile::kMmaRows * Tile::kRowBytes + step * 32, 0, Tile::kRowBytes);
             wgmma_m64n192k16<T, !kOutIn>(sums[i], rows, columns, k > 0 || step > 0);
           }
         }

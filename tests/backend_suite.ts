@@ -13,7 +13,8 @@ import {
   tensor,
   zeros,
 } from "../mod.ts";
-import { activationOptions, activations, mapInputs } from "../src/contract/experts_shape.ts";
+import { activationOptions, activations } from "../src/contract/activations.ts";
+import { mapInputs } from "../src/contract/experts_inputs.ts";
 import { expertsInputs, Fixture, jobNames, relativeError } from "./fixtures.ts";
 import { naiveExperts, numbers } from "./naive.ts";
 

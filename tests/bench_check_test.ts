@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { type Backend, openBackend, type Tensor, tensor } from "../mod.ts";
 import { bench } from "../src/bench/bench.ts";
-import { mapInputs } from "../src/contract/experts_shape.ts";
+import { mapInputs } from "../src/contract/experts_inputs.ts";
 import { checkSample, MismatchError } from "../src/verify/sample.ts";
 import { Engine } from "../src/wasm/engine.ts";
 import { drawInputs, jobOptions, makeJob } from "../src/workload/workload.ts";

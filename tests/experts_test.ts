@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { experts, type ExpertsInputs, type ExpertsOptions, type Tensor, tensor } from "../mod.ts";
-import { checkExperts, expertsFlops } from "../src/contract/experts_shape.ts";
+import { expertsFlops } from "../src/contract/experts_sizes.ts";
+import { checkExperts } from "../src/contract/resolve_experts.ts";
 import { randomInputs } from "./backend_suite.ts";
 
 const shape = { T: 4, H: 8, I: 6, E: 3, K: 2 };
@@ -21,16 +22,14 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
     {},
     { expertCapacty: 3 } as ExpertsOptions,
     TypeError,
-    "options must have no member but activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout, " +
-    'batchInvariant, expertCapacity, routingWeightsLayout, onProgress, backend, got "expertCapacty"',
+    'Unknown member "expertCapacty" of options: did you mean "expertCapacity"?',
   ],
   [
     "a misspelt input",
     { downProjBais: half(3, 8) } as Changes,
     {},
     TypeError,
-    "inputs must have no member but hiddenStates, routerIndices, routingWeights, inputWeights, gateUpProj, " +
-    'gateUpProjBias, downProj, downProjBias, addend, addendWeights, got "downProjBais"',
+    'Unknown member "downProjBais" of inputs: did you mean "downProjBias"?',
   ],
   [
     "weights of an addend that is not there",
@@ -117,7 +116,7 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
     { hiddenStates: half(4, 10) },
     {},
     RangeError,
-    "gateUpProj must have shape [3, 10, 12] to match the rest, got [3, 8, 12]",
+    "hiddenStates must have shape [4, 8] to match the rest, got [4, 10]",
   ],
   [
     "another number of tokens",
@@ -127,11 +126,18 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
     "routerIndices must have shape [4, 2] to match the rest, got [5, 2]",
   ],
   [
+    "a down projection of another hidden size",
+    { downProj: half(3, 6, 10) },
+    {},
+    RangeError,
+    "downProj must have shape [3, 6, 8] to match the rest, got [3, 6, 10]",
+  ],
+  [
     "another intermediate size",
     { gateUpProj: half(3, 8, 10) },
     {},
     RangeError,
-    "gateUpProj must have shape [3, 8, 12] to match the rest, got [3, 8, 10]",
+    "gateUpProj must have shape [3, 8, 12] to match downProj of shape [3, 6, 8], got [3, 8, 10]",
   ],
   [
     "a bias of another size",
@@ -191,7 +197,7 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
     {},
     { activation: "gelu", activationLimit: 7 },
     RangeError,
-    'activationLimit is for the activation "swiglu-oai" and for "silu" with a gate only, got activation: "gelu"',
+    'activationLimit must only be given for the activation "swiglu-oai" or "silu" with a gate, got activation: "gelu"',
   ],
   ["a gate that is no boolean", {}, { gated: 1 as unknown as true }, TypeError, "gated must be true or false, got 1"],
   [
@@ -199,7 +205,7 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
     {},
     { activation: "relu2", gated: false },
     RangeError,
-    "gateUpProj must have shape [3, 8, 6] to match the rest, got [3, 8, 12]",
+    "gateUpProj must have shape [3, 8, 6] to match downProj of shape [3, 6, 8], got [3, 8, 12]",
   ],
   [
     "an unknown gate-up layout",
@@ -213,7 +219,7 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
     {},
     { weightLayout: "out-in" },
     RangeError,
-    "gateUpProj must have shape [3, 16, 8] to match the rest, got [3, 8, 12]",
+    "downProj must have shape [3, 8, 8] to match the rest, got [3, 6, 8]",
   ],
 ];
 
@@ -264,7 +270,7 @@ Deno.test("experts() refuses inputs that are no object", async () => {
   await assertRejects(
     () => experts(null as unknown as ExpertsInputs),
     TypeError,
-    "inputs must be an object of tensors, got null",
+    "inputs must be an object, got null",
   );
 });
 

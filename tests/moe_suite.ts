@@ -252,7 +252,7 @@ export function testMoe(
       "b must have shape [1, 8, 8]",
     );
     const gather = () => ops.gather(f16(2, 8), i32(0, 1), i32(2, 1), { ...options, capacity: 2 });
-    await assertRejects(gather, RangeError, "cumsum must hold integers that never fall");
+    await assertRejects(gather, RangeError, "cumsum must hold integers that never decrease");
     const scatter = () => ops.scatter(f16(1, 2, 8), i32(1, 1), i32(2), f16(2, 1), options);
     await assertRejects(scatter, RangeError, "indices must hold each integer");
   });
@@ -353,15 +353,21 @@ export function testMoe(
 
     const { router, sharedExpert } = layer;
     const misspelt: [string, object, object?][] = [
-      ["layer", { ...layer, gateUpLayuot: "concatenated" }],
-      ["layer.router", { ...layer, router: { ...router, bais: f16(4) } }],
-      ["router", { ...layer, router: { ...router, options: { ...router.options, top_k: 2 } } }],
-      ["layer.sharedExpert", { ...layer, sharedExpert: { ...sharedExpert, gait: f16(1, 16) } }],
-      ["options", layer, { expertCapacty: 3 }],
+      ['"gateUpLayuot" of layer: did you mean "gateUpLayout"?', { ...layer, gateUpLayuot: "concatenated" }],
+      ['"bais" of layer.router: ', { ...layer, router: { ...router, bais: f16(4) } }],
+      ['"top_k" of router: did you mean "topK"?', {
+        ...layer,
+        router: { ...router, options: { ...router.options, top_k: 2 } },
+      }],
+      ['"gait" of layer.sharedExpert: expected one of', {
+        ...layer,
+        sharedExpert: { ...sharedExpert, gait: f16(1, 16) },
+      }],
+      ['"expertCapacty" of options: did you', layer, { expertCapacty: 3 }],
     ];
     for (const [what, layer, options] of misspelt) {
       const run = () => moe(f16(2, 16), layer as MoeLayer, { backend, ...options });
-      await assertRejects(run, TypeError, `${what} must have no member but `);
+      await assertRejects(run, TypeError, `Unknown member ${what}`);
     }
   });
 }

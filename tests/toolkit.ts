@@ -1,9 +1,9 @@
-// What tests that need compilers look for. Where it is missing they are ignored, visibly.
+// Finds the CUDA toolkit for the tests that need it. Without it those tests are reported as ignored.
 
 /** The CUDA toolkit. */
 export interface Toolkit {
   readonly nvcc: string;
-  /** The folder of cuda.h. */
+  /** The folder that contains cuda.h. */
   readonly include: string;
 }
 
@@ -17,7 +17,7 @@ function run(command: string, ...args: string[]): string | undefined {
   }
 }
 
-/** The toolkit that the kernels are built with, if it is here. */
+/** The toolkit with which the kernels are built, if it is installed. */
 export const toolkit: Toolkit | undefined = (() => {
   if (!run("nvcc", "--version")?.includes("release 13.0")) return undefined;
   const root = run("nvcc", "--dryrun", "-x", "cu", "/dev/null")?.match(/TOP=(\S+)/)?.[1];

@@ -1,6 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
-import { type Backend, type BackendOps, type ExpertsOptions, openBackend, type TensorData } from "../mod.ts";
+import { type Backend, type ExpertsOptions, openBackend, type TensorData } from "../mod.ts";
 import { runMoe } from "../src/backend/run_moe.ts";
+import { type BackendSteps, resolvedOps } from "../src/backend/steps.ts";
+import { activationOptions } from "../src/contract/activations.ts";
+import { resolveMoe } from "../src/contract/resolve_moe.ts";
 import { layerChecks } from "../src/verify/layers.ts";
 import { variantChecks } from "../src/verify/variants.ts";
 import { type Check, jobChecks, verify } from "../src/verify/verify.ts";
@@ -9,7 +12,7 @@ import { makeJob } from "../src/workload/workload.ts";
 
 const job = makeJob("tiny", { batch: 1, seq: 16, hidden: 64, experts: 4 });
 
-type Changes = (backend: Backend) => Partial<Pick<Backend, "experts" | "ops">>;
+type Changes = (backend: Backend) => Partial<Pick<Backend, "experts" | "ops" | "steps">>;
 type Checks = (backend: Backend, engine: Engine) => AsyncIterable<Check>;
 
 /** The names of the checks that fail on a backend that does some things otherwise. */
@@ -19,7 +22,24 @@ async function failuresOf(checks: Checks, changes: Changes): Promise<string[]> {
   const changed: Partial<Backend> = changes(cpu);
   const spoilt: Backend = new Proxy(cpu, {
     get(target, name) {
-      if (name === "moe") return (...args: Parameters<Backend["moe"]>) => runMoe(spoilt, ...args);
+      if (name === "moe") {
+        return (...[hidden, layer, options]: Parameters<Backend["moe"]>) =>
+          runMoe(spoilt, { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress: undefined });
+      }
+      if (name === "runExperts" && changed.experts) {
+        return ({ inputs, shape }: Parameters<Backend["runExperts"]>[0]) => {
+          const { activation, gated, gateUpLayout, weightLayout, batchInvariant, capacity } = shape;
+          const options = {
+            activation,
+            ...activationOptions(shape),
+            gated,
+            gateUpLayout,
+            weightLayout,
+            batchInvariant,
+          };
+          return spoilt.experts(inputs, { ...options, expertCapacity: capacity });
+        };
+      }
       const value = Reflect.get(name in changed ? changed : target, name);
       return typeof value === "function" ? value.bind(target) : value;
     },
@@ -49,16 +69,20 @@ function withOptions(change: (options: ExpertsOptions) => ExpertsOptions): Chang
 }
 
 /** A backend with another router. */
-function withRoute(route: (ops: BackendOps) => BackendOps["route"]): Changes {
-  return ({ ops }) => ({
-    ops: new Proxy(ops, {
+function withRoute(change: (call: RouteCall) => RouteCall): Changes {
+  return (cpu) => {
+    const steps = new Proxy(cpu.steps, {
       get(target, name) {
-        const value = name === "route" ? route(ops) : Reflect.get(target, name);
+        if (name === "route") return (call: RouteCall) => target.route(change(call));
+        const value = Reflect.get(target, name);
         return typeof value === "function" ? value.bind(target) : value;
       },
-    }),
-  });
+    });
+    return { steps, ops: resolvedOps(steps) };
+  };
 }
+
+type RouteCall = Parameters<BackendSteps["route"]>[0];
 
 Deno.test("verify() passes on a backend that is right", async () => {
   const all: Checks = (backend, engine) => verify(backend, engine, { job, samples: 16, runs: 3 });
@@ -108,13 +132,17 @@ Deno.test("verify() fails, by name, where an activation, a layout, a capacity or
 });
 
 Deno.test("verify() fails where a router's weights or choice are off", async () => {
-  const unscaled = withRoute((ops) => (logits, { scale: _scale, ...router }) => ops.route(logits, router));
+  const unscaled = withRoute((call) => ({ ...call, router: { ...call.router, scale: 1 } }));
   assertAmong(
     ["router softmax", "router sqrt-softplus", ...of("whole layers")],
     await failuresOf(layerChecks, unscaled),
   );
 
-  const blind = withRoute((ops) => (logits, { correctionBias: _bias, ...router }) => ops.route(logits, router));
+  const blind = withRoute((call) => ({
+    ...call,
+    correctionBias: undefined,
+    router: { ...call.router, biased: false },
+  }));
   assertEquals(await failuresOf(layerChecks, blind), [
     ...["router sigmoid-grouped", "router sigmoid", "router sqrt-softplus"],
     ...of("whole layers"),

@@ -1,7 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { convert, Generator, openBackend, route, tensor } from "../mod.ts";
 import { bench } from "../src/bench/bench.ts";
-import { defaultVariant, expertsShape } from "../src/contract/experts_shape.ts";
+import { defaultVariant } from "../src/contract/experts_options.ts";
+import { resolveExperts } from "../src/contract/resolve_experts.ts";
 import { type PresetName, presets } from "../src/models/presets.ts";
 import { Engine } from "../src/wasm/engine.ts";
 import {
@@ -104,7 +105,7 @@ for (const name of names) {
     for (const dtype of ["f16", "bf16", "f32"] as const) {
       const job = makeJob(name, { ...few, dtype });
       using workload = await drawInputs(job, backend, engine);
-      const shape = expertsShape(workload.inputs, jobOptions(job));
+      const shape = resolveExperts(workload.inputs, jobOptions(job));
       const { tokens, hidden, intermediate, experts, topK } = shape;
       assertEquals([tokens, hidden, intermediate, experts, topK], [3, 48, 40, 16, presets[name].topK]);
       assertEquals(shape.capacity, presets[name].dropless ? Infinity : 3);

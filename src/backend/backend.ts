@@ -6,7 +6,9 @@
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
+import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import type { BackendDetails } from "./details.ts";
+import type { BackendSteps } from "./steps.ts";
 import type { BackendTensor } from "../tensor/backend_tensor.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 
@@ -86,6 +88,18 @@ export interface Backend extends Disposable {
   moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options?: MoeOptions): Promise<BackendTensor>;
   /** The steps of a layer, one by one. */
   readonly ops: BackendOps;
+  /**
+   * Runs a call of {@linkcode Backend.experts} that is resolved.
+   *
+   * @internal
+   */
+  runExperts(call: ExpertsCall<BackendTensor>): Promise<BackendTensor>;
+  /**
+   * The {@linkcode Backend.ops} for calls that are resolved.
+   *
+   * @internal
+   */
+  readonly steps: BackendSteps;
   /** Waits until everything begun is done. */
   synchronize(): Promise<void>;
   /** Times what `run` begins, to its end. */

@@ -1,71 +1,62 @@
-// A whole layer on a backend, as steps that the backend's ops and `experts` do. Nothing comes back to the host in between.
+// Runs a whole layer on a backend, step by step. Nothing is copied to the host in between.
 import type { Backend, BackendTensor } from "./backend.ts";
-import type { ExpertsInputs } from "../contract/experts.ts";
-import type { ExpertsLayer, MoeLayer, MoeOptions, SharedExpert } from "../contract/moe.ts";
-import { expertsOptions, moeShape } from "../contract/moe_shape.ts";
+import type { SharedExpert } from "../contract/moe.ts";
+import { layerWeights, type MoeCall } from "../contract/resolve_moe.ts";
+import type { ResolvedExperts } from "../contract/resolve_experts.ts";
+import { resolveRouter } from "../routing/router.ts";
 
-/** Runs a layer: first the shared expert, for the routed ones' sum begins its only rounding with that in it. */
+/** Runs a layer. The shared expert is first, because its output is added to the routed experts' sum before that is rounded. */
 export async function runMoe(
   backend: Backend,
-  hidden: BackendTensor,
-  layer: MoeLayer<BackendTensor>,
-  options: MoeOptions = {},
+  { hidden, layer, shape: { router, logitsDType, routed, shared }, onProgress }: MoeCall<BackendTensor>,
 ): Promise<BackendTensor> {
-  const { logitsDType } = moeShape(hidden, layer, options);
-  const { weight, bias, options: router } = layer.router;
+  const { weight, bias, options: { correctionBias } } = layer.router;
+  const { tokens } = routed;
   using scope = new DisposableStack();
-  const shared = layer.sharedExpert && await runShared(backend, hidden, layer.sharedExpert, options, scope);
+  const sharedRows = layer.sharedExpert && shared &&
+    await runShared(backend, hidden, layer.sharedExpert, shared, scope);
   const routing = await (async () => {
-    using logits = await backend.ops.linear(hidden, weight, { bias, dtype: logitsDType });
-    return await backend.ops.route(logits, router);
+    const product = { batch: 1, rows: tokens, depth: routed.hidden, columns: routed.experts };
+    using logits = await backend.steps.linear({ input: hidden, weight, bias, dtype: logitsDType, shape: product });
+    return await backend.steps.route({ logits, correctionBias, router, dtype: "f32", tokens });
   })();
   const assignments = {
     routerIndices: scope.use(routing.routerIndices),
     routingWeights: scope.use(routing.routerWeights),
     inputWeights: scope.use(routing.inputWeights),
   };
-  return await runExperts(backend, { hiddenStates: hidden, ...assignments, ...shared }, layer, options);
+  const inputs = { hiddenStates: hidden, ...assignments, ...sharedRows, ...layerWeights(layer) };
+  return await backend.runExperts({ inputs, shape: routed, onProgress });
 }
 
-/** The shared expert, the only one of a layer that every token goes to: its rows, and the sigmoid that weighs them. */
+/** Runs the shared expert on every token: its rows, and the sigmoid that weighs them. */
 async function runShared(
   backend: Backend,
-  hidden: BackendTensor,
-  shared: SharedExpert<BackendTensor>,
-  { batchInvariant }: MoeOptions,
+  hiddenStates: BackendTensor,
+  layer: SharedExpert<BackendTensor>,
+  shape: ResolvedExperts,
   scope: DisposableStack,
 ): Promise<{ addend: BackendTensor; addendWeights?: BackendTensor }> {
+  const { tokens } = shape;
+  const { steps } = backend;
   const addend = scope.use(await runRows());
-  if (!shared.gate) return { addend };
-  using logits = await backend.ops.linear(hidden, shared.gate, { dtype: "f32" });
-  const { routerIndices, routerWeights } = await backend.ops.route(logits, gateRouter);
+  if (!layer.gate) return { addend };
+  const product = { batch: 1, rows: tokens, depth: shape.hidden, columns: 1 };
+  using logits = await steps.linear({
+    ...{ input: hiddenStates, weight: layer.gate, bias: undefined, dtype: "f32", shape: product },
+  });
+  const gating = { logits, correctionBias: undefined, router: gateRouter, dtype: "f32", tokens } as const;
+  const { routerIndices, routerWeights } = await steps.route(gating);
   routerIndices[Symbol.dispose]();
   return { addend, addendWeights: scope.use(routerWeights) };
 
   async function runRows(): Promise<BackendTensor> {
-    const shape = [hidden.shape[0]!, 1];
-    using routerIndices = await backend.ops.full("i32", shape, 0);
-    using routingWeights = await backend.ops.full("f32", shape, 1);
-    return await runExperts(backend, { hiddenStates: hidden, routerIndices, routingWeights }, shared, {
-      batchInvariant,
-    });
+    using routerIndices = await steps.full({ dtype: "i32", shape: [tokens, 1], value: 0 });
+    using routingWeights = await steps.full({ dtype: "f32", shape: [tokens, 1], value: 1 });
+    const inputs = { hiddenStates, routerIndices, routingWeights, ...layerWeights(layer) };
+    return await backend.runExperts({ inputs, shape, onProgress: undefined });
   }
 }
 
 /** The sigmoid of a single logit, as a router's weight. */
-const gateRouter = { kind: "sigmoid", topK: 1, renormalize: false } as const;
-
-function runExperts(
-  backend: Backend,
-  inputs: Omit<ExpertsInputs<BackendTensor>, WeightName>,
-  layer: ExpertsLayer<BackendTensor>,
-  options: MoeOptions,
-): Promise<BackendTensor> {
-  const { gateUpProj, gateUpProjBias, downProj, downProjBias } = layer;
-  return backend.experts(
-    { ...inputs, gateUpProj, gateUpProjBias, downProj, downProjBias },
-    { ...expertsOptions(layer), ...options },
-  );
-}
-
-type WeightName = "gateUpProj" | "gateUpProjBias" | "downProj" | "downProjBias";
+const gateRouter = resolveRouter({ kind: "sigmoid", topK: 1, renormalize: false }, 1);

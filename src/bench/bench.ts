@@ -4,7 +4,8 @@
  * @module
  */
 import type { Backend, BackendTensor, PeakRates } from "../backend/backend.ts";
-import { expertsBytes, expertsFlops, type ExpertsShape, expertsShape } from "../contract/experts_shape.ts";
+import { expertsBytes, expertsFlops } from "../contract/experts_sizes.ts";
+import { type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import { type OutputSummary, summarizeOutput } from "../workload/output_summary.ts";
 import { middle, summarize, type Summary } from "./statistics.ts";
 import { checkSample, MismatchError, sampleScatter } from "../verify/sample.ts";
@@ -180,7 +181,7 @@ export async function bench(
     ? await otherModes(backend, statistics, () => backend.experts(inputs, expertsOptions))
     : undefined;
 
-  const shape = expertsShape(inputs, expertsOptions);
+  const shape = resolveExperts(inputs, expertsOptions);
   const assignments = job.batch * job.seq * job.topK;
   const counts = workload.tokensPerExpert;
   return {
@@ -308,7 +309,7 @@ type Rates = Pick<
 
 /** How fast that was, by itself and against the device's peaks. */
 function rates(
-  shape: ExpertsShape,
+  shape: ResolvedExperts,
   { kept, tokensPerExpert }: Workload,
   milliseconds: number,
   peak: PeakRates | undefined,

@@ -2,7 +2,7 @@
 import type { Backend, BackendName } from "../backend/backend.ts";
 import { openBackend } from "../open_backend.ts";
 import type { Engine } from "../wasm/engine.ts";
-import { gateUpColumns } from "../contract/experts_shape.ts";
+import { gateUpColumns } from "../contract/experts_sizes.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { resolveRouter } from "../routing/router.ts";
 import { type Job, type JobChanges, makeJob } from "../workload/workload.ts";

@@ -1,7 +1,8 @@
 import { manifest } from "../cuda/images/built/manifest.ts";
 import { chooseImage, formatCapability } from "../cuda/images/load.ts";
 import type { Gpu } from "../cuda/plan/gpus.ts";
-import { type Launch, planLaunches } from "../cuda/plan/experts.ts";
+import { planLaunches, type PlannedLaunch } from "../cuda/plan/experts.ts";
+import { denseFormats } from "../contract/weights.ts";
 import { type Job, tensorBytes, weighsInputs } from "../workload/workload.ts";
 import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
@@ -30,7 +31,12 @@ export default command({
     const shape = {
       ...job,
       ...{ tokens: batch * seq, capacity: capacity ?? Infinity, denseWeights: false },
-      ...{ weightsDType: job.dtype, hasInputWeights: weighsInputs(job), hasAddend: false },
+      ...{
+        weightsDType: job.dtype,
+        formats: denseFormats(job.dtype),
+        hasInputWeights: weighsInputs(job),
+        hasAddend: false,
+      },
     };
     const imageName = chooseImage(gpu.computeCapability);
     const { kernels } = manifest.images[imageName]!;
@@ -65,7 +71,7 @@ export default command({
   },
 });
 
-type Row = Pick<Launch, "kernel" | "blocks" | "threads" | "sharedBytes" | "flops" | "bytes"> & {
+type Row = Pick<PlannedLaunch, "kernel" | "blocks" | "threads" | "sharedBytes" | "flops" | "bytes"> & {
   readonly registers: number;
   readonly floorMs: number;
   readonly boundBy: string;

@@ -1,6 +1,6 @@
 import type { Backend } from "../backend/backend.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
-import { activations } from "../contract/experts_shape.ts";
+import { activations } from "../contract/activations.ts";
 import type { MoeLayer } from "../contract/moe.ts";
 import { moe } from "../ops/moe.ts";
 import { summarizeOutput } from "../workload/output_summary.ts";

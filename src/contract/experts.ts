@@ -1,33 +1,33 @@
 /**
- * The op `experts`: a Mixture-of-Experts layer's expert computation, its contract and its checks.
+ * The op `experts`: the tensors and the options of a Mixture-of-Experts layer's experts.
  *
  * @module
  */
 import type { Tensor } from "../tensor/tensor.ts";
 
 /**
- * What {@linkcode experts} computes with. T tokens, H hidden size, I intermediate size, E experts, K experts per token.
+ * The tensors of {@linkcode experts}. T tokens, H hidden size, I intermediate size, E experts, K experts per token.
  *
- * @typeParam T A tensor on the host, or one that a backend holds.
+ * @typeParam T A tensor on the host or on a backend.
  */
 export interface ExpertsInputs<T = Tensor> {
-  /** [T, H]: what the layer gets. Its dtype, f16, bf16 or f32, is that of all others and of the output. */
+  /** [T, H], f16, bf16 or f32: the input of the layer. The other tensors and the output have the same dtype. */
   readonly hiddenStates: T;
-  /** [T, K], i32: the experts of each token, each from 0 to E - 1. */
+  /** [T, K], i32: the experts of each token, from 0 to E - 1. */
   readonly routerIndices: T;
   /**
-   * The weights of those experts, [T, K] in the order of `routerIndices`, or dense, [T, E], one for every expert. They may
-   * be f32 whatever the others are.
+   * The weights of those experts: [T, K], in the order of `routerIndices`, or dense, [T, E], one for every expert. They may
+   * be f32 whatever the dtype of the other tensors is.
    */
   readonly routingWeights: T;
   /**
-   * [T, K], f32: what the input of each assignment is multiplied by, as in Llama 4. The sums of the gate-up product are, so
+   * [T, K], f32: the factor of each assignment's input, as in Llama 4. It is applied to the sums of the gate-up product, so
    * that no scaled input is rounded.
    */
   readonly inputWeights?: T | undefined;
   /**
-   * [E, H, 2I]: the weights of gate and up projection, in columns as `gateUpLayout` says; [E, H, I] without a gate. With
-   * `weightLayout: "out-in"`, the last two dimensions change places.
+   * [E, H, 2I]: the weights of the gate and the up projection, with columns in the order of `gateUpLayout`; [E, H, I]
+   * without a gate. `weightLayout: "out-in"` swaps the last two dimensions.
    */
   readonly gateUpProj: T;
   /** [E, 2I], or [E, I] without a gate, in the order of the columns of `gateUpProj`. */
@@ -36,29 +36,29 @@ export interface ExpertsInputs<T = Tensor> {
   readonly downProj: T;
   /** [E, H]. */
   readonly downProjBias?: T | undefined;
-  /** [T, H]: what is added to the experts' sum before that is rounded, such as a shared expert's output. */
+  /** [T, H]: added to the sum of the experts before it is rounded, for example the output of a shared expert. */
   readonly addend?: T | undefined;
-  /** [T, 1], f32: what each row of `addend` is multiplied by. Without it, by 1. */
+  /** [T, 1], f32: the factor of each row of `addend`, 1 by default. */
   readonly addendWeights?: T | undefined;
 }
 
 /**
- * What happens between the two products. With σ the logistic function and Φ the normal distribution's:
+ * The function between the two products. σ is the logistic function and Φ the cumulative normal distribution:
  *
  * | name | with a gate | without |
  * | --- | --- | --- |
  * | `"swiglu-oai"` | g · σ(α g) · (u + 1), where g = min(gate, limit), u = clamp(up, −limit, limit) | |
- * | `"silu"` | g · σ(g) · u, likewise with g and u clamped where there is a limit | x · σ(x) |
+ * | `"silu"` | g · σ(g) · u, with g and u clamped as above if there is a limit | x · σ(x) |
  * | `"gelu"` | gate · Φ(gate) · up | x · Φ(x) |
  * | `"gelu-tanh"` | the same with ½ + ½ tanh(√(2/π) (x + 0.044715 x³)) for Φ(x) | |
  * | `"relu2"` | max(gate, 0)² · up | max(x, 0)² |
  */
 export type Activation = "swiglu-oai" | "silu" | "gelu" | "gelu-tanh" | "relu2";
 
-/** Options of {@linkcode experts}. */
-export interface ExpertsOptions {
+/** How experts compute: the options that a layer's weights decide. */
+export interface ExpertsComputation {
   /**
-   * What happens between the two products.
+   * The function between the two products.
    *
    * @default {"swiglu-oai"}
    */
@@ -70,48 +70,53 @@ export interface ExpertsOptions {
    */
   activationAlpha?: number | undefined;
   /**
-   * The limit of `"swiglu-oai"`, by default 7, or of `"silu"` with a gate, by default none: above zero, `Infinity` for none.
+   * The limit of `"swiglu-oai"` (7 by default) or of `"silu"` with a gate (none by default): above zero, `Infinity` for
+   * none.
    */
   activationLimit?: number | undefined;
   /**
-   * Whether `gateUpProj` has a gate and an up projection, or one projection whose activation is all there is.
+   * Whether `gateUpProj` has a gate and an up projection, or a single projection.
    *
    * @default {true}
    */
   gated?: boolean | undefined;
   /**
-   * Which columns of `gateUpProj` are the gate's: the even ones, `"interleaved"` with those of the up projection, or the
-   * first half, `"concatenated"` with it. Of no consequence without a gate.
+   * Which columns of `gateUpProj` belong to the gate: the even ones (`"interleaved"`) or the first half
+   * (`"concatenated"`). Has no effect without a gate.
    *
    * @default {"interleaved"}
    */
   gateUpLayout?: "interleaved" | "concatenated" | undefined;
   /**
-   * The order of the last two dimensions of the weights: `"in-out"`, each row for one input, or `"out-in"`, each row for
-   * one output, as checkpoints of linear layers have them. Both are read as they are, without a copy.
+   * The order of the last two dimensions of the weights: `"in-out"` has one row per input, `"out-in"` one row per output,
+   * as `torch.nn.Linear` stores them. Neither is copied.
    *
    * @default {"in-out"}
    */
   weightLayout?: "in-out" | "out-in" | undefined;
+}
+
+/** Options of {@linkcode experts}. */
+export interface ExpertsOptions extends ExpertsComputation {
   /**
-   * Whether the bits of a token's output must not depend on what else is in the batch. On the GPU they never do: tiles of
-   * every shape add up in the same order.
+   * Whether the bits of a token's output must not depend on the other tokens of the batch. On the GPU they never do,
+   * because tiles of every shape sum in the same order.
    *
    * @default {false}
    */
   batchInvariant?: boolean | undefined;
   /**
-   * The most tokens an expert takes, in token order; what comes after is dropped and contributes nothing. Without it
-   * nothing is dropped.
+   * The most tokens that an expert takes, in token order. Later tokens are dropped and contribute nothing. By default,
+   * no token is dropped.
    */
   expertCapacity?: number | undefined;
   /**
-   * How to read `routingWeights` where K equals E and the shape cannot tell: `"top-k"`, in the order of `routerIndices`,
+   * How to read `routingWeights` when K equals E and the shape is ambiguous: `"top-k"`, in the order of `routerIndices`,
    * or `"dense"`, in the order of the experts.
    *
    * @default {"top-k"}
    */
   routingWeightsLayout?: "top-k" | "dense" | undefined;
-  /** Called now and then with the fraction that is done, where that is known. */
+  /** Called from time to time with the fraction of the work that is done, if the backend knows it. */
   onProgress?: ((fraction: number) => void) | undefined;
 }

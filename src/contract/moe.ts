@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
+import type { ExpertsComputation, ExpertsInputs, ExpertsOptions } from "./experts.ts";
 import type { RouterOptions } from "../routing/router.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 
@@ -15,12 +15,7 @@ import type { DType, Tensor } from "../tensor/tensor.ts";
 export interface ExpertsLayer<T = Tensor>
   extends
     Pick<ExpertsInputs<T>, "gateUpProj" | "gateUpProjBias" | "downProj" | "downProjBias">,
-    Readonly<
-      Pick<
-        ExpertsOptions,
-        "activation" | "activationAlpha" | "activationLimit" | "gated" | "gateUpLayout" | "weightLayout"
-      >
-    > {}
+    Readonly<ExpertsComputation> {}
 
 /** A router: a linear layer from a token to its logits, and how to decide on those. */
 export interface MoeRouter<T = Tensor> {

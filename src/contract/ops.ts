@@ -1,79 +1,93 @@
 /**
- * The steps that a Mixture-of-Experts layer is made of, on tensors that a backend holds.
+ * The steps of a Mixture-of-Experts layer, on tensors that a backend holds.
  *
  * @module
  */
-import type { BackendTensor } from "../tensor/backend_tensor.ts";
 import type { RouterOptions } from "../routing/router.ts";
+import type { BackendTensor } from "../tensor/backend_tensor.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 
 /**
- * What sorting found.
+ * The result of a sort.
  *
- * @typeParam T A tensor on the host, or one that a backend holds.
+ * @typeParam T A tensor on the host or on a backend.
  */
 export interface Sorted<T = Tensor> {
   /** [N], i32: the values in ascending order. */
   readonly values: T;
-  /** [N], i32: where each of them stood before. */
+  /** [N], i32: the position that each value had before. */
   readonly indices: T;
 }
 
 /**
- * What counting found.
+ * The result of counting.
  *
- * @typeParam T A tensor on the host, or one that a backend holds.
+ * @typeParam T A tensor on the host or on a backend.
  */
 export interface BinCounts<T = Tensor> {
   /** [bins], i32: how often each value occurs. */
   readonly counts: T;
-  /** [bins], i32: how often it or a lower one occurs: where the values of each bin end among the sorted. */
+  /** [bins], i32: how often each value or a lower one occurs. This is where the values of each bin end after sorting. */
   readonly cumsum: T;
 }
 
-/** How {@linkcode BackendOps.gather} fills its bins. */
+/** Options of {@linkcode BackendOps.linear}. */
+export interface LinearOptions<T = BackendTensor> {
+  /** [N], of the dtype of the weight. */
+  readonly bias?: T | undefined;
+  /**
+   * The dtype of the output.
+   *
+   * @default {input.dtype}
+   */
+  readonly dtype?: DType | undefined;
+}
+
+/** Options of {@linkcode BackendOps.route}. */
+export interface RouteOptions {
+  /**
+   * The dtype that the routing weights are rounded to.
+   *
+   * @default {"f32"}
+   */
+  readonly dtype?: DType | undefined;
+}
+
+/** Options of {@linkcode BackendOps.gather}. */
 export interface GatherOptions {
-  /** C, the rows of a bin. What comes after is left out. */
+  /** C, the rows of a bin. Later assignments are left out. */
   readonly capacity: number;
   /**
-   * K: how many assignments, one after the other, belong to one row of the source.
+   * K: the number of consecutive assignments that belong to one row of the source.
    *
    * @default {1}
    */
   readonly topK?: number | undefined;
 }
 
-/** What {@linkcode BackendOps.route} decides. */
+/** The result of {@linkcode BackendOps.route}. */
 export interface BackendRouting {
   /** [T, K], i32: the experts of each token, the best first. */
   readonly routerIndices: BackendTensor;
-  /** [T, K]: what the output of each of them is multiplied by. */
+  /** [T, K]: the factor of each expert's output. */
   readonly routerWeights: BackendTensor;
-  /** [T, K], f32: what the input of each of them is multiplied by; only of the kind `"sigmoid-input"`, whose `routerWeights` are 1. */
+  /** [T, K], f32: the factor of each expert's input, for the kind `"sigmoid-input"` only. Its `routerWeights` are 1. */
   readonly inputWeights?: BackendTensor | undefined;
 }
 
 /**
- * The steps of a layer, on tensors that a backend holds: what they mean is said at the functions of the same names in `ops`.
+ * The steps of a layer, on tensors that a backend holds. See the functions of the same names in `ops` for what they do.
  *
- * Nothing looks at the elements on the host: an index that names no row selects zeros, and a value that names no bin leaves
- * unspecified what is made of it. All refuse dtypes with a `TypeError` and shapes with a `RangeError`.
+ * The host does not look at the elements. An index without a row selects zeros. A value without a bin makes the result
+ * unspecified. All reject with a `TypeError` for a dtype, and with a `RangeError` for a shape, that does not fit.
  */
 export interface BackendOps {
-  /** Makes a tensor whose elements are all the same. */
+  /** Makes a tensor whose elements all have one value. */
   full(dtype: DType, shape: readonly number[], value: number): Promise<BackendTensor>;
-  /** Multiplies [T, D] by the transpose of [N, D] and adds [N]: summed in f32, rounded to `dtype`, by default the input's. */
-  linear(
-    input: BackendTensor,
-    weight: BackendTensor,
-    options?: { readonly bias?: BackendTensor | undefined; readonly dtype?: DType | undefined },
-  ): Promise<BackendTensor>;
-  /** Routes tokens as `route` does. The weights are rounded to `dtype`, by default f32. */
-  route(
-    logits: BackendTensor,
-    router: RouterOptions<BackendTensor>,
-    options?: { readonly dtype?: DType | undefined },
-  ): Promise<BackendRouting>;
+  /** Multiplies [T, D] by the transpose of [N, D] and adds [N]. Sums in f32 and rounds to `dtype`. */
+  linear(input: BackendTensor, weight: BackendTensor, options?: LinearOptions): Promise<BackendTensor>;
+  /** Routes tokens as `route` does. */
+  route(logits: BackendTensor, router: RouterOptions<BackendTensor>, options?: RouteOptions): Promise<BackendRouting>;
   /** See `ops.sort`. */
   sort(values: BackendTensor, bins: number): Promise<Sorted<BackendTensor>>;
   /** See `ops.bincountCumsum`. */

@@ -10,9 +10,12 @@ import type {
 import { noDetails } from "../backend/details.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { fromBfloat16 } from "../tensor/bfloat16.ts";
-import { checkIndices, type ExpertsShape, expertsShape } from "../contract/experts_shape.ts";
+import { checkIndices, type ExpertsCall, type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
+import { resolveMoe } from "../contract/resolve_moe.ts";
+import type { BackendOps } from "../contract/ops.ts";
+import { resolvedOps } from "../backend/steps.ts";
 import { runMoe } from "../backend/run_moe.ts";
 import {
   bytesPerElement,
@@ -88,7 +91,8 @@ export class CpuBackend implements Backend {
   readonly #recycler = new Recycler();
   readonly #blas: FoundBlas | undefined;
   readonly #ownsPool: boolean;
-  readonly ops: CpuOps<CpuTensor>;
+  readonly steps: CpuOps<CpuTensor>;
+  readonly ops: BackendOps;
   #peak: Promise<PeakRates> | undefined;
 
   constructor({ engine, threads, blas = "auto" }: CpuOptions) {
@@ -96,11 +100,12 @@ export class CpuBackend implements Backend {
     this.#ownsPool = !engine;
     this.pool = engine ?? new Engine(threads);
     this.device = cpuName();
-    this.ops = new CpuOps({
+    this.steps = new CpuOps({
       pool: this.pool,
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       own: (tensor) => this.#own(tensor),
     });
+    this.ops = resolvedOps(this.steps);
   }
 
   get engine(): string {
@@ -154,10 +159,14 @@ export class CpuBackend implements Backend {
   }
 
   async experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CpuTensor> {
-    const shape = expertsShape(inputs, options);
+    const shape = resolveExperts(inputs, options);
+    checkIndices(this.#own(inputs.routerIndices).data, shape);
+    return await this.runExperts({ inputs, shape, onProgress: options.onProgress });
+  }
+
+  async runExperts({ inputs, shape, onProgress }: ExpertsCall<BackendTensor>): Promise<CpuTensor> {
     const { dtype, tokens, hidden, intermediate, topK } = shape;
     const indices = this.#own(inputs.routerIndices).data as Int32Array;
-    checkIndices(indices, shape);
     const own = (tensor: BackendTensor) => elements(this.#own(tensor).data);
     // How a library adds up may depend on the number of rows.
     const blas = shape.batchInvariant ? undefined : this.#blas;
@@ -176,7 +185,6 @@ export class CpuBackend implements Backend {
     const activations = apart ?? output;
 
     const progress = new Int32Array(new SharedArrayBuffer((1 + plan.groupSizes.length) * 4));
-    const { onProgress } = options;
     const report = onProgress && (() => onProgress(plan.doneFraction(progress[0]!)));
     const job = {
       hidden,
@@ -216,8 +224,9 @@ export class CpuBackend implements Backend {
     return output;
   }
 
-  moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
-    return runMoe(this, hidden, layer, options);
+  async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
+    const shape = resolveMoe(hidden, layer, options);
+    return await runMoe(this, { hidden, layer, shape, onProgress: options.onProgress });
   }
 
   synchronize(): Promise<void> {
@@ -258,7 +267,7 @@ export class CpuBackend implements Backend {
 function assignmentWeights(
   { dtype, data }: CpuTensor,
   indices: Int32Array,
-  { topK, experts, denseWeights }: ExpertsShape,
+  { topK, experts, denseWeights }: ResolvedExperts,
 ): Float32Array {
   let values: ArrayLike<number> = data;
   if (dtype === "bf16") fromBfloat16(data as Uint16Array, values = new Float32Array(data.length));

@@ -1,18 +1,20 @@
 // The steps of a layer on the CPU: products and sums on all threads, the others each a loop as its definition reads.
 import type { BackendTensor } from "../backend/backend.ts";
 import { fromBfloat16, toBfloat16 } from "../tensor/bfloat16.ts";
-import {
-  batchedMatmulShape,
-  binsShape,
-  gatherShape,
-  indexSelectShape,
-  linearShape,
-  type ProductShape,
-  scatterShape,
-} from "../contract/ops_shape.ts";
-import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../contract/ops.ts";
-import type { RouterOptions } from "../routing/router.ts";
-import { route } from "../routing/route.ts";
+import type {
+  BinsCall,
+  FullCall,
+  GatherCall,
+  LinearCall,
+  MatmulCall,
+  ProductShape,
+  RouteCall,
+  ScatterCall,
+  SelectCall,
+} from "../contract/resolve_ops.ts";
+import type { BackendSteps } from "../backend/steps.ts";
+import type { BackendRouting, BinCounts, Sorted } from "../contract/ops.ts";
+import { routeTokens } from "../routing/route.ts";
 import type { DType, Tensor, TensorData } from "../tensor/tensor.ts";
 import type { Engine } from "../wasm/engine.ts";
 import { productJob, type ProductTensors } from "./product.ts";
@@ -26,14 +28,14 @@ export interface CpuOpsHost<T extends BackendTensor & Tensor> {
 }
 
 /** The ops on CPU tensors. */
-export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
+export class CpuOps<T extends BackendTensor & Tensor> implements BackendSteps<T> {
   readonly #host: CpuOpsHost<T>;
 
   constructor(host: CpuOpsHost<T>) {
     this.#host = host;
   }
 
-  full(dtype: DType, shape: readonly number[], value: number): Promise<T> {
+  full({ dtype, shape, value }: FullCall): Promise<T> {
     return this.#run(() => {
       const output = this.#host.allocate(dtype, shape);
       const bits = new Uint16Array(1);
@@ -43,31 +45,18 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
     });
   }
 
-  linear(
-    input: BackendTensor,
-    weight: BackendTensor,
-    { bias, dtype }: { bias?: BackendTensor | undefined; dtype?: DType | undefined } = {},
-  ): Promise<T> {
+  linear({ input, weight, bias, dtype, shape }: LinearCall<BackendTensor>): Promise<T> {
     return this.#run(async () => {
-      const shape = linearShape(input, weight, { bias, dtype });
       const [a, b] = this.#own(input, weight) as [T, T];
-      const output = this.#host.allocate(shape.dtype, [shape.rows, shape.columns]);
+      const output = this.#host.allocate(dtype, [shape.rows, shape.columns]);
       await this.#multiply(shape, { a, b, transposed: true, bias: bias && this.#host.own(bias), output });
       return output;
     });
   }
 
-  route(
-    logits: BackendTensor,
-    router: RouterOptions<BackendTensor>,
-    { dtype = "f32" }: { dtype?: DType | undefined } = {},
-  ): Promise<BackendRouting> {
+  route({ logits, correctionBias, router, dtype }: RouteCall<BackendTensor>): Promise<BackendRouting> {
     return this.#run(() => {
-      const { correctionBias, ...options } = router;
-      const routing = route(this.#host.own(logits), {
-        ...options,
-        ...correctionBias && { correctionBias: this.#host.own(correctionBias) },
-      });
+      const routing = routeTokens(this.#host.own(logits), router, correctionBias && this.#host.own(correctionBias));
       using cleanup = new DisposableStack();
       const copy = (dtype: DType, { data, shape }: Tensor) => {
         const target = cleanup.use(this.#host.allocate(dtype, shape));
@@ -82,9 +71,8 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
     });
   }
 
-  sort(values: BackendTensor, bins: number): Promise<Sorted<T>> {
+  sort({ values, bins, count }: BinsCall<BackendTensor>): Promise<Sorted<T>> {
     return this.#run(() => {
-      const { count } = binsShape(values, bins);
       const data = this.#host.own(values).data;
       const next = counts(data, bins);
       for (let b = bins - 1, end = count; b >= 0; b--) next[b] = end -= next[b]!;
@@ -98,9 +86,8 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
     });
   }
 
-  bincountCumsum(values: BackendTensor, bins: number): Promise<BinCounts<T>> {
+  bincountCumsum({ values, bins }: BinsCall<BackendTensor>): Promise<BinCounts<T>> {
     return this.#run(() => {
-      binsShape(values, bins);
       const found = counts(this.#host.own(values).data, bins);
       const result = { counts: this.#host.allocate("i32", [bins]), cumsum: this.#host.allocate("i32", [bins]) };
       result.counts.data.set(found);
@@ -109,9 +96,8 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
     });
   }
 
-  indexSelect(source: BackendTensor, indices: BackendTensor): Promise<T> {
+  indexSelect({ source, indices, rows, width }: SelectCall<BackendTensor>): Promise<T> {
     return this.#run(() => {
-      const { rows, width } = indexSelectShape(source, indices);
       const [from, at] = this.#own(source, indices);
       const output = this.#host.allocate(source.dtype, [rows, ...source.shape.slice(1)]);
       for (let r = 0; r < rows; r++) copyRow(from!, at!.data[r]!, output, r, width);
@@ -119,14 +105,9 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
     });
   }
 
-  gather(
-    source: BackendTensor,
-    indices: BackendTensor,
-    cumsum: BackendTensor,
-    options: GatherOptions,
-  ): Promise<T> {
+  gather({ source, indices, cumsum, shape }: GatherCall<BackendTensor>): Promise<T> {
     return this.#run(() => {
-      const { bins, capacity, hidden, topK } = gatherShape(source, indices, cumsum, options);
+      const { bins, capacity, hidden, topK } = shape;
       const [from, order, ends] = this.#own(source, indices, cumsum);
       const output = this.#host.allocate(source.dtype, [bins, capacity, hidden]);
       for (let b = 0; b < bins; b++) {
@@ -139,14 +120,9 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
     });
   }
 
-  scatter(
-    source: BackendTensor,
-    indices: BackendTensor,
-    cumsum: BackendTensor,
-    weights: BackendTensor,
-  ): Promise<T> {
+  scatter({ source, indices, cumsum, weights, shape }: ScatterCall<BackendTensor>): Promise<T> {
     return this.#run(() => {
-      const { tokens, topK, assignments, bins, capacity, hidden } = scatterShape(source, indices, cumsum, weights);
+      const { tokens, topK, assignments, bins, capacity, hidden } = shape;
       const [from, order, ends, factors] = this.#own(source, indices, cumsum, weights);
       const rows = new Int32Array(assignments).fill(-1);
       for (let b = 0, place = 0; b < bins; b++) {
@@ -168,9 +144,8 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendOps {
     });
   }
 
-  batchedMatmul(a: BackendTensor, b: BackendTensor): Promise<T> {
+  batchedMatmul({ a, b, shape }: MatmulCall<BackendTensor>): Promise<T> {
     return this.#run(async () => {
-      const shape = batchedMatmulShape(a, b);
       const [x, y] = this.#own(a, b) as [T, T];
       const output = this.#host.allocate(a.dtype, [shape.batch, shape.rows, shape.columns]);
       await this.#multiply(shape, { a: x, b: y, transposed: false, output });

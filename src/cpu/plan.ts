@@ -1,7 +1,8 @@
 // How the work of one `experts` call is cut into items, and in which order they stand.
-import type { ProductShape } from "../contract/ops_shape.ts";
+import type { ProductShape } from "../contract/resolve_ops.ts";
 import type { Blocking } from "../wasm/tasks/experts_job.ts";
-import { expertsFlops, type ExpertsShape } from "../contract/experts_shape.ts";
+import { expertsFlops } from "../contract/experts_sizes.ts";
+import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 
 /** Items for the workers; see `ExpertsJob`. */
 export interface Plan {
@@ -40,7 +41,7 @@ export function kernelCut(threads: number): Cut {
 export const blasCut: Cut = { rows: 2048, columns: 1440, share: 1 / 64 };
 
 /** Plans a call: for each expert its gate-up blocks, then for each its down blocks, then the tokens' sums. */
-export function planExperts(shape: ExpertsShape, offsets: Int32Array, cut: Cut, threads: number): Plan {
+export function planExperts(shape: ResolvedExperts, offsets: Int32Array, cut: Cut, threads: number): Plan {
   const { tokens, hidden, intermediate, experts, gated } = shape;
   const items: number[] = [];
   const groupSizes = new Int32Array(experts + 1);

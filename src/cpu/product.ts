@@ -1,5 +1,5 @@
 // Plain matrix products as jobs for the workers.
-import type { ProductShape } from "../contract/ops_shape.ts";
+import type { ProductShape } from "../contract/resolve_ops.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { dtypeCode, elements } from "../wasm/elements.ts";
 import type { ExpertsJob } from "../wasm/tasks/experts_job.ts";

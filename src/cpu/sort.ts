@@ -1,5 +1,5 @@
 // The counting sort of assignments by expert, stable, with the capacity applied.
-import type { ExpertsShape } from "../contract/experts_shape.ts";
+import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 
 /** Assignments in expert order. N kept of T · K. Everything in shared memory. */
 export interface SortedAssignments {
@@ -19,7 +19,7 @@ export function sortWeights(weights: Float32Array, { tokens, rows }: SortedAssig
 }
 
 /** Sorts assignments by expert, in token order within an expert, and drops those past the capacity. */
-export function sortAssignments(indices: Int32Array, { experts, topK, capacity }: ExpertsShape): SortedAssignments {
+export function sortAssignments(indices: Int32Array, { experts, topK, capacity }: ResolvedExperts): SortedAssignments {
   const next = new Int32Array(experts);
   for (let i = 0; i < indices.length; i++) next[indices[i]!]! += 1;
   const offsets = shared(experts + 1);

@@ -1,289 +1,240 @@
-// The steps of a layer on the GPU, each a launch or a few.
+// The steps of a layer on the GPU. Each is one launch or a few.
 import type { BackendTensor } from "../backend/backend.ts";
+import type { BackendSteps } from "../backend/steps.ts";
+import { checkMaximum, maximumItems } from "../contract/limits.ts";
+import type { BackendRouting, BinCounts, Sorted } from "../contract/ops.ts";
+import type {
+  BinsCall,
+  FullCall,
+  GatherCall,
+  LinearCall,
+  MatmulCall,
+  RouteCall,
+  ScatterCall,
+  SelectCall,
+} from "../contract/resolve_ops.ts";
 import { toBfloat16 } from "../tensor/bfloat16.ts";
-import {
-  batchedMatmulShape,
-  binsShape,
-  gatherShape,
-  indexSelectShape,
-  linearShape,
-  logitsShape,
-  scatterShape,
-} from "../contract/ops_shape.ts";
-import type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../contract/ops.ts";
-import { resolveRouter, type RouterOptions } from "../routing/router.ts";
 import { bytesPerElement, type DType, elementCount, viewOf } from "../tensor/tensor.ts";
+import type { KernelLaunch } from "./driver/kernel.ts";
 import type { KernelRecord } from "./images/manifest_types.ts";
-import type { Argument } from "./driver/kernel.ts";
-import { type DeviceOperand, dtypeCode, type OpLaunch } from "./plan/codes.ts";
-import { planLinear, planRoute } from "./plan/router.ts";
 import type { PlanDevice } from "./plan/product.ts";
-import { limits, planCombine, planProduct, planSort } from "./plan/steps.ts";
+import { type DeviceOperand, planLinear, planRoute } from "./plan/router.ts";
+import {
+  planCombine,
+  planCounts,
+  planItems,
+  planProduct,
+  planRank,
+  sortChunks,
+  type SortTensors,
+} from "./plan/steps.ts";
 
 /** A tensor in device memory. */
 export type DeviceTensor = BackendTensor & DeviceOperand;
 
-/** What the ops need of the backend they belong to. */
+/** The services of the backend that the ops use. */
 export interface CudaOpsHost<T extends DeviceTensor> {
   readonly device: PlanDevice;
   readonly kernels: readonly KernelRecord[];
   allocate(dtype: DType, shape: readonly number[]): T;
-  /** The tensor as the backend's own. */
+  /** Checks that a tensor belongs to the backend. */
   own(tensor: BackendTensor): T;
-  launch(launch: OpLaunch): void;
+  launch(launch: KernelLaunch): void;
 }
 
-const threads = 256;
-
-/** Where an op gets memory: what it returns, and what it needs in between. */
+/** Allocates the memory of one op. */
 interface Allocator<T> {
+  /** Allocates a result. */
   result(dtype: DType, shape: readonly number[]): T;
-  /** So many 32-bit integers. */
-  scratch(count: number): DeviceOperand;
+  /** Allocates 32-bit integers that are freed at the end of the op. */
+  scratch(count: number): bigint;
 }
 
 /** The ops on a GPU's tensors. */
-export class CudaOps<T extends DeviceTensor> implements BackendOps {
+export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
   readonly #host: CudaOpsHost<T>;
 
   constructor(host: CudaOpsHost<T>) {
     this.#host = host;
   }
 
-  full(dtype: DType, shape: readonly number[], value: number): Promise<T> {
+  full({ dtype, shape, value }: FullCall): Promise<T> {
     return this.#run(({ result }) => {
       const output = result(dtype, shape);
-      const count = elementCount(shape);
-      this.#overItems("fill", count, [output.pointer, count, bitsOf(dtype, value), bytesPerElement(dtype)]);
+      this.#fill(output.pointer, elementCount(shape), bitsOf(dtype, value), bytesPerElement(dtype));
       return output;
     });
   }
 
-  linear(
-    input: BackendTensor,
-    weight: BackendTensor,
-    { bias, dtype }: { bias?: BackendTensor | undefined; dtype?: DType | undefined } = {},
-  ): Promise<T> {
+  linear({ input, weight, bias, dtype, shape }: LinearCall<BackendTensor>): Promise<T> {
     return this.#run(({ result }) => {
-      const shape = linearShape(input, weight, { bias, dtype });
-      const [x, w] = this.#own(input, weight);
-      const b = bias && this.#host.own(bias);
-      const output = result(shape.dtype, [shape.rows, shape.columns]);
-      this.#launch(planLinear(shape, x!, w!, b, output, this.#host.kernels));
+      const { own, kernels } = this.#host;
+      const [x, w, b] = [own(input), own(weight), bias && own(bias)];
+      const output = result(dtype, [shape.rows, shape.columns]);
+      this.#launch(planLinear(shape, x, w, b, output, kernels));
       return output;
     });
   }
 
-  route(
-    logits: BackendTensor,
-    router: RouterOptions<BackendTensor>,
-    { dtype = "f32" }: { dtype?: DType | undefined } = {},
-  ): Promise<BackendRouting> {
+  route({ logits, correctionBias, router, dtype, tokens }: RouteCall<BackendTensor>): Promise<BackendRouting> {
     return this.#run(({ result }) => {
-      const { tokens, experts } = logitsShape(logits);
-      const rule = resolveRouter(router, experts);
-      const [x] = this.#own(logits);
-      const bias = rule.bias && this.#host.own(rule.bias);
-      const shape = [tokens, rule.topK];
+      const { own, device } = this.#host;
+      const [x, bias] = [own(logits), correctionBias && own(correctionBias)];
+      const shape = [tokens, router.topK];
       const targets = {
         routerIndices: result("i32", shape),
         routerWeights: result(dtype, shape),
-        inputWeights: rule.onInput ? result("f32", shape) : undefined,
+        inputWeights: router.onInput ? result("f32", shape) : undefined,
       };
-      this.#launch(planRoute(tokens, rule, x!, bias, targets, this.#host.device.multiprocessors));
+      this.#launch(planRoute(tokens, router, x, bias, targets, device.multiprocessors));
       return targets;
     });
   }
 
-  sort(values: BackendTensor, bins: number): Promise<Sorted<T>> {
+  sort({ values, bins, count }: BinsCall<BackendTensor>): Promise<Sorted<T>> {
     return this.#run(({ result, scratch }) => {
-      const { count } = binsShape(values, bins);
-      const [from] = this.#own(values);
+      const source = this.#host.own(values);
       const sorted = { values: result("i32", [count]), indices: result("i32", [count]) };
       if (count === 0) return sorted;
-      const places = scratch(count);
-      this.#sort(from!, count, bins, scratch, places, sorted.indices);
-      this.#selectRows(from!, sorted.indices, sorted.values, { rows: count, sourceRows: count, bytes: 4 });
+      const { shape, tensors } = this.#count(source.pointer, count, bins, scratch);
+      const rowTokens = sorted.indices.pointer;
+      this.#fill(rowTokens, count, -1, 4); // values outside of the bins leave the end of the list unused
+      this.#launch(
+        planRank(shape, { ...tensors, inputWeights: null, rows: scratch(count), rowTokens, rowScales: null }),
+      );
+      this.#selectRows(source.pointer, rowTokens, sorted.values.pointer, { rows: count, sourceRows: count, bytes: 4 });
       return sorted;
     });
   }
 
-  bincountCumsum(values: BackendTensor, bins: number): Promise<BinCounts<T>> {
+  bincountCumsum({ values, bins, count }: BinsCall<BackendTensor>): Promise<BinCounts<T>> {
     return this.#run(({ result, scratch }) => {
-      const { count } = binsShape(values, bins);
-      const [from] = this.#own(values);
+      const source = this.#host.own(values);
       const counted = { counts: result("i32", [bins]), cumsum: result("i32", [bins]) };
-      const { totals, offsets } = this.#sort(from!, count, bins, scratch);
-      this.#overItems("copy_words", bins, [totals.pointer, counted.counts.pointer, bins]);
-      this.#overItems("copy_words", bins, [offsets.pointer + 4n, counted.cumsum.pointer, bins]);
+      const { tensors: { totals, rowOffsets } } = this.#count(source.pointer, count, bins, scratch);
+      this.#overItems("copy_words", bins, { source: totals, out: counted.counts.pointer, n: bins });
+      this.#overItems("copy_words", bins, { source: rowOffsets + 4n, out: counted.cumsum.pointer, n: bins });
       return counted;
     });
   }
 
-  indexSelect(source: BackendTensor, indices: BackendTensor): Promise<T> {
+  indexSelect({ source, indices, rows, width }: SelectCall<BackendTensor>): Promise<T> {
     return this.#run(({ result }) => {
-      const { rows, width } = indexSelectShape(source, indices);
-      const [from, at] = this.#own(source, indices);
+      const [from, at] = [this.#host.own(source), this.#host.own(indices)];
       const output = result(source.dtype, [rows, ...source.shape.slice(1)]);
       const bytes = width * bytesPerElement(source.dtype);
-      this.#selectRows(from!, at!, output, { rows, sourceRows: source.shape[0]!, bytes });
+      this.#selectRows(from.pointer, at.pointer, output.pointer, { rows, sourceRows: source.shape[0] ?? 0, bytes });
       return output;
     });
   }
 
-  gather(
-    source: BackendTensor,
-    indices: BackendTensor,
-    cumsum: BackendTensor,
-    options: GatherOptions,
-  ): Promise<T> {
+  gather({ source, indices, cumsum, shape }: GatherCall<BackendTensor>): Promise<T> {
     return this.#run(({ result, scratch }) => {
-      const { tokens, topK, bins, capacity, hidden } = gatherShape(source, indices, cumsum, options);
-      const rows = checkRows(bins * capacity);
-      const [from, order, ends] = this.#own(source, indices, cumsum);
+      const { tokens, topK, assignments: n, bins, capacity, hidden } = shape;
+      const rows = bins * capacity;
+      checkMaximum("The number of assignments", n);
+      checkMaximum("The number of rows", rows);
+      const [from, order, ends] = [source, indices, cumsum].map((tensor) => this.#host.own(tensor).pointer);
       const output = result(source.dtype, [bins, capacity, hidden]);
-      const places = scratch(rows);
-      this.#overItems("bin_tokens", rows, [order!.pointer, ends!.pointer, places.pointer, bins, capacity, topK]);
-      const bytes = hidden * bytesPerElement(source.dtype);
-      this.#selectRows(from!, places, output, { rows, sourceRows: tokens, bytes });
-      return output;
-    });
-  }
-
-  scatter(
-    source: BackendTensor,
-    indices: BackendTensor,
-    cumsum: BackendTensor,
-    weights: BackendTensor,
-  ): Promise<T> {
-    return this.#run(({ result, scratch }) => {
-      const { tokens, topK, assignments, bins, capacity, hidden } = scatterShape(source, indices, cumsum, weights);
-      checkRows(bins * capacity);
-      const [from, order, ends, factors] = this.#own(source, indices, cumsum, weights);
-      const output = result(source.dtype, [tokens, hidden]);
-      const rows = scratch(assignments);
-      this.#overItems("bin_rows", assignments, [
-        order!.pointer,
-        ends!.pointer,
-        rows.pointer,
-        assignments,
-        bins,
-        capacity,
-      ]);
-      this.#launch({
-        ...planCombine(source.dtype, tokens),
-        arguments: [
-          ...[from!.pointer, rows.pointer, factors!.pointer, dtypeCode(factors!), 0n, 0n, 0n, output.pointer],
-          ...[tokens, topK, topK, hidden],
-        ],
+      const binTokens = scratch(rows);
+      this.#overItems("bin_tokens", rows, {
+        ...{ order: order!, ends: ends!, tokens: binTokens },
+        ...{ n, bins, capacity, topK },
       });
+      const bytes = hidden * bytesPerElement(source.dtype);
+      this.#selectRows(from!, binTokens, output.pointer, { rows, sourceRows: tokens, bytes });
       return output;
     });
   }
 
-  batchedMatmul(a: BackendTensor, b: BackendTensor): Promise<T> {
+  scatter({ source, indices, cumsum, weights, shape }: ScatterCall<BackendTensor>): Promise<T> {
     return this.#run(({ result, scratch }) => {
-      const shape = batchedMatmulShape(a, b);
+      const { tokens, topK, assignments: n, bins, capacity, hidden: width } = shape;
+      checkMaximum("The number of assignments", n);
+      checkMaximum("The number of rows", bins * capacity);
+      const { own } = this.#host;
+      const output = result(source.dtype, [tokens, width]);
+      const rows = scratch(n);
+      this.#fill(rows, n, -1, 4);
+      this.#overItems("bin_rows", bins > 0 ? n : 0, {
+        ...{ order: own(indices).pointer, ends: own(cumsum).pointer, rows },
+        ...{ n, bins, capacity },
+      });
+      this.#launch(planCombine(source.dtype, weights.dtype, { tokens, topK, weightColumns: topK, width }, {
+        ...{ expertOutputs: own(source).pointer, rows, weights: own(weights).pointer, indices: null },
+        ...{ addend: null, addendWeights: null, out: output.pointer },
+      }));
+      return output;
+    });
+  }
+
+  batchedMatmul({ a, b, shape }: MatmulCall<BackendTensor>): Promise<T> {
+    return this.#run(({ result, scratch }) => {
       const { batch, rows, columns } = shape;
-      checkRows(batch * rows);
-      const [x, y] = this.#own(a, b);
+      checkMaximum("The number of rows", batch * rows);
+      const { own, device, kernels } = this.#host;
+      const [input, weights] = [own(a).pointer, own(b).pointer];
       const output = result(a.dtype, [batch, rows, columns]);
       if (batch * rows === 0) return output;
-      const plan = planProduct(shape, y!.pointer, a.dtype, this.#host.device, this.#host.kernels);
-      const rowOffsets = scratch(batch + 1), tileOffsets = scratch(batch + 1);
-      const tiles = Math.ceil(rows / plan.tile.rows);
-      this.#launch({
-        kernel: "even_offsets",
-        ...{ blocks: 1, threads, sharedBytes: 0 },
-        arguments: [rowOffsets.pointer, tileOffsets.pointer, batch, rows, tiles],
-      });
-      this.#launch({
-        ...plan,
-        arguments: [
-          ...[x!.pointer, plan.weights, 0n, output.pointer, 0n, 0n, rowOffsets.pointer, tileOffsets.pointer],
-          ...plan.arguments,
-        ],
-      });
+      const tensors = { input, weights, out: output.pointer };
+      const offsets = { rowOffsets: scratch(batch + 1), tileOffsets: scratch(batch + 1) };
+      planProduct(shape, a.dtype, device, kernels, { ...tensors, ...offsets }).forEach((launch) =>
+        this.#launch(launch)
+      );
       return output;
     });
   }
 
-  /** Counts the values, and sorts them where there is room for where each goes and for where each comes from. */
-  #sort(
-    values: DeviceOperand,
-    count: number,
-    bins: number,
-    scratch: Allocator<T>["scratch"],
-    places?: DeviceOperand,
-    order?: DeviceOperand,
-  ): { totals: DeviceOperand; offsets: DeviceOperand } {
-    const plan = planSort(count, bins);
-    const [counts, totals, offsets, tiles] = [bins * plan.blocks, bins, bins + 1, bins + 1].map(scratch) as [
-      DeviceOperand,
-      DeviceOperand,
-      DeviceOperand,
-      DeviceOperand,
-    ];
-    this.#launch({ ...plan.histogram, arguments: [values.pointer, counts.pointer, count, plan.chunk, bins] });
-    this.#launch({
-      ...plan.scan,
-      arguments: [
-        ...[counts.pointer, totals.pointer, offsets.pointer, tiles.pointer],
-        ...[bins, plan.blocks, limits.assignments, 1],
-      ],
-    });
-    if (places && order) {
-      this.#launch({
-        ...plan.rank,
-        arguments: [
-          ...[values.pointer, counts.pointer, offsets.pointer, 0n, places.pointer, order.pointer, 0n],
-          ...[count, plan.chunk, bins, 1, limits.assignments],
-        ],
-      });
-    }
-    return { totals, offsets };
+  /** Counts the values of each bin. */
+  #count(indices: bigint, count: number, bins: number, scratch: Allocator<T>["scratch"]) {
+    const shape = { count, experts: bins, topK: 1, capacity: maximumItems, tileRows: 1 };
+    const tensors: SortTensors<bigint> = {
+      indices,
+      counts: scratch(bins * sortChunks(count).blocks),
+      totals: scratch(bins),
+      rowOffsets: scratch(bins + 1),
+      tileOffsets: scratch(bins + 1),
+    };
+    planCounts(shape, tensors).forEach((launch) => this.#launch(launch));
+    return { shape, tensors };
   }
 
-  /** Selects rows of so many bytes, in the largest units that make them up. */
+  /** Selects rows of `bytes` bytes, in the largest units that divide them. */
   #selectRows(
-    source: DeviceOperand,
-    indices: DeviceOperand,
-    output: DeviceOperand,
+    source: bigint,
+    indices: bigint,
+    out: bigint,
     { rows, sourceRows, bytes }: { rows: number; sourceRows: number; bytes: number },
   ): void {
     const unit = [16, 4, 2].find((unit) => bytes % unit === 0)!;
-    const args = [source.pointer, indices.pointer, output.pointer, rows, sourceRows, bytes / unit];
-    this.#overRows(`select_rows_${unit}`, rows, args);
+    checkMaximum("The number of rows", rows);
+    checkMaximum("The number of rows of the source", sourceRows);
+    checkMaximum("The length of a row", bytes / unit);
+    const args = { source, indices, out, rows, sourceRows, units: bytes / unit };
+    this.#overItems(`select_rows_${unit}`, rows * 32, args); // a warp per row
   }
 
-  /** Launches a kernel that works on an item a thread. */
-  #overItems(kernel: string, items: number, args: readonly Argument[]): void {
-    const blocks = Math.min(Math.ceil(items / threads), this.#host.device.multiprocessors * 8);
-    this.#launch({ kernel, blocks, threads, sharedBytes: 0, arguments: args });
+  #fill(out: bigint, count: number, bits: number, bytes: number): void {
+    this.#overItems("fill", count, { out, count, bits, bytes });
   }
 
-  /** Launches a kernel that works on a row a warp. */
-  #overRows(kernel: string, rows: number, args: readonly Argument[]): void {
-    this.#overItems(kernel, rows * 32, args);
+  #overItems(kernel: string, items: number, args: KernelLaunch["arguments"]): void {
+    this.#launch(planItems(kernel, items, this.#host.device.multiprocessors, args));
   }
 
-  /** Where there is nothing to do there is nothing to launch. */
-  #launch(launch: OpLaunch): void {
+  /** Launches a kernel, unless its grid is empty. */
+  #launch(launch: KernelLaunch): void {
     if (launch.blocks > 0) this.#host.launch(launch);
   }
 
-  #own(...tensors: BackendTensor[]): T[] {
-    return tensors.map((tensor) => this.#host.own(tensor));
-  }
-
-  /** Runs an op, frees what it needed in between, and, if it fails, its results too. */
+  /** Runs an op and frees its temporary memory. If it fails, its results are freed too. */
   #run<Result>(run: (allocator: Allocator<T>) => Result): Promise<Result> {
     return Promise.try(() => {
       using results = new DisposableStack();
-      using between = new DisposableStack();
+      using temporary = new DisposableStack();
       const result = run({
         result: (dtype, shape) => results.use(this.#host.allocate(dtype, shape)),
-        scratch: (count) => between.use(this.#host.allocate("i32", [count])),
+        scratch: (count) => temporary.use(this.#host.allocate("i32", [count])).pointer,
       });
       results.move();
       return result;
@@ -298,9 +249,4 @@ function bitsOf(dtype: DType, value: number): number {
   if (dtype === "bf16") toBfloat16([value], element as Uint16Array);
   else element[0] = value;
   return new Int32Array(memory)[0]!;
-}
-
-function checkRows(rows: number): number {
-  if (rows <= limits.assignments) return rows;
-  throw new RangeError(`There must be at most ${limits.assignments} rows on the GPU, got ${rows}`);
 }

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { defaultVariant, type ExpertsVariant, gateUpColumns } from "../contract/experts_shape.ts";
+import { defaultVariant, type ExpertsVariant } from "../contract/experts_options.ts";
+import { gateUpColumns } from "../contract/experts_sizes.ts";
 import type { RouterOptions } from "../routing/router.ts";
 
 /** A router as data: its options, but for the bias's values. */

@@ -1,16 +1,16 @@
 import type { Tensor } from "../tensor/tensor.ts";
-import { batchedMatmulShape } from "../contract/ops_shape.ts";
-import { checkTensors, onBackend, type OpOptions } from "./host.ts";
+import { resolveBatchedMatmul } from "../contract/resolve_ops.ts";
+import { checkHost, onBackend, type OpOptions } from "./host.ts";
 
 /**
- * Multiplies the matrices of two batches pairwise: `output[i] = a[i] · b[i]`, summed in f32 and rounded once.
+ * Multiplies the matrices of two batches pairwise: `output[i] = a[i] · b[i]`. Sums in f32 and rounds once.
  *
  * @param a [B, M, D], f16, bf16 or f32.
- * @param b [B, D, N], of the same dtype. On the GPU, D and N must be multiples of 8.
+ * @param b [B, D, N], of the same dtype.
  * @param options Where to run.
  * @returns [B, M, N], of the same dtype.
- * @throws {TypeError} If one is no tensor or of another dtype.
- * @throws {RangeError} If a shape does not fit the other.
+ * @throws {TypeError} If one is not a tensor or has another dtype, or an option is unknown.
+ * @throws {RangeError} If the shapes do not match.
  *
  * @example Usage
  * ```ts
@@ -23,10 +23,10 @@ import { checkTensors, onBackend, type OpOptions } from "./host.ts";
  * ```
  */
 export async function batchedMatmul(a: Tensor, b: Tensor, options: OpOptions = {}): Promise<Tensor> {
-  checkTensors({ a, b });
-  batchedMatmulShape(a, b);
-  const { output } = await onBackend(options.backend, [a, b], async ({ ops }, [a, b]) => ({
-    output: await ops.batchedMatmul(a!, b!),
+  checkHost({ a, b }, options);
+  const call = resolveBatchedMatmul(a, b);
+  const { output } = await onBackend(options, { a, b }, async ({ steps }, tensors) => ({
+    output: await steps.batchedMatmul({ ...call, ...tensors }),
   }));
   return output;
 }

@@ -1,18 +1,18 @@
 import type { Tensor } from "../tensor/tensor.ts";
-import { binsShape } from "../contract/ops_shape.ts";
+import { resolveBins } from "../contract/resolve_ops.ts";
 import type { BinCounts } from "../contract/ops.ts";
-import { checkBelow, checkTensors, onBackend, type OpOptions } from "./host.ts";
+import { checkBelow, checkHost, onBackend, type OpOptions } from "./host.ts";
 
 /**
- * Counts how often each of some small integers occurs, and adds the counts up: tokens of each expert, and where each
- * expert's end once they are sorted.
+ * Counts how often each small integer occurs, and sums the counts: the tokens of each expert, and where the tokens of each
+ * expert end after sorting.
  *
  * @param values [N], i32, each from 0 to `bins` - 1, in any order.
- * @param bins How many values there can be: E. At most 1024 on the GPU.
+ * @param bins The number of possible values: E. At most 1024 on the GPU.
  * @param options Where to run.
- * @returns The counts and their running sum, which includes the value's own count: the last is N.
- * @throws {TypeError} If `values` is no tensor of dtype i32.
- * @throws {RangeError} If it has more than one dimension, or a value names no bin.
+ * @returns The counts and their inclusive running sum, whose last element is N.
+ * @throws {TypeError} If `values` is not a tensor of dtype i32, or an option is unknown.
+ * @throws {RangeError} If `values` does not have one dimension, or a value is out of range.
  *
  * @example Usage
  * ```ts
@@ -25,12 +25,12 @@ import { checkBelow, checkTensors, onBackend, type OpOptions } from "./host.ts";
  * ```
  */
 export async function bincountCumsum(values: Tensor, bins: number, options: OpOptions = {}): Promise<BinCounts> {
-  checkTensors({ values });
-  binsShape(values, bins);
+  checkHost({ values }, options);
+  const call = resolveBins(values, bins);
   checkBelow("values", values, bins);
-  return await onBackend<keyof BinCounts>(
-    options.backend,
-    [values],
-    async ({ ops }, [values]) => ({ ...await ops.bincountCumsum(values!, bins) }),
+  return await onBackend<"values", keyof BinCounts>(
+    options,
+    { values },
+    async ({ steps }, tensors) => ({ ...await steps.bincountCumsum({ ...call, ...tensors }) }),
   );
 }

@@ -1,24 +1,26 @@
 import type { Backend } from "../backend/backend.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
-import { checkExperts, mapInputs } from "../contract/experts_shape.ts";
-import { openBackend } from "../open_backend.ts";
-import { describeValue, type Tensor } from "../tensor/tensor.ts";
+import { mapInputs } from "../contract/experts_inputs.ts";
+import { checkExperts } from "../contract/resolve_experts.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { withBackend } from "./host.ts";
 
 /**
  * Runs the experts of a Mixture-of-Experts layer.
  *
- * Each of a token's K assignments goes to one expert; an expert keeps the first `expertCapacity` of its assignments in
- * token order. For a kept assignment with routing weight w, `g = x · gateUp + bias`, `a` is the activation of `g` (see
- * {@linkcode Activation}; by default that of gpt-oss), and the token's output grows by `w · (a · down + bias)`, in the end by
- * `addend`. Operands are f16, bf16 or f32; every sum is f32. What is rounded to the dtype is `a`, each expert's row, and the
- * output. The result is the same bits every time.
+ * Each of a token's K assignments goes to one expert. An expert keeps the first `expertCapacity` of its assignments in
+ * token order. For a kept assignment with routing weight w, `g = x · gateUp + bias`, and `a` is the activation of `g` (see
+ * {@linkcode Activation}; by default that of gpt-oss). The output of a token is the sum of `w · (a · down + bias)` over its
+ * kept assignments, plus `addend`. Operands are f16, bf16 or f32; every sum is f32. `a`, each expert's row and the output are
+ * rounded to the dtype. The result has the same bits every time.
  *
- * @param inputs The tensors. Those in shared memory (see {@linkcode zeros}) reach the CPU backend without a copy.
- * @param options The capacity, and where to run: `backend` is an open backend to use; without one, a CPU backend is
- * opened for this call and closed after it.
- * @returns The output, [T, H], of the inputs' dtype. A token whose every assignment was dropped gets zeros, and its addend.
- * @throws {TypeError} If a tensor is missing, has another dtype or its buffer is detached.
- * @throws {RangeError} If a shape does not fit the others, or an index or option is out of range. All before any work.
+ * @param inputs The tensors. The CPU backend does not copy those in shared memory (see {@linkcode zeros}).
+ * @param options How to compute, and where to run: `backend` is an open backend; by default, a CPU backend is opened for
+ * this call and closed after it.
+ * @returns The output, [T, H], of the inputs' dtype. A token without a kept assignment gets zeros, plus its addend.
+ * @throws {TypeError} If a tensor is missing, has another dtype or its buffer is detached, or a name is unknown.
+ * @throws {RangeError} If the shapes do not match, or an index or an option is out of range. All checks come before any
+ * work.
  *
  * @example Usage
  * ```ts
@@ -42,21 +44,12 @@ export async function experts(
   inputs: ExpertsInputs,
   options: ExpertsOptions & { backend?: Backend | undefined } = {},
 ): Promise<Tensor> {
-  checkExperts(inputs, options);
-  const { backend: given } = options;
-  if (given !== undefined) {
-    if (typeof given?.upload !== "function") {
-      throw new TypeError(`backend must be an open backend (see openBackend), got ${describeValue(given)}`);
-    }
-    return await runOn(given, inputs, options);
-  }
-  using backend = await openBackend("cpu");
-  return await runOn(backend, inputs, options);
-}
-
-async function runOn(backend: Backend, inputs: ExpertsInputs, options: ExpertsOptions): Promise<Tensor> {
-  using scope = new DisposableStack();
-  const device = mapInputs(inputs, (tensor) => scope.use(backend.upload(tensor)));
-  const output = scope.use(await backend.experts(device, options));
-  return await backend.download(output);
+  const shape = checkExperts(inputs, options);
+  const { backend, onProgress } = options;
+  return await withBackend(backend, undefined, async (backend) => {
+    using scope = new DisposableStack();
+    const uploaded = mapInputs(inputs, (tensor) => scope.use(backend.upload(tensor)));
+    const output = scope.use(await backend.runExperts({ inputs: uploaded, shape, onProgress }));
+    return await backend.download(output);
+  });
 }

@@ -1,19 +1,19 @@
 import type { Tensor } from "../tensor/tensor.ts";
-import { gatherShape } from "../contract/ops_shape.ts";
+import { resolveGather } from "../contract/resolve_ops.ts";
 import type { GatherOptions } from "../contract/ops.ts";
-import { checkBelow, checkCumsum, checkTensors, onBackend, type OpOptions } from "./host.ts";
+import { checkBelow, checkCumsum, checkHost, onBackend, type OpOptions } from "./host.ts";
 
 /**
- * Gathers tokens into a bin for each expert: row c of bin e is the token of the c-th of e's assignments. Rows that are left
- * over are zeros; assignments that find no row are left out.
+ * Gathers tokens into one bin per expert: row c of bin e is the token of the c-th assignment of expert e. Missing rows are
+ * zeros; assignments beyond the capacity are left out.
  *
  * @param source [T, H], f16, bf16 or f32: the tokens.
  * @param indices [T · K], i32: the assignments in expert order, as {@linkcode sort} returns them.
- * @param cumsum [E], i32: where each expert's end, as {@linkcode bincountCumsum} returns it.
- * @param options C, the rows of a bin; K, by default 1; and where to run.
+ * @param cumsum [E], i32: where the assignments of each expert end, as {@linkcode bincountCumsum} returns it.
+ * @param options The capacity C; K, 1 by default; and where to run.
  * @returns [E, C, H], of the dtype of `source`.
- * @throws {TypeError} If one is no tensor or of another dtype.
- * @throws {RangeError} If a shape does not fit the others, or an element is out of range.
+ * @throws {TypeError} If one is not a tensor or has another dtype, or an option is unknown.
+ * @throws {RangeError} If the shapes do not match, or an element is out of range.
  *
  * @example Two tokens of two experts each
  * ```ts
@@ -35,16 +35,13 @@ export async function gather(
   cumsum: Tensor,
   options: GatherOptions & OpOptions,
 ): Promise<Tensor> {
-  checkTensors({ source, indices, cumsum });
-  const { assignments } = gatherShape(source, indices, cumsum, options);
+  checkHost({ source, indices, cumsum });
+  const call = resolveGather(source, indices, cumsum, options);
+  const { assignments } = call.shape;
   checkBelow("indices", indices, assignments);
   checkCumsum(cumsum, assignments);
-  const { output } = await onBackend(
-    options.backend,
-    [source, indices, cumsum],
-    async ({ ops }, [source, indices, cumsum]) => ({
-      output: await ops.gather(source!, indices!, cumsum!, options),
-    }),
-  );
+  const { output } = await onBackend(options, { source, indices, cumsum }, async ({ steps }, tensors) => ({
+    output: await steps.gather({ ...call, ...tensors }),
+  }));
   return output;
 }

@@ -1,16 +1,16 @@
 import type { Tensor } from "../tensor/tensor.ts";
-import { indexSelectShape } from "../contract/ops_shape.ts";
-import { checkBelow, checkTensors, onBackend, type OpOptions } from "./host.ts";
+import { resolveIndexSelect } from "../contract/resolve_ops.ts";
+import { checkBelow, checkHost, onBackend, type OpOptions } from "./host.ts";
 
 /**
- * Selects rows by their index, as often as it comes: `output[i] = source[indices[i]]`.
+ * Selects rows by index: `output[i] = source[indices[i]]`. An index may occur more than once.
  *
  * @param source [R, …], of any dtype.
  * @param indices [M], i32, each from 0 to R - 1.
  * @param options Where to run.
  * @returns [M, …], of the dtype of `source`.
- * @throws {TypeError} If one is no tensor, or `indices` is not of dtype i32.
- * @throws {RangeError} If `indices` has more than one dimension, or an index names no row.
+ * @throws {TypeError} If one is not a tensor, `indices` is not of dtype i32, or an option is unknown.
+ * @throws {RangeError} If `indices` does not have one dimension, or an index is out of range.
  *
  * @example Usage
  * ```ts
@@ -23,11 +23,11 @@ import { checkBelow, checkTensors, onBackend, type OpOptions } from "./host.ts";
  * ```
  */
 export async function indexSelect(source: Tensor, indices: Tensor, options: OpOptions = {}): Promise<Tensor> {
-  checkTensors({ source, indices });
-  indexSelectShape(source, indices);
-  checkBelow("indices", indices, source.shape[0]!);
-  const { output } = await onBackend(options.backend, [source, indices], async ({ ops }, [source, indices]) => ({
-    output: await ops.indexSelect(source!, indices!),
+  checkHost({ source, indices }, options);
+  const call = resolveIndexSelect(source, indices);
+  checkBelow("indices", indices, source.shape[0] ?? 0);
+  const { output } = await onBackend(options, { source, indices }, async ({ steps }, tensors) => ({
+    output: await steps.indexSelect({ ...call, ...tensors }),
   }));
   return output;
 }

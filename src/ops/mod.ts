@@ -1,6 +1,6 @@
 /**
- * The steps that a Mixture-of-Experts layer is made of, one by one: sort the assignments by expert, count them, gather the
- * tokens, multiply, and scatter the results. For building layers that {@linkcode experts} does not, and for checking it.
+ * The steps of a Mixture-of-Experts layer, one by one: sort the assignments by expert, count them, gather the tokens,
+ * multiply, and scatter the results. Use them to build layers that {@linkcode experts} does not support, and to check it.
  *
  * @module
  */

@@ -1,20 +1,19 @@
 import type { Tensor } from "../tensor/tensor.ts";
-import { scatterShape } from "../contract/ops_shape.ts";
-import { checkBelow, checkCumsum, checkTensors, onBackend, type OpOptions } from "./host.ts";
+import { resolveScatter } from "../contract/resolve_ops.ts";
+import { checkBelow, checkCumsum, checkHost, onBackend, type OpOptions } from "./host.ts";
 
 /**
- * Brings the rows of the experts' bins back to their tokens: each token's output is the sum of its K rows times their
- * weights, in slot order and in f32, rounded once. It is the way back from {@linkcode gather}; an assignment that found no
- * row there contributes nothing.
+ * Combines the rows of the experts' bins: each token's output is the weighted sum of its K rows, summed in slot order in
+ * f32 and rounded once. This is the reverse of {@linkcode gather}. An assignment beyond the capacity contributes nothing.
  *
  * @param source [E, C, H], f16, bf16 or f32.
  * @param indices [T · K], i32: the assignments in expert order, as {@linkcode sort} returns them. Each occurs once.
- * @param cumsum [E], i32: where each expert's end, as {@linkcode bincountCumsum} returns it.
+ * @param cumsum [E], i32: where the assignments of each expert end, as {@linkcode bincountCumsum} returns it.
  * @param weights [T, K], of the dtype of `source`.
  * @param options Where to run.
  * @returns [T, H], of the dtype of `source`.
- * @throws {TypeError} If one is no tensor or of another dtype.
- * @throws {RangeError} If a shape does not fit the others, or an element is out of range.
+ * @throws {TypeError} If one is not a tensor or has another dtype, or an option is unknown.
+ * @throws {RangeError} If the shapes do not match, or an element is out of range.
  *
  * @example Two tokens of two experts each
  * ```ts
@@ -37,22 +36,19 @@ export async function scatter(
   weights: Tensor,
   options: OpOptions = {},
 ): Promise<Tensor> {
-  checkTensors({ source, indices, cumsum, weights });
-  const { assignments } = scatterShape(source, indices, cumsum, weights);
+  checkHost({ source, indices, cumsum, weights }, options);
+  const call = resolveScatter(source, indices, cumsum, weights);
+  const { assignments } = call.shape;
   checkBelow("indices", indices, assignments);
   if (new Set(indices.data).size < assignments) {
-    throw new RangeError(`indices must hold each integer from 0 to ${assignments - 1} once, got some twice`);
+    throw new RangeError(`indices must hold each integer from 0 to ${assignments - 1} once, got some more than once`);
   }
   checkCumsum(cumsum, assignments);
   if (assignments > 0 && cumsum.data.at(-1) !== assignments) {
     throw new RangeError(`cumsum must end with the number of assignments, ${assignments}, got ${cumsum.data.at(-1)}`);
   }
-  const { output } = await onBackend(
-    options.backend,
-    [source, indices, cumsum, weights],
-    async ({ ops }, [source, indices, cumsum, weights]) => ({
-      output: await ops.scatter(source!, indices!, cumsum!, weights!),
-    }),
-  );
+  const { output } = await onBackend(options, { source, indices, cumsum, weights }, async ({ steps }, tensors) => ({
+    output: await steps.scatter({ ...call, ...tensors }),
+  }));
   return output;
 }

@@ -1,17 +1,17 @@
 import type { Tensor } from "../tensor/tensor.ts";
-import { binsShape } from "../contract/ops_shape.ts";
+import { resolveBins } from "../contract/resolve_ops.ts";
 import type { Sorted } from "../contract/ops.ts";
-import { checkBelow, checkTensors, onBackend, type OpOptions } from "./host.ts";
+import { checkBelow, checkHost, onBackend, type OpOptions } from "./host.ts";
 
 /**
- * Sorts small integers, equal ones in the order they come in: assignments by expert.
+ * Sorts small integers with a stable sort: assignments by expert.
  *
  * @param values [N], i32, each from 0 to `bins` - 1. A router's indices, [T, K], are sorted as [T · K].
- * @param bins How many values there can be: E. At most 1024 on the GPU.
+ * @param bins The number of possible values: E. At most 1024 on the GPU.
  * @param options Where to run.
- * @returns The sorted values and where each stood before.
- * @throws {TypeError} If `values` is no tensor of dtype i32.
- * @throws {RangeError} If it has more than one dimension, or a value names no bin.
+ * @returns The sorted values, and the position that each had before.
+ * @throws {TypeError} If `values` is not a tensor of dtype i32, or an option is unknown.
+ * @throws {RangeError} If `values` does not have one dimension, or a value is out of range.
  *
  * @example Usage
  * ```ts
@@ -24,12 +24,12 @@ import { checkBelow, checkTensors, onBackend, type OpOptions } from "./host.ts";
  * ```
  */
 export async function sort(values: Tensor, bins: number, options: OpOptions = {}): Promise<Sorted> {
-  checkTensors({ values });
-  binsShape(values, bins);
+  checkHost({ values }, options);
+  const call = resolveBins(values, bins);
   checkBelow("values", values, bins);
-  return await onBackend<keyof Sorted>(
-    options.backend,
-    [values],
-    async ({ ops }, [values]) => ({ ...await ops.sort(values!, bins) }),
+  return await onBackend<"values", keyof Sorted>(
+    options,
+    { values },
+    async ({ steps }, tensors) => ({ ...await steps.sort({ ...call, ...tensors }) }),
   );
 }

@@ -55,15 +55,25 @@ export function route(logits: Tensor, router: number | RouterOptions): Routing {
   if (!floatDTypes.includes(logits.dtype)) {
     throw new TypeError(`logits must be of dtype ${floatDTypes.join(", ")}, got ${logits.dtype}`);
   }
-  const [tokens, experts] = matrix("logits", logits);
+  const [, experts] = matrix("logits", logits);
   const options = typeof router === "number" ? { topK: router } : router;
   const rule = resolveRouter(options, experts);
   if (options.correctionBias) checkTensor("correctionBias", options.correctionBias);
+  return routeTokens(logits, rule, options.correctionBias);
+}
+
+/**
+ * Routes tokens with a router that is resolved.
+ *
+ * @internal
+ */
+export function routeTokens(logits: Tensor, router: Router, correctionBias: Tensor | undefined): Routing {
+  const [tokens, experts] = matrix("logits", logits);
   const { data } = logits.dtype === "bf16" ? convert(logits, "f32") : logits;
-  const { topK, onInput } = rule;
+  const { topK, onInput } = router;
   const routerIndices = zeros("i32", [tokens, topK]);
   const weights = zeros("f32", [tokens, topK]);
-  const routeRow = rowRouter(rule);
+  const routeRow = rowRouter(router, correctionBias);
   for (let t = 0; t < tokens; t++) {
     const slots = [t * topK, (t + 1) * topK] as const;
     routeRow(
@@ -80,9 +90,10 @@ export function route(logits: Tensor, router: number | RouterOptions): Routing {
 
 /** A function that routes one token: reads its logits, writes its experts and their weights. */
 function rowRouter(
-  { before, after, experts, topK, bias, groups, topGroups, renormalize, epsilon, scale, jitter }: Router,
+  { before, after, experts, topK, groups, topGroups, renormalize, epsilon, scale, jitter }: Router,
+  correctionBias: Tensor | undefined,
 ): (logits: ArrayLike<number>, chosen: Int32Array, weights: Float32Array) => void {
-  const offsets = bias?.data;
+  const offsets = correctionBias?.data;
   const scores = new Float64Array(experts), values = new Float64Array(topK), keys = new Float32Array(experts);
   const onScores = offsets !== undefined || groups > 1;
   return (logits, chosen, weights) => {

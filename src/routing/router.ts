@@ -117,6 +117,7 @@ const knownOptions: Readonly<Record<keyof RouterOptions, true>> = {
   scale: true,
   jitter: true,
 };
+const optionNames = Object.keys(knownOptions);
 
 /** Every kind of router. */
 export const routerRules: Readonly<Record<RouterKind, RouterRule>> = {
@@ -131,13 +132,13 @@ export const routerRules: Readonly<Record<RouterKind, RouterRule>> = {
 };
 
 /** A router with every option decided. */
-export interface Router<T = Tensor> extends RouterRule {
+export interface Router extends RouterRule {
   /** E. */
   readonly experts: number;
   /** K. */
   readonly topK: number;
-  /** [E], f32. */
-  readonly bias: T | undefined;
+  /** Whether a correction bias is added to the scores for the choice. */
+  readonly biased: boolean;
   readonly groups: number;
   readonly topGroups: number;
   readonly scale: number;
@@ -150,14 +151,14 @@ export interface Router<T = Tensor> extends RouterRule {
  * @throws {TypeError} If an option is of a wrong type.
  * @throws {RangeError} If an option is out of range, or has no meaning for the kind.
  */
-export function resolveRouter<T extends Pick<Tensor, "dtype" | "shape">>(
-  options: RouterOptions<T>,
+export function resolveRouter(
+  options: RouterOptions<Pick<Tensor, "dtype" | "shape">>,
   experts: number,
-): Router<T> {
+): Router {
   if (typeof options !== "object" || options === null) {
     throw new TypeError(`router must be a number of experts or an object of options, got ${describeValue(options)}`);
   }
-  checkNames("router", options, knownOptions);
+  checkNames("router", options, optionNames);
   const { kind = "softmax", topK, correctionBias, groups = 1, topGroups = groups, renormalize, scale = 1, jitter } =
     options;
   if (!Object.hasOwn(routerRules, kind)) {
@@ -202,7 +203,7 @@ export function resolveRouter<T extends Pick<Tensor, "dtype" | "shape">>(
     ...rule,
     experts,
     topK,
-    bias: correctionBias,
+    biased: correctionBias !== undefined,
     groups,
     topGroups,
     renormalize: renormalize ?? rule.renormalize,

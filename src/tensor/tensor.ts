@@ -167,7 +167,7 @@ function sharedMemory(bytes: number, purpose: string): SharedArrayBuffer {
  * @throws {TypeError} If it is no tensor, its array does not match its dtype, or its buffer is detached.
  * @throws {RangeError} If its shape does not match its data.
  */
-export function checkTensor(name: string, value: Tensor): void {
+export function checkTensor(name: string, value: Tensor | undefined): asserts value is Tensor {
   if (typeof value !== "object" || value === null) {
     throw new TypeError(`${name} must be a tensor, got ${describeValue(value)}`);
   }
@@ -187,7 +187,8 @@ export function checkTensor(name: string, value: Tensor): void {
   }
 }
 
-function checkDType(name: string, dtype: DType): void {
+/** Checks that a value is a dtype. Errors begin with `name`. */
+export function checkDType(name: string, dtype: DType): void {
   if (dtypes.includes(dtype)) return;
   throw new TypeError(`${name} must be one of ${dtypes.join(", ")}, got ${describeValue(dtype)}`);
 }

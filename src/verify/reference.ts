@@ -1,9 +1,10 @@
 // The op in float64, for some of the tokens: what a backend's output is checked against.
 import type { Activation, ExpertsInputs } from "../contract/experts.ts";
-import { type ExpertsShape, gateUpColumns } from "../contract/experts_shape.ts";
+import { gateUpColumns } from "../contract/experts_sizes.ts";
+import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 
 /** For each assignment, whether the capacity keeps it. */
-export function keptMask(indices: ArrayLike<number>, { experts, capacity }: ExpertsShape): boolean[] {
+export function keptMask(indices: ArrayLike<number>, { experts, capacity }: ResolvedExperts): boolean[] {
   const taken = new Int32Array(experts);
   return Array.from(indices, (e) => taken[e]!++ < capacity);
 }
@@ -11,7 +12,7 @@ export function keptMask(indices: ArrayLike<number>, { experts, capacity }: Expe
 /** The output row of one token in float64. */
 export function referenceRow(
   inputs: ExpertsInputs,
-  shape: ExpertsShape,
+  shape: ResolvedExperts,
   kept: readonly boolean[],
   token: number,
 ): Float64Array {
@@ -35,7 +36,7 @@ export function referenceRow(
 
 function expertOutput(
   inputs: ExpertsInputs,
-  shape: ExpertsShape,
+  shape: ResolvedExperts,
   token: number,
   e: number,
   scale: number,
@@ -61,7 +62,11 @@ function expertOutput(
   return addProduct(a, inputs.downProj.data, e, biasRow(inputs.downProjBias?.data, e, hidden), outIn);
 }
 
-function swigluOai(gate: number, up: number, { activationAlpha: alpha, activationLimit: limit }: ExpertsShape): number {
+function swigluOai(
+  gate: number,
+  up: number,
+  { activationAlpha: alpha, activationLimit: limit }: ResolvedExperts,
+): number {
   const g = Math.min(gate, limit);
   return g / (1 + Math.exp(-alpha * g)) * (clamp(up, limit) + 1);
 }

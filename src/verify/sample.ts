@@ -5,7 +5,7 @@
  */
 import type { Backend, BackendTensor } from "../backend/backend.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
-import { type ExpertsShape, expertsShape } from "../contract/experts_shape.ts";
+import { type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import { convert, elementCount, type Tensor, tensor, zeros } from "../tensor/tensor.ts";
 import { errorBounds } from "./check.ts";
 import { keptMask, referenceRow } from "./reference.ts";
@@ -50,7 +50,7 @@ export class MismatchError extends Error {
 }
 
 /** As many tokens as float64 can do in about a second of one thread, at most 16. */
-export function affordableSamples({ hidden, intermediate, topK }: ExpertsShape): number {
+export function affordableSamples({ hidden, intermediate, topK }: ResolvedExperts): number {
   return Math.max(1, Math.min(16, Math.floor(2e8 / (3 * hidden * intermediate * topK))));
 }
 
@@ -71,7 +71,7 @@ export async function checkSample(
   options: ExpertsOptions,
   { samples, scatter = 1 }: { samples?: number; scatter?: number } = {},
 ): Promise<SampleCheck> {
-  const shape = expertsShape(inputs, options);
+  const shape = resolveExperts(inputs, options);
   const indices = (await backend.download(inputs.routerIndices)).data;
   const kept = keptMask(indices, shape);
   const tokens = sampleTokens(kept, shape.topK, samples ?? affordableSamples(shape));
@@ -104,7 +104,7 @@ export async function checkSample(
 async function referenceRows(
   backend: Backend,
   inputs: ExpertsInputs<BackendTensor>,
-  shape: ExpertsShape,
+  shape: ResolvedExperts,
   indices: ArrayLike<number>,
   kept: readonly boolean[],
   tokens: readonly number[],

@@ -2,7 +2,10 @@
 import type { Backend } from "../backend/backend.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { experts } from "../ops/experts.ts";
-import { activations, expertsShape, gateUpColumns, mapInputs, weightShapes } from "../contract/experts_shape.ts";
+import { activations } from "../contract/activations.ts";
+import { mapInputs } from "../contract/experts_inputs.ts";
+import { gateUpColumns, weightShapes } from "../contract/experts_sizes.ts";
+import { resolveExperts } from "../contract/resolve_experts.ts";
 import { convert, type DType, type Tensor, tensor } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
 import { boundedCheck, type Check, errorBounds, RelativeError } from "./check.ts";
@@ -63,7 +66,7 @@ export async function* variantChecks(backend: Backend): AsyncGenerator<Check> {
 
 /** The output of every token in float64. */
 export function referenceOutput(inputs: ExpertsInputs, options: ExpertsOptions): Float64Array {
-  const shape = expertsShape(inputs, options);
+  const shape = resolveExperts(inputs, options);
   const kept = keptMask(inputs.routerIndices.data, shape);
   const wide = mapInputs(inputs, (input) => input.dtype === "bf16" ? convert(input, "f32") : input);
   const output = new Float64Array(shape.tokens * shape.hidden);

@@ -5,7 +5,8 @@
  */
 import type { Backend, BackendTensor } from "../backend/backend.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
-import { activationOptions, gateUpColumns, weightShapes } from "../contract/experts_shape.ts";
+import { activationOptions } from "../contract/activations.ts";
+import { gateUpColumns, weightShapes } from "../contract/experts_sizes.ts";
 import { type LayerPreset, type Preset, type PresetName, presets } from "../models/presets.ts";
 import { keptAssignments, route, tokensPerExpert } from "../routing/route.ts";
 import { routerRules } from "../routing/router.ts";

@@ -10,7 +10,7 @@ import {
   tensor,
 } from "../../mod.ts";
 import { expertsInputs, Fixture, jobNames } from "../fixtures.ts";
-import { mapInputs } from "../../src/contract/experts_shape.ts";
+import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { findBlas } from "../../src/cpu/blas.ts";
 import { randomInputs, testBackend } from "../backend_suite.ts";
 

@@ -3,7 +3,9 @@
 import { CpuBackend } from "../../src/cpu/backend.ts";
 import { findBlas } from "../../src/cpu/blas.ts";
 import { sortAssignments } from "../../src/cpu/sort.ts";
-import { expertsFlops, expertsShape, mapInputs } from "../../src/contract/experts_shape.ts";
+import { mapInputs } from "../../src/contract/experts_inputs.ts";
+import { expertsFlops } from "../../src/contract/experts_sizes.ts";
+import { resolveExperts } from "../../src/contract/resolve_experts.ts";
 import { tensor, zeros } from "../../src/tensor/tensor.ts";
 import { Generator } from "../../src/torch/generator.ts";
 import { openBlas } from "../../src/wasm/blas.ts";
@@ -105,7 +107,7 @@ const inputs = {
   gateUpProj: gateUpProj!,
   downProj: downProj!,
 };
-const shape = expertsShape(inputs);
+const shape = resolveExperts(inputs);
 const sorting = await seconds(() => sortAssignments(indices.data as Int32Array, shape));
 report("sort", 1, tokens / sorting / 1e6, "M/s");
 

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { experts, type ExpertsInputs, type Tensor } from "../../mod.ts";
 import { simtTiles, tensorTiles, wgmmaTiles } from "../../src/cuda/plan/tiles.ts";
-import { mapInputs } from "../../src/contract/experts_shape.ts";
+import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { verify } from "../../src/verify/verify.ts";
 import { Engine } from "../../src/wasm/engine.ts";
 import { makeJob } from "../../src/workload/workload.ts";
@@ -17,8 +17,8 @@ import { naiveExperts, numbers } from "../naive.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
-// The same suite as the CPU's: an architecture for each way the kernels are built, and each shape of tiles. Sizes that are
-// multiples of 8 are tensor cores' (without bf16 on sm_75), all others, and f32, are not. Hopper has a file of its own.
+// Runs the suite of all backends for each way to build the kernels and for several tile shapes. Sizes that are multiples of 8 use
+// tensor cores (without bf16 on sm_75); all other sizes and f32 do not. hopper_test.ts tests Hopper.
 for (
   const [arch, rows, dtypes] of [
     [75, undefined, ["f16", "bf16"]],
@@ -48,7 +48,7 @@ for (
   ]
 ) {
   const title = `sm_${arch}, ${dtype}, ${weightLayout}, tiles of ${tileRows} rows`;
-  test(`${title} give the same bits in every order of threads, without a bank conflict`, async () => {
+  test(`${title} give the same bits in every order of threads, without bank conflicts`, async () => {
     const { backend: opened, control } = await openEmulated(arch, tileRows);
     using backend = opened;
     control.reset();
@@ -95,7 +95,7 @@ test("a token's bits depend on neither the other tokens nor the tile shape", asy
   }
 });
 
-test("a call that comes again runs as a graph and gives the same bits", async () => {
+test("a repeated call runs as a graph and gives the same bits", async () => {
   const { backend: opened, control } = await openEmulated(80);
   using backend = opened;
   control.reset();
@@ -115,7 +115,7 @@ test("a call that comes again runs as a graph and gives the same bits", async ()
 });
 
 for (const arch of [80, 90]) {
-  test(`sm_${arch}: a graph serves the tensors that it was made with, and no others`, async () => {
+  test(`sm_${arch}: a graph is used only for the tensors that it was captured with`, async () => {
     const { backend: opened, control } = await openEmulated(arch);
     using backend = opened;
     control.reuseAddresses(true);
@@ -140,7 +140,7 @@ for (const arch of [80, 90]) {
   });
 }
 
-test("thousands of tokens, H and I of 512, agree with float64 on sampled tokens", async () => {
+test("thousands of tokens with H and I of 512 agree with float64 on sampled tokens", async () => {
   const { backend: opened } = await openEmulated(80);
   using backend = opened;
   using engine = new Engine(1);
@@ -149,7 +149,7 @@ test("thousands of tokens, H and I of 512, agree with float64 on sampled tokens"
   assertEquals(checks.map(({ passed }) => passed), checks.map(() => true), Deno.inspect(checks));
 });
 
-test("a thousand experts, and assignments in many chunks, are sorted as the naive model sorts them", async () => {
+test("a thousand experts, and assignments in many chunks, are sorted as in the naive model", async () => {
   const { backend: opened } = await openEmulated(80);
   using backend = opened;
   await checkAgainstNaive(backend, randomInputs({ T: 40, H: 16, I: 8, E: 1024, K: 1 }, 1));

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertLessOrEqual, assertMatch, assertStringInclu
 import { toolkit } from "../toolkit.ts";
 import { buildProduct } from "./emulated.ts";
 
-/** Runs the tool, on an emulated GPU where the loader is told of one. */
+/** Runs the tool, optionally with the folder of an emulated driver. */
 async function yamoe(folder: string | undefined, ...args: string[]) {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", "--allow-ffi", new URL("../../cli.ts", import.meta.url).pathname, ...args],
@@ -19,7 +19,7 @@ function test(name: string, fn: (folder: string) => Promise<void>): void {
   });
 }
 
-test("bench gives the CPU's figures", async (folder) => {
+test("bench gives the results of the CPU", async (folder) => {
   const run = async (backend: string) => {
     const { code, stdout, stderr } = await yamoe(folder, "bench", "--preset", "tiny", "--backend", backend, "--json");
     assertEquals(code, 0, stderr);
@@ -33,12 +33,12 @@ test("bench gives the CPU's figures", async (folder) => {
   assert(typeof gpu.uploadTimeMs === "number");
 });
 
-test("bench prints the memory as the GPU's", async (folder) => {
+test("bench prints the peak GPU memory", async (folder) => {
   const { stdout } = await yamoe(folder, "--backend", "cuda", "--preset", "tiny", "--batch", "1", "--warmup", "0");
   assertMatch(stdout, /^Output sum: -?\d+\.\d{4}\nKernel time: \d+\.\d{3} ms\nPeak GPU memory: \d+\.\d\d MB\n$/);
 });
 
-test("a sweep also tells the time with cold caches and back to back, and the device's peak and software", async (folder) => {
+test("a sweep also reports the times with cold caches and back to back, the device's peak and its software", async (folder) => {
   const line = "bench --preset tiny --batch 1,2 --seq 16 --iters 2 --warmup 1 --backend cuda --format json";
   const { code, stdout, stderr } = await yamoe(folder, ...line.split(" "));
   assertEquals(code, 0, stderr);
@@ -73,13 +73,13 @@ test("info names the device, the driver and the kernels", async (folder) => {
   assertStringIncludes(stdout, "Driver: CUDA 13.0");
 });
 
-test("a device that is not there is a usage error", async (folder) => {
+test("a device that does not exist is a usage error", async (folder) => {
   const { code, stderr } = await yamoe(folder, "--backend", "cuda", "--device", "3");
   assertEquals(code, 2);
   assertStringIncludes(stderr, "device must be an integer from 0 to 0, got 3");
 });
 
-Deno.test("yamoe info says in one line why there is no GPU", async () => {
+Deno.test("yamoe info says in one line why no GPU is available", async () => {
   const { code, stdout } = await yamoe(undefined, "info");
   assertEquals(code, 0);
   if (!stdout.includes("GPU 0")) assertMatch(stdout, /^No GPU: Cannot find the NVIDIA driver: .+$/m);

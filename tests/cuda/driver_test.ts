@@ -5,6 +5,7 @@ import { Context } from "../../src/cuda/driver/context.ts";
 import { loadImage } from "../../src/cuda/images/load.ts";
 import { manifest } from "../../src/cuda/images/built/manifest.ts";
 import { Driver } from "../../src/cuda/driver/driver.ts";
+import type { KernelLaunch } from "../../src/cuda/driver/kernel.ts";
 import { DeviceBuffer } from "../../src/cuda/driver/memory.ts";
 import { Module } from "../../src/cuda/driver/module.ts";
 import { Stream } from "../../src/cuda/driver/stream.ts";
@@ -12,7 +13,7 @@ import { MemoryCounter } from "../../src/backend/memory_counter.ts";
 import { buildMutant } from "../emulator/build.ts";
 import { Control } from "../emulator/control.ts";
 import { toolkit } from "../toolkit.ts";
-import { buildProduct, kernelSources } from "./emulated.ts";
+import { buildProduct, productSources } from "./emulated.ts";
 
 function test(name: string, fn: (library: string, control: Control) => void | Promise<void>): void {
   Deno.test({
@@ -24,29 +25,29 @@ function test(name: string, fn: (library: string, control: Control) => void | Pr
       control.reset();
       await fn(library, control);
       control.reset();
-      assertEquals(control.live, "", "left behind");
+      assertEquals(control.live, "", "not freed");
     },
   });
 }
 
-test("no device, an old driver and no library are three different messages", (library, control) => {
+test("a missing device, an old driver and a missing library have different messages", (library, control) => {
   control.devices = 0;
   assertThrows(
     () => new Driver(library),
     BackendUnavailableError,
-    "Cannot find a GPU: the NVIDIA driver is there and reports no device",
+    "Cannot find a GPU: the NVIDIA driver is installed but reports no device",
   );
   control.reset();
   control.driverVersion = 12080;
   assertThrows(
     () => new Driver(library),
     BackendUnavailableError,
-    "it supports CUDA 12.8, and CUDA 13.0 (driver 580) is needed",
+    "it supports CUDA 12.8, but CUDA 13.0 (driver 580) is needed",
   );
   assertThrows(
     () => new Driver("/nowhere/libcuda.so.1"),
     BackendUnavailableError,
-    "Cannot find the NVIDIA driver: there is no /nowhere/libcuda.so.1",
+    "Cannot find the NVIDIA driver: /nowhere/libcuda.so.1 was not found",
   );
 });
 
@@ -71,7 +72,7 @@ test("a library that lacks functions is an old driver", () => {
   assertThrows(() => new Driver(library), BackendUnavailableError, "it is too old");
 });
 
-test("a device that is not there is refused", async (library) => {
+test("a device that does not exist is refused", async (library) => {
   for (const device of [-1, 1, 0.5]) {
     let message = "";
     await openCudaBackend({ library, device }).catch((error: Error) => message = error.message);
@@ -79,7 +80,7 @@ test("a device that is not there is refused", async (library) => {
   }
 });
 
-test("an error tells the function, the code and its name", (library) => {
+test("an error has the function, the code and its name", (library) => {
   const driver = new Driver(library);
   const error = assertThrows(() => driver.call("cuDeviceGet", new Int32Array(1), 7), CudaError);
   assertEquals([error.api, error.code, error.codeName, error.poisoned], [
@@ -91,7 +92,7 @@ test("an error tells the function, the code and its name", (library) => {
   assertEquals(error.message, "cuDeviceGet failed: CUDA_ERROR_INVALID_DEVICE (101)");
 });
 
-test("more memory than there is fails and leaves everything usable", (library, control) => {
+test("running out of memory leaves everything usable", (library, control) => {
   control.memory = 1000;
   using context = new Context(new Driver(library), 0);
   using stream = new Stream(context);
@@ -111,19 +112,15 @@ test("the image of another architecture, a damaged one and a stale one are refus
   assertEquals(await load("sm_90"), 209);
   assertEquals(await load("sm_75"), 209);
   assertEquals(await load("sm_80", (image) => image.fill(0, 0, 4)), 200);
-  using module = new Module(context, await loadImage("sm_80"), manifest.images.sm_80!.kernels);
-  assert(module.kernel("sort_scan"));
-  using ptx = new Module(context, await loadImage("compute_80"), manifest.images.compute_80!.kernels);
-  assert(ptx.kernel("sort_scan"));
+  using _cubin = new Module(context, await loadImage("sm_80"), manifest.images.sm_80!.kernels);
+  using _ptx = new Module(context, await loadImage("compute_80"), manifest.images.compute_80!.kernels);
 
-  // An emulator of sources in which a kernel has one parameter more than the cubin knows of.
-  const sort = kernelSources[0]!;
-  const text = (await Deno.readTextFile(sort)).replace(
-    "int capacity, int tile_rows)",
-    "int capacity, int tile_rows, int more)",
-  );
+  // An emulator of sources in which a kernel has one argument more than in the cubin.
+  const sources = productSources(80);
+  const sort = sources.find((path) => path.endsWith("/sort.cu"))!;
+  const text = (await Deno.readTextFile(sort)).replace("int experts, blocks, ", "int more, experts, blocks, ");
   const folder = await Deno.makeTempDir();
-  const newer = await buildMutant({ arch: 80, sources: kernelSources }, { path: sort, text }, folder);
+  const newer = await buildMutant({ arch: 80, sources }, { path: sort, text }, folder);
   const newerControl = new Control(newer!);
   using other = new Context(new Driver(newer), 0);
   await Deno.remove(folder, { recursive: true });
@@ -133,43 +130,45 @@ test("the image of another architecture, a damaged one and a stale one are refus
   assertEquals(control.report, "the image is neither a cubin nor PTX");
 });
 
-test("a launch with arguments, threads or shared memory that do not fit is refused", async (library, control) => {
+test("a launch with wrong arguments, threads or shared memory is refused", async (library, control) => {
   using context = new Context(new Driver(library), 0);
   const records = manifest.images.sm_80!.kernels;
   using module = new Module(context, await loadImage("sm_80"), records);
   using stream = new Stream(context);
-  const histogram = module.kernel("sort_histogram")!;
-  const args = [0n, 0n, 1, 256, 1];
-  const shape = { blocks: 1, threads: 256, sharedBytes: 0 };
+  const args = { indices: 0n, counts: 0n, n: 1, chunk: 256, experts: 1 };
+  const good: KernelLaunch = { kernel: "sort_histogram", blocks: 1, threads: 256, sharedBytes: 0, arguments: args };
+  const { chunk: _, ...missing } = args;
+  const wrong: [KernelLaunch["arguments"], ErrorConstructor, string][] = [
+    [missing, TypeError, "the argument chunk is missing"],
+    [{ ...args, chunks: 3 }, TypeError, "it does not have an argument chunks"],
+    [{ ...args, indices: 0 }, RangeError, "the argument indices must be a device pointer (8 bytes), got 0"],
+    [{ ...args, n: 1n }, TypeError, "the argument n must be a 32-bit integer, got 1n"],
+    [{ ...args, n: null }, TypeError, "the argument n must be a 32-bit integer, got null"],
+    [{ ...args, n: 1.5 }, RangeError, "the argument n must be a 32-bit integer, got 1.5"],
+    [{ ...args, n: 2 ** 31 }, RangeError, "the argument n must be a 32-bit integer, got 2147483648"],
+  ];
+  for (const [values, type, message] of wrong) {
+    const launch = () => module.launch(stream, { ...good, arguments: values });
+    assertThrows(launch, type, `Cannot launch sort_histogram: ${message}`);
+  }
   assertThrows(
-    () => histogram.launch(stream, shape, args.slice(1)),
-    RangeError,
-    "must be launched with 5 arguments, got 4",
+    () => module.launch(stream, { ...good, kernel: "sort" }),
+    TypeError,
+    "Cannot launch sort: the image does not have this kernel",
   );
-  assertThrows(
-    () => histogram.launch(stream, shape, [0, ...args.slice(1)]),
-    RangeError,
-    "Argument 0 of sort_histogram must have 8 bytes, got 0",
-  );
-  assertThrows(
-    () => histogram.launch(stream, shape, [0n, 0n, 1.5, 256, 1]),
-    RangeError,
-    "must be a 32-bit integer, got 1.5",
-  );
-  assertEquals(assertThrows(() => histogram.launch(stream, { ...shape, threads: 512 }, args), CudaError).code, 701);
-  assertEquals(assertThrows(() => histogram.launch(stream, { ...shape, blocks: 0 }, args), CudaError).code, 1);
-  assertEquals(
-    assertThrows(() => histogram.launch(stream, { ...shape, sharedBytes: 200_000 }, args), CudaError).code,
-    1,
-  );
+  const codeOf = (change: Partial<KernelLaunch>) =>
+    assertThrows(() => module.launch(stream, { ...good, ...change }), CudaError).code;
+  assertEquals(codeOf({ threads: 512 }), 701);
+  assertEquals(codeOf({ blocks: 0 }), 1);
+  assertEquals(codeOf({ sharedBytes: 200_000 }), 1);
 
-  // A record that is wrong about the parameters leads to a buffer that the cubin does not want.
-  const wrong = records.map((record) =>
-    record.name === "sort_histogram" ? { ...record, parameters: record.parameters.slice(0, 4) } : record
+  // A record with the wrong size leads to a buffer that does not match the cubin.
+  const mistaken = records.map((record) =>
+    record.name === "sort_histogram" ? { ...record, argumentsBytes: record.argumentsBytes + 8 } : record
   );
-  using mistaken = new Module(context, await loadImage("sm_80"), wrong);
-  assertThrows(() => mistaken.kernel("sort_histogram")!.launch(stream, shape, args.slice(0, 4)), CudaError);
-  assertStringIncludes(control.report, "sort_histogram: the argument buffer has 24 bytes, the cubin wants 28");
+  using other = new Module(context, await loadImage("sm_80"), mistaken);
+  assertThrows(() => other.launch(stream, good), CudaError);
+  assertStringIncludes(control.report, "sort_histogram: the argument buffer has 40 bytes, the cubin expects 32");
 });
 
 test("a kernel's fault poisons the context, and a fresh one works", async (library, control) => {
@@ -182,10 +181,12 @@ test("a kernel's fault poisons the context, and a fresh one works", async (libra
     using indices = new DeviceBuffer(stream, 4, counter);
     using counts = new DeviceBuffer(stream, 4, counter);
     indices.write(Int32Array.of(0));
-    const args = [pointer ?? indices.pointer, counts.pointer, 1, 256, 1];
-    module.kernel("sort_histogram")!.launch(stream, { blocks: 1, threads: 256, sharedBytes: 4 }, args);
+    module.launch(stream, {
+      ...{ kernel: "sort_histogram", blocks: 1, threads: 256, sharedBytes: 4 },
+      arguments: { indices: pointer ?? indices.pointer, counts: counts.pointer, n: 1, chunk: 256, experts: 1 },
+    });
     const first = pointer &&
-      assertThrows(() => stream.synchronize(), CudaError, "a kernel touched memory that is not its own");
+      assertThrows(() => stream.synchronize(), CudaError, "a kernel accessed an invalid address");
     if (first) {
       const second = assertThrows(() => stream.synchronize(), CudaError, "the context was lost before");
       assertEquals([second.code, second.cause], [700, first]);

@@ -1,5 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
-import { CudaError } from "../../mod.ts";
+// Fails driver calls, one by one or all from one on, and checks what the caller sees and what stays allocated.
+import { assert, assertEquals, assertInstanceOf } from "@std/assert";
+import { BackendUnavailableError, CudaError } from "../../mod.ts";
 import { bench } from "../../src/bench/bench.ts";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
 import { Engine } from "../../src/wasm/engine.ts";
@@ -10,52 +11,57 @@ import { buildProduct } from "./emulated.ts";
 
 const job = makeJob("tiny", { batch: 1, seq: 6, hidden: 16, experts: 2, topK: 1 });
 
-/** All errors in what was thrown: disposal may add to what went wrong first. */
-function flatten(error: unknown): unknown[] {
-  return error instanceof SuppressedError ? [...flatten(error.error), ...flatten(error.suppressed)] : [error];
-}
-
 async function run(library: string, engine: Engine): Promise<number> {
   using backend = await openCudaBackend({ library });
   return (await bench(job, backend, engine, { warmup: 2, iters: 2 })).outputSum;
 }
 
-for (const arch of [80, 90]) {
-  Deno.test({
-    name:
-      `sm_${arch}: every driver call of a bench, made to fail, gives its own error, leaves nothing behind, and the next run works`,
-    ignore: !toolkit,
-    fn: async () => {
-      // Without checks: here it is the driver's calls that matter.
-      const { library } = await buildProduct(arch, { checked: false });
-      const control = new Control(library);
-      using engine = new Engine(1);
-      control.reset();
-      control.reuseAddresses(true); // as a real allocator does, so that the graphs of repeated calls are part of it
-      const sum = await run(library, engine);
-      assertEquals(control.live, "");
+/** The driver's error in what a call has thrown. While the backend opens, it is the cause of another error. */
+function driverError(failure: unknown): CudaError {
+  const error = failure instanceof BackendUnavailableError ? failure.cause : failure;
+  assertInstanceOf(error, CudaError, `Expected a CudaError, got ${Deno.inspect(failure)}`);
+  return error;
+}
 
-      const failed = new Set<string>();
-      for (let call = 1;; call++) {
-        const code = [1, 2, 400, 700, 999][call % 5]!;
-        control.fail(call, code);
-        const failure = await run(library, engine).then(() => undefined, (error: unknown) => error);
-        const api = control.failedCall;
-        control.fail(0, 0);
-        if (api === "") {
-          assertEquals(failure, undefined); // the run has fewer calls
-          break;
+for (const arch of [80, 90]) {
+  for (const persistent of [false, true]) {
+    const calls = persistent ? "all driver calls of a bench from one on fail" : "one driver call of a bench fails";
+    Deno.test({
+      name: `sm_${arch}: if ${calls}, the first error is thrown, and the next run works and frees everything`,
+      ignore: !toolkit,
+      fn: async () => {
+        // Without memory checks, because only the driver's calls matter here.
+        const { library } = await buildProduct(arch, { checked: false });
+        const control = new Control(library);
+        using engine = new Engine(1);
+        control.reset();
+        control.reuseAddresses(true); // as a real allocator does, so that repeated calls run as graphs
+        const sum = await run(library, engine);
+        assertEquals(control.live, "");
+
+        const failed = new Set<string>();
+        for (let call = 1;; call++) {
+          const code = [1, 2, 400, 700, 999, 226, 911][call % 7]!;
+          control.fail(call, code, persistent);
+          const failure = await run(library, engine).then(() => undefined, (error: unknown) => error);
+          const api = !persistent ? control.failedCall : failure === undefined ? "" : driverError(failure).api;
+          control.fail(0, 0);
+          if (!api) {
+            assertEquals(failure, undefined); // the run has fewer calls
+            break;
+          }
+          failed.add(api);
+          const error = driverError(failure);
+          assertEquals([error.api, error.code], [api, code], `call ${call}`);
+          if (persistent) assertEquals(await run(library, engine), sum, `after call ${call}, ${api}`);
+          assertEquals(control.live, "", `after call ${call}, ${api}`);
         }
-        failed.add(api);
-        assert(
-          flatten(failure).some((error) => error instanceof CudaError && error.api === api && error.code === code),
-          `call ${call}, ${api}: ${Deno.inspect(failure)}`,
-        );
-        assertEquals(control.live, "", `after call ${call}, ${api}`);
-      }
-      assert(failed.has("cuGraphLaunch") && failed.has("cuMemFreeAsync") && failed.has("cuDevicePrimaryCtxRelease_v2"));
-      assertEquals(await run(library, engine), sum);
-      assertEquals(control.live, "");
-    },
-  });
+        for (const api of ["cuGraphLaunch", "cuMemFreeAsync", "cuDevicePrimaryCtxRelease_v2"]) {
+          assert(failed.has(api), api);
+        }
+        assertEquals(await run(library, engine), sum);
+        assertEquals(control.live, "");
+      },
+    });
+  }
 }

@@ -1,5 +1,5 @@
-// The suite of every backend on an emulated Hopper: by wgmma, and, for few rows and sizes of no multiple of 8, without. Then each of
-// wgmma's kernels by itself: the suite chooses only those of 256 rows.
+// Runs the suite of all backends on an emulated Hopper: with wgmma, and, for few rows and sizes that are not multiples of 8,
+// without. Then it tests each wgmma kernel by itself, because the suite uses only tiles of 256 rows.
 import { assertEquals } from "@std/assert";
 import { experts } from "../../mod.ts";
 import { allVariants, checkAgainstNaive, randomInputs, testBackend } from "../backend_suite.ts";
@@ -13,12 +13,12 @@ for (const [rows, multiple, dtypes] of [[256, 8, ["f16", "bf16"]], [64, 1, ["f16
   testBackend(title, open, { ignore: !toolkit, multiple, runs: 20, variants });
 }
 
-// Their bits are those of the kernels for few rows, which the naive model checks. The sizes leave the last tile along the rows and
-// the columns of either product all but empty, as they do the last step.
+// The results must have the bits of the kernels for few rows, which are compared with the naive model. With these sizes the last
+// tile along the rows and columns of both products is almost empty, and so is the last step.
 const sizes = [{ H: 40, I: 104 }, { H: 200, I: 40 }];
 const layouts = [
   { weightLayout: "in-out", gateUpLayout: "interleaved", gated: "in_out", plain: "in_out" },
-  { weightLayout: "in-out", gateUpLayout: "concatenated", gated: "in_out_apart", plain: "in_out" },
+  { weightLayout: "in-out", gateUpLayout: "concatenated", gated: "in_out_split", plain: "in_out" },
   { weightLayout: "out-in", gateUpLayout: "interleaved", gated: "out_in", plain: "out_in" },
   { weightLayout: "out-in", gateUpLayout: "concatenated", gated: "out_in", plain: "out_in" },
 ] as const;

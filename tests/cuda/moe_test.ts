@@ -9,7 +9,7 @@ for (const [arch, dtypes] of [[75, ["f16"]], [80, ["f16", "bf16", "f32"]]] as co
 }
 
 Deno.test({
-  name: `cuda, ${emulated}: routers of more experts than the kernels take are refused`,
+  name: `cuda, ${emulated}: routers with more experts than the kernels support are refused`,
   ignore: !toolkit,
   fn: async () => {
     using backend = (await openEmulated(80)).backend;

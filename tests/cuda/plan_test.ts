@@ -4,10 +4,12 @@ import { manifest } from "../../src/cuda/images/built/manifest.ts";
 import { chooseImage } from "../../src/cuda/images/load.ts";
 import { gpus } from "../../src/cuda/plan/gpus.ts";
 import { planLaunches } from "../../src/cuda/plan/experts.ts";
-import { defaultVariant, type ExpertsShape } from "../../src/contract/experts_shape.ts";
+import { defaultVariant } from "../../src/contract/experts_options.ts";
+import type { ResolvedExperts } from "../../src/contract/resolve_experts.ts";
+import { denseFormats } from "../../src/contract/weights.ts";
 import { makeJob, tensorBytes } from "../../src/workload/workload.ts";
 
-const reference: ExpertsShape = {
+const reference: ResolvedExperts = {
   ...defaultVariant,
   tokens: 262144,
   hidden: 2880,
@@ -17,16 +19,17 @@ const reference: ExpertsShape = {
   capacity: 2048,
   denseWeights: false,
   weightsDType: "f16",
+  formats: denseFormats("f16"),
   hasInputWeights: false,
   hasAddend: false,
 };
 
-function plan(shape: ExpertsShape, gpu = "h100") {
+function plan(shape: ResolvedExperts, gpu = "h100") {
   const device = gpus[gpu]!;
   return planLaunches(shape, device, manifest.images[chooseImage(device.computeCapability)]!.kernels);
 }
 
-Deno.test("the reference job takes six launches, its useful operations, and at most 5200 MB", () => {
+Deno.test("the reference job needs six launches, only the useful operations, and at most 5200 MB", () => {
   const { launches, workspace } = plan(reference);
   assertEquals(launches.length, 6);
   const products = launches.filter(({ kernel }) => /^(gated|plain)/.test(kernel));
@@ -37,7 +40,7 @@ Deno.test("the reference job takes six launches, its useful operations, and at m
   assertLessOrEqual(bytes / 1e6, 5200);
 });
 
-Deno.test("the sort's chunks cover every assignment up to 2^30, in 32 bits, and are whole parts for its warps", () => {
+Deno.test("the chunks of the sort cover every assignment up to 2^30, in 32 bits, and divide into parts for its warps", () => {
   const counts = fc.oneof(
     fc.integer({ min: 1, max: 2 ** 30 }),
     fc.constantFrom(1, 255, 256, 257, 8191, 8192, 8193, 2 ** 23, 2 ** 23 + 1, 2 ** 30 - 1, 2 ** 30),
@@ -45,18 +48,18 @@ Deno.test("the sort's chunks cover every assignment up to 2^30, in 32 bits, and 
   fc.assert(fc.property(counts, fc.constantFrom(1, 7, 1024), (assignments, experts) => {
     const shape = { ...reference, tokens: assignments, topK: 1, experts, hidden: 8, intermediate: 8, capacity: 1 };
     const [histogram, scan, rank] = plan(shape).launches;
-    const [, , n, chunk] = histogram!.arguments as number[];
+    const { n, chunk } = histogram!.arguments as Record<string, number>;
     assertEquals(n, assignments);
     assertEquals(chunk! % 256, 0);
-    assert(histogram!.blocks * chunk! >= n!, "an assignment is left out");
-    assert((histogram!.blocks - 1) * chunk! < n!, "a block has nothing to do");
+    assert(histogram!.blocks * chunk! >= n!, "an assignment is missing");
+    assert((histogram!.blocks - 1) * chunk! < n!, "a block is empty");
     assertLessOrEqual(histogram!.blocks * chunk!, 2 ** 31 - 1);
     assertLessOrEqual(experts * histogram!.blocks, 2 ** 31 - 1);
-    assertEquals([rank!.blocks, scan!.arguments[5]], [histogram!.blocks, histogram!.blocks]);
+    assertEquals([rank!.blocks, scan!.arguments.blocks], [histogram!.blocks, histogram!.blocks]);
   }));
 });
 
-Deno.test("every launch of every plan is one that its kernel and the GPU allow", () => {
+Deno.test("every launch of every plan is valid for its kernel and the GPU", () => {
   const shapes = fc.record({
     tokens: fc.integer({ min: 1, max: 2 ** 24 }),
     hidden: fc.oneof(fc.integer({ min: 1, max: 2000 }).map((n) => 8 * n), fc.integer({ min: 1, max: 2000 })),
@@ -77,12 +80,12 @@ Deno.test("every launch of every plan is one that its kernel and the GPU allow",
     ),
   });
   fc.assert(fc.property(shapes, fc.constantFrom(...Object.keys(gpus)), ({ kind, ...sizes }, name) => {
-    const shape = { ...defaultVariant, ...sizes, ...kind };
+    const shape = { ...defaultVariant, ...sizes, ...kind, formats: denseFormats(sizes.dtype) };
     const { kernels } = manifest.images[chooseImage(gpus[name]!.computeCapability)]!;
     for (const launch of plan(shape, name).launches) {
       const kernel = kernels.find((record) => record.name === launch.kernel);
       assert(kernel, launch.kernel);
-      assertEquals(launch.arguments.length, kernel.parameters.length, launch.kernel);
+      assertEquals(Object.keys(launch.arguments).sort(), kernel.fields.map(({ name }) => name).sort(), launch.kernel);
       assertLessOrEqual(launch.threads, kernel.maxThreads);
       assertLessOrEqual(Math.ceil(kernel.registers / 8) * 8 * launch.threads, 65536);
       assertLessOrEqual(
@@ -90,18 +93,18 @@ Deno.test("every launch of every plan is one that its kernel and the GPU allow",
         gpus[name]!.sharedBytes - 1024 * (name === "t4" ? 0 : 1),
       );
       assert(launch.blocks >= 1 && launch.blocks < 2 ** 31);
-      for (const [i, value] of launch.arguments.entries()) {
-        const pointer = typeof value === "string" || typeof value === "bigint";
-        const boxed = typeof value === "object" && "box" in value;
-        assertEquals(boxed ? 128 : pointer ? 8 : 4, kernel.parameters[i]!.size, launch.kernel);
-        if (typeof value === "number") assertEquals(value, value | 0, launch.kernel);
+      for (const { name, type } of kernel.fields) {
+        const value = launch.arguments[name];
+        if (type === "pointer") assert(typeof value === "string" || value === null, `${launch.kernel} ${name}`);
+        else if (type === "tensorMap") assert(typeof value === "object" && value && "box" in value);
+        else assert(typeof value === "number" && (type === "float" || value === (value | 0)), launch.kernel);
       }
     }
   }));
 });
 
-Deno.test("tensor cores compute f16 and bf16 of sizes in 16 bytes, where they know the dtype", () => {
-  const productsOf = (changes: Partial<ExpertsShape>, gpu?: string) =>
+Deno.test("tensor cores compute f16 and bf16 with rows of whole 16-byte chunks, if they support the dtype", () => {
+  const productsOf = (changes: Partial<ResolvedExperts>, gpu?: string) =>
     plan({ ...reference, ...changes }, gpu).launches.slice(3, 5).map(({ kernel }) => kernel);
   assertEquals(productsOf({}), ["gated_wgmma256_f16_in_out", "plain_wgmma256_f16_in_out"]);
   assertEquals(productsOf({}, "a100"), ["gated_256_f16_in_out", "plain_256_f16_in_out"]);
@@ -116,7 +119,7 @@ Deno.test("tensor cores compute f16 and bf16 of sizes in 16 bytes, where they kn
   assertEquals(productsOf({ tokens: 1 }), ["gated_16_f16_in_out", "plain_16_f16_in_out"]);
 });
 
-Deno.test("workspace and bytes follow the dtype and the gate", () => {
+Deno.test("workspace and bytes depend on the dtype and the gate", () => {
   const f16 = plan(reference), f32 = plan({ ...reference, dtype: "f32" });
   assertEquals(f32.workspace.expertOutputs, 2 * f16.workspace.expertOutputs);
   assertEquals(f32.launches[3]!.bytes, 2 * f16.launches[3]!.bytes);

@@ -1,4 +1,4 @@
-// Every preset, in small and with few experts, gives on an emulated GPU what it gives on the CPU.
+// Every preset, with small sizes and few experts, gives the same results on an emulated GPU as on the CPU.
 import { assertEquals, assertLessOrEqual } from "@std/assert";
 import { openBackend } from "../../mod.ts";
 import { type PresetName, presets } from "../../src/models/presets.ts";
@@ -8,12 +8,12 @@ import { relativeError } from "../fixtures.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
-/** As many experts as eight groups need, and as a top-8 has to choose from. */
+/** Enough experts for eight groups and a top-8. */
 const small = { batch: 2, seq: 8, hidden: 128, intermediate: 64, experts: 16 };
 
 for (const name of Object.keys(presets) as PresetName[]) {
   Deno.test({
-    name: `cuda, ${emulated}: a small ${name} layer agrees with the CPU's`,
+    name: `cuda, ${emulated}: a small ${name} layer agrees with the CPU`,
     ignore: !toolkit,
     fn: async () => {
       using engine = new Engine(2);

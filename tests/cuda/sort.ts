@@ -1,4 +1,4 @@
-// The three kernels of the sort by themselves, with chunks so small that a short list has many; and a plain model of them.
+// Runs the three kernels of the sort by themselves, with small chunks, so that a short list has many. And a plain model of them.
 import { Context } from "../../src/cuda/driver/context.ts";
 import { loadImage } from "../../src/cuda/images/load.ts";
 import { manifest } from "../../src/cuda/images/built/manifest.ts";
@@ -8,19 +8,19 @@ import { Module } from "../../src/cuda/driver/module.ts";
 import { Stream } from "../../src/cuda/driver/stream.ts";
 import { MemoryCounter } from "../../src/backend/memory_counter.ts";
 
-/** What is sorted. */
+/** A sort. */
 export interface SortJob {
-  /** Some may name no expert. */
+  /** Some may be outside of the experts. */
   readonly indices: Int32Array<ArrayBuffer>;
   readonly experts: number;
   readonly topK: number;
   readonly capacity: number;
 }
 
-/** What the kernels write, by name. */
+/** The tensors that the kernels write. */
 export interface Sorted
   extends Record<"totals" | "rowOffsets" | "tileOffsets" | "rows" | "rowTokens", Int32Array<ArrayBuffer>> {
-  /** The weight of each row's input, which is {@linkcode weightOf} its assignment. */
+  /** The input weight of each row, which is {@linkcode weightOf} its assignment. */
   readonly rowScales: Float32Array<ArrayBuffer>;
 }
 
@@ -28,7 +28,7 @@ const chunk = 256, tileRows = 16;
 
 const weightOf = (assignment: number) => assignment / 4;
 
-/** Assignments of a job with many chunks, every 97th of them to an expert that is not there. */
+/** Assignments of a job with many chunks. Every 97th is to an unknown expert. */
 export function sortJob(count: number, experts: number, capacity: number): SortJob {
   const bad = [-1, experts, -(2 ** 31), 2 ** 31 - 1];
   const pick = (i: number) => i % 97 === 5 ? bad[i % 4]! : (Math.imul(i, 2654435761) >>> 7) % experts;
@@ -52,20 +52,19 @@ export async function sortOnDevice(library: string, { indices, experts, topK, ca
     scales = allocate(n);
   input.write(indices);
   weights.write(Float32Array.from(indices, (_, i) => weightOf(i)));
-  const launch = (name: string, shape: [number, number, number], args: (DeviceBuffer | number)[]) => {
+  const launch = (kernel: string, shape: [number, number, number], args: Record<string, DeviceBuffer | number>) => {
     const [blocks, threads, sharedBytes] = shape;
-    const given = args.map((arg) => typeof arg === "number" ? arg : arg.pointer);
-    module.kernel(name)!.launch(stream, { blocks, threads, sharedBytes }, given);
+    const given = Object.entries(args).map(([name, arg]) => [name, typeof arg === "number" ? arg : arg.pointer]);
+    module.launch(stream, { kernel, blocks, threads, sharedBytes, arguments: Object.fromEntries(given) });
   };
-  launch("sort_histogram", [blocks, 256, experts * 4], [input, counts, n, chunk, experts]);
-  launch("sort_scan", [1, 1024, experts * 4], [
-    ...[counts, totals, rowOffsets, tileOffsets],
-    ...[experts, blocks, capacity, tileRows],
-  ]);
-  launch("sort_rank", [blocks, 256, 8 * experts * 4], [
-    ...[input, counts, rowOffsets, weights, rows, tokens, scales],
-    ...[n, chunk, experts, topK, capacity],
-  ]);
+  launch("sort_histogram", [blocks, 256, experts * 4], { indices: input, counts, n, chunk, experts });
+  launch("sort_scan", [1, 1024, experts * 4], {
+    ...{ counts, totals, rowOffsets, tileOffsets, experts, blocks, capacity, tileRows },
+  });
+  launch("sort_rank", [blocks, 256, 8 * experts * 4], {
+    ...{ indices: input, counts, rowOffsets, inputWeights: weights, rows, rowTokens: tokens, rowScales: scales },
+    ...{ n, chunk, experts, topK, capacity },
+  });
   const read = (buffer: DeviceBuffer, words: number) => {
     const out = new Int32Array(words);
     buffer.read(out);
@@ -78,12 +77,12 @@ export async function sortOnDevice(library: string, { indices, experts, topK, ca
     rowOffsets: offsets,
     tileOffsets: read(tileOffsets, experts + 1),
     rows: read(rows, n),
-    rowTokens: read(tokens, offsets[experts]!), // what lies behind it is not written
+    rowTokens: read(tokens, offsets[experts]!), // the rest is not written
     rowScales: new Float32Array(read(scales, offsets[experts]!).buffer),
   };
 }
 
-/** Sorts as the contract says. */
+/** Sorts by definition. */
 export function sortPlainly({ indices, experts, topK, capacity }: SortJob): Sorted {
   const lists = Array.from({ length: experts }, (): number[] => []);
   indices.forEach((e, i) => lists[e]?.push(i));

@@ -6,8 +6,7 @@ import { sortJob, sortOnDevice, sortPlainly } from "./sort.ts";
 
 for (const [count, experts, capacity] of [[17000, 7, 1000], [8192, 1, 5000], [4100, 1024, 3], [255, 5, 2 ** 31 - 1]]) {
   Deno.test({
-    name:
-      `cuda, ${emulated}: ${count} assignments to ${experts} experts are sorted chunk by chunk as the contract says`,
+    name: `cuda, ${emulated}: ${count} assignments to ${experts} experts are sorted chunk by chunk, by definition`,
     ignore: !toolkit,
     fn: async () => {
       const { library } = await buildProduct(80);

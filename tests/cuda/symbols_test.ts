@@ -9,7 +9,7 @@ const ignore = !toolkit;
 /** The Deno type of a parameter of the C API. */
 function denoType(parameter: string): string {
   const type = parameter.replace(/\bconst\b/g, "").trim().replace(/\s*\w+$/, "").trim();
-  if (parameter === "void *globalAddress") return "u64"; // on the device
+  if (parameter === "void *globalAddress") return "u64"; // in device memory
   if (parameter.includes("*")) return "buffer";
   if (/^(CUdevice|int|CU\w+_attribute|CUstreamCaptureMode|CUmemPool_attribute|CUtensorMap\w+)$/.test(type)) {
     return "i32";
@@ -21,7 +21,7 @@ function denoType(parameter: string): string {
   throw new Error(`no Deno type for "${parameter}"`);
 }
 
-/** A function's parameters in cuda.h. Where a macro leads to the name, the prototype stands under the macro's. */
+/** A function's parameters in cuda.h. If a macro expands to the name, the prototype has the macro's name. */
 function prototype(name: string): string[] {
   const macro = header.match(new RegExp(`^\\s*#define (\\w+)\\s+(?:__CUDA_API_\\w+\\()?${name}\\)?$`, "m"))?.[1];
   const plain = macro ?? name.replace(/_v\d$/, "");
@@ -33,7 +33,7 @@ function prototype(name: string): string[] {
 for (const [name, { parameters, result }] of Object.entries(symbols)) {
   if (name === "addressOf") continue;
   Deno.test({
-    name: `symbols: ${name} is as in cuda.h`,
+    name: `symbols: ${name} matches cuda.h`,
     ignore,
     fn: () => {
       assertEquals([...parameters] as string[], prototype(name).map(denoType));

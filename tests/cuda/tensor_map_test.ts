@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { CudaError } from "../../mod.ts";
 import { Context } from "../../src/cuda/driver/context.ts";
 import { Driver } from "../../src/cuda/driver/driver.ts";
@@ -16,7 +16,7 @@ function test(name: string, fn: (context: Context, control: Control) => void, ar
     name: `tensor map: ${name}`,
     ignore: !toolkit,
     fn: async () => {
-      // The call needs no kernel, and before Hopper there is none that copies in bulk.
+      // The call does not need a kernel, and kernels with bulk copies need Hopper.
       const memory = new URL("../emulator/selftest/memory.cu", import.meta.url);
       const { library } = await buildEmulator({ arch, sources: [memory.pathname] });
       const control = new Control(library);
@@ -36,7 +36,7 @@ const good: TensorMapOptions = {
   swizzle: 128,
 };
 
-test("is 128 bytes, the same for the same tensor, and its own for another", (context) => {
+test("it has 128 bytes, equal for equal tensors and different for different ones", (context) => {
   const map = encodeTensorMap(context, good);
   assertEquals(map.length, 128);
   assertEquals(encodeTensorMap(context, good), map);
@@ -55,7 +55,7 @@ test("is 128 bytes, the same for the same tensor, and its own for another", (con
   assertEquals(new Set([...maps, map.toHex()]).size, others.length + 1);
 });
 
-test("what the driver would refuse is told by name", (context, control) => {
+test("invalid options are reported by name", (context, control) => {
   const wrong: [change: Partial<TensorMapOptions>, message: string][] = [
     [{ pointer: 0n }, "pointer of a tensor map must be a device pointer that is a multiple of 16, got 0n"],
     [{ pointer: 4104n }, "pointer of a tensor map must be a device pointer that is a multiple of 16, got 4104n"],
@@ -80,7 +80,7 @@ test("what the driver would refuse is told by name", (context, control) => {
   for (const [change, message] of wrong) {
     const calls = control.calls;
     assertThrows(() => encodeTensorMap(context, { ...good, ...change }), RangeError, message);
-    assertEquals(control.calls, calls, "the driver was asked");
+    assertEquals(control.calls, calls, "the driver was called");
   }
 });
 
@@ -103,27 +103,27 @@ test("the emulated driver refuses what cuda.h forbids", (context, control) => {
   call({});
   call({ rank: 1, swizzle: 0 });
   const wrong: [change: Record<string, unknown>, reason: string][] = [
-    [{ map: memory.subarray(64 - past + 16) }, "it does not lie at a multiple of 64"],
-    [{ rank: 0 }, "not of 1 to 5 dimensions"],
-    [{ rank: 6 }, "not of 1 to 5 dimensions"],
-    [{ address: 4104n }, "the address is no multiple of 16"],
-    [{ sizes: [2880n, 0n, 32n] }, "a size is not from 1 to 2^32"],
-    [{ sizes: [2880n, 2n ** 32n + 1n, 32n] }, "a size is not from 1 to 2^32"],
-    [{ strides: [5768n, 33177600n] }, "a stride is no multiple of 16 below 2^40"],
-    [{ strides: [5760n, 2n ** 40n] }, "a stride is no multiple of 16 below 2^40"],
-    [{ box: [64, 0, 1] }, "a size of the box is not from 1 to 256"],
-    [{ box: [64, 257, 1] }, "a size of the box is not from 1 to 256"],
-    [{ box: [60, 1, 1] }, "the box's rows are no multiple of 16 bytes"],
-    [{ box: [72, 1, 1] }, "the box's rows are longer than what is swizzled"],
-    [{ box: [40, 1, 1], swizzle: 2 }, "the box's rows are longer than what is swizzled"],
-    [{ steps: [1, 0, 1] }, "an element stride is not from 1 to 8"],
-    [{ steps: [1, 9, 1] }, "an element stride is not from 1 to 8"],
-    [{ steps: [1, 2, 1] }, "an element stride that is not emulated"],
-    [{ type: 8 }, "a data type that is not emulated"],
-    [{ interleave: 1 }, "an interleaving that is not emulated"],
-    [{ swizzle: 4 }, "a swizzling that is not emulated"],
+    [{ map: memory.subarray(64 - past + 16) }, "its address must be a multiple of 64"],
+    [{ rank: 0 }, "the number of dimensions must be from 1 to 5"],
+    [{ rank: 6 }, "the number of dimensions must be from 1 to 5"],
+    [{ address: 4104n }, "the address must be a multiple of 16"],
+    [{ sizes: [2880n, 0n, 32n] }, "a size must be from 1 to 2^32"],
+    [{ sizes: [2880n, 2n ** 32n + 1n, 32n] }, "a size must be from 1 to 2^32"],
+    [{ strides: [5768n, 33177600n] }, "a stride must be a multiple of 16 below 2^40"],
+    [{ strides: [5760n, 2n ** 40n] }, "a stride must be a multiple of 16 below 2^40"],
+    [{ box: [64, 0, 1] }, "a size of the box must be from 1 to 256"],
+    [{ box: [64, 257, 1] }, "a size of the box must be from 1 to 256"],
+    [{ box: [60, 1, 1] }, "the rows of the box must be a multiple of 16 bytes"],
+    [{ box: [72, 1, 1] }, "the rows of the box are longer than the swizzle"],
+    [{ box: [40, 1, 1], swizzle: 2 }, "the rows of the box are longer than the swizzle"],
+    [{ steps: [1, 0, 1] }, "an element stride must be from 1 to 8"],
+    [{ steps: [1, 9, 1] }, "an element stride must be from 1 to 8"],
+    [{ steps: [1, 2, 1] }, "this element stride is not emulated"],
+    [{ type: 8 }, "this data type is not emulated"],
+    [{ interleave: 1 }, "this interleaving is not emulated"],
+    [{ swizzle: 4 }, "this swizzling is not emulated"],
     [{ promotion: 4 }, "an unknown promotion"],
-    [{ fill: 1 }, "a fill that is not emulated"],
+    [{ fill: 1 }, "this fill is not emulated"],
   ];
   for (const [change, reason] of wrong) {
     const error = assertThrows(() => call(change), CudaError);
@@ -148,13 +148,13 @@ test("a failure of the driver is a CudaError, and the next call works", (context
   assert(control.log.includes("cuTensorMapEncodeTiled"));
 });
 
-test("a GPU before Hopper has none", (context, control) => {
+test("a GPU before Hopper does not support it", (context, control) => {
   assertThrows(() => encodeTensorMap(context, good), CudaError, "cuTensorMapEncodeTiled failed");
-  assertEquals(control.report, "a tensor map: the GPU has none");
+  assertEquals(control.report, "a tensor map: the GPU does not support tensor maps");
 }, 80);
 
 Deno.test({
-  name: "tensor map: a kernel gets it where the parameters' memory, which begins at 0x210, is aligned to 64",
+  name: "tensor map: the cubin aligns it to 64 bytes in the parameter memory, which begins at 0x210",
   ignore: !toolkit,
   fn: async () => {
     const records = readCubin(await buildCubin(source.pathname, 90), 90);
@@ -162,10 +162,10 @@ Deno.test({
     assertEquals(parameters.map(({ size }) => size), [128, 128, 8, 8, 4]);
     assertEquals(parameters.slice(0, 2).map(({ offset }) => (0x210 + offset) % 64), [0, 0]);
     using device = await TestDevice.open(source, 90);
-    const message = assertThrows(
+    assertThrows(
       () => device.launch("test_bulk_known", 64, [1n, 0n, 0], { sharedBytes: 4096 }),
-      RangeError,
-    ).message;
-    assertStringIncludes(message, "Argument 0 of test_bulk_known must have 128 bytes, got 1n");
+      TypeError,
+      "Cannot launch test_bulk_known: the argument 0 must be a tensor map (128 bytes), got 1n",
+    );
   },
 });

@@ -1,5 +1,5 @@
-// Every load and store of a kernel comes through here: the compiler puts a call in front of each (ThreadSanitizer's hooks,
-// with these functions in the place of its runtime).
+// Checks every load and store of a kernel. The compiler inserts a call before each one: the hooks of ThreadSanitizer, whose runtime
+// these functions replace.
 #include <dlfcn.h>
 
 #include <cstring>
@@ -13,17 +13,17 @@ namespace emulator {
 namespace {
 
 template <class T>
-bool lies_in(const T& variable, uintptr_t address) {
+bool is_in(const T& variable, uintptr_t address) {
   return address - reinterpret_cast<uintptr_t>(&variable) < sizeof variable;
 }
 
-// threadIdx and the like, which kernels read more than anything else.
+// threadIdx and similar variables, the most frequent reads.
 bool is_index(uintptr_t address) {
-  return lies_in(emulator_thread, address) || lies_in(emulator_block, address) || lies_in(emulator_grid_size, address) ||
-         lies_in(emulator_block_size, address);
+  return is_in(emulator_thread, address) || is_in(emulator_block, address) || is_in(emulator_grid_size, address) ||
+         is_in(emulator_block_size, address);
 }
 
-// The atomic operation that is under way: its own load and store are not ordinary accesses.
+// The current atomic operation, whose own load and store are not ordinary accesses.
 const void* atomic_address;
 
 }  // namespace
@@ -38,7 +38,8 @@ void access(uintptr_t address, unsigned bytes, bool write, void* program_counter
   if (!in_collective() && !atomic) maybe_preempt();
   const Access access{bytes, write, atomic, program_counter, where};
   if ((bytes & (bytes - 1)) == 0 && address & (bytes - 1)) {
-    fault(716, {nullptr, 0}, "a misaligned %u-byte %s of %#zx, at %s", bytes, access.verb(), address, access.place().c_str());
+    fault(716, {nullptr, 0}, "a misaligned %u-byte %s of %#zx, at %s", bytes, access.verb(), address,
+          access.place().c_str());
   }
   if (is_global(address)) return global_access(address, access);
   if (is_shared(address)) return shared_access(address, access);
@@ -47,11 +48,11 @@ void access(uintptr_t address, unsigned bytes, bool write, void* program_counter
     const auto buffer = reinterpret_cast<uintptr_t>(current_launch().argument_buffer);
     const auto pointers = reinterpret_cast<uintptr_t>(current_launch().arguments);
     if (address - buffer < current_launch().argument_bytes || address - pointers < 4096) return;
-    // Tables of constants, and the launch's own variables, lie in this library.
+    // Constant tables and the launch's own variables are in this library.
     Dl_info info;
     if (dladdr(reinterpret_cast<void*>(address), &info) && info.dli_fname) return;
   }
-  fault(700, {nullptr, 0}, "a %u-byte %s of %#zx, which is no device address, at %s", bytes, access.verb(), address,
+  fault(700, {nullptr, 0}, "a %u-byte %s of %#zx, which is not a device address, at %s", bytes, access.verb(), address,
         access.place().c_str());
 }
 
@@ -72,18 +73,14 @@ void hook(void* address, unsigned bytes, bool write, void* program_counter) {
 }  // namespace
 }  // namespace emulator
 
-#define EMULATOR_HOOKS(bytes)                                                                                       \
-  void __tsan_read##bytes(void* address) {                                                                          \
-    emulator::hook(address, bytes, false, __builtin_return_address(0));                                             \
-  }                                                                                                                 \
-  void __tsan_write##bytes(void* address) {                                                                         \
-    emulator::hook(address, bytes, true, __builtin_return_address(0));                                              \
-  }                                                                                                                 \
-  void __tsan_unaligned_read##bytes(void* address) {                                                                \
-    emulator::hook(address, bytes, false, __builtin_return_address(0));                                             \
-  }                                                                                                                 \
-  void __tsan_unaligned_write##bytes(void* address) {                                                               \
-    emulator::hook(address, bytes, true, __builtin_return_address(0));                                              \
+#define EMULATOR_HOOKS(bytes)                                                                                    \
+  void __tsan_read##bytes(void* address) { emulator::hook(address, bytes, false, __builtin_return_address(0)); } \
+  void __tsan_write##bytes(void* address) { emulator::hook(address, bytes, true, __builtin_return_address(0)); } \
+  void __tsan_unaligned_read##bytes(void* address) {                                                             \
+    emulator::hook(address, bytes, false, __builtin_return_address(0));                                          \
+  }                                                                                                              \
+  void __tsan_unaligned_write##bytes(void* address) {                                                            \
+    emulator::hook(address, bytes, true, __builtin_return_address(0));                                           \
   }
 
 extern "C" {
@@ -96,20 +93,20 @@ void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 
-// What the compiler checks besides: indices of arrays that are no memory of the device, but registers, and divisors. What it
-// hands over begins with the place.
+// Further checks that the compiler inserts: indices of arrays in registers, and divisors. The data that it passes begins with the
+// place.
 struct Place {
   const char* file;
   int line, column;
 };
 void __ubsan_handle_out_of_bounds_abort(const Place* place, ptrdiff_t index) {
-  emulator::fault(700, {place->file, place->line}, "an index of %zd, past the end of an array", index);
+  emulator::fault(700, {place->file, place->line}, "an array index out of bounds: %zd", index);
 }
 void __ubsan_handle_divrem_overflow_abort(const Place* place, uintptr_t, uintptr_t) {
-  emulator::fault(719, {place->file, place->line}, "an integer divided by zero");
+  emulator::fault(719, {place->file, place->line}, "an integer division by zero");
 }
 
-// Copies and fills of whole objects. The compiler makes calls to libc of them, which the build points here.
+// Copies and fills of whole objects. The compiler turns them into calls to libc, which the build redirects to these functions.
 static void emulator_range(const void* address, size_t bytes, bool write, void* program_counter) {
   auto at = reinterpret_cast<uintptr_t>(address);
   while (bytes) {

@@ -1,5 +1,5 @@
-// cp.async: the source is read when the copy is issued, the bytes land when the issuing thread has waited for them. Until then
-// the destination is poison, and touching it is a fault.
+// cp.async. The source is read when the copy is issued. The bytes land when the issuing thread has waited for them. Until then the
+// destination is poisoned, and accessing it is a fault.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -9,19 +9,20 @@
 namespace emulator {
 namespace {
 
-// What the lanes of a warp have copied with the n-th copy of each: to count the bank conflicts of one instruction. Lanes run
-// apart, so entries fill up one by one.
+// The destinations of the n-th copy of each lane of a warp, to count the bank conflicts of one instruction. Lanes run one after the
+// other, so entries fill up one by one.
 struct WarpCopy {
   std::array<uint32_t, 32> to;
   unsigned lanes;
 };
 std::map<std::pair<int, unsigned>, WarpCopy> warp_copies;
 
-// 16 bytes a lane: a quarter of the warp at a time fills the banks once.
+// With 16 bytes per lane, a quarter of the warp fills the banks once.
 void count_conflicts(const WarpCopy& copy) {
   for (int quarter = 0; quarter < 4; ++quarter) {
     int lanes_in_bank_group[8] = {}, passes = 1;
-    for (int l = quarter * 8; l < quarter * 8 + 8; ++l) passes = std::max(passes, ++lanes_in_bank_group[copy.to[l] / 16 % 8]);
+    for (int l = quarter * 8; l < quarter * 8 + 8; ++l)
+      passes = std::max(passes, ++lanes_in_bank_group[copy.to[l] / 16 % 8]);
     counters().copy_conflicts += passes - 1;
   }
 }
@@ -44,8 +45,8 @@ void copy_async(uint32_t to, const void* from, int bytes, Where where) {
   const Access write{16, true, false, nullptr, where};
   unsigned char* const target = shared_pointer(to, 16, write);
   if (bytes < 0 || bytes > 16) fault(719, where, "cp.async of %d bytes", bytes);
-  // Whatever of it is read.
-  if (reinterpret_cast<uintptr_t>(from) % 16) fault(716, where, "cp.async from a misaligned address, %p", from);
+  // The address must be aligned even if fewer bytes are read.
+  if (reinterpret_cast<uintptr_t>(from) % 16) fault(716, where, "cp.async from a misaligned address: %p", from);
   PendingCopy copy{to, fibers()[current()].copy_group, {}};
   if (checked()) {
     if (bytes) access(reinterpret_cast<uintptr_t>(from), bytes, false, nullptr, where);

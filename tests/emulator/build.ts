@@ -1,35 +1,35 @@
-// Builds the emulator for an architecture and a set of kernel files, and keeps what it built under a digest of everything that
-// went in.
+// Builds the emulator for an architecture and a set of kernel files. Outputs are cached under a digest of all their inputs.
 import { toolkit } from "../toolkit.ts";
 
-/** What to build. */
+/** The emulator to build. */
 export interface EmulatorOptions {
   /** 10 · major + minor of the emulated GPU. */
   readonly arch: number;
-  /** Kernel files, absolute paths. */
+  /** Absolute paths of the kernel files. */
   readonly sources: readonly string[];
-  /** Whether kernels are compiled with checks, which needs clang. Defaults to whether clang is here. */
+  /** Whether to compile the kernels with checks, which needs clang. Defaults to whether clang is installed. */
   readonly checked?: boolean;
   /**
-   * Whether kernels are compiled for speed, and with the lines that reports name. Without, they compile in a thirtieth of the
-   * time, and take a bit longer to run.
+   * Whether to optimize the kernels and keep the line numbers for reports. Otherwise they compile in a thirtieth of the time and
+   * run a little slower. Defaults to true.
    */
   readonly optimized?: boolean;
 }
 
-/** A built emulator, of this test file's own. */
+/** A built emulator. Every test file gets its own copy. */
 export interface Emulator {
-  /** The stand-in for libcuda.so.1. */
+  /** The path of its libcuda.so.1. */
   readonly library: string;
-  /** The folder it lies in: for LD_LIBRARY_PATH. */
+  /** The folder of the library, for LD_LIBRARY_PATH. */
   readonly folder: string;
+  /** Whether the kernels were compiled with checks. */
   readonly checked: boolean;
 }
 
 const here = new URL("./", import.meta.url).pathname;
 const output = `${here}build/`;
 
-/** The compiler that puts hooks in front of loads and stores. */
+/** The compiler that calls hooks before loads and stores, if it is installed. */
 export const clang: string | undefined = ["clang++", "clang++-14"].find((name) => {
   try {
     return new Deno.Command(name, { args: ["--version"], stdout: "null", stderr: "null" }).outputSync().success;
@@ -38,7 +38,7 @@ export const clang: string | undefined = ["clang++", "clang++-14"].find((name) =
   }
 });
 
-// Arithmetic with a null pointer must come out as on the device, whatever the language makes of it.
+// Arithmetic on null pointers is undefined in C++. It must behave as on the device.
 const common = [
   "-std=c++17",
   "-fno-delete-null-pointer-checks",
@@ -54,7 +54,7 @@ const hooks = [
   ...["-mllvm", "-tsan-instrument-read-before-write=1"],
 ];
 
-/** Compilers and flags of an emulator. */
+/** Returns the compiler and the flags of an emulator. */
 function settings({ arch, checked = clang !== undefined, optimized = true }: EmulatorOptions) {
   if (!toolkit) throw new Error("Cannot build the emulator: the CUDA toolkit is missing");
   const include = [`-I${here}include`, `-I${here}`, `-isystem${toolkit.include}`];
@@ -73,15 +73,15 @@ function settings({ arch, checked = clang !== undefined, optimized = true }: Emu
   };
 }
 
-/** A digest of the emulator's own headers. */
+/** Returns a digest of the emulator's own headers. */
 async function headersDigest(): Promise<string> {
   return await digestOf(await filesIn(here, /\.h$/), await filesIn(`${here}include/`, /\.cuh$/));
 }
 
 /**
- * Builds an emulator, or finds it built.
+ * Builds an emulator, or returns the cached one.
  *
- * @throws {Error} If a compiler fails; its output is the message.
+ * @throws {Error} If a compiler fails. The message is its output.
  */
 export async function buildEmulator(options: EmulatorOptions): Promise<Emulator> {
   const { checked } = settings(options);
@@ -96,18 +96,18 @@ export async function buildEmulator(options: EmulatorOptions): Promise<Emulator>
   return { library: own, folder: own.slice(0, own.lastIndexOf("/") + 1), checked };
 }
 
-/** A file of the kernels with another text. */
+/** A replacement for the text of a kernel file. */
 export interface Replacement {
   readonly path: string;
   readonly text: string;
 }
 
 /**
- * Builds a mutant: an emulator, not optimized, with a file replaced. Only the kernel files that have it are compiled, and
- * nothing is kept.
+ * Builds a mutant: an emulator that is not optimized, with one file replaced. Compiles only the kernel files that include the
+ * file, and caches nothing.
  *
- * @param folder Where to. An empty folder.
- * @returns The library, or undefined if the mutant does not compile.
+ * @param folder An empty folder for the outputs.
+ * @returns The path of the library, or undefined if the mutant does not compile.
  */
 export async function buildMutant(
   options: EmulatorOptions,
@@ -124,7 +124,7 @@ export async function buildMutant(
       objects.push(await kernelObject(source, quick));
       continue;
     }
-    // The file and its neighbours: quoted includes look beside the file that has them.
+    // A quoted include is looked up beside the including file, so copy the neighbours too.
     for (const [file, original] of files) {
       await Deno.writeTextFile(`${folder}/${baseName(file)}`, file === path ? text : original);
     }
@@ -133,7 +133,7 @@ export async function buildMutant(
       await compileKernels(copy, await kernelNames(source, quick), `${copy}.o`, compiler, flags);
     } catch (error) {
       if (error instanceof Error && error.message.includes(" error: ")) return undefined;
-      throw error; // not the mutant's fault
+      throw error; // not an error in the mutant
     }
     objects.push(`${copy}.o`);
   }
@@ -142,7 +142,7 @@ export async function buildMutant(
   return library;
 }
 
-/** Tasks that compile the emulator itself, a file each, where it is not compiled yet. */
+/** Returns tasks that each compile one file of the emulator itself, unless it is cached. */
 async function runtimeTasks(options: EmulatorOptions): Promise<(() => Promise<string>)[]> {
   const { runtimeFlags } = settings(options);
   const headers = await headersDigest();
@@ -153,7 +153,7 @@ async function runtimeTasks(options: EmulatorOptions): Promise<(() => Promise<st
   });
 }
 
-/** Compiles a kernel file, unless it is compiled. */
+/** Compiles a kernel file, unless it is cached. */
 async function kernelObject(source: string, options: EmulatorOptions): Promise<string> {
   const { compiler, kernelFlags } = settings(options);
   const texts = [...(await filesOf(source)).values()].map((text) => `text ${text}`);
@@ -166,16 +166,16 @@ async function kernelObject(source: string, options: EmulatorOptions): Promise<s
 
 const prelude = ["-include", `${here}prelude.h`];
 
-/** The flags that include the prelude precompiled: parsing CUDA's headers takes longer than most kernel files. */
+/** Returns the flags that include the precompiled prelude. Parsing CUDA's headers takes longer than most kernel files. */
 async function precompiledPrelude(options: EmulatorOptions): Promise<readonly string[]> {
   const { checked, compiler, kernelFlags } = settings(options);
-  if (!checked) return prelude; // g++ has another way, and is not used where time matters
+  if (!checked) return prelude; // g++ precompiles differently, and mutants never use it
   const header = `${output}objects/${await digestOf(await headersDigest(), kernelFlags)}.pch`;
   await once(header, (path) => run(compiler, ...kernelFlags, "-x", "c++-header", `${here}prelude.h`, "-o", path));
   return ["-include-pch", header];
 }
 
-/** Links a library. libc is named, so that a symbol of it can be looked up through this library, as through the real one. */
+/** Links a library. It names libc, so that a libc symbol can be looked up through it, as through the real driver. */
 async function link(library: string, objects: readonly string[]): Promise<void> {
   await run("g++", "-shared", "-Wl,-soname,libcuda.so.1", "-o", library, ...objects, "-lc", "-ldl");
 }
@@ -187,8 +187,8 @@ addEventListener("unload", () => {
 });
 
 /**
- * A copy of a library for this test file alone. Test files run side by side on threads of one process, and a library that is
- * opened twice at one path is there once: one file's emulated GPU would be the other's.
+ * Copies a library for this test file alone. Test files run on threads of one process, and a path that is opened twice is loaded
+ * once: two files would share one emulated GPU.
  */
 function ownCopy(library: string): Promise<string> {
   const copy = async () => {
@@ -202,7 +202,7 @@ function ownCopy(library: string): Promise<string> {
   return known;
 }
 
-/** Compiles a kernel file with nvcc, as the product's are. */
+/** Compiles a kernel file with nvcc, with the flags of the product's kernels. */
 export async function buildCubin(source: string, arch: number): Promise<Uint8Array<ArrayBuffer>> {
   const include = new URL("../../cuda/", import.meta.url).pathname;
   const headers = await digestOf(await filesIn(include, /\.cuh$/));
@@ -224,7 +224,7 @@ export async function buildCubin(source: string, arch: number): Promise<Uint8Arr
   return await Deno.readFile(cubin);
 }
 
-/** Compiles a kernel file with the registration of its kernels. */
+/** Compiles a kernel file, together with code that registers its kernels. */
 async function compileKernels(
   source: string,
   kernels: readonly string[],
@@ -250,7 +250,7 @@ async function compileKernels(
 
 const knownNames = new Map<string, Promise<readonly string[]>>();
 
-/** The names of a file's kernels. */
+/** Returns the names of a file's kernels. */
 export function kernelNames(source: string, options: EmulatorOptions): Promise<readonly string[]> {
   const { compiler, kernelFlags } = settings(options);
   const find = async () => {
@@ -265,7 +265,7 @@ export function kernelNames(source: string, options: EmulatorOptions): Promise<r
   return known;
 }
 
-/** Makes a file unless it is there: under another name first, so that nobody sees half of it. */
+/** Makes a file unless it exists. Writes under a temporary name first, so that nobody sees an incomplete file. */
 async function once(path: string, make: (path: string) => Promise<unknown>): Promise<void> {
   try {
     await Deno.stat(path);
@@ -279,7 +279,7 @@ async function once(path: string, make: (path: string) => Promise<unknown>): Pro
   await Deno.rename(unfinished, path);
 }
 
-/** Runs tasks two at a time; the results keep their order. */
+/** Runs tasks two at a time. The results keep the order of the tasks. */
 async function inPairs<Result>(tasks: readonly (() => Promise<Result>)[]): Promise<Result[]> {
   const results: Result[] = [];
   let next = 0;
@@ -290,7 +290,7 @@ async function inPairs<Result>(tasks: readonly (() => Promise<Result>)[]): Promi
   return results;
 }
 
-/** A file and all that it includes from beside it: texts by path. */
+/** Returns a file and all files that it includes with quotes: their texts by path. */
 export async function filesOf(file: string): Promise<ReadonlyMap<string, string>> {
   const texts = new Map<string, string>();
   const add = async (file: string) => {
@@ -314,7 +314,7 @@ async function filesIn(folder: string, names: RegExp): Promise<string[]> {
   return files.sort();
 }
 
-/** A digest of texts and of the contents of files, which come as arrays of paths or flags. */
+/** Returns a digest of texts. A text that begins with a slash is a path, and means the contents of the file. */
 async function digestOf(...parts: (string | readonly string[])[]): Promise<string> {
   const texts = await Promise.all(parts.flat().map((part) => part.startsWith("/") ? Deno.readTextFile(part) : part));
   const bytes = new TextEncoder().encode(texts.join("\0"));

@@ -20,17 +20,17 @@ function test(name: string, fn: (device: TestDevice) => void, checked = false): 
   });
 }
 
-/** A tensor with as many dimensions as the kernels copy, the last ones perhaps of one element. */
+/** Pads a tensor map's options to the four dimensions that the kernels copy. */
 function fourDimensions({ sizes, strides, box, ...options }: TensorMapOptions): TensorMapOptions {
-  const toFour = (
+  const pad = (
     values: readonly number[],
     missing: number,
     count = 4,
   ) => [...values, ...Array<number>(count - values.length).fill(missing)];
-  return { ...options, sizes: toFour(sizes, 1), strides: toFour(strides, 16, 3), box: toFour(box, 1) };
+  return { ...options, sizes: pad(sizes, 1), strides: pad(strides, 16, 3), box: pad(box, 1) };
 }
 
-/** Numbers as a dtype of so many bytes, uploaded. */
+/** Uploads numbers as elements of two or four bytes. */
 function upload(device: TestDevice, bytes: 2 | 4, count: number, value = (i: number) => i + 1): bigint {
   const data = Array.from({ length: count + count % 2 }, (_, i) => value(i));
   return device.upload(bytes === 4 ? Uint32Array.from(data) : new Uint32Array(Uint16Array.from(data).buffer));
@@ -39,7 +39,7 @@ function upload(device: TestDevice, bytes: 2 | 4, count: number, value = (i: num
 interface Box {
   readonly dtype: "f16" | "bf16" | "f32" | "i32";
   readonly sizes: readonly number[];
-  /** Of the tensor in memory, in elements, where it has more than `sizes`. */
+  /** The sizes of the tensor in memory, in elements. Defaults to `sizes`. */
   readonly memory?: readonly number[];
   readonly box: readonly number[];
   readonly swizzle: 0 | 32 | 64 | 128;
@@ -50,8 +50,8 @@ const boxes: readonly Box[] = [
   { dtype: "f16", sizes: [64, 8], box: [64, 8], swizzle: 128, at: [0, 0] },
   { dtype: "f16", sizes: [200, 50], memory: [208, 50], box: [64, 24], swizzle: 128, at: [64, 16] },
   { dtype: "bf16", sizes: [195, 50], memory: [200, 50], box: [64, 16], swizzle: 128, at: [160, 40] }, // past both ends
-  { dtype: "f16", sizes: [72, 10], box: [64, 16], swizzle: 128, at: [-24, -3] }, // before both
-  { dtype: "f16", sizes: [64, 8], box: [64, 8], swizzle: 128, at: [64, 0] }, // nothing of it is there
+  { dtype: "f16", sizes: [72, 10], box: [64, 16], swizzle: 128, at: [-24, -3] }, // before both starts
+  { dtype: "f16", sizes: [64, 8], box: [64, 8], swizzle: 128, at: [64, 0] }, // entirely outside
   { dtype: "f16", sizes: [40, 9], box: [16, 9], swizzle: 0, at: [30, 1] },
   { dtype: "f16", sizes: [40, 40], box: [8, 40], swizzle: 0, at: [3, -1] },
   { dtype: "f16", sizes: [64, 40], box: [32, 24], swizzle: 64, at: [8, 1] },
@@ -64,26 +64,26 @@ const boxes: readonly Box[] = [
   { dtype: "f32", sizes: [12, 3, 4, 5], box: [8, 3, 2, 2], swizzle: 0, at: [8, -2, 2, -1] },
 ];
 
-/** What lies in shared memory, element by element, by the tables of the PTX manual's "Swizzling Modes". */
+/** Returns the expected contents of shared memory, following the tables of the PTX manual's section "Swizzling Modes". */
 function expected({ dtype, sizes, memory = sizes, box, swizzle, at }: Box): number[] {
   const bytes = dtype === "f32" || dtype === "i32" ? 4 : 2;
   const perChunk = 16 / bytes, chunks = box[0]! / perChunk, rows = box.slice(1).reduce((a, b) => a * b, 1);
   const out = new Array<number>(rows * box[0]!).fill(0);
   for (let row = 0; row < rows; row++) {
     for (let e = 0; e < box[0]!; e++) {
-      let rest = row, index = 0, stride = 1, there = true;
+      let rest = row, index = 0, stride = 1, inside = true;
       for (let d = 0; d < box.length; d++) {
         const inBox = d === 0 ? e : rest % box[d]!;
         if (d > 0) rest = Math.floor(rest / box[d]!);
         const coordinate = at[d]! + inBox;
-        there &&= coordinate >= 0 && coordinate < sizes[d]!;
+        inside &&= coordinate >= 0 && coordinate < sizes[d]!;
         index += coordinate * stride;
         stride *= memory[d]!;
       }
       const chunk = Math.floor(e / perChunk);
-      const turned =
+      const swizzled =
         { 0: chunk, 32: chunk ^ (row >> 2 & 1), 64: chunk ^ (row >> 1 & 3), 128: chunk ^ (row & 7) }[swizzle];
-      out[(row * chunks + turned) * perChunk + e % perChunk] = there ? index + 1 : 0;
+      out[(row * chunks + swizzled) * perChunk + e % perChunk] = inside ? index + 1 : 0;
     }
   }
   return out;
@@ -106,7 +106,7 @@ for (const it of boxes) {
   });
 }
 
-test("bulk copies that land in any order bring a ring what it waits for", (device) => {
+test("bulk copies deliver the right bytes to a ring, whatever the order in which they land", (device) => {
   const rounds = 14;
   const pointer = upload(device, 2, rounds * 512);
   const map = fourDimensions({
@@ -125,7 +125,7 @@ test("bulk copies that land in any order bring a ring what it waits for", (devic
 });
 
 for (const [way, name] of ["a barrier", "a __syncwarp", "an mbarrier"].entries()) {
-  test(`${name} after one thread's wait for a bulk copy tells the others of it`, (device) => {
+  test(`${name} after one thread's wait for a bulk copy orders it for the other threads`, (device) => {
     const map = fourDimensions(box16(upload(device, 2, 16 * 64)));
     const out = device.allocate(256);
     device.launch("test_bulk_known", 64, [map, out.pointer, way], { sharedBytes: 2 * 1024 + 16 });
@@ -155,7 +155,7 @@ const wgmmaBytes = 256 * 128 + 16;
 for (
   const [suffix, across, rowBytes] of [["", false, 128], ["_across", true, 128], ["_across_narrow", true, 64]] as const
 ) {
-  test(`wgmma multiplies what bulk copies have brought: test_bulk_wgmma${suffix}`, (device) => {
+  test(`wgmma multiplies operands that bulk copies delivered: test_bulk_wgmma${suffix}`, (device) => {
     const out = device.allocate(64 * 192 * 4);
     const args = [...operands(device, across, rowBytes), out.pointer];
     device.launch(`test_bulk_wgmma${suffix}`, 128, args, { sharedBytes: wgmmaBytes });
@@ -170,7 +170,7 @@ for (
   });
 }
 
-/** A tensor of 16 rows and the map that the faulty kernels expect. */
+/** Returns the map of a tensor of 16 rows that the faulty kernels expect. */
 function box16(pointer: bigint, rows = 16): TensorMapOptions {
   return { dtype: "f16", pointer, sizes: [64, rows], strides: [128], box: [64, 8], swizzle: 128 };
 }
@@ -179,25 +179,25 @@ type Other = (device: TestDevice, pointer: bigint) => TensorMapOptions;
 const faults: Record<string, readonly [code: number, text: string, other?: Other]> = {
   fault_bulk_no_wait: [719, "while an asynchronous copy to it is in flight"],
   fault_bulk_wait_for_another: [719, "written by a bulk copy with no barrier between"],
-  fault_bulk_misaligned: [716, "which is no multiple of 128"],
+  fault_bulk_misaligned: [716, "which must be a multiple of 128"],
   fault_bulk_past_shared: [700, "past dynamic shared memory"],
-  fault_bulk_over_mbarrier: [719, "over the mbarrier at"],
-  fault_bulk_no_mbarrier: [719, "is no mbarrier"],
+  fault_bulk_over_mbarrier: [719, "a bulk copy overwrites the mbarrier at"],
+  fault_bulk_no_mbarrier: [719, "is not an mbarrier"],
   fault_bulk_mbarrier_without_fence: [719, "with no fence of the async proxy since it was initialised"],
   fault_bulk_too_few_bytes: [719, "an mbarrier lacks 0 arrivals and -16 bytes"],
-  fault_bulk_too_many_arrivals: [719, "an arrival at an mbarrier of 1 that have come"],
-  fault_bulk_too_many_bytes: [719, "is to expect 1048576 bytes"],
-  fault_bulk_under_way_at_the_end: [719, "ends with a bulk copy under way"],
-  fault_bulk_nobody_waits: [719, "ends with a bulk copy that no thread has waited for"],
+  fault_bulk_too_many_arrivals: [719, "an arrival at an mbarrier that has all its 1 arrivals"],
+  fault_bulk_too_many_bytes: [719, "cannot expect 1048576 more bytes"],
+  fault_bulk_in_flight_at_the_end: [719, "ends with a bulk copy in flight"],
+  fault_bulk_nobody_waits: [719, "ends with a bulk copy for which no thread has waited"],
   fault_bulk_before_all_have_read: [719, "a race: write"],
-  fault_bulk_map_misaligned: [716, "which is no multiple of 64"],
+  fault_bulk_map_misaligned: [716, "the address must be a multiple of 64"],
   fault_bulk_map_copied: [719, "a copy of a tensor map"],
-  fault_bulk_no_map: [719, "no tensor map that the driver has encoded"],
-  fault_bulk_prefetch_of_no_map: [719, "no tensor map that the driver has encoded"],
-  fault_bulk_wrong_dimensions: [719, "of 4 dimensions by a tensor map of 2"],
+  fault_bulk_no_map: [719, "not a tensor map that the driver has encoded"],
+  fault_bulk_prefetch_of_no_map: [719, "not a tensor map that the driver has encoded"],
+  fault_bulk_wrong_dimensions: [719, "with 4 coordinates by a tensor map of 2 dimensions"],
   fault_bulk_out_of_bounds: [700, "out-of-bounds", (_, pointer) => ({ ...box16(pointer + 1040n), sizes: [64, 9] })],
-  fault_bulk_unwritten: [719, "that nothing has written", (device) => box16(device.allocate(2048).pointer)],
-  fault_bulk_short_rows: [719, "where they lie is not documented", (_, pointer) => ({
+  fault_bulk_unwritten: [719, "that was never written", (device) => box16(device.allocate(2048).pointer)],
+  fault_bulk_short_rows: [719, "this layout is not documented", (_, pointer) => ({
     ...box16(pointer),
     ...{ sizes: [8, 128], strides: [16], box: [8, 64] },
   })],
@@ -210,7 +210,7 @@ const faults: Record<string, readonly [code: number, text: string, other?: Other
 };
 
 for (const [kernel, [code, text, other]] of Object.entries(faults)) {
-  test(`${kernel} is reported with its place, its repaired twin is not`, (device) => {
+  test(`${kernel} is reported with its place, and its repaired variant passes`, (device) => {
     const pointer = upload(device, 2, 16 * 64);
     const map = fourDimensions(box16(pointer));
     const twice = new Uint8Array(512);
@@ -236,7 +236,7 @@ for (const [kernel, [code, text, other]] of Object.entries(faults)) {
   }, true);
 }
 
-test("a bulk copy to where wgmma may still read is reported", (device) => {
+test("a bulk copy to an operand that wgmma may still read is reported", (device) => {
   const run = (fixed: number) =>
     device.launch("fault_bulk_while_wgmma_reads", 128, [
       ...operands(device, false),

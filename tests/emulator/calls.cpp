@@ -1,4 +1,5 @@
-// How a driver call begins: counted, logged, and failed on demand. And the interface that tests control the emulator by.
+// The start of every driver call: counts it, logs it and makes it fail on demand. Also the interface by which tests control the
+// emulator.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -15,7 +16,7 @@ struct Settings {
 Settings settings;
 
 struct Fault {
-  long call = 0;  // which one, from 1; 0 is none
+  long call = 0;  // counted from 1; 0 means none
   int code = 0;
   bool persistent = false;
 };
@@ -24,7 +25,7 @@ long calls;
 std::string failed_call, log_text, refusal;
 bool initialised;
 
-// A program that cannot call the interface is controlled by YAMOE_EMULATOR="name=value,…".
+// The environment variable YAMOE_EMULATOR="name=value,…" controls the emulator of a program that cannot call the interface.
 void read_environment() {
   const char* const text = getenv("YAMOE_EMULATOR");
   if (!text) return;
@@ -84,7 +85,7 @@ using namespace emulator;
 
 int emu_checked() { return checked(); }
 
-// Forgets settings, faults, logs and counters. What is live stays live.
+// Resets settings, faults, logs and counters. Live objects stay live.
 void emu_reset() {
   settings = {};
   planned = {};
@@ -106,10 +107,10 @@ void emu_devices(int count) { settings.devices = count; }
 void emu_driver_version(int version) { settings.version = version; }
 void emu_memory(uint64_t bytes) { settings.memory = bytes; }
 
-// Sets how many accesses, barriers and collectives a launch may have, 0 for any number. Returns the most that one had.
+// Sets the limit of accesses, barriers and collectives of a launch; 0 means no limit. Returns the maximum since the last call.
 uint64_t emu_limit_steps(uint64_t limit) { return set_step_limit(limit); }
 
-// Fails the call that comes `call` calls after this one (1: the next), and with `persistent` all after it.
+// Makes the `call`-th call from now fail (1 is the next one), and with `persistent` all later calls too.
 void emu_fail(long call, int code, int persistent) {
   planned = {call, code, persistent != 0};
   calls = 0;
@@ -128,7 +129,7 @@ uint64_t emu_failed_call(char* out, uint64_t capacity) { return put(failed_call,
 uint64_t emu_log(char* out, uint64_t capacity) { return put(log_text, out, capacity); }
 uint64_t emu_report(char* out, uint64_t capacity) { return put(report().empty() ? refusal : report(), out, capacity); }
 
-// What is live, a line a kind; empty if nothing is.
+// Lists the live objects, one line for each kind.
 uint64_t emu_live(char* out, uint64_t capacity) {
   std::string text;
   const auto add = [&](const char* kind, size_t count) {
@@ -145,7 +146,7 @@ uint64_t emu_live(char* out, uint64_t capacity) {
   return put(text, out, capacity);
 }
 
-// A kernel's counters, in the order of the structure; zeros where it never ran.
+// Writes a kernel's counters in the order of the structure. They are zeros if it never ran.
 void emu_counters(const char* kernel, uint64_t* out) {
   const auto it = all_counters().find(kernel);
   const Counters counters = it == all_counters().end() ? Counters{} : it->second;

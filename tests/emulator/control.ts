@@ -1,4 +1,4 @@
-// The emulator's own functions, beside those of the driver.
+// The functions that the emulator's library has in addition to the driver's.
 
 const symbols = {
   emu_checked: { parameters: [], result: "i32" },
@@ -18,30 +18,31 @@ const symbols = {
   emu_counters: { parameters: ["buffer", "buffer"], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** What a kernel has done, over all its launches. */
+/** The totals of a kernel over all its launches. */
 export interface Counters {
   readonly launches: number;
   readonly barriers: number;
-  /** Matrix products, one a warp. */
+  /** Matrix products, counted per warp. */
   readonly products: number;
   readonly matrixLoads: number;
-  /** Passes over the banks that ldmatrix took beyond the least. */
+  /** Passes over the shared memory banks that ldmatrix needed beyond the minimum. */
   readonly bankConflicts: number;
-  /** The same of asynchronous copies. */
+  /** The same count for asynchronous copies. */
   readonly copyConflicts: number;
   readonly bytesRead: number;
   readonly bytesWritten: number;
 }
 
-/** The controls of an emulator. */
+/** Controls and inspects an emulator. */
 export class Control {
   readonly #symbols: Deno.DynamicLibrary<typeof symbols>["symbols"];
 
+  /** Opens the library at a path. */
   constructor(library: string) {
     this.#symbols = Deno.dlopen(library, symbols).symbols;
   }
 
-  /** Forgets settings, faults, logs and counters. */
+  /** Resets settings, faults, logs and counters. */
   reset(): void {
     this.#symbols.emu_reset();
   }
@@ -51,70 +52,71 @@ export class Control {
     return this.#symbols.emu_checked() !== 0;
   }
 
-  /** In which order threads run: 0 is ascending. With `preempt` n, about every n-th access lets another thread go on. */
+  /** Sets the order in which threads run. Seed 0 is ascending. If `preempt` is n > 0, a thread yields about every n accesses. */
   schedule(seed: number, preempt = 0): void {
     this.#symbols.emu_seed(seed, preempt);
   }
 
-  /** Whether freed addresses are given out again, as a real allocator does; then their wrong use goes unseen. */
+  /** Sets whether freed addresses are reused, as by a real allocator. If they are, use after free is not detected. */
   reuseAddresses(reuse: boolean): void {
     this.#symbols.emu_reuse_addresses(Number(reuse));
   }
 
-  /** How many devices there are. */
+  /** Sets the number of devices. */
   set devices(count: number) {
     this.#symbols.emu_devices(count);
   }
 
-  /** What cuDriverGetVersion tells. */
+  /** Sets the version that cuDriverGetVersion reports. */
   set driverVersion(version: number) {
     this.#symbols.emu_driver_version(version);
   }
 
-  /** Bytes of device memory. */
+  /** Sets the size of the device memory in bytes. */
   set memory(bytes: number) {
     this.#symbols.emu_memory(BigInt(bytes));
   }
 
   /**
-   * Sets how many accesses, barriers and collectives a launch may have before it is taken for one that never ends; 0 for any
-   * number. Returns the most that a launch has had since the last time.
+   * Sets the number of accesses, barriers and collectives after which a launch is stopped as endless. 0 means no limit.
+   *
+   * @returns The largest number that a launch had since the last call.
    */
   limitSteps(limit: number): number {
     return Number(this.#symbols.emu_limit_steps(BigInt(limit)));
   }
 
-  /** Fails the call-th call from now with a code; with `persistent`, all after it too. 0 fails none. */
+  /** Makes the call-th driver call from now fail with a code, and with `persistent` all later ones. 0 makes none fail. */
   fail(call: number, code: number, persistent = false): void {
     this.#symbols.emu_fail(BigInt(call), code, Number(persistent));
   }
 
-  /** Calls since {@linkcode Control.fail} or {@linkcode Control.reset}. */
+  /** The number of driver calls since {@linkcode Control.fail} or {@linkcode Control.reset}. */
   get calls(): number {
     return Number(this.#symbols.emu_calls());
   }
 
-  /** The function that was made to fail. */
+  /** The name of the function that was made to fail. */
   get failedCall(): string {
     return this.#text("emu_failed_call");
   }
 
-  /** The functions called, in order. */
+  /** The names of the called functions, in order. */
   get log(): string[] {
     return this.#text("emu_log").trimEnd().split("\n");
   }
 
-  /** What a checker, or the driver, found wrong last. */
+  /** The last fault that a check or the driver found. */
   get report(): string {
     return this.#text("emu_report");
   }
 
-  /** What is live, a line a kind. */
+  /** The objects that are live, one line for each kind. */
   get live(): string {
     return this.#text("emu_live");
   }
 
-  /** A kernel's counters. */
+  /** Returns a kernel's counters. */
   counters(kernel: string): Counters {
     const out = new BigUint64Array(8);
     this.#symbols.emu_counters(new TextEncoder().encode(`${kernel}\0`), out);

@@ -1,5 +1,5 @@
-// Cubins are ELF files. nvcc's notes on kernels are records of format, attribute and, for format 4, a length and a payload, in
-// `.nv.info` (for all) and `.nv.info.<kernel>`.
+// Reads cubins, which are ELF files. nvcc describes kernels in `.nv.info` (for all) and `.nv.info.<kernel>`: records of a format, an
+// attribute and, for format 4, a length and a payload.
 #include "cubin.h"
 
 #include <elf.h>
@@ -10,8 +10,8 @@ namespace emulator {
 namespace {
 
 constexpr int kMachineCuda = 190;
-constexpr unsigned char kEntryFlag = 0x10;      // in a symbol's st_other: a kernel, not a function it calls
-constexpr unsigned kReservedShared = 1024;      // from sm_90 on, of the static size
+constexpr unsigned char kEntryFlag = 0x10;  // in a symbol's st_other: a kernel, not a device function
+constexpr unsigned kReservedShared = 1024;  // part of the static size from sm_90 on
 enum : unsigned char { kMaxThreads = 0x05, kParameter = 0x17, kRegisters = 0x2f };
 
 template <class T>
@@ -39,18 +39,19 @@ bool is_same_parameters(const Function& function) {
   return true;
 }
 
-// Finds each function's kernel in the source that is emulated, and compares what both say of the parameters.
+// Finds the emulated kernel of each function and compares the parameters of both.
 CUresult match_with_source(Module& module, std::string& problem) {
   for (auto& [name, function] : module.functions) {
     const auto kernel = kernels().find(name);
     if (kernel == kernels().end()) {
-      problem = "the image has a kernel " + name + " that the source lacks";
+      problem = "the image is stale: the source has no kernel " + name;
       return CUDA_ERROR_INVALID_IMAGE;
     }
     function.kernel = &kernel->second;
-    if (function.parameters.empty() && !function.kernel->parameter_sizes.empty()) continue;  // PTX: filled in by the caller
+    if (function.parameters.empty() && !function.kernel->parameter_sizes.empty())
+      continue;  // PTX: the caller fills them in
     if (!is_same_parameters(function)) {
-      problem = "the image is stale: the parameters of " + name + " are not those of the source";
+      problem = "the image is stale: the parameters of " + name + " differ from the source";
       return CUDA_ERROR_INVALID_IMAGE;
     }
   }
@@ -112,7 +113,7 @@ CUresult read_elf(const unsigned char* image, int device, Module& module, std::s
   return match_with_source(module, problem);
 }
 
-// PTX is text; its parameters are laid out as in a C structure.
+// PTX is text. Parameters are laid out as in a C structure.
 CUresult read_ptx(const char* text, int device, Module& module, std::string& problem) {
   const int target = atoi(strstr(text, ".target sm_") + strlen(".target sm_"));
   if (target > device) {
@@ -128,7 +129,7 @@ CUresult read_ptx(const char* text, int device, Module& module, std::string& pro
   for (auto& [name, function] : module.functions) {
     unsigned offset = 0;
     for (const size_t size : function.kernel->parameter_sizes) {
-      offset = (offset + size - 1) / size * size;  // all of them are scalars
+      offset = (offset + size - 1) / size * size;  // all are scalars
       function.parameters.push_back({offset, static_cast<unsigned>(size)});
       offset += size;
     }

@@ -1,4 +1,4 @@
-// What an image says of its kernels.
+// The kernels of an image, as the image describes them.
 #pragma once
 #include <cuda.h>
 
@@ -25,7 +25,7 @@ struct Module {
   std::map<std::string, Function> functions;
 };
 
-// Reads a cubin or PTX text for the emulated architecture. Whatever the source of the kernels does not bear out is refused.
+// Reads a cubin or PTX text for the emulated architecture. Refuses it if it differs from the source of the kernels.
 CUresult read_image(const unsigned char* image, int device_architecture, Module& module, std::string& problem);
 
 }  // namespace emulator

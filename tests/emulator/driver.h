@@ -1,4 +1,4 @@
-// What the driver's parts share: how a call begins and ends, and the handles that are live.
+// Shared by the parts of the driver: how a call begins and ends, and the live handles.
 #pragma once
 #include <cuda.h>
 
@@ -18,17 +18,17 @@ namespace emulator {
 
 enum class Needs { kNothing, kInit, kContext };
 
-// Counts a call, and says how it must fail before it has begun: by an injected fault, without cuInit, in a context that a
-// kernel has spoilt, or without one.
+// Counts a call and returns the status with which it must fail at once: an injected fault, cuInit not called, a context
+// poisoned by a kernel, or no current context.
 CUresult begin_call(const char* name, Needs needs);
 
-// Keeps the reason of a refused call for emu_report().
+// Stores the reason of a refused call for emu_report().
 CUresult refuse(CUresult result, const std::string& reason);
 
-// What a kernel has left behind, for all later calls.
+// The error of a faulty kernel, which all later calls return.
 CUresult& sticky_error();
 
-// ---- The device and what is live on it
+// ---- The device and its live objects
 
 struct Device {
   int architecture;
@@ -49,10 +49,10 @@ struct Stream {
 };
 
 struct Event {
-  double milliseconds = -1;  // of the record; negative before
+  double milliseconds = -1;  // when it was recorded; negative before that
 };
 
-// Handles of every kind, by what they point to. All goes with the context.
+// The live handles of every kind. The end of the context removes them all.
 struct Live {
   int contexts = 0;
   std::map<Stream*, std::unique_ptr<Stream>> streams;
@@ -65,19 +65,20 @@ struct Live {
 Live& live();
 bool has_current_context();
 
-// Does something in a stream's order: at once, or when the graph that the stream captures is launched.
+// Runs work in stream order: at once, or, during a capture, when the graph is launched.
 CUresult enqueue(CUstream stream, std::function<CUresult()> work);
 
-// Whether a handle is live; the null stream is.
+// Returns whether a handle is live. The null stream always is.
 bool is_stream(CUstream stream);
 
-// For calls that wait, or allocate, or otherwise may not come in a capture.
+// Refuses calls that are not allowed during a capture, such as those that wait or allocate.
 CUresult forbid_capture();
 
-CUresult launch_kernel(const Function& function, dim3 grid, dim3 block, unsigned dynamic_bytes, const void* buffer, size_t bytes);
+CUresult launch_kernel(const Function& function, dim3 grid, dim3 block, unsigned dynamic_bytes, const void* buffer,
+                       size_t bytes);
 
 }  // namespace emulator
 
-// How every entry point begins.
+// Every entry point begins with this.
 #define BEGIN(needs) \
   if (const CUresult begun = ::emulator::begin_call(__func__, ::emulator::Needs::needs)) return begun

@@ -19,13 +19,13 @@ constexpr Device kDevices[] = {
     {120, "Emulated sm_120", 4, 100 * kKib, 99 * kKib},
 };
 
-char context_object;  // the one context's handle is this object's address
+char context_object;  // the address of this object is the handle of the only context
 const CUcontext kContext = reinterpret_cast<CUcontext>(&context_object);
 thread_local CUcontext current_context;
 
 bool is_device(CUdevice number) { return number >= 0 && number < device_count(); }
 
-// The end of the primary context: all that hangs on it is gone, the error of a faulty kernel too.
+// Ends the primary context, with all its objects and the error of a faulty kernel.
 void destroy_context() {
   for (const uint64_t address : live().allocations) global_free(address);
   live() = {};
@@ -123,7 +123,7 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
     case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR: *value = device().shared_bytes; break;
     case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: *value = device().shared_bytes_per_block; break;
     case CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED: *value = 1; break;
-    default: return refuse(CUDA_ERROR_INVALID_VALUE, "an attribute that is not emulated");
+    default: return refuse(CUDA_ERROR_INVALID_VALUE, "this attribute is not emulated");
   }
   return CUDA_SUCCESS;
 }

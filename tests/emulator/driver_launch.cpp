@@ -1,4 +1,4 @@
-// Modules and launches. Every launch is held against what the real cubin says of the kernel.
+// Modules and launches. Every launch is checked against the description of the kernel in the real cubin.
 #include <cstring>
 
 #include "driver.h"
@@ -19,7 +19,7 @@ size_t argument_bytes(const Function& function) {
   return function.parameters.empty() ? 0 : function.parameters.back().offset + function.parameters.back().size;
 }
 
-// Finds the packed arguments among the tagged values of cuLaunchKernel's last parameter.
+// Finds the packed arguments in the tagged values of cuLaunchKernel's last parameter.
 CUresult unpack(void** extra, const Function& function, std::vector<unsigned char>& arguments) {
   const void* buffer = nullptr;
   size_t bytes = 0;
@@ -29,12 +29,13 @@ CUresult unpack(void** extra, const Function& function, std::vector<unsigned cha
     } else if (*item == CU_LAUNCH_PARAM_BUFFER_SIZE) {
       bytes = *static_cast<size_t*>(item[1]);
     } else {
-      return refuse(CUDA_ERROR_INVALID_VALUE, "an unknown tag among the launch's extra values");
+      return refuse(CUDA_ERROR_INVALID_VALUE, "an unknown tag in the extra values of a launch");
     }
   }
   if (bytes != argument_bytes(function)) {
     return refuse(CUDA_ERROR_INVALID_VALUE, function.name + ": the argument buffer has " + std::to_string(bytes) +
-                                                " bytes, the cubin wants " + std::to_string(argument_bytes(function)));
+                                                " bytes, the cubin expects " +
+                                                std::to_string(argument_bytes(function)));
   }
   const auto* const begin = static_cast<const unsigned char*>(buffer);
   arguments.assign(begin, begin + bytes);
@@ -42,10 +43,13 @@ CUresult unpack(void** extra, const Function& function, std::vector<unsigned cha
 }
 
 CUresult check_shape(const Function& function, dim3 grid, dim3 block, unsigned dynamic_bytes) {
-  const auto invalid = [&](const char* reason) { return refuse(CUDA_ERROR_INVALID_VALUE, function.name + ": " + reason); };
-  if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) return invalid("a bad grid");
+  const auto invalid = [&](const char* reason) {
+    return refuse(CUDA_ERROR_INVALID_VALUE, function.name + ": " + reason);
+  };
+  if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
+    return invalid("an invalid grid");
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
-  if (!threads || threads > 1024 || block.z > 64) return invalid("a bad block");
+  if (!threads || threads > 1024 || block.z > 64) return invalid("an invalid block");
   if (threads > function.max_threads) {
     return refuse(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, function.name + ": more threads than its launch bounds allow");
   }
@@ -53,7 +57,7 @@ CUresult check_shape(const Function& function, dim3 grid, dim3 block, unsigned d
     return refuse(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, function.name + ": more registers than a multiprocessor has");
   }
   if (dynamic_bytes > function.dynamic_limit) {
-    return invalid("more dynamic shared memory than cuFuncSetAttribute has allowed");
+    return invalid("more dynamic shared memory than cuFuncSetAttribute has set");
   }
   return CUDA_SUCCESS;
 }
@@ -62,11 +66,17 @@ CUresult check_shape(const Function& function, dim3 grid, dim3 block, unsigned d
 
 CUresult launch_kernel(const Function& function, dim3 grid, dim3 block, unsigned dynamic_bytes, const void* buffer,
                        size_t bytes) {
+  // The device's parameter memory aligns the first parameter to 64 bytes if its type demands it; so does this copy.
+  constexpr size_t kAlignment = 64;
+  const size_t first = function.parameters.empty() ? 0 : function.parameters.front().offset;
+  std::vector<unsigned char> memory(bytes + 2 * kAlignment);
+  auto* begin = memory.data();
+  while ((reinterpret_cast<uintptr_t>(begin) + first) % kAlignment) ++begin;
+  memcpy(begin, buffer, bytes);
   std::vector<void*> pointers;
-  auto* const begin = const_cast<unsigned char*>(static_cast<const unsigned char*>(buffer));
   for (const auto& parameter : function.parameters) pointers.push_back(begin + parameter.offset);
   const int fault = run({function.kernel, grid, block, dynamic_bytes, pointers.data(), begin, bytes});
-  if (fault) sticky_error() = static_cast<CUresult>(fault);  // told by the next call, as on hardware
+  if (fault) sticky_error() = static_cast<CUresult>(fault);  // the next call reports it, as on hardware
   return CUDA_SUCCESS;
 }
 
@@ -81,7 +91,8 @@ CUresult cuModuleLoadData(CUmodule* handle, const void* image) {
   if (!image) return CUDA_ERROR_INVALID_VALUE;
   auto module = std::make_unique<Module>();
   std::string problem;
-  if (const CUresult result = read_image(static_cast<const unsigned char*>(image), device().architecture, *module, problem)) {
+  if (const CUresult result =
+          read_image(static_cast<const unsigned char*>(image), device().architecture, *module, problem)) {
     return refuse(result, problem);
   }
   *handle = reinterpret_cast<CUmodule>(module.get());
@@ -132,7 +143,7 @@ CUresult cuLaunchKernel(CUfunction handle, unsigned grid_x, unsigned grid_y, uns
   BEGIN(kContext);
   const Function* const function = as_function(handle);
   if (!function || !is_stream(stream)) return CUDA_ERROR_INVALID_HANDLE;
-  if (pointers && extra) return refuse(CUDA_ERROR_INVALID_VALUE, "arguments both ways");
+  if (pointers && extra) return refuse(CUDA_ERROR_INVALID_VALUE, "both kernelParams and extra are given");
   const dim3 grid(grid_x, grid_y, grid_z), block(block_x, block_y, block_z);
   if (const CUresult result = check_shape(*function, grid, block, dynamic_bytes)) return result;
   std::vector<unsigned char> arguments(argument_bytes(*function));
@@ -143,11 +154,10 @@ CUresult cuLaunchKernel(CUfunction handle, unsigned grid_x, unsigned grid_y, uns
       memcpy(arguments.data() + function->parameters[i].offset, pointers[i], function->parameters[i].size);
     }
   } else if (!arguments.empty()) {
-    return refuse(CUDA_ERROR_INVALID_VALUE, function->name + ": no arguments");
+    return refuse(CUDA_ERROR_INVALID_VALUE, function->name + ": arguments are missing");
   }
-  return enqueue(stream, [=] {
-    return launch_kernel(*function, grid, block, dynamic_bytes, arguments.data(), arguments.size());
-  });
+  return enqueue(
+      stream, [=] { return launch_kernel(*function, grid, block, dynamic_bytes, arguments.data(), arguments.size()); });
 }
 }
 #pragma GCC visibility pop

@@ -10,7 +10,7 @@ char pool_object;
 const CUmemoryPool kPool = reinterpret_cast<CUmemoryPool>(&pool_object);
 
 CUresult allocate(CUdeviceptr* address, size_t bytes) {
-  if (bytes == 0) return refuse(CUDA_ERROR_INVALID_VALUE, "an allocation of nothing");
+  if (bytes == 0) return refuse(CUDA_ERROR_INVALID_VALUE, "an allocation of zero bytes");
   if (global_live_bytes() + bytes > device_memory()) return CUDA_ERROR_OUT_OF_MEMORY;
   *address = global_allocate(bytes);
   if (*address == 0) return CUDA_ERROR_OUT_OF_MEMORY;
@@ -19,12 +19,13 @@ CUresult allocate(CUdeviceptr* address, size_t bytes) {
 }
 
 CUresult release(CUdeviceptr address) {
-  if (!global_free(address)) return refuse(CUDA_ERROR_INVALID_VALUE, "freeing what is not allocated, or freed already");
+  if (!global_free(address))
+    return refuse(CUDA_ERROR_INVALID_VALUE, "the freed address is not allocated, or was freed before");
   live().allocations.erase(address);
   return CUDA_SUCCESS;
 }
 
-// Checks a range of device memory that the host is about to use.
+// Checks a range of device memory before the host uses it.
 CUresult check_range(const char* use, CUdeviceptr address, size_t bytes, bool need_written) {
   const char* const problem = global_problem(address, bytes, need_written);
   if (!problem) return CUDA_SUCCESS;
@@ -80,7 +81,8 @@ CUresult cuMemFree_v2(CUdeviceptr address) {
 CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream stream) {
   BEGIN(kContext);
   if (!is_stream(stream)) return CUDA_ERROR_INVALID_HANDLE;
-  if (const CUresult captured = forbid_capture()) return captured;  // a real driver makes a node of it; we do without
+  if (const CUresult captured = forbid_capture())
+    return captured;  // a real driver adds a node to the graph, which is not emulated
   return allocate(address, bytes);
 }
 

@@ -1,4 +1,4 @@
-// Streams, events and graphs. Work runs when it is queued, or, captured, when its graph is launched.
+// Streams, events and graphs. Work runs when it is queued. Captured work runs when its graph is launched.
 #include <ctime>
 
 #include "driver.h"
@@ -18,7 +18,8 @@ double milliseconds() {
 }
 
 CUresult elapsed(float* out, CUevent start, CUevent end) {
-  const auto a = live().events.find(reinterpret_cast<Event*>(start)), b = live().events.find(reinterpret_cast<Event*>(end));
+  const auto a = live().events.find(reinterpret_cast<Event*>(start)),
+             b = live().events.find(reinterpret_cast<Event*>(end));
   if (a == live().events.end() || b == live().events.end()) return CUDA_ERROR_INVALID_HANDLE;
   if (a->first->milliseconds < 0 || b->first->milliseconds < 0) return CUDA_ERROR_INVALID_HANDLE;
   *out = static_cast<float>(b->first->milliseconds - a->first->milliseconds);

@@ -1,4 +1,4 @@
-// Tensor maps: what the driver demands of them, and of that what is emulated.
+// Tensor maps: checks what the driver requires and what the emulator supports.
 #include <cstring>
 
 #include "driver.h"
@@ -19,7 +19,7 @@ int element_bytes(CUtensorMapDataType type) {
   }
 }
 
-// The bytes within which a mode swizzles; negative where it is not emulated.
+// Returns the span of a swizzling mode in bytes, or a negative number if it is not emulated.
 int swizzle_bytes(CUtensorMapSwizzle swizzle) {
   switch (swizzle) {
     case CU_TENSOR_MAP_SWIZZLE_NONE: return 0;
@@ -30,19 +30,20 @@ int swizzle_bytes(CUtensorMapSwizzle swizzle) {
   }
 }
 
-// The rules of cuda.h at cuTensorMapEncodeTiled. Why a map is refused, or null.
+// Returns why a map is refused, or null. The rules are those of cuTensorMapEncodeTiled in cuda.h.
 const char* problem(const TensorMap& map, const cuuint32_t* box, const cuuint32_t* element_strides) {
-  if (map.address == 0 || map.address % 16) return "the address is no multiple of 16";
+  if (map.address == 0 || map.address % 16) return "the address must be a multiple of 16";
   for (int d = 0; d < map.rank; ++d) {
-    if (map.sizes[d] == 0 || map.sizes[d] > 1ull << 32) return "a size is not from 1 to 2^32";
-    if (box[d] == 0 || box[d] > 256) return "a size of the box is not from 1 to 256";
-    if (element_strides[d] == 0 || element_strides[d] > 8) return "an element stride is not from 1 to 8";
-    if (d > 0 && (map.strides[d] % 16 || map.strides[d] >= 1ull << 40)) return "a stride is no multiple of 16 below 2^40";
-    if (d > 0 && element_strides[d] != 1) return "an element stride that is not emulated";
+    if (map.sizes[d] == 0 || map.sizes[d] > 1ull << 32) return "a size must be from 1 to 2^32";
+    if (box[d] == 0 || box[d] > 256) return "a size of the box must be from 1 to 256";
+    if (element_strides[d] == 0 || element_strides[d] > 8) return "an element stride must be from 1 to 8";
+    if (d > 0 && (map.strides[d] % 16 || map.strides[d] >= 1ull << 40))
+      return "a stride must be a multiple of 16 below 2^40";
+    if (d > 0 && element_strides[d] != 1) return "this element stride is not emulated";
   }
   const unsigned row_bytes = box[0] * map.element_bytes;
-  if (row_bytes % 16) return "the box's rows are no multiple of 16 bytes";
-  if (map.swizzle_bytes && row_bytes > map.swizzle_bytes) return "the box's rows are longer than what is swizzled";
+  if (row_bytes % 16) return "the rows of the box must be a multiple of 16 bytes";
+  if (map.swizzle_bytes && row_bytes > map.swizzle_bytes) return "the rows of the box are longer than the swizzle";
   return nullptr;
 }
 
@@ -61,14 +62,14 @@ extern "C" CUresult cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType
   const auto invalid = [](const char* reason) {
     return refuse(CUDA_ERROR_INVALID_VALUE, std::string("a tensor map: ") + reason);
   };
-  if (device().architecture < 90) return invalid("the GPU has none");
-  if (reinterpret_cast<uintptr_t>(out) % 64) return invalid("it does not lie at a multiple of 64");
-  if (rank < 1 || rank > 5) return invalid("not of 1 to 5 dimensions");
+  if (device().architecture < 90) return invalid("the GPU does not support tensor maps");
+  if (reinterpret_cast<uintptr_t>(out) % 64) return invalid("its address must be a multiple of 64");
+  if (rank < 1 || rank > 5) return invalid("the number of dimensions must be from 1 to 5");
   if (promotion > CU_TENSOR_MAP_L2_PROMOTION_L2_256B) return invalid("an unknown promotion");
-  if (element_bytes(type) == 0) return invalid("a data type that is not emulated");
-  if (interleave != CU_TENSOR_MAP_INTERLEAVE_NONE) return invalid("an interleaving that is not emulated");
-  if (swizzle_bytes(swizzle) < 0) return invalid("a swizzling that is not emulated");
-  if (fill != CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) return invalid("a fill that is not emulated");
+  if (element_bytes(type) == 0) return invalid("this data type is not emulated");
+  if (interleave != CU_TENSOR_MAP_INTERLEAVE_NONE) return invalid("this interleaving is not emulated");
+  if (swizzle_bytes(swizzle) < 0) return invalid("this swizzling is not emulated");
+  if (fill != CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) return invalid("this fill is not emulated");
 
   TensorMap map{TensorMap::kEncoded,
                 static_cast<uint8_t>(rank),

@@ -7,12 +7,12 @@ import { TestDevice } from "./device.ts";
 const source = new URL("./selftest/faults.cu", import.meta.url);
 const lines = Deno.readTextFileSync(source).split("\n");
 
-/** What a report says, and the status that the driver then returns. */
+/** The driver's status and the text of the report, by kernel. */
 const expected: Record<string, [code: number, text: string, sharedBytes?: number]> = {
   fault_global_out_of_bounds: [700, "out-of-bounds"],
-  fault_null_pointer: [700, "which is no device address"],
+  fault_null_pointer: [700, "which is not a device address"],
   fault_global_misaligned: [716, "misaligned"],
-  fault_global_unwritten: [719, "that nothing has written"],
+  fault_global_unwritten: [719, "that was never written"],
   fault_global_race_in_block: [719, "a race"],
   fault_global_race_across_blocks: [719, "a race"],
   fault_shared_out_of_bounds: [700, "past dynamic shared memory", 256],
@@ -25,16 +25,16 @@ const expected: Record<string, [code: number, text: string, sharedBytes?: number
   fault_divergent_barrier: [719, "barrier divergence"],
   fault_barrier_after_exit: [719, "have exited"],
   fault_lane_not_in_mask: [719, "lacks the calling lane"],
-  fault_missing_lane: [719, "a lane exits while others wait"],
+  fault_missing_lane: [719, "a lane exits while other lanes wait"],
   fault_shuffle_from_outside: [719, "which is not in the mask"],
   fault_divergent_collective: [719, "warp divergence"],
   fault_missing_copy_wait: [719, "asynchronous copy"],
   fault_copy_wait_too_few: [719, "asynchronous copy"],
   fault_copy_misaligned: [716, "a misaligned address"],
   fault_copy_wait_is_no_barrier: [719, "a race"],
-  fault_array_out_of_bounds: [700, "past the end of an array"],
-  fault_offset_of_null: [700, "which is no device address"],
-  fault_division_by_zero: [719, "divided by zero"],
+  fault_array_out_of_bounds: [700, "an array index out of bounds"],
+  fault_offset_of_null: [700, "which is not a device address"],
+  fault_division_by_zero: [719, "an integer division by zero"],
   fault_ldmatrix_unwritten: [719, "which no thread has written"],
 };
 
@@ -51,7 +51,7 @@ for (const [kernel, [code, text, sharedBytes = 512]] of Object.entries(expected)
     return device.download(output);
   };
   Deno.test({
-    name: `emulator: ${kernel} is reported with its line, its repaired twin is not`,
+    name: `emulator: ${kernel} is reported with its line, and its repaired variant passes`,
     ignore: !toolkit || !clang,
     fn: async () => {
       using device = await TestDevice.open(source, 80);
@@ -69,7 +69,7 @@ for (const [kernel, [code, text, sharedBytes = 512]] of Object.entries(expected)
 }
 
 Deno.test({
-  name: "emulator: a launch of more steps than are allowed is taken for one that never ends",
+  name: "emulator: a launch that exceeds the limit of steps is stopped as endless",
   ignore: !toolkit || !clang,
   fn: async () => {
     using device = await TestDevice.open(source, 80);
@@ -77,7 +77,7 @@ Deno.test({
       const input = device.upload(new Int32Array(64));
       device.launch("fault_null_pointer", 64, [input, device.allocate(256).pointer, 1]);
     };
-    device.control.limitSteps(0); // forgets the launches of other tests
+    device.control.limitSteps(0); // resets the maximum of earlier launches
     run();
     const steps = device.control.limitSteps(0);
     device.control.limitSteps(steps);

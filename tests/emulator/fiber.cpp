@@ -1,5 +1,4 @@
-// Fibers: each thread of a block has a stack of its own and runs until it waits. Which one goes on is decided here, the same
-// way every time for the same seed.
+// Fibers. Each thread of a block has its own stack and runs until it waits. The order of the threads depends only on the seed.
 #include <sys/mman.h>
 
 #include <cstdio>
@@ -11,7 +10,7 @@
 extern "C" {
 uint3 emulator_thread, emulator_block;
 dim3 emulator_block_size, emulator_grid_size;
-// Saves the callee-saved registers on the present stack and goes on with another one.
+// Saves the callee-saved registers on the current stack and continues on another one.
 void emulator_switch(void** save, void* to);
 }
 
@@ -71,7 +70,7 @@ void allocate_stacks() {
     abort();
   }
   stacks = static_cast<unsigned char*>(memory);
-  for (int t = 0; t < kMaxThreads; ++t) mprotect(stack_of(t), 4096, PROT_NONE);  // an overflow must not go unseen
+  for (int t = 0; t < kMaxThreads; ++t) mprotect(stack_of(t), 4096, PROT_NONE);  // detects a stack overflow
 }
 
 void switch_to(int thread) {
@@ -87,7 +86,7 @@ void switch_to(int thread) {
   emulator_switch(save, all_fibers[thread].stack_pointer);
 }
 
-// The next thread that can run, beginning with the warp of `first`; kMain if there is none.
+// Returns the next thread that can run, beginning with the warp of `first`, or kMain.
 int pick(int first) {
   const unsigned count = all_warps.size();
   for (unsigned i = 0; i < count; ++i) {
@@ -132,7 +131,7 @@ void start_fibers(int count, dim3 block, void (*entry)()) {
     fiber.copies = 0;
     fiber.releases = fiber.synced = 0;
     fiber.pending.clear();
-    // What emulator_switch pops: six registers and a return address; at the entry rsp must be 8 past a multiple of 16.
+    // emulator_switch pops six registers and a return address. At the entry rsp must be 8 past a multiple of 16.
     auto* top = reinterpret_cast<void**>(stack_of(t) + kStackBytes);
     *--top = nullptr;
     *--top = reinterpret_cast<void*>(entry);
@@ -164,7 +163,7 @@ void wait_in(State state, const char* what, Where where) {
 void leave_kernel() {
   abandoned = true;
   switch_to(kMain);
-  abort();  // nobody comes back here
+  abort();  // unreachable
 }
 
 void set_schedule(unsigned seed, unsigned preempt) {

@@ -1,5 +1,5 @@
-// Device memory: allocations between red zones, and beside it a shadow that knows of every byte whether it may be touched and
-// has been written, and of every two bytes who wrote them last.
+// Device memory: allocations between red zones, and a shadow. The shadow records for every byte whether it is allocated and written,
+// and for every two bytes who wrote them last.
 #include <sys/mman.h>
 
 #include <cstdio>
@@ -36,7 +36,7 @@ unsigned launch_number;
 bool reuse_addresses;
 
 unsigned char* reserve(size_t bytes) {
-  // Anywhere: a fixed address may be taken by the program that loads this library.
+  // At any address: the program that loads this library may already use a fixed one.
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
     perror("emulator: device memory");
@@ -47,13 +47,14 @@ unsigned char* reserve(size_t bytes) {
 
 size_t offset_of(uint64_t address) { return address - reinterpret_cast<uint64_t>(heap); }
 
-// Where an address lies with regard to what is, or was, allocated.
+// Describes an address relative to the current or former allocations.
 std::string neighbourhood(uint64_t address, bool was_freed) {
   const auto& blocks = was_freed ? freed : allocated;
   auto it = blocks.upper_bound(address);
   if (it == blocks.begin()) return "below every allocation";
   --it;
-  return std::to_string(address - it->first) + " bytes from the start of an allocation of " + std::to_string(it->second);
+  return std::to_string(address - it->first) + " bytes from the start of an allocation of " +
+         std::to_string(it->second);
 }
 
 Writer present_writer(bool atomic) {
@@ -67,7 +68,7 @@ Writer present_writer(bool atomic) {
   return writer;
 }
 
-// Whether nothing orders an earlier write before the present access.
+// Returns whether an earlier write is not ordered before the current access.
 bool races(Writer earlier, Writer now) {
   if (earlier.thread == 0 || earlier.launch != now.launch || (earlier.atomic && now.atomic)) return false;
   if (earlier.block != now.block) return true;
@@ -87,20 +88,21 @@ void global_access(uintptr_t address, const Access& access) {
     const uint8_t state = states[offset + i];
     if (state == kOutside || state == kFreed) {
       fault(700, nowhere, "a %u-byte %s of %s memory at %#zx (%s), at %s", access.bytes, access.verb(),
-            state == kFreed ? "freed" : "out-of-bounds", address + i, neighbourhood(address + i, state == kFreed).c_str(),
-            access.place().c_str());
+            state == kFreed ? "freed" : "out-of-bounds", address + i,
+            neighbourhood(address + i, state == kFreed).c_str(), access.place().c_str());
     }
     if (state == kRaw && (!access.write || access.atomic)) {
-      fault(719, nowhere, "a read of memory that nothing has written, %s, at %s", neighbourhood(address + i, false).c_str(),
-            access.place().c_str());
+      fault(719, nowhere, "a read of memory that was never written, %s, at %s",
+            neighbourhood(address + i, false).c_str(), access.place().c_str());
     }
   }
   const Writer now = present_writer(access.atomic);
   for (size_t cell = offset / 2; cell <= (offset + access.bytes - 1) / 2; ++cell) {
     const Writer earlier = writers[cell];
     if (races(earlier, now)) {
-      fault(719, nowhere, "a race: %s of %s, written by thread %u of block %u with nothing between, at %s", access.verb(),
-            neighbourhood(address, false).c_str(), unsigned(earlier.thread) - 1, unsigned(earlier.block), access.place().c_str());
+      fault(719, nowhere, "a race: %s of %s, written by thread %u of block %u without synchronization, at %s",
+            access.verb(), neighbourhood(address, false).c_str(), unsigned(earlier.thread) - 1, unsigned(earlier.block),
+            access.place().c_str());
     }
     if (access.write) writers[cell] = now;
   }
@@ -116,13 +118,13 @@ uint64_t global_allocate(size_t bytes) {
   }
   uint64_t address = 0;
   if (reuse_addresses) {
-    // The lowest, so that a call that comes again gets what it had, whatever was freed before.
+    // The lowest address, so that a repeated call gets the same address, whatever was freed before.
     for (const auto& [start, size] : freed) {
       if (size == bytes && !address) address = start;
     }
     freed.erase(address);
   }
-  if (!address) {  // never an address twice, so that the use of a freed one is seen
+  if (!address) {  // never reuse an address, so that use after free is detected
     if (top + bytes + 2 * kRedZone > kHeapBytes) return 0;
     address = reinterpret_cast<uint64_t>(heap) + top;
     top += (bytes + kRedZone - 1) / kRedZone * kRedZone + kRedZone;
@@ -147,12 +149,12 @@ bool global_free(uint64_t address) {
 
 const char* global_problem(uint64_t address, size_t bytes, bool need_written) {
   if (bytes == 0) return nullptr;
-  if (!is_global(address) || !is_global(address + bytes - 1)) return "is no device memory";
+  if (!is_global(address) || !is_global(address + bytes - 1)) return "is not device memory";
   const uint8_t* const state = states + offset_of(address);
   for (size_t i = 0; i < bytes; ++i) {
     if (state[i] == kOutside) return "is outside every allocation";
     if (state[i] == kFreed) return "is freed";
-    if (need_written && checked() && state[i] == kRaw) return "has bytes that nothing has written";
+    if (need_written && checked() && state[i] == kRaw) return "has bytes that were never written";
   }
   return nullptr;
 }

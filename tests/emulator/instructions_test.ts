@@ -20,7 +20,7 @@ function test(name: string, fn: (device: TestDevice) => void, archs = [75, 80, 9
 const lanes = Array.from({ length: 32 }, (_, lane) => lane);
 
 for (const transpose of [0, 1]) {
-  test(`ldmatrix${transpose ? ".trans" : ""} gives each lane its elements`, (device) => {
+  test(`ldmatrix${transpose ? ".trans" : ""} loads each lane's elements`, (device) => {
     const elements = Uint16Array.from({ length: 256 }, (_, i) => i * 7 + 1);
     const out = device.allocate(512);
     device.launch("test_ldmatrix", 32, [device.upload(new Uint32Array(elements.buffer)), out.pointer, transpose], {
@@ -38,7 +38,7 @@ for (const transpose of [0, 1]) {
   });
 }
 
-/** A matrix product by fragments, against the definition. Small integers and halves are exact in every format. */
+/** Compares a matrix product of fragments with the definition. Small integers and halves are exact in every format. */
 function testMma(kernel: string, encode: (value: number) => number, archs?: number[]): void {
   test(`${kernel} multiplies`, (device) => {
     const a = Array.from({ length: 16 }, (_, m) => Array.from({ length: 16 }, (_, k) => (m * 5 + k * 3) % 11 - 5));
@@ -79,7 +79,7 @@ testMma("test_mma_f16", f16Bits);
 testMma("test_mma_bf16", bf16Bits, [80, 90]);
 
 for (const bytes of [0, 4, 8, 16]) {
-  test(`cp.async copies ${bytes} of 16 bytes and zeros`, (device) => {
+  test(`cp.async copies ${bytes} of 16 bytes and fills the rest with zeros`, (device) => {
     const out = device.allocate(512);
     const words = Int32Array.from({ length: 128 }, (_, i) => i + 1);
     device.launch("test_cp_async", 32, [device.upload(words), out.pointer, bytes], { sharedBytes: 512 });
@@ -95,7 +95,7 @@ test("streaming loads and stores copy", (device) => {
   assertEquals(device.download(out), words);
 });
 
-test("a warp's intrinsics do what the CUDA C++ Programming Guide says", (device) => {
+test("warp intrinsics follow the CUDA C++ Programming Guide", (device) => {
   const input = Int32Array.from(lanes, (lane) => lane * 37 % 61 + (lane << 20));
   const out = device.allocate(9 * 128);
   device.launch("test_warp", 32, [device.upload(input), out.pointer]);

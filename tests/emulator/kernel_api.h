@@ -1,5 +1,5 @@
-// What kernel code reaches the emulator by. Included into every kernel file, which is compiled with a hook in front of each
-// load and store; the functions behind this header are not.
+// The interface between kernel code and the emulator. Every kernel file includes it and is compiled with a hook before each
+// load and store. The functions that this header declares have no hooks.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace emulator {
 
-// A place in a kernel's source. As a default argument it is where the call stands.
+// A place in a kernel's source. As a default argument it is the place of the call.
 struct Where {
   const char* file;
   int line;
@@ -17,23 +17,23 @@ struct Where {
 // The calling thread's lane in its warp.
 int lane();
 
-// Ends the kernel with a report, in the name of the calling thread.
+// Stops the kernel with a report that names the calling thread.
 [[noreturn]] void fault(int code, Where where, const char* format, ...) __attribute__((format(printf, 3, 4)));
 
 // Synchronisation. Only these order memory.
 void sync_block(Where where);
 void sync_warp(unsigned mask, Where where);
 
-// A warp's collective: each lane of `mask` brings a record, the last to come runs `run` over all 32; records of lanes that are
-// not in the mask are null.
+// A collective operation of a warp. Each lane of `mask` passes a record. The last lane to arrive calls `run` with all 32 records;
+// those of lanes outside the mask are null.
 using Collective = void (*)(void** records, unsigned mask, Where where);
 void collective(const char* name, unsigned mask, void* record, Collective run, Where where);
 
-// Brackets the accesses of an atomic operation: they race with ordinary ones only.
+// Brackets the accesses of an atomic operation, which race only with ordinary accesses.
 void atomic_begin(const void* address, size_t bytes, Where where);
 void atomic_end();
 
-// Shared memory. Addresses are 32-bit, as on the device: offsets into the block's window.
+// Shared memory. Addresses have 32 bits, as on the device: offsets in the block's window.
 unsigned char* dynamic_shared();
 uint32_t shared_address(const void* pointer);
 void copy_async(uint32_t to, const void* from, int bytes, Where where);
@@ -47,8 +47,8 @@ float widen_f16(uint16_t bits);
 float widen_bf16(uint16_t bits);
 void multiply_add(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Widen widen, Where where);
 
-// Hopper's barriers in shared memory: a phase ends when all arrivals have come, and a wait for a parity when the phase of that
-// parity has ended.
+// Hopper's barriers in shared memory. A phase completes when all arrivals have happened. A wait for a parity returns when the phase
+// of that parity has completed.
 void mbarrier_init(uint32_t barrier, int arrivals, Where where);
 void mbarrier_arrive(uint32_t barrier, Where where);
 void mbarrier_arrive_expecting(uint32_t barrier, uint32_t bytes, Where where);
@@ -56,15 +56,15 @@ void mbarrier_wait(uint32_t barrier, unsigned parity, Where where);
 void copy_async_arrive(uint32_t barrier, Where where);
 void fence_async_proxy();
 
-// Hopper's bulk copies of a box of a tensor, which `map` describes as the driver has encoded it; 128 bytes.
+// Hopper's bulk copies of a box of a tensor. `map` points to the 128 bytes that the driver has encoded.
 void bulk_copy(uint32_t to, const void* map, uint32_t barrier, std::initializer_list<int> coordinates, Where where);
 void prefetch_tensor_map(const void* map, Where where);
 void copy_tensor_map(void* to, const void* from);
 
-// Hopper's products of a warpgroup, of which each warp has 16 rows: c, in mma's layout for each 8 columns, += a b.
+// Hopper's products of a warpgroup: c += a b. Each warp has 16 rows. c has the layout of mma for each 8 columns.
 struct Wgmma {
   float* c;
-  int tiles;  // of 8 columns
+  int tiles;  // of 8 columns each
   uint64_t a, b;
   bool across, add;
   Widen widen;
@@ -73,7 +73,7 @@ void wgmma(const Wgmma& product, Where where);
 void wgmma_commit(Where where);
 void wgmma_wait(int pending, Where where);
 
-// A kernel as the launcher knows it: how to call it, and the sizes of its parameters.
+// A registered kernel: how to call it, and the sizes of its parameters.
 using Invoke = void (*)(void* const* arguments);
 void register_kernel(const char* name, Invoke invoke, const size_t* sizes, size_t count);
 

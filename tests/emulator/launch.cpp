@@ -1,4 +1,4 @@
-// Running a kernel: block after block, each thread a fiber.
+// Runs a kernel: block after block, each thread as a fiber.
 #include <algorithm>
 #include <cstring>
 
@@ -25,7 +25,7 @@ void thread_main() {
   thread_exits();
 }
 
-// Runs one block. False if it did not come to its end.
+// Runs one block. Returns false if it did not finish.
 bool run_block() {
   const dim3 block = present->block;
   const int threads = block.x * block.y * block.z;

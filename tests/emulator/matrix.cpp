@@ -1,5 +1,5 @@
-// The tensor cores' instructions. Products of 16-bit elements are exact in f32; the sums are f32 with one rounding each, in
-// ascending order of the depth. Hardware adds in its own order and truncates: results agree to some units in the last place.
+// The tensor cores' instructions. Products of 16-bit elements are exact in f32. The sums are f32, rounded after each addition, in
+// ascending order of the depth. Hardware adds in its own order and truncates, so its results differ by some units in the last place.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -22,8 +22,8 @@ struct MultiplyRecord {
   Widen widen;
 };
 
-// PTX ISA, "ldmatrix": lane l gives row l % 8 of matrix l / 8 and receives, of each matrix, row l / 4, elements 2 (l % 4) and
-// the next; transposed, those of the columns.
+// PTX ISA, "ldmatrix": lane l passes the address of row l % 8 of matrix l / 8. It receives elements 2 (l % 4) and 2 (l % 4) + 1 of
+// row l / 4 of each matrix, or of the column if transposed.
 void load_for_warp(void** records, unsigned, Where) {
   for (int matrix = 0; matrix < 4; ++matrix) {
     uint16_t m[8][8];
@@ -88,7 +88,7 @@ float widen_bf16(uint16_t bits) {
 void load_matrices(uint32_t (&out)[4], uint32_t address, bool transpose, Where where) {
   const Access row{16, false, false, nullptr, where};
   LoadRecord record{out, shared_pointer(address, 16, row), transpose};
-  // Counted as a read by the lane that gives the address.
+  // Counts as a read by the lane that passes the address.
   if (checked()) access(reinterpret_cast<uintptr_t>(record.row), 16, false, nullptr, where);
   collective(transpose ? "ldmatrix.trans" : "ldmatrix", 0xffffffffu, &record, load_for_warp, where);
 }

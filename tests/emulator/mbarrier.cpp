@@ -1,7 +1,7 @@
-// Hopper's mbarriers, and what the threads that meet there know of each other's accesses.
+// Hopper's mbarriers, and the order that they create between the accesses of threads.
 //
-// A thread counts its releases: its arrivals, and each __syncwarp, after which another lane may arrive for it. An access is
-// stamped with the count, and is ordered before the accesses of a thread that has waited for a later release.
+// A thread counts its releases: its arrivals, and each __syncwarp, after which another lane may arrive for it. Every access stores
+// the count. It is ordered before the accesses of a thread that has waited for a later release.
 #include <algorithm>
 
 #include "runtime.h"
@@ -9,7 +9,7 @@
 namespace emulator {
 namespace {
 
-// Bulk copies that ended in one phase, and the waits for that.
+// The bulk copies that completed in one phase, and the waits for that phase.
 struct Ended {
   Where where;  // of one of the copies
   std::vector<Stamp> seen;
@@ -20,23 +20,24 @@ struct Mbarrier {
   unsigned phase;
   int initialised_by;
   unsigned block_epoch;
-  std::vector<unsigned> coming, told;  // by thread: the releases of this phase, and of all phases that have ended
+  std::vector<unsigned> coming, released;  // by thread: the releases of this phase, and of all completed phases
   std::vector<int> waiting;
-  bool fenced;           // whether the async proxy knows of it
-  int bytes, under_way;  // expected and not there; of bulk copies that are issued and have not ended
+  bool fenced;                       // whether a fence has made it visible to the async proxy
+  int bytes, in_flight;              // bytes that are expected and missing; bytes of bulk copies in flight
   std::map<unsigned, Ended> copies;  // by phase
-  std::vector<unsigned> seen;        // by thread: how many phases it has seen end
+  std::vector<unsigned> seen;        // by thread: the number of phases that it has seen complete
 };
 constexpr int kMostBytes = (1 << 20) - 1;  // PTX ISA, "Contents of the mbarrier object"
 
 std::map<uint32_t, Mbarrier> barriers;
 
-// By thread, and then by thread: the latest release that the one knows of, and knew of when it last fenced the async proxy.
+// By thread and other thread: the latest release of the other that is ordered before the thread, now and when the thread last
+// fenced the async proxy.
 std::vector<unsigned> known, fenced;
 
 Mbarrier& barrier_at(uint32_t address, Where where) {
   const auto found = barriers.find(address);
-  if (found == barriers.end()) fault(719, where, "%#x is no mbarrier", address);
+  if (found == barriers.end()) fault(719, where, "%#x is not an mbarrier", address);
   Mbarrier& barrier = found->second;
   if (barrier.initialised_by != current() && barrier.block_epoch == block_epoch()) {
     fault(719, where, "an mbarrier is used with no barrier since thread %d initialised it", barrier.initialised_by);
@@ -48,19 +49,21 @@ void end_phase_if_complete(Mbarrier& barrier) {
   if (barrier.missing > 0 || barrier.bytes != 0) return;
   barrier.missing = barrier.arrivals;
   ++barrier.phase;
-  for (size_t t = 0; t < barrier.told.size(); ++t) barrier.told[t] = std::max(barrier.told[t], barrier.coming[t]);
+  for (size_t t = 0; t < barrier.released.size(); ++t)
+    barrier.released[t] = std::max(barrier.released[t], barrier.coming[t]);
   for (const int thread : barrier.waiting) make_ready(thread);
   barrier.waiting.clear();
 }
 
 void expect(Mbarrier& barrier, uint32_t bytes, Where where) {
   if (bytes > kMostBytes || barrier.bytes + static_cast<int>(bytes) > kMostBytes) {
-    fault(719, where, "an mbarrier is to expect %u bytes, with %d to come: %d is the most", bytes, barrier.bytes, kMostBytes);
+    fault(719, where, "an mbarrier cannot expect %u more bytes while %d are missing: the maximum is %d", bytes,
+          barrier.bytes, kMostBytes);
   }
   barrier.bytes += bytes;
 }
 
-// The running thread has waited, and with it whoever is ordered after that.
+// The running thread has waited, and every thread that is ordered after it.
 void see(Mbarrier& barrier) {
   unsigned& seen = barrier.seen[current()];
   for (auto it = barrier.copies.lower_bound(seen); it != barrier.copies.end() && it->first < barrier.phase; ++it) {
@@ -69,9 +72,9 @@ void see(Mbarrier& barrier) {
   seen = barrier.phase;
 }
 
-void learn(const std::vector<unsigned>& told) {
+void learn(const std::vector<unsigned>& released) {
   unsigned* const mine = &known[current() * fibers().size()];
-  for (size_t t = 0; t < told.size(); ++t) mine[t] = std::max(mine[t], told[t]);
+  for (size_t t = 0; t < released.size(); ++t) mine[t] = std::max(mine[t], released[t]);
 }
 
 }  // namespace
@@ -91,15 +94,26 @@ void mbarrier_init(uint32_t address, int arrivals, Where where) {
   step();
   const Access write{8, true, false, nullptr, where};
   unsigned char* const at = shared_pointer(address, 8, write);
-  if (barriers.count(address)) fault(719, where, "an mbarrier is initialised where one is, at %#x", address);
+  if (barriers.count(address)) fault(719, where, "an mbarrier is initialised twice, at %#x", address);
   if (checked()) {
     access(reinterpret_cast<uintptr_t>(at), 8, true, nullptr, where);
     mark_mbarrier(at);
   }
-  if (arrivals < 1) fault(719, where, "an mbarrier of %d arrivals", arrivals);
+  if (arrivals < 1) fault(719, where, "an mbarrier for %d arrivals", arrivals);
   const size_t threads = fibers().size();
-  barriers[address] = {arrivals, arrivals, 0, current(), block_epoch(), std::vector<unsigned>(threads),
-                       std::vector<unsigned>(threads), {}, false, 0, 0, {}, std::vector<unsigned>(threads)};
+  barriers[address] = {arrivals,
+                       arrivals,
+                       0,
+                       current(),
+                       block_epoch(),
+                       std::vector<unsigned>(threads),
+                       std::vector<unsigned>(threads),
+                       {},
+                       false,
+                       0,
+                       0,
+                       {},
+                       std::vector<unsigned>(threads)};
   known.resize(threads * threads);
   fenced.resize(threads * threads);
 }
@@ -111,8 +125,8 @@ void mbarrier_arrive_expecting(uint32_t address, uint32_t bytes, Where where) {
   maybe_land_a_bulk_copy();
   Mbarrier& barrier = barrier_at(address, where);
   if (barrier.missing == 0) {
-    fault(719, where, "an arrival at an mbarrier of %d that have come, of whose phase %d bytes are to come", barrier.arrivals,
-          barrier.bytes);
+    fault(719, where, "an arrival at an mbarrier that has all its %d arrivals, while %d bytes of the phase are missing",
+          barrier.arrivals, barrier.bytes);
   }
   expect(barrier, bytes, where);
   const int first = current() & ~31;
@@ -130,19 +144,19 @@ void mbarrier_will_complete(uint32_t address, unsigned bytes, uint32_t to, Where
     fault(719, where, "an mbarrier is used by a bulk copy with no fence of the async proxy since it was initialised");
   }
   for (const auto& [other, unused] : barriers) {
-    if (other + 8 > to && other < to + bytes) fault(719, where, "a bulk copy over the mbarrier at %#x", other);
+    if (other + 8 > to && other < to + bytes) fault(719, where, "a bulk copy overwrites the mbarrier at %#x", other);
   }
-  barrier.under_way += bytes;
-  if (barrier.bytes - barrier.under_way < -kMostBytes) {
-    fault(719, where, "bulk copies of %d bytes end at an mbarrier that expects %d: %d more is the most", barrier.under_way,
-          barrier.bytes, kMostBytes);
+  barrier.in_flight += bytes;
+  if (barrier.bytes - barrier.in_flight < -kMostBytes) {
+    fault(719, where, "bulk copies of %d bytes complete at an mbarrier that expects %d: the maximum is %d more",
+          barrier.in_flight, barrier.bytes, kMostBytes);
   }
 }
 
 unsigned mbarrier_complete(uint32_t address, unsigned bytes, Where where) {
   Mbarrier& barrier = barriers.at(address);
   const unsigned phase = barrier.phase;
-  barrier.under_way -= bytes;
+  barrier.in_flight -= bytes;
   barrier.bytes -= bytes;
   barrier.copies[phase].where = where;
   end_phase_if_complete(barrier);
@@ -171,7 +185,8 @@ std::string describe_mbarriers() {
   std::string text;
   for (const auto& [address, barrier] : barriers) {
     if (barrier.waiting.empty()) continue;
-    text += " an mbarrier lacks " + std::to_string(barrier.missing) + " arrivals and " + std::to_string(barrier.bytes) + " bytes;";
+    text += " an mbarrier lacks " + std::to_string(barrier.missing) + " arrivals and " + std::to_string(barrier.bytes) +
+            " bytes;";
   }
   return text;
 }
@@ -180,16 +195,16 @@ void mbarrier_wait(uint32_t address, unsigned parity, Where where) {
   step();
   maybe_land_a_bulk_copy();
   Mbarrier& barrier = barrier_at(address, where);
-  if (parity > 1) fault(719, where, "an mbarrier has no parity %u", parity);
+  if (parity > 1) fault(719, where, "the parity of an mbarrier must be 0 or 1, got %u", parity);
   while (barrier.phase % 2 == parity) {
     barrier.waiting.push_back(current());
     wait_in(State::kAtMbarrier, "mbarrier.try_wait", where);
   }
-  learn(barrier.told);
+  learn(barrier.released);
   see(barrier);
 }
 
-// The copies land at once: how long they take nobody can rely on, and who does not wait here knows nothing of them.
+// The copies land at once. That hides no fault: a thread that does not wait here is not ordered after them.
 void copy_async_arrive(uint32_t address, Where where) {
   land_copies();
   mbarrier_arrive(address, where);

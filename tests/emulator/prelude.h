@@ -1,5 +1,5 @@
-// Included in front of every kernel file: makes CUDA C++ of it for an ordinary compiler. The types and conversions come from
-// CUDA's own headers; what those leave to nvcc is defined here.
+// Included before every kernel file, so that an ordinary compiler accepts CUDA C++. Types and conversions come from CUDA's own
+// headers. This file defines what those headers leave to nvcc.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -17,12 +17,12 @@
 #undef __grid_constant__
 #define __grid_constant__
 #undef __global__
-#define __global__ __attribute__((annotate("emulated kernel")))  // how the build finds kernels
-// In templates compilers drop the section: static shared memory belongs into plain functions.
+#define __global__ __attribute__((annotate("emulated kernel")))  // by which the build finds kernels
+// Compilers ignore the section in templates, so static shared memory is allowed in plain functions only.
 #undef __shared__
 #define __shared__ static __attribute__((section("emulator_shared")))
 
-// Rewritten whenever another thread runs.
+// Updated at every switch to another thread.
 extern "C" {
 extern uint3 emulator_thread, emulator_block;
 extern dim3 emulator_block_size, emulator_grid_size;
@@ -32,14 +32,14 @@ extern dim3 emulator_block_size, emulator_grid_size;
 #define blockDim emulator_block_size
 #define gridDim emulator_grid_size
 
+using emulator::Where;
 using std::max;
 using std::min;
-using emulator::Where;
 
 inline void __syncthreads(Where where = Where::here()) { emulator::sync_block(where); }
 inline void __syncwarp(unsigned mask = 0xffffffffu, Where where = Where::here()) { emulator::sync_warp(mask, where); }
 
-// Shuffles: every lane brings a value and takes the one of another lane.
+// Shuffles: every lane passes a value and receives the value of another lane.
 namespace emulator {
 template <class T>
 struct ShuffleRecord {
@@ -50,15 +50,19 @@ struct ShuffleRecord {
 template <class T>
 T shuffle(unsigned mask, T value, int source, Where where) {
   ShuffleRecord<T> record{value, value, source};
-  collective("__shfl_sync", mask, &record, [](void** records, unsigned mask, Where where) {
-    for (int l = 0; l < 32; ++l) {
-      if (!records[l]) continue;
-      auto* mine = static_cast<ShuffleRecord<T>*>(records[l]);
-      auto* other = static_cast<ShuffleRecord<T>*>(records[mine->source & 31]);
-      if (!other) fault(719, where, "a shuffle reads lane %d, which is not in the mask %08x", mine->source & 31, mask);
-      mine->result = other->value;
-    }
-  }, where);
+  collective(
+      "__shfl_sync", mask, &record,
+      [](void** records, unsigned mask, Where where) {
+        for (int l = 0; l < 32; ++l) {
+          if (!records[l]) continue;
+          auto* mine = static_cast<ShuffleRecord<T>*>(records[l]);
+          auto* other = static_cast<ShuffleRecord<T>*>(records[mine->source & 31]);
+          if (!other)
+            fault(719, where, "a shuffle reads lane %d, which is not in the mask %08x", mine->source & 31, mask);
+          mine->result = other->value;
+        }
+      },
+      where);
   return record.result;
 }
 
@@ -91,27 +95,35 @@ T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, Where where 
 
 inline unsigned __ballot_sync(unsigned mask, int predicate, Where where = Where::here()) {
   emulator::VoteRecord record{predicate != 0, 0};
-  emulator::collective("__ballot_sync", mask, &record, [](void** records, unsigned, Where) {
-    unsigned ballot = 0;
-    for (int l = 0; l < 32; ++l) ballot |= records[l] && static_cast<emulator::VoteRecord*>(records[l])->value ? 1u << l : 0;
-    for (int l = 0; l < 32; ++l) {
-      if (records[l]) static_cast<emulator::VoteRecord*>(records[l])->result = ballot;
-    }
-  }, where);
+  emulator::collective(
+      "__ballot_sync", mask, &record,
+      [](void** records, unsigned, Where) {
+        unsigned ballot = 0;
+        for (int l = 0; l < 32; ++l)
+          ballot |= records[l] && static_cast<emulator::VoteRecord*>(records[l])->value ? 1u << l : 0;
+        for (int l = 0; l < 32; ++l) {
+          if (records[l]) static_cast<emulator::VoteRecord*>(records[l])->result = ballot;
+        }
+      },
+      where);
   return record.result;
 }
 
 inline unsigned __match_any_sync(unsigned mask, int value, Where where = Where::here()) {
   emulator::VoteRecord record{value, 0};
-  emulator::collective("__match_any_sync", mask, &record, [](void** records, unsigned, Where) {
-    for (int l = 0; l < 32; ++l) {
-      auto* mine = static_cast<emulator::VoteRecord*>(records[l]);
-      if (!mine) continue;
-      for (int m = 0; m < 32; ++m) {
-        if (records[m] && static_cast<emulator::VoteRecord*>(records[m])->value == mine->value) mine->result |= 1u << m;
-      }
-    }
-  }, where);
+  emulator::collective(
+      "__match_any_sync", mask, &record,
+      [](void** records, unsigned, Where) {
+        for (int l = 0; l < 32; ++l) {
+          auto* mine = static_cast<emulator::VoteRecord*>(records[l]);
+          if (!mine) continue;
+          for (int m = 0; m < 32; ++m) {
+            if (records[m] && static_cast<emulator::VoteRecord*>(records[m])->value == mine->value)
+              mine->result |= 1u << m;
+          }
+        }
+      },
+      where);
   return record.result;
 }
 
@@ -135,7 +147,7 @@ T atomicMax(T* address, std::common_type_t<T> value, Where where = Where::here()
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __clz(int bits) { return bits ? __builtin_clz(bits) : 32; }
-// The device's are approximations to a few units in the last place; these are correctly rounded or nearly so.
+// The device approximates these functions to a few units in the last place. Here they are correctly rounded, or nearly so.
 inline float __expf(float x) { return std::exp(x); }
 inline float __fmul_rn(float x, float y) { return x * y; }
 inline float __fdividef(float x, float y) { return x / y; }

@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 const cuda = new URL("../../cuda/", import.meta.url);
 const sources = [...Deno.readDirSync(cuda)].map(({ name }) => name).filter((name) => /\.cuh?$/.test(name));
 
-/** The functions that a header declares: name and parameter types, the emulator's own trailing parameter left out. */
+/** Returns the names and parameter types of the functions that a header declares, without the emulator's own last parameter. */
 function declarations(path: URL): string[] {
   const text = Deno.readTextFileSync(path).replace(/\/\/.*$/gm, "").replace(/\s+/g, " ");
   const found = text.matchAll(
@@ -28,7 +28,7 @@ Deno.test("the emulated ptx.cuh declares the functions of the real one", () => {
   assertEquals(declarations(new URL("./include/ptx.cuh", import.meta.url)), real);
 });
 
-Deno.test("inline PTX stands in ptx.cuh alone, and ptx.cuh is included so that a twin can take its place", () => {
+Deno.test("only ptx.cuh contains inline PTX, and it is included such that the emulator can replace it", () => {
   for (const name of sources) {
     const text = Deno.readTextFileSync(new URL(name, cuda));
     if (name !== "ptx.cuh") assertEquals(/\basm\b/.test(text), false, name);

@@ -1,4 +1,4 @@
-// What went wrong, in words: the first fault of a launch is kept, with the kernel, block, thread and place.
+// Reports of faults. Keeps the first fault of a launch, with the kernel, block, thread and place.
 #include <dlfcn.h>
 
 #include <cstdarg>
@@ -27,7 +27,7 @@ std::string describe(Where where) {
   return where.file ? std::string(base_name(where.file)) + ":" + std::to_string(where.line) : "its end";
 }
 
-// An instruction's place in the source, its inlined callers behind it. Asks addr2line, which is slow: only for reports.
+// Returns the place of an instruction in the source, followed by its inlined callers. Uses addr2line, which is slow.
 std::string describe_code(void* program_counter) {
   Dl_info info;
   if (!dladdr(program_counter, &info)) return "an unknown place";
@@ -55,8 +55,9 @@ void fault(int code, Where where, const char* format, ...) {
     report() = text;
     if (where.line) report() += ", at " + describe(where);
     const uint3 thread = fibers()[current()].index;
-    snprintf(text, sizeof text, " [kernel %s, block (%u,%u,%u), thread (%u,%u,%u)]", current_launch().kernel->name.c_str(),
-             emulator_block.x, emulator_block.y, emulator_block.z, thread.x, thread.y, thread.z);
+    snprintf(text, sizeof text, " [kernel %s, block (%u,%u,%u), thread (%u,%u,%u)]",
+             current_launch().kernel->name.c_str(), emulator_block.x, emulator_block.y, emulator_block.z, thread.x,
+             thread.y, thread.z);
     report() += text;
     fault_code = code;
   }

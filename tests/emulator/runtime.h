@@ -1,4 +1,4 @@
-// What the emulator's own files share. One block runs at a time, its threads as fibers on one system thread.
+// Shared by the emulator's own files. One block runs at a time, its threads as fibers on one system thread.
 #pragma once
 #include <vector_types.h>
 
@@ -30,22 +30,22 @@ struct Launch {
   size_t argument_bytes;
 };
 
-// Runs a kernel to its end. Returns 0, or the CUresult that the faulty kernel leaves behind; report() says what happened.
+// Runs a kernel to its end. Returns 0, or the CUresult of a faulty kernel, which report() then describes.
 int run(const Launch& launch);
 
-// The launch that runs, or ran last.
+// The current launch, or the last one.
 const Launch& current_launch();
 
-// A thread's access, barrier or collective. A launch with more than `limit` of them is taken for one that never ends.
+// Counts an access, a barrier or a collective of a thread. A launch that exceeds the limit is stopped as endless.
 void step();
-// Sets the limit, 0 for none. Returns the steps of the longest launch since the last time.
+// Sets the limit; 0 means no limit. Returns the steps of the longest launch since the last call.
 uint64_t set_step_limit(uint64_t limit);
 
-// What a kernel has done, over all its launches.
+// The totals of a kernel over all its launches.
 struct Counters {
   uint64_t launches, barriers, products, matrix_loads, bank_conflicts, copy_conflicts, bytes_read, bytes_written;
 };
-Counters& counters();  // of the kernel that runs
+Counters& counters();  // of the current kernel
 std::map<std::string, Counters>& all_counters();
 
 // ---- Asynchronous copies (async_copy.cpp)
@@ -55,10 +55,10 @@ void reset_copies();
 // ---- Bulk copies (bulk_copy.cpp)
 
 void reset_bulk_copies();
-// Ends one that is under way: its bytes are there, and counted off. False if there is none.
+// Completes a copy that is in flight: its bytes land and the mbarrier counts them. Returns false if no copy is in flight.
 bool land_a_bulk_copy();
-void maybe_land_a_bulk_copy();      // at a moment that the schedule chooses
-std::string pending_bulk_copies();  // the place of one that is under way, for a report
+void maybe_land_a_bulk_copy();      // if the schedule chooses so
+std::string pending_bulk_copies();  // the place of a copy in flight, for a report
 
 // ---- Reports (report.cpp)
 
@@ -84,15 +84,15 @@ struct Fiber {
   const char* waits_in;
   Where where;
   int copy_group;
-  unsigned copies;  // so far
+  unsigned copies;  // until now
   std::vector<PendingCopy> pending;
-  // How often the thread has told others, by an mbarrier, what it has done; and before __syncwarp told its warp.
+  // The number of the thread's releases to other threads through mbarriers, and that number before the last __syncwarp.
   unsigned releases, synced;
 };
 
 struct Warp {
   unsigned lanes, exited, ready, epoch;  // bit masks of lanes; the epoch counts __syncwarp
-  // The collective that some lanes wait in.
+  // The collective in which some lanes wait.
   const char* name;
   unsigned mask, arrived;
   Collective run;
@@ -102,19 +102,19 @@ struct Warp {
 
 std::vector<Fiber>& fibers();
 std::vector<Warp>& warps();
-int current();                 // the running thread of the block
-bool in_kernel();              // whether a thread runs at all
+int current();     // the running thread of the block
+bool in_kernel();  // whether any thread runs
 bool on_own_stack(uintptr_t address);
 bool on_any_stack(uintptr_t address);
 void start_fibers(int count, dim3 block, void (*entry)());
-void run_fibers();             // until none is ready or one has failed
+void run_fibers();  // until no fiber is ready, or one has failed
 void wait_in(State state, const char* what, Where where);
 void make_ready(int thread);
 [[noreturn]] void leave_kernel();  // abandons all fibers
 bool failed();
 void set_schedule(unsigned seed, unsigned preempt);
 void maybe_preempt();
-unsigned choose(unsigned count);  // one of so many: 0 in the plain order
+unsigned choose(unsigned count);  // a number below count; always 0 in the plain order
 
 // ---- Synchronisation (sync.cpp)
 
@@ -122,35 +122,36 @@ unsigned block_epoch();
 void reset_sync();
 void thread_exits();
 std::string describe_deadlock();
-void land_copies();    // all of the running thread, at once
-bool in_collective();  // a collective runs: one lane touches what all have brought
+void land_copies();    // lands all copies of the running thread at once
+bool in_collective();  // whether a collective runs, in which one lane accesses the records of all
 
 // ---- mbarriers (mbarrier.cpp)
 
 void reset_mbarriers();
-// Whether the running thread knows by an mbarrier what another had done before its release of that number. `fenced`: knew it when
-// it fenced the async proxy last.
+// Returns whether an mbarrier orders the other thread's accesses before that release, before the running thread. `fenced`: whether
+// it did so when the running thread last fenced the async proxy.
 bool acquired(int thread, unsigned release, bool fenced = false);
 void forget_warpgroup_products();
-std::string pending_products();  // of the running thread's warp, for a report
+std::string pending_products();  // those of the running thread's warp, for a report
 
-// A bulk copy of so many bytes to an address is issued, that will end at a barrier; and ends, in the phase that is returned.
+// Begins a bulk copy of so many bytes to an address, which completes at a barrier. The second function completes it and returns
+// the phase.
 void mbarrier_will_complete(uint32_t barrier, unsigned bytes, uint32_t to, Where where);
 unsigned mbarrier_complete(uint32_t barrier, unsigned bytes, Where where);
-// Whether the running thread knows of the bulk copies that ended in a phase, by its own wait or by that of another.
+// Returns whether the bulk copies that completed in a phase are ordered before the running thread, by its own wait or by another's.
 bool knows_bulk_copies(uint32_t barrier, unsigned phase);
-std::string unseen_bulk_copies();   // the place of one that nobody has waited for, for a report
-std::string describe_mbarriers();  // what those lack that threads wait at, for a report
+std::string unseen_bulk_copies();  // the place of a copy for which no thread has waited, for a report
+std::string describe_mbarriers();  // what the mbarriers lack at which threads wait, for a report
 
 // ---- Memory (access.cpp, global_memory.cpp, shared_memory.cpp)
 
 void access(uintptr_t address, unsigned bytes, bool write, void* program_counter, Where where, bool atomic = false);
 
-// What an access is, for reports.
+// An access, with what reports need.
 struct Access {
   unsigned bytes;
   bool write, atomic;
-  void* program_counter;  // null where `where` says it
+  void* program_counter;  // null if `where` is set
   Where where;
   const char* verb() const { return write ? "write" : "read"; }
   std::string place() const;
@@ -160,7 +161,7 @@ bool is_global(uintptr_t address);
 void global_access(uintptr_t address, const Access& access);
 uint64_t global_allocate(size_t bytes);
 bool global_free(uint64_t address);
-// Why the host may not copy to or from a range, or null. `need_written`: the range will be read.
+// Returns why the host may not copy to or from a range, or null. `need_written`: the host reads the range.
 const char* global_problem(uint64_t address, size_t bytes, bool need_written);
 void global_written_by_host(uint64_t address, size_t bytes);
 size_t global_live_bytes();
@@ -168,14 +169,14 @@ std::map<uint64_t, size_t>& global_allocations();
 void set_reuse(bool reuse);
 void next_launch();
 
-// An access to shared memory: who, and in which epochs. `who` is a thread + 1, or one of what shared_memory.cpp names.
+// An access to shared memory: by whom, and in which epochs. `who` is a thread + 1, or one of the constants in shared_memory.cpp.
 struct Stamp {
   uint16_t who;
   bool atomic;
   uint32_t block_epoch, warp_epoch, release;
 };
 Stamp now(bool atomic = false);
-// Whether something orders an earlier access before the present moment of the running thread.
+// Returns whether an earlier access is ordered before the running thread.
 bool ordered(const Stamp& earlier);
 
 bool is_shared(uintptr_t address);
@@ -185,15 +186,15 @@ unsigned char* shared_pointer(uint32_t address, unsigned bytes, const Access& ac
 void mark_in_flight(const unsigned char* at, unsigned bytes);
 void mark_landed(const unsigned char* at, unsigned bytes);
 void mark_landed_in_bulk(const unsigned char* at, unsigned bytes, uint32_t barrier, unsigned phase);
-void mark_mbarrier(const unsigned char* at);  // 8 bytes
-void check_box(uint32_t address, unsigned bytes, Where where);  // that a bulk copy may go there
+void mark_mbarrier(const unsigned char* at);                    // 8 bytes
+void check_box(uint32_t address, unsigned bytes, Where where);  // checks the destination of a bulk copy
 
-// What wgmma reads, 16 bytes at once: from its issue until the warp has waited for it nobody may write there, and after that who
-// knows of it.
+// Marks 16 bytes that wgmma reads. From the issue until the warp has waited, no thread may write them. After that, only threads that
+// are ordered after the wait may.
 void async_read_begins(uint32_t address, Where where);
 void async_read_ends(uint32_t address);
 
-// Whether the build checks accesses. Without the hooks only the arithmetic is emulated.
+// Whether the kernels are built with hooks. Without hooks accesses are not checked.
 bool checked();
 
 }  // namespace emulator

@@ -1,5 +1,5 @@
-// A block's shared memory, and a shadow that knows of every byte who wrote it last and who has read it since, and when: two
-// accesses of which one is a write must have a barrier between them.
+// The shared memory of a block, and a shadow. The shadow records for every byte who wrote it last and who has read it since, and
+// when. If one of two accesses is a write, a barrier must be between them.
 #include <sys/mman.h>
 
 #include <cstdlib>
@@ -7,7 +7,7 @@
 
 #include "runtime.h"
 
-// The section that static shared memory is put into; the names come from the linker.
+// The section that contains static shared memory. The linker defines these names.
 extern unsigned char __start_emulator_shared[] __attribute__((weak, visibility("hidden")));
 extern unsigned char __stop_emulator_shared[] __attribute__((weak, visibility("hidden")));
 
@@ -15,12 +15,19 @@ namespace emulator {
 namespace {
 
 constexpr size_t kDynamicMax = 256 << 10;
-constexpr uint32_t kWindow = 1024;             // where the window of 32-bit addresses begins: 0 must not be valid
-constexpr uint32_t kStaticWindow = 512 << 10;  // and the static part of it
+constexpr uint32_t kWindow = 1024;             // the start of the window of 32-bit addresses: 0 must be invalid
+constexpr uint32_t kStaticWindow = 512 << 10;  // the start of its static part
 
-// Who, but for threads. kWarpOf + w: lanes of warp w. kBulkCopy: `warp_epoch` and `release` are its barrier and phase. kMbarrier:
-// what is there is no data.
-enum : uint16_t { kNobody = 0, kWarpOf = 2000, kSeveralWarps = 3000, kInFlight = 3001, kBulkCopy = 3002, kMbarrier = 3003 };
+// Values of `who` other than threads. kWarpOf + w: lanes of warp w. kBulkCopy: `warp_epoch` and `release` are its barrier and phase.
+// kMbarrier: the bytes are an mbarrier, not data.
+enum : uint16_t {
+  kNobody = 0,
+  kWarpOf = 2000,
+  kSeveralWarps = 3000,
+  kInFlight = 3001,
+  kBulkCopy = 3002,
+  kMbarrier = 3003
+};
 
 struct Cell {
   Stamp writer, reader;
@@ -31,8 +38,8 @@ Cell dynamic_cells[kDynamicMax];
 std::vector<Cell> static_cells;
 size_t dynamic_bytes;
 
-// Of dynamic shared memory, 16 bytes each: what wgmma of each warp has read there, as the number of the release of the warp's
-// first lane that will tell of it, or kReading. 0: nothing.
+// For each 16 bytes of dynamic shared memory and each warp: whether wgmma of the warp has read them. The value is the release of the
+// warp's first lane that orders the read before other threads, kReading, or 0 if they were not read.
 constexpr uint32_t kReading = 0xffffffffu;
 constexpr int kWarps = 32;
 struct AsyncRead {
@@ -63,7 +70,7 @@ void add_reader(Cell& cell) {
   }
 }
 
-// The shadow of an address, and its place for reports; null outside.
+// Returns the shadow of an address and its place for reports, or null if it is outside.
 Cell* cell_of(uintptr_t address, size_t& offset, const char*& kind) {
   offset = address - reinterpret_cast<uintptr_t>(dynamic);
   kind = "dynamic shared memory";
@@ -73,7 +80,7 @@ Cell* cell_of(uintptr_t address, size_t& offset, const char*& kind) {
   return offset < static_bytes() ? &static_cells[offset] : nullptr;
 }
 
-// Whether everybody who has read by wgmma what is to be written has told so.
+// Checks that every read by wgmma is ordered before a write.
 void check_async_reads(size_t offset, const Access& access) {
   if (async_reads.empty()) return;
   for (size_t piece = offset / 16; piece <= (offset + access.bytes - 1) / 16; ++piece) {
@@ -118,23 +125,23 @@ void shared_access(uintptr_t address, const Access& access) {
   Cell* const cells = cell_of(address, offset, kind);
   const Where nowhere{nullptr, 0};
   if (kind[0] == 'd' && offset + access.bytes > dynamic_bytes) {
-    fault(700, nowhere, "a %u-byte %s past dynamic shared memory: byte %zu of %zu, at %s", access.bytes, access.verb(), offset,
-          dynamic_bytes, access.place().c_str());
+    fault(700, nowhere, "a %u-byte %s past dynamic shared memory: byte %zu of %zu, at %s", access.bytes, access.verb(),
+          offset, dynamic_bytes, access.place().c_str());
   }
   if (access.write && kind[0] == 'd') check_async_reads(offset, access);
   for (unsigned i = 0; i < access.bytes; ++i) {
     Cell& cell = cells[i];
     const auto complain = [&](const char* problem, const Stamp& other) {
-      fault(719, nowhere, "a race: %s of byte %zu of %s, %s by %s with no barrier between, at %s", access.verb(), offset + i,
-            kind, problem, name_of(other).c_str(), access.place().c_str());
+      fault(719, nowhere, "a race: %s of byte %zu of %s, %s by %s with no barrier between, at %s", access.verb(),
+            offset + i, kind, problem, name_of(other).c_str(), access.place().c_str());
     };
     if (cell.writer.who == kInFlight) {
       fault(719, nowhere, "a %s of byte %zu of %s while an asynchronous copy to it is in flight, at %s", access.verb(),
             offset + i, kind, access.place().c_str());
     }
     if (cell.writer.who == kMbarrier) {
-      fault(719, nowhere, "a %s of byte %zu of %s, where an mbarrier is, at %s", access.verb(), offset + i, kind,
-            access.place().c_str());
+      fault(719, nowhere, "a %s of byte %zu of %s, which is part of an mbarrier, at %s", access.verb(), offset + i,
+            kind, access.place().c_str());
     }
     if (cell.writer.who == kNobody && (!access.write || access.atomic)) {
       fault(719, nowhere, "a %s of byte %zu of %s, which no thread has written, at %s", access.verb(), offset + i, kind,
@@ -175,8 +182,8 @@ unsigned char* shared_pointer(uint32_t address, unsigned bytes, const Access& ac
   unsigned char* pointer = nullptr;
   if (address - kWindow < kDynamicMax) pointer = dynamic + (address - kWindow);
   if (address - kStaticWindow < static_bytes()) pointer = __start_emulator_shared + (address - kStaticWindow);
-  if (!pointer) fault(717, access.where, "%#x is no shared address", address);
-  if (address % bytes) fault(716, access.where, "the shared address %#x is not a multiple of %u", address, bytes);
+  if (!pointer) fault(717, access.where, "%#x is not a shared address", address);
+  if (address % bytes) fault(716, access.where, "the shared address %#x must be a multiple of %u", address, bytes);
   return pointer;
 }
 
@@ -207,11 +214,13 @@ void mark_mbarrier(const unsigned char* at) {
 }
 
 void check_box(uint32_t address, unsigned bytes, Where where) {
-  if (address % 128) fault(716, where, "a bulk copy to the shared address %#x, which is no multiple of 128", address);
+  if (address % 128)
+    fault(716, where, "a bulk copy to the shared address %#x, which must be a multiple of 128", address);
   const uint32_t offset = address - kWindow;
-  if (offset >= kDynamicMax) fault(717, where, "a bulk copy to %#x, which is no address in dynamic shared memory", address);
+  if (offset >= kDynamicMax) fault(717, where, "a bulk copy to %#x, which is not in dynamic shared memory", address);
   if (offset + bytes > dynamic_bytes) {
-    fault(700, where, "a bulk copy past dynamic shared memory: bytes %u to %u of %zu", offset, offset + bytes, dynamic_bytes);
+    fault(700, where, "a bulk copy past dynamic shared memory: bytes %u to %u of %zu", offset, offset + bytes,
+          dynamic_bytes);
   }
 }
 
@@ -226,13 +235,14 @@ void async_read_begins(uint32_t address, Where where) {
   if (kind[0] != 'd' || offset + 16 > dynamic_bytes) fault(700, where, "wgmma reads past dynamic shared memory");
   for (int i = 0; i < 16; ++i) {
     const Stamp& writer = cells[i].writer;
-    const char* const problem = writer.who == kInFlight ? "to which an asynchronous copy is in flight"
-        : writer.who == kMbarrier                       ? "where an mbarrier is"
-        : writer.who == kNobody                         ? "which no thread has written"
-        : !ordered(writer)                              ? "with no barrier since it was written"
-        : writer.who < kWarpOf && writer.block_epoch == block_epoch() && !acquired(writer.who - 1, writer.release + 1, true)
-            ? "with no fence of the async proxy since it was written"
-            : nullptr;
+    const char* const problem = writer.who == kInFlight   ? "while an asynchronous copy to it is in flight"
+                                : writer.who == kMbarrier ? "which is part of an mbarrier"
+                                : writer.who == kNobody   ? "which no thread has written"
+                                : !ordered(writer)        ? "with no barrier since it was written"
+                                : writer.who < kWarpOf && writer.block_epoch == block_epoch() &&
+                                        !acquired(writer.who - 1, writer.release + 1, true)
+                                    ? "with no fence of the async proxy since it was written"
+                                    : nullptr;
     if (problem) fault(719, where, "wgmma reads byte %zu of %s, %s", offset + i, kind, problem);
   }
   async_reads[offset / 16 * kWarps + current() / 32] = {kReading, block_epoch()};

@@ -1,4 +1,4 @@
-// Barriers and the collectives of a warp: who waits for whom, and what is wrong about it.
+// Barriers and the collectives of a warp, with their checks.
 #include <cstring>
 
 #include "runtime.h"
@@ -6,19 +6,19 @@
 namespace emulator {
 namespace {
 
-unsigned epoch;       // counts the block's barriers
+unsigned epoch;  // counts the block's barriers
 int at_barrier, exited;
-Where barrier_where;  // of the first to arrive
+Where barrier_where;  // of the first thread to arrive
 bool running_collective;
 
-// The block's last thread exits: no copy may land after that.
+// Called when the last thread of the block exits: no copy may land after that.
 void check_bulk_copies() {
   const Where nowhere{nullptr, 0};
   if (const std::string copy = pending_bulk_copies(); !copy.empty()) {
-    fault(719, nowhere, "the block ends with a bulk copy under way, of %s", copy.c_str());
+    fault(719, nowhere, "the block ends with a bulk copy in flight, issued at %s", copy.c_str());
   }
   if (const std::string copy = unseen_bulk_copies(); !copy.empty()) {
-    fault(719, nowhere, "the block ends with a bulk copy that no thread has waited for, of %s", copy.c_str());
+    fault(719, nowhere, "the block ends with a bulk copy for which no thread has waited, issued at %s", copy.c_str());
   }
 }
 
@@ -42,13 +42,13 @@ void reset_sync() {
   running_collective = false;
 }
 
-// Two barriers are told apart by their lines: compilers duplicate code, so addresses would differ where the source does not.
+// The source line identifies a barrier. Its address would not, because compilers duplicate code.
 void sync_block(Where where) {
   step();
   if (at_barrier == 0) {
     barrier_where = where;
   } else if (where.line != barrier_where.line || strcmp(where.file, barrier_where.file) != 0) {
-    fault(719, where, "barrier divergence: others wait at the barrier of %s", describe(barrier_where).c_str());
+    fault(719, where, "barrier divergence: other threads wait at the barrier of %s", describe(barrier_where).c_str());
   }
   if (exited) fault(719, where, "a barrier after %d threads have exited", exited);
   if (++at_barrier == static_cast<int>(fibers().size())) {
@@ -66,17 +66,17 @@ void collective(const char* name, unsigned mask, void* record, Collective run, W
   Warp& warp = warps()[current() / 32];
   const unsigned bit = 1u << lane();
   if (!(mask & bit)) fault(719, where, "%s: the mask %08x lacks the calling lane", name, mask);
-  if (mask == 0xffffffffu) mask = warp.lanes;  // a full mask in a ragged last warp
-  if (mask & ~warp.lanes) fault(719, where, "%s: the mask %08x names lanes that do not exist", name, mask);
-  if (mask & warp.exited) fault(719, where, "%s: the mask %08x names lanes that have exited", name, mask);
+  if (mask == 0xffffffffu) mask = warp.lanes;  // a full mask in an incomplete last warp
+  if (mask & ~warp.lanes) fault(719, where, "%s: the mask %08x contains lanes that do not exist", name, mask);
+  if (mask & warp.exited) fault(719, where, "%s: the mask %08x contains lanes that have exited", name, mask);
   if (!warp.arrived) {
     warp.name = name;
     warp.mask = mask;
     warp.run = run;
     warp.where = where;
   } else if (warp.mask != mask || warp.run != run || warp.where.line != where.line) {
-    fault(719, where, "warp divergence: %s with mask %08x, while other lanes wait in %s with mask %08x at %s", name, mask,
-          warp.name, warp.mask, describe(warp.where).c_str());
+    fault(719, where, "warp divergence: %s with mask %08x, while other lanes wait in %s with mask %08x at %s", name,
+          mask, warp.name, warp.mask, describe(warp.where).c_str());
   }
   warp.records[lane()] = record;
   warp.arrived |= bit;
@@ -91,7 +91,7 @@ void collective(const char* name, unsigned mask, void* record, Collective run, W
     run(records, mask, where);
     running_collective = false;
   } else {
-    ++warp.epoch;  // __syncwarp alone orders memory
+    ++warp.epoch;  // only __syncwarp orders memory
   }
   const int first = current() & ~31;
   if (!run) {
@@ -111,9 +111,12 @@ void thread_exits() {
     fault(719, nowhere, "a thread exits with %s", products.c_str());
   }
   if (warp.arrived && (warp.mask >> lane() & 1)) {
-    fault(719, nowhere, "a lane exits while others wait for it in %s at %s", warp.name, describe(warp.where).c_str());
+    fault(719, nowhere, "a lane exits while other lanes wait for it in %s at %s", warp.name,
+          describe(warp.where).c_str());
   }
-  if (at_barrier) fault(719, nowhere, "a thread exits while others wait at the barrier of %s", describe(barrier_where).c_str());
+  if (at_barrier)
+    fault(719, nowhere, "a thread exits while other threads wait at the barrier of %s",
+          describe(barrier_where).c_str());
   if (++exited == static_cast<int>(fibers().size())) check_bulk_copies();
   warp.exited |= 1u << lane();
   wait_in(State::kDone, "exit", nowhere);

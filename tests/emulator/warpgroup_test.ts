@@ -7,7 +7,7 @@ import { TestDevice } from "./device.ts";
 const source = new URL("./selftest/warpgroup.cu", import.meta.url);
 const sharedBytes = (64 + 192) * 128 + 16;
 
-/** Small integers, exact in either format: a[m][k] and b[n][k]. */
+/** Operands a[m][k] and b[n][k]: small integers, which are exact in both formats. */
 const a = (m: number, k: number) => (m * 5 + k * 3) % 11 - 5;
 const b = (n: number, k: number) => (n * 7 + k * 2) % 9 - 4;
 const encoders = {
@@ -50,18 +50,18 @@ for (const dtype of ["f16", "bf16"] as const) {
 const faults: Record<string, string> = {
   fault_no_wait_for_full: "which no thread has written",
   fault_no_fence_of_the_async_proxy: "with no fence of the async proxy",
-  fault_no_wait_for_empty: "deadlock", /* the second round of copies ends the phase that nobody has seen end */
+  fault_no_wait_for_empty: "deadlock", // the second round of copies completes a phase that no thread has observed
   fault_released_before_it_is_read: "while wgmma reads it",
-  fault_products_under_way_at_the_end: "products of wgmma under way",
-  fault_mbarrier_without_initialisation: "is no mbarrier",
+  fault_products_in_flight_at_the_end: "products of wgmma in flight",
+  fault_mbarrier_without_initialisation: "is not an mbarrier",
   fault_mbarrier_initialised_without_barrier: "with no barrier since thread 0 initialised it",
-  fault_written_over_an_mbarrier: "where an mbarrier is",
-  fault_mbarrier_initialised_twice: "an mbarrier is initialised where one is",
+  fault_written_over_an_mbarrier: "which is part of an mbarrier",
+  fault_mbarrier_initialised_twice: "an mbarrier is initialised twice",
 };
 
 for (const [kernel, text] of Object.entries(faults)) {
   Deno.test({
-    name: `emulator sm_90: ${kernel} is reported with a place, its repaired twin is not`,
+    name: `emulator sm_90: ${kernel} is reported with a place, and its repaired variant passes`,
     ignore: !toolkit || !clang,
     fn: async () => {
       using device = await TestDevice.open(source, 90);

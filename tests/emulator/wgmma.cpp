@@ -1,5 +1,5 @@
-// wgmma: the products of a warpgroup, each warp's 16 rows by themselves. What is read is checked when a product is issued, and
-// guarded until the warp has waited for it; only then are the sums changed.
+// wgmma: the products of a warpgroup, computed per warp of 16 rows. The operands are checked when a product is issued, and protected
+// from writes until the warp has waited for it. The sums change only then.
 #include <algorithm>
 #include <array>
 
@@ -21,7 +21,7 @@ struct Product {
 };
 
 struct Queue {
-  std::vector<Product> open;                // not committed yet
+  std::vector<Product> open;                 // not committed yet
   std::vector<std::vector<Product>> groups;  // committed, oldest first
 };
 
@@ -37,11 +37,13 @@ struct Operand {
       : start((descriptor & 0x3fff) << 4),
         leading((descriptor >> 16 & 0x3fff) << 4),
         stride((descriptor >> 32 & 0x3fff) << 4),
-        row_bytes(descriptor >> 62 == 1 ? 128 : descriptor >> 62 == 2 ? 64 : 0) {}
+        row_bytes(descriptor >> 62 == 1   ? 128
+                  : descriptor >> 62 == 2 ? 64
+                                          : 0) {}
 
   // Rows along the depth.
   uint32_t along(int row, int k) const { return swizzled(start + row / 8 * stride + row % 8 * row_bytes + k * 2); }
-  // Rows across it, in slabs of what a row holds.
+  // Rows across the depth, in slabs as wide as a row.
   uint32_t across(int row, int k) const {
     const int slab = row_bytes / 2;
     return swizzled(start + row / slab * leading + row % slab * 2 + k / 8 * stride + k % 8 * row_bytes);
@@ -81,12 +83,13 @@ void issue(void** records, unsigned, Where where) {
   Product product{{}, first.tiles, first.a, first.b, first.across, first.add, first.widen, where, {}};
   for (int l = 0; l < 32; ++l) {
     const Wgmma& of = *static_cast<Wgmma*>(records[l]);
-    if (of.a != first.a || of.b != first.b || of.add != first.add) fault(719, where, "wgmma: the lanes' operands differ");
+    if (of.a != first.a || of.b != first.b || of.add != first.add)
+      fault(719, where, "wgmma: the operands of the lanes differ");
     product.c[l] = of.c;
   }
   for (const uint64_t descriptor : {first.a, first.b}) {
     if (!Operand(descriptor).row_bytes) {
-      fault(719, where, "wgmma: the descriptor %#zx has no swizzling within 64 or 128 bytes", size_t{descriptor});
+      fault(719, where, "wgmma: the descriptor %#zx must have a swizzle of 64 or 128 bytes", size_t{descriptor});
     }
   }
   const Operand a(first.a), b(first.b);
@@ -124,7 +127,7 @@ void wait(void** records, unsigned, Where) {
     }
     groups.erase(groups.begin());
   }
-  // What groups that are still under way read too is still being read.
+  // Operands that groups in flight also read stay protected.
   for (const auto& group : groups) {
     for (const Product& product : group) {
       for (const uint32_t address : product.reads) async_read_begins(address, {nullptr, 0});
@@ -141,9 +144,9 @@ std::string pending_products() {
   if (found == queues.end()) return "";
   const auto& [open, groups] = found->second;
   for (const auto& group : groups) {
-    if (!group.empty()) return "products of wgmma under way, of " + describe(group.front().where);
+    if (!group.empty()) return "products of wgmma in flight, issued at " + describe(group.front().where);
   }
-  return open.empty() ? "" : "products of wgmma that were not committed, of " + describe(open.front().where);
+  return open.empty() ? "" : "products of wgmma that were not committed, issued at " + describe(open.front().where);
 }
 
 void wgmma(const Wgmma& product, Where where) {

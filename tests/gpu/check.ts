@@ -1,10 +1,10 @@
-// First contact with a GPU, in one run: all that the emulator cannot say. The tool's own checks, compute-sanitizer over them,
-// times against floors that PyTorch measures on the same GPU, and PyTorch on the same job. A table comes last; every figure
-// goes to the file that --output names.
+// Checks and measures the kernels on a real GPU, in one run: the tool's own checks, compute-sanitizer over them, times against
+// floors that PyTorch measures on the same GPU, and PyTorch on the same job. Prints a table at the end. --output FILE writes every
+// figure.
 //
 //   deno task gpu:check [--output FILE] [--preset NAME] [--runs N] [--presets NAME,NAME|none]
 //
-// compute-sanitizer, and a python3 with PyTorch, take part where they are found; the table says where they were not.
+// compute-sanitizer and a python3 with PyTorch are used if they are installed. The table names what was not run.
 import { parseArgs } from "@std/cli/parse-args";
 import type { BenchResult } from "../../src/bench/bench.ts";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
@@ -27,7 +27,7 @@ const { preset, runs, output } = options;
 const measured = options.presets === "none" ? [] : options.presets.split(",") as PresetName[];
 const tokenCounts = [64, 1024, 8192, 32768];
 
-/** A line of the table; `passed` is there where there is a goal. */
+/** A row of the table. `passed` is set if the row has a goal. */
 interface Row {
   readonly what: string;
   readonly figure: string;
@@ -42,12 +42,12 @@ function note(what: string, figure: string, goal?: { text: string; passed: boole
   console.error(`${what}: ${figure}`);
 }
 
-/** A goal that is set for the reference job only. */
+/** Returns a goal that applies to the reference job only. */
 function goal(text: string, passed: boolean): { text: string; passed: boolean } | undefined {
   return preset === "reference" ? { text, passed } : undefined;
 }
 
-/** What the tool itself says: the machine, the checks, the job as a user runs it. */
+/** Runs the tool as a user does: the machine, the checks and the job. */
 async function checkTool(): Promise<BenchResult> {
   console.error(await yamoe("info"));
   const checks = await yamoeJson<Check[]>("verify", "--backend", "cuda", "--preset", preset, "--runs", runs);
@@ -65,31 +65,31 @@ async function checkTool(): Promise<BenchResult> {
   return bench;
 }
 
-/** The suite that every backend passes, in every dtype, activation and layout, routers and whole layers too. */
+/** Runs the suites that every backend must pass: every dtype, activation and layout, routers and whole layers. */
 async function testSuite(): Promise<void> {
   const { code, stdout } = await run(Deno.execPath(), "test", "-A", "--no-check", "tests/gpu/suite.ts");
   const [summary = `no summary, exit code ${code}`] = stdout.match(/\d+ passed.*?\d+ failed/) ?? [];
   if (code !== 0) console.error(stdout);
-  note("tests of a backend", summary, { text: "0 failed", passed: code === 0 });
+  note("backend tests", summary, { text: "0 failed", passed: code === 0 });
 }
 
 const tiles = ["run", "-A", "--no-check", new URL("tiles.ts", import.meta.url).pathname];
 
-/** Whether all shapes of tiles give the same bits. */
+/** Checks that all tile shapes give the same bits. */
 async function compareTiles(): Promise<void> {
   const { code, stdout } = await run(Deno.execPath(), ...tiles);
-  note("shapes of tiles", code === 0 ? stdout.trim() : "they differ", { text: "the same bits", passed: code === 0 });
+  note("tile shapes", code === 0 ? stdout.trim() : "results differ", { text: "the same bits", passed: code === 0 });
 }
 
-/** The sanitizer's four tools over small jobs, for they slow the kernels down a hundred times. */
+/** Runs the sanitizer's four tools over small jobs. They slow the kernels down a hundredfold. */
 async function sanitize(): Promise<void> {
   const small = "--batch 2 --seq 200 --hidden 264 --experts 5 --runs 2".split(" ");
   const programs = { verify: toolArguments("verify", "--backend", "cuda", ...small), tiles };
-  const there = await found("compute-sanitizer");
+  const installed = await found("compute-sanitizer");
   for (const tool of ["memcheck", "racecheck", "initcheck", "synccheck"]) {
     const name = `compute-sanitizer ${tool}`;
-    if (!there) {
-      note(name, "not run: there is no compute-sanitizer");
+    if (!installed) {
+      note(name, "not run: compute-sanitizer is not installed");
       continue;
     }
     for (const [what, args] of Object.entries(programs)) {
@@ -108,14 +108,14 @@ interface PyTorchFigures
   readonly productFlops: number;
 }
 
-/** PyTorch on the same GPU: the floors, and the same job by other means. */
+/** Runs PyTorch on the same GPU: the floors, and the same job by other operations. */
 async function compare({ kernelTimeMs }: BenchResult): Promise<PyTorchFigures | undefined> {
   const { batch, seq, hidden, intermediate, experts, topK, capacity } = makeJob(preset);
   const sizes = JSON.stringify({ tokens: batch * seq, hidden, intermediate, experts, topK, capacity });
   const script = new URL("pytorch.py", import.meta.url).pathname;
   const { code, stdout } = await found("python3") ? await run("python3", script, sizes) : { code: 1, stdout: "" };
   if (code !== 0) {
-    note("PyTorch", "not run: there is no python3 with PyTorch and a GPU");
+    note("PyTorch", "not run: python3 with PyTorch and a GPU was not found");
     return undefined;
   }
   const torch: PyTorchFigures = JSON.parse(stdout);
@@ -134,7 +134,7 @@ async function compare({ kernelTimeMs }: BenchResult): Promise<PyTorchFigures | 
   return torch;
 }
 
-/** A line of the table of times; `floor` is unknown without PyTorch. */
+/** A row of the table of times. `floor` is undefined without PyTorch. */
 interface Timed {
   readonly what: string;
   readonly milliseconds: number;
@@ -143,7 +143,7 @@ interface Timed {
   readonly floor: number | undefined;
 }
 
-/** Times against floors: the job kernel by kernel, and every preset's whole call at four numbers of tokens. */
+/** Measures times against floors: the job kernel by kernel, and the whole call of every preset at four numbers of tokens. */
 async function measure(torch: PyTorchFigures | undefined): Promise<Timed[]> {
   using backend = await openCudaBackend();
   const floorOf = ({ flops, bytes }: { flops: number; bytes: number }) =>

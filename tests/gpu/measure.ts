@@ -1,13 +1,13 @@
-// Times of a job's kernels, one by one and together. Parameters are a block of normal numbers over and over: the arithmetic
-// costs what it costs with fresh ones, and drawing those would take longer than all else.
+// Times a job's kernels, one by one and together. Weights are one block of normal numbers, repeated: the kernels take the same
+// time as with fresh numbers, and generating those would take longer than everything else.
 import type { CudaBackend } from "../../src/cuda/backend.ts";
-import { gateUpColumns, weightShapes } from "../../src/contract/experts_shape.ts";
+import { gateUpColumns, weightShapes } from "../../src/contract/experts_sizes.ts";
 import { route } from "../../src/routing/route.ts";
 import { convert, type Tensor, tensor } from "../../src/tensor/tensor.ts";
 import { Generator } from "../../src/torch/generator.ts";
 import { type Job, jobOptions } from "../../src/workload/workload.ts";
 
-/** What one kernel does, and its median time. */
+/** The work of one kernel and its median time. */
 export interface KernelFigures {
   readonly kernel: string;
   readonly milliseconds: number;
@@ -15,7 +15,7 @@ export interface KernelFigures {
   readonly bytes: number;
 }
 
-/** A job's times: each kernel between two events, and the whole call. */
+/** The times of a job: of each kernel, between two events, and of the whole call. */
 export interface JobFigures {
   readonly preset: string;
   readonly tokens: number;
@@ -25,7 +25,7 @@ export interface JobFigures {
 
 const runs = 12, warmup = 3;
 
-/** Measures one job's layer with several numbers of tokens. */
+/** Measures a job's layer for several numbers of tokens. */
 export async function* measureJobs(
   backend: CudaBackend,
   job: Job,
@@ -84,7 +84,7 @@ async function measureCall(
   return { kernels, milliseconds: median(times) };
 }
 
-/** A correction bias as jobs have it: one that is as large as the logits would send all tokens to the same few experts. */
+/** Scales a correction bias as jobs do. A bias as large as the logits would send all tokens to the same few experts. */
 function small({ data, shape }: Tensor): Tensor {
   return tensor((data as Float32Array).map((value) => 0.02 * value), shape);
 }

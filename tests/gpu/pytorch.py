@@ -1,7 +1,7 @@
-"""PyTorch on the same GPU, for comparison: two floors, and the reference job by other means.
+"""Measures PyTorch on the same GPU: two floors, and the reference job by other operations.
 
 Usage: python3 pytorch.py '{"tokens": T, "hidden": H, "intermediate": I, "experts": E, "topK": K, "capacity": C}'
-Prints one JSON object. Times are medians in milliseconds by CUDA events; data is N(0, 1), scaled as the job's.
+Prints one JSON object. Times are medians in milliseconds, measured with CUDA events. Data is N(0, 1), scaled as in the job.
 """
 import json
 import sys
@@ -63,7 +63,7 @@ def sort_assignments():
 
 
 def padded():
-    """The seed's sequence of operations: stable sort, padded gather, bmm, GLU, bmm, weighted scatter-add."""
+    """The original's sequence of operations: stable sort, padded gather, bmm, GLU, bmm, weighted scatter-add."""
     order, counts, starts = sort_assignments()
     slots = torch.arange(C, device=device)
     valid = slots < counts[:, None]
@@ -77,7 +77,7 @@ def padded():
 
 
 def grouped(dtype, gate_up, down):
-    """Only the kept rows: index_select, torch._grouped_mm, GLU, torch._grouped_mm, index_add."""
+    """The kept rows only: index_select, torch._grouped_mm, GLU, torch._grouped_mm, index_add."""
     x, w = hidden.to(dtype), weights.to(dtype)
     kept = min(T * K, E * C)
 
@@ -104,7 +104,7 @@ def measure(name, make):
     try:
         call = make()
         result[name] = {"ms": median_ms(call, runs=10, warmup=2), "peakMb": torch.cuda.max_memory_allocated() / 2**20}
-    except Exception as error:  # an operation that this build has not, or no memory left
+    except Exception as error:  # this build lacks the operation, or the GPU is out of memory
         result[name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
 
 

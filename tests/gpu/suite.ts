@@ -1,4 +1,4 @@
-// What every backend must do, on this machine's GPU. Not among the tests: `deno task gpu:check` runs it.
+// The suites that every backend must pass, on this machine's GPU. `deno task gpu:check` runs this file; `deno task test` does not.
 import { openCudaBackend } from "../../src/cuda/backend.ts";
 import { testBackend } from "../backend_suite.ts";
 import { testMoe } from "../moe_suite.ts";

@@ -1,5 +1,5 @@
-// Every shape of tiles over jobs that are ragged in all directions: all must give the same bits. `gpu:check` runs it by itself
-// and under compute-sanitizer.
+// Runs jobs with partial tiles in every dimension on every tile shape. All shapes must give the same bits. `gpu:check` runs this
+// file directly and under compute-sanitizer.
 import { assertEquals } from "@std/assert";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
 import { tensorTiles } from "../../src/cuda/plan/tiles.ts";
@@ -31,9 +31,13 @@ for (const tileRows of rowsOfTiles) {
     const key = JSON.stringify({ dtype, ...options, ...size });
     const first = expected.get(key);
     if (first) {
-      assertEquals(output.data, first.data, `tiles of ${tileRows} and of ${rowsOfTiles[0]} rows, ${key}`);
+      assertEquals(
+        output.data,
+        first.data,
+        `tiles of ${tileRows} rows differ from tiles of ${rowsOfTiles[0]} rows: ${key}`,
+      );
       compared += 1;
     } else expected.set(key, output);
   }
 }
-console.log(`${compared} results of ${rowsOfTiles.length} shapes of tiles have the same bits`);
+console.log(`${compared} results of ${rowsOfTiles.length} tile shapes have the same bits`);

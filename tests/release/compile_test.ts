@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 const root = new URL("../../", import.meta.url);
 
-/** Bytes as Deno writes them: 1.88MB. */
+/** Parses a size as Deno prints it, for example 1.88MB. */
 function bytes(text: string): number {
   const [, number, unit] = text.match(/^([\d.]+)(B|KB|MB)$/)!;
   return Number(number) * { B: 1, KB: 1024, MB: 1024 ** 2 }[unit as "B"];
@@ -17,29 +17,65 @@ async function compile(target: string, denort: string): Promise<{ code: number; 
   return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
 }
 
-Deno.test("the executable has the workers' source, the WebAssembly and every cubin inside, and no npm package it does not use", async () => {
-  // Deno itself stands for the runtime part, which only a network has: what is embedded is the same.
+/** Parses the tree of embedded files: bytes by path. A folder that is embedded whole is one entry, `folder/*`. */
+function embeddedFiles(tree: string): Map<string, number> {
+  const files = new Map<string, number>(), folders: string[] = [];
+  for (const [, indent, branch, name, size] of tree.matchAll(/^((?:[│ ] )*)[├└]─([─┬]) (\S+) \(([\d.]+[KM]?B)/gm)) {
+    folders.length = indent!.length / 2;
+    if (branch === "┬") folders.push(name!);
+    else files.set([...folders, name].join("/"), bytes(size!));
+  }
+  return files;
+}
+
+interface Dependency {
+  readonly code?: { readonly specifier: string };
+}
+interface ModuleGraph {
+  readonly modules: readonly { specifier: string; size?: number; dependencies?: readonly Dependency[] }[];
+}
+
+/** Returns the project's modules that the tool can load, lazily imported ones included: bytes by path. */
+async function modulesOfTool(): Promise<Map<string, number>> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", "cli.ts"], cwd: root })
+    .output();
+  const { modules } = JSON.parse(new TextDecoder().decode(stdout)) as ModuleGraph;
+  const bySpecifier = new Map(modules.map((module) => [module.specifier, module]));
+  const found = new Map<string, number>(), pending = [new URL("cli.ts", root).href];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const path = next.slice(root.href.length), module = bySpecifier.get(next);
+    if (!next.startsWith(root.href) || !module || found.has(path)) continue;
+    found.set(path, module.size ?? 0);
+    pending.push(...(module.dependencies ?? []).flatMap(({ code }) => code ? [code.specifier] : []));
+  }
+  return found;
+}
+
+Deno.test("the executable contains every module of the tool, workers and cubins included, and no unused npm package", async () => {
+  // The runtime part needs a download, so Deno itself takes its place. The embedded files are the same.
   const { code, stdout, stderr } = await compile("x86_64-unknown-linux-gnu", Deno.execPath());
   assertEquals(code, 0, stderr);
-  const sizes = new Map(
-    [...stdout.matchAll(/([\w./*@-]+) \(([\d.]+[KM]?B)\)/g)].map(([, name, size]) => [name!, bytes(size!)]),
-  );
-  let cubins = 0;
-  for (const { name } of Deno.readDirSync(new URL("src/cuda/images/built", root))) {
-    cubins += Deno.statSync(new URL(`src/cuda/images/built/${name}`, root)).size;
+  const embedded = embeddedFiles(stdout), expected = new Map<string, number>();
+  const modules = await modulesOfTool();
+  for (const [path, size] of modules) {
+    const parts = path.split("/");
+    const folders = parts.slice(1).map((_, i) => `${parts.slice(0, i + 1).join("/")}/*`);
+    const entry = [path, ...folders].find((entry) => embedded.has(entry));
+    assert(entry !== undefined, `${path} is not embedded:\n${stdout}`);
+    expected.set(entry, (expected.get(entry) ?? 0) + size);
   }
-  assert(sizes.get("built/*")! > 0.99 * cubins, `${sizes.get("built/*")} of ${cubins} bytes of cubins`);
-  assert(sizes.get("kernels.ts")! >= Deno.statSync(new URL("src/wasm/kernels.ts", root)).size * 0.99);
-  for (const name of ["cli.ts", "cli/*", "tasks/*", "engine.ts", "report/*"]) {
-    assert(sizes.has(name), `${name}:\n${stdout}`);
+  for (const [entry, size] of expected) {
+    assert(embedded.get(entry)! > 0.99 * size, `${entry} has ${embedded.get(entry)} of ${size} bytes`);
   }
-  assert(!/assemblyscript|binaryen|fast-check/.test(stdout), "a build tool is embedded");
+  const images = "src/cuda/images/built/";
+  for (const { name } of Deno.readDirSync(new URL(images, root))) assert(modules.has(images + name), name);
+  assert(!/assemblyscript|binaryen|fast-check/.test(stdout), "the executable contains a build tool");
   const path = stdout.match(/^Wrote (.+)$/m)![1]!;
   assert(Deno.statSync(path).isFile);
   await Deno.remove(path);
 });
 
-Deno.test("compile says so where the runtime part cannot be had, and refuses targets there are not", async () => {
+Deno.test("compile reports a missing runtime part and refuses unknown targets", async () => {
   const missing = await compile("aarch64-apple-darwin", "/nowhere/denort");
   assertEquals(missing.code, 1);
   assertStringIncludes(

@@ -1,11 +1,11 @@
-// A device's primary context: what every other owned type hangs on.
+// A device's primary context, which all other objects of the driver belong to.
 import { type Api, type Arguments, Caller } from "./caller.ts";
 import type { Driver } from "./driver.ts";
 import { CudaError } from "./error.ts";
 
 /**
- * The primary context of a device. Every call through it first makes it current, for this thread may have other users of
- * the driver, and is refused once a kernel has failed in it: the driver would only repeat that error.
+ * The primary context of a device. Each call first makes it current, because the thread may also use the driver otherwise. After
+ * an error that makes the context unusable, calls are refused with that error as their cause.
  */
 export class Context extends Caller implements Disposable {
   readonly driver: Driver;
@@ -13,19 +13,20 @@ export class Context extends Caller implements Disposable {
   readonly device: number;
   #handle: bigint;
   #poison: CudaError | undefined;
+  #failed = false;
 
   /** Retains the primary context of a device. */
   constructor(driver: Driver, ordinal: number) {
     super();
     this.driver = driver;
     this.device = driver.number("cuDeviceGet", ordinal);
-    this.#handle = driver.handle("cuDevicePrimaryCtxRetain", this.device);
+    this.#handle = driver.retainContext(this.device);
   }
 
   /**
    * Calls a driver function in this context.
    *
-   * @throws {CudaError} If it fails, or a kernel has failed in this context before.
+   * @throws {CudaError} If it fails, or an earlier error has made the context unusable.
    * @throws {TypeError} If the context is disposed.
    */
   override call<Name extends Api>(api: Name, ...args: Arguments<Name>): void {
@@ -37,26 +38,35 @@ export class Context extends Caller implements Disposable {
       this.driver.call("cuCtxSetCurrent", this.#handle);
       this.driver.call(api, ...args);
     } catch (error) {
+      this.#failed = true;
       if (error instanceof CudaError && error.poisoned) this.#poison = error;
       throw error;
     }
   }
 
-  /** Calls a function that gives something back. In a lost or disposed context there is nothing left to give. */
+  /**
+   * Calls a function that releases something. Nothing is left to release in a lost or disposed context. After the first error,
+   * further errors are ignored: they would hide the first, and the driver frees what is left with the context.
+   */
   release<Name extends Api>(api: Name, ...args: Arguments<Name>): void {
-    if (this.#handle !== 0n && !this.#poison) this.call(api, ...args);
+    if (this.#handle === 0n || this.#poison) return;
+    this.#unlessFailed(() => this.call(api, ...args));
   }
 
-  /** Releases the context; with it goes whatever is still in it. A second time does nothing. */
+  /** Releases the context and everything in it. A second call does nothing. */
   [Symbol.dispose](): void {
     if (this.#handle === 0n) return;
     this.#handle = 0n;
+    this.#unlessFailed(() => this.driver.releaseContext(this.device));
+  }
+
+  #unlessFailed(release: () => void): void {
+    const failed = this.#failed;
     try {
-      this.driver.call("cuDevicePrimaryCtxRelease_v2", this.device);
+      release();
     } catch (error) {
-      // Whatever else is wrong, do not keep the device's memory from others.
-      this.driver.call("cuDevicePrimaryCtxRelease_v2", this.device);
-      throw error;
+      this.#failed = true;
+      if (!failed) throw error;
     }
   }
 }

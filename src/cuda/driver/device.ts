@@ -1,4 +1,4 @@
-// What the driver tells about a device.
+// The properties that the driver reports about a device.
 import type { Driver } from "./driver.ts";
 
 /** A device's properties. */
@@ -14,9 +14,9 @@ export interface DeviceProperties {
   readonly memoryClockMhz: number;
   readonly memoryBusBits: number;
   readonly l2Bytes: number;
-  /** Shared memory of a multiprocessor. */
+  /** Shared memory per multiprocessor. */
   readonly sharedBytes: number;
-  /** Shared memory that one block can have. */
+  /** The maximum shared memory per block. */
   readonly sharedBytesPerBlock: number;
 }
 

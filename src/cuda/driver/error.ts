@@ -1,4 +1,3 @@
-// What a failed driver call throws.
 import { statusNames } from "./status.ts";
 
 /** Thrown when a CUDA driver call fails. */
@@ -11,7 +10,7 @@ export class CudaError extends Error {
   readonly codeName: string;
   /** The driver function that returned it. */
   readonly api: string;
-  /** Whether the context is lost: every later call in it fails the same way. */
+  /** Whether the context is lost, so that every later call in it fails. */
   readonly poisoned: boolean;
 
   /** Describes a failed call. */
@@ -30,9 +29,11 @@ const hints: Readonly<Record<number, string>> = {
   200: "the cubin is damaged, or the driver is older than CUDA 13.0",
   209: "none of the shipped cubins runs on this GPU",
   222: "the driver is older than CUDA 13.0",
-  700: "a kernel touched memory that is not its own",
+  700: "a kernel accessed an invalid address",
   719: "a kernel failed",
 };
 
-/** After these the driver documents the context as lost. */
-const poisonous: ReadonlySet<number> = new Set([700, 702, 709, 710, 714, 715, 716, 717, 718, 719]);
+/** The errors after which, according to cuda.h, the context cannot be used any more. */
+const poisonous: ReadonlySet<number> = new Set([
+  ...[226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 810, 911],
+]);

@@ -1,7 +1,7 @@
 import type { Context } from "./context.ts";
 import type { Stream } from "./stream.ts";
 
-/** A point in a stream that can be waited for and timed. */
+/** A point in a stream that the host can wait for and whose time it can read. */
 export class Event implements Disposable {
   readonly #context: Context;
   #handle: bigint;
@@ -12,24 +12,24 @@ export class Event implements Disposable {
     this.#handle = context.handle("cuEventCreate", 0);
   }
 
-  /** Marks the point that a stream's queue has come to. */
+  /** Records the current end of a stream's queue. */
   record(stream: Stream): void {
     this.#context.call("cuEventRecord", this.#handle, stream.handle);
   }
 
-  /** Waits until the marked point is reached. An event that was never recorded is. */
+  /** Waits until the stream reaches the recorded point. Returns at once if nothing was recorded. */
   synchronize(): void {
     this.#context.call("cuEventSynchronize", this.#handle);
   }
 
-  /** Milliseconds of the device from `start` to this event. Both must have been reached. */
+  /** The device time in milliseconds from `start` to this event. The stream must have reached both. */
   millisecondsSince(start: Event): number {
     const out = new Float32Array(1);
     this.#context.call("cuEventElapsedTime_v2", out, start.#handle, this.#handle);
     return out[0]!;
   }
 
-  /** Destroys the event. A second time does nothing. */
+  /** Destroys the event. A second call does nothing. */
   [Symbol.dispose](): void {
     const handle = this.#handle;
     this.#handle = 0n;

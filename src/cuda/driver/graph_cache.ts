@@ -1,16 +1,16 @@
 import type { Graph } from "./stream.ts";
 
-/** Graphs are kept for this many different calls. */
+/** The maximum number of different calls whose graphs are kept. */
 const capacity = 16;
 
 /**
- * Graphs of calls that come again. A call is known by what its launches were given, pointers included, so a graph is right
- * whenever it is found. The first time costs nothing but the key; a graph is made the second time.
+ * Graphs of repeated calls. The key of a call contains all arguments of its launches, pointers included, so a graph with the same
+ * key is always right. The first call only stores the key; the second captures a graph.
  */
 export class GraphCache implements Disposable {
   readonly #graphs = new Map<string, Graph | undefined>();
 
-  /** Runs a call: directly the first time, from then on as a graph. */
+  /** Runs a call: directly the first time, later as a graph. */
   run(key: string, direct: () => void, capture: () => Graph): void {
     const known = this.#graphs.has(key);
     const graph = this.#graphs.get(key) ?? (known ? capture() : undefined);

@@ -1,29 +1,37 @@
+import type { ArgumentField, KernelRecord } from "../images/manifest_types.ts";
 import type { Context } from "./context.ts";
-import type { KernelRecord } from "../images/manifest_types.ts";
 import type { Stream } from "./stream.ts";
-import { encodeTensorMap, mapBytes, type TensorMapOptions } from "./tensor_map.ts";
+import { encodeTensorMap, type TensorMapOptions } from "./tensor_map.ts";
 
 const maxDynamicSharedSizeBytes = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
-/** The dynamic shared memory that a kernel gets without asking. */
+/** The dynamic shared memory that a kernel may have by default, in bytes. */
 const defaultSharedBytes = 48 * 1024;
 
-/** CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE and _END: the tags of cuLaunchKernel's last argument. */
+/** CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE and _END: the tags in the last argument of cuLaunchKernel. */
 const bufferPointer = 1n, bufferSize = 2n, end = 0n;
 
-/** An argument of a kernel: a device pointer, an int, a float, or a tensor map by what makes it. */
-export type Argument = bigint | number | { readonly float: number } | TensorMapOptions;
+/**
+ * The value of one kernel argument: a device pointer, null, a number, or the description of a tensor map.
+ *
+ * @typeParam Pointer A device pointer, or a name that is replaced by one later.
+ */
+export type ArgumentValue<Pointer = bigint> = Pointer | null | number | TensorMapOptions<Pointer>;
 
-function bytesOf(value: Argument): number {
-  if (typeof value === "object") return "box" in value ? mapBytes : 4;
-  return typeof value === "bigint" ? 8 : 4;
-}
-
-/** How many blocks and threads run, and their dynamic shared memory. */
-export interface LaunchShape {
+/**
+ * A kernel launch.
+ *
+ * @typeParam Pointer A device pointer, or a name that is replaced by one later.
+ */
+export interface KernelLaunch<Pointer = bigint> {
+  readonly kernel: string;
   readonly blocks: number;
+  /** Threads per block. */
   readonly threads: number;
+  /** Dynamic shared memory per block. */
   readonly sharedBytes: number;
+  /** The fields of the kernel's argument struct, by name. */
+  readonly arguments: Readonly<Record<string, ArgumentValue<Pointer>>>;
 }
 
 /** A kernel of a loaded module. */
@@ -40,9 +48,8 @@ export class Kernel {
     this.#context = context;
     this.#handle = handle;
     this.record = record;
-    // One packed buffer, laid out as the cubin says and used for every launch: the driver copies it before it returns.
-    const last = record.parameters.at(-1);
-    const bytes = last ? last.offset + last.size : 0;
+    // One buffer serves every launch, because the driver copies it before cuLaunchKernel returns.
+    const bytes = record.argumentsOffset + record.argumentsBytes;
     this.#arguments = new DataView(new ArrayBuffer(Math.max(bytes, 8)));
     this.#size = new BigUint64Array([BigInt(bytes)]);
     const { driver } = context;
@@ -58,24 +65,27 @@ export class Kernel {
   /**
    * Queues the kernel.
    *
-   * @throws {RangeError} If the arguments are not those of its signature.
+   * @throws {TypeError} If an argument is missing, unknown or of another type than the kernel's.
+   * @throws {RangeError} If a number does not fit the kernel's type.
+   * @throws {CudaError} If the driver refuses the launch.
    */
-  launch(stream: Stream, { blocks, threads, sharedBytes }: LaunchShape, args: readonly Argument[]): void {
-    const { name, parameters } = this.record;
-    if (args.length !== parameters.length) {
-      throw new RangeError(`${name} must be launched with ${parameters.length} arguments, got ${args.length}`);
-    }
-    for (const [i, { offset, size }] of parameters.entries()) {
-      const value = args[i]!;
-      if (size !== bytesOf(value)) {
-        throw new RangeError(`Argument ${i} of ${name} must have ${size} bytes, got ${Deno.inspect(value)}`);
+  launch(stream: Stream, { blocks, threads, sharedBytes, arguments: values }: Omit<KernelLaunch, "kernel">): void {
+    const { name, fields, argumentsOffset } = this.record;
+    for (const field of fields) {
+      const value = values[field.name];
+      if (value === undefined) throw new TypeError(`Cannot launch ${name}: the argument ${field.name} is missing`);
+      if (!this.#write(field, argumentsOffset + field.offset, value)) {
+        throw new (typeof value === "number" ? RangeError : TypeError)(
+          `Cannot launch ${name}: the argument ${field.name} must be ${expected[field.type]}, got ${
+            Deno.inspect(value)
+          }`,
+        );
       }
-      if (typeof value === "bigint") this.#arguments.setBigUint64(offset, value, true);
-      else if (typeof value === "object") {
-        if ("float" in value) this.#arguments.setFloat32(offset, value.float, true);
-        else new Uint8Array(this.#arguments.buffer, offset, size).set(encodeTensorMap(this.#context, value));
-      } else if (value === (value | 0)) this.#arguments.setInt32(offset, value, true);
-      else throw new RangeError(`Argument ${i} of ${name} must be a 32-bit integer, got ${value}`);
+    }
+    const names = Object.keys(values);
+    if (names.length !== fields.length) {
+      const surplus = names.find((name) => !fields.some((field) => field.name === name));
+      throw new TypeError(`Cannot launch ${name}: it does not have an argument ${surplus}`);
     }
     this.#allowShared(sharedBytes);
     this.#context.call(
@@ -90,9 +100,37 @@ export class Kernel {
     );
   }
 
+  /** Writes an argument. Returns whether the value is of the field's type. */
+  #write({ type }: ArgumentField, offset: number, value: ArgumentValue): boolean {
+    const view = this.#arguments;
+    if (type === "pointer") {
+      if (typeof value !== "bigint" && value !== null) return false;
+      view.setBigUint64(offset, value ?? 0n, true);
+    } else if (type === "tensorMap") {
+      if (typeof value !== "object" || value === null) return false;
+      const map = encodeTensorMap(this.#context, value);
+      new Uint8Array(view.buffer, offset, map.length).set(map);
+    } else {
+      if (typeof value !== "number") return false;
+      if (type === "float") view.setFloat32(offset, value, true);
+      else if (type === "int" && value === (value | 0)) view.setInt32(offset, value, true);
+      else if (type === "int64" && Number.isSafeInteger(value)) view.setBigInt64(offset, BigInt(value), true);
+      else return false;
+    }
+    return true;
+  }
+
   #allowShared(bytes: number): void {
     if (bytes <= this.#sharedLimit) return;
     this.#context.call("cuFuncSetAttribute", this.#handle, maxDynamicSharedSizeBytes, bytes);
     this.#sharedLimit = bytes;
   }
 }
+
+const expected: Readonly<Record<ArgumentField["type"], string>> = {
+  pointer: "a device pointer (8 bytes)",
+  int: "a 32-bit integer",
+  int64: "a 64-bit integer",
+  float: "a number",
+  tensorMap: "a tensor map (128 bytes)",
+};

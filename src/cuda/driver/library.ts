@@ -1,58 +1,68 @@
-// Finding and opening the driver's library. Nothing is opened before it is asked for, and nothing is ever closed: calling
-// into a closed library ends the process.
+// Finds and opens the driver's library. It is opened on first use and never closed, because a call into a closed library ends the
+// process.
 import { BackendUnavailableError } from "../../backend/unavailable_error.ts";
 import { symbols } from "./symbols.ts";
 
-/** The driver's functions as Deno sees them. */
+/** The driver's functions as Deno represents them. */
 export type Symbols = Deno.DynamicLibrary<typeof symbols>["symbols"];
 
 /**
- * Where the library is. The bare name comes first: the system's loader knows best, and respects LD_LIBRARY_PATH. A
- * permission that is scoped to a path covers absolute paths only, so those follow.
+ * The places of the library. The bare name comes first: the system's loader finds it, and respects LD_LIBRARY_PATH. Absolute
+ * paths follow, because only they can be given a permission of their own.
  */
-const candidates: Readonly<Record<string, readonly string[]>> = {
-  linux: [
+function candidates(): readonly string[] {
+  if (Deno.build.os === "windows") return ["nvcuda.dll"];
+  if (Deno.build.os !== "linux") return [];
+  return [
     "libcuda.so.1",
-    ...["x86_64-linux-gnu", "aarch64-linux-gnu"].map((triplet) => `/usr/lib/${triplet}/libcuda.so.1`),
+    `/usr/lib/${Deno.build.arch}-linux-gnu/libcuda.so.1`,
     "/usr/lib64/libcuda.so.1",
     "/usr/lib/wsl/lib/libcuda.so.1",
     "/usr/local/nvidia/lib64/libcuda.so.1",
-  ],
-  windows: ["nvcuda.dll"],
-};
+    "/run/opengl-driver/lib/libcuda.so.1", // NixOS
+  ];
+}
 
 const opened = new Map<string, Symbols>();
 
 /**
- * Opens the driver's library.
+ * Opens the driver's library. It never asks for a permission: a path is tried only if FFI is already granted for it.
  *
- * @param path The library to open. Without one, the system's places are searched.
- * @throws {BackendUnavailableError} If there is none, its use is not permitted, or it lacks functions.
+ * @param path The library to open. Defaults to searching the usual places.
+ * @throws {BackendUnavailableError} If the library is missing, cannot be loaded, is not permitted or is too old.
  */
 export function openLibrary(path?: string): Symbols {
-  const paths = path === undefined ? candidates[Deno.build.os] ?? [] : [path];
   const known = opened.get(path ?? "");
   if (known) return known;
-  let denied = false;
-  for (const candidate of paths) {
+  const paths = path === undefined ? candidates() : [path];
+  const permitted = paths.filter((path) => Deno.permissions.querySync({ name: "ffi", path }).state === "granted");
+  let reason: string | undefined;
+  for (const candidate of permitted) {
     try {
       const library = Deno.dlopen(candidate, symbols).symbols;
       opened.set(path ?? "", library);
       return library;
     } catch (error) {
-      if (error instanceof Deno.errors.NotCapable) denied = true;
-      else if (error instanceof Error && error.message.startsWith("Failed to register symbol")) {
+      if (!(error instanceof Error)) throw error;
+      if (error.message.startsWith("Failed to register symbol")) {
         throw new BackendUnavailableError(
           `Cannot use the NVIDIA driver: it is too old, CUDA 13.0 (driver 580) is needed (${error.message})`,
         );
       }
+      // The loader names the file that is missing. If it is not the candidate itself, the candidate exists.
+      const isMissing = error.message.endsWith(
+        `: ${candidate}: cannot open shared object file: No such file or directory`,
+      );
+      if (!isMissing) reason ??= error.message.replace(/^(Could not open library: )+/, "");
     }
   }
   throw new BackendUnavailableError(
-    denied
-      ? "Cannot use the NVIDIA driver: opening it needs the permission --allow-ffi"
+    reason !== undefined
+      ? `Cannot load the NVIDIA driver: ${reason}`
       : paths.length === 0
-      ? `Cannot find the NVIDIA driver: there is none for ${Deno.build.os}`
-      : `Cannot find the NVIDIA driver: there is no ${paths[0]}`,
+      ? `Cannot find the NVIDIA driver: it does not exist for ${Deno.build.os}`
+      : permitted.length < paths.length
+      ? "Cannot use the NVIDIA driver: opening it needs the permission --allow-ffi"
+      : `Cannot find the NVIDIA driver: ${paths[0]} was not found`,
   );
 }

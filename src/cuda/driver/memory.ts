@@ -1,11 +1,11 @@
-// Device memory, and host memory that the device copies from and to at full speed.
+// Device memory, and page-locked host memory.
 import type { MemoryCounter } from "../../backend/memory_counter.ts";
 import type { Context } from "./context.ts";
 import type { Stream } from "./stream.ts";
 
 const releaseThreshold = 4; // CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
 
-/** Lets the device's memory pool keep what is freed, so that allocating again costs microseconds. */
+/** Makes the device's memory pool keep freed memory, so that the next allocation takes microseconds. */
 export function keepFreedMemory(context: Context): Disposable {
   const pool = context.handle("cuDeviceGetDefaultMemPool", context.device);
   const set = (bytes: bigint) => new BigUint64Array([bytes]);
@@ -19,7 +19,7 @@ export function keepFreedMemory(context: Context): Disposable {
   };
 }
 
-/** Device memory, allocated and freed in a stream's order. */
+/** Device memory that is allocated and freed in the order of a stream. */
 export class DeviceBuffer implements Disposable {
   readonly bytes: number;
   readonly #stream: Stream;
@@ -31,7 +31,7 @@ export class DeviceBuffer implements Disposable {
     this.bytes = bytes;
     this.#stream = stream;
     this.#counter = counter;
-    // The driver refuses an allocation of nothing.
+    // The driver refuses to allocate 0 bytes.
     this.#pointer = stream.context.handle("cuMemAllocAsync", BigInt(Math.max(bytes, 1)), stream.handle);
     counter.take(bytes);
   }
@@ -42,7 +42,7 @@ export class DeviceBuffer implements Disposable {
     return this.#pointer;
   }
 
-  /** Queues a copy from the host, which must stay as it is until the stream comes to it. */
+  /** Queues a copy from the host. The host memory must not change until the copy is complete. */
   write(source: BufferSource, offset = 0): void {
     if (source.byteLength === 0) return;
     const { context, handle } = this.#stream;
@@ -56,13 +56,13 @@ export class DeviceBuffer implements Disposable {
     context.call("cuMemcpyDtoHAsync_v2", target, this.pointer + BigInt(offset), BigInt(target.byteLength), handle);
   }
 
-  /** Queues writing zeros over the whole. */
+  /** Queues the writing of zeros to all bytes. */
   clear(): void {
     const { context, handle } = this.#stream;
     if (this.bytes > 0) context.call("cuMemsetD8Async", this.pointer, 0, BigInt(this.bytes), handle);
   }
 
-  /** Frees the memory when the stream comes to it. A second time does nothing. */
+  /** Queues the freeing of the memory. A second call does nothing. */
   [Symbol.dispose](): void {
     if (this.#pointer === 0n) return;
     const pointer = this.#pointer;
@@ -72,7 +72,7 @@ export class DeviceBuffer implements Disposable {
   }
 }
 
-/** Shared host memory, locked so that the device reaches it directly and copies run beside other work. */
+/** Shared, page-locked host memory. Copies from and to it are fast and asynchronous. */
 export class StagingBuffer implements Disposable {
   /** The memory. */
   readonly memory: SharedArrayBuffer;
@@ -86,7 +86,7 @@ export class StagingBuffer implements Disposable {
     context.call("cuMemHostRegister_v2", new Uint8Array(this.memory), BigInt(bytes), 0);
   }
 
-  /** Unlocks the memory. A second time does nothing. */
+  /** Unlocks the memory. A second call does nothing. */
   [Symbol.dispose](): void {
     if (!this.#registered) return;
     this.#registered = false;

@@ -1,6 +1,7 @@
 import type { Context } from "./context.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import { Kernel } from "./kernel.ts";
+import { Kernel, type KernelLaunch } from "./kernel.ts";
+import type { Stream } from "./stream.ts";
 
 /** A loaded cubin and its kernels. */
 export class Module implements Disposable {
@@ -11,9 +12,9 @@ export class Module implements Disposable {
   /**
    * Loads a cubin.
    *
-   * @param context Where to.
-   * @param image The cubin, or PTX text that ends with a zero.
-   * @param kernels What is known of each of its kernels.
+   * @param context The context to load it into.
+   * @param image The cubin, or PTX text with a trailing zero.
+   * @param kernels The records of its kernels.
    */
   constructor(context: Context, image: Uint8Array<ArrayBuffer>, kernels: readonly KernelRecord[]) {
     this.#context = context;
@@ -30,12 +31,18 @@ export class Module implements Disposable {
     cleanup.move();
   }
 
-  /** A kernel by its name. */
-  kernel(name: string): Kernel | undefined {
-    return this.#kernels.get(name);
+  /**
+   * Queues a kernel.
+   *
+   * @throws {TypeError} If the module does not have the kernel, or the arguments are not the kernel's.
+   */
+  launch(stream: Stream, launch: KernelLaunch): void {
+    const kernel = this.#kernels.get(launch.kernel);
+    if (!kernel) throw new TypeError(`Cannot launch ${launch.kernel}: the image does not have this kernel`);
+    kernel.launch(stream, launch);
   }
 
-  /** Unloads the module. A second time does nothing. */
+  /** Unloads the module. A second call does nothing. */
   [Symbol.dispose](): void {
     const handle = this.#handle;
     this.#handle = 0n;

@@ -1,4 +1,4 @@
-/** The names of CUresult, from cuda.h of CUDA 13.0. Built in, because a driver that fails may not tell them. */
+/** The names of CUresult from cuda.h of CUDA 13.0. A failing driver may not be able to report them. */
 export const statusNames: Readonly<Record<number, string>> = {
   1: "CUDA_ERROR_INVALID_VALUE",
   2: "CUDA_ERROR_OUT_OF_MEMORY",

@@ -3,7 +3,7 @@ import type { Context } from "./context.ts";
 const nonBlocking = 1; // CU_STREAM_NON_BLOCKING: not ordered with the legacy stream
 const threadLocal = 1; // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 
-/** A queue of work that runs in order. */
+/** A queue of work that the device runs in order. */
 export class Stream implements Disposable {
   readonly context: Context;
   #handle: bigint;
@@ -19,12 +19,12 @@ export class Stream implements Disposable {
     return this.#handle;
   }
 
-  /** Waits for all work that is queued. */
+  /** Waits for all queued work. */
   synchronize(): void {
     this.context.call("cuStreamSynchronize", this.#handle);
   }
 
-  /** Records what `queue` queues, without running it, as a graph that can be launched again and again. */
+  /** Records the work that `queue` queues, without running it, as a graph that can be launched repeatedly. */
   capture(queue: () => void): Graph {
     this.context.call("cuStreamBeginCapture_v2", this.#handle, threadLocal);
     let failed = true;
@@ -32,7 +32,7 @@ export class Stream implements Disposable {
       queue();
       failed = false;
     } finally {
-      // A capture must be ended even when what it captured is not wanted, or the stream is lost.
+      // A failed capture must be ended too, or the stream cannot be used any more.
       if (failed) this.#abandonCapture();
     }
     const template = new BigUint64Array(1);
@@ -45,12 +45,12 @@ export class Stream implements Disposable {
     try {
       this.context.call("cuStreamEndCapture", this.#handle, template);
     } catch {
-      return; // The capture was invalid, and is over now; the error that ended it is the one to report.
+      return; // The capture was invalid and has ended; the first error is the one to report.
     }
     if (template[0] !== 0n) this.context.release("cuGraphDestroy", template[0]!);
   }
 
-  /** Destroys the stream. A second time does nothing. */
+  /** Destroys the stream. A second call does nothing. */
   [Symbol.dispose](): void {
     const handle = this.#handle;
     this.#handle = 0n;
@@ -58,12 +58,12 @@ export class Stream implements Disposable {
   }
 }
 
-/** Captured work, ready to run as one launch. */
+/** Captured work that runs with one launch. */
 export class Graph implements Disposable {
   readonly #stream: Stream;
   #handle: bigint;
 
-  /** Makes captured work executable. Takes over the captured graph, also when that fails. */
+  /** Instantiates a captured graph. Takes over the captured graph, even if it fails. */
   constructor(stream: Stream, template: bigint) {
     this.#stream = stream;
     using cleanup = new DisposableStack();
@@ -76,7 +76,7 @@ export class Graph implements Disposable {
     this.#stream.context.call("cuGraphLaunch", this.#handle, this.#stream.handle);
   }
 
-  /** Destroys the graph. A second time does nothing. */
+  /** Destroys the graph. A second call does nothing. */
   [Symbol.dispose](): void {
     const handle = this.#handle;
     this.#handle = 0n;

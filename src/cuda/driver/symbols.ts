@@ -1,6 +1,6 @@
-// The CUDA driver API: the functions in use, under their C names, each with its prototype from cuda.h of CUDA 13.0.
-// Handles, device pointers and sizes are u64: always bigint, which is also the fast way across. Nothing here needs
-// `Deno.UnsafePointer`, so a permission scoped to the library's path is enough.
+// The functions of the CUDA driver API that are used, under their C names, with their prototypes from cuda.h of CUDA 13.0.
+// Handles, device pointers and sizes are u64 and so always bigint, which is also the fastest way to pass them. Nothing here needs
+// `Deno.UnsafePointer`, so a permission for the library's path is enough.
 
 export const symbols = {
   cuInit: { parameters: ["u32"], result: "i32" }, // (unsigned int Flags)
@@ -60,7 +60,7 @@ export const symbols = {
   cuGraphDestroy: { parameters: ["u64"], result: "i32" }, // (CUgraph hGraph)
   cuGraphExecDestroy: { parameters: ["u64"], result: "i32" }, // (CUgraphExec hGraphExec)
 
-  // libc's memcpy, found among the library's own dependencies. With a length of 0 it only returns its first argument: the
-  // address of a buffer, for the one structure of the API that holds addresses.
+  // libc's memcpy, which is found because the library depends on libc. With a length of 0 it only returns its first argument,
+  // which is the address of a buffer. The launch arguments contain such addresses.
   addressOf: { name: "memcpy", parameters: ["buffer", "buffer", "usize"], result: "u64" },
 } as const satisfies Deno.ForeignLibraryInterface;

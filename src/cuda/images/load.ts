@@ -1,9 +1,9 @@
-// Which of the shipped images runs on a GPU, and loading it.
+// Chooses and loads the image for a GPU.
 import { BackendUnavailableError } from "../../backend/unavailable_error.ts";
 import type { Image } from "./manifest_types.ts";
 import { manifest } from "./built/manifest.ts";
 
-/** Only the image that is asked for is loaded. */
+/** Each image is a module of its own, so that only one is loaded. */
 const sources: Readonly<Record<string, () => Promise<{ image: string }>>> = {
   sm_75: () => import("./built/sm_75.ts"),
   sm_80: () => import("./built/sm_80.ts"),
@@ -14,11 +14,11 @@ const sources: Readonly<Record<string, () => Promise<{ image: string }>>> = {
 };
 
 /**
- * Chooses the image for a GPU: machine code runs within its major version from its minor version up; PTX, which the driver
- * compiles, on everything newer.
+ * Chooses the image for a GPU. Machine code runs on GPUs of the same major version and of at least the same minor version. PTX,
+ * which the driver compiles, runs on all newer GPUs.
  *
  * @param computeCapability 10 · major + minor.
- * @throws {BackendUnavailableError} If none runs there.
+ * @throws {BackendUnavailableError} If no image runs on the GPU.
  */
 export function chooseImage(computeCapability: number): string {
   const runs = ({ kind, computeCapability: built }: Image) =>
@@ -36,20 +36,20 @@ export function chooseImage(computeCapability: number): string {
 }
 
 /**
- * Loads an image and checks that it is what was built.
+ * Loads an image and checks its digest.
  *
- * @throws {Error} If it is not.
+ * @throws {Error} If it is damaged.
  */
 export async function loadImage(name: string): Promise<Uint8Array<ArrayBuffer>> {
   return await unpackImage(name, (await sources[name]!()).image);
 }
 
-/** An image out of its module's text, brotli in base64, if it is the one of the manifest. */
+/** Unpacks an image from its module's text, which is brotli in base64, and checks its digest. */
 export async function unpackImage(name: string, text: string): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await unpack(text);
   const digest = bytes && new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
   if (bytes && digest === manifest.images[name]!.sha256) return bytes;
-  const found = digest ? `their digest is ${digest}, not that of the manifest` : "they cannot be unpacked";
+  const found = digest ? `expected the digest of the manifest, got ${digest}` : "they cannot be unpacked";
   throw new Error(`Cannot use the kernels for ${name}: ${found}`);
 }
 

@@ -1,4 +1,4 @@
-// Which images have passed `yamoe verify` on hardware. By digest: kernels that have changed since have not.
+// The images that have passed `yamoe verify` on a GPU. Their digests are recorded: changed kernels are not verified.
 import { manifest } from "./built/manifest.ts";
 
 /** A pass of `yamoe verify --backend cuda`. */
@@ -7,11 +7,11 @@ export interface Verification {
   readonly sha256: string;
   readonly device: string;
   readonly driver: string;
-  /** When, as year-month-day. */
+  /** The date, as year-month-day. */
   readonly date: string;
 }
 
-/** All there are. */
+/** All passes. */
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
@@ -22,7 +22,7 @@ export const verifications: readonly Verification[] = [
   },
 ];
 
-/** Whether an image, as it is shipped, has passed on hardware. */
+/** Whether the shipped image has passed on a GPU. */
 export function isVerified(image: string): boolean {
   return verifications.some((pass) => pass.image === image && pass.sha256 === manifest.images[image]!.sha256);
 }

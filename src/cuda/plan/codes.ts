@@ -1,46 +1,32 @@
-// The numbers that kernels know dtypes, activations and scorings by, and what a kernel is launched with.
+// The numbers by which the kernels know dtypes, activations and scorings: cuda/codes.cuh has the same tables.
+import type { Activation } from "../../contract/experts.ts";
 import type { Scoring } from "../../routing/router.ts";
 import type { DType } from "../../tensor/tensor.ts";
-import type { Argument, LaunchShape } from "../driver/kernel.ts";
 
-/** A kernel and everything it is launched with. */
-export interface OpLaunch extends LaunchShape {
-  readonly kernel: string;
-  readonly arguments: readonly Argument[];
+/** `enum DType` of cuda/codes.cuh. */
+export const cudaDTypes = { f32: 0, f16: 1, bf16: 2 } as const satisfies Partial<Record<DType, number>>;
+
+/** The kernels' number of a floating-point dtype. */
+export function cudaDTypeCode(dtype: DType): number {
+  if (dtype in cudaDTypes) return cudaDTypes[dtype as keyof typeof cudaDTypes];
+  throw new TypeError(`The kernels do not support the dtype ${dtype} here`);
 }
 
-/** The numbers of dtypes in kernels that take any: cuda/dtype.cuh. */
-const dtypeCodes = { f32: 0, f16: 1, bf16: 2 } as const satisfies Partial<Record<DType, number>>;
-
-/** The number of a tensor's dtype, a float's. */
-export function dtypeCode({ dtype }: Pick<DeviceOperand, "dtype">): number {
-  return dtypeCodes[dtype as keyof typeof dtypeCodes];
-}
-
-/** A tensor in device memory. */
-export interface DeviceOperand {
-  readonly pointer: bigint;
-  readonly dtype: DType;
-}
-
-/** The numbers of cuda/router.cu. */
-export const scorings = {
+/** `enum Scoring` of cuda/codes.cuh. */
+export const cudaScorings = {
   "none": 0,
   "softmax": 1,
   "sigmoid": 2,
   "sqrt-softplus": 3,
   "sparse-mixer": 4,
-} as const satisfies Record<
-  Scoring,
-  number
->;
+} as const satisfies Record<Scoring, number>;
 
-/** The numbers of cuda/activation.cuh. */
-export const activationKinds = {
+/** `enum ActivationKind` of cuda/codes.cuh. Both kinds of SwiGLU are kSwish, with different constants. */
+export const cudaActivations = {
   "none": 0,
   "swiglu-oai": 1,
   "silu": 1,
   "gelu": 2,
   "gelu-tanh": 3,
   "relu2": 4,
-} as const;
+} as const satisfies Record<Activation | "none", number>;

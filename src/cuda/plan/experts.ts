@@ -1,61 +1,57 @@
-// The launches of one `experts` call: which kernels, how many blocks, and what work and memory that is. Pure arithmetic on
-// what the host knows; how the tokens fall on the experts only the device finds out.
+// Plans one `experts` call: its kernel launches and its memory. The plan depends only on sizes; how the tokens are distributed
+// over the experts is known only on the device.
 import type { ExpertsInputs } from "../../contract/experts.ts";
-import { type ExpertsShape, gateUpColumns } from "../../contract/experts_shape.ts";
+import { gateUpColumns } from "../../contract/experts_sizes.ts";
+import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
 import { bytesPerElement } from "../../tensor/tensor.ts";
+import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import type { Argument, LaunchShape } from "../driver/kernel.ts";
-import { type Boxed, type PlanDevice, type Product, ProductKernels } from "./product.ts";
-import { dtypeCode } from "./codes.ts";
-import { limits, planCombine, planSort } from "./steps.ts";
+import { type PlanDevice, type Product, ProductKernels } from "./product.ts";
+import { planCombine, planCounts, planRank, sortChunks, type SortShape } from "./steps.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
 
-export { limits, type PlanDevice };
-
-/** The tensors that the kernels work on. */
+/** The tensors that the kernels read and write. */
 export type TensorName = keyof ExpertsInputs | WorkspaceName | "output";
 
-/** What a call needs in between. N is the most assignments that can be kept. */
+/** The temporary tensors of a call. N is the maximum number of kept assignments. */
 export type WorkspaceName =
-  | "counts" //        [E, sort blocks], i32: each expert's assignments in each chunk, then those before it
+  | "counts" //        [E, sort blocks], i32: each expert's assignments in each chunk, later in the chunks before it
   | "totals" //        [E], i32: each expert's assignments
-  | "rowOffsets" //    [E + 1], i32: where each expert's rows begin
-  | "tileOffsets" //   [E + 1], i32: where each expert's tiles begin
-  | "rows" //          [T, K], i32: the row of each assignment, -1 where it was dropped
+  | "rowOffsets" //    [E + 1], i32: each expert's first row
+  | "tileOffsets" //   [E + 1], i32: each expert's first tile
+  | "rows" //          [T, K], i32: the row of each assignment, or -1 if it is dropped
   | "rowTokens" //     [N], i32: the token of each row
-  | "rowScales" //     [N], f32: what the input of each row is multiplied by, where that is given
-  | "activations" //   [N, I]; they lie in the output where that is large enough
+  | "rowScales" //     [N], f32: the input weight of each row, if there are input weights
+  | "activations" //   [N, I]; stored in the output if it is large enough
   | "expertOutputs"; // [N, H]
 
-/** One kernel launch. */
-export interface Launch extends LaunchShape {
-  readonly kernel: string;
+/** A launch of the plan. Its tensors are given by name. */
+export interface PlannedLaunch extends KernelLaunch<TensorName> {
   /** Useful floating-point operations. */
   readonly flops: number;
-  /** Bytes that device memory must move at least: each tensor that is touched, once. */
+  /** The minimum number of bytes that device memory must move: each tensor that is used, once. */
   readonly bytes: number;
-  /** The arguments, where a name stands for the tensor's pointer. */
-  readonly arguments: readonly (Argument | TensorName | Boxed<TensorName>)[];
 }
 
-/** The launches of one call and the memory they work in. */
+/** The launches of one call and the memory they use. */
 export interface Plan {
   readonly tile: TileShape;
-  readonly launches: readonly Launch[];
-  /** Bytes of each workspace tensor; 0 for one that is not needed, and for activations that lie in the output. */
+  readonly launches: readonly PlannedLaunch[];
+  /** Bytes of each temporary tensor; 0 if it is not needed, or for activations that are stored in the output. */
   readonly workspace: Readonly<Record<WorkspaceName, number>>;
 }
 
 /**
  * Plans a call.
  *
- * @param shape The sizes. At least one token.
+ * @param shape The sizes. There must be at least one token.
  * @param device The GPU.
- * @param kernels What is known of the kernels of the image that runs there.
- * @param tileRows Rows of the tiles to use, or of the next smaller ones there are, in the place of those that seem best.
+ * @param kernels The kernels of the image that runs there.
+ * @param tileRows Rows of the tiles to use instead of the best ones; the next smaller tiles are used if none has this many.
+ * @throws {RangeError} If the call is too large for the kernels' 32-bit indices.
  */
 export function planLaunches(
-  shape: ExpertsShape,
+  shape: ResolvedExperts,
   device: PlanDevice,
   kernels: readonly KernelRecord[],
   tileRows?: number,
@@ -65,33 +61,27 @@ export function planLaunches(
   const assignments = tokens * topK;
   const kept = Math.min(assignments, experts * capacity);
   const busy = Math.min(experts, kept); // experts that can have work
-  const int32Capacity = Math.min(capacity, 2 ** 31 - 1);
 
-  const sort = planSort(assignments, experts);
   const width = gateUpColumns(shape);
   const first: Product = { experts, depth: hidden, width, gated: shape.gated, activation: shape.activation };
   const second: Product = { experts, depth: intermediate, width: hidden, gated: false, activation: "none" };
   const products = new ProductKernels(shape, [first, second], device, kernels);
-  const shapes = products.tiles;
   const tile = tileRows === undefined
-    ? chooseTile(shapes, {
+    ? chooseTile(products.tiles, {
       experts: busy,
       rows: kept / busy,
       even: kept === experts * capacity,
       columns: width + hidden,
-      slots: (tile) => products.blockShape(tile, first).slots,
+      slots: (tile) => products.slots(tile, first),
     })
-    : shapes.find(({ rows }) => rows <= tileRows) ?? shapes.at(-1)!;
-  const rowTiles = Math.floor(kept / tile.rows) + busy; // at most: each expert's last one may be ragged
-  const launchOf = (product: Product): LaunchShape & { kernel: string } => {
-    const { slots, ...launch } = products.blockShape(tile, product);
-    return { ...launch, blocks: Math.min(rowTiles * Math.ceil(product.width / tile.columns), slots) };
-  };
+    : products.tiles.find(({ rows }) => rows <= tileRows) ?? products.tiles.at(-1)!;
+  const rowTiles = Math.floor(kept / tile.rows) + busy; // the last tile of each expert may be ragged
+  const sort: SortShape = { count: assignments, experts, topK, capacity, tileRows: tile.rows };
   const element = bytesPerElement(shape.dtype);
 
   const activationsInOutput = kept * intermediate <= tokens * hidden;
   const workspace = {
-    counts: experts * sort.blocks * 4,
+    counts: experts * sortChunks(assignments).blocks * 4,
     totals: experts * 4,
     rowOffsets: (experts + 1) * 4,
     tileOffsets: (experts + 1) * 4,
@@ -101,62 +91,62 @@ export function planLaunches(
     activations: activationsInOutput ? 0 : kept * intermediate * element,
     expertOutputs: kept * hidden * element,
   };
+  const sorted = {
+    indices: "routerIndices",
+    counts: "counts",
+    totals: "totals",
+    rowOffsets: "rowOffsets",
+    tileOffsets: "tileOffsets",
+  } as const;
+  const rowScales = hasInputWeights ? "rowScales" : null;
   const activations = activationsInOutput ? "output" : "activations";
-  const rowScales = hasInputWeights ? "rowScales" : 0n;
+  const { rowOffsets, tileOffsets } = sorted;
+  const [histogram, scan] = planCounts<TensorName>(sort, sorted);
 
-  const launches: Launch[] = [
+  const launches: PlannedLaunch[] = [
+    { ...histogram, flops: 0, bytes: assignments * 4 + workspace.counts },
     {
-      ...sort.histogram,
-      flops: 0,
-      bytes: assignments * 4 + workspace.counts,
-      arguments: ["routerIndices", "counts", assignments, sort.chunk, experts],
-    },
-    {
-      ...sort.scan,
+      ...scan,
       flops: 0,
       bytes: 2 * workspace.counts + workspace.totals + workspace.rowOffsets + workspace.tileOffsets,
-      arguments: ["counts", "totals", "rowOffsets", "tileOffsets", experts, sort.blocks, int32Capacity, tile.rows],
     },
     {
-      ...sort.rank,
+      ...planRank<TensorName>(sort, {
+        ...{ ...sorted, inputWeights: "inputWeights", rows: "rows", rowTokens: "rowTokens", rowScales },
+      }),
       flops: 0,
       bytes: assignments * 4 + workspace.counts + workspace.rows + workspace.rowTokens + 2 * workspace.rowScales,
-      arguments: [
-        ...["routerIndices", "counts", "rowOffsets", "inputWeights", "rows", "rowTokens", rowScales] as const,
-        ...[assignments, sort.chunk, experts, topK, int32Capacity],
-      ],
     },
     {
-      ...launchOf(first),
+      ...products.launch<TensorName>(tile, first, rowTiles, {
+        ...{ input: "hiddenStates", weights: "gateUpProj", bias: "gateUpProjBias", out: activations },
+        ...{ rowIndex: "rowTokens", rowScales, rowOffsets, tileOffsets },
+      }),
       flops: kept * 2 * hidden * width,
       bytes: element * (kept * hidden + busy * width * (hidden + 1) + kept * intermediate),
-      arguments: [
-        ...["hiddenStates", products.weights(tile, first, "gateUpProj"), "gateUpProjBias", activations] as const,
-        ...["rowTokens", rowScales, "rowOffsets", "tileOffsets"] as const,
-        ...products.arguments(first),
-      ],
     },
     {
-      ...launchOf(second),
+      ...products.launch<TensorName>(tile, second, rowTiles, {
+        ...{ input: activations, weights: "downProj", bias: "downProjBias", out: "expertOutputs" },
+        ...{ rowIndex: null, rowScales: null, rowOffsets, tileOffsets },
+      }),
       flops: kept * 2 * hidden * intermediate,
       bytes: element * (kept * intermediate + busy * hidden * (intermediate + 1) + kept * hidden),
-      arguments: [
-        ...[activations, products.weights(tile, second, "downProj"), "downProjBias", "expertOutputs"] as const,
-        ...[0n, 0n, "rowOffsets", "tileOffsets"] as const,
-        ...products.arguments(second),
-      ],
     },
     {
-      ...planCombine(shape.dtype, tokens),
+      ...planCombine<TensorName>(
+        shape.dtype,
+        weightsDType,
+        { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden },
+        {
+          ...{ expertOutputs: "expertOutputs", rows: "rows", weights: "routingWeights" },
+          indices: denseWeights ? "routerIndices" : null,
+          ...{ addend: "addend", addendWeights: "addendWeights", out: "output" },
+        },
+      ),
       flops: 2 * kept * hidden,
       bytes: workspace.expertOutputs + workspace.rows + bytesPerElement(weightsDType) * assignments +
         element * (hasAddend ? 2 : 1) * tokens * hidden,
-      arguments: [
-        ...["expertOutputs", "rows", "routingWeights", dtypeCode({ dtype: weightsDType })] as const,
-        denseWeights ? "routerIndices" : 0n,
-        ...["addend", "addendWeights", "output"] as const,
-        ...[tokens, topK, denseWeights ? experts : topK, hidden],
-      ],
     },
   ];
   return { tile, launches, workspace };

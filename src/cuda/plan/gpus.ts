@@ -1,13 +1,13 @@
-// GPUs that a plan can be made for without having them. Rates: dense f16 products with f32 accumulation. Source: NVIDIA's
-// datasheets and architecture white papers; shared memory, CUDA C++ Programming Guide, "Compute Capabilities".
+// The GPUs for which `yamoe plan` works without the GPU. Rates are for dense f16 products with f32 accumulation. Sources: NVIDIA's
+// datasheets and architecture white papers, and for shared memory the CUDA C++ Programming Guide, "Compute Capabilities".
 import type { PlanDevice } from "./product.ts";
 
-/** A GPU's limits. */
+/** A GPU and its peak rates. */
 export interface Gpu extends PlanDevice {
   readonly name: string;
-  /** Bytes a second. */
+  /** Bytes per second. */
   readonly bandwidth: number;
-  /** Floating-point operations a second. */
+  /** Floating-point operations per second. */
   readonly flops: number;
 }
 
@@ -24,7 +24,7 @@ function sharedOf(computeCapability: number): number {
   return computeCapability === 90 || computeCapability === 100 ? 228 : 100;
 }
 
-/** By the name a command line gives them. */
+/** The GPUs by their names on the command line. */
 export const gpus: Readonly<Record<string, Gpu>> = {
   "t4": gpu("NVIDIA T4", 75, 40, 0.32, 65),
   "a100": gpu("NVIDIA A100 80GB SXM", 80, 108, 2.039, 312),

@@ -1,44 +1,45 @@
-// The kernels of the matrix products: which of them serve a call, and what they are launched with.
-import type { ExpertsVariant } from "../../contract/experts_shape.ts";
-import { activationKinds } from "./codes.ts";
+// Chooses and launches the kernels of the matrix products.
+import type { ExpertsVariant } from "../../contract/experts_options.ts";
+import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import type { Argument, LaunchShape } from "../driver/kernel.ts";
-import type { TensorBoxes } from "../driver/tensor_map.ts";
+import { cudaActivations } from "./codes.ts";
+import { checkInt32 } from "../../contract/limits.ts";
 import { type BoxedTile, simtTiles, tensorTiles, type TileFamily, type TileShape, wgmmaTiles } from "./tiles.ts";
 import { weightBoxes, type WeightSizes } from "./weight_boxes.ts";
 
-/** What the plan needs to know of a GPU. */
+/** The properties of a GPU that a plan depends on. */
 export interface PlanDevice {
   /** 10 · major + minor. */
   readonly computeCapability: number;
   readonly multiprocessors: number;
-  /** Shared memory of a multiprocessor. */
+  /** Shared memory per multiprocessor, in bytes. */
   readonly sharedBytes: number;
 }
 
-/** One product: for each expert, its rows times its weights. */
+/** A product: the rows of each expert times its weights, followed by an activation. */
 export interface Product extends WeightSizes {
-  /** Which activation follows. */
   readonly activation: ExpertsVariant["activation"] | "none";
 }
 
-/** A launch without the number of its blocks. */
-export type BlockShape = Omit<LaunchShape, "blocks"> & {
-  readonly kernel: string;
-  /** How many blocks the GPU holds at once. */
-  readonly slots: number;
-};
-
-/** A tensor that is copied in boxes. */
-export type Boxed<Pointer> = TensorBoxes & { readonly pointer: Pointer };
-
-/** What all products of a call have in common. */
+/** The options that all products of a call share. */
 export type ProductVariant = Pick<
   ExpertsVariant,
   "dtype" | "weightLayout" | "gateUpLayout" | "activationAlpha" | "activationLimit"
 >;
 
-/** Kernels that compute all products of a call. */
+/** The tensors of a product, as in `struct Product` of cuda/grouped_gemm.cuh. */
+export interface ProductTensors<Pointer> {
+  readonly input: Pointer;
+  readonly weights: Pointer;
+  readonly bias: Pointer | null;
+  readonly out: Pointer;
+  readonly rowIndex: Pointer | null;
+  readonly rowScales: Pointer | null;
+  readonly rowOffsets: Pointer;
+  readonly tileOffsets: Pointer;
+}
+
+/** The kernels that compute all products of a call. */
 export class ProductKernels {
   readonly tiles: TileFamily;
   readonly #variant: ProductVariant;
@@ -46,8 +47,8 @@ export class ProductKernels {
   readonly #kernels: readonly KernelRecord[];
 
   /**
-   * Chooses them: those on tensor cores, by wgmma where the image has it for the activation; or, for f32, for rows whose bytes
-   * are no multiple of 16, and where tensor cores do not know the dtype, those without.
+   * Chooses the kernels: on tensor cores, with wgmma if the image has it for the activation. Kernels without tensor cores serve
+   * f32, rows whose bytes are not a multiple of 16, and dtypes that the tensor cores do not support.
    */
   constructor(
     variant: ProductVariant,
@@ -63,53 +64,75 @@ export class ProductKernels {
       return kernels.some(({ name }) => name === wanted);
     };
     const chunks = products.every(({ depth, width, gated }) => depth % 8 === 0 && width % (gated ? 16 : 8) === 0);
-    const swish = products.every(({ activation, gated }) => activationKinds[activation] === Number(gated));
+    const swish = products.every(({ activation, gated }) => cudaActivations[activation] === Number(gated));
     const tensor = tensorTiles(device.computeCapability);
-    const wgmma = wgmmaTiles(products.some((product) => this.#apart(product)));
+    const wgmma = wgmmaTiles(products.some((product) => this.#splitsColumns(product)));
     this.tiles = !chunks || !has(tensor) ? simtTiles : swish && has(wgmma) ? wgmma : tensor;
   }
 
-  /** How a product is launched in tiles of a shape. */
-  blockShape(tile: TileShape, { gated }: Pick<Product, "gated">): BlockShape {
-    const kernel = this.#name(tile, gated);
+  /** How many blocks of a product's kernel the GPU runs at once. */
+  slots(tile: TileShape, product: Product): number {
+    const kernel = this.#name(tile, product.gated);
     const record = this.#kernels.find(({ name }) => name === kernel)!;
-    const { threads, sharedBytes } = tile;
-    const slots = this.#device.multiprocessors * residentBlocks(this.#device, record, threads, sharedBytes);
-    return { kernel, threads, sharedBytes, slots };
+    return this.#device.multiprocessors * residentBlocks(this.#device, record, tile.threads, tile.sharedBytes);
   }
 
-  /** How a product's kernel is given the weights that a pointer, or what stands for it, points to. */
-  weights<Pointer>(tile: TileShape | BoxedTile, product: Product, pointer: Pointer): Pointer | Boxed<Pointer> {
-    return "boxDepth" in tile ? { ...weightBoxes(this.#variant, product, tile), pointer } : pointer;
-  }
-
-  /** The arguments that follow the pointers. */
-  arguments({ experts, depth, width, gated, activation }: Product): Argument[] {
+  /**
+   * Plans the launch of a product.
+   *
+   * @param rowTiles The maximum number of row tiles over all experts.
+   * @throws {RangeError} If the product is too large for the kernels' 32-bit indices.
+   */
+  launch<Pointer>(
+    tile: TileShape | BoxedTile,
+    product: Product,
+    rowTiles: number,
+    { weights, ...tensors }: ProductTensors<Pointer>,
+  ): KernelLaunch<Pointer> {
+    const { experts, depth, width, gated, activation } = product;
     const { gateUpLayout, weightLayout, activationAlpha, activationLimit } = this.#variant;
+    const tiles = rowTiles * Math.ceil(width / tile.columns);
+    const slots = this.slots(tile, product);
+    checkInt32("The number of tiles of a product", tiles + slots);
+    checkInt32("The number of columns of all experts", experts * width);
     const oai = activation === "swiglu-oai", limited = oai || activation === "silu" && gated;
-    return [
-      ...[experts, depth, width, gated && gateUpLayout === "concatenated" ? width / 2 : 0],
-      activationKinds[activation],
-      ...[oai ? activationAlpha : 1, limited ? activationLimit : Infinity, oai ? 1 : 0].map((float) => ({ float })),
-      ...(this.tiles === simtTiles ? [Number(weightLayout === "out-in"), Number(gated)] : []),
-    ];
+    return {
+      kernel: this.#name(tile, gated),
+      blocks: Math.min(tiles, slots),
+      threads: tile.threads,
+      sharedBytes: tile.sharedBytes,
+      arguments: {
+        ...tensors,
+        weights: "boxDepth" in tile ? { ...weightBoxes(this.#variant, product, tile), pointer: weights } : weights,
+        experts,
+        depth,
+        columnsWidth: width,
+        columnsHalf: gated && gateUpLayout === "concatenated" ? width / 2 : 0,
+        activationKind: cudaActivations[activation],
+        activationAlpha: oai ? activationAlpha : 1,
+        activationLimit: limited ? activationLimit : Infinity,
+        activationShift: oai ? 1 : 0,
+        outIn: Number(weightLayout === "out-in"),
+        gated: Number(gated),
+      },
+    };
   }
 
-  /** Whether a product's gates and ups lie apart in the rows of its weights. */
-  #apart({ gated }: Pick<Product, "gated">): boolean {
+  /** Whether the gate and up columns of a product are split in each row of its weights. */
+  #splitsColumns({ gated }: Pick<Product, "gated">): boolean {
     return gated && this.#variant.weightLayout === "in-out" && this.#variant.gateUpLayout === "concatenated";
   }
 
   #name(tile: TileShape | BoxedTile, gated: boolean, family = this.tiles): string {
     const { dtype, weightLayout } = this.#variant;
     if (family === simtTiles) return `simt_${tile.name}_${dtype}`;
-    // Gates and ups that lie apart make boxes of another shape.
-    const layout = `${weightLayout.replace("-", "_")}${"boxDepth" in tile && this.#apart({ gated }) ? "_apart" : ""}`;
+    const split = "boxDepth" in tile && this.#splitsColumns({ gated }); // the boxes have another shape
+    const layout = `${weightLayout.replace("-", "_")}${split ? "_split" : ""}`;
     return `${gated ? "gated" : "plain"}_${tile.name}_${dtype}_${layout}`;
   }
 }
 
-/** How many blocks of a kernel a multiprocessor holds at once: registers come in 8 a thread, shared memory in 1 KiB more. */
+/** How many blocks of a kernel run on a multiprocessor at once. Registers are allocated in units of 8 per thread. */
 function residentBlocks(device: PlanDevice, kernel: KernelRecord, threads: number, sharedBytes: number): number {
   const byRegisters = Math.floor(65536 / (Math.ceil(kernel.registers / 8) * 8 * threads));
   const reserved = device.computeCapability >= 80 ? 1024 : 0;

@@ -1,15 +1,25 @@
-// The launches of the router: its linear layer, and routing.
-import type { ProductShape } from "../../contract/ops_shape.ts";
+// Plans the launches of the router: its linear layer, and the choice of experts.
+import type { ProductShape } from "../../contract/resolve_ops.ts";
 import type { Router } from "../../routing/router.ts";
-import { type DeviceOperand, dtypeCode, type OpLaunch, scorings } from "./codes.ts";
+import type { DType } from "../../tensor/tensor.ts";
+import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-
-/** The most experts of a router, and the most of them that a token may go to. */
-export const routerLimits = { experts: 1024, topK: 32 } as const;
+import { cudaDTypeCode, cudaScorings } from "./codes.ts";
+import { checkInt32, checkMaximum, maximumExperts, maximumTopK } from "../../contract/limits.ts";
 
 const linearThreads = 256, routeThreads = 128, routeWarps = 4;
 
-/** Plans `linear`: on tensor cores where they multiply the operands as they are. */
+/** A tensor in device memory. */
+export interface DeviceOperand {
+  readonly pointer: bigint;
+  readonly dtype: DType;
+}
+
+/**
+ * Plans `linear`, on tensor cores if they multiply the operands as they are.
+ *
+ * @throws {RangeError} If a size is too large for the kernels' 32-bit indices.
+ */
 export function planLinear(
   { rows, depth, columns }: ProductShape,
   input: DeviceOperand,
@@ -17,56 +27,62 @@ export function planLinear(
   bias: DeviceOperand | undefined,
   output: DeviceOperand,
   kernels: readonly KernelRecord[],
-): OpLaunch {
+): KernelLaunch {
+  for (const [name, size] of Object.entries({ rows, depth, columns })) checkMaximum(`The number of ${name}`, size);
   const kernel = `linear_${input.dtype}`;
   const onTensorCores = input.dtype === weight.dtype && depth % 8 === 0 && kernels.some(({ name }) => name === kernel);
   const [tileRows, tileColumns, sharedBytes] = onTensorCores ? [32, 64, 32 * 64 * 4] : [32, 32, 32 * (32 + 33) * 4];
-  const tail = [rows, columns, depth];
+  const blocks = Math.ceil(rows / tileRows) * Math.ceil(columns / tileColumns);
+  checkInt32("The number of blocks of a linear layer", blocks);
   return {
-    kernel: onTensorCores ? kernel : "linear_any",
-    blocks: Math.ceil(rows / tileRows) * Math.ceil(columns / tileColumns),
-    threads: linearThreads,
-    sharedBytes,
-    arguments: onTensorCores
-      ? [input.pointer, weight.pointer, bias?.pointer ?? 0n, output.pointer, dtypeCode(output), ...tail]
-      : [
-        ...[input.pointer, dtypeCode(input), weight.pointer, bias?.pointer ?? 0n, dtypeCode(weight)],
-        ...[output.pointer, dtypeCode(output), ...tail],
-      ],
+    ...{ kernel: onTensorCores ? kernel : "linear_any", blocks, threads: linearThreads, sharedBytes },
+    arguments: {
+      ...{ input: input.pointer, weight: weight.pointer, bias: bias?.pointer ?? null, out: output.pointer },
+      inputDtype: cudaDTypeCode(input.dtype),
+      weightDtype: cudaDTypeCode(weight.dtype),
+      outDtype: cudaDTypeCode(output.dtype),
+      ...{ tokens: rows, columns, depth },
+    },
   };
 }
 
-/** What `route` writes. */
+/** The tensors that `route` writes. */
 export interface RouteTargets {
   readonly routerIndices: DeviceOperand;
   readonly routerWeights: DeviceOperand;
   readonly inputWeights: DeviceOperand | undefined;
 }
 
-/** Plans `route`. */
+/**
+ * Plans `route`.
+ *
+ * @throws {RangeError} If there are more tokens or experts than the kernels count.
+ */
 export function planRoute(
   tokens: number,
-  router: Router<unknown>,
+  router: Router,
   logits: DeviceOperand,
   bias: DeviceOperand | undefined,
-  { routerIndices: indices, routerWeights: weights, inputWeights }: RouteTargets,
+  { routerIndices, routerWeights, inputWeights }: RouteTargets,
   multiprocessors: number,
-): OpLaunch {
+): KernelLaunch {
   const { experts, topK, before, after, groups, topGroups, renormalize, onInput, epsilon, scale, jitter } = router;
-  for (const [name, value] of Object.entries({ experts, topK })) {
-    const most = routerLimits[name as keyof typeof routerLimits];
-    if (value > most) throw new RangeError(`${name} must be at most ${most} on the GPU, got ${value}`);
-  }
+  checkMaximum("The number of tokens", tokens);
+  checkMaximum("experts", experts, maximumExperts);
+  checkMaximum("topK", topK, maximumTopK);
   return {
     kernel: `route_${logits.dtype}`,
     blocks: Math.min(Math.ceil(tokens / routeWarps), multiprocessors * 16),
     threads: routeThreads,
     sharedBytes: routeWarps * (experts * 8 + (experts + groups) * 4),
-    arguments: [
-      ...[logits.pointer, bias?.pointer ?? 0n, indices.pointer, weights.pointer, inputWeights?.pointer ?? 0n],
-      ...[tokens, experts, topK, scorings[before], scorings[after], groups, topGroups],
-      ...[Number(renormalize), Number(onInput), dtypeCode(weights)],
-      ...[epsilon, scale, jitter].map((float) => ({ float })),
-    ],
+    arguments: {
+      ...{ logits: logits.pointer, bias: bias?.pointer ?? null },
+      ...{ indices: routerIndices.pointer, weights: routerWeights.pointer },
+      inputWeights: inputWeights?.pointer ?? null,
+      ...{ tokens, experts, topK, before: cudaScorings[before], after: cudaScorings[after], groups, topGroups },
+      ...{ renormalize: Number(renormalize), onInput: Number(onInput) },
+      weightsDtype: cudaDTypeCode(routerWeights.dtype),
+      ...{ epsilon, scale, jitter },
+    },
   };
 }

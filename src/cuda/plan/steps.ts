@@ -1,77 +1,173 @@
-// The launches that the ops share with `experts`: the sort, and a product of matrices.
-import type { ProductShape } from "../../contract/ops_shape.ts";
+// Plans the launches that several ops share: the sort, gather-and-sum, and a product of matrices.
+import { defaultVariant } from "../../contract/experts_options.ts";
+import type { ProductShape } from "../../contract/resolve_ops.ts";
 import type { DType } from "../../tensor/tensor.ts";
-import { defaultVariant } from "../../contract/experts_shape.ts";
+import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import type { Argument, LaunchShape } from "../driver/kernel.ts";
-import { type PlanDevice, type Product, ProductKernels } from "./product.ts";
-import { chooseTile, type TileShape } from "./tiles.ts";
-
-/** The most experts that the sort counts, and the most assignments. */
-export const limits = { experts: 1024, assignments: 2 ** 30 } as const;
+import { cudaDTypeCode } from "./codes.ts";
+import { checkMaximum, maximumExperts, maximumItems } from "../../contract/limits.ts";
+import { type PlanDevice, type Product, ProductKernels, type ProductTensors } from "./product.ts";
+import { chooseTile } from "./tiles.ts";
 
 const sortThreads = 256;
 const scanThreads = 1024;
 const combineThreads = 256;
+const opThreads = 256;
 
-/** A chunk of the sort has at least this many assignments; there are at most `maxChunks`, which one block scans. */
+/** A chunk of the sort has at least `minimumChunk` assignments. One block scans the counts of at most `maximumChunks`. */
 const minimumChunk = 8192;
-const maxChunks = 1024;
+const maximumChunks = 1024;
 
-/** How a sort is cut up. */
-export interface SortPlan {
-  /** Values a block goes through. */
+/** How a sort is split into chunks, one per block. */
+export interface SortChunks {
+  /** Assignments per chunk. */
   readonly chunk: number;
   readonly blocks: number;
-  readonly histogram: LaunchShape & { kernel: string };
-  readonly scan: LaunchShape & { kernel: string };
-  readonly rank: LaunchShape & { kernel: string };
+}
+
+/** Splits a sort into chunks. */
+export function sortChunks(count: number): SortChunks {
+  const chunks = Math.min(maximumChunks, Math.ceil(count / minimumChunk));
+  const chunk = Math.ceil(Math.max(1, count) / Math.max(1, chunks) / sortThreads) * sortThreads;
+  return { chunk, blocks: Math.max(1, Math.ceil(count / chunk)) };
+}
+
+/** The sizes of a sort. */
+export interface SortShape {
+  /** The number of assignments. */
+  readonly count: number;
+  readonly experts: number;
+  readonly topK: number;
+  readonly capacity: number;
+  /** Rows per tile. */
+  readonly tileRows: number;
+}
+
+/** The tensors of a sort; cuda/sort.cu describes them. */
+export interface SortTensors<Pointer> {
+  readonly indices: Pointer;
+  readonly counts: Pointer;
+  readonly totals: Pointer;
+  readonly rowOffsets: Pointer;
+  readonly tileOffsets: Pointer;
+}
+
+/** The tensors of a sort that also computes the row of each assignment. */
+export interface RankTensors<Pointer> extends SortTensors<Pointer> {
+  readonly inputWeights: Pointer | null;
+  readonly rows: Pointer;
+  readonly rowTokens: Pointer;
+  readonly rowScales: Pointer | null;
 }
 
 /**
- * Plans the sort of so many values into bins.
+ * Plans the first two kernels of the sort, which count the assignments of each expert.
  *
- * @throws {RangeError} If either is more than the kernels count.
+ * @throws {RangeError} If there are more assignments or experts than the kernels count.
  */
-export function planSort(count: number, bins: number): SortPlan {
-  if (bins > limits.experts) throw new RangeError(`bins must be at most ${limits.experts} on the GPU, got ${bins}`);
-  if (count > limits.assignments) {
-    throw new RangeError(`There must be at most ${limits.assignments} values on the GPU, got ${count}`);
-  }
-  const chunks = Math.min(maxChunks, Math.ceil(count / minimumChunk));
-  const chunk = Math.ceil(Math.max(1, count) / Math.max(1, chunks) / sortThreads) * sortThreads;
-  const blocks = Math.max(1, Math.ceil(count / chunk));
+export function planCounts<Pointer>(
+  { count, experts, capacity, tileRows }: SortShape,
+  { indices, counts, totals, rowOffsets, tileOffsets }: SortTensors<Pointer>,
+): [histogram: KernelLaunch<Pointer>, scan: KernelLaunch<Pointer>] {
+  checkMaximum("The number of experts", experts, maximumExperts);
+  checkMaximum("The number of assignments", count);
+  const { chunk, blocks } = sortChunks(count);
+  return [
+    {
+      ...{ kernel: "sort_histogram", blocks, threads: sortThreads, sharedBytes: experts * 4 },
+      arguments: { indices, counts, n: count, chunk, experts },
+    },
+    {
+      ...{ kernel: "sort_scan", blocks: 1, threads: scanThreads, sharedBytes: experts * 4 },
+      arguments: {
+        ...{ counts, totals, rowOffsets, tileOffsets, experts, blocks, tileRows },
+        capacity: Math.min(capacity, maximumItems), // there are not more assignments
+      },
+    },
+  ];
+}
+
+/** Plans the last kernel of the sort, which computes the row of each assignment. */
+export function planRank<Pointer>(
+  { count, experts, topK, capacity }: SortShape,
+  { indices, counts, rowOffsets, inputWeights, rows, rowTokens, rowScales }: RankTensors<Pointer>,
+): KernelLaunch<Pointer> {
+  const { chunk, blocks } = sortChunks(count);
   return {
-    chunk,
-    blocks,
-    histogram: { kernel: "sort_histogram", blocks, threads: sortThreads, sharedBytes: bins * 4 },
-    scan: { kernel: "sort_scan", blocks: 1, threads: scanThreads, sharedBytes: bins * 4 },
-    rank: { kernel: "sort_rank", blocks, threads: sortThreads, sharedBytes: sortThreads / 32 * bins * 4 },
+    ...{ kernel: "sort_rank", blocks, threads: sortThreads, sharedBytes: sortThreads / 32 * experts * 4 },
+    arguments: {
+      ...{ indices, counts, rowOffsets, inputWeights, rows, rowTokens, rowScales },
+      ...{ n: count, chunk, experts, topK, capacity: Math.min(capacity, maximumItems) },
+    },
   };
 }
 
-/** Plans gather-and-sum: a warp for each token. */
-export function planCombine(dtype: DType, tokens: number): LaunchShape & { kernel: string } {
-  const blocks = Math.ceil(tokens / (combineThreads / 32));
-  return { kernel: `combine_${dtype}`, blocks, threads: combineThreads, sharedBytes: 0 };
+/** The sizes of gather-and-sum. */
+export interface CombineShape {
+  readonly tokens: number;
+  readonly topK: number;
+  readonly weightColumns: number;
+  readonly width: number;
 }
 
-/** Plans a product of equally many rows for each matrix of a batch, with the weights that a pointer points to. */
+/** The tensors of gather-and-sum; cuda/combine.cu describes them. */
+export interface CombineTensors<Pointer> {
+  readonly expertOutputs: Pointer;
+  readonly rows: Pointer;
+  readonly weights: Pointer;
+  readonly indices: Pointer | null;
+  readonly addend: Pointer | null;
+  readonly addendWeights: Pointer | null;
+  readonly out: Pointer;
+}
+
+/** Plans gather-and-sum: one warp per token. */
+export function planCombine<Pointer>(
+  dtype: DType,
+  weightsDType: DType,
+  shape: CombineShape,
+  tensors: CombineTensors<Pointer>,
+): KernelLaunch<Pointer> {
+  checkMaximum("The number of tokens", shape.tokens);
+  return {
+    kernel: `combine_${dtype}`,
+    blocks: Math.ceil(shape.tokens / (combineThreads / 32)),
+    threads: combineThreads,
+    sharedBytes: 0,
+    arguments: { ...tensors, ...shape, weightsDtype: cudaDTypeCode(weightsDType) },
+  };
+}
+
+/** Plans a product with the same number of rows for each matrix of a batch, and the kernel that computes its offsets. */
 export function planProduct(
   { batch, rows, columns, depth }: ProductShape,
-  weights: bigint,
   dtype: DType,
   device: PlanDevice,
   kernels: readonly KernelRecord[],
-): LaunchShape & { kernel: string; tile: TileShape; weights: Argument; arguments: Argument[] } {
+  tensors: Pick<ProductTensors<bigint>, "input" | "weights" | "out" | "rowOffsets" | "tileOffsets">,
+): KernelLaunch[] {
   const product: Product = { experts: batch, depth, width: columns, gated: false, activation: "none" };
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
-  const slots = (shape: TileShape) => products.blockShape(shape, product).slots;
+  const slots = (tile: (typeof products.tiles)[number]) => products.slots(tile, product);
   const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, columns, slots });
-  const { slots: most, ...launch } = products.blockShape(tile, product);
-  const tiles = batch * Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
-  return {
-    ...{ ...launch, blocks: Math.min(tiles, most), tile },
-    ...{ weights: products.weights(tile, product, weights), arguments: products.arguments(product) },
-  };
+  const tiles = Math.ceil(rows / tile.rows);
+  const { rowOffsets, tileOffsets } = tensors;
+  return [
+    {
+      ...{ kernel: "even_offsets", blocks: 1, threads: opThreads, sharedBytes: 0 },
+      arguments: { rowOffsets, tileOffsets, groups: batch, rows, tiles },
+    },
+    products.launch(tile, product, batch * tiles, { ...tensors, bias: null, rowIndex: null, rowScales: null }),
+  ];
+}
+
+/** Plans a kernel that computes an item per thread, in a grid of limited size. */
+export function planItems(
+  kernel: string,
+  items: number,
+  multiprocessors: number,
+  args: KernelLaunch["arguments"],
+): KernelLaunch {
+  const blocks = Math.min(Math.ceil(items / opThreads), multiprocessors * 8);
+  return { kernel, blocks, threads: opThreads, sharedBytes: 0, arguments: args };
 }

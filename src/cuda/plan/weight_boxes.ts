@@ -1,7 +1,8 @@
-// The boxes in which Hopper's kernels copy a product's weights: the other half of cuda/warpgroup_gemm.cuh. Coordinates there are
-// along the rows in memory, across them, between gates and ups, and between experts; or, of weights [out, in], along the depth,
-// between gates and ups, along them, and between experts.
-import type { ExpertsVariant } from "../../contract/experts_shape.ts";
+// The boxes in which Hopper's kernels copy a product's weights: the counterpart of cuda/warpgroup_gemm.cuh.
+//
+// The box's coordinates there are, for weights [in, out]: column, row, gate or up half, expert; and for weights [out, in]: depth,
+// gate or up half, row, expert.
+import type { ExpertsVariant } from "../../contract/experts_options.ts";
 import { bytesPerElement } from "../../tensor/tensor.ts";
 import type { TensorBoxes } from "../driver/tensor_map.ts";
 import type { BoxedTile } from "./tiles.ts";
@@ -9,17 +10,17 @@ import type { BoxedTile } from "./tiles.ts";
 /** The sizes of a product's weights: [experts][depth][width], or [experts][width][depth]. */
 export interface WeightSizes {
   readonly experts: number;
-  /** Length of a row that goes in. */
+  /** The length of an input row. */
   readonly depth: number;
-  /** Columns of the weights. */
+  /** Columns of the product, before the activation. */
   readonly width: number;
-  /** Whether the columns are gates and ups, and those that come out half as many. */
+  /** Whether the columns are gate and up columns, which the activation combines to half as many. */
   readonly gated: boolean;
 }
 
 /**
- * Cuts a product's weights into boxes of a step of a tile. Gates and ups that lie apart in memory come together in one box: of
- * weights [out, in] one by one in turn, else in halves of its columns.
+ * Cuts a product's weights into boxes, one for each step of a tile. If gate and up are split in memory, one box contains both:
+ * for weights [out, in] alternating rows, else one half of its columns each.
  */
 export function weightBoxes(
   { dtype, weightLayout, gateUpLayout }: Pick<ExpertsVariant, "dtype" | "weightLayout" | "gateUpLayout">,

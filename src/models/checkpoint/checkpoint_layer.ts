@@ -5,7 +5,7 @@
  */
 import type { MoeLayer } from "../../contract/moe.ts";
 import type { RouterKind } from "../../routing/router.ts";
-import { mapLayer, type MoeShape, moeShape } from "../../contract/moe_shape.ts";
+import { mapLayer, type ResolvedMoe, resolveMoe } from "../../contract/resolve_moe.ts";
 import { bytesPerElement, type DType, elementCount, type Tensor, zeros } from "../../tensor/tensor.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { type PlannedTensor, planTensors } from "./layer_tensors.ts";
@@ -22,7 +22,7 @@ export class CheckpointLayer implements Disposable {
   /** The dtype of the weights in the file, or what those of fewer bits are made into. */
   readonly dtype: DType;
   /** The sizes, and everything decided. */
-  readonly shape: MoeShape<unknown>;
+  readonly shape: ResolvedMoe;
   /** How the router decides. */
   readonly routerKind: RouterKind;
   /** What was found and will not be used. */
@@ -62,7 +62,7 @@ export class CheckpointLayer implements Disposable {
     const { family, settings, notes } = resolveSettings(names, await checkpoint.config(), options);
     const { dtype, layer: plan } = await planTensors(checkpoint, names, settings);
     const tokens: Described = { dtype, shape: [1, plan.router.weight.shape[1]!] };
-    const shape = moeShape<Described>(tokens, mapLayer(plan, (planned) => describe(planned, dtype)));
+    const shape = resolveMoe(tokens, mapLayer(plan, (planned) => describe(planned, dtype)));
     scope.move();
     const routerKind = settings.router.kind!;
     return new CheckpointLayer(checkpoint, plan, { family, number: names.layer, dtype, shape, routerKind, notes });

@@ -1,6 +1,6 @@
 // Which tensors of a checkpoint a layer is made of, and where in the layer's own each of them goes. All of them are looked
 // up and checked here; none is read.
-import { gateUpColumns, weightShapes } from "../../contract/experts_shape.ts";
+import { gateUpColumns, weightShapes } from "../../contract/experts_sizes.ts";
 import type { ExpertsLayer, MoeLayer, SharedExpert } from "../../contract/moe.ts";
 import { routerRules } from "../../routing/router.ts";
 import { quote, SafetensorsError } from "../../safetensors/error.ts";

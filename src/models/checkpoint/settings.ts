@@ -1,5 +1,5 @@
 // What decides how a layer computes: the options first, then a preset, the model's configuration, and the names.
-import { activationOptions } from "../../contract/experts_shape.ts";
+import { activationOptions } from "../../contract/activations.ts";
 import type { MoeRouter } from "../../contract/moe.ts";
 import { type Preset, type PresetName, presets } from "../presets.ts";
 import { routerRules } from "../../routing/router.ts";

@@ -1,4 +1,4 @@
-// The emulated twin of cuda/ptx.cuh: the same functions, without PTX.
+// The emulated counterpart of cuda/ptx.cuh: the same functions without PTX.
 #pragma once
 #include <cstdint>
 
@@ -45,7 +45,9 @@ inline void store_streaming_16(void* to, uint4 value) { *static_cast<uint4*>(to)
 inline void mbarrier_init(uint32_t barrier, int arrivals, Where where = Where::here()) {
   emulator::mbarrier_init(barrier, arrivals, where);
 }
-inline void mbarrier_arrive(uint32_t barrier, Where where = Where::here()) { emulator::mbarrier_arrive(barrier, where); }
+inline void mbarrier_arrive(uint32_t barrier, Where where = Where::here()) {
+  emulator::mbarrier_arrive(barrier, where);
+}
 inline void mbarrier_arrive_expecting(uint32_t barrier, uint32_t bytes, Where where = Where::here()) {
   emulator::mbarrier_arrive_expecting(barrier, bytes, where);
 }
@@ -66,7 +68,9 @@ inline void prefetch_tensor_map(const TensorMap& map, Where where = Where::here(
   emulator::prefetch_tensor_map(&map, where);
 }
 
-inline void cp_async_arrive(uint32_t barrier, Where where = Where::here()) { emulator::copy_async_arrive(barrier, where); }
+inline void cp_async_arrive(uint32_t barrier, Where where = Where::here()) {
+  emulator::copy_async_arrive(barrier, where);
+}
 inline void fence_async_proxy() { emulator::fence_async_proxy(); }
 
 template <int kRegisters>
@@ -82,8 +86,9 @@ inline void wgmma_fence() {}
 inline void wgmma_commit(Where where = Where::here()) { emulator::wgmma_commit(where); }
 template <class T, bool kAcross>
 void wgmma_m64n192k16(float (&c)[24][4], uint64_t a, uint64_t b, bool add, Where where = Where::here()) {
-  emulator::wgmma({&c[0][0], 24, a, b, kAcross, add, std::is_same_v<T, __half> ? emulator::widen_f16 : emulator::widen_bf16},
-                  where);
+  emulator::wgmma(
+      {&c[0][0], 24, a, b, kAcross, add, std::is_same_v<T, __half> ? emulator::widen_f16 : emulator::widen_bf16},
+      where);
 }
 template <int kPending, int kTiles>
 void wgmma_wait(float (&)[kTiles][24][4], Where where = Where::here()) {

@@ -3,12 +3,12 @@
 
 using namespace yamoe;
 
-// Most tensors here have two dimensions, and then two more of one element.
+// Most tensors here have two dimensions, padded to four with dimensions of one element.
 #define BULK_COPY_2D(to, map, barrier, c0, c1) bulk_copy_4d(to, map, barrier, c0, c1, 0, 0)
 
-constexpr int kBox = 1024;  // bytes, where nothing else is said: 8 rows of 64 elements of 16 bits, swizzled
+constexpr int kBox = 1024;  // the default size in bytes: 8 swizzled rows of 64 elements of 16 bits
 
-// Two places for a box, and two mbarriers behind them.
+// Two boxes, followed by two mbarriers.
 struct Stages {
   const uint32_t start = shared_address(dynamic_smem());
   const int bytes;
@@ -23,10 +23,12 @@ struct Stages {
   }
   __device__ uint32_t box(int i) const { return start + i * bytes; }
   __device__ uint32_t full(int i) const { return start + 2 * bytes + i * 8; }
-  __device__ const unsigned* words(int i) const { return reinterpret_cast<const unsigned*>(dynamic_smem() + i * bytes); }
+  __device__ const unsigned* words(int i) const {
+    return reinterpret_cast<const unsigned*>(dynamic_smem() + i * bytes);
+  }
 };
 
-// out: the box as it lies in shared memory.
+// out: the contents of the box in shared memory.
 template <class Copy>
 __device__ void copy_out(int bytes, unsigned* out, const TensorMap& map, Copy copy) {
   const Stages stages(bytes);
@@ -38,13 +40,15 @@ __device__ void copy_out(int bytes, unsigned* out, const TensorMap& map, Copy co
   mbarrier_wait(stages.full(0), 0);
   for (int i = threadIdx.x; i < bytes / 4; i += blockDim.x) out[i] = stages.words(0)[i];
 }
-#define COPY(name) extern "C" __global__ void name(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int a, int b, int c, int d)
+#define COPY(name)                                                                                               \
+  extern "C" __global__ void name(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int a, int b, \
+                                  int c, int d)
 COPY(test_bulk_copy) {
   copy_out(bytes, out, map, [&](uint32_t to, uint32_t barrier) { bulk_copy_4d(to, map, barrier, a, b, c, d); });
 }
 
-// out[thread] = the sum over rounds of the thread's word of the box of that round, which a ring of two stages brings. The copy
-// is issued before or after its bytes are expected.
+// out[thread] = the sum over rounds of the thread's word of the round's box. The boxes pass through a ring of two stages. A copy is
+// issued before or after the mbarrier expects its bytes.
 extern "C" __global__ void test_bulk_ring(const __grid_constant__ TensorMap map, unsigned* out, int rounds) {
   const uint32_t empty = shared_address(dynamic_smem()) + 2 * kBox + 16;
   if (threadIdx.x == 0) {
@@ -73,7 +77,7 @@ extern "C" __global__ void test_bulk_ring(const __grid_constant__ TensorMap map,
   out[threadIdx.x] = sum;
 }
 
-// One thread waits, and the others know of the copy by what comes after: a barrier, a __syncwarp, or an mbarrier.
+// One thread waits for the copy. A barrier, a __syncwarp or an mbarrier then orders it for the other threads.
 extern "C" __global__ void test_bulk_known(const __grid_constant__ TensorMap map, unsigned* out, int way) {
   const Stages stages;
   if (threadIdx.x == 0) {
@@ -88,8 +92,8 @@ extern "C" __global__ void test_bulk_known(const __grid_constant__ TensorMap map
   if (way != 1 || threadIdx.x < 32) out[threadIdx.x] = stages.words(0)[threadIdx.x];
 }
 
-// out[m][n] = sum of a[m][k] b[n][k]: both operands come in bulk, so that no fence is needed before wgmma. b's rows run along the
-// depth, [192][64], or across it, [64][192], in slabs of rows of 64 or 128 bytes.
+// out[m][n] = sum of a[m][k] b[n][k]. Bulk copies deliver both operands, so wgmma needs no fence. The rows of b run along the depth,
+// [192][64], or across it, [64][192], in slabs of rows of 64 or 128 bytes.
 template <bool kAcross, int kRowBytes = 128>
 __device__ void multiply(const TensorMap& a, const TensorMap& b, float* out) {
   const Stages stages(256 * 128 / 2);
@@ -117,13 +121,16 @@ __device__ void multiply(const TensorMap& a, const TensorMap& b, float* out) {
     out[m * 192 + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2] = sums[0][i / 4][i % 4];
   }
 }
-#define MULTIPLY(name) extern "C" __global__ void name(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float* out)
+#define MULTIPLY(name) \
+  extern "C" __global__ void name(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float* out)
 MULTIPLY(test_bulk_wgmma) { multiply<false>(a, b, out); }
 MULTIPLY(test_bulk_wgmma_across) { multiply<true>(a, b, out); }
 MULTIPLY(test_bulk_wgmma_across_narrow) { multiply<true, 64>(a, b, out); }
 
-// 64 threads. `other` is a map that may not be used so, which the test chooses; `in` points to `map` in global memory, twice.
-#define FAULTY(name) extern "C" __global__ void name(const __grid_constant__ TensorMap map, const __grid_constant__ TensorMap other, const unsigned char* in, unsigned* out, int fixed)
+// 64 threads. `other` is an invalid map that the test chooses. `in` points to two copies of `map` in global memory.
+#define FAULTY(name)                                                                                              \
+  extern "C" __global__ void name(const __grid_constant__ TensorMap map, const __grid_constant__ TensorMap other, \
+                                  const unsigned char* in, unsigned* out, int fixed)
 
 __device__ void begin(const Stages& stages, const TensorMap& map, int i = 0) {
   if (threadIdx.x != 0) return;
@@ -227,7 +234,7 @@ FAULTY(fault_bulk_too_many_bytes) {
   finish(stages, out);
 }
 
-FAULTY(fault_bulk_under_way_at_the_end) {
+FAULTY(fault_bulk_in_flight_at_the_end) {
   const Stages stages;
   begin(stages, map);
   if (fixed) mbarrier_wait(stages.full(0), 0);
@@ -275,12 +282,13 @@ FAULTY(fault_bulk_no_map) {
 
 FAULTY(fault_bulk_prefetch_of_no_map) {
   const Stages stages;
-  prefetch_tensor_map(fixed ? map : *reinterpret_cast<const TensorMap*>(in + 256));  // FAULT fault_bulk_prefetch_of_no_map
+  const TensorMap* const no_map = reinterpret_cast<const TensorMap*>(in + 256);
+  prefetch_tensor_map(fixed ? map : *no_map);  // FAULT fault_bulk_prefetch_of_no_map
   out[threadIdx.x] = 0;
 }
 
-// `other` has other dimensions, leads out of what is allocated or to what nothing has written, or has rows that are shorter than
-// what is swizzled.
+// `other` has other dimensions, covers memory that is not allocated or not written, or has rows that are shorter than the
+// swizzle.
 __device__ void copy_by(const TensorMap& map, unsigned* out) {
   const Stages stages;
   begin(stages, map);
@@ -292,9 +300,9 @@ FAULTY(fault_bulk_unwritten) { copy_by(fixed ? map : other, out); }
 FAULTY(fault_bulk_short_rows) { copy_by(fixed ? map : other, out); }
 FAULTY(fault_bulk_freed) { copy_by(fixed ? map : other, out); }
 
-// A copy to where a product of a warpgroup may still read.
-extern "C" __global__ void fault_bulk_while_wgmma_reads(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
-                                                        float* out, int fixed) {
+// A copy to an operand that a product of a warpgroup may still read.
+extern "C" __global__ void fault_bulk_while_wgmma_reads(const __grid_constant__ TensorMap a,
+                                                        const __grid_constant__ TensorMap b, float* out, int fixed) {
   const Stages stages(256 * 128 / 2);
   const uint32_t at_a = stages.start, at_b = at_a + 64 * 128;
   if (threadIdx.x == 0) {

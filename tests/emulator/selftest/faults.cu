@@ -1,6 +1,6 @@
-// For every check a kernel that must trip it, on the line marked FAULT, and its repaired twin, which must not. `fixed` chooses.
-// A race has two ends, and either may be found. 64 threads; `in` has 64 ints, `out` has 64 that nothing has written;
-// dynamic shared memory is 512 bytes, 256 where the kernel goes past them.
+// One kernel for every check. It must fail the check on a line marked FAULT if `fixed` is 0, and pass if it is 1. A race has two
+// lines, and either may be reported. 64 threads. `in` has 64 ints, `out` has 64 uninitialized ints. Dynamic shared memory has 512
+// bytes, or 256 in the kernel that exceeds it.
 #include <ptx.cuh>
 
 using namespace yamoe;
@@ -40,11 +40,12 @@ FAULTY(fault_global_race_in_block) {
 }
 
 FAULTY(fault_global_race_across_blocks) {
-  out[fixed ? blockIdx.x * 32 + threadIdx.x % 32 : threadIdx.x] = in[threadIdx.x] + (fixed ? 0 : blockIdx.x);  // FAULT fault_global_race_across_blocks
+  const int i = fixed ? blockIdx.x * 32 + threadIdx.x % 32 : threadIdx.x;
+  out[i] = in[threadIdx.x] + (fixed ? 0 : blockIdx.x);  // FAULT fault_global_race_across_blocks
 }
 
 FAULTY(fault_shared_out_of_bounds) {
-  int* const shared = reinterpret_cast<int*>(dynamic_smem());  // 256 bytes
+  int* const shared = reinterpret_cast<int*>(dynamic_smem());       // 256 bytes
   shared[fixed ? threadIdx.x : threadIdx.x + 1] = in[threadIdx.x];  // FAULT fault_shared_out_of_bounds
   out[threadIdx.x] = in[threadIdx.x];
 }
@@ -79,7 +80,8 @@ FAULTY(fault_static_shared_race) {
   __shared__ int sum;
   if (threadIdx.x == 0) sum = 0;
   __syncthreads();
-  if (fixed) atomicAdd(&sum, 1); else sum = threadIdx.x;  // FAULT fault_static_shared_race
+  if (fixed) atomicAdd(&sum, 1);
+  else sum = threadIdx.x;  // FAULT fault_static_shared_race
   __syncthreads();
   out[threadIdx.x] = sum + in[0];
 }
@@ -119,7 +121,8 @@ FAULTY(fault_barrier_after_exit) {
 }
 
 FAULTY(fault_lane_not_in_mask) {
-  out[threadIdx.x] = __shfl_sync(fixed ? 0xffffffffu : 0xfffffffeu, in[threadIdx.x], 1);  // FAULT fault_lane_not_in_mask
+  const unsigned mask = fixed ? 0xffffffffu : 0xfffffffeu;
+  out[threadIdx.x] = __shfl_sync(mask, in[threadIdx.x], 1);  // FAULT fault_lane_not_in_mask
 }
 
 FAULTY(fault_missing_lane) {
@@ -167,7 +170,8 @@ FAULTY(fault_copy_wait_too_few) {
     cp_async_commit();
     cp_async_16(shared_address(shared + 8 + threadIdx.x), in + threadIdx.x * 4, 16);
     cp_async_commit();
-    if (fixed) cp_async_wait<0>(); else cp_async_wait<1>();
+    if (fixed) cp_async_wait<0>();
+    else cp_async_wait<1>();
     out[threadIdx.x] = shared[8 + threadIdx.x].x;  // FAULT fault_copy_wait_too_few
     cp_async_wait<0>();
   } else {
@@ -203,7 +207,7 @@ FAULTY(fault_array_out_of_bounds) {
 
 FAULTY(fault_offset_of_null) {
   const int* bias = fixed ? in : in - reinterpret_cast<uintptr_t>(in) / sizeof(int);
-  bias += 8 * (blockIdx.x + 1);  // null no longer
+  bias += 8 * (blockIdx.x + 1);                         // not null anymore
   out[threadIdx.x] = bias ? bias[threadIdx.x % 8] : 0;  // FAULT fault_offset_of_null
 }
 

@@ -1,4 +1,4 @@
-// Each instruction and intrinsic by itself, for comparison with a plain model.
+// One kernel for each instruction and intrinsic. The tests compare them with a plain model.
 #include <ptx.cuh>
 
 #include <cuda_bf16.h>
@@ -6,7 +6,7 @@
 
 using namespace yamoe;
 
-// out[m][lane]: what the lane gets of matrix m. Rows of 8 elements follow each other in `in`.
+// out[m][lane]: the elements of matrix m that the lane receives. `in` contains rows of 8 elements.
 extern "C" __global__ void test_ldmatrix(const uint4* in, uint32_t* out, int transpose) {
   uint4* const shared = reinterpret_cast<uint4*>(dynamic_smem());
   shared[threadIdx.x] = in[threadIdx.x];
@@ -20,7 +20,7 @@ extern "C" __global__ void test_ldmatrix(const uint4* in, uint32_t* out, int tra
   for (int i = 0; i < 4; ++i) out[i * 32 + threadIdx.x] = registers[i];
 }
 
-// c[lane][4] += a[lane][4] * b[lane][2], fragments as they lie in registers.
+// c[lane][4] += a[lane][4] * b[lane][2]. The arrays contain the fragments as in registers.
 template <class T>
 __device__ void multiply(const uint32_t* a, const uint32_t* b, float* c) {
   uint32_t ra[4], rb[2];
@@ -33,10 +33,12 @@ __device__ void multiply(const uint32_t* a, const uint32_t* b, float* c) {
 }
 extern "C" __global__ void test_mma_f16(const uint32_t* a, const uint32_t* b, float* c) { multiply<__half>(a, b, c); }
 #if __CUDA_ARCH__ >= 800
-extern "C" __global__ void test_mma_bf16(const uint32_t* a, const uint32_t* b, float* c) { multiply<__nv_bfloat16>(a, b, c); }
+extern "C" __global__ void test_mma_bf16(const uint32_t* a, const uint32_t* b, float* c) {
+  multiply<__nv_bfloat16>(a, b, c);
+}
 #endif
 
-// Copies `bytes` of each 16.
+// Copies `bytes` of each 16 bytes.
 extern "C" __global__ void test_cp_async(const uint4* in, uint4* out, int bytes) {
   uint4* const shared = reinterpret_cast<uint4*>(dynamic_smem());
   cp_async_16(shared_address(shared + threadIdx.x), in + threadIdx.x, bytes);
@@ -50,7 +52,7 @@ extern "C" __global__ void test_streaming(const uint4* in, uint4* out) {
   store_streaming_16(out + threadIdx.x, load_streaming_16(in + threadIdx.x));
 }
 
-// One line of `out` for each intrinsic, 32 values each.
+// Each intrinsic writes one row of 32 values to `out`.
 extern "C" __global__ void test_warp(const int* in, int* out) {
   const int lane = threadIdx.x, value = in[lane];
   int line = 0;
@@ -66,7 +68,7 @@ extern "C" __global__ void test_warp(const int* in, int* out) {
   put(static_cast<int>(__byte_perm(value, 0x33221100, 0x5410)));
 }
 
-// out[0]: a sum over all threads by shared and global atomics.
+// out[0]: the sum over all threads, computed with shared and global atomics.
 extern "C" __global__ void test_atomics(const int* in, int* out) {
   __shared__ int sum;
   if (threadIdx.x == 0) sum = 0;

@@ -1,4 +1,4 @@
-// What faults.cu cannot plant: whether memory is freed is the host's doing, and a bank conflict is slow, not wrong.
+// Kernels for what faults.cu cannot contain: freed memory, which depends on the host, and bank conflicts, which are not faults.
 #include <ptx.cuh>
 
 using namespace yamoe;
@@ -7,7 +7,7 @@ extern "C" __global__ void test_copy(const int* in, int* out) {
   out[threadIdx.x] = in[threadIdx.x];  // COPY
 }
 
-// A warp copies 32 rows of 16 bytes to shared memory, `stride` bytes apart, and reads them as matrices.
+// A warp copies 32 rows of 16 bytes to shared memory, with a stride of `stride` bytes, and reads them as matrices.
 extern "C" __global__ void test_rows(const uint4* in, uint32_t* out, int stride) {
   const uint32_t row = shared_address(dynamic_smem()) + threadIdx.x * stride;
   cp_async_16(row, in + threadIdx.x, 16);

@@ -1,5 +1,5 @@
-// Hopper's instructions: 256 threads, of which the first warpgroup multiplies what the second has copied. A is [64][64], B
-// [192][64], or, across, [64][192]; 16-bit elements, as `in` has them one after the other. `fixed` as in faults.cu.
+// Hopper's instructions with 256 threads. The first warpgroup multiplies the operands that the second one copies. A is [64][64], B
+// is [192][64], or [64][192] across the depth. `in` contains both, with 16-bit elements. `fixed` is as in faults.cu.
 #include <ptx.cuh>
 
 using namespace yamoe;
@@ -22,7 +22,7 @@ struct Stage {
     const char* const from = reinterpret_cast<const char*>(in);
     const int chunk = thread % 8;
     for (int row = thread / 8; row < 256; row += 16) {
-      // Row by row, or, of a B across the depth, slab by slab.
+      // Row by row, or slab by slab for a B across the depth.
       const int r = row - 64;
       const int offset = across && r >= 0 ? kA + (r % 64 * 3 + r / 64) * 128 : row * 128;
       cp_async_16(start + row * 128 + (chunk ^ (row & 7)) * 16, from + offset + chunk * 16, 16);
@@ -72,7 +72,7 @@ extern "C" __global__ void test_wgmma_bf16_across(const int* in, float* out) { m
 
 #define FAULTY(name) extern "C" __global__ void name(const int* in, float* out, int fixed)
 
-// Two rounds through one stage, with one thing left out.
+// Two rounds through one stage, with one step missing.
 enum Fault { kNone, kFullWait, kProxyFence, kEmptyWait, kProductWait, kLastWait };
 
 __device__ void rounds(const int* in, float* out, Fault fault) {
@@ -101,7 +101,7 @@ FAULTY(fault_no_wait_for_full) { rounds(in, out, fixed ? kNone : kFullWait); }
 FAULTY(fault_no_fence_of_the_async_proxy) { rounds(in, out, fixed ? kNone : kProxyFence); }
 FAULTY(fault_no_wait_for_empty) { rounds(in, out, fixed ? kNone : kEmptyWait); }
 FAULTY(fault_released_before_it_is_read) { rounds(in, out, fixed ? kNone : kProductWait); }
-FAULTY(fault_products_under_way_at_the_end) { rounds(in, out, fixed ? kNone : kLastWait); }
+FAULTY(fault_products_in_flight_at_the_end) { rounds(in, out, fixed ? kNone : kLastWait); }
 
 FAULTY(fault_mbarrier_without_initialisation) {
   const Stage stage;

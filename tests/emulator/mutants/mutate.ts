@@ -1,17 +1,17 @@
-// How good are the checks? Plants one-token faults into the kernels, one at a time, and lists those that nothing notices:
+// Measures how good the checks are. Plants one-token faults into the kernels, one at a time, and lists those that no check
+// notices:
 //
 //   deno task mutate [--workers N] [--every N] [--log FILE] [file...]
 //
-// in the files named, of cuda/, or in all; every N-th of them; N at a time, by default one for each processor. The log says what
-// became of each. A survivor must be explained in survivors.ts: one that is not fails the job, as does an explanation that fits
-// none.
+// The files are those of cuda/ that are named, or all. --every N takes every N-th mutant, --workers N runs N at a time (by
+// default one for each processor), and --log records the outcome of each. survivors.jsonl must explain every survivor. A
+// survivor without an explanation fails the job, and so does an explanation without a survivor.
 import { parseArgs } from "@std/cli/parse-args";
-import { productSources } from "../cuda/emulated.ts";
-import { buildMutant, type EmulatorOptions, filesOf, kernelNames } from "./build.ts";
+import { productSources } from "../../cuda/emulated.ts";
+import { buildMutant, type EmulatorOptions, filesOf, kernelNames } from "../build.ts";
 import type { JobRecord } from "./mutant.ts";
-import { explanations } from "./survivors.ts";
 
-/** What is exchanged for what. */
+/** Patterns, and what replaces them. */
 const exchanges: readonly (readonly [RegExp, string])[] = [
   [/ < (?!<)/, " <= "],
   [/ <= /, " < "],
@@ -51,15 +51,15 @@ interface Mutant {
   readonly text: string;
 }
 
-const folder = new URL("../../cuda/", import.meta.url).pathname;
+const folder = new URL("../../../cuda/", import.meta.url).pathname;
 
-/** What a file is part of: an emulator, and kernel files of it. */
+/** The emulator that a file is part of, and the kernel files that include it. */
 interface Place {
   readonly options: EmulatorOptions;
   readonly sources: string[];
 }
 
-/** All files, on the first architecture that has them. */
+/** All files, each on the first architecture that has it. */
 const places = new Map<string, Place>();
 for (const arch of [80, 90]) {
   const options: EmulatorOptions = { arch, sources: productSources(arch), checked: true };
@@ -87,7 +87,7 @@ function* mutants(file: string): Iterable<Mutant> {
   }
 }
 
-/** Builds an emulator with a file replaced and runs jobs on it. Undefined if it does not build. */
+/** Builds an emulator with a file replaced and runs jobs on it. Returns what they print, or undefined if it does not compile. */
 async function runOn(file: string, text: string, jobs?: readonly JobRecord[]): Promise<string | undefined> {
   const { options } = places.get(file)!;
   const temporary = await Deno.makeTempDir({ prefix: "yamoe-mutant-" });
@@ -97,8 +97,8 @@ async function runOn(file: string, text: string, jobs?: readonly JobRecord[]): P
     const script = new URL("./mutant.ts", import.meta.url).pathname;
     const run = [Deno.execPath(), "run", "-A", script, `${options.arch}`, library];
     if (jobs) run.push(JSON.stringify(jobs));
-    // The emulator ends what accesses memory for ever. What does not even do that is ended by the seconds it computes: the time
-    // that passes says little on a machine that others use too.
+    // The emulator stops a kernel that accesses memory forever. A limit of processor time stops any other endless loop. Elapsed
+    // time would depend on what else the machine runs.
     const command = new Deno.Command("sh", {
       args: ["-c", `ulimit -S -t 120; exec "$@"`, "sh", ...run],
       stdout: "piped",
@@ -106,23 +106,23 @@ async function runOn(file: string, text: string, jobs?: readonly JobRecord[]): P
     });
     const { stdout, signal, code } = await command.output();
     if (signal) return signal;
-    const said = new TextDecoder().decode(stdout).trim();
-    return said || `crash: exit code ${code}`;
+    const printed = new TextDecoder().decode(stdout).trim();
+    return printed || `crash: exit code ${code}`;
   } finally {
     await Deno.remove(temporary, { recursive: true });
   }
 }
 
-/** What the kernels as they are make of every job of a file's architecture. */
+/** Runs all jobs of a file's architecture on the unchanged kernels. */
 async function runUnchanged(file: string): Promise<JobRecord[]> {
-  const said = await runOn(file, await Deno.readTextFile(folder + file));
-  const lines = said?.split("\n") ?? [];
+  const printed = await runOn(file, await Deno.readTextFile(folder + file));
+  const lines = printed?.split("\n") ?? [];
   const wrong = lines.find((line) => !line.startsWith("{"));
-  if (wrong !== undefined || lines.length === 0) throw new Error(`The kernels as they are: ${wrong}`);
+  if (wrong !== undefined || lines.length === 0) throw new Error(`The unchanged kernels fail: ${wrong}`);
   return lines.map((line) => JSON.parse(line)).sort((a, b) => a.milliseconds - b.milliseconds);
 }
 
-/** The jobs that reach a file, the fastest first. */
+/** Returns the jobs that reach a file, the fastest first. */
 async function jobsOf(file: string): Promise<JobRecord[]> {
   const { options, sources } = places.get(file)!;
   const kernels = new Set((await Promise.all(sources.map((source) => kernelNames(source, options)))).flat());
@@ -133,22 +133,22 @@ const outcomes = {
   unbuilt: "do not compile",
   check: "caught by a check",
   result: "caught by the result",
-  endless: "caught as they never end",
+  endless: "caught because they never end",
   crash: "caught by a crash",
   explained: "explained",
   survived: "unexplained",
 };
 type Outcome = keyof typeof outcomes;
 
-function isCrash(said: string | undefined): boolean {
-  return said !== undefined && /^(SIG|crash)/.test(said);
+function isCrash(printed: string | undefined): boolean {
+  return printed !== undefined && /^(SIG|crash)/.test(printed);
 }
 
-function outcomeOf(said: string | undefined): Outcome {
-  if (said === undefined) return "unbuilt";
-  if (said === "SIGXCPU" || said.includes("accesses, barriers and collectives")) return "endless";
-  if (isCrash(said)) return "crash";
-  return said.startsWith("check: ") ? "check" : said.startsWith("result: ") ? "result" : "survived";
+function outcomeOf(printed: string | undefined): Outcome {
+  if (printed === undefined) return "unbuilt";
+  if (printed === "SIGXCPU" || printed.includes("accesses, barriers and collectives")) return "endless";
+  if (isCrash(printed)) return "crash";
+  return printed.startsWith("check: ") ? "check" : printed.startsWith("result: ") ? "result" : "survived";
 }
 
 const { log, _: names, ...flags } = parseArgs(Deno.args, { string: ["every", "workers", "log"] }) as {
@@ -158,7 +158,7 @@ const { log, _: names, ...flags } = parseArgs(Deno.args, { string: ["every", "wo
   _: (string | number)[];
 };
 const count = (name: string, text: string) => {
-  if (!/^[1-9]\d*$/.test(text)) throw new RangeError(`--${name} must be a whole number above zero, got ${text}`);
+  if (!/^[1-9]\d*$/.test(text)) throw new RangeError(`--${name} must be a positive integer, got ${text}`);
   return Number(text);
 };
 const every = count("every", flags.every ?? "1");
@@ -169,33 +169,46 @@ if (unknown !== undefined) {
   throw new RangeError(`A file must be one of ${[...places.keys()].sort().join(", ")}, got ${unknown}`);
 }
 
-/** Explanations that no survivor has taken yet. */
-const open = explanations.flatMap(({ after, ...rest }) => after.map((after) => ({ ...rest, after })));
+/** A line of survivors.jsonl: mutants that no result or check can notice, and why. */
+interface Explanation {
+  /** The file, in cuda. */
+  readonly file: string;
+  /** The line of the unchanged file. */
+  readonly before: string;
+  /** The mutants of the line, each as often as it occurs in the file. */
+  readonly after: readonly string[];
+  readonly reason: string;
+}
+const explanations = (await Deno.readTextFile(new URL("./survivors.jsonl", import.meta.url))).trim().split("\n")
+  .map((line) => JSON.parse(line) as Explanation);
+/** Explanations that no survivor has matched yet. */
+const unmatched = explanations.flatMap(({ after, ...rest }) => after.map((after) => ({ ...rest, after })));
 const counts = new Map(files.map((file) => [file, new Map<Outcome, number>()]));
 
 async function judge({ file, line, before, after, text }: Mutant): Promise<void> {
   const jobs = await jobsOf(file);
-  let said = await runOn(file, text, jobs);
-  // Perhaps somebody else ended it, or the machine stood still: twice is no accident.
-  if (isCrash(said)) said = await runOn(file, text, jobs);
-  let outcome = outcomeOf(said);
+  let printed = await runOn(file, text, jobs);
+  // Another process may have killed it. Only the second crash counts.
+  if (isCrash(printed)) printed = await runOn(file, text, jobs);
+  let outcome = outcomeOf(printed);
   const place = `${file}:${line}\n  - ${before}\n  + ${after}`;
   if (outcome === "survived") {
-    const found = open.findIndex((it) => it.file === file && it.before === before && it.after === after);
+    const found = unmatched.findIndex((it) => it.file === file && it.before === before && it.after === after);
     if (found < 0) {
       console.log(`SURVIVOR ${place}`);
     } else {
       outcome = "explained";
-      open.splice(found, 1);
+      unmatched.splice(found, 1);
     }
   }
-  if (log) await Deno.writeTextFile(log, `${outcome} ${place}\n  ${said}\n`, { append: true });
+  if (log) await Deno.writeTextFile(log, `${outcome} ${place}\n  ${printed}\n`, { append: true });
   const count = counts.get(file)!;
   count.set(outcome, (count.get(outcome) ?? 0) + 1);
 }
 
-/** A file of each architecture that is needed, and what its jobs make of the kernels as they are. */
+/** One file of each architecture that is needed. */
 const samples = new Map(files.map((file) => [places.get(file)!.options.arch, file]));
+/** The jobs of each architecture on the unchanged kernels. */
 const unchanged = new Map<number, JobRecord[]>();
 for (const [arch, file] of samples) unchanged.set(arch, await runUnchanged(file));
 const queue = files.flatMap((file) => [...mutants(file)]).filter((_, i) => i % every === 0);
@@ -203,11 +216,11 @@ await Promise.all(Array.from({ length: workers }, async () => {
   for (let mutant = queue.shift(); mutant; mutant = queue.shift()) await judge(mutant);
 }));
 
-// What caught the mutants must have been their faults, not a change to the files meanwhile.
+// The outcomes are valid only if nobody has changed the files in the meantime.
 const digests = (records: readonly JobRecord[]) => records.map(({ name, digest }) => `${name} ${digest}`).sort().join();
 for (const [arch, file] of samples) {
   if (digests(await runUnchanged(file)) !== digests(unchanged.get(arch)!)) {
-    throw new Error("The kernels have changed meanwhile");
+    throw new Error("Cannot judge the mutants: the kernels have changed in the meantime");
   }
 }
 
@@ -218,7 +231,7 @@ const total = (counts: Iterable<ReadonlyMap<Outcome, number>>) =>
   }).join(", ");
 for (const [file, count] of counts) console.log(`${file}: ${total([count])}`);
 console.log(`All: ${total([...counts.values()])}`);
-// An explanation that fits no survivor explains something that is gone, or is caught by now.
-const stale = every === 1 ? open.filter(({ file }) => files.includes(file) || !places.has(file)) : [];
+// An explanation without a survivor explains a line that has changed, or a mutant that is now caught.
+const stale = every === 1 ? unmatched.filter(({ file }) => files.includes(file) || !places.has(file)) : [];
 for (const { file, before, after } of stale) console.log(`STALE ${file}\n  - ${before}\n  + ${after}`);
 if (stale.length > 0 || [...counts.values()].some((count) => count.get("survived"))) Deno.exit(1);

@@ -1,16 +1,19 @@
-// Runs jobs on one emulator, in a process of its own: a mutant may crash or never end.
+// Runs jobs on one emulator, in a process of its own, because a mutant may crash or never end.
 //
-// With an architecture and a library all jobs of that, and prints what there is to know of each, as JSON a line. With a list of
-// such records besides, the jobs of that; stops at the first that does not end as it says, and prints what is different.
-import { manifest } from "../../src/cuda/images/built/manifest.ts";
-import { Control } from "./control.ts";
-import { hopperJobs, jobs } from "./mutant_jobs.ts";
+//   mutant.ts ARCH LIBRARY [RECORDS]
+//
+// Without records it runs every job of the architecture and prints a record of each, one JSON object a line. With records, a
+// JSON array, it runs the jobs that they name, stops at the first one whose result differs and prints the difference.
+import { manifest } from "../../../src/cuda/images/built/manifest.ts";
+import { Control } from "../control.ts";
+import { hopperJobs, jobs } from "./jobs.ts";
 
-/** What is known of a job. */
+/** What a job did. */
 export interface JobRecord {
   readonly name: string;
-  /** Of all results and of the bank conflicts. */
+  /** A digest of all results and of the numbers of bank conflicts. */
   readonly digest: string;
+  /** The kernels that it launched. */
   readonly kernels: readonly string[];
   /** Accesses, barriers and collectives of the longest launch. */
   readonly steps: number;
@@ -26,7 +29,7 @@ if (import.meta.main) {
     const { run, seed, preempt } = byName.get(name)!;
     const known = expected?.find((record) => record.name === name);
     control.reset();
-    control.schedule(seed, preempt); // every other job with its threads in another order
+    control.schedule(seed, preempt); // every other job runs its threads in another order
     control.limitSteps(known ? 10 * known.steps + 10_000 : 0);
     const start = performance.now();
     try {

@@ -1,0 +1,154 @@
+// Checks the tensors and the options of a `moe` call and derives its sizes. Each call is resolved once, before any work.
+import { expectDType, expectFloat, expectObject, expectShape, expectSpec, type TensorSpec } from "./checks.ts";
+import type { ExpertsComputation, ExpertsInputs } from "./experts.ts";
+import { layerOptionNames } from "./experts_options.ts";
+import type { ExpertsLayer, MoeLayer, MoeOptions, MoeRouter, SharedExpert } from "./moe.ts";
+import { type ResolvedExperts, resolveExperts } from "./resolve_experts.ts";
+import { checkNames, definedMembers } from "../known_names.ts";
+import { resolveRouter, type Router } from "../routing/router.ts";
+import { checkTensor, type DType, formatShape, type Tensor } from "../tensor/tensor.ts";
+
+/** The sizes of a {@linkcode moe} call, with every option decided. */
+export interface ResolvedMoe {
+  readonly router: Router;
+  readonly logitsDType: DType;
+  readonly routed: ResolvedExperts;
+  readonly shared: ResolvedExperts | undefined;
+}
+
+/** A resolved call: its tensors, and everything that was derived from them and from the options. */
+export interface MoeCall<T> {
+  readonly hidden: T;
+  readonly layer: MoeLayer<T>;
+  readonly shape: ResolvedMoe;
+  readonly onProgress: MoeOptions["onProgress"];
+}
+
+const weightNames = ["gateUpProj", "gateUpProjBias", "downProj", "downProjBias"] as const;
+const routerNames = ["weight", "bias", "options", "logitsDType"] as const satisfies (keyof MoeRouter)[];
+const optionNames = ["expertCapacity", "batchInvariant", "onProgress"] as const satisfies (keyof MoeOptions)[];
+const expertsNames: readonly (keyof ExpertsLayer)[] = [...weightNames, ...layerOptionNames];
+
+/** Applies a function to each tensor of a layer that is present. */
+export function mapLayer<From, To>(layer: MoeLayer<From>, change: (tensor: From) => To): MoeLayer<To> {
+  const { router, sharedExpert } = layer;
+  const map = <L extends object>(from: L, names: readonly string[]) => {
+    const tensors = Object.entries(from).filter(([name, value]) => names.includes(name) && value !== undefined);
+    return { ...from, ...Object.fromEntries(tensors.map(([name, value]) => [name, change(value)])) };
+  };
+  return {
+    ...map(layer, weightNames),
+    router: { ...map(router, ["weight", "bias"]), options: map(router.options, ["correctionBias"]) },
+    ...sharedExpert && { sharedExpert: map(sharedExpert, [...weightNames, "gate"]) },
+  } as unknown as MoeLayer<To>;
+}
+
+/** Picks the weights of a layer, which are inputs of `experts`. */
+export function layerWeights<T>(
+  { gateUpProj, gateUpProjBias, downProj, downProjBias }: ExpertsLayer<T>,
+): Pick<ExpertsInputs<T>, typeof weightNames[number]> {
+  return { gateUpProj, gateUpProjBias, downProj, downProjBias };
+}
+
+/**
+ * Checks host tensors and options.
+ *
+ * @throws {TypeError} If a tensor is missing, malformed or of another dtype, or a name is unknown.
+ * @throws {RangeError} If a shape or an option is out of range.
+ */
+export function checkMoe(hidden: Tensor, layer: MoeLayer, options: MoeOptions = {}): ResolvedMoe {
+  const shape = resolveMoe(hidden, layer, options);
+  checkTensor("hidden", hidden);
+  const { router, sharedExpert } = layer;
+  checkTensors("layer.router", { weight: router.weight, bias: router.bias });
+  checkTensors("layer.router.options", { correctionBias: router.options.correctionBias });
+  checkTensors("layer", layerWeights(layer));
+  if (sharedExpert) checkTensors("layer.sharedExpert", { ...layerWeights(sharedExpert), gate: sharedExpert.gate });
+  return shape;
+}
+
+function checkTensors(owner: string, tensors: Readonly<Record<string, Tensor | undefined>>): void {
+  for (const [name, tensor] of Object.entries(tensors)) if (tensor) checkTensor(`${owner}.${name}`, tensor);
+}
+
+/**
+ * Checks dtypes, shapes and options and derives the sizes. Does not read any element.
+ *
+ * @throws {TypeError} If a tensor is missing or of another dtype, or a name is unknown.
+ * @throws {RangeError} If a shape or an option is out of range.
+ */
+export function resolveMoe<T extends TensorSpec>(hidden: T, layer: MoeLayer<T>, options: MoeOptions = {}): ResolvedMoe {
+  expectNames("layer", layer, [...expertsNames, "router", "sharedExpert"] satisfies (keyof MoeLayer)[]);
+  expectNames("layer.router", layer.router, routerNames);
+  expectNames("options", options, [...optionNames, "backend"]);
+  expectSpec("hidden", hidden);
+  expectFloat("hidden", hidden.dtype);
+  if (hidden.shape.length !== 2) {
+    throw new RangeError(`hidden must have shape [T, H], got ${formatShape(hidden.shape)}`);
+  }
+  const [tokens = 0, width = 0] = hidden.shape;
+  const { router, sharedExpert } = layer;
+  const { weight, bias, logitsDType = "f32" } = router;
+  expectFloat("layer.router.logitsDType", logitsDType);
+  expectSpec("layer.router.weight", weight);
+  expectFloat("layer.router.weight", weight.dtype);
+  const experts = weight.shape[0] ?? 0;
+  expectShape("layer.router.weight", weight, [experts, width]);
+  if (bias) expectTensor("layer.router.bias", bias, weight.dtype, [experts]);
+  expectObject("layer.router.options", router.options);
+  const decided = resolveRouter(router.options, experts);
+
+  const assignments = (topK: number) => ({
+    hiddenStates: hidden,
+    routerIndices: { dtype: "i32", shape: [tokens, topK] },
+    routingWeights: { dtype: "f32", shape: [tokens, topK] },
+  } as const);
+  const routed = resolvePart("layer", layer, experts, {
+    ...assignments(decided.topK),
+    ...decided.onInput && { inputWeights: { dtype: "f32", shape: [tokens, decided.topK] } },
+    ...sharedExpert && { addend: hidden },
+  }, options);
+  if (!sharedExpert) return { router: decided, logitsDType, routed, shared: undefined };
+
+  expectNames("layer.sharedExpert", sharedExpert, [...expertsNames, "gate"] satisfies (keyof SharedExpert)[]);
+  const { gate } = sharedExpert;
+  if (gate) expectTensor("layer.sharedExpert.gate", gate, hidden.dtype, [1, width]);
+  const { batchInvariant } = options;
+  const shared = resolvePart("layer.sharedExpert", sharedExpert, 1, assignments(1), { batchInvariant });
+  return { router: decided, logitsDType, routed, shared };
+}
+
+/** Resolves the routed or the shared experts of a layer. Errors begin with the name of the part. */
+function resolvePart<T extends TensorSpec>(
+  part: string,
+  layer: ExpertsLayer<T>,
+  experts: number,
+  inputs: Omit<ExpertsInputs<TensorSpec>, typeof weightNames[number]>,
+  options: MoeOptions,
+): ResolvedExperts {
+  expectSpec(`${part}.downProj`, layer.downProj);
+  if (layer.downProj.shape[0] !== experts) {
+    const got = formatShape(layer.downProj.shape);
+    throw new RangeError(`${part}.downProj must hold ${experts} experts to match the rest, got shape ${got}`);
+  }
+  const { expertCapacity, batchInvariant, onProgress } = options;
+  return resolveExperts(definedMembers({ ...layerWeights<TensorSpec>(layer), ...inputs }), {
+    ...computationOf(layer),
+    ...{ expertCapacity, batchInvariant, onProgress },
+  });
+}
+
+function computationOf(layer: ExpertsLayer<unknown>): ExpertsComputation {
+  return Object.fromEntries(layerOptionNames.map((name) => [name, layer[name]]));
+}
+
+function expectNames(name: string, value: object, known: readonly string[]): void {
+  expectObject(name, value);
+  checkNames(name, value, known);
+}
+
+function expectTensor(name: string, tensor: TensorSpec, dtype: DType, shape: readonly number[]): void {
+  expectSpec(name, tensor);
+  expectDType(name, tensor, dtype);
+  expectShape(name, tensor, shape);
+}

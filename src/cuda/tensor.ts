@@ -1,0 +1,28 @@
+import type { BackendTensor } from "../backend/backend.ts";
+import type { DType } from "../tensor/tensor.ts";
+import type { DeviceBuffer } from "./driver/memory.ts";
+
+/** A tensor in device memory. */
+export class CudaTensor implements BackendTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** The backend that the tensor belongs to. */
+  readonly owner: object;
+  readonly buffer: DeviceBuffer;
+
+  constructor(owner: object, dtype: DType, shape: readonly number[], buffer: DeviceBuffer) {
+    this.owner = owner;
+    this.dtype = dtype;
+    this.shape = shape;
+    this.buffer = buffer;
+  }
+
+  /** The CUdeviceptr. */
+  get pointer(): bigint {
+    return this.buffer.pointer;
+  }
+
+  [Symbol.dispose](): void {
+    this.buffer[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,142 @@
+// Copies between the host and the device, through page-locked host memory.
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { BackendTensor, ElementRange } from "../backend/backend.ts";
+import { bytesPerElement, elementCount, type TensorData, viewOf } from "../tensor/tensor.ts";
+import type { Context } from "./driver/context.ts";
+import { Event } from "./driver/event.ts";
+import { StagingBuffer } from "./driver/memory.ts";
+import type { Stream } from "./driver/stream.ts";
+import type { CudaTensor } from "./tensor.ts";
+
+/** Fills or looks at a piece of a tensor that begins at the element `start`. */
+export type PieceHandler = (piece: TensorData, start: number) => void | Promise<void>;
+
+/** The size of one staging buffer. A transfer uses two: while one is copied, the caller uses the other. */
+const stagingBytes = 32 * 2 ** 20;
+
+/** Pieces begin at multiples of this many elements. */
+const pieceUnit = 65536;
+
+interface Staging {
+  readonly memory: SharedArrayBuffer;
+  /** Recorded after each copy from or to the memory. */
+  readonly copied: Event;
+}
+
+/** The transfers of a backend. */
+export class Transfers implements Disposable {
+  readonly #context: Context;
+  readonly #stream: Stream;
+  readonly #owned = new DisposableStack();
+  readonly #free: (readonly [Staging, Staging])[] = [];
+  readonly #inTransfer = new AsyncLocalStorage<true>();
+  #last: Promise<void> = Promise.resolve();
+  #uploadMilliseconds = 0;
+
+  constructor(context: Context, stream: Stream) {
+    this.#context = context;
+    this.#stream = stream;
+  }
+
+  /** The time that all uploads have taken so far. */
+  get uploadMilliseconds(): number {
+    return this.#uploadMilliseconds;
+  }
+
+  /** Copies the caller's memory to a tensor and waits for the copy. */
+  upload({ buffer }: CudaTensor, data: BufferSource): void {
+    this.#timed(() => {
+      buffer.write(data);
+      this.#stream.synchronize(); // until then the driver reads the caller's memory
+    });
+  }
+
+  /** Fills a tensor piece by piece. While one piece is copied, `produce` makes the next. */
+  fill(tensor: CudaTensor, produce: PieceHandler): Promise<void> {
+    return this.#withStaging(async (staging) => {
+      const { buffer, dtype } = tensor;
+      for (const [i, { start, length }] of pieces(tensor).entries()) {
+        const { memory, copied } = staging[i % 2]!;
+        this.#timed(() => copied.synchronize());
+        const piece = viewOf(dtype, memory, 0, length);
+        await produce(piece, start);
+        this.#timed(() => buffer.write(piece as BufferSource, start * bytesPerElement(dtype)));
+        copied.record(this.#stream);
+      }
+    });
+  }
+
+  /** Reads a tensor piece by piece. While `consume` looks at one piece, the next is copied. */
+  read(tensor: CudaTensor, consume: PieceHandler, range?: ElementRange): Promise<void> {
+    return this.#withStaging(async (staging) => {
+      const { dtype } = tensor;
+      const queue = pieces(tensor, range).map(({ start, length }, i) => () => {
+        const { memory, copied } = staging[i % 2]!;
+        const piece = viewOf(dtype, memory, 0, length);
+        tensor.buffer.read(piece as BufferSource, start * bytesPerElement(dtype));
+        copied.record(this.#stream);
+        return { piece, start, copied };
+      });
+      let next = queue.shift()?.();
+      while (next) {
+        const { piece, start, copied } = next;
+        copied.synchronize();
+        next = queue.shift()?.();
+        await consume(piece, start);
+      }
+    });
+  }
+
+  /**
+   * Runs a transfer with staging memory of its own. Transfers take turns, to limit that memory; but one that begins in the
+   * callback of another runs at once, because the other waits for it.
+   */
+  #withStaging(transfer: (staging: readonly [Staging, Staging]) => Promise<void>): Promise<void> {
+    const run = async () => {
+      const staging = this.#free.pop() ?? [this.#allocate(), this.#allocate()] as const;
+      try {
+        await this.#inTransfer.run(true, () => transfer(staging));
+      } finally {
+        this.#free.push(staging);
+      }
+    };
+    if (this.#inTransfer.getStore()) return run();
+    const turn = this.#last.then(run);
+    this.#last = turn.catch(() => {}); // the caller of the failed transfer handles the error
+    return turn;
+  }
+
+  #allocate(): Staging {
+    using cleanup = new DisposableStack();
+    const { memory } = cleanup.use(new StagingBuffer(this.#context, stagingBytes));
+    const copied = cleanup.use(new Event(this.#context));
+    this.#owned.use(cleanup.move());
+    return { memory, copied };
+  }
+
+  #timed(copy: () => void): void {
+    const start = performance.now();
+    copy();
+    this.#uploadMilliseconds += performance.now() - start;
+  }
+
+  [Symbol.dispose](): void {
+    this.#owned[Symbol.dispose]();
+  }
+}
+
+/** Cuts a tensor into pieces that fit the staging memory. The last piece does not have fewer than 16 elements, if possible. */
+function pieces(
+  { dtype, shape }: BackendTensor,
+  range: ElementRange = { start: 0, end: elementCount(shape) },
+): { start: number; length: number }[] {
+  const maximum = stagingBytes / bytesPerElement(dtype);
+  const result = [];
+  for (let start = range.start; start < range.end;) {
+    const left = range.end - start;
+    const length = left <= maximum ? left : left < maximum + 16 ? maximum - pieceUnit : maximum;
+    result.push({ start, length });
+    start += length;
+  }
+  return result;
+}

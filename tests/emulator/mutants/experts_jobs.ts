@@ -1,0 +1,107 @@
+// Jobs that run the whole `experts` op.
+import type { ExpertsOptions } from "../../../src/contract/experts.ts";
+import { experts } from "../../../src/ops/experts.ts";
+import { tensor } from "../../../src/tensor/tensor.ts";
+import { randomInputs, type RandomInputsOptions, type RandomShape } from "../../backend_suite.ts";
+import { backendOf, bytes, type Job } from "./job.ts";
+
+/** The rows of a tile, and the call that runs with it. */
+type ExpertsJob = [tileRows: number, shape: RandomShape, options?: ExpertsOptions, inputs?: RandomInputsOptions];
+
+const outIn = { weightLayout: "out-in" } as const;
+const concatenated = { gateUpLayout: "concatenated" } as const;
+const bothOther = { ...outIn, ...concatenated };
+
+/** Jobs of the portable kernels. */
+export const products: readonly ExpertsJob[] = [
+  // Tensor cores.
+  [16, { T: 1, H: 8, I: 8, E: 1, K: 1 }],
+  [16, { T: 40, H: 72, I: 136, E: 3, K: 2 }, { expertCapacity: 11 }],
+  [16, { T: 300, H: 40, I: 136, E: 1, K: 1 }, {}, { bias: "gate-up" }],
+  [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, bothOther, { dtype: "bf16" }],
+  [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { ...concatenated, activation: "gelu" }],
+  [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { ...outIn, activation: "gelu-tanh" }],
+  [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activation: "relu2", gated: false }, { dtype: "bf16", bias: false }],
+  [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activation: "silu", gated: false }],
+  [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activation: "gelu", gated: false, ...outIn }],
+  [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activation: "gelu-tanh", gated: false }],
+  [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activationLimit: 0.5 }],
+  [16, { T: 256, H: 128, I: 64, E: 1, K: 1 }], // as many row tiles as one group has
+  [64, { T: 130, H: 104, I: 72, E: 3, K: 2 }, { expertCapacity: 75 }, { dense: true }],
+  [64, { T: 70, H: 40, I: 136, E: 1, K: 1 }, { ...outIn, activation: "silu" }],
+  [64, { T: 70, H: 72, I: 72, E: 1, K: 1 }, { ...bothOther, activation: "relu2" }],
+  [128, { T: 140, H: 104, I: 72, E: 1, K: 1 }, concatenated],
+  [128, { T: 140, H: 40, I: 136, E: 1, K: 1 }, { ...outIn, activation: "gelu" }],
+  [128, { T: 140, H: 72, I: 72, E: 1, K: 1 }, { ...outIn, activation: "silu", gated: false }],
+  [256, { T: 300, H: 72, I: 136, E: 1, K: 1 }, { activation: "gelu" }],
+  [256, { T: 270, H: 40, I: 72, E: 1, K: 1 }, bothOther],
+  // SIMT.
+  [16, { T: 20, H: 37, I: 45, E: 2, K: 1 }, bothOther, { dtype: "bf16" }],
+  [16, { T: 20, H: 72, I: 45, E: 2, K: 2 }, concatenated, { dtype: "f32" }],
+  [16, { T: 20, H: 69, I: 77, E: 2, K: 1 }, { ...outIn, activation: "gelu" }, { dtype: "f32", bias: false }],
+  [16, { T: 20, H: 13, I: 33, E: 2, K: 1 }, { activation: "gelu-tanh" }],
+  [16, { T: 20, H: 13, I: 33, E: 2, K: 1 }, { activation: "relu2", ...outIn }],
+  [16, { T: 20, H: 13, I: 33, E: 2, K: 1 }, { activation: "gelu", gated: false }],
+  [16, { T: 20, H: 13, I: 33, E: 2, K: 1 }, { activationLimit: 0.5 }, { dtype: "f32" }],
+  [16, { T: 280, H: 13, I: 67, E: 1, K: 1 }, { activation: "silu" }],
+  [128, { T: 330, H: 69, I: 77, E: 2, K: 1 }, { activation: "silu", gated: false }, { dtype: "f32" }],
+  [128, { T: 140, H: 18, I: 45, E: 1, K: 1 }, bothOther, { dtype: "f16" }],
+  [16, { T: 256, H: 13, I: 9, E: 1, K: 1 }, {}, { dtype: "f32" }], // the same
+  [16, { T: 20, H: 128, I: 32, E: 2, K: 1 }, {}, { dtype: "f32" }],
+  [128, { T: 300, H: 5, I: 13, E: 1, K: 1 }, {}, { dtype: "bf16" }],
+  // Optional inputs.
+  [16, { T: 40, H: 264, I: 8, E: 3, K: 2 }, { expertCapacity: 11 }, { extra: "addend with weights" }],
+  [16, { T: 20, H: 37, I: 8, E: 3, K: 2 }, { expertCapacity: 5 }, { extra: "addend with weights", dtype: "bf16" }],
+  [16, { T: 20, H: 37, I: 8, E: 3, K: 2 }, {}, { extra: "addend", dtype: "f32" }],
+  [16, { T: 20, H: 40, I: 8, E: 3, K: 2 }, {}, { extra: "addend", dtype: "bf16" }],
+  [16, { T: 20, H: 40, I: 8, E: 3, K: 2 }, {}, { extra: "f32 weights", dense: true }],
+  [16, { T: 20, H: 37, I: 8, E: 3, K: 2 }, {}, { extra: "f32 weights", dtype: "bf16" }],
+  [16, { T: 20, H: 264, I: 8, E: 3, K: 3 }, {}, { extra: "input weights" }],
+  [16, { T: 20, H: 37, I: 8, E: 3, K: 1 }, {}, { extra: "input weights", dtype: "bf16" }],
+  [64, { T: 70, H: 40, I: 72, E: 1, K: 1 }, {}, { extra: "input weights" }],
+  [128, { T: 140, H: 18, I: 45, E: 1, K: 1 }, {}, { extra: "input weights", dtype: "f32" }],
+  // The sort and the sum over slots.
+  [16, { T: 30, H: 8, I: 8, E: 33, K: 3 }, { expertCapacity: 2 }],
+  [16, { T: 5, H: 8, I: 8, E: 1024, K: 1 }],
+  [256, { T: 4300, H: 8, I: 8, E: 5, K: 2 }, { expertCapacity: 20 }, { spread: 0.6 }],
+];
+
+/** Jobs of the wgmma kernels. */
+export const wgmmaProducts: readonly ExpertsJob[] = [
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, outIn],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, concatenated, { dtype: "bf16" }],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, bothOther],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, {}, { bias: false }],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, bothOther, { bias: false, dtype: "bf16" }],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activationLimit: 0.5 }],
+  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { ...concatenated, activation: "silu" }],
+  [128, { T: 140, H: 208, I: 200, E: 3, K: 2 }, { expertCapacity: 90 }, { dense: true }],
+  [256, { T: 300, H: 72, I: 136, E: 1, K: 1 }],
+  [256, { T: 270, H: 200, I: 72, E: 1, K: 1 }, bothOther],
+  [256, { T: 200, H: 72, I: 136, E: 1, K: 1 }, { ...concatenated, expertCapacity: 150 }],
+  [128, { T: 20, H: 128, I: 192, E: 2, K: 1 }, outIn], // whole steps and whole tiles
+  [128, { T: 600, H: 200, I: 104, E: 2, K: 1 }], // more tiles than multiprocessors
+  [256, { T: 20, H: 328, I: 200, E: 2, K: 1 }, outIn], // more steps than stages
+];
+
+/** Makes a job of a call, with inputs from a seed. */
+export function expertsJob([tileRows, shape, options = {}, inputs = {}]: ExpertsJob, seed: number): Job {
+  return {
+    name: `experts ${JSON.stringify({ tileRows, ...shape, ...options, ...inputs })}`,
+    run: async (library) => {
+      const backend = await backendOf(library, tileRows);
+      return [bytes(await experts(randomInputs(shape, seed, { ...inputs, ...options }), { ...options, backend }))];
+    },
+  };
+}
+
+/** Zeros without biases: even the smallest number that a kernel adds by mistake shows in the result. */
+export const zerosJob: Job = {
+  name: "experts of zeros, no biases",
+  run: async (library) => {
+    const inputs = randomInputs({ T: 20, H: 40, I: 72, E: 2, K: 1 }, 0, { bias: false });
+    const hiddenStates = tensor(new Float16Array(20 * 40), [20, 40]);
+    return [bytes(await experts({ ...inputs, hiddenStates }, { backend: await backendOf(library, 128) }))];
+  },
+};
