@@ -39,4 +39,8 @@ export const commands: CommandTable = {
     summary: "Print the script that completes this tool's command lines in bash, zsh or fish",
     load: () => import("./completions.ts"),
   },
+  licenses: {
+    summary: "Print the licenses of the software that this tool contains",
+    load: () => import("./licenses.ts"),
+  },
 };
