@@ -18,8 +18,8 @@ export type PlotOptions = Omit<Plot.PlotOptions, "document">;
 
 /** Draws a chart as SVG. */
 export function draw(options: PlotOptions): string {
-  const { document } = Plot.parseHTML("<html><body></body></html>") as unknown as { document: never };
-  const drawn = Plot.plot({
+  const { document } = Plot.parseHTML("<html><body></body></html>");
+  return Plot.plot({
     width: chartWidth,
     height: chartHeight,
     marginLeft: 56,
@@ -27,11 +27,10 @@ export function draw(options: PlotOptions): string {
     marginBottom: 40,
     marginTop: 28,
     className: "chart",
-    style: { fontSize: "12px", background: "none" } as never,
+    style: { fontSize: "12px", background: "none" },
     ...options,
     document,
-  });
-  return (drawn as unknown as { outerHTML: string }).outerHTML;
+  }).outerHTML;
 }
 
 /** The colour of each series. */
@@ -52,7 +51,7 @@ export function sizeScale({ axis: { key, label }, points }: Dataset): Plot.Scale
     tickFormat: plain,
     ...few,
     ...single,
-  } as Plot.ScaleOptions;
+  };
 }
 
 /** A tick as people write it: no exponent, thousands marked. */
