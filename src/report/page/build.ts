@@ -7,7 +7,7 @@ export async function buildLibrary(): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
       ...["bundle", "--quiet", "--lock", "tests/deno.lock", "--platform", "browser", "--minify"],
-      new URL("library.d.ts", folder).pathname,
+      new URL("library_source.ts", folder).pathname,
     ],
     cwd: root,
     env: { NO_COLOR: "1" },
