@@ -1,6 +1,5 @@
 // Observable Plot, which draws into a document without a browser.
-import * as Plot from "@observablehq/plot";
-import { parseHTML } from "linkedom";
+import * as Plot from "./library.js";
 import type { FigureKey } from "../../bench/figures.ts";
 import type { Dataset, Panel, Point } from "./dataset.ts";
 
@@ -20,8 +19,8 @@ export type PlotOptions = Omit<Plot.PlotOptions, "document">;
 
 /** Draws a chart as SVG. */
 export function draw(options: PlotOptions): string {
-  const { document } = parseHTML("<html><body></body></html>") as unknown as { document: never };
-  const drawn = Plot.plot({
+  const { document } = Plot.parseHTML("<html><body></body></html>");
+  return Plot.plot({
     width: chartWidth,
     height: chartHeight,
     marginLeft: margins.left,
@@ -29,11 +28,10 @@ export function draw(options: PlotOptions): string {
     marginBottom: margins.bottom,
     marginTop: margins.top,
     className: "chart",
-    style: { fontSize: "12px", background: "none" } as never,
+    style: { fontSize: "12px", background: "none" },
     ...options,
     document,
-  });
-  return (drawn as unknown as { outerHTML: string }).outerHTML;
+  }).outerHTML;
 }
 
 /** Returns the colors of the series of a panel. */
@@ -54,7 +52,7 @@ export function sizeScale({ axis: { key, label }, points }: Dataset): Plot.Scale
     tickFormat: plain,
     domain: single ? [smallest / 2, largest * 2] : [smallest, largest],
     ...(values.length <= 10 ? { ticks: far ? spaced(values) : values } : {}),
-  } as Plot.ScaleOptions;
+  };
 }
 
 /** Leaves out values that are too near to the one before to have a tick of their own on a logarithmic scale. */

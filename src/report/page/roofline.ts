@@ -74,7 +74,7 @@ function roofsOf(points: readonly RoofedPoint[]): Roof[] {
 const lineHeight = 14;
 
 /** Labels every roof above its flat part. Labels that would overlap move down. */
-function labels(roofs: readonly Roof[], x: number, [low, high]: readonly [number, number]): Plot.Markish[] {
+function labels(roofs: readonly Roof[], x: number, [low, high]: readonly [number, number]): Plot.Mark[] {
   const height = chartHeight - margins.top - margins.bottom;
   let free = -Infinity;
   return roofs.toSorted((a, b) => b.peak - a.peak).map(({ peak, label }) => {
