@@ -1,5 +1,6 @@
 // Finds a Mixture-of-Experts layer in a checkpoint by the names of its tensors.
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import { quantizationOf, quantizedDownProjection } from "./quantizations.ts";
 
 /** The names of a checkpoint's tensors. */

@@ -3,7 +3,7 @@ import { gateUpColumns, weightShapes } from "../../contract/experts_sizes.ts";
 import type { ExpertsComputation } from "../../contract/experts.ts";
 import type { ExpertsLayer, MoeLayer, SharedExpert } from "../../contract/moe.ts";
 import { routerRules } from "../../routing/router.ts";
-import { quote } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import { type DType, formatShape } from "../../tensor/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { type LayerNames, namesOfLayer } from "./layer_names.ts";

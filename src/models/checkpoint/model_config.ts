@@ -1,5 +1,6 @@
 // Typed access to a model's config.json. Families call the same things by different keys and nest their configurations.
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 
 type Members = Readonly<Record<string, unknown>>;
 

@@ -3,7 +3,7 @@ import { activationOptions } from "../../contract/activations.ts";
 import type { ExpertsComputation } from "../../contract/experts.ts";
 import { definedMembers } from "../../known_names.ts";
 import { type RouterKind, type RouterOptions, routerRules } from "../../routing/router.ts";
-import { quote } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import { type Preset, type PresetName, presets } from "../presets.ts";
 import { activationNames, families, type Family, scorings } from "./families.ts";
 import type { LayerNames } from "./layer_names.ts";

@@ -1,5 +1,6 @@
 // Looks up the tensors of a layer in a checkpoint and checks their dtypes and shapes. It reads no element.
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
 import { dtypesByStored } from "../../safetensors/safetensors.ts";
 import { type DType, elementCount, formatShape } from "../../tensor/tensor.ts";
