@@ -8,18 +8,18 @@ import { resolveMoe } from "../src/contract/resolve_moe.ts";
 import { layerChecks } from "../src/verify/layers.ts";
 import { variantChecks } from "../src/verify/variants.ts";
 import { type Check, jobChecks, verify } from "../src/verify/verify.ts";
-import { Engine } from "../src/wasm/engine.ts";
+import { WorkerPool } from "../src/wasm/worker_pool.ts";
 import { makeJob } from "../src/workload/workload.ts";
 
 const job = makeJob("tiny", { batch: 1, seq: 16, hidden: 64, experts: 4 });
 
 type Changes = (backend: Backend) => Partial<Pick<Backend, "experts" | "ops" | "steps">>;
-type Checks = (backend: Backend, engine: Engine) => AsyncIterable<Check>;
+type Checks = (backend: Backend, engine: WorkerPool) => AsyncIterable<Check>;
 
 /** Returns the names of the checks that fail on a backend with some changed functions. */
 async function failuresOf(checks: Checks, changes: Changes): Promise<string[]> {
-  using engine = new Engine(1);
-  using cpu = await openBackend("cpu", { engine });
+  using engine = new WorkerPool(1);
+  using cpu = await openBackend("cpu", { pool: engine });
   const changed: Partial<Backend> = changes(cpu);
   const changedBackend: Backend = new Proxy(cpu, {
     get(target, name) {
@@ -95,7 +95,7 @@ Deno.test("verify() passes on a correct backend", async () => {
 });
 
 Deno.test("verify() fails if results are wrong, NaN, or differ between runs", async () => {
-  const sampled = "16 tokens of the tiny job";
+  const sampled = `16 tokens of the ${job.preset} job`;
   assertEquals(await failures(() => {}), []);
   assertEquals(await failures((output) => output.fill(0, 0, 64)), [sampled]);
   assertEquals(await failures((output) => output[70] = NaN), [sampled]);

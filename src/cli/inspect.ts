@@ -3,7 +3,8 @@ import { toJson } from "../report/json.ts";
 import { type Column, textTable } from "../report/table.ts";
 import { formatBytes, plural } from "../text.ts";
 import { command, exitCode, printData } from "./command.ts";
-import { type Flag, integer, toggle, UsageError } from "./flags.ts";
+import { type Flag, integer, toggle } from "./flags.ts";
+import { UsageError } from "./usage_error.ts";
 
 const prefix: Flag<string> = {
   value: "TEXT",

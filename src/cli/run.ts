@@ -6,44 +6,31 @@ import { moe } from "../ops/moe.ts";
 import { summarizeOutput } from "../workload/output_summary.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { toJson } from "../report/json.ts";
-import { formatBytes, plural } from "../text.ts";
+import { plural } from "../text.ts";
 import { type RouterKind, routerRules } from "../routing/router.ts";
-import { quote, SafetensorsError } from "../safetensors/error.ts";
+import { SafetensorsError } from "../safetensors/error.ts";
+import { quote } from "../text.ts";
 import { Safetensors } from "../safetensors/safetensors.ts";
 import { temporaryFiles, writeSafetensors } from "../safetensors/write.ts";
 import { bytesPerElement, convert, type DType, elementCount, formatShape, type Tensor } from "../tensor/tensor.ts";
 import { version } from "../version.ts";
-import { Engine } from "../wasm/engine.ts";
+import { WorkerPool } from "../wasm/worker_pool.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
-import { choice, type Flag, type FlagValues, integer, text, toggle, UsageError } from "./flags.ts";
-import { freeMemory } from "./free_memory.ts";
+import { choice, file, type FlagValues, integer, number, text, toggle } from "./flags.ts";
+import { memoryProblem } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFlags, backendFromFlags } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
-
-function path(summary: string): Flag<string> {
-  return { value: "FILE", summary, parse: (text) => text };
-}
-
-function number(value: string, summary: string): Flag<number> {
-  return {
-    value,
-    summary,
-    parse(text) {
-      if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && Number.isFinite(Number(text))) return Number(text);
-      throw new Error("a number");
-    },
-  };
-}
+import { asUsage, UsageError } from "./usage_error.ts";
 
 const dtypes = ["f16", "bf16", "f32"] as const;
 
 const flags = {
-  weights: path("Safetensors file, index of several, or directory with either; config.json beside it is read"),
+  weights: file("FILE", "Safetensors file, index of several, or directory with either; config.json beside it is read"),
   layer: integer("N", "Layer, if the checkpoint has several", 0, 1_000_000),
   prefix: text("TEXT", "What the layer's tensor names begin with, such as talker."),
-  input: path("Safetensors file with the layer's input, [T, H] or [batch, seq, H]"),
-  output: path('Safetensors file to write, with one tensor "output"'),
+  input: file("FILE", "Safetensors file with the layer's input, [T, H] or [batch, seq, H]"),
+  output: file("FILE", 'Safetensors file to write, with one tensor "output"'),
   preset: choice(
     "NAME",
     "Preset whose way of computing replaces config.json's",
@@ -98,7 +85,7 @@ export default command({
     const { weights, input, output } = required(values);
     await checkOutput(output, [weights, input]);
     const { hidden, shape } = await readInput(input);
-    using layer = await CheckpointLayer.open(weights, layerOptions(values));
+    using layer = await asUsage(() => CheckpointLayer.open(weights, layerOptions(values)));
     const [tokens, width] = hidden.shape as [number, number];
     const { routed, router } = layer.shape;
     if (width !== routed.hidden) {
@@ -108,9 +95,11 @@ export default command({
     }
     const dtype = values.dtype ?? (layer.dtype === hidden.dtype ? hidden.dtype : "f32");
 
-    using engine = new Engine(values.threads);
-    using backend = await backendFromFlags(values, engine);
-    checkMemory(backend, layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype));
+    using pool = new WorkerPool(values.threads);
+    using backend = await backendFromFlags(values, pool);
+    const need = layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype);
+    const problem = backend.name === "cpu" ? memoryProblem("The layer", need) : null;
+    if (problem !== null) throw new Error(problem);
     const number = layer.number === undefined ? "" : `layer ${layer.number}, `;
     printNote(
       `yamoe ${version}, ${layer.family}: ${number}${plural(tokens, "token")}, hidden ${width}, intermediate ` +
@@ -133,7 +122,7 @@ export default command({
     progress[Symbol.dispose]();
 
     using uploaded = backend.upload(written);
-    const summary = await summarizeOutput(backend, engine, uploaded);
+    const summary = await summarizeOutput(backend, pool, uploaded);
     await writeSafetensors(output, { output: { ...written, shape } }, { format: "pt" });
     const record = {
       weights,
@@ -162,7 +151,7 @@ export default command({
       capacity: values.capacity ?? null,
       backend: backend.name,
       device: backend.device,
-      threads: engine.threads,
+      threads: pool.threads,
       ...summary,
       readTimeMs,
       timeMs,
@@ -297,10 +286,4 @@ function workspaceBytes({ shape: { routed, shared } }: CheckpointLayer, tokens: 
   const { hidden, intermediate, experts, topK } = routed;
   const rows = 2 * hidden + topK * (hidden + intermediate) + (shared ? hidden + shared.intermediate : 0);
   return bytesPerElement(dtype) * tokens * rows + 4 * tokens * experts;
-}
-
-function checkMemory(backend: Backend, need: number): void {
-  const free = freeMemory();
-  if (backend.name !== "cpu" || free === undefined || free >= need) return;
-  throw new UsageError(`The layer needs ${formatBytes(need)} of memory, but only ${formatBytes(free)} are free`);
 }

@@ -5,7 +5,7 @@
  */
 import type { Backend } from "../backend/backend.ts";
 import { experts } from "../ops/experts.ts";
-import type { Engine } from "../wasm/engine.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { drawInputs, type Job, jobOptions } from "../workload/workload.ts";
 import { boundedCheck, type Check, errorBounds, RelativeError } from "./check.ts";
 import { goldenInputs } from "./golden_inputs.ts";
@@ -27,7 +27,7 @@ export interface VerifyOptions {
 }
 
 /** Runs all checks in order: goldens, variants, routers, layers, and a large job. */
-export async function* verify(backend: Backend, engine: Engine, options: VerifyOptions): AsyncGenerator<Check> {
+export async function* verify(backend: Backend, pool: WorkerPool, options: VerifyOptions): AsyncGenerator<Check> {
   for (const golden of goldens) {
     const expected = new Float32Array(Uint8Array.fromBase64(golden.output).buffer);
     const output = await experts(goldenInputs(golden), { expertCapacity: golden.capacity, backend });
@@ -35,16 +35,16 @@ export async function* verify(backend: Backend, engine: Engine, options: VerifyO
   }
   yield* variantChecks(backend);
   yield* layerChecks(backend);
-  yield* jobChecks(backend, engine, options);
+  yield* jobChecks(backend, pool, options);
 }
 
 /** Runs the checks of a large job: sampled tokens and determinism. */
 export async function* jobChecks(
   backend: Backend,
-  engine: Engine,
+  pool: WorkerPool,
   { job, samples, runs }: VerifyOptions,
 ): AsyncGenerator<Check> {
-  using workload = await drawInputs(job, backend, engine);
+  using workload = await drawInputs(job, backend, pool);
   const options = jobOptions(job);
   using firstOutput = await backend.experts(workload.inputs, options);
   const first = await backend.download(firstOutput);

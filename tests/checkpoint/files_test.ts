@@ -75,7 +75,7 @@ for (const [name, content] of Object.entries(formats)) {
   });
 }
 
-Deno.test("Pipes and directories are refused in the place of files", async () => {
+Deno.test("Pipes and directories are refused where files are expected", async () => {
   for (
     const [name, files] of [["model.safetensors", {}], ["config.json", { tensors: mixtral(0) }], [index, {}]] as const
   ) {

@@ -79,13 +79,15 @@ Deno.test("Layers after the model's last one are chosen only by their number", a
   await refuses(tensors, {}, "--layer is needed; the layers with experts are 3, 4");
 });
 
-Deno.test("Layers that a number does not tell apart need a prefix", async () => {
+Deno.test("Layers with the same number need a prefix", async () => {
   const tensors = { ...layerAt("first."), ...decoy("second.") };
   const message = 'layer 0 exists more than once: --prefix is needed, "first.layers.0.block_sparse_moe." or ' +
     '"second.layers.0.block_sparse_moe."';
   await refuses(tensors, { layer: 0 }, message);
   await refuses(tensors, {}, "--layer is needed; the layers with experts are 0, 0");
   await refuses(tensors, { prefix: "third." }, 'no layer with experts begins with "third."');
+  assertEquals(await open({ ...layerAt("model."), ...decoy("second.") }, {}), 2);
+  assertEquals(await open({ ...layerAt("model."), ...decoy("second.") }, { layer: 0 }), 2);
   assertEquals(await open(tensors, { prefix: "second." }), 702);
   assertEquals(await open(tensors, { prefix: "first.layers.0.block_sparse_moe." }), 2);
 });

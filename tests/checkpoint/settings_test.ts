@@ -60,6 +60,15 @@ Deno.test("A router option replaces what it names, and nothing else", async () =
   );
 });
 
+Deno.test("A router option replaces a renormalization that is part of the router, not one of config.json", async () => {
+  const kindOf = async (model_type: string, rest: object) =>
+    (await routerOf({ model_type, num_experts_per_tok: 1, ...rest }, { router: "softmax" })).kind;
+  assertEquals(await kindOf("mixtral", {}), "softmax");
+  assertEquals(await kindOf("unknown", {}), "softmax");
+  assertEquals(await kindOf("unknown", { norm_topk_prob: true }), "softmax-renormalize");
+  assertEquals(await kindOf("qwen3_moe", { norm_topk_prob: true }), "softmax-renormalize");
+});
+
 Deno.test("A router that cannot renormalize says that the model does", async () => {
   const { notes, router } = await routerOf({ ...glm, norm_topk_prob: true }, { router: "sigmoid-input" });
   assertEquals(notes, ["The router kind sigmoid-input ignores that the model renormalizes weights"]);
@@ -109,6 +118,7 @@ Deno.test("The language model's configuration is found at any depth", async () =
     { model_type: "a", language_config: inner },
     { model_type: "a", thinker_config: { model_type: "b", text_config: inner }, talker_config: { model_type: "c" } },
     { model_type: "a", llm_config: { model_type: "b", text_config: inner } },
+    { model_type: "a", language_backbone_config: inner, vision_config: { hidden_act: "gelu" } },
     { model_type: "glm4_moe_lite", text_config: { num_experts_per_tok: 2, routed_scaling_factor: 1.25 } },
   ];
   for (const config of configs) {

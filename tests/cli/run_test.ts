@@ -87,6 +87,7 @@ Deno.test("run refuses what it cannot do, before any work", async () => {
     new Uint8Array([...length, ...new TextEncoder().encode(header), ...new Uint8Array(8)]),
   );
   const input = `${layer}input.safetensors`;
+  const longName = `${directory}/${"y".repeat(250)}`; // too long for the temporary name
   const cases: [string[], number, string][] = [
     [[], 2, "--weights is needed"],
     [["--weights", layer, "--input", input], 2, "--output is needed"],
@@ -96,7 +97,7 @@ Deno.test("run refuses what it cannot do, before any work", async () => {
       "--output must be in an existing directory",
     ],
     [["--weights", layer, "--input", input, "--output", directory], 2, "--output must be a regular file"],
-    [["--weights", `${directory}/none`, "--input", input, "--output", "/proc/y"], 2, "--output cannot be written"],
+    [["--weights", `${directory}/none`, "--input", input, "--output", longName], 2, "--output cannot be written"],
     [["--weights", layer, "--input", narrow, "--output", narrow], 2, "--output must not be a file that is read"],
     [
       ["--weights", layer, "--input", narrow, "--output", `${directory}/y`, "--top-k", "2"],

@@ -1,14 +1,28 @@
 import { assert, assertEquals, assertLessOrEqual, assertMatch, assertStringIncludes } from "@std/assert";
+import { openCudaBackend } from "../../src/cuda/backend.ts";
+import { Control } from "../emulator/control.ts";
 import { toolkit } from "../toolkit.ts";
 import { buildProduct } from "./emulated.ts";
 
-/** Runs the tool, optionally with the folder of an emulated driver. */
+/** Runs the tool, optionally with the folder of an emulated driver and the driver's faults. */
 async function yamoe(folder: string | undefined, ...args: string[]) {
+  return await yamoeWith("", folder, ...args);
+}
+
+async function yamoeWith(faults: string, folder: string | undefined, ...args: string[]) {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", "--allow-ffi", new URL("../../cli.ts", import.meta.url).pathname, ...args],
-    env: { NO_COLOR: "1", ...(folder && { LD_LIBRARY_PATH: folder }) },
+    env: { NO_COLOR: "1", ...(folder && { LD_LIBRARY_PATH: folder }), YAMOE_EMULATOR: faults },
   }).output();
   return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
+/** The driver calls that opening a backend makes: their names, and their number when it is done. */
+async function callsOfOpening(folder: string): Promise<{ names: readonly string[]; count: number }> {
+  const library = `${folder}/libcuda.so.1`, control = new Control(library);
+  control.reset();
+  using _backend = await openCudaBackend({ library });
+  return { names: control.log, count: control.calls };
 }
 
 function test(name: string, fn: (folder: string) => Promise<void>): void {
@@ -35,7 +49,7 @@ test("bench gives the results of the CPU", async (folder) => {
 
 test("bench prints the peak GPU memory", async (folder) => {
   const { stdout } = await yamoe(folder, "--backend", "cuda", "--preset", "tiny", "--batch", "1", "--warmup", "0");
-  assertMatch(stdout, /^Output sum: -?\d+\.\d{4}\nKernel time: \d+\.\d{3} ms\nPeak GPU memory: \d+\.\d\d MB\n$/);
+  assertMatch(stdout, /^Output sum: -?\d+\.\d{4}\nKernel time: \d+\.\d{3} ms\nPeak GPU memory: \d+\.\d\d MiB\n$/);
 });
 
 test("a sweep also reports the times with cold caches and back to back, the device's peak and its software", async (folder) => {
@@ -79,6 +93,54 @@ test("a device that does not exist is a usage error", async (folder) => {
   assertStringIncludes(stderr, "device must be an integer from 0 to 0, got 3");
 });
 
+const small = "bench --preset tiny --batch 1 --seq 8 --warmup 0 --iters 1".split(" ");
+
+for (
+  const [code, name] of [[803, "SYSTEM_DRIVER_MISMATCH"], [999, "UNKNOWN"], [34, "STUB_LIBRARY"], [100, "NO_DEVICE"]]
+) {
+  test(`a driver whose cuInit fails with ${code} leaves the CPU to --backend auto, and exit code 3 to cuda`, async (folder) => {
+    const auto = await yamoeWith(`fail=2,code=${code}`, folder, ...small, "--json");
+    assertEquals([auto.code, JSON.parse(auto.stdout).backend], [0, "cpu"], auto.stderr);
+    const reason = code === 100 ? "Cannot find a GPU" : `cuInit failed: CUDA_ERROR_${name} (${code})`;
+    assertStringIncludes(auto.stderr, reason);
+    const cuda = await yamoeWith(`fail=2,code=${code}`, folder, ...small, "--backend", "cuda");
+    assertEquals([cuda.code, cuda.stdout], [3, ""]);
+    assertStringIncludes(cuda.stderr, reason);
+    assertStringIncludes((await yamoeWith(`fail=2,code=${code}`, folder, "info")).stdout, reason);
+  });
+}
+
+test("a device that is in use exclusively gives exit code 3", async (folder) => {
+  const call = (await callsOfOpening(folder)).names.indexOf("cuDevicePrimaryCtxRetain") + 1;
+  const { code, stderr } = await yamoeWith(`fail=${call},code=46`, folder, ...small, "--backend", "cuda");
+  assertEquals(code, 3, stderr);
+  assertStringIncludes(stderr, "cuDevicePrimaryCtxRetain failed: CUDA_ERROR_DEVICE_UNAVAILABLE (46)");
+});
+
+test("a fault of a kernel is the message, without a word about disposal, and exit code 1", async (folder) => {
+  const call = (await callsOfOpening(folder)).count + 30;
+  for (const code of [700, 226, 721, 810, 911]) {
+    const { code: exit, stderr } = await yamoeWith(
+      `fail=${call},code=${code},persistent=1`,
+      folder,
+      ...small,
+      "--backend",
+      "cuda",
+    );
+    assertEquals(exit, 1, stderr);
+    assertMatch(stderr, new RegExp(`^yamoe: cu\\w+ failed: CUDA_ERROR_\\w+ \\(${code}\\)`, "m"));
+    assert(!/suppress/i.test(stderr), stderr);
+  }
+});
+
+test("a job that is larger than the GPU fails with exit code 1, as one that does not find its memory", async (folder) => {
+  for (const memory of [1000, 100_000]) {
+    const { code, stderr } = await yamoeWith(`memory=${memory}`, folder, ...small, "--backend", "cuda");
+    assertEquals(code, 1, stderr);
+    assertStringIncludes(stderr, "CUDA_ERROR_OUT_OF_MEMORY (2); the GPU is out of memory");
+  }
+});
+
 Deno.test("yamoe info says in one line why no GPU is available", async () => {
   const { code, stdout } = await yamoe(undefined, "info");
   assertEquals(code, 0);
@@ -90,7 +152,7 @@ Deno.test("yamoe plan shows the reference job's launches, floors and memory", as
   assertEquals(code, 0);
   const plan = JSON.parse(stdout);
   assertEquals(plan.launches.length, 6);
-  assertLessOrEqual(plan.peakMemoryMb, 5200);
+  assertLessOrEqual(plan.peakMemoryBytes, 5200 * 2 ** 20);
   for (const { flops, bytes, floorMs } of plan.launches) {
     assertEquals(floorMs, 1000 * Math.max(flops / 989.4e12, bytes / 3.35e12));
   }

@@ -1,5 +1,6 @@
 // A model's tensors, in one safetensors file or in several with an index. Files are opened on demand.
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import type { StoredTensor } from "../../safetensors/header.ts";
 import { describeFile } from "../../safetensors/describe_file.ts";
 import { JsonScanner } from "../../safetensors/json_scanner.ts";

@@ -1,5 +1,6 @@
 // Finds a Mixture-of-Experts layer in a checkpoint by the names of its tensors.
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import {
   correctionBias,
   moduleName,
@@ -111,7 +112,7 @@ export function findLayer(checkpoint: Names, choice: LayerChoice, modelLayers = 
   const { layer } = choice;
   const own = findCandidates(checkpoint, choice, modelLayers);
   const every = layer === undefined ? own : findCandidates(checkpoint, choice);
-  const chosen = layer === undefined ? own : every.filter((candidate) => candidate.layer === layer);
+  const chosen = preferred(layer === undefined ? own : every.filter((candidate) => candidate.layer === layer));
   const [found] = chosen;
   if (!found) {
     throw new SafetensorsError(
@@ -127,6 +128,13 @@ export function findLayer(checkpoint: Names, choice: LayerChoice, modelLayers = 
     throw new SafetensorsError(`${checkpoint.path}: ${problem}`);
   }
   return namesAt(checkpoint, found);
+}
+
+/** Prefers the one layer of `model.` to layers with the same number and other names. */
+function preferred(candidates: readonly Candidate[]): readonly Candidate[] {
+  const numbers = new Set(candidates.map(({ layer }) => layer));
+  const ofModel = candidates.filter(({ base }) => base.startsWith("model."));
+  return numbers.size === 1 && ofModel.length === 1 ? ofModel : candidates;
 }
 
 /** Finds how the experts' weights are divided: by the down projection, then by the gate or the up projection. */

@@ -4,7 +4,7 @@ import type { ExpertsComputation } from "../../contract/experts.ts";
 import type { ExpertsLayer, MoeLayer, SharedExpert } from "../../contract/moe.ts";
 import type { Packing } from "../families/packings.ts";
 import { routerRules } from "../../routing/router.ts";
-import { quote } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import type { DType } from "../../tensor/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { type LayerNames, linearName, namesOfLayer } from "./layer_names.ts";

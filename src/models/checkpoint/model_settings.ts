@@ -14,7 +14,7 @@ export function settingsOfNames({ base, packing, correctionBias, routerBias }: L
   const isSplit = packing.gate !== undefined;
   if (isSplit && base.endsWith("block_sparse_moe.") && !correctionBias) {
     const note = "The names fit Mixtral and Phi-3.5-MoE; Mixtral's router is used, --router sparse-mixer is the other";
-    return { family: "mixtral", experts: silu, router: { kind: "softmax", renormalize: true }, unknown: {}, note };
+    return { family: "mixtral", experts: silu, router: { kind: "softmax-renormalize" }, unknown: {}, note };
   }
   const unknown = { router: "models with different routers have tensors of these names" };
   if (isSplit) return { family: "unknown", experts: silu, router: {}, unknown };

@@ -81,7 +81,7 @@ function ofConfig(config: ModelConfig, ofNames: ModelSettings, layer: number | u
   return {
     ...ofNames,
     experts: { ...ofNames.experts, ...namesActivation && { activation: settings.experts.activation } },
-    router: { ...definedMembers(settings.router), ...ofNames.router, topK: settings.router.topK },
+    router: { ...ofNames.router, ...definedMembers(settings.router) },
     unknown: {
       ...unknownRouter && { router: `${unknownRouter}, and ${config.path} has no model_type` },
       ...!namesActivation && unknownActivation && { activation: unknownActivation },

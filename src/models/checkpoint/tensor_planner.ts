@@ -1,5 +1,6 @@
 // Looks up the weights of a layer in a checkpoint and checks them.
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import { type DType, elementCount, formatShape } from "../../tensor/tensor.ts";
 import { dense, ofParts } from "../formats/dense.ts";
 import { hasWeight, openWeight } from "../formats/mod.ts";

@@ -56,7 +56,6 @@ export const deepseek: readonly Family[] = [
         values: { sqrtsoftplus: hash, sigmoid: "sigmoid", softmax: "softmax" },
       },
       topK,
-      renormalize: true,
       scale: key("routed_scaling_factor", 1.5),
     },
     experts: { ...clampedExperts, limit: key<number | undefined>("swiglu_limit", 10) },

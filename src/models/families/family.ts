@@ -32,10 +32,10 @@ export interface FamilyRouter {
   /** The kind, or undefined if it is unknown. */
   readonly kind: Known<RouterKind | undefined>;
   readonly topK: Setting<number | undefined>;
-  /** Whether the weights are divided by their sum. Defaults to what the kind does. */
-  readonly renormalize?: Known<boolean>;
-  readonly scale?: Setting<number>;
-  readonly groups?: Setting<number>;
+  /** Whether the weights are divided by their sum. Absent if the code reads no key for it, and the kind decides. */
+  readonly renormalize?: Known<boolean | undefined>;
+  readonly scale?: Setting<number | undefined>;
+  readonly groups?: Setting<number | undefined>;
   readonly topGroups?: Setting<number | undefined>;
   readonly jitter?: Setting<number>;
 }
@@ -119,9 +119,10 @@ export const correctedRouter = {
   topGroups: key<number | undefined>("topk_group", undefined),
 } as const satisfies FamilyRouter;
 
-/** A softmax over all experts, whose weights are renormalized if config.json says so. */
+/** A softmax over all experts, whose weights are renormalized always, never, or if config.json says so. */
 export function softmaxRouter(renormalize: Known<boolean>): FamilyRouter {
-  return { kind: "softmax", topK, renormalize };
+  if (typeof renormalize !== "boolean") return { kind: "softmax", topK, renormalize };
+  return { kind: renormalize ? "softmax-renormalize" : "softmax", topK };
 }
 
 /** The router of Mixtral. */

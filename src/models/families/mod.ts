@@ -15,6 +15,12 @@ export function familyOf(type: string): Family | undefined {
   return byType.get(type);
 }
 
+/** The keys of all families for the number of experts of each token. */
+export const topKKeys: readonly string[] = [
+  ...["num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_k", "moe_topk", "moe_top_k"],
+  ...["top_k_experts", "n_activated_experts"],
+];
+
 /** What is read from the configuration of an unknown model: whatever has the same meaning in all families. */
 export const unknownFamily: Family = {
   types: [],
@@ -30,13 +36,10 @@ export const unknownFamily: Family = {
         softmax: undefined,
       },
     },
-    topK: key<number | undefined>([
-      ...["num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_k", "moe_topk", "moe_top_k"],
-      ...["top_k_experts", "n_activated_experts"],
-    ], undefined),
-    renormalize: key(["norm_topk_prob", "moe_renormalize", "route_norm"], true),
-    scale: key(["routed_scaling_factor", "route_scale"], 1),
-    groups: key("n_group", 1),
+    topK: key<number | undefined>(topKKeys, undefined),
+    renormalize: key<boolean | undefined>(["norm_topk_prob", "moe_renormalize", "route_norm"], undefined),
+    scale: key<number | undefined>(["routed_scaling_factor", "route_scale"], undefined),
+    groups: key<number | undefined>("n_group", undefined),
     topGroups: key<number | undefined>("topk_group", undefined),
   },
   experts: {

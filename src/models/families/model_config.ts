@@ -1,8 +1,9 @@
 // A model's config.json: finds the part that describes the language model, and reads values from it.
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import type { Quantization } from "../formats/stored_weight.ts";
 import { type Family, key, type Known, type Setting } from "./family.ts";
-import { familyOf } from "./mod.ts";
+import { familyOf, topKKeys } from "./mod.ts";
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -94,7 +95,7 @@ export class ModelConfig {
   }
 
   /** Reads a boolean. */
-  boolean(setting: Known<boolean>): boolean {
+  boolean<Value extends boolean | undefined>(setting: Known<Value>): Value {
     return this.read(setting, "true or false", (value) => typeof value === "boolean");
   }
 
@@ -183,8 +184,16 @@ function isSetting<Value>(setting: Known<Value>): setting is Setting<Value> {
 }
 
 function nested(level: Members, component: string): Members | undefined {
-  const found = [`${component}_config`, ...nestedKeys].find((key) => members(level[key]));
+  const found = [`${component}_config`, ...nestedKeys].find((key) => members(level[key])) ?? unnamedNested(level);
   return found === undefined ? undefined : members(level[found]);
+}
+
+/** Finds the only nested configuration with experts, if the configuration around it has none. */
+function unnamedNested(level: Members): string | undefined {
+  const hasExperts = (candidate: unknown) => topKKeys.some((key) => typeof members(candidate)?.[key] === "number");
+  if (hasExperts(level)) return undefined;
+  const found = Object.keys(level).filter((key) => key.endsWith("_config") && hasExperts(level[key]));
+  return found.length === 1 ? found[0] : undefined;
 }
 
 function members(json: unknown): Members | undefined {

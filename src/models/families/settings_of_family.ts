@@ -1,7 +1,8 @@
 // How a layer computes, from a family's entry and config.json.
 import type { ExpertsComputation } from "../../contract/experts.ts";
 import { type RouterKind, type RouterOptions, routerRules } from "../../routing/router.ts";
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import type { Family } from "./family.ts";
 import { unknownFamily } from "./mod.ts";
 import type { ModelConfig } from "./model_config.ts";
@@ -43,17 +44,18 @@ export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings 
   checkValues(config, family, layer);
   const kind = config.word(family.router.kind);
   const activation = config.word(family.experts.activation);
-  const unknownKind = kind.problem ??
-    (kind.value === undefined ? `the router of ${quote(config.modelType)} is unknown` : undefined);
+  const router = routerOf(config, family, layer, kind.value);
+  const isUnknown = kind.value === undefined || !config.family && router.renormalize === undefined;
+  const unknownKind = kind.problem ?? (isUnknown ? `the router of ${quote(config.modelType)} is unknown` : undefined);
   return {
     family: config.modelType,
     experts: { ...expertsOf(config, family, layer), activation: activation.value },
-    router: { ...routerOf(config, family, layer, kind.value), kind: kind.value },
+    router: { ...router, kind: isUnknown ? undefined : kind.value },
     unknown: {
       ...unknownKind && { router: unknownKind },
       ...activation.problem && { activation: activation.problem },
     },
-    ...!config.family && kind.value && {
+    ...!config.family && !isUnknown && {
       note: `The family ${quote(config.modelType)} is unknown; the router is taken from ${config.path}`,
     },
   };

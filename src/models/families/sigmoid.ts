@@ -1,7 +1,7 @@
 import { type Family, gatedExperts, key, topK } from "./family.ts";
 
 /** The router of MiniMax-M2 and others: sigmoid scores, a correction bias, no groups. */
-const sigmoidRouter = { kind: "sigmoid", topK, renormalize: true } as const;
+const sigmoidRouter = { kind: "sigmoid", topK } as const;
 
 /** Families that score with a sigmoid and have no groups of experts. */
 export const sigmoid: readonly Family[] = [

@@ -1,5 +1,6 @@
 // A linear layer's weight as a checkpoint stores it, whatever the format.
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
 import { type DType, elementCount, formatShape } from "../../tensor/tensor.ts";
 
