@@ -83,7 +83,12 @@ export default command({
   },
   async run(values) {
     const { weights, input, output } = required(values);
-    await checkOutput(output, [weights, input]);
+    using progress = new ProgressBar();
+    onInterrupt(() => {
+      progress[Symbol.dispose]();
+      for (const file of temporaryFiles) Deno.removeSync(file);
+    });
+    await checkOutput(output, [weights, input]); // after onInterrupt, so that a signal leaves no probe behind
     const { hidden, shape } = await readInput(input);
     using layer = await asUsage(() => CheckpointLayer.open(weights, layerOptions(values)));
     const [tokens, width] = hidden.shape as [number, number];
@@ -107,11 +112,6 @@ export default command({
     );
     printNote(describeComputation(layer));
     layer.notes.forEach(printNote);
-    using progress = new ProgressBar();
-    onInterrupt(() => {
-      progress[Symbol.dispose]();
-      for (const file of temporaryFiles) Deno.removeSync(file);
-    });
     const readStart = performance.now();
     const tensors = await layer.read(dtype, (fraction) => progress.show("Weights", fraction));
     const readTimeMs = performance.now() - readStart;
