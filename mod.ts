@@ -35,6 +35,7 @@ export {
   type SharedExpert,
 } from "./src/contract/moe.ts";
 export { moe } from "./src/ops/moe.ts";
+export { openLayer, type OpenLayerOptions } from "./src/ops/open_layer.ts";
 export * as ops from "./src/ops/mod.ts";
 export type {
   BackendOps,

@@ -1,6 +1,6 @@
 // Every family's checkpoint, found by config.json alone, against float64.
 import { assertEquals, assertLess, assertRejects } from "@std/assert";
-import { moe, SafetensorsError, tensor } from "../../mod.ts";
+import { moe, openBackend, openLayer, SafetensorsError, tensor } from "../../mod.ts";
 import { families } from "../../src/models/families/mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { convert, type DType } from "../../src/tensor/tensor.ts";
@@ -171,3 +171,28 @@ for (const [config, message] of refused) {
     await Deno.remove(directory, { recursive: true });
   });
 }
+
+Deno.test("openLayer uploads a layer, ready for moe, and frees it", async () => {
+  const { tensors, hidden, output } = makeCheckpoint(deepseek, { experts: floatsOf("BF16") }, 3);
+  const directory = await Deno.makeTempDir();
+  await writeCheckpoint(directory, deepseek, tensors);
+  using backend = await openBackend("cpu", { threads: 1 });
+  const before = backend.memory.liveBytes;
+  const fractions: number[] = [];
+  const layer = await openLayer(directory, {
+    backend,
+    layer: 1,
+    dtype: "f32",
+    onProgress: (done) => fractions.push(done),
+  });
+  assertEquals(fractions.at(-1), 1);
+  {
+    using x = backend.upload(tensor(Float32Array.from(hidden.values), [hidden.rows, hidden.columns]));
+    using y = await backend.moe(x, layer);
+    assertLess(relativeError((await backend.download(y)).data, output), 2e-6);
+  }
+  layer[Symbol.dispose]();
+  assertEquals(backend.memory.liveBytes, before);
+  await assertRejects(() => openLayer(directory, { backend, layer: 9 }), SafetensorsError, "layer 9 has no experts");
+  await Deno.remove(directory, { recursive: true });
+});

@@ -204,12 +204,12 @@ export const softmaxFamilies: readonly Published[] = [
     ...mixtral,
     config: {
       model_type: "arctic",
-      num_experts_per_tok: 2,
+      num_experts_per_tok: 3,
       num_local_experts: 8,
       moe_layer_frequency: 2,
       hidden_act: "silu",
     },
-    definition: renormalized,
+    definition: { ...renormalized, topK: 3 },
     others: ["model.layers.1.residual_mlp.w2.weight"],
   },
 ];

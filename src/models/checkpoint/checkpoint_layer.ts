@@ -83,22 +83,38 @@ export class CheckpointLayer implements Disposable {
    * @returns The layer, for {@linkcode moe}.
    * @throws {RangeError} If the allocation fails.
    */
-  async read(dtype: DType = this.dtype, onProgress: (fraction: number) => void = () => {}): Promise<MoeLayer> {
-    const reads: [PlannedTensor, Tensor][] = [];
-    const layer = mapLayer(this.#plan, (planned) => {
-      const tensor = zeros(planned.dtype ?? dtype, planned.shape);
-      reads.push([planned, tensor]);
-      return tensor;
-    });
-    const total = reads.reduce((sum, [{ shape }]) => sum + elementCount(shape), 0);
+  read(dtype: DType = this.dtype, onProgress?: (fraction: number) => void): Promise<MoeLayer> {
+    return this.readTo((tensor) => tensor, dtype, onProgress);
+  }
+
+  /**
+   * Reads the layer's tensors into shared memory, and hands on each before the next one is read.
+   *
+   * @param keep What becomes of a tensor, such as its copy on a backend.
+   * @param dtype The dtype that the experts' weights are converted to, rounded to nearest. The default is their own.
+   * @param onProgress Called with the fraction that is read.
+   * @returns The layer with what `keep` returned.
+   * @throws {RangeError} If the allocation fails.
+   */
+  async readTo<Kept>(
+    keep: (tensor: Tensor) => Kept,
+    dtype: DType = this.dtype,
+    onProgress: (fraction: number) => void = () => {},
+  ): Promise<MoeLayer<Kept>> {
+    const planned: PlannedTensor[] = [];
+    mapLayer(this.#plan, (tensor) => planned.push(tensor));
+    const total = planned.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+    const kept = new Map<PlannedTensor, Kept>();
     let done = 0;
-    for (const [{ parts }, tensor] of reads) {
-      for (const part of parts) {
-        await readPart(this.#checkpoint, part, tensor);
+    for (const tensor of planned) {
+      const target = zeros(tensor.dtype ?? dtype, tensor.shape);
+      for (const part of tensor.parts) {
+        await readPart(this.#checkpoint, part, target);
         onProgress((done += partSize(part)) / total);
       }
+      kept.set(tensor, keep(target));
     }
-    return layer;
+    return mapLayer(this.#plan, (tensor) => kept.get(tensor)!);
   }
 
   /** Closes the files. Has no effect if they are closed. */

@@ -116,7 +116,6 @@ export const deepseek: readonly Family[] = [
     },
     refusals: [{
       key: "moe_latent_size",
-      unless: [],
       reason: "the experts work on a projection of the hidden states (latent experts)",
     }],
   },

@@ -22,8 +22,10 @@ export type Known<Value> = Value | Setting<Value>;
 /** A value in config.json that cannot be expressed here. */
 export interface Refusal {
   readonly key: string;
+  /** The values that cannot be expressed. By default, all but those of `unless`. */
+  readonly only?: readonly unknown[];
   /** The values that can be expressed, besides an absent one. */
-  readonly unless: readonly unknown[];
+  readonly unless?: readonly unknown[];
   readonly reason: string;
 }
 

@@ -62,9 +62,9 @@ export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings 
 }
 
 function checkValues(config: ModelConfig, { refusals = [] }: Family, layer: number): void {
-  for (const { key, unless, reason } of refusals) {
+  for (const { key, only, unless = [], reason } of refusals) {
     const value = config.valueOf(key, layer);
-    if (value === undefined || value === null || unless.includes(value)) continue;
+    if (value === undefined || value === null || unless.includes(value) || only?.includes(value) === false) continue;
     throw new SafetensorsError(
       `${config.path}: ${config.modelType} with ${key} ${JSON.stringify(value)} is not supported: ${reason}`,
     );

@@ -73,8 +73,8 @@ export const softmax: readonly Family[] = [
     experts: gatedExperts,
     refusals: [{
       key: "num_experts_per_tok",
-      unless: [2],
-      reason: "weights are renormalized only for two experts a token",
+      only: [1],
+      reason: "weights are not renormalized for one expert per token",
     }],
   },
   {

@@ -1,0 +1,52 @@
+import type { Backend, BackendTensor } from "../backend/backend.ts";
+import type { MoeLayer } from "../contract/moe.ts";
+import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
+import type { DType } from "../tensor/tensor.ts";
+
+/** Options of {@linkcode openLayer}. */
+export interface OpenLayerOptions {
+  /** The backend that gets the tensors. */
+  readonly backend: Backend;
+  /** The number of the layer. It may be absent if the checkpoint has only one. */
+  readonly layer?: number | undefined;
+  /** What the names of the layer's tensors begin with, such as `talker.`. By default, the language model's count. */
+  readonly prefix?: string | undefined;
+  /** The dtype of the experts' weights, and so of the hidden states. The default is the one that the files have. */
+  readonly dtype?: DType | undefined;
+  /** Called with the fraction that is read. */
+  readonly onProgress?: ((fraction: number) => void) | undefined;
+}
+
+/**
+ * Opens a layer of a model's checkpoint: router, experts and shared expert, with its tensors on a backend. The
+ * `config.json` beside the weights says how the layer computes. Quantized weights are decoded. Each tensor is uploaded
+ * before the next one is read.
+ *
+ * @param path A safetensors file, an index of several, or a directory with either.
+ * @param options The backend, and which layer.
+ * @returns The layer, for {@linkcode Backend.moe}. Dispose it to free the memory of its tensors.
+ * @throws {SafetensorsError} If a tensor is missing or malformed, or the model's family or format is not supported.
+ * @throws {RangeError} If the allocation fails.
+ *
+ * @example From a checkpoint to an output
+ * ```ts
+ * import { openBackend, openLayer, tensor } from "@yamoe/yamoe";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using backend = await openBackend("cpu");
+ * using layer = await openLayer("fixtures/layers/deepseek-v3", { backend });
+ * using hidden = backend.upload(tensor(new Float32Array(2 * 48).fill(0.5), [2, 48]));
+ * using output = await backend.moe(hidden, layer);
+ * assertEquals(output.shape, [2, 48]);
+ * ```
+ */
+export async function openLayer(
+  path: string,
+  { backend, layer, prefix, dtype, onProgress }: OpenLayerOptions,
+): Promise<MoeLayer<BackendTensor> & Disposable> {
+  using scope = new DisposableStack();
+  using found = await CheckpointLayer.open(path, { layer, prefix });
+  const tensors = await found.readTo((tensor) => scope.use(backend.upload(tensor)), dtype, onProgress);
+  const owned = scope.move();
+  return { ...tensors, [Symbol.dispose]: () => owned.dispose() };
+}
