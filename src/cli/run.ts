@@ -1,8 +1,10 @@
 import type { Backend } from "../backend/backend.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
+import { readIntegers } from "../models/checkpoint/token_table.ts";
 import { activations } from "../contract/activations.ts";
 import type { MoeLayer } from "../contract/moe.ts";
 import { moe } from "../ops/moe.ts";
+import { moeByToken } from "../ops/moe_by_token.ts";
 import { summarizeOutput } from "../workload/output_summary.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { toJson } from "../report/json.ts";
@@ -98,6 +100,7 @@ export default command({
         `${input}: the input must have ${routed.hidden} columns, the layer's hidden size, got ${formatShape(shape)}`,
       );
     }
+    const chosen = layer.byToken ? await layer.expertsOf(await readTokenIds(input, tokens)) : undefined;
     const dtype = values.dtype ?? (layer.dtype === hidden.dtype ? hidden.dtype : "f32");
 
     using pool = new WorkerPool(values.threads);
@@ -116,7 +119,7 @@ export default command({
     const tensors = await layer.read(dtype, (fraction) => progress.show("Weights", fraction));
     const readTimeMs = performance.now() - readStart;
     const start = performance.now();
-    const result = await runLayer(backend, convert(hidden, dtype), tensors, values);
+    const result = await runLayer(backend, convert(hidden, dtype), tensors, values, chosen);
     const timeMs = performance.now() - start;
     const written = convert(result, hidden.dtype);
     progress[Symbol.dispose]();
@@ -232,6 +235,20 @@ async function readInput(path: string): Promise<{ hidden: Tensor; shape: readonl
   return { hidden: { ...input, shape: [elementCount(shape.slice(0, -1)), width] }, shape };
 }
 
+/** Reads the token ids of an input, for a layer that chooses experts by them. */
+async function readTokenIds(path: string, tokens: number): Promise<readonly number[]> {
+  const name = "input_ids";
+  using file = await Safetensors.open(path);
+  if (!file.tensors.has(name)) {
+    throw new SafetensorsError(
+      `${path}: the layer chooses experts by token id: expected a tensor ${quote(name)} beside "hidden_states"`,
+    );
+  }
+  const ids = await readIntegers(file, name, path);
+  if (ids.length === tokens) return ids;
+  throw new SafetensorsError(`${path}: tensor ${quote(name)} must have ${plural(tokens, "token")}, got ${ids.length}`);
+}
+
 /** Describes what is computed, so that the user sees what names, config.json and flags decided. */
 function describeComputation({ routerKind, shape: { routed, router } }: CheckpointLayer): string {
   const { activation, activationLimit, gated, gateUpLayout, weightLayout } = routed;
@@ -273,12 +290,15 @@ function layerOptions(values: Values) {
   };
 }
 
-function runLayer(backend: Backend, hidden: Tensor, layer: MoeLayer, values: Values): Promise<Tensor> {
-  return moe(hidden, layer, {
-    backend,
-    expertCapacity: values.capacity,
-    batchInvariant: values["batch-invariant"],
-  });
+function runLayer(
+  backend: Backend,
+  hidden: Tensor,
+  layer: MoeLayer,
+  values: Values,
+  chosen: Tensor | undefined,
+): Promise<Tensor> {
+  const options = { backend, expertCapacity: values.capacity, batchInvariant: values["batch-invariant"] };
+  return chosen ? moeByToken(hidden, layer, chosen, options) : moe(hidden, layer, options);
 }
 
 /** Estimates the memory of a call besides the layer: input, output, the rows of the experts, logits. */

@@ -1,6 +1,7 @@
 import type { Backend, BackendTensor } from "../backend/backend.ts";
 import type { MoeLayer } from "../contract/moe.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
+import { SafetensorsError } from "../safetensors/error.ts";
 import type { DType } from "../tensor/tensor.ts";
 
 /** Options of {@linkcode openLayer}. */
@@ -46,6 +47,11 @@ export async function openLayer(
 ): Promise<MoeLayer<BackendTensor> & Disposable> {
   using scope = new DisposableStack();
   using found = await CheckpointLayer.open(path, { layer, prefix });
+  if (found.byToken) {
+    throw new SafetensorsError(
+      `${path}: layer ${found.number} chooses experts by token id, which only yamoe run supports`,
+    );
+  }
   const tensors = await found.readTo((tensor) => scope.use(backend.upload(tensor)), dtype, onProgress);
   const owned = scope.move();
   return { ...tensors, [Symbol.dispose]: () => owned.dispose() };

@@ -188,7 +188,7 @@ export function makeCheckpoint(
   published: Published,
   { experts: encoding, shared: sharedEncoding = encoding, router: routerEncoding = floatsOf("F32") }: Encodings,
   seed: number,
-): { readonly tensors: Names; readonly hidden: Matrix; readonly output: Float64Array } {
+): { readonly tensors: Names; readonly hidden: Matrix; readonly output: Float64Array; readonly layer: LayerWeights } {
   const { tokens, hidden: H, intermediate: I, experts: E } = sizes;
   const { base, packing, gated = true, shared, biases } = published;
   const random = randomOf(seed);
@@ -253,7 +253,7 @@ export function makeCheckpoint(
     },
     ...Object.fromEntries((published.others ?? []).map((name) => [name, floatTensor("F32", [1, 2], [1, 2]).raw])),
   };
-  return { tensors, hidden, output: computeLayer(published.definition, layer, hidden) };
+  return { tensors, hidden, layer, output: computeLayer(published.definition, layer, hidden) };
 }
 
 /** Writes a checkpoint to a directory. */

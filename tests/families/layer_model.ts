@@ -36,6 +36,8 @@ export interface LayerWeights {
   readonly router: Matrix;
   readonly routerBias?: Float64Array;
   readonly correctionBias?: Float64Array;
+  /** The experts of each token, if a table of token ids chooses them. */
+  readonly chosen?: readonly (readonly number[])[];
   readonly experts: readonly Expert[];
   readonly shared?: Expert;
   readonly sharedGate?: Matrix;
@@ -77,7 +79,12 @@ function expertOf(definition: Definition, { gate, up, down, biases }: Expert, x:
   return times(down, inner, biases?.down);
 }
 
-function route(definition: Definition, logits: number[], bias?: Float64Array): { chosen: number[]; weights: number[] } {
+function route(
+  definition: Definition,
+  logits: number[],
+  bias?: Float64Array,
+  given?: readonly number[],
+): { chosen: number[]; weights: number[] } {
   const { scores: kind, topK, groups, renormalize, scale = 1 } = definition;
   if (kind === "logits-softmax" || kind === "logits-sigmoid-input") {
     const chosen = best(logits, topK), values = chosen.map((e) => logits[e]!);
@@ -106,7 +113,7 @@ function route(definition: Definition, logits: number[], bias?: Float64Array): {
     const open = best(members.map((scores) => sum(best(scores, 2).map((i) => scores[i]!))), groups[1]);
     choice = choice.map((score, e) => open.includes(Math.floor(e / size)) ? score : -Infinity);
   }
-  const chosen = best(choice, topK), weights = chosen.map((e) => scores[e]!);
+  const chosen = given ? [...given] : best(choice, topK), weights = chosen.map((e) => scores[e]!);
   const total = renormalize ? sum(weights) : 1;
   return { chosen, weights: weights.map((weight) => weight / total * scale) };
 }
@@ -119,7 +126,12 @@ export function computeLayer(definition: Definition, layer: LayerWeights, hidden
     y.forEach((value, h) => output[t * columns + h]! += weight * value);
   for (let t = 0; t < rows; t++) {
     const x = [...values.subarray(t * columns, (t + 1) * columns)];
-    const { chosen, weights } = route(definition, times(layer.router, x, layer.routerBias), layer.correctionBias);
+    const { chosen, weights } = route(
+      definition,
+      times(layer.router, x, layer.routerBias),
+      layer.correctionBias,
+      layer.chosen?.[t],
+    );
     const onInput = definition.scores === "logits-sigmoid-input";
     chosen.forEach((e, k) => {
       const input = onInput ? x.map((value) => value * weights[k]!) : x;

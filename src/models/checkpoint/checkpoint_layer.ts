@@ -7,12 +7,15 @@ import type { MoeLayer } from "../../contract/moe.ts";
 import type { RouterKind } from "../../routing/router.ts";
 import { mapLayer, type ResolvedMoe, resolveMoe } from "../../contract/resolve_moe.ts";
 import { bytesPerElement, type DType, elementCount, type Tensor, zeros } from "../../tensor/tensor.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { findLayer, type LayerNames } from "./layer_names.ts";
 import { type PlannedTensor, planTensors } from "./layer_tensors.ts";
 import { ModelConfig } from "../families/model_config.ts";
 import { checkFamily } from "../families/settings_of_family.ts";
 import { partSize, readPart } from "./read_part.ts";
+import { expertsOfTokens, readIntegers } from "./token_table.ts";
 import { type LayerOptions, resolveSettings } from "./settings.ts";
 
 /** A layer in a checkpoint. Opening it checks all names, dtypes and shapes and reads no element. */
@@ -31,14 +34,19 @@ export class CheckpointLayer implements Disposable {
   readonly notes: readonly string[];
   /** The formats of the experts' weights in the files. */
   readonly formats: readonly string[];
+  /** Whether a table of token ids, and not the router's scores, chooses the experts. */
+  readonly byToken: boolean;
   readonly #checkpoint: Checkpoint;
   readonly #plan: MoeLayer<PlannedTensor>;
+  readonly #tokenTable: string | undefined;
 
   private constructor(checkpoint: Checkpoint, resolved: ResolvedLayer) {
     this.#checkpoint = checkpoint;
     this.#plan = resolved.plan;
     ({ family: this.family, number: this.number, dtype: this.dtype, shape: this.shape } = resolved);
     ({ routerKind: this.routerKind, notes: this.notes, formats: this.formats } = resolved);
+    this.#tokenTable = resolved.tokenTable;
+    this.byToken = resolved.tokenTable !== undefined;
   }
 
   /**
@@ -117,6 +125,27 @@ export class CheckpointLayer implements Disposable {
     return mapLayer(this.#plan, (tensor) => kept.get(tensor)!);
   }
 
+  /**
+   * Looks up the experts of tokens, in a layer with a table.
+   *
+   * @param ids The token ids.
+   * @returns [T, K], i32: the experts of each token.
+   * @throws {SafetensorsError} If the table is malformed, or an id is not in it.
+   */
+  async expertsOf(ids: readonly number[]): Promise<Tensor> {
+    const name = this.#tokenTable!;
+    const { shape } = await this.#checkpoint.describe(name);
+    const { experts, topK } = this.shape.routed;
+    if (shape.length !== 2 || shape[1] !== topK) {
+      throw new SafetensorsError(
+        `${this.#checkpoint.path}: tensor ${quote(name)} must have shape [vocabulary, ${topK}], got [${
+          shape.join(", ")
+        }]`,
+      );
+    }
+    return expertsOfTokens(await readIntegers(this.#checkpoint, name, this.#checkpoint.path), shape, ids, experts);
+  }
+
   /** Closes the files. Has no effect if they are closed. */
   [Symbol.dispose](): void {
     this.#checkpoint[Symbol.dispose]();
@@ -127,6 +156,8 @@ export class CheckpointLayer implements Disposable {
 export interface ResolvedLayer
   extends Pick<CheckpointLayer, "family" | "number" | "dtype" | "shape" | "routerKind" | "notes" | "formats"> {
   readonly plan: MoeLayer<PlannedTensor>;
+  /** The name of the table from token ids to experts. */
+  readonly tokenTable: string | undefined;
   /** The bytes of the layer's tensors in the files. */
   readonly storedBytes: number;
 }
@@ -148,7 +179,18 @@ export async function resolveLayer(
   const tokens: Described = { dtype, shape: [1, plan.router.weight.shape[1]!] };
   const shape = resolveMoe(tokens, mapLayer(plan, (planned) => describe(planned, dtype)));
   const { kind: routerKind } = settings.router;
-  return { family, number: names.layer, dtype, shape, routerKind, notes, formats, plan, storedBytes };
+  return {
+    family,
+    number: names.layer,
+    dtype,
+    shape,
+    routerKind,
+    notes,
+    formats,
+    plan,
+    storedBytes,
+    tokenTable: names.tokenTable,
+  };
 }
 
 type Described = Pick<Tensor, "dtype" | "shape">;

@@ -13,6 +13,7 @@ import {
   sharedBeside,
   sharedInside,
   sharedPackings,
+  tokenTable,
 } from "../families/packings.ts";
 import { hasWeight, weightSuffixes } from "../formats/mod.ts";
 import { quantizationOf, unsupportedSuffixes } from "../formats/unsupported.ts";
@@ -53,6 +54,8 @@ export interface LayerNames extends Candidate {
   readonly router: string;
   readonly routerBias: string | undefined;
   readonly correctionBias: string | undefined;
+  /** A table from token ids to experts. */
+  readonly tokenTable: string | undefined;
   readonly shared: SharedNames | undefined;
   readonly sharedGate: string | undefined;
 }
@@ -190,6 +193,7 @@ export function namesAt(checkpoint: Names, candidate: Candidate): LayerNames {
     router: base + router,
     routerBias: biasCorrects ? undefined : bias,
     correctionBias: correction ?? (biasCorrects ? bias : undefined),
+    tokenTable: checkpoint.has(base + tokenTable) ? base + tokenTable : undefined,
     shared: sharedAt(checkpoint, base),
     sharedGate: checkpoint.has(`${base}shared_expert_gate.weight`) || hasWeight(checkpoint, `${base}shared_expert_gate`)
       ? `${base}shared_expert_gate`

@@ -52,7 +52,9 @@ export async function planTensors(
   const routerDType = bias && bias.dtype !== weight.dtype ? "f32" : weight.dtype;
   const routed = await planExperts(planner, { base: names.base, packing: names.packing, experts, hidden, settings });
   const sharedExpert = names.shared && await planShared(planner, names, hidden, settings);
-  planner.expectUsed(namesOfLayer(checkpoint, names).filter((name) => name !== names.correctionBias));
+  planner.expectUsed(
+    namesOfLayer(checkpoint, names).filter((name) => name !== names.correctionBias && name !== names.tokenTable),
+  );
   return {
     dtype: planner.expertsDType,
     formats: planner.formats,
