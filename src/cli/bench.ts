@@ -108,11 +108,12 @@ async function run(values: BenchValues): Promise<number> {
     planLayout(plan, opened?.backend, values.against !== undefined),
   );
   let other: Running | undefined;
+  const mayUseGpu = opened ? opened.backend.name === "cuda" : plan.some(({ place }) => place.backend !== "cpu");
   onInterrupt(() => {
     other?.kill();
     progress[Symbol.dispose]();
     output.close();
-  });
+  }, mayUseGpu ? output : undefined);
 
   if (!asRows) {
     const record = await runner.run(plan[0]!);

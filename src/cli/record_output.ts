@@ -47,6 +47,11 @@ export class RecordOutput {
     this.#count += 1;
   }
 
+  /** What completes the document on standard output. */
+  get tail(): string {
+    return this.#stream?.tail ?? "";
+  }
+
   /** Completes what is on standard output. A second time does nothing. */
   close(): void {
     if (this.#closed) return;

@@ -1,0 +1,44 @@
+"""Runs a program in a pseudo-terminal and prints one JSON object: {"code": ..., "output": ..., "prompts": [...]}.
+
+Usage: python3 terminal.py COLUMNS SECONDS PROGRAM ARGUMENT...
+Answers every permission prompt of Deno with "n" and lists it. Kills the program after SECONDS; the code is then null.
+"""
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+
+columns, seconds = int(sys.argv[1]), float(sys.argv[2])
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[3], sys.argv[3:])
+fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+output, answered, prompts = b"", 0, []
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    if not select.select([terminal], [], [], 0.2)[0]:
+        continue
+    try:
+        piece = os.read(terminal, 65536)
+    except OSError:  # the program has ended
+        break
+    output += piece
+    plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", output[answered:])
+    if b"Allow?" in plain and plain.rstrip().endswith(b">"):
+        prompts += re.findall(r"requests (.*?)\.\r?\n", plain.decode(errors="replace"))[-1:] or ["unknown"]
+        answered = len(output)
+        time.sleep(0.5)  # Deno discards what was typed before the prompt
+        os.write(terminal, b"n\n")
+else:
+    os.kill(pid, signal.SIGKILL)
+status = os.waitpid(pid, 0)[1]
+code = None if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else os.waitstatus_to_exitcode(status)
+json.dump({"code": code, "output": output.decode(errors="replace").replace("\r\n", "\n"), "prompts": prompts}, sys.stdout)
