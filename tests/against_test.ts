@@ -18,7 +18,11 @@ Deno.test("splitCommand() keeps what is quoted together", () => {
 
 Deno.test("parseThreeLines() finds the figures among other lines, and says which is missing", () => {
   const text = "warming up\nOutput sum: -1.5e2\nKernel time: 85.722 ms\nPeak GPU memory: 8403.40 MB\n";
-  assertEquals(parseThreeLines(text, "p"), { outputSum: -150, kernelTimeMs: 85.722, peakMemoryMb: 8403.4 });
+  assertEquals(parseThreeLines(text, "p"), {
+    outputSum: -150,
+    kernelTimeMs: 85.722,
+    peakMemoryBytes: Math.round(8403.4 * 2 ** 20),
+  });
   assertThrows(() => parseThreeLines("Output sum: 1\n", "p"), SyntaxError, 'p must print a line "Kernel time: N ms"');
   assertThrows(() => parseThreeLines("Output sum: nan\n", "p"), SyntaxError, 'p must print a line "Output sum: N"');
 });
@@ -26,14 +30,14 @@ Deno.test("parseThreeLines() finds the figures among other lines, and says which
 Deno.test("runAgainst() fills the job's sizes in", async () => {
   const lines = "Output sum: {batch}\\nKernel time: {seq} ms\\nPeak memory: {hidden} MB\\n";
   const { result } = runAgainst(`printf '${lines}'`, job, 10_000);
-  assertEquals(await result, { outputSum: 3, kernelTimeMs: 64, peakMemoryMb: 256 });
+  assertEquals(await result, { outputSum: 3, kernelTimeMs: 64, peakMemoryBytes: 256 * 2 ** 20 });
 });
 
 Deno.test("runAgainst() ends what takes too long, and tells what a failure said", async () => {
   const start = performance.now();
-  await assertRejects(() => runAgainst("sleep 60", job, 200).result, Error, "sleep was ended after 0.2 s");
+  await assertRejects(() => runAgainst("sleep 60", job, 200).result, Error, "sleep was killed after 0.2 s");
   assertLess(performance.now() - start, 10_000);
-  await assertRejects(() => runAgainst("ls /nowhere", job, 10_000).result, Error, "ls ended with 2: ");
+  await assertRejects(() => runAgainst("ls /nowhere", job, 10_000).result, Error, "ls ended with exit code 2: ");
   assertThrows(() => runAgainst("/nowhere/program", job, 10_000), Deno.errors.NotFound);
 });
 

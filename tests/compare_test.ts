@@ -4,6 +4,11 @@ import { parseRecords } from "../src/report/read.ts";
 import { toJson } from "../src/report/json.ts";
 import { failure, record } from "./records.ts";
 
+/** Encodes the content of a file. */
+function bytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
 /** Twenty times about a middle, the outermost `spread` away. */
 function around(middle: number, spread: number): number[] {
   return Array.from({ length: 20 }, (_, i) => middle * (1 + spread * (i - 9.5) / 9.5));
@@ -41,8 +46,12 @@ Deno.test("compare() is the other way round the other way round", () => {
 });
 
 Deno.test("compare() matches configurations, joins repeated runs, and names what one file lacks", () => {
-  const before = [record([10, 11], { batch: 1 }), record([10, 11], { batch: 1 }), record([5, 5], { batch: 2 })];
-  const after = [record([20, 22], { batch: 1 }), failure("out of memory", { batch: 2 }), record([1, 1], { batch: 4 })];
+  const before = [record([10, 11, 10], { batch: 1 }), record([10, 11, 11], { batch: 1 }), record([5, 5], { batch: 2 })];
+  const after = [
+    record([20, 22, 20, 22, 20, 22], { batch: 1 }),
+    failure("out of memory", { batch: 2 }),
+    record([1, 1], { batch: 4 }),
+  ];
   const comparisons = compare(before, after, 0.01);
   assertEquals(comparisons.map(({ record, verdict }) => [record.batch, verdict]), [
     [1, "slower"],
@@ -74,12 +83,12 @@ Deno.test("compare() sees outputs of another job", () => {
 
 Deno.test("parseRecords() reads arrays, single objects and lines, and refuses the rest", () => {
   const two = [record([1, 2]), failure("no", { batch: 3 })];
-  assertEquals(parseRecords(toJson(two), "a"), two);
-  assertEquals(parseRecords(two.map(toJson).join("\n") + "\n", "a"), two);
-  assertEquals(parseRecords(toJson(two[0]), "a"), [two[0]!]);
+  assertEquals(parseRecords(bytes(toJson(two)), "a"), two);
+  assertEquals(parseRecords(bytes(two.map(toJson).join("\n") + "\n"), "a"), two);
+  assertEquals(parseRecords(bytes(toJson(two[0])), "a"), [two[0]!]);
   for (
     const text of ["", "[]", "batch,seq\n1,2\n", "{}", '[{"batch":1}]', "null", toJson({ ...two[0], kernelTimesMs: 3 })]
   ) {
-    assertThrows(() => parseRecords(text, "some.json"), SyntaxError, "Cannot read some.json: it");
+    assertThrows(() => parseRecords(bytes(text), "some.json"), SyntaxError, "Cannot read some.json: it");
   }
 });

@@ -1,20 +1,20 @@
-// What a reader of a time should know before trusting it, and what to do about it.
-import type { BenchResult } from "./bench.ts";
+// Hints: what a reader should know before trusting a time, and what to do about it.
 import { plural } from "../text.ts";
+import type { BenchResult } from "./record.ts";
 
-/** A drift above which the second half of a series does not tell the same as the first. */
+/** Above this drift, the two halves of a series do not measure the same. */
 const noticeableDrift = 0.05;
 
-/** A first call so much slower than the slowest of the others was still warming up. */
+/** If the first call is slower than the slowest of the others by this factor, it was still warming up. */
 const slowFirst = 1.5;
 
-/** Below this many milliseconds a CPU's time is mostly that of waking the workers. */
+/** Below this time in milliseconds, most of a CPU's time goes into waking the workers. */
 const shortTime = 0.1;
 
-/** More outliers than this share of the calls say something of the machine; fewer, the median does not notice. */
+/** Above this share of outliers, the machine is probably busy. The median does not notice fewer. */
 const noticeableOutliers = 0.05;
 
-/** Remarks on a series of times, each a few words, a colon and what to do; none where nothing is odd. */
+/** Returns the hints on a series of times. Each is a few words, a colon, an explanation and what to do. */
 export function hints(result: BenchResult): string[] {
   const { kernelTimesMs, kernelTimeMs, outliers, drift, converged, noise, warmup, backend } = result;
   const [first, ...others] = kernelTimesMs;
@@ -23,7 +23,9 @@ export function hints(result: BenchResult): string[] {
   const percent = (fraction: number) => `${(100 * fraction).toFixed(1)} %`;
   if (converged === false) {
     const known = noise === null ? "" : `, the median is known to ${percent(noise)}`;
-    found.push(`not converged: there was time for ${plural(count, "call")}${known}; raise --timeout or --max-noise`);
+    found.push(
+      `not converged: the time was enough for ${plural(count, "call")}${known}; raise --timeout or --max-noise`,
+    );
   }
   if (others.length > 1 && first! > slowFirst * Math.max(...others)) {
     const factor = (first! / kernelTimeMs).toFixed(1);
@@ -31,20 +33,28 @@ export function hints(result: BenchResult): string[] {
   }
   if (outliers > noticeableOutliers * count) {
     found.push(
-      `outliers: ${outliers} of ${count} calls are far from the rest; is the machine busy with something else?`,
+      `outliers: ${outliers} of ${count} calls are far from the rest; check whether the machine is busy`,
     );
   }
   if (drift !== null && drift > noticeableDrift) {
     const device = backend === "cuda" ? "GPU" : "CPU";
-    found.push(`slowing down: calls became ${percent(drift)} slower; the ${device} may be throttling, let it cool`);
+    found.push(`slowing down: calls became ${percent(drift)} slower; let the ${device} cool, it may be throttling`);
   }
   if (backend === "cpu" && kernelTimeMs < shortTime) {
-    found.push("too short: the time is mostly that of waking threads; choose a larger job");
+    found.push("too short: most of the time goes into waking threads; choose a larger job");
   }
   return found;
 }
 
-/** A remark's few words. */
+/** Returns the few words at the start of a hint. */
 export function shortHint(hint: string): string {
   return hint.split(":", 1)[0]!;
+}
+
+/** Hints that make a time unfit for a comparison. */
+const unreliableTimes = ["not converged", "slowing down"];
+
+/** Returns the few words of those hints of a record that make its time unfit for a comparison. */
+export function unreliable({ hints }: { readonly hints: readonly string[] }): string[] {
+  return hints.map(shortHint).filter((hint) => unreliableTimes.includes(hint));
 }

@@ -1,23 +1,24 @@
 /**
- * Sweeps: many configurations one after the other, each a record, whatever becomes of it.
+ * Sweeps: runs many configurations one after the other. Each becomes a record, whether it succeeds or fails.
  *
  * @module
  */
 import type { Backend, BackendName } from "../backend/backend.ts";
 import { bench, type BenchOptions } from "./bench.ts";
 import type { Provenance } from "./provenance.ts";
-import { type BenchRecord, failedRecord, finishedRecord } from "./record.ts";
+import type { BenchRecord } from "./figures.ts";
+import { failedRecord, type FinishedRecord, finishedRecord } from "./record.ts";
 import { Engine } from "../wasm/engine.ts";
 import type { Job } from "../workload/workload.ts";
 
-/** Where a configuration is to run. */
+/** Where a configuration should run. */
 export interface PlaceRequest {
   readonly backend: BackendName | "auto";
-  /** Which GPU. */
+  /** The GPU, counted from 0. */
   readonly device?: number | undefined;
   /** CPU threads. */
   readonly threads?: number | undefined;
-  /** Which BLAS the CPU is to use. */
+  /** The BLAS library of the CPU. */
   readonly blas?: string | undefined;
 }
 
@@ -25,20 +26,20 @@ export interface PlaceRequest {
 export interface Configuration {
   readonly job: Job;
   readonly place: PlaceRequest;
-  /** Why it cannot be run; then it is not. */
+  /** Why the configuration cannot run; null if it can. */
   readonly problem: string | null;
 }
 
-/** How a sweep is run. */
+/** Options of a {@linkcode Runner}. */
 export interface SweepOptions {
   readonly provenance: Provenance;
-  /** Opens a backend. The engine stays the caller's. */
+  /** Opens a backend. The caller keeps the worker pool. */
   open(place: PlaceRequest, engine: Engine): Promise<Backend>;
-  /** Says how to measure there, or throws why a job cannot run there. */
+  /** Returns how to measure on the backend, or throws if the job cannot run there. */
   prepare(configuration: Configuration, backend: Backend): BenchOptions;
 }
 
-/** Runs a configuration where it belongs. A place stays open for the next that wants the same. */
+/** Runs configurations. A place stays open until a configuration asks for another one. */
 export class Runner implements Disposable {
   readonly #options: SweepOptions;
   #open: { readonly key: string; readonly engine: Engine; readonly backend: Backend } | undefined;
@@ -51,21 +52,21 @@ export class Runner implements Disposable {
    * Runs one configuration.
    *
    * @returns Its record.
-   * @throws {Error} Whatever keeps it from running.
+   * @throws {Error} If the configuration cannot run.
    */
-  async run(configuration: Configuration): Promise<BenchRecord> {
+  async run(configuration: Configuration): Promise<FinishedRecord> {
     const { engine, backend } = await this.open(configuration.place);
     const options = this.#options.prepare(configuration, backend);
     try {
       const result = await bench(configuration.job, backend, engine, options);
       return finishedRecord(result, this.#options.provenance, backend.details);
     } catch (error) {
-      this[Symbol.dispose](); // what a failure left of the place may not be fit for use
+      this[Symbol.dispose](); // the backend may be unusable after a failure
       throw error;
     }
   }
 
-  /** Opens a place, unless it is open already. */
+  /** Opens a place if it is not open yet. */
   async open(place: PlaceRequest): Promise<{ engine: Engine; backend: Backend }> {
     const key = JSON.stringify([place.backend, place.device, place.threads, place.blas]);
     if (this.#open?.key === key) return this.#open;
@@ -78,7 +79,7 @@ export class Runner implements Disposable {
     return this.#open;
   }
 
-  /** Closes the place that is open. */
+  /** Closes the open place. */
   [Symbol.dispose](): void {
     this.#open?.backend[Symbol.dispose]();
     this.#open?.engine[Symbol.dispose]();
@@ -86,7 +87,7 @@ export class Runner implements Disposable {
   }
 }
 
-/** Runs configurations one by one. One that cannot be run, or fails, becomes a record that says why. */
+/** Runs configurations one by one. A configuration that fails or cannot run becomes a record with the reason. */
 export async function* sweep(
   configurations: Iterable<Configuration>,
   runner: Runner,
@@ -115,7 +116,7 @@ export async function* sweep(
   }
 }
 
-/** Every combination of one value of each list; the last list's values lie next to each other. */
+/** Returns every combination of one value of each list. The values of the last list vary fastest. */
 export function crossProduct(lists: Readonly<Record<string, readonly unknown[]>>): Record<string, unknown>[] {
   let combinations: Record<string, unknown>[] = [{}];
   for (const [name, values] of Object.entries(lists)) {

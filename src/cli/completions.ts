@@ -1,16 +1,16 @@
 import { command, type CommandTable, exitCode, printData } from "./command.ts";
-import { type Flags, UsageError } from "./flags.ts";
+import type { Flags } from "./flags.ts";
+import { UsageError } from "./usage_error.ts";
 
 export default command({
   flags: {},
   operands: "bash|zsh|fish",
   examples: {
-    "yamoe completions bash":
-      "The script for bash; to have it in every shell, write it to a file that ~/.bashrc sources",
+    "yamoe completions bash": "The script for bash; for every shell, write it to a file that ~/.bashrc sources",
     "yamoe completions fish": "The same for fish, in ~/.config/fish/completions/yamoe.fish",
   },
   details: [
-    "The script is made from the flags there are. It completes commands, flags and the words that a flag takes.",
+    "The script is generated from the flags. It completes commands, flags, and the words and files that flags take.",
   ],
   run: (_values, operands, commands) => run(operands, commands),
 });

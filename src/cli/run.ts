@@ -15,34 +15,20 @@ import { bytesPerElement, convert, type DType, elementCount, formatShape, type T
 import { version } from "../version.ts";
 import { Engine } from "../wasm/engine.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
-import { choice, type Flag, type FlagValues, integer, toggle, UsageError } from "./flags.ts";
+import { choice, file, type FlagValues, integer, number, toggle } from "./flags.ts";
 import { freeMemory } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFlags, backendFromFlags } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
-
-function path(summary: string): Flag<string> {
-  return { value: "FILE", summary, parse: (text) => text };
-}
-
-function number(value: string, summary: string): Flag<number> {
-  return {
-    value,
-    summary,
-    parse(text) {
-      if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && Number.isFinite(Number(text))) return Number(text);
-      throw new Error("a number");
-    },
-  };
-}
+import { UsageError } from "./usage_error.ts";
 
 const dtypes = ["f16", "bf16", "f32"] as const;
 
 const flags = {
-  weights: path("Safetensors file, index of several, or directory of either; config.json beside it is read"),
+  weights: file("FILE", "Safetensors file, index of several, or directory of either; config.json beside it is read"),
   layer: integer("N", "Which layer, where there are several", 0, 1_000_000),
-  input: path("Safetensors file of the layer's input, [T, H] or [batch, seq, H]"),
-  output: path('Safetensors file to write, of one tensor "output"'),
+  input: file("FILE", "Safetensors file of the layer's input, [T, H] or [batch, seq, H]"),
+  output: file("FILE", 'Safetensors file to write, of one tensor "output"'),
   preset: choice(
     "NAME",
     "Preset whose way of computing holds, not config.json's",

@@ -33,7 +33,7 @@ Deno.test("yamoe compare prints a verdict for each configuration and ends as --f
     for (const operands of [[], [paths[0]!], [...paths, paths[0]!]]) {
       const refused = await yamoe(["compare", ...operands], read);
       assertEquals([refused.code, refused.stdout], [2, ""]);
-      assertStringIncludes(refused.stderr, `yamoe compare takes two files, got ${operands.length}`);
+      assertStringIncludes(refused.stderr, `yamoe compare needs two files, got ${operands.length}`);
     }
     const missing = await yamoe(["compare", paths[0]!, `${folder}/nothing.json`], read);
     assertEquals(missing.code, 2);

@@ -7,8 +7,8 @@ import { symbols } from "./symbols.ts";
 export type Symbols = Deno.DynamicLibrary<typeof symbols>["symbols"];
 
 /**
- * Returns the usual places of the library. The bare name comes first: the system's loader finds it, and respects LD_LIBRARY_PATH. Absolute
- * paths follow, because only they can be given a permission of their own.
+ * Returns the usual places of the library. The bare name comes first: the system's loader finds it, and respects
+ * LD_LIBRARY_PATH. Absolute paths follow, because only they can be given a permission of their own.
  */
 export function driverPaths(): readonly string[] {
   if (Deno.build.os === "windows") return ["nvcuda.dll"];

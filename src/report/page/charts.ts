@@ -1,4 +1,4 @@
-// The charts there are: each a title, what it is for, and how it is drawn.
+// The charts: the title, the caption and the drawing of each.
 import { digits } from "../columns.ts";
 import { configuration, type Dataset, type Point } from "./dataset.ts";
 import { improvements } from "./improvement.ts";
@@ -7,17 +7,17 @@ import { along, draw, plain, Plot, type PlotOptions, seriesColor, sizeScale } fr
 /** A chart. */
 export interface Chart {
   readonly title: string;
-  /** How to read it, a sentence. */
+  /** How to read the chart, in a sentence. */
   readonly caption: string;
-  /** Draws it as SVG; undefined where the records do not have what it shows. */
+  /** Draws the chart as SVG. Returns undefined if the records do not have what it shows. */
   draw(dataset: Dataset): string | undefined;
 }
 
-/** By the name that the command line gives them. */
+/** The charts by the name that the command line uses. */
 export const charts = {
   time: {
     title: "Time",
-    caption: "Median of the timed calls; the bar spans its 95 % interval. Lower is better.",
+    caption: "The median of the timed calls. The bar is its 95 % interval. Lower is better.",
     draw: (dataset) =>
       lines(dataset, "Milliseconds", ({ kernelTimeMs }) => kernelTimeMs, {
         log: true,
@@ -26,8 +26,8 @@ export const charts = {
   },
   memory: {
     title: "Memory",
-    caption: "Live tensors at their most: inputs, output and workspace. Lower is better.",
-    draw: (dataset) => lines(dataset, "MB", ({ peakMemoryMb }) => peakMemoryMb, { log: true }),
+    caption: "The peak of live tensors: inputs, output and workspace. Lower is better.",
+    draw: (dataset) => lines(dataset, "MiB", ({ peakMemoryBytes: bytes }) => bytes && bytes / 2 ** 20, { log: true }),
   },
   improvement: {
     title: "Improvement",
@@ -36,23 +36,24 @@ export const charts = {
   },
   tflops: {
     title: "Rate",
-    caption: "Useful work, that of kept assignments, over the time. Higher is better.",
+    caption: "Useful operations, which are those of kept assignments, per second. Higher is better.",
     draw: (dataset) => lines(dataset, "TFLOP/s", ({ tflops }) => tflops, { zero: true }),
   },
   tokens: {
     title: "Tokens",
-    caption: "Tokens through the layer in a second. Higher is better.",
-    draw: (dataset) => lines(dataset, "Tokens a second", ({ tokensPerSecond }) => tokensPerSecond, { zero: true }),
+    caption: "Tokens per second. Higher is better.",
+    draw: (dataset) => lines(dataset, "Tokens per second", ({ tokensPerSecond }) => tokensPerSecond, { zero: true }),
   },
   roofline: {
     title: "Roofline",
-    caption: "What the device can do at most: by its memory on the slope, by its arithmetic on the flat. " +
-      "A run below the slope waits for memory, one below the flat for arithmetic; the gap is what is left to gain.",
+    caption: "The limits of the device: memory bandwidth is the slope, arithmetic is the flat part. " +
+      "Memory limits a run below the slope, arithmetic limits a run below the flat part.",
     draw: drawRoofline,
   },
   load: {
     title: "Tokens per expert",
-    caption: "What each expert gets in the largest job: kept and, beyond the capacity, dropped. The line is the mean.",
+    caption:
+      "The assignments of each expert in the largest job: kept and, beyond the capacity, dropped. The line is the mean.",
     draw: drawLoad,
   },
 } as const satisfies Record<string, Chart>;
@@ -66,7 +67,7 @@ interface LineOptions {
   readonly interval?: (point: Point) => readonly [number, number] | null;
 }
 
-/** A figure against the axis, a line for each series. */
+/** Draws a figure along the axis, with a line for each series. */
 function lines(
   dataset: Dataset,
   label: string,
@@ -104,7 +105,7 @@ function lines(
   });
 }
 
-/** Few enough ticks that they do not run into each other: decades, or 1, 2 and 5 of them. */
+/** Returns ticks that do not overlap: powers of ten, or also their multiples for smaller ranges. */
 function logTicks(rows: readonly { y: number }[]): { ticks: number[]; domain: number[] } {
   const values = rows.map(({ y }) => y);
   const lowest = Math.min(...values), highest = Math.max(...values);
@@ -169,7 +170,7 @@ function drawRoofline(dataset: Dataset): string | undefined {
   );
   const ys = [...rows, ...outline].map(({ y }) => ({ y }));
   const options: PlotOptions = {
-    x: { type: "log", label: "Operations for each byte", tickFormat: plain, ticks: 4, domain: [left, right] },
+    x: { type: "log", label: "Operations per byte", tickFormat: plain, ticks: 4, domain: [left, right] },
     y: { type: "log", label: "TFLOP/s", grid: true, tickFormat: plain, ...logTicks(ys) },
     color: seriesColor(dataset),
     marks: [
@@ -197,7 +198,7 @@ function drawRoofline(dataset: Dataset): string | undefined {
   return draw(options);
 }
 
-/** What becomes of a token's assignment to an expert. */
+/** The colors of kept and dropped assignments. */
 export const loadColors = { kept: "var(--series-1)", dropped: "var(--series-2)" } as const;
 
 function drawLoad({ points }: Dataset): string | undefined {

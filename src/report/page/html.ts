@@ -1,13 +1,13 @@
-// A page of a benchmark: everything in one file, nothing from elsewhere, no script.
+// The page of a benchmark: one file without scripts that loads nothing.
 import { escapeHtml } from "./escape.ts";
 import type { Column } from "../table.ts";
-import { digits, identityColumns, recordColumns } from "../columns.ts";
+import { digits, figureColumns, noteColumn, recordColumns, usualKeys } from "../columns.ts";
 import { type ChartName, charts, loadColors } from "./charts.ts";
 import { arrange, configuration, type Dataset, type Point, type SourcedRecord } from "./dataset.ts";
 import { seriesColor } from "./plot.ts";
 import { pageStyle } from "./style.ts";
 
-/** The charts of the page's parts. The first three are the rows of the original kernel's figure. */
+/** The charts of each part of the page. */
 const parts: readonly (readonly [heading: string, charts: readonly ChartName[]])[] = [
   ["Time, memory, improvement", ["time", "memory", "improvement"]],
   ["Rates and limits", ["tflops", "tokens", "roofline"]],
@@ -36,7 +36,7 @@ ${cards(records, dataset, fastest)}
 ${parts.map(([heading, names]) => part(heading, names, dataset)).join("\n")}
 <h2>All configurations</h2>
 ${recordTable(records, fastest)}
-<h2>Where this comes from</h2>
+<h2>Provenance</h2>
 ${provenanceTable(records)}
 </main>
 </body>
@@ -55,7 +55,7 @@ function subtitle(records: readonly SourcedRecord[]): string {
   return `<p class="muted">${escapeHtml(text)}</p>`;
 }
 
-/** What there is to know at a glance. */
+/** Returns the most important figures. */
 function cards(records: readonly SourcedRecord[], { points }: Dataset, fastest: Point | undefined): string {
   const failed = records.filter(({ status }) => status !== "ok");
   const noted = points.filter(({ hints }) => hints.length > 0);
@@ -64,20 +64,20 @@ function cards(records: readonly SourcedRecord[], { points }: Dataset, fastest: 
     fastest && card("Highest rate", `${digits(fastest.tflops ?? 0)} TFLOP/s`, configuration(fastest)),
     fastest && card("What limits it", ...limit(fastest)),
     quickest?.tokensPerSecond &&
-    card("Most tokens", `${digits(quickest.tokensPerSecond)} a second`, configuration(quickest)),
+    card("Most tokens", `${digits(quickest.tokensPerSecond)} per second`, configuration(quickest)),
     card(
       "Configurations",
       `${points.length} of ${records.length} ran`,
-      noted.length === 0 ? (failed.length === 0 ? "None failed, nothing odd" : "") : `${noted.length} with a note`,
+      noted.length === 0 ? (failed.length === 0 ? "No failures and no hints" : "") : `${noted.length} with a hint`,
     ),
   ];
   return `<div class="cards">\n${list.filter((entry) => entry).join("\n")}\n</div>`;
 }
 
 function limit({ percentOfPeak, boundBy, peakTflops, peakGigabytesPerSecond, peakSource }: Point): [string, string] {
-  if (percentOfPeak === null) return ["Not known", "The device's peaks are not known"];
+  if (percentOfPeak === null) return ["Unknown", "The peaks of the device are unknown"];
   const peak = boundBy === "compute" ? `${digits(peakTflops!)} TFLOP/s` : `${digits(peakGigabytesPerSecond!)} GB/s`;
-  const known = peakSource === "measured" ? "measured on it" : "from its clocks";
+  const known = peakSource === "measured" ? "measured on the device" : "from the clocks of the device";
   return [
     boundBy === "compute" ? "Arithmetic" : "Memory bandwidth",
     `${percentOfPeak.toFixed(1)} % of ${peak}, ${known}`,
@@ -119,26 +119,15 @@ function legend(colors: Readonly<Record<string, string>>): string {
 }
 
 function recordTable(records: readonly SourcedRecord[], fastest: Point | undefined): string {
-  const always = [
-    "backend",
-    "dtype",
-    "preset",
-    "batch",
-    "seq",
-    "hidden",
-    "intermediate",
-    "experts",
-    "topK",
-    "capacity",
-  ] as const;
   const modes = records.some(({ coldTimeMs }) => coldTimeMs !== null);
-  const columns = recordColumns({ varying: [...always, "threads"], modes, color: false });
+  const varying = [...usualKeys, "threads"] as const;
+  const columns = [...recordColumns({ varying, modes }), noteColumn];
   const several = new Set(records.map(({ source }) => source)).size > 1;
   const all: Column<SourcedRecord>[] = [
     ...(several ? [{ title: "file", text: ({ source }: SourcedRecord) => source, align: "left" as const }] : []),
     ...columns,
   ];
-  const identity = identityColumns([...always, "threads"]).length + (several ? 1 : 0);
+  const identity = figureColumns(varying).length + (several ? 1 : 0);
   const rows = records.map((record) => {
     if (record.status !== "ok") {
       const cells = all.slice(0, identity).map((column) => cell(column, record)).join("");
@@ -159,7 +148,7 @@ function cell({ text, align }: Column<SourcedRecord>, record: SourcedRecord): st
   return `<td${align === "left" ? ' class="left"' : ""}>${escapeHtml(text(record))}</td>`;
 }
 
-/** What a run is made of, once for all records that agree in it. */
+/** The provenance of the runs. Records that agree share a line. */
 const provenance: readonly (readonly [title: string, keys: readonly (keyof SourcedRecord)[]])[] = [
   ["File", ["source"]],
   ["Command", ["commandLine"]],

@@ -1,35 +1,35 @@
-// How much better each point is than what it is measured by.
+// How much faster each point is than the baseline.
+import { identity } from "../../bench/configuration.ts";
+import { jobKeys } from "../../bench/figures.ts";
 import type { Dataset, Point, Series } from "./dataset.ts";
 
-/** A point and its factor. */
+/** A point and the factor by which it is faster. */
 export interface Improvement {
   readonly point: Point;
   readonly series: string;
   readonly factor: number;
 }
 
-/** Factors, and what they are factors of. */
+/** Factors, and what the baseline is. */
 export interface Improvements {
   readonly label: string;
   readonly points: readonly Improvement[];
 }
 
 /**
- * Where the series are of several files, backends or devices, how many times faster each is than the first of them on the
- * same job. Else how much more a second of tokens there are than at the axis's first place.
+ * Computes the improvement of every point. If there are several files, backends or devices, the baseline is the first of
+ * them with the same job. Otherwise it is the rate of tokens at the first place of the axis.
  */
 export function improvements({ axis, series, points }: Dataset): Improvements {
   const implementation = ({ source, backend, device }: Point) => `${source}|${backend}|${device}`;
   const baseline = points[0] && implementation(points[0]);
   if (points.every((point) => implementation(point) === baseline)) {
     return {
-      label: `Tokens a second, relative to the smallest ${axis.label.toLowerCase()}`,
+      label: `Tokens per second, relative to the smallest ${axis.label.toLowerCase()}`,
       points: perPoint(series, (point, { points: [first] }) => point.tokensPerSecond! / first!.tokensPerSecond!),
     };
   }
-  const job = (point: Point) =>
-    [point.preset, point.batch, point.seq, point.hidden, point.intermediate, point.experts, point.topK, point.dtype]
-      .join();
+  const job = (point: Point) => identity(point, jobKeys);
   const base = new Map(
     points.filter((point) => implementation(point) === baseline).map((point) => [job(point), point]),
   );

@@ -1,4 +1,4 @@
-// One chart as a picture of its own.
+// One chart as a picture.
 import { escapeHtml } from "./escape.ts";
 import { type ChartName, charts } from "./charts.ts";
 import { arrange, type SourcedRecord } from "./dataset.ts";
@@ -10,7 +10,7 @@ const padding = 12, titleHeight = 34, legendLine = 20, legendWidth = 0.5 * chart
 /**
  * Draws a chart with its title and legend as an SVG document.
  *
- * @throws {RangeError} If the records do not have what it shows.
+ * @throws {RangeError} If the records do not have what the chart shows.
  */
 export function picture(name: ChartName, records: readonly SourcedRecord[]): string {
   const dataset = arrange(records);

@@ -1,20 +1,21 @@
-// Observable Plot, drawing into a document of its own.
+// Observable Plot, which draws into a document without a browser.
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import type { AxisKey, Dataset, Point } from "./dataset.ts";
+import type { FigureKey } from "../../bench/figures.ts";
+import type { Dataset, Point } from "./dataset.ts";
 
 export { Plot };
 
-/** The size of a chart in its own units; pages scale it. */
+/** The width of a chart in its own units. Pages scale it. */
 export const chartWidth = 400;
 
 /** The height of a chart. */
 export const chartHeight = 280;
 
-/** Colours, as the style sheet names them. */
+/** The colors of the series, as the style sheet names them. */
 const colors = Array.from({ length: 8 }, (_, i) => `var(--series-${i + 1})`);
 
-/** A chart's options. Everything else is Plot's. */
+/** The options of a chart. */
 export type PlotOptions = Omit<Plot.PlotOptions, "document">;
 
 /** Draws a chart as SVG. */
@@ -35,12 +36,12 @@ export function draw(options: PlotOptions): string {
   return (drawn as unknown as { outerHTML: string }).outerHTML;
 }
 
-/** The colour of each series. */
+/** Returns the color of each series. */
 export function seriesColor({ series }: Dataset): { domain: string[]; range: string[] } {
   return { domain: series.map(({ name }) => name), range: series.map((_, i) => colors[i % colors.length]!) };
 }
 
-/** The axis of a size: its values as ticks where they are few, in powers where they are far apart. */
+/** Returns the scale of the axis. Few values are the ticks; values that are far apart get a logarithmic scale. */
 export function sizeScale({ axis: { key, label }, points }: Dataset): Plot.ScaleOptions {
   const values = [...new Set(points.map((point) => point[key] as number))].toSorted((a, b) => a - b);
   const far = values.length > 2 && values.at(-1)! / values[0]! >= 4;
@@ -56,12 +57,12 @@ export function sizeScale({ axis: { key, label }, points }: Dataset): Plot.Scale
   } as Plot.ScaleOptions;
 }
 
-/** A tick as people write it: no exponent, thousands marked. */
+/** Formats the number of a tick without an exponent. */
 export function plain(value: number): string {
   return value >= 10_000 ? value.toLocaleString("en-US") : `${Number(value.toPrecision(3))}`;
 }
 
-/** A point's place along the axis. */
-export function along(key: AxisKey): (point: Point) => number {
+/** Returns the position of a point along the axis. */
+export function along(key: FigureKey): (point: Point) => number {
   return (point) => point[key] as number;
 }

@@ -1,6 +1,6 @@
-// The style sheet of pages and pictures: both themes by the reader's preference.
+// The style sheets of pages and pictures. The theme follows the preference of the reader.
 
-/** The colours, as custom properties of an element. */
+/** Returns the colors as custom properties of an element. */
 export function themed(selector: string): string {
   return `${selector} {
   color-scheme: light dark;
@@ -16,12 +16,12 @@ export function themed(selector: string): string {
 `;
 }
 
-/** A chart's own. */
+/** The style of charts. */
 export const chartStyle = `.chart { color: var(--muted); --plot-background: var(--page); }
 .chart [aria-label$="grid"] { stroke: var(--line); stroke-opacity: 1; }
 `;
 
-/** A page's. */
+/** The style of pages. */
 export const pageStyle = `${themed(":root")}${chartStyle}
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
