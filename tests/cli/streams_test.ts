@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { buildProduct, emulated } from "../cuda/emulated.ts";
 import { clang } from "../emulator/build.ts";
 import { toolkit } from "../toolkit.ts";
-import { hasTerminal } from "./terminal.ts";
+import { hasTerminal, inTerminal } from "./terminal.ts";
 import { cli, type Outcome, yamoe } from "./yamoe.ts";
 
 const isLinux = Deno.build.os === "linux";
@@ -131,6 +131,25 @@ for (const [signal, code] of [["SIGINT", 130], ["SIGHUP", 129], ["SIGQUIT", 131]
     },
   });
 }
+
+Deno.test({
+  name: "a terminal that is closed ends a sweep with a complete document on standard output",
+  ignore: !hasTerminal,
+  async fn() {
+    const folder = await Deno.makeTempDir();
+    try {
+      const sweep = `run --no-prompt ${cli} bench --preset tiny --batch 1..1000 --iters 1 --json`;
+      const { code } = await inTerminal(["sh", "-c", `exec ${Deno.execPath()} ${sweep} > rows.json`], {
+        cwd: folder,
+        hangUp: "5/1000",
+      });
+      assertEquals(code, 129);
+      assert(JSON.parse(await Deno.readTextFile(`${folder}/rows.json`)).length >= 4);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
 
 Deno.test({
   name: `${emulated}: SIGINT ends the tool while a call of the driver blocks it, and completes standard output`,

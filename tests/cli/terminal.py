@@ -1,7 +1,8 @@
 """Runs a program in a pseudo-terminal and prints one JSON object: {"code": ..., "output": ..., "prompts": [...]}.
 
-Usage: python3 terminal.py COLUMNS SECONDS PROGRAM ARGUMENT...
+Usage: python3 terminal.py COLUMNS SECONDS HANG_UP PROGRAM ARGUMENT...
 Answers every permission prompt of Deno with "n" and lists it. Kills the program after SECONDS; the code is then null.
+Closes the terminal when its output contains HANG_UP, unless that is empty.
 """
 import fcntl
 import json
@@ -15,10 +16,10 @@ import sys
 import termios
 import time
 
-columns, seconds = int(sys.argv[1]), float(sys.argv[2])
+columns, seconds, hang_up = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3].encode()
 pid, terminal = pty.fork()
 if pid == 0:
-    os.execvp(sys.argv[3], sys.argv[3:])
+    os.execvp(sys.argv[4], sys.argv[4:])
 fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
 output, answered, prompts = b"", 0, []
@@ -31,6 +32,9 @@ while time.monotonic() < end:
     except OSError:  # the program has ended
         break
     output += piece
+    if hang_up and hang_up in output:
+        os.close(terminal)
+        break
     plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", output[answered:])
     if b"Allow?" in plain and plain.rstrip().endswith(b">"):
         prompts += re.findall(r"requests (.*?)\.\r?\n", plain.decode(errors="replace"))[-1:] or ["unknown"]

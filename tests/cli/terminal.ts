@@ -21,23 +21,40 @@ export const hasTerminal: boolean = (() => {
   }
 })();
 
+/** How a program runs in a terminal. */
+export interface TerminalOptions extends Deno.CommandOptions {
+  /** The width of the terminal. */
+  readonly columns?: number;
+  /** The time after which the program is killed. */
+  readonly seconds?: number;
+  /** The output after which the terminal is closed. */
+  readonly hangUp?: string;
+}
+
+/** Runs a program in a terminal. */
+export async function inTerminal(
+  program: readonly string[],
+  { columns = 80, seconds = 60, hangUp = "", ...options }: TerminalOptions = {},
+): Promise<TerminalOutcome> {
+  const helper = new URL("./terminal.py", import.meta.url).pathname;
+  const { success, stdout, stderr } = await new Deno.Command("python3", {
+    ...options,
+    args: [helper, `${columns}`, `${seconds}`, hangUp, ...program],
+  }).output();
+  if (!success) throw new Error(`terminal.py failed: ${new TextDecoder().decode(stderr)}`);
+  return JSON.parse(new TextDecoder().decode(stdout)) as TerminalOutcome;
+}
+
 /**
  * Runs the tool in a terminal.
  *
  * @param args The tool's arguments.
  * @param permissions The flags for Deno.
  */
-export async function yamoeInTerminal(
+export function yamoeInTerminal(
   args: readonly string[],
   permissions: readonly string[],
-  { columns = 80, seconds = 60, ...options }: { columns?: number; seconds?: number } & Deno.CommandOptions = {},
+  options?: TerminalOptions,
 ): Promise<TerminalOutcome> {
-  const helper = new URL("./terminal.py", import.meta.url).pathname;
-  const program = [Deno.execPath(), "run", ...permissions, cli, ...args];
-  const { success, stdout, stderr } = await new Deno.Command("python3", {
-    ...options,
-    args: [helper, `${columns}`, `${seconds}`, ...program],
-  }).output();
-  if (!success) throw new Error(`terminal.py failed: ${new TextDecoder().decode(stderr)}`);
-  return JSON.parse(new TextDecoder().decode(stdout)) as TerminalOutcome;
+  return inTerminal([Deno.execPath(), "run", ...permissions, cli, ...args], options);
 }
