@@ -1,6 +1,6 @@
 // What every backend must do. Each backend's test file runs this over itself.
 import { assert, assertEquals, assertLessOrEqual, assertRejects, assertThrows } from "@std/assert";
-import fc from "fast-check";
+import fc from "./fast_check.ts";
 import {
   type Backend,
   convert,

@@ -1,6 +1,6 @@
 // What every backend must do with routers, the ops and whole layers. Each backend's test file runs this over itself.
 import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
-import fc from "fast-check";
+import fc from "./fast_check.ts";
 import {
   type Backend,
   convert,

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import fc from "fast-check";
+import fc from "./fast_check.ts";
 import { summarize } from "../src/bench/statistics.ts";
 
 Deno.test("summarize() does not know the noise of one value", () => {

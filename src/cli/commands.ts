@@ -39,4 +39,8 @@ export const commands: CommandTable = {
     summary: "Print a script that completes command lines of this tool in bash, zsh or fish",
     load: () => import("./completions.ts"),
   },
+  licenses: {
+    summary: "Print the licenses of the software that this tool contains",
+    load: () => import("./licenses.ts"),
+  },
 };

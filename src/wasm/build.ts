@@ -1,5 +1,5 @@
 // Compiles assembly/ to WebAssembly and writes it as a base64 module: `deno task build:wasm`.
-import asc from "assemblyscript/asc";
+import asc from "npm:assemblyscript@0.28.20/asc";
 
 // With two pages of memory declared, an address plus a small constant offset takes one comparison instead of two.
 const options = ["--runtime", "stub", "-O3", "--converge", "--noAssert", "--importMemory", "--initialMemory", "2"]

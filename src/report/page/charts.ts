@@ -182,7 +182,7 @@ function drawRoofline(dataset: Dataset): string | undefined {
         textAnchor: "start",
         dy: -8,
         fill: "var(--muted)",
-      } as never),
+      }),
       Plot.text(roofs.slice(0, 1), {
         x: left,
         y: (roof: { slope: number }) => left * roof.slope,
@@ -191,7 +191,7 @@ function drawRoofline(dataset: Dataset): string | undefined {
         dx: 10,
         dy: 8,
         fill: "var(--muted)",
-      } as never),
+      }),
       Plot.dot(rows, { x: "x", y: "y", fill: "name", r: 5, title: "title" }),
     ],
   };
@@ -219,7 +219,7 @@ function drawLoad({ points }: Dataset): string | undefined {
       type: "band",
       ticks: tokensPerExpert.map((_, i) => i).filter((i) => i % every === 0),
       tickFormat: plain,
-    } as never,
+    },
     y: { label: "Tokens", grid: true, tickFormat: plain },
     color: { domain: Object.keys(loadColors), range: Object.values(loadColors) },
     marks: [

@@ -1,6 +1,5 @@
 // Observable Plot, which draws into a document without a browser.
-import * as Plot from "@observablehq/plot";
-import { parseHTML } from "linkedom";
+import * as Plot from "./library.js";
 import type { FigureKey } from "../../bench/figures.ts";
 import type { Dataset, Point } from "./dataset.ts";
 
@@ -20,8 +19,8 @@ export type PlotOptions = Omit<Plot.PlotOptions, "document">;
 
 /** Draws a chart as SVG. */
 export function draw(options: PlotOptions): string {
-  const { document } = parseHTML("<html><body></body></html>") as unknown as { document: never };
-  const drawn = Plot.plot({
+  const { document } = Plot.parseHTML("<html><body></body></html>");
+  return Plot.plot({
     width: chartWidth,
     height: chartHeight,
     marginLeft: 56,
@@ -29,11 +28,10 @@ export function draw(options: PlotOptions): string {
     marginBottom: 40,
     marginTop: 28,
     className: "chart",
-    style: { fontSize: "12px", background: "none" } as never,
+    style: { fontSize: "12px", background: "none" },
     ...options,
     document,
-  });
-  return (drawn as unknown as { outerHTML: string }).outerHTML;
+  }).outerHTML;
 }
 
 /** Returns the color of each series. */
@@ -54,7 +52,7 @@ export function sizeScale({ axis: { key, label }, points }: Dataset): Plot.Scale
     tickFormat: plain,
     ...few,
     ...single,
-  } as Plot.ScaleOptions;
+  };
 }
 
 /** Formats the number of a tick without an exponent. */
