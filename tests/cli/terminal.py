@@ -16,6 +16,13 @@ import sys
 import termios
 import time
 
+
+def plain_text(output):
+    """Removes escape sequences, and what a carriage return overwrites."""
+    text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", output).decode(errors="replace").replace("\r\n", "\n")
+    return re.sub(r"[^\n]*\r", "", text)
+
+
 columns, seconds, hang_up = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3].encode()
 pid, terminal = pty.fork()
 if pid == 0:
@@ -35,9 +42,9 @@ while time.monotonic() < end:
     if hang_up and hang_up in output:
         os.close(terminal)
         break
-    plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", output[answered:])
-    if b"Allow?" in plain and plain.rstrip().endswith(b">"):
-        prompts += re.findall(r"requests (.*?)\.\r?\n", plain.decode(errors="replace"))[-1:] or ["unknown"]
+    shown = plain_text(output[answered:])
+    if "Allow?" in shown and shown.rstrip().endswith(">"):
+        prompts += re.findall(r"requests (.*?)\.\n", shown)[-1:] or ["unknown"]
         answered = len(output)
         time.sleep(0.5)  # Deno discards what was typed before the prompt
         os.write(terminal, b"n\n")
@@ -45,4 +52,4 @@ else:
     os.kill(pid, signal.SIGKILL)
 status = os.waitpid(pid, 0)[1]
 code = None if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else os.waitstatus_to_exitcode(status)
-json.dump({"code": code, "output": output.decode(errors="replace").replace("\r\n", "\n"), "prompts": prompts}, sys.stdout)
+json.dump({"code": code, "output": plain_text(output), "prompts": prompts}, sys.stdout)

@@ -5,7 +5,7 @@ import { cli } from "./yamoe.ts";
 export interface TerminalOutcome {
   /** The exit code; null if the process was killed because it took too long. */
   readonly code: number | null;
-  /** Everything that the terminal showed, escape sequences included. */
+  /** Everything that the terminal showed, without escape sequences. */
   readonly output: string;
   /** The permissions that Deno asked for. */
   readonly prompts: readonly string[];
