@@ -97,6 +97,8 @@ export const figures = {
   drift: result(orNull(number)),
   /** Whether the stop rule was met before its timeout; null without a stop rule. */
   converged: result(orNull(flag)),
+  /** How often per second the operating system took a CPU from this process during the timed calls. */
+  preemptionsPerSecond: result(number),
   /** The median with emptied caches; null if it was not measured. */
   coldTimeMs: result(orNull(positive), { title: "cold ms", width: 8, digits: "significant", gpuOnly: true, rank: 5 }),
   /** The time per call of many calls without a pause; null if it was not measured. */

@@ -1,3 +1,5 @@
+import { wrap } from "../report/wrap.ts";
+import { printable } from "../text.ts";
 import type { Flags, FlagValues } from "./flags.ts";
 import { writeStderr, writeStdout } from "./streams.ts";
 
@@ -49,12 +51,17 @@ export function writeData(text: string): void {
   }
 }
 
-/** Writes a line for people to standard error. */
-export function printNote(line: string): void {
-  writeStderr(`${line}\n`);
+/** Writes a note for people to standard error. Control characters, such as those of a file name, do not reach the terminal. */
+export function printNote(note: string): void {
+  const lines = note.split("\n").flatMap((line) => wrap(printable(line), terminalWidth(Deno.stderr)));
+  writeStderr(`${lines.join("\n")}\n`);
 }
 
 /** Returns the width of the terminal that shows standard output; infinite if it is not a terminal. */
 export function outputWidth(): number {
-  return Deno.stdout.isTerminal() ? Deno.consoleSize().columns : Infinity;
+  return terminalWidth(Deno.stdout);
+}
+
+function terminalWidth(stream: { isTerminal(): boolean }): number {
+  return stream.isTerminal() ? Deno.consoleSize().columns || Infinity : Infinity;
 }

@@ -1,147 +1,104 @@
-// The tool in a terminal, with exactly the permissions that the README states: Deno never asks for another one.
-import { assert, assertEquals, assertMatch } from "@std/assert";
-import { commands } from "../../src/cli/commands.ts";
-import { commandLines, copyModel, permissionTable, statedPermissions } from "../readme.ts";
-import { hasTerminal, inTerminal, type TerminalOutcome, yamoeInTerminal } from "./terminal.ts";
+// What people see in a terminal: tables and help that fit its width, and no control characters from files.
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { toJson } from "../../src/report/json.ts";
+import { wrap } from "../../src/report/wrap.ts";
+import { record } from "../records.ts";
+import { cli, yamoe } from "./yamoe.ts";
 
-/** What a command prints, by its name. */
-const printed: Readonly<Record<string, RegExp>> = {
-  bench: /^Output sum: -?\d+\.\d{4}\n|"outputSum":-?\d|,outputSum,|time ms|needs MiB/m,
-  verify: /^the same bits in \d+ runs .* ok$/m,
-  info: /^CPU: .*\n(No )?GPU/m,
-  run: /output/i,
-  compare: /unclear|same|faster|slower/,
-  report: /^(?!yamoe:)/,
-  plan: /^Peak GPU memory: /m,
-  presets: /gpt-oss-20b/,
-  completions: /yamoe/,
-  licenses: /license/i,
-};
-
-/** Command lines for every row of the README's table, in addition to those that the README shows. */
-const furtherLines: readonly string[] = [
-  "bench --preset tiny",
-  "bench --preset tiny --backend cpu --json",
-  "bench --preset tiny --output out.json",
-  "verify --preset tiny",
-  "info",
-  "plan --gpu h100",
+const lines = [
+  "--help",
+  ...["bench", "compare", "report", "run", "verify", "plan", "presets", "info", "completions"].map((name) =>
+    `${name} --help`
+  ),
+  "plan",
+  "plan --preset deepseek-v3 --tokens 64 --gpu h200",
   "presets",
-  "completions zsh",
-  "licenses",
+  "bench --preset tiny --backend cpu --hidden 32 --batch 1..4*2 --seq 8,16 --iters 2",
+  "bench --preset tiny --backend cpu --hidden 32,64 --dtype f16,bf16 --top-k 1,2 --batch 1 --seq 8 --iters 2",
+  "bench --preset tiny,deepseek-v3 --batch 1,1000000 --dry-run",
+  "bench --preset tiny --batch 1 --dry-run",
+  "bench --preset tiny --seq 8 --backend cpu",
 ];
 
-/** Permissions that are less than the stated ones, with which the same commands work on the CPU. */
-const partial: readonly (readonly string[])[] = [
-  [],
-  ["--allow-ffi=/usr/lib/x86_64-linux-gnu/libcuda.so.1"],
-  ["--allow-sys=cpus"],
-];
+/** Whether a program is installed. */
+const hasScript = new Deno.Command("bash", { args: ["-c", "command -v script"], stdout: "null" }).outputSync().success;
 
-function checkOutcome(words: readonly string[], { code, output, prompts }: TerminalOutcome): void {
-  const line = `yamoe ${words.join(" ")}`;
-  assertEquals(prompts, [], `${line} asks for a permission:\n${output}`);
-  if (code === 3 && words.includes("cuda")) {
-    assertMatch(output, /Cannot (use|find|load) /, line);
-    return;
-  }
-  assertEquals(code, 0, `${line}:\n${output}`);
-  assertMatch(output, printed[words[0] ?? "bench"]!, line);
+for (const line of lines) {
+  Deno.test({
+    name: `yamoe ${line} fits a terminal of 80 columns, and breaks lines between words`,
+    ignore: !hasScript || Deno.build.os !== "linux",
+    fn: async () => {
+      const command = `stty cols 80 rows 40; ${Deno.execPath()} run -q --no-prompt ${cli} ${line}`;
+      const { stdout } = await new Deno.Command("script", {
+        args: ["-qec", command, "/dev/null"],
+        env: { NO_COLOR: "1", SHELL: "/bin/bash" },
+        stdin: "null",
+      }).output();
+      const shown = new TextDecoder().decode(stdout).split("\n").map((line) =>
+        // What a terminal shows of a line: the progress bar is overwritten.
+        (line.replace(/\r$/, "").split("\r").at(-1) ?? "").replaceAll("\x1b[K", "")
+      );
+      assert(shown.length > 3, shown.join("\n"));
+      const long = shown.filter((line) => line.length > 80 && line.trim().includes(" "));
+      assertEquals(long, []);
+    },
+  });
 }
 
-async function inFolder(test: (folder: string) => Promise<void>): Promise<void> {
+Deno.test("wrap() breaks between words only, and keeps the percent sign beside its number", () => {
+  assertEquals(wrap("the median is known to 13.8 %; raise it", 30, "  "), [
+    "  the median is known to",
+    "  13.8 %; raise it",
+  ]);
+  assertEquals(wrap("a-word-longer-than-the-width b", 10), ["a-word-longer-than-the-width", "b"]);
+});
+
+Deno.test("Control characters of a file reach neither standard output nor standard error", async () => {
   const folder = await Deno.makeTempDir();
   try {
-    await copyModel(folder);
-    await test(folder);
+    const evil = "\x1b]0;owned\x07\x1b[2J";
+    const times = Array.from({ length: 10 }, (_, i) => 10 + i / 100);
+    const rows = [record(times), { ...record(times), preset: evil, engine: evil, device: evil, cpu: evil }];
+    await Deno.writeTextFile(`${folder}/a.json`, toJson(rows));
+    await Deno.writeTextFile(`${folder}/b.json`, toJson(rows.slice(0, 1)));
+    await Deno.writeTextFile(`${folder}/${evil.slice(0, 1)}.json`, `{"batch": "${evil}`);
+    for (
+      const args of [
+        ["compare", `${folder}/a.json`, `${folder}/a.json`],
+        ["compare", `${folder}/a.json`, `${folder}/b.json`, "--format", "markdown"],
+        ["compare", `${folder}/a.json`, `${folder}/\x1b.json`],
+        ["compare", `${folder}/\x1babsent`, `${folder}/a.json`],
+        [`\x1b[2J`],
+        ["bench", `--\x1b[2J`],
+      ]
+    ) {
+      const { stdout, stderr } = await yamoe(args, [`--allow-read=${folder}`]);
+      const control = [...stdout + stderr].filter((one) => one < " " && one !== "\n" || one === "\x7f");
+      assertEquals(control, [], JSON.stringify(stdout + stderr));
+      assert(stderr.length > 0);
+    }
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
-}
-
-Deno.test({
-  name: "in a terminal the README's commands never ask for a permission",
-  ignore: !hasTerminal,
-  fn: () =>
-    inFolder(async (cwd) => {
-      for (const { words, permissions } of commandLines) {
-        // The reference job takes minutes.
-        const isBench = (words[0] ?? "bench") === "bench";
-        const isReference = isBench && !words.some((word) => /^--(preset|batch|help)/.test(word));
-        const args = isReference ? [...words, "--dry-run"] : words;
-        checkOutcome(args, await yamoeInTerminal(args, permissions, { cwd }));
-      }
-    }),
 });
 
-Deno.test({
-  name: "in a terminal every command works with the stated permissions and never asks for another one",
-  ignore: !hasTerminal,
-  fn: () =>
-    inFolder(async (cwd) => {
-      for (const line of furtherLines) {
-        const words = line.split(" ");
-        checkOutcome(words, await yamoeInTerminal(words, statedPermissions(words), { cwd }));
-      }
-      const shown = [...commandLines.map(({ words }) => words), ...furtherLines.map((line) => line.split(" "))];
-      for (const name of Object.keys(commands)) {
-        assert(shown.some(([command]) => command === name), `no test runs yamoe ${name}`);
-        assert(
-          [...permissionTable.keys()].some((key) => key.split(" ")[0] === name),
-          `no permissions of yamoe ${name}`,
-        );
-      }
-    }),
+Deno.test("Only the exact reference job is called the reference job", async () => {
+  const first = async (line: string) => (await yamoe(`plan ${line}`.trim().split(" "))).stdout.split("\n")[0] ?? "";
+  assertStringIncludes(await first(""), "reference job: 128 x 2048 tokens");
+  assertStringIncludes(await first("--batch 4"), "reference layer: 4 x 2048 tokens");
+  assertStringIncludes(await first("--seed 1"), "reference layer: 128 x 2048 tokens");
+  assertStringIncludes(await first("--batch 4 --hidden 1024"), "custom job: 4 x 2048 tokens");
+  assertStringIncludes(await first("--preset qwen3-30b-a3b --tokens 64"), "qwen3-30b-a3b layer: 1 x 64 tokens");
+  const line = "bench --batch 4 --hidden 1024 --dry-run --format json";
+  assertEquals(JSON.parse((await yamoe(line.split(" "))).stdout)[0].preset, "custom");
 });
 
-Deno.test({
-  name: "in a terminal the tool uses the permissions that it has and never asks for more",
-  ignore: !hasTerminal,
-  async fn() {
-    for (const permissions of partial) {
-      for (const line of ["bench --preset tiny", "bench --preset tiny --batch 1,2 --iters 1", "info"]) {
-        const words = line.split(" ");
-        checkOutcome(words, await yamoeInTerminal(words, permissions));
-      }
-    }
-  },
-});
-
-Deno.test({
-  name: "in a terminal the library never asks for a permission",
-  ignore: !hasTerminal,
-  async fn() {
-    const library = new URL("../../mod.ts", import.meta.url).href;
-    const folder = await Deno.makeTempDir();
-    try {
-      const script = `
-        import { openBackend } from ${JSON.stringify(library)};
-        using backend = await openBackend("auto");
-        console.log("opened", backend.name);
-      `;
-      await Deno.writeTextFile(`${folder}/open.ts`, script);
-      const { code, output, prompts } = await inTerminal([Deno.execPath(), "run", `${folder}/open.ts`]);
-      assertEquals([code, prompts], [0, []], output);
-      assertMatch(output, /^opened (cpu|cuda)$/m);
-    } finally {
-      await Deno.remove(folder, { recursive: true });
-    }
-  },
-});
-
-Deno.test({
-  name: "in a terminal the task `bench` never asks for a permission, with --output too",
-  ignore: !hasTerminal,
-  async fn() {
-    const cwd = new URL("../..", import.meta.url);
-    const folder = await Deno.makeTempDir({ dir: cwd.pathname, prefix: ".test-" });
-    try {
-      const task = [Deno.execPath(), "task", "bench", "--preset", "tiny", "--output", `${folder}/x.json`];
-      const { code, output, prompts } = await inTerminal(task, { cwd });
-      assertEquals([code, prompts], [0, []], output);
-      assert(Deno.statSync(`${folder}/x.json`).isFile);
-    } finally {
-      await Deno.remove(folder, { recursive: true });
-    }
-  },
+Deno.test("A suggestion is near, or there is none", async () => {
+  const message = async (line: string) => (await yamoe(line.split(" "))).stderr;
+  assertStringIncludes(await message("bench --bacth 3"), 'the nearest is "--batch"');
+  assertStringIncludes(await message("plan --gpu h100x"), 'the nearest is "h100"');
+  assertStringIncludes(await message("bench --preset refrence"), 'the nearest is "reference"');
+  for (const line of ["bench --nope", "bench --preset qwen", "plan --gpu v100", "xyz", "bench --dtype fp8"]) {
+    assert(!(await message(line)).includes("nearest"), line);
+  }
 });
