@@ -10,7 +10,7 @@ import { type OutputSummary, summarizeOutput } from "../workload/output_summary.
 import { middle, summarize, type Summary } from "./statistics.ts";
 import { checkSample, MismatchError, sampleScatter } from "../verify/sample.ts";
 import { version } from "../version.ts";
-import type { Engine } from "../wasm/engine.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { drawInputs, type Job, jobOptions, type Workload } from "../workload/workload.ts";
 
 /** When to end a series of timed calls that is not of a fixed length. */
@@ -136,7 +136,7 @@ const maxModeCalls = 100;
 export async function bench(
   job: Job,
   backend: Backend,
-  engine: Engine,
+  engine: WorkerPool,
   options: BenchOptions,
 ): Promise<BenchResult> {
   const { warmup, iters, stop, verify = false, thorough = false, onProgress = () => {} } = options;

@@ -7,7 +7,7 @@ import type { Backend, BackendName } from "../backend/backend.ts";
 import { bench, type BenchOptions } from "./bench.ts";
 import type { Provenance } from "./provenance.ts";
 import { type BenchRecord, failedRecord, finishedRecord } from "./record.ts";
-import { Engine } from "../wasm/engine.ts";
+import { WorkerPool } from "../wasm/worker_pool.ts";
 import type { Job } from "../workload/workload.ts";
 
 /** Where a configuration is to run. */
@@ -33,7 +33,7 @@ export interface Configuration {
 export interface SweepOptions {
   readonly provenance: Provenance;
   /** Opens a backend. The engine stays the caller's. */
-  open(place: PlaceRequest, engine: Engine): Promise<Backend>;
+  open(place: PlaceRequest, engine: WorkerPool): Promise<Backend>;
   /** Says how to measure there, or throws why a job cannot run there. */
   prepare(configuration: Configuration, backend: Backend): BenchOptions;
 }
@@ -41,7 +41,7 @@ export interface SweepOptions {
 /** Runs a configuration where it belongs. A place stays open for the next that wants the same. */
 export class Runner implements Disposable {
   readonly #options: SweepOptions;
-  #open: { readonly key: string; readonly engine: Engine; readonly backend: Backend } | undefined;
+  #open: { readonly key: string; readonly engine: WorkerPool; readonly backend: Backend } | undefined;
 
   constructor(options: SweepOptions) {
     this.#options = options;
@@ -66,12 +66,12 @@ export class Runner implements Disposable {
   }
 
   /** Opens a place, unless it is open already. */
-  async open(place: PlaceRequest): Promise<{ engine: Engine; backend: Backend }> {
+  async open(place: PlaceRequest): Promise<{ engine: WorkerPool; backend: Backend }> {
     const key = JSON.stringify([place.backend, place.device, place.threads, place.blas]);
     if (this.#open?.key === key) return this.#open;
     this[Symbol.dispose]();
     using cleanup = new DisposableStack();
-    const engine = cleanup.use(new Engine(place.threads));
+    const engine = cleanup.use(new WorkerPool(place.threads));
     const backend = await this.#options.open(place, engine);
     cleanup.move();
     this.#open = { key, engine, backend };

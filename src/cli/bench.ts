@@ -9,7 +9,7 @@ import { describeJob, runNotes, threeLines } from "../report/text.ts";
 import { type Configuration, crossProduct, Runner, sweep } from "../bench/sweep.ts";
 import { formatBytes, plural } from "../text.ts";
 import { version } from "../version.ts";
-import type { Engine } from "../wasm/engine.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type Job, requiredBytes } from "../workload/workload.ts";
 import { planLayout, printPlan } from "./bench_plan.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
@@ -217,7 +217,7 @@ function measurement(values: BenchValues, isSweep: boolean): (backend: Backend) 
   });
 }
 
-function describePlace({ engine, backend }: { engine: Engine; backend: Backend }, only?: Configuration): string {
+function describePlace({ engine, backend }: { engine: WorkerPool; backend: Backend }, only?: Configuration): string {
   const threads = backend.name === "cpu" ? `, ${plural(engine.threads, "thread")}, ${backend.engine}` : "";
   return `On ${backend.device}${threads}${only ? `; needs ${formatBytes(requiredBytes(only.job))} of memory` : ""}`;
 }

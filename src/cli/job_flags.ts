@@ -1,7 +1,7 @@
 // The flags that say which job, and where it runs; several commands have them.
 import type { Backend, BackendName } from "../backend/backend.ts";
 import { openBackend } from "../open_backend.ts";
-import type { Engine } from "../wasm/engine.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { gateUpColumns } from "../contract/experts_sizes.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { resolveRouter } from "../routing/router.ts";
@@ -77,11 +77,11 @@ export function backendFromFlags(
     device?: number | undefined;
     blas?: string | undefined;
   },
-  engine: Engine,
+  engine: WorkerPool,
   note: (line: string) => void = printNote,
 ): Promise<Backend> {
   const onFallback = (reason: string) => note(`On the CPU. ${reason}`);
-  return openBackend(backend, { engine, device, blas, onFallback });
+  return openBackend(backend, { pool: engine, device, blas, onFallback });
 }
 
 /**

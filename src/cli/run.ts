@@ -8,12 +8,13 @@ import { type PresetName, presets } from "../models/presets.ts";
 import { toJson } from "../report/json.ts";
 import { formatBytes, plural } from "../text.ts";
 import { type RouterKind, routerRules } from "../routing/router.ts";
-import { quote, SafetensorsError } from "../safetensors/error.ts";
+import { SafetensorsError } from "../safetensors/error.ts";
+import { quote } from "../text.ts";
 import { Safetensors } from "../safetensors/safetensors.ts";
 import { temporaryFiles, writeSafetensors } from "../safetensors/write.ts";
 import { bytesPerElement, convert, type DType, elementCount, formatShape, type Tensor } from "../tensor/tensor.ts";
 import { version } from "../version.ts";
-import { Engine } from "../wasm/engine.ts";
+import { WorkerPool } from "../wasm/worker_pool.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
 import { choice, type Flag, type FlagValues, integer, toggle, UsageError } from "./flags.ts";
 import { freeMemory } from "./free_memory.ts";
@@ -107,7 +108,7 @@ export default command({
     }
     const dtype = values.dtype ?? (layer.dtype === hidden.dtype ? hidden.dtype : "f32");
 
-    using engine = new Engine(values.threads);
+    using engine = new WorkerPool(values.threads);
     using backend = await backendFromFlags(values, engine);
     checkMemory(backend, layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype));
     const number = layer.number === undefined ? "" : `layer ${layer.number}, `;

@@ -7,6 +7,7 @@ import type {
   Measurement,
   PeakRates,
 } from "../backend/backend.ts";
+import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import { runMoe } from "../backend/run_moe.ts";
 import { resolvedOps } from "../backend/steps.ts";
@@ -16,7 +17,7 @@ import { inputNames } from "../contract/experts_inputs.ts";
 import { type ExpertsCall, type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
-import { resolveMoe } from "../contract/resolve_moe.ts";
+import { mapLayer, resolveMoe } from "../contract/resolve_moe.ts";
 import {
   bytesPerElement,
   checkShape,
@@ -177,12 +178,14 @@ export class CudaBackend implements Backend {
     return copy;
   }
 
-  fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
-    return this.#transfers.fill(this.#own(tensor), produce);
+  async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
+    using target = this.#own(tensor).share();
+    await this.#transfers.fill(target, produce);
   }
 
-  read(tensor: BackendTensor, consume: PieceHandler, range?: ElementRange): Promise<void> {
-    return this.#transfers.read(this.#own(tensor), consume, range);
+  async read(tensor: BackendTensor, consume: PieceHandler, range?: ElementRange): Promise<void> {
+    using source = this.#own(tensor).share();
+    await this.#transfers.read(source, consume, resolveRange(source, range));
   }
 
   async download(tensor: BackendTensor): Promise<Tensor> {
@@ -261,7 +264,10 @@ export class CudaBackend implements Backend {
 
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
     const shape = resolveMoe(hidden, layer, options);
-    return await runMoe(this, { hidden, layer, shape, onProgress: options.onProgress });
+    using shared = new DisposableStack();
+    const share = (tensor: BackendTensor) => shared.use(this.#own(tensor).share());
+    const tensors = { hidden: share(hidden), layer: mapLayer(layer, share) };
+    return await runMoe(this, { ...tensors, shape, onProgress: options.onProgress });
   }
 
   synchronize(): Promise<void> {
