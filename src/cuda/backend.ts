@@ -17,7 +17,7 @@ import { inputNames } from "../contract/experts_inputs.ts";
 import { type ExpertsCall, type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
-import { resolveMoe } from "../contract/resolve_moe.ts";
+import { mapLayer, resolveMoe } from "../contract/resolve_moe.ts";
 import {
   bytesPerElement,
   checkShape,
@@ -178,12 +178,13 @@ export class CudaBackend implements Backend {
     return copy;
   }
 
-  fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
-    return this.#transfers.fill(this.#own(tensor), produce);
+  async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
+    using target = this.#own(tensor).share();
+    await this.#transfers.fill(target, produce);
   }
 
   async read(tensor: BackendTensor, consume: PieceHandler, range?: ElementRange): Promise<void> {
-    const source = this.#own(tensor);
+    using source = this.#own(tensor).share();
     await this.#transfers.read(source, consume, resolveRange(source, range));
   }
 
@@ -263,7 +264,10 @@ export class CudaBackend implements Backend {
 
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
     const shape = resolveMoe(hidden, layer, options);
-    return await runMoe(this, { hidden, layer, shape, onProgress: options.onProgress });
+    using shared = new DisposableStack();
+    const share = (tensor: BackendTensor) => shared.use(this.#own(tensor).share());
+    const tensors = { hidden: share(hidden), layer: mapLayer(layer, share) };
+    return await runMoe(this, { ...tensors, shape, onProgress: options.onProgress });
   }
 
   synchronize(): Promise<void> {
