@@ -4,6 +4,7 @@ import { openBackend } from "../mod.ts";
 import { bench } from "../src/bench/bench.ts";
 import { shares } from "../src/bench/rates.ts";
 import { shortHint } from "../src/bench/hints.ts";
+import { watchMachine } from "../src/bench/machine_load.ts";
 import { warmUp } from "../src/bench/series.ts";
 import { WorkerPool } from "../src/wasm/worker_pool.ts";
 import { makeJob } from "../src/workload/workload.ts";
@@ -19,10 +20,12 @@ Deno.test("hints() names a single call without a warm-up", () => {
   assertEquals(hintsOf([10], {}, { warmup: 1 }), []);
 });
 
-Deno.test("hints() names a busy machine, by the rate per thread", () => {
-  assertEquals(hintsOf([10], {}, { threads: 2, preemptionsPerSecond: 100 }), ["busy machine"]);
+Deno.test("hints() names a busy machine, by the CPU time of other programs or by the preemptions per thread", () => {
+  assertEquals(hintsOf([10], {}, { otherLoad: 0.3 }), ["busy machine"]);
+  assertEquals(hintsOf([10], {}, { otherLoad: 0.02, threads: 2, preemptionsPerSecond: 200 }), []);
+  assertEquals(hintsOf([10], {}, { threads: 2, preemptionsPerSecond: 200 }), ["busy machine"]);
   assertEquals(hintsOf([10], {}, { threads: 2, preemptionsPerSecond: 20 }), []);
-  assertEquals(hintsOf([10], {}, { threads: 2, preemptionsPerSecond: 100, backend: "cuda" }), []);
+  assertEquals(hintsOf([10], {}, { threads: 2, preemptionsPerSecond: 200, backend: "cuda" }), []);
 });
 
 Deno.test("A rate above the peak has no share, and a hint", () => {
@@ -83,4 +86,18 @@ Deno.test("bench() without a number of warm-up calls makes some, and reports how
   const job = makeJob("tiny", { batch: 1, seq: 8, hidden: 32 });
   const { warmup, iters } = await bench(job, backend, pool, { warmup: "steady", iters: 1 });
   assert(warmup >= 2 && iters === 1);
+});
+
+Deno.test("watchMachine() sees the CPU time that another process uses", async () => {
+  const other = new Deno.Command("sh", { args: ["-c", "while :; do :; done"] }).spawn();
+  try {
+    const load = watchMachine();
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    const { otherLoad, preemptionsPerSecond } = load();
+    assert(otherLoad !== null && otherLoad > 0.5 / navigator.hardwareConcurrency, `${otherLoad}`);
+    assert(preemptionsPerSecond >= 0);
+  } finally {
+    other.kill("SIGKILL");
+    await other.status;
+  }
 });

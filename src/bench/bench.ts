@@ -10,9 +10,10 @@ import { checkSample, MismatchError, sampleScatter } from "../verify/sample.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type OutputSummary, summarizeOutput } from "../workload/output_summary.ts";
 import { drawInputs, type Job, jobOptions, type Workload } from "../workload/workload.ts";
-import { preemptionCounter } from "./preemptions.ts";
+import { watchMachine } from "./machine_load.ts";
 import { measuredShares, rates, shares } from "./rates.ts";
-import { type BenchResult, jobFigures } from "./record.ts";
+import type { BenchResult } from "./figures.ts";
+import { jobFigures } from "./record.ts";
 import { type CallTimes, isLong, repeat, type Series, type StopRule, warmUp } from "./series.ts";
 import { median, summarize, type Summary } from "./statistics.ts";
 
@@ -82,17 +83,17 @@ export async function bench(
   };
 
   backend.resetPeakMemory();
-  let preemptions = preemptionCounter();
+  let load = watchMachine();
   const warm = await warmUp(warmup, (done, share) => timedCall("Warm-up", done, share));
   const isCold = warmup === "steady" && iters === 1 && !stop && warm.length === 1 && isLong(warm);
   let series: Series = { calls: warm, converged: null };
   if (!isCold) {
     await backend.synchronize();
     backend.resetPeakMemory();
-    preemptions = preemptionCounter();
+    load = watchMachine();
     series = await repeat(iters, stop, (done, share) => timedCall("Timed runs", done, share));
   }
-  const preemptionsPerSecond = preemptions();
+  const machineLoad = load();
   const peakMemoryBytes = backend.memory.peakBytes;
   const kernelTimesMs = series.calls.map(({ milliseconds }) => milliseconds);
   const statistics = summarize(kernelTimesMs);
@@ -139,7 +140,7 @@ export async function bench(
     outliers: statistics.outliers,
     drift: statistics.drift,
     converged: series.converged,
-    preemptionsPerSecond,
+    ...machineLoad,
     coldTimeMs: other?.coldTimeMs ?? null,
     backToBackTimeMs: other?.backToBackTimeMs ?? null,
     wallTimeMs: median(series.calls.map(({ wallMilliseconds }) => wallMilliseconds)),

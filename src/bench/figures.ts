@@ -99,6 +99,8 @@ export const figures = {
   converged: result(orNull(flag)),
   /** How often per second the operating system took a CPU from this process during the timed calls. */
   preemptionsPerSecond: result(number),
+  /** The share of all CPU time that other programs used during the timed calls; null if it is unknown. */
+  otherLoad: result(orNull(number)),
   /** The median with emptied caches; null if it was not measured. */
   coldTimeMs: result(orNull(positive), { title: "cold ms", width: 8, digits: "significant", gpuOnly: true, rank: 5 }),
   /** The time per call of many calls without a pause; null if it was not measured. */
@@ -190,6 +192,9 @@ type Value<Key extends FigureKey> = Figures[Key] extends Figure<infer Type> ? Ty
 
 /** The figures of one or several kinds, of a run that finished. */
 export type FiguresOf<Of extends Kind> = { readonly [Key in KeysOf<Of>]: Value<Key> };
+
+/** What a benchmark run returns. */
+export type BenchResult = FiguresOf<"job" | "place" | "result">;
 
 /** A record: one configuration's figures and where they come from. A run that failed has null for its results. */
 export type BenchRecord = {

@@ -1,6 +1,6 @@
 // Hints: what a reader should know before trusting a time, and what to do about it.
 import { plural } from "../text.ts";
-import type { BenchResult } from "./record.ts";
+import type { BenchResult } from "./figures.ts";
 
 /** Above this drift, the two halves of a series do not measure the same. */
 const noticeableDrift = 0.05;
@@ -9,7 +9,10 @@ const noticeableDrift = 0.05;
 const slowFirst = 1.5;
 
 /** Above this number per second and thread, other programs compete for the CPUs. */
-const noticeablePreemptions = 40;
+const noticeablePreemptions = 60;
+
+/** Above this share of CPU time in other programs, they compete for the CPUs. */
+const noticeableLoad = 0.1;
 
 /** Below this time in milliseconds, most of a CPU's time goes into waking the workers. */
 const shortTime = 0.1;
@@ -28,8 +31,6 @@ export function hints(result: BenchResult): string[] {
     noise,
     warmup,
     backend,
-    threads,
-    preemptionsPerSecond,
     percentOfPeak,
     peakTflops,
   } = result;
@@ -57,10 +58,8 @@ export function hints(result: BenchResult): string[] {
     const device = backend === "cuda" ? "GPU" : "CPU";
     found.push(`slowing down: calls became ${percent(drift)} slower; let the ${device} cool, it may be throttling`);
   }
-  if (backend === "cpu" && preemptionsPerSecond > (threads ?? 1) * noticeablePreemptions) {
-    const rate = preemptionsPerSecond.toFixed(0);
-    found.push(`busy machine: other programs took a CPU from this one ${rate} times per second; run it alone`);
-  }
+  const busy = backend === "cpu" ? otherPrograms(result) : null;
+  if (busy !== null) found.push(`busy machine: other programs ${busy}; run it alone`);
   if (backend === "cpu" && percentOfPeak === null && peakTflops !== null) {
     found.push("peak too low: the calls were faster than the measured peak of this machine; run it alone");
   }
@@ -68,6 +67,16 @@ export function hints(result: BenchResult): string[] {
     found.push("too short: most of the time goes into waking threads; choose a larger job");
   }
   return found;
+}
+
+/** Returns what other programs did with the CPUs; null if they hardly used them. */
+function otherPrograms({ otherLoad, preemptionsPerSecond, threads }: BenchResult): string | null {
+  if (otherLoad !== null) {
+    return otherLoad > noticeableLoad ? `used ${(100 * otherLoad).toFixed(0)} % of the CPUs` : null;
+  }
+  return preemptionsPerSecond > (threads ?? 1) * noticeablePreemptions
+    ? `took a CPU from this one ${preemptionsPerSecond.toFixed(0)} times per second`
+    : null;
 }
 
 /** Returns the few words at the start of a hint. */

@@ -24,7 +24,7 @@ export function drawLoad({ points, panels }: Dataset, panel: Panel): string | un
       type: "band",
       ticks: tokensPerExpert.map((_, i) => i).filter((i) => i % every === 0),
       tickFormat: plain,
-    } as never,
+    },
     y: { label: "Tokens", grid: true, tickFormat: plain },
     color: { domain: Object.keys(loadColors), range: Object.values(loadColors) },
     marks: [
