@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Backend, type BackendTensor, type MoeLayer, type Tensor, tensor } from "../mod.ts";
 import { mapInputs } from "../src/contract/experts_inputs.ts";
 import { mapLayer } from "../src/contract/resolve_moe.ts";
-import { naiveGather, naiveScatter } from "./indices_suite.ts";
+import { randomFloats, randomIntegers, randomOp } from "./lifetime_ops.ts";
 import { naiveExperts } from "./naive.ts";
 import { naiveMoe } from "./naive_moe.ts";
 import { SmallRandom } from "./small_random.ts";
@@ -93,14 +93,11 @@ class Program {
   }
 
   #integers(shape: readonly number[], magnitude: number): Tensor {
-    const count = shape.reduce((product, size) => product * size, 1);
-    const data = Float32Array.from({ length: count }, () => this.#random.integer(-magnitude, magnitude));
-    return tensor(data, shape);
+    return randomFloats(this.#random, shape, magnitude);
   }
 
   #indices(shape: readonly number[], from: number, to: number): Tensor {
-    const count = shape.reduce((product, size) => product * size, 1);
-    return tensor(Int32Array.from({ length: count }, () => this.#random.integer(from, to)), shape);
+    return randomIntegers(this.#random, shape, from, to);
   }
 
   #upload(content: Tensor): Value {
@@ -212,63 +209,9 @@ class Program {
   }
 
   async #op(): Promise<void> {
-    const random = this.#random, { ops } = this.#backend;
-    const source = this.#hidden();
-    const [rows = 0, width = 0] = source.content.shape;
-    switch (random.integer(0, 5)) {
-      case 0: {
-        const value = random.integer(-9, 9);
-        const content = tensor(new Float32Array(3 * width).fill(value), [3, width]);
-        return await this.#call([], async () => [await ops.full("f32", [3, width], value)], () => [content]);
-      }
-      case 1: {
-        const weight = this.#upload(this.#integers([random.integer(1, 4), width], 1));
-        const run = async () => [await ops.linear(source.tensor, weight.tensor)];
-        return await this.#call([source, weight], run, () => [naiveLinear(source.content, weight.content as Tensor)]);
-      }
-      case 2: {
-        const indices = this.#upload(this.#indices([random.integer(0, 6)], -2, rows + 1));
-        const run = async () => [await ops.indexSelect(source.tensor, indices.tensor)];
-        const expected = () => [naiveSelect(source.content, indices.content as Tensor)];
-        return await this.#call([source, indices], run, expected);
-      }
-      case 3: {
-        const bins = random.integer(1, 4);
-        const values = this.#upload(this.#indices([random.integer(0, 9)], 0, bins - 1));
-        const sorted = [...(values.content as Tensor).data].map((value, index) => ({ value, index }))
-          .sort((a, b) => a.value - b.value);
-        const run = async () => {
-          const { values: ordered, indices } = await ops.sort(values.tensor, bins);
-          return [ordered, indices];
-        };
-        return await this.#call([values], run, () => [
-          tensor(Int32Array.from(sorted, ({ value }) => value)),
-          tensor(Int32Array.from(sorted, ({ index }) => index)),
-        ]);
-      }
-      default:
-        return await this.#bins(random.chance(1 / 2));
-    }
-  }
-
-  /** Gathers or scatters, with indices that name nothing or a row twice. */
-  async #bins(gathers: boolean): Promise<void> {
-    const random = this.#random, { ops } = this.#backend;
-    const n = random.integer(1, 8), bins = random.integer(1, 4), capacity = random.integer(1, 3);
-    const order = this.#upload(this.#indices([n], -1, n));
-    const ends = Int32Array.from({ length: bins }, () => random.integer(-1, n + 2)).sort();
-    const cumsum = this.#upload(tensor(ends));
-    const source = this.#upload(this.#integers(gathers ? [n, 1] : [bins, capacity, 1], 9));
-    const lists = [[...(source.content as Tensor).data], [...(order.content as Tensor).data], [...ends]] as const;
-    if (gathers) {
-      const run = async () => [await ops.gather(source.tensor, order.tensor, cumsum.tensor, { capacity })];
-      const expected = () => tensor(Float32Array.from(naiveGather(...lists, capacity, 1)), [bins, capacity, 1]);
-      return await this.#call([source, order, cumsum], run, () => [expected()]);
-    }
-    const weights = this.#upload(tensor(new Float32Array(n).fill(1), [n, 1]));
-    const run = async () => [await ops.scatter(source.tensor, order.tensor, cumsum.tensor, weights.tensor)];
-    const expected = () => tensor(Float32Array.from(naiveScatter(...lists, capacity)), [n, 1]);
-    await this.#call([source, order, cumsum, weights], run, () => [expected()]);
+    const { tensors, run, expected } = randomOp(this.#random, this.#backend.ops, this.#hidden().content);
+    const used = tensors.map((host) => this.#upload(host));
+    await this.#call(used, () => run(used.map(({ tensor }) => tensor)), () => expected);
   }
 
   async #download(): Promise<void> {
@@ -387,24 +330,6 @@ function magnitude({ data }: Tensor): number {
   let maximum = 0;
   for (const value of data) maximum = Math.max(maximum, Math.abs(value));
   return maximum;
-}
-
-function naiveLinear({ data: x, shape: [rows = 0, depth = 0] }: Tensor, { data: w, shape: [columns = 0] }: Tensor) {
-  const y = Float32Array.from({ length: rows * columns }, (_, i) => {
-    let sum = 0;
-    for (let d = 0; d < depth; d++) {
-      sum += (x[Math.floor(i / columns) * depth + d] ?? 0) * (w[i % columns * depth + d] ?? 0);
-    }
-    return sum;
-  });
-  return tensor(y, [rows, columns]);
-}
-
-function naiveSelect({ data, shape: [rows = 0, width = 0] }: Tensor, indices: Tensor): Tensor {
-  const selected = [...indices.data].flatMap((row) =>
-    row >= 0 && row < rows ? [...data.subarray(row * width, (row + 1) * width)] : Array<number>(width).fill(0)
-  );
-  return tensor(Float32Array.from(selected), [indices.data.length, width]);
 }
 
 function assertSame(actual: Tensor, expected: Tensor): void {

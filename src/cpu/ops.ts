@@ -15,7 +15,7 @@ import type {
   ScatterCall,
   SelectCall,
 } from "../contract/resolve_ops.ts";
-import { routeTokens } from "../routing/route.ts";
+import { routeTokens } from "../routing/route_tokens.ts";
 import type { DType, Tensor, TensorData } from "../tensor/tensor.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { productsJob, type ProductTensors } from "./product.ts";

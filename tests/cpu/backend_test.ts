@@ -13,7 +13,8 @@ import {
 import { expertsInputs, Fixture, jobNames } from "../fixtures.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { findBlas } from "../../src/cpu/blas.ts";
-import { randomInputs, testBackend } from "../backend_suite.ts";
+import { testBackend } from "../backend_suite.ts";
+import { randomInputs } from "../random_inputs.ts";
 
 const blas = findBlas("auto");
 

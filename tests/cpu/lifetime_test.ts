@@ -13,7 +13,7 @@ import {
 } from "../../mod.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { CpuBackend } from "../../src/cpu/backend.ts";
-import { randomInputs } from "../backend_suite.ts";
+import { randomInputs } from "../random_inputs.ts";
 
 // The outputs have 4 MiB, so that their memory is recycled.
 const [tokens, hidden, intermediate] = [65, 32768, 8] as const;
