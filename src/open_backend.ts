@@ -1,7 +1,8 @@
 import type { Backend, BackendName } from "./backend/backend.ts";
 import { BackendUnavailableError } from "./backend/unavailable_error.ts";
-import { describeValue } from "./tensor/tensor.ts";
-import type { Engine } from "./wasm/engine.ts";
+import { expectObject, expectOneOf } from "./contract/checks.ts";
+import { checkNames } from "./known_names.ts";
+import type { WorkerPool } from "./wasm/worker_pool.ts";
 
 /** Options of {@linkcode openBackend}. */
 export interface OpenBackendOptions {
@@ -12,44 +13,54 @@ export interface OpenBackendOptions {
    */
   threads?: number | undefined;
   /**
-   * The BLAS library that the CPU backend multiplies with: `"auto"`, one that is found where such libraries are, if FFI is
-   * permitted, else none; `"none"`, the WebAssembly kernels; or the path of a library with `cblas_sgemm`. Calls with
-   * `batchInvariant`, and experts of fewer than 16 rows, are left to the kernels.
+   * The BLAS library that the CPU backend multiplies with: `"auto"`, a library found in the usual places, if FFI is
+   * permitted, and otherwise none; `"none"`, the WebAssembly kernels; or the path of a library that has `cblas_sgemm`.
+   * Calls with `batchInvariant` and experts with fewer than 16 rows always use the kernels.
    *
    * @default {"auto"}
    */
   blas?: string | undefined;
   /**
-   * Which GPU, counted from 0.
+   * The number of the GPU, from 0.
    *
    * @default {0}
    */
   device?: number | undefined;
-  /** Called with the reason where `"auto"` means the CPU. */
+  /** Called with the reason if `"auto"` opens the CPU backend. */
   onFallback?: ((reason: string) => void) | undefined;
   /**
-   * The driver's library, where it is not to be searched for.
+   * The path of the driver's library. By default, the usual places are searched.
    *
    * @internal
    */
   library?: string | undefined;
   /**
-   * Worker pool for the CPU backend, in place of one of its own. It stays open when the backend is closed.
+   * The worker pool of the CPU backend. It stays open when the backend is closed. By default, the backend has its own pool.
    *
    * @internal
    */
-  engine?: Engine | undefined;
+  pool?: WorkerPool | undefined;
 }
+
+const knownOptions: Readonly<Record<keyof OpenBackendOptions, true>> = {
+  threads: true,
+  blas: true,
+  device: true,
+  onFallback: true,
+  library: true,
+  pool: true,
+};
 
 /**
  * Opens a backend.
  *
- * @param name `"cpu"`, which needs no permission; `"cuda"`; or `"auto"`, which is the GPU where there is one whose kernels
- * have been verified on such hardware, and else the CPU.
- * @param options Threads.
+ * @param name `"cpu"`, which needs no permission; `"cuda"`; or `"auto"`: the GPU, if there is one and the kernels for it have
+ * been verified on such hardware, and otherwise the CPU.
+ * @param options The threads, the BLAS library or the GPU.
  * @returns The backend. Close it with `using` or its `[Symbol.dispose]()`.
- * @throws {BackendUnavailableError} If the backend asked for cannot run here.
+ * @throws {BackendUnavailableError} If the backend is not available on this machine.
  * @throws {RangeError} If the name or an option is out of range.
+ * @throws {TypeError} If an option is unknown.
  *
  * @example Usage
  * ```ts
@@ -61,9 +72,9 @@ export interface OpenBackendOptions {
  * ```
  */
 export async function openBackend(name: BackendName | "auto", options: OpenBackendOptions = {}): Promise<Backend> {
-  if (name !== "cpu" && name !== "auto" && name !== "cuda") {
-    throw new RangeError(`backend must be "auto", "cpu" or "cuda", got ${describeValue(name)}`);
-  }
+  expectOneOf("backend", name, ["auto", "cpu", "cuda"]);
+  expectObject("options", options);
+  checkNames("options", options, Object.keys(knownOptions));
   if (name !== "cpu") {
     const { openCudaBackend } = await import("./cuda/backend.ts");
     try {

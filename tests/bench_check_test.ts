@@ -4,7 +4,7 @@ import { type Backend, openBackend, type Tensor, tensor } from "../mod.ts";
 import { bench } from "../src/bench/bench.ts";
 import { mapInputs } from "../src/contract/experts_inputs.ts";
 import { checkSample, MismatchError } from "../src/verify/sample.ts";
-import { Engine } from "../src/wasm/engine.ts";
+import { WorkerPool } from "../src/wasm/worker_pool.ts";
 import { drawInputs, jobOptions, makeJob } from "../src/workload/workload.ts";
 import { randomInputs } from "./backend_suite.ts";
 
@@ -29,8 +29,8 @@ function spoiled(backend: Backend, spoil: (values: Float16Array) => void): Backe
 }
 
 Deno.test("bench() checks sampled rows, before any time is taken", async () => {
-  using engine = new Engine(1);
-  using backend = await openBackend("cpu", { engine });
+  using engine = new WorkerPool(1);
+  using backend = await openBackend("cpu", { pool: engine });
   const phases: string[] = [];
   const result = await bench(job, backend, engine, { ...options, onProgress: (phase) => phases.push(phase) });
   assertEquals(result.verifiedTokens, 16);
@@ -57,8 +57,8 @@ const faults: Record<string, { spoil: (values: Float16Array) => void; message: R
 for (const [name, { spoil, message }] of Object.entries(faults)) {
   for (const warmup of [0, 1]) {
     Deno.test(`bench() refuses to time ${name}${warmup ? "" : ", without a warm-up"}`, async () => {
-      using engine = new Engine(1);
-      using backend = await openBackend("cpu", { engine });
+      using engine = new WorkerPool(1);
+      using backend = await openBackend("cpu", { pool: engine });
       const error = await assertRejects(
         () => bench(job, spoiled(backend, spoil), engine, { ...options, warmup }),
         MismatchError,
@@ -69,8 +69,8 @@ for (const [name, { spoil, message }] of Object.entries(faults)) {
 }
 
 Deno.test("checkSample() looks at as many tokens as asked for, and only at served ones", async () => {
-  using engine = new Engine(1);
-  using backend = await openBackend("cpu", { engine });
+  using engine = new WorkerPool(1);
+  using backend = await openBackend("cpu", { pool: engine });
   using workload = await drawInputs(job, backend, engine);
   using output = await backend.experts(workload.inputs, jobOptions(job));
   const { samples, bad } = await checkSample(backend, workload.inputs, output, jobOptions(job), {
@@ -85,8 +85,8 @@ Deno.test("checkSample() looks at as many tokens as asked for, and only at serve
 });
 
 Deno.test("checkSample() knows what inputs are multiplied by, slot by slot", async () => {
-  using engine = new Engine(1);
-  using backend = await openBackend("cpu", { engine });
+  using engine = new WorkerPool(1);
+  using backend = await openBackend("cpu", { pool: engine });
   using scope = new DisposableStack();
   const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
   const host = randomInputs({ T: 20, H: 32, I: 24, E: 4, K: 2 }, 3, { extra: "input weights" });
@@ -99,8 +99,8 @@ Deno.test("checkSample() knows what inputs are multiplied by, slot by slot", asy
 });
 
 Deno.test("bench() counts calls by its rule: at least so many, for at least so long, at most until the timeout", async () => {
-  using engine = new Engine(1);
-  using backend = await openBackend("cpu", { engine });
+  using engine = new WorkerPool(1);
+  using backend = await openBackend("cpu", { pool: engine });
   const run = (stop: { minTimeMs: number; maxNoise: number; timeoutMs: number }) =>
     bench(job, backend, engine, { warmup: 1, iters: 7, stop });
   const loose = await run({ minTimeMs: 1, maxNoise: 100, timeoutMs: 60_000 });
@@ -115,8 +115,8 @@ Deno.test("bench() counts calls by its rule: at least so many, for at least so l
 for (const preset of ["olmoe-1b-7b", "gpt-oss-20b", "llama-4-scout"] as const) {
   for (const dtype of ["f16", "bf16", "f32"] as const) {
     Deno.test(`bench() finds the ${preset} layer right in ${dtype}`, async () => {
-      using engine = new Engine(1);
-      using backend = await openBackend("cpu", { engine });
+      using engine = new WorkerPool(1);
+      using backend = await openBackend("cpu", { pool: engine });
       const sizes = {
         batch: 1,
         seq: 24,

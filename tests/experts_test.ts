@@ -81,7 +81,7 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
     { downProj: detached() },
     {},
     TypeError,
-    "downProj must have memory of its own: its buffer is detached",
+    "downProj must have memory: its buffer is detached",
   ],
   [
     "fewer elements than the shape says",

@@ -6,7 +6,7 @@ const size = 2 * 2 ** 20, pages = 16;
 /** MiB that become resident when one byte in each 2 MiB of a tensor is touched, in a process with these permissions. */
 async function residentMegabytes(...permissions: string[]): Promise<number> {
   const script = `
-    import { zeros } from "${import.meta.resolve("../src/tensor.ts")}";
+    import { zeros } from "${import.meta.resolve("../src/tensor/tensor.ts")}";
     const { data } = zeros("f32", [${(pages + 1) * size / 4}]);
     const before = Deno.memoryUsage().rss;
     for (let i = 0; i < data.length; i += ${size / 4}) data[i] = 1;

@@ -7,18 +7,18 @@ import { resolveMoe } from "../src/contract/resolve_moe.ts";
 import { layerChecks } from "../src/verify/layers.ts";
 import { variantChecks } from "../src/verify/variants.ts";
 import { type Check, jobChecks, verify } from "../src/verify/verify.ts";
-import { Engine } from "../src/wasm/engine.ts";
+import { WorkerPool } from "../src/wasm/worker_pool.ts";
 import { makeJob } from "../src/workload/workload.ts";
 
 const job = makeJob("tiny", { batch: 1, seq: 16, hidden: 64, experts: 4 });
 
 type Changes = (backend: Backend) => Partial<Pick<Backend, "experts" | "ops" | "steps">>;
-type Checks = (backend: Backend, engine: Engine) => AsyncIterable<Check>;
+type Checks = (backend: Backend, engine: WorkerPool) => AsyncIterable<Check>;
 
 /** The names of the checks that fail on a backend that does some things otherwise. */
 async function failuresOf(checks: Checks, changes: Changes): Promise<string[]> {
-  using engine = new Engine(1);
-  using cpu = await openBackend("cpu", { engine });
+  using engine = new WorkerPool(1);
+  using cpu = await openBackend("cpu", { pool: engine });
   const changed: Partial<Backend> = changes(cpu);
   const spoilt: Backend = new Proxy(cpu, {
     get(target, name) {

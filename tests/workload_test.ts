@@ -4,7 +4,7 @@ import { bench } from "../src/bench/bench.ts";
 import { defaultVariant } from "../src/contract/experts_options.ts";
 import { resolveExperts } from "../src/contract/resolve_experts.ts";
 import { type PresetName, presets } from "../src/models/presets.ts";
-import { Engine } from "../src/wasm/engine.ts";
+import { WorkerPool } from "../src/wasm/worker_pool.ts";
 import {
   drawInputs,
   type Job,
@@ -32,8 +32,8 @@ function fixtureJob(fixture: Fixture) {
 for (const name of ["tiny", "gpt-oss-like"]) {
   Deno.test(`drawInputs() draws what PyTorch drew for the golden job ${name}`, async () => {
     const fixture = new Fixture(name);
-    using engine = new Engine(2);
-    using backend = await openBackend("cpu", { engine });
+    using engine = new WorkerPool(2);
+    using backend = await openBackend("cpu", { pool: engine });
     using workload = await drawInputs(fixtureJob(fixture), backend, engine);
     const { inputs } = workload;
     const data = async (tensor: typeof inputs.hiddenStates) => (await backend.download(tensor)).data;
@@ -50,8 +50,8 @@ for (const name of ["tiny", "gpt-oss-like"]) {
 
 Deno.test("bench() reports a run's figures", async () => {
   const fixture = new Fixture("tiny");
-  using engine = new Engine(2);
-  using backend = await openBackend("cpu", { engine });
+  using engine = new WorkerPool(2);
+  using backend = await openBackend("cpu", { pool: engine });
   const phases = new Set<string>();
   const job = fixtureJob(fixture);
   const result = await bench(job, backend, engine, { warmup: 1, iters: 3, onProgress: (phase) => phases.add(phase) });
@@ -78,7 +78,7 @@ Deno.test("makeJob() lets intermediate follow hidden and capacity follow seq", (
   assertEquals([job.batch, job.intermediate, job.capacity, job.seed], [128, 64, 10, 0]);
   assertEquals(makeJob("small", { intermediate: 7, capacity: null, seed: 2n ** 63n }), {
     ...defaultVariant,
-    preset: "small",
+    preset: "custom",
     batch: 16,
     seq: 256,
     hidden: 2880,
@@ -100,8 +100,8 @@ const names = Object.keys(presets) as PresetName[];
 
 for (const name of names) {
   Deno.test(`drawInputs() draws what the preset ${name} takes`, async () => {
-    using engine = new Engine(1);
-    using backend = await openBackend("cpu", { engine });
+    using engine = new WorkerPool(1);
+    using backend = await openBackend("cpu", { pool: engine });
     for (const dtype of ["f16", "bf16", "f32"] as const) {
       const job = makeJob(name, { ...few, dtype });
       using workload = await drawInputs(job, backend, engine);
@@ -139,8 +139,8 @@ function drawOneByOne({ hidden, intermediate, experts, topK, dtype, seed, batch,
 
 for (const dtype of ["f16", "bf16", "f32"] as const) {
   Deno.test(`drawInputs() draws in the order that it documents, in ${dtype}`, async () => {
-    using engine = new Engine(2);
-    using backend = await openBackend("cpu", { engine });
+    using engine = new WorkerPool(2);
+    using backend = await openBackend("cpu", { pool: engine });
     const job = makeJob("deepseek-v3", { ...few, hidden: 300, intermediate: 117, seed: 5, dtype, biases: "random" });
     using workload = await drawInputs(job, backend, engine);
     const { routing, ...expected } = drawOneByOne(job);
@@ -153,8 +153,8 @@ for (const dtype of ["f16", "bf16", "f32"] as const) {
   });
 
   Deno.test(`drawInputs() weighs the input where the router says so, in ${dtype}`, async () => {
-    using engine = new Engine(2);
-    using backend = await openBackend("cpu", { engine });
+    using engine = new WorkerPool(2);
+    using backend = await openBackend("cpu", { pool: engine });
     const job = makeJob("llama-4-scout", { ...few, dtype });
     using workload = await drawInputs(job, backend, engine);
     const random = new Generator(0);

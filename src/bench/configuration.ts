@@ -7,8 +7,7 @@ export function identity<Key extends FigureKey>(record: Pick<BenchRecord, Key>, 
 }
 
 /**
- * Returns those of the keys that tell records apart which agree in `given`. A key that follows from earlier ones is left
- * out.
+ * Returns the keys that distinguish records which agree in `given`. A key that follows from earlier ones is left out.
  */
 export function distinguishingKeys<Key extends FigureKey>(
   records: readonly Pick<BenchRecord, Key>[],
@@ -17,7 +16,9 @@ export function distinguishingKeys<Key extends FigureKey>(
 ): Key[] {
   const groups = (keys: readonly Key[]) => new Set(records.map((record) => identity(record, keys))).size;
   const chosen: Key[] = [];
-  for (const key of keys) {
+  // The name of a preset implies its sizes, but "custom" does not.
+  const isNamed = (key: Key) => key !== "preset" || records.every((record) => record[key] !== "custom");
+  for (const key of [...keys.filter(isNamed), ...keys.filter((key) => !isNamed(key))]) {
     if (groups([...given, ...chosen, key]) > groups([...given, ...chosen])) chosen.push(key);
   }
   return chosen;

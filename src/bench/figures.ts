@@ -97,6 +97,10 @@ export const figures = {
   drift: result(orNull(number)),
   /** Whether the stop rule was met before its timeout; null without a stop rule. */
   converged: result(orNull(flag)),
+  /** How often per second the operating system took a CPU from this process during the timed calls. */
+  preemptionsPerSecond: result(number),
+  /** The share of all CPU time that other programs used during the timed calls; null if it is unknown. */
+  otherLoad: result(orNull(number)),
   /** The median with emptied caches; null if it was not measured. */
   coldTimeMs: result(orNull(positive), { title: "cold ms", width: 8, digits: "significant", gpuOnly: true, rank: 5 }),
   /** The time per call of many calls without a pause; null if it was not measured. */

@@ -7,8 +7,9 @@ import type { Backend, BackendName } from "../backend/backend.ts";
 import { bench, type BenchOptions } from "./bench.ts";
 import type { Provenance } from "./provenance.ts";
 import type { BenchRecord } from "./figures.ts";
+import { firstError } from "./first_error.ts";
 import { failedRecord, type FinishedRecord, finishedRecord } from "./record.ts";
-import { Engine } from "../wasm/engine.ts";
+import { WorkerPool } from "../wasm/worker_pool.ts";
 import type { Job } from "../workload/workload.ts";
 
 /** Where a configuration should run. */
@@ -34,7 +35,7 @@ export interface Configuration {
 export interface SweepOptions {
   readonly provenance: Provenance;
   /** Opens a backend. The caller keeps the worker pool. */
-  open(place: PlaceRequest, engine: Engine): Promise<Backend>;
+  open(place: PlaceRequest, pool: WorkerPool): Promise<Backend>;
   /** Returns how to measure on the backend, or throws if the job cannot run there. */
   prepare(configuration: Configuration, backend: Backend): BenchOptions;
 }
@@ -42,7 +43,7 @@ export interface SweepOptions {
 /** Runs configurations. A place stays open until a configuration asks for another one. */
 export class Runner implements Disposable {
   readonly #options: SweepOptions;
-  #open: { readonly key: string; readonly engine: Engine; readonly backend: Backend } | undefined;
+  #open: { readonly key: string; readonly pool: WorkerPool; readonly backend: Backend } | undefined;
 
   constructor(options: SweepOptions) {
     this.#options = options;
@@ -55,34 +56,44 @@ export class Runner implements Disposable {
    * @throws {Error} If the configuration cannot run.
    */
   async run(configuration: Configuration): Promise<FinishedRecord> {
-    const { engine, backend } = await this.open(configuration.place);
+    const { pool, backend } = await this.open(configuration.place);
     const options = this.#options.prepare(configuration, backend);
     try {
-      const result = await bench(configuration.job, backend, engine, options);
+      const result = await bench(configuration.job, backend, pool, options);
       return finishedRecord(result, this.#options.provenance, backend.details);
     } catch (error) {
-      this[Symbol.dispose](); // the backend may be unusable after a failure
-      throw error;
+      this.#abandon();
+      throw firstError(error);
     }
   }
 
   /** Opens a place if it is not open yet. */
-  async open(place: PlaceRequest): Promise<{ engine: Engine; backend: Backend }> {
+  async open(place: PlaceRequest): Promise<{ pool: WorkerPool; backend: Backend }> {
     const key = JSON.stringify([place.backend, place.device, place.threads, place.blas]);
     if (this.#open?.key === key) return this.#open;
-    this[Symbol.dispose]();
+    this.#abandon();
     using cleanup = new DisposableStack();
-    const engine = cleanup.use(new Engine(place.threads));
-    const backend = await this.#options.open(place, engine);
+    const pool = cleanup.use(new WorkerPool(place.threads));
+    const backend = await this.#options.open(place, pool);
     cleanup.move();
-    this.#open = { key, engine, backend };
+    this.#open = { key, pool, backend };
     return this.#open;
+  }
+
+  /** Closes the open place, which may be unusable after a failure. An error from closing it says nothing new. */
+  #abandon(): void {
+    try {
+      this[Symbol.dispose]();
+    } catch {
+      // The first error is the one that is reported.
+    }
   }
 
   /** Closes the open place. */
   [Symbol.dispose](): void {
-    this.#open?.backend[Symbol.dispose]();
-    this.#open?.engine[Symbol.dispose]();
+    using places = new DisposableStack();
+    places.use(this.#open?.pool);
+    places.use(this.#open?.backend);
     this.#open = undefined;
   }
 }
@@ -110,7 +121,8 @@ export async function* sweep(
     try {
       record = await runner.run(configuration);
     } catch (error) {
-      record = failed(error instanceof Error ? error.message : String(error));
+      const first = firstError(error);
+      record = failed(first instanceof Error ? first.message : String(first));
     }
     yield record;
   }

@@ -2,18 +2,20 @@ import { runAgainst, type Running } from "../bench/against.ts";
 import { type BenchRecord, columnOf, type FigureKey } from "../bench/figures.ts";
 import { type Provenance, provenance } from "../bench/provenance.ts";
 import { externalRecord, failedRecord, type FinishedRecord } from "../bench/record.ts";
-import { Runner, sweep } from "../bench/sweep.ts";
+import { type Configuration, Runner, sweep } from "../bench/sweep.ts";
+import { advice, shortHint } from "../bench/hints.ts";
 import { formatNames } from "../report/format.ts";
 import { toJson } from "../report/json.ts";
 import { describeJob, runNotes, threeLines } from "../report/text.ts";
 import { plural } from "../text.ts";
 import { version } from "../version.ts";
 import type { Job } from "../workload/workload.ts";
-import { checkMemory, describePlace, measurement } from "./bench_measurement.ts";
+import { describePlace, measurement } from "./bench_measurement.ts";
 import { planLayout, printPlan } from "./bench_plan.ts";
 import { configurations, sweptFlags } from "./bench_configurations.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
 import { choice, file, type FlagValues, integer, positive, text, toggle } from "./flags.ts";
+import { jobProblem } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFromFlags } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
@@ -22,7 +24,12 @@ import { UsageError } from "./usage_error.ts";
 
 const flags = {
   ...sweptFlags,
-  warmup: integer("N", "Calls before the timed ones (default: 5 on a GPU; on the CPU 0, in a sweep 1)", 0, 1_000_000),
+  warmup: integer(
+    "N",
+    "Calls before the timed ones (default: 5 on a GPU; on the CPU until two in a row agree)",
+    0,
+    1_000_000,
+  ),
   iters: integer("N", "Timed calls, or their minimum number (default: 1; in a sweep 6)", 1, 1_000_000),
   "min-time": positive("SECONDS", "Minimum time of the timed calls (default in a sweep: 0.2)"),
   "max-noise": positive("PERCENT", "Repeat calls until the noise is at most this (default in a sweep: 1)"),
@@ -68,7 +75,7 @@ async function run(values: BenchValues): Promise<number> {
   if (values.json && values.format) throw new UsageError("--json and --format cannot be given together");
   const plan = configurations(values);
   const note = onceNoted(values.quiet);
-  if (values["dry-run"]) return printPlan(plan, values.format ?? (values.json ? "json" : "text"));
+  if (values["dry-run"]) return printPlan(await withMemory(plan), values.format ?? (values.json ? "json" : "text"));
 
   const isSweep = plan.length > 1;
   const measuring = measurement(values, isSweep);
@@ -77,9 +84,10 @@ async function run(values: BenchValues): Promise<number> {
   let current = 0;
   using runner = new Runner({
     provenance: origin,
-    open: (place, engine) => backendFromFlags(place, engine, note),
+    open: (place, pool) => backendFromFlags(place, pool, note),
     prepare(configuration, backend) {
-      checkMemory(configuration, backend);
+      const problem = jobProblem(backend, configuration.job);
+      if (problem !== null) throw new Error(problem);
       const prefix = isSweep ? `${current + 1}/${plan.length} ` : "";
       return { ...measuring(backend), onProgress: (phase, fraction) => progress.show(prefix + phase, fraction) };
     },
@@ -132,7 +140,7 @@ async function run(values: BenchValues): Promise<number> {
     current += 1;
   }
   output.close();
-  if (format !== "text") records.flatMap((record) => namedHints(record, layout.varying)).forEach(note);
+  hintsByRow(records, layout.varying).forEach(note);
   const failed = records.filter(({ status }) => status !== "ok").length;
   if (failed > 0) note(`${failed} of ${plural(records.length, "row")} failed`);
   return failed > 0 ? exitCode.failed : exitCode.done;
@@ -142,10 +150,34 @@ function printRun(record: FinishedRecord, json = false): void {
   (json ? [toJson(record)] : threeLines(record)).forEach(printData);
 }
 
-/** Returns the hints on a row with the name of the row. */
-function namedHints(record: BenchRecord, varying: readonly FigureKey[]): string[] {
-  const name = varying.map((key) => columnOf(key)?.words?.(record[key]) ?? `${record[key]}`).join(", ");
-  return record.hints.map((hint) => name ? `Note on ${name}: ${hint}` : `Note: ${hint}`);
+/** Returns each hint once, with the rows that have it and what to do. */
+function hintsByRow(records: readonly BenchRecord[], varying: readonly FigureKey[]): string[] {
+  const hints = records.flatMap((record) => record.hints.map((hint) => ({ hint, row: rowName(record, varying) })));
+  return [...Map.groupBy(hints, ({ hint }) => shortHint(hint))].map(([short, group]) => {
+    const rows = [...new Set(group.map(({ row }) => row))].join("; ");
+    return `Note on ${rows}: ${short}; ${advice(group[0]?.hint ?? "")}`;
+  });
+}
+
+function rowName(record: BenchRecord, varying: readonly FigureKey[]): string {
+  return varying.map((key) => columnOf(key)?.words?.(record[key]) ?? `${record[key]}`).join(", ") || record.preset;
+}
+
+/** Returns the plan with the configurations that do not fit the memory marked, for the backends that are known here. */
+async function withMemory(plan: readonly Configuration[]): Promise<Configuration[]> {
+  using runner = new Runner({
+    provenance: provenance(),
+    open: (place, pool) => backendFromFlags(place, pool, () => {}),
+    prepare: () => ({ warmup: 0, iters: 1 }),
+  });
+  const marked: Configuration[] = [];
+  for (const configuration of plan) {
+    const { job, place: { backend: name, device }, problem } = configuration;
+    const known = problem === null && name !== "cuda";
+    const { backend } = known ? await runner.open({ backend: name, device, threads: 1 }) : {};
+    marked.push({ ...configuration, problem: problem ?? (backend ? jobProblem(backend, job) : null) });
+  }
+  return marked;
 }
 
 /** Runs another program and returns its row: what it printed, or why it failed. */

@@ -1,12 +1,9 @@
-// How `yamoe bench` measures, and whether a job fits the memory.
+// How `yamoe bench` measures, and where.
 import type { Backend } from "../backend/backend.ts";
 import type { BenchOptions } from "../bench/bench.ts";
-import type { Configuration } from "../bench/sweep.ts";
 import { formatBytes, plural } from "../text.ts";
-import type { Engine } from "../wasm/engine.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type Job, requiredBytes } from "../workload/workload.ts";
-import { freeMemory } from "./free_memory.ts";
-import { UsageError } from "./usage_error.ts";
 
 /** The flags that say how to measure. */
 interface MeasurementValues {
@@ -31,7 +28,7 @@ export function measurement(values: MeasurementValues, isSweep: boolean): (backe
     }
     : undefined;
   return (backend) => ({
-    warmup: values.warmup ?? (backend.name === "cuda" ? 5 : adaptive ? 1 : 0),
+    warmup: values.warmup ?? (backend.name === "cuda" ? 5 : "steady"),
     iters: iters ?? (adaptive ? 6 : 1),
     stop,
     verify: !values["no-verify"],
@@ -40,19 +37,7 @@ export function measurement(values: MeasurementValues, isSweep: boolean): (backe
 }
 
 /** Describes where a job runs and, if the job is given, the memory that it needs. */
-export function describePlace({ engine, backend }: { engine: Engine; backend: Backend }, job?: Job): string {
-  const threads = backend.name === "cpu" ? `, ${plural(engine.threads, "thread")}, ${backend.engine}` : "";
+export function describePlace({ pool, backend }: { pool: WorkerPool; backend: Backend }, job?: Job): string {
+  const threads = backend.name === "cpu" ? `, ${plural(pool.threads, "thread")}, ${backend.engine}` : "";
   return `On ${backend.device}${threads}${job ? `; needs ${formatBytes(requiredBytes(job))} of memory` : ""}`;
-}
-
-/**
- * Checks that a job fits the free memory.
- *
- * @throws {UsageError} If it does not.
- */
-export function checkMemory({ job }: Configuration, { name }: Pick<Backend, "name">): void {
-  const need = requiredBytes(job);
-  const free = name === "cpu" ? freeMemory() : undefined;
-  if (free === undefined || free >= need) return;
-  throw new UsageError(`The job needs ${formatBytes(need)} of memory, but only ${formatBytes(free)} are free`);
 }

@@ -1,12 +1,14 @@
 // The plan of a sweep: its configurations, and what a table needs to know about them beforehand.
 import type { Backend } from "../backend/backend.ts";
-import { type FigureKey, figureKeys, type FiguresOf } from "../bench/figures.ts";
+import { distinguishingKeys } from "../bench/configuration.ts";
+import { configurationKeys, type FigureKey, type FiguresOf } from "../bench/figures.ts";
 import { provenance } from "../bench/provenance.ts";
 import { jobFigures, plannedRecord } from "../bench/record.ts";
 import type { Configuration } from "../bench/sweep.ts";
-import { figureColumns, formatFigure, usualKeys } from "../report/columns.ts";
+import { figureColumns, usualKeys } from "../report/columns.ts";
 import type { FormatName, Layout } from "../report/format.ts";
 import { textTable } from "../report/table.ts";
+import { formatBytes } from "../text.ts";
 import { jobBytes } from "../workload/workload.ts";
 import { exitCode, outputWidth, printData } from "./command.ts";
 import { RecordOutput } from "./record_output.ts";
@@ -36,18 +38,15 @@ export function planLayout(
   };
 }
 
-/** Returns the figures in which the configurations differ. */
-export function varyingKeys(plan: readonly Configuration[]): FigureKey[] {
-  const asked = plan.map((configuration) => requested(configuration));
-  return figureKeys.filter((key) => new Set(asked.map((figures) => figures[key as keyof typeof figures])).size > 1);
+/** Returns the figures in which the configurations differ. A figure that follows from others is left out. */
+function varyingKeys(plan: readonly Configuration[]): FigureKey[] {
+  return distinguishingKeys(plan.map(requested), configurationKeys);
 }
 
 /** Returns the figures that the command line asks for. */
-function requested(
-  { job, place }: Configuration,
-): FiguresOf<"job"> & Readonly<Record<keyof FiguresOf<"place">, unknown>> {
-  const { backend, device, threads, blas } = place;
-  return { ...jobFigures(job), backend, device, threads, engine: blas };
+function requested({ job, place }: Configuration): FiguresOf<"job" | "place"> {
+  const { backend, device, threads = null, blas = null } = place;
+  return { ...jobFigures(job), backend, device: device === undefined ? null : `${device}`, threads, engine: blas };
 }
 
 /** Prints the plan and returns the exit code. */
@@ -65,8 +64,9 @@ export function printPlan(plan: readonly Configuration[], format: FormatName = "
   const layout = planLayout(plan);
   if (format === "text") {
     const columns = [
-      ...figureColumns([...usualKeys, ...layout.varying]),
-      { title: "needs MiB", text: needs },
+      ...figureColumns(layout.varying),
+      ...figureColumns(usualKeys.filter((key) => !layout.varying.includes(key))).map((one) => ({ ...one, rank: 1 })),
+      { title: "needs", text: needs },
       { title: "note", text: ({ reason }: typeof records[number]) => reason ?? "", note: true },
     ];
     textTable(columns, records, layout.width).forEach(printData);
@@ -79,5 +79,5 @@ export function printPlan(plan: readonly Configuration[], format: FormatName = "
 }
 
 function needs({ peakMemoryBytes }: { readonly peakMemoryBytes: number | null }): string {
-  return formatFigure("peakMemoryBytes", peakMemoryBytes);
+  return formatBytes(peakMemoryBytes ?? 0);
 }

@@ -1,3 +1,5 @@
+import { wrap } from "../report/wrap.ts";
+import { printable } from "../text.ts";
 import type { Flags, FlagValues } from "./flags.ts";
 
 /** A command of the tool. */
@@ -48,10 +50,14 @@ export function writeData(text: string): void {
   }
 }
 
-/** Writes a line for people to standard error. A note that cannot be written does not stop the work. */
-export function printNote(line: string): void {
+/**
+ * Writes a note for people to standard error. Control characters, such as those of a file name, do not reach the terminal.
+ * A note that cannot be written does not stop the work.
+ */
+export function printNote(note: string): void {
   try {
-    writeAll(Deno.stderr, `${line}\n`);
+    const lines = note.split("\n").flatMap((line) => wrap(printable(line), terminalWidth(Deno.stderr)));
+    writeAll(Deno.stderr, `${lines.join("\n")}\n`);
   } catch {
     // For example, standard error is on a full device or nobody reads it.
   }
@@ -74,5 +80,9 @@ function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string
 
 /** Returns the width of the terminal that shows standard output; infinite if it is not a terminal. */
 export function outputWidth(): number {
-  return Deno.stdout.isTerminal() ? Deno.consoleSize().columns : Infinity;
+  return terminalWidth(Deno.stdout);
+}
+
+function terminalWidth(stream: { isTerminal(): boolean }): number {
+  return stream.isTerminal() ? Deno.consoleSize().columns || Infinity : Infinity;
 }

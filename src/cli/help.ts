@@ -46,7 +46,10 @@ export function helpCommand(
     "",
     ...details.flatMap((paragraph) => [...wrap(paragraph, width), ""]),
     "Examples:",
-    ...Object.entries(examples).flatMap(([line, purpose]) => [`  ${line}`, ...wrap(purpose, width, "      ")]),
+    ...Object.entries(examples).flatMap(([line, purpose]) => [
+      ...continued(wrap(line, width - 4, "  ")),
+      ...wrap(purpose, width, "      "),
+    ]),
   ].join("\n");
 }
 
@@ -56,6 +59,11 @@ function signature(name: string, { value, short }: Flag<unknown>): string {
 
 function about({ summary, words }: Flag<unknown>): string {
   return words ? `${summary}. One of ${words.join(", ")}` : summary;
+}
+
+/** Marks lines as one command line for a shell. */
+function continued(lines: readonly string[]): string[] {
+  return lines.map((line, i) => `${i > 0 ? "  " : ""}${line}${i < lines.length - 1 ? " \\" : ""}`);
 }
 
 /** The narrowest right column of a page. Below that, it begins on a line of its own. */

@@ -4,7 +4,7 @@ import { gateUpColumns } from "../contract/experts_sizes.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { openBackend } from "../open_backend.ts";
 import { resolveRouter } from "../routing/router.ts";
-import type { Engine } from "../wasm/engine.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type Job, type JobChanges, makeJob } from "../workload/workload.ts";
 import { printNote } from "./command.ts";
 import { choice, ExpectationError, type Flag, type FlagValues, integer, orNone } from "./flags.ts";
@@ -72,11 +72,11 @@ export function backendFromFlags(
     device?: number | undefined;
     blas?: string | undefined;
   },
-  engine: Engine,
+  pool: WorkerPool,
   note: (line: string) => void = printNote,
 ): Promise<Backend> {
   const onFallback = (reason: string) => note(`Using the CPU: ${reason}`);
-  return openBackend(backend, { engine, device, blas, onFallback });
+  return openBackend(backend, { pool, device, blas, onFallback });
 }
 
 /**
@@ -92,8 +92,9 @@ export function jobFromFlags(preset: PresetName, flags: FlagValues<typeof jobFla
 
 /** Makes the job that the flags describe without checking it: see {@linkcode checkJob}. */
 export function requestedJob(preset: PresetName, flags: FlagValues<typeof jobFlags>): Job {
-  const { tokens, batch, seq, "top-k": topK, ...sizes } = flags;
-  return makeJob(preset, { ...sizes, topK, ...tokenCounts({ tokens, batch, seq }) });
+  const { tokens, batch, seq, hidden, intermediate, experts, "top-k": topK, capacity, dtype, seed } = flags;
+  const counts = tokenCounts({ tokens, batch, seq });
+  return makeJob(preset, { ...counts, hidden, intermediate, experts, topK, capacity, dtype, seed });
 }
 
 function tokenCounts(

@@ -1,4 +1,5 @@
 // Finds the command, loads only that one, and converts errors to one line and an exit code.
+import { firstError } from "../bench/first_error.ts";
 import { type CommandEntry, exitCode, printData, printNote } from "./command.ts";
 import { commands } from "./commands.ts";
 
@@ -6,10 +7,11 @@ import { commands } from "./commands.ts";
 export async function main(args: readonly string[]): Promise<number> {
   try {
     return await dispatch(args);
-  } catch (error) {
+  } catch (caught) {
+    const error = firstError(caught);
     printNote(`yamoe: ${error instanceof Error ? error.message : error}`);
     if (!(error instanceof Error)) return exitCode.failed;
-    if (error instanceof RangeError || error.name === "UsageError") return exitCode.usage;
+    if (error.name === "UsageError") return exitCode.usage;
     return error.name === "BackendUnavailableError" ? exitCode.unavailable : exitCode.failed;
   }
 }

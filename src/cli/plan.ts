@@ -6,11 +6,13 @@ import { denseFormats } from "../contract/weights.ts";
 import { type Job, tensorBytes, weighsInputs } from "../workload/workload.ts";
 import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
+import { wrap } from "../report/wrap.ts";
 import { describeJob } from "../report/text.ts";
 import { command, exitCode, outputWidth, printData } from "./command.ts";
 import { toggle } from "./flags.ts";
 import { gpuFlags, gpuFromFlags } from "./gpu_flags.ts";
 import { jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
+import { asUsage } from "./usage_error.ts";
 
 export default command({
   flags: {
@@ -24,7 +26,7 @@ export default command({
     "yamoe plan --preset small --gpu rtx4090": "Another job on another GPU",
     "yamoe plan --gpu h100 --bandwidth 3.0 --rate 790": "With rates that you have measured",
   },
-  run(values) {
+  async run(values) {
     const job = jobFromFlags(values.preset ?? "reference", values);
     const gpu = gpuFromFlags(values);
     const { batch, seq, capacity } = job;
@@ -40,7 +42,7 @@ export default command({
     };
     const imageName = chooseImage(gpu.computeCapability);
     const { kernels } = manifest.images[imageName]!;
-    const { launches, workspace } = planLaunches(shape, gpu, kernels);
+    const { launches, workspace } = await asUsage(() => planLaunches(shape, gpu, kernels));
 
     const rows = launches.map((launch) => {
       const { registers } = kernels.find(({ name }) => name === launch.kernel)!;
@@ -66,8 +68,8 @@ export default command({
       peakMemoryBytes: inputBytes + tensors.output + workspaceBytes,
     };
     if (values.json) printData(toJson(plan));
-    else describe(plan, gpu).forEach(printData);
-    return Promise.resolve(exitCode.done);
+    else describe(plan, gpu).flatMap((line) => wrap(line, outputWidth())).forEach(printData);
+    return exitCode.done;
   },
 });
 

@@ -55,7 +55,7 @@ const columns: readonly Column<Row>[] = [
   { title: "activation", rank: 2, text: ({ activation }) => activation, align: "left" },
   { title: "router", rank: 1, text: ({ router }) => router.kind, align: "left" },
   { title: "memory", text: ({ parameterBytes }) => formatBytes(parameterBytes) },
-  { title: "GFLOP/token", text: ({ flopsPerToken }) => (flopsPerToken / 1e9).toFixed(3) },
+  { title: "GFLOP", text: ({ flopsPerToken }) => (flopsPerToken / 1e9).toFixed(3) },
   { title: "tokens", text: ({ computeBoundTokens }) => `${computeBoundTokens}` },
 ];
 
@@ -65,7 +65,7 @@ function describe(rows: readonly Row[], { name, bandwidth, flops }: Gpu): string
     "",
     ...[
       "memory: the parameters of the layer with router and shared expert, in f16 or bf16",
-      "GFLOP/token: all products of the layer",
+      "GFLOP: all products of the layer, per token",
       `tokens: with fewer tokens than this, memory bandwidth limits the experts; with more, arithmetic does, on ${name} ` +
       `at ${bandwidth / 1e12} TB/s and ${flops / 1e12} TFLOP/s`,
     ].flatMap((line) => wrap(line, Math.min(outputWidth(), 120))),

@@ -6,21 +6,22 @@ import { moe } from "../ops/moe.ts";
 import { summarizeOutput } from "../workload/output_summary.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { toJson } from "../report/json.ts";
-import { formatBytes, plural } from "../text.ts";
+import { plural } from "../text.ts";
 import { type RouterKind, routerRules } from "../routing/router.ts";
-import { quote, SafetensorsError } from "../safetensors/error.ts";
+import { SafetensorsError } from "../safetensors/error.ts";
+import { quote } from "../text.ts";
 import { Safetensors } from "../safetensors/safetensors.ts";
 import { temporaryFiles, writeSafetensors } from "../safetensors/write.ts";
 import { bytesPerElement, convert, type DType, elementCount, formatShape, type Tensor } from "../tensor/tensor.ts";
 import { version } from "../version.ts";
-import { Engine } from "../wasm/engine.ts";
+import { WorkerPool } from "../wasm/worker_pool.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
 import { choice, file, type FlagValues, integer, number, toggle } from "./flags.ts";
-import { freeMemory } from "./free_memory.ts";
+import { memoryProblem } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFlags, backendFromFlags } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
-import { UsageError } from "./usage_error.ts";
+import { asUsage, UsageError } from "./usage_error.ts";
 
 const dtypes = ["f16", "bf16", "f32"] as const;
 
@@ -83,7 +84,7 @@ export default command({
     const { weights, input, output } = required(values);
     await checkOutput(output, [weights, input]);
     const { hidden, shape } = await readInput(input);
-    using layer = await CheckpointLayer.open(weights, layerOptions(values));
+    using layer = await asUsage(() => CheckpointLayer.open(weights, layerOptions(values)));
     const [tokens, width] = hidden.shape as [number, number];
     const { routed, router } = layer.shape;
     if (width !== routed.hidden) {
@@ -93,9 +94,11 @@ export default command({
     }
     const dtype = values.dtype ?? (layer.dtype === hidden.dtype ? hidden.dtype : "f32");
 
-    using engine = new Engine(values.threads);
+    using engine = new WorkerPool(values.threads);
     using backend = await backendFromFlags(values, engine);
-    checkMemory(backend, layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype));
+    const need = layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype);
+    const problem = backend.name === "cpu" ? memoryProblem("The layer", need) : null;
+    if (problem !== null) throw new Error(problem);
     const number = layer.number === undefined ? "" : `layer ${layer.number}, `;
     printNote(
       `yamoe ${version}, ${layer.family}: ${number}${plural(tokens, "token")}, hidden ${width}, intermediate ` +
@@ -268,10 +271,4 @@ function workspaceBytes({ shape: { routed, shared } }: CheckpointLayer, tokens: 
   const { hidden, intermediate, experts, topK } = routed;
   const rows = 2 * hidden + topK * (hidden + intermediate) + (shared ? hidden + shared.intermediate : 0);
   return bytesPerElement(dtype) * tokens * rows + 4 * tokens * experts;
-}
-
-function checkMemory(backend: Backend, need: number): void {
-  const free = freeMemory();
-  if (backend.name !== "cpu" || free === undefined || free >= need) return;
-  throw new UsageError(`The layer needs ${formatBytes(need)} of memory, and ${formatBytes(free)} are free`);
 }

@@ -1,7 +1,7 @@
 import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
 import { type Check, verify } from "../verify/verify.ts";
-import { Engine } from "../wasm/engine.ts";
+import { WorkerPool } from "../wasm/worker_pool.ts";
 import { command, exitCode, outputWidth, printData, printNote } from "./command.ts";
 import { integer, toggle } from "./flags.ts";
 import { backendFlags, backendFromFlags, jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
@@ -21,11 +21,11 @@ export default command({
   },
   async run(values) {
     const job = jobFromFlags(values.preset ?? "small", values);
-    using engine = new Engine(values.threads);
-    using backend = await backendFromFlags(values, engine);
+    using pool = new WorkerPool(values.threads);
+    using backend = await backendFromFlags(values, pool);
     printNote(`On ${backend.device}`);
     const checks: Check[] = [];
-    for await (const check of verify(backend, engine, { job, samples: values.samples ?? 16, runs: values.runs ?? 3 })) {
+    for await (const check of verify(backend, pool, { job, samples: values.samples ?? 16, runs: values.runs ?? 3 })) {
       checks.push(check);
     }
     if (values.json) printData(toJson(checks));

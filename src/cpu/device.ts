@@ -1,6 +1,6 @@
 import { cpus } from "node:os";
 
-/** The processor's name, or what kind it is where the permission to ask was not given. */
+/** The name of the processor, or only its architecture without the permission `--allow-sys=cpus`. */
 export function cpuName(): string {
   const { state } = Deno.permissions.querySync({ name: "sys", kind: "cpus" });
   const model = state === "granted" ? cpus()[0]?.model : undefined;

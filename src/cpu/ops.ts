@@ -1,6 +1,8 @@
-// The steps of a layer on the CPU: products and sums on all threads, the others each a loop as its definition reads.
+// The steps of a layer on the CPU: products run on all threads, every other step is a loop on one thread.
 import type { BackendTensor } from "../backend/backend.ts";
 import { fromBfloat16, toBfloat16 } from "../tensor/bfloat16.ts";
+import type { BackendSteps } from "../backend/steps.ts";
+import type { BackendRouting, BinCounts, Sorted } from "../contract/ops.ts";
 import type {
   BinsCall,
   FullCall,
@@ -12,32 +14,39 @@ import type {
   ScatterCall,
   SelectCall,
 } from "../contract/resolve_ops.ts";
-import type { BackendSteps } from "../backend/steps.ts";
-import type { BackendRouting, BinCounts, Sorted } from "../contract/ops.ts";
 import { routeTokens } from "../routing/route.ts";
 import type { DType, Tensor, TensorData } from "../tensor/tensor.ts";
-import type { Engine } from "../wasm/engine.ts";
-import { productJob, type ProductTensors } from "./product.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
+import { productsJob, type ProductTensors } from "./product.ts";
+import type { CpuTensor } from "./tensor.ts";
 
-/** What the ops need of the backend they belong to. */
-export interface CpuOpsHost<T extends BackendTensor & Tensor> {
-  allocate(dtype: DType, shape: readonly number[]): T;
-  /** The tensor as the backend's own. */
-  own(tensor: BackendTensor): T;
-  readonly pool: Engine;
+/** The parts of the backend that the ops use. */
+export interface CpuOpsHost {
+  allocate(dtype: DType, shape: readonly number[]): CpuTensor;
+  /** Another tensor with the memory of one of the backend's tensors. */
+  share(tensor: BackendTensor): CpuTensor;
+  readonly pool: WorkerPool;
+}
+
+/** A running op. */
+interface Call {
+  /** Allocates a result. It is disposed if the op fails. */
+  allocate(dtype: DType, shape: readonly number[]): CpuTensor;
+  /** Shares the memory of an input until the op ends. */
+  own(tensor: BackendTensor): CpuTensor;
 }
 
 /** The ops on CPU tensors. */
-export class CpuOps<T extends BackendTensor & Tensor> implements BackendSteps<T> {
-  readonly #host: CpuOpsHost<T>;
+export class CpuOps implements BackendSteps<CpuTensor> {
+  readonly #host: CpuOpsHost;
 
-  constructor(host: CpuOpsHost<T>) {
+  constructor(host: CpuOpsHost) {
     this.#host = host;
   }
 
-  full({ dtype, shape, value }: FullCall): Promise<T> {
-    return this.#run(() => {
-      const output = this.#host.allocate(dtype, shape);
+  full({ dtype, shape, value }: FullCall): Promise<CpuTensor> {
+    return this.#run(({ allocate }) => {
+      const output = allocate(dtype, shape);
       const bits = new Uint16Array(1);
       if (dtype === "bf16") toBfloat16([value], bits);
       output.data.fill(dtype === "bf16" ? bits[0]! : value);
@@ -45,38 +54,41 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendSteps<T>
     });
   }
 
-  linear({ input, weight, bias, dtype, shape }: LinearCall<BackendTensor>): Promise<T> {
-    return this.#run(async () => {
-      const [a, b] = this.#own(input, weight) as [T, T];
-      const output = this.#host.allocate(dtype, [shape.rows, shape.columns]);
-      await this.#multiply(shape, { a, b, transposed: true, bias: bias && this.#host.own(bias), output });
+  linear({ input, weight, bias, dtype, shape }: LinearCall<BackendTensor>): Promise<CpuTensor> {
+    return this.#run(async ({ allocate, own }) => {
+      const output = allocate(dtype, [shape.rows, shape.columns]);
+      await this.#multiply(shape, {
+        a: own(input),
+        b: own(weight),
+        isTransposed: true,
+        bias: bias && own(bias),
+        output,
+      });
       return output;
     });
   }
 
   route({ logits, correctionBias, router, dtype }: RouteCall<BackendTensor>): Promise<BackendRouting> {
-    return this.#run(() => {
-      const routing = routeTokens(this.#host.own(logits), router, correctionBias && this.#host.own(correctionBias));
-      using cleanup = new DisposableStack();
+    return this.#run(({ allocate, own }) => {
+      const routing = routeTokens(own(logits), router, correctionBias && own(correctionBias));
       const copy = (dtype: DType, { data, shape }: Tensor) => {
-        const target = cleanup.use(this.#host.allocate(dtype, shape));
+        const target = allocate(dtype, shape);
         store(target, 0, data);
         return target;
       };
       const routerIndices = copy("i32", routing.routerIndices);
       const routerWeights = copy(dtype, routing.routerWeights);
       const inputWeights = routing.inputWeights && copy("f32", routing.inputWeights);
-      cleanup.move();
       return { routerIndices, routerWeights, inputWeights };
     });
   }
 
-  sort({ values, bins, count }: BinsCall<BackendTensor>): Promise<Sorted<T>> {
-    return this.#run(() => {
-      const data = this.#host.own(values).data;
+  sort({ values, bins, count }: BinsCall<BackendTensor>): Promise<Sorted<CpuTensor>> {
+    return this.#run(({ allocate, own }) => {
+      const data = own(values).data;
       const next = counts(data, bins);
       for (let b = bins - 1, end = count; b >= 0; b--) next[b] = end -= next[b]!;
-      const sorted = this.#host.allocate("i32", [count]), indices = this.#host.allocate("i32", [count]);
+      const sorted = allocate("i32", [count]), indices = allocate("i32", [count]);
       for (let i = 0; i < count; i++) {
         const place = next[data[i]!]!++;
         sorted.data[place] = data[i]!;
@@ -86,57 +98,57 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendSteps<T>
     });
   }
 
-  bincountCumsum({ values, bins }: BinsCall<BackendTensor>): Promise<BinCounts<T>> {
-    return this.#run(() => {
-      const found = counts(this.#host.own(values).data, bins);
-      const result = { counts: this.#host.allocate("i32", [bins]), cumsum: this.#host.allocate("i32", [bins]) };
+  bincountCumsum({ values, bins }: BinsCall<BackendTensor>): Promise<BinCounts<CpuTensor>> {
+    return this.#run(({ allocate, own }) => {
+      const found = counts(own(values).data, bins);
+      const result = { counts: allocate("i32", [bins]), cumsum: allocate("i32", [bins]) };
       result.counts.data.set(found);
       for (let b = 0, sum = 0; b < bins; b++) result.cumsum.data[b] = sum += found[b]!;
       return result;
     });
   }
 
-  indexSelect({ source, indices, rows, width }: SelectCall<BackendTensor>): Promise<T> {
-    return this.#run(() => {
-      const [from, at] = this.#own(source, indices);
-      const output = this.#host.allocate(source.dtype, [rows, ...source.shape.slice(1)]);
-      for (let r = 0; r < rows; r++) copyRow(from!, at!.data[r]!, output, r, width);
+  indexSelect({ source, indices, rows, width }: SelectCall<BackendTensor>): Promise<CpuTensor> {
+    return this.#run(({ allocate, own }) => {
+      const from = own(source), { data: at } = own(indices);
+      const output = allocate(source.dtype, [rows, ...source.shape.slice(1)]);
+      for (let r = 0; r < rows; r++) copyRow(from, at[r]!, output, r, width);
       return output;
     });
   }
 
-  gather({ source, indices, cumsum, shape }: GatherCall<BackendTensor>): Promise<T> {
-    return this.#run(() => {
+  gather({ source, indices, cumsum, shape }: GatherCall<BackendTensor>): Promise<CpuTensor> {
+    return this.#run(({ allocate, own }) => {
       const { bins, capacity, hidden, topK } = shape;
-      const [from, order, ends] = this.#own(source, indices, cumsum);
-      const output = this.#host.allocate(source.dtype, [bins, capacity, hidden]);
+      const from = own(source), { data: order } = own(indices), { data: ends } = own(cumsum);
+      const output = allocate(source.dtype, [bins, capacity, hidden]);
       for (let b = 0; b < bins; b++) {
-        const start = b === 0 ? 0 : ends!.data[b - 1]!;
-        for (let c = 0; c < capacity && start + c < ends!.data[b]!; c++) {
-          copyRow(from!, Math.floor(order!.data[start + c]! / topK), output, b * capacity + c, hidden);
+        const start = b === 0 ? 0 : ends[b - 1]!;
+        for (let c = 0; c < capacity && start + c < ends[b]!; c++) {
+          copyRow(from, Math.floor(order[start + c]! / topK), output, b * capacity + c, hidden);
         }
       }
       return output;
     });
   }
 
-  scatter({ source, indices, cumsum, weights, shape }: ScatterCall<BackendTensor>): Promise<T> {
-    return this.#run(() => {
+  scatter({ source, indices, cumsum, weights, shape }: ScatterCall<BackendTensor>): Promise<CpuTensor> {
+    return this.#run(({ allocate, own }) => {
       const { tokens, topK, assignments, bins, capacity, hidden } = shape;
-      const [from, order, ends, factors] = this.#own(source, indices, cumsum, weights);
+      const from = own(source), { data: order } = own(indices), { data: ends } = own(cumsum);
       const rows = new Int32Array(assignments).fill(-1);
       for (let b = 0, place = 0; b < bins; b++) {
-        for (let c = 0; place < ends!.data[b]!; c++, place++) {
-          if (c < capacity) rows[order!.data[place]!] = b * capacity + c;
+        for (let c = 0; place < Math.min(ends[b]!, assignments); c++, place++) {
+          if (c < capacity) rows[order[place]!] = b * capacity + c;
         }
       }
-      const output = this.#host.allocate(source.dtype, [tokens, hidden]);
-      const w = numbers(factors!, 0, assignments);
+      const output = allocate(source.dtype, [tokens, hidden]);
+      const w = numbers(own(weights), 0, assignments);
       const sum = new Float32Array(hidden);
       for (let t = 0; t < tokens; t++) {
         sum.fill(0);
         for (let i = t * topK; i < (t + 1) * topK; i++) {
-          if (rows[i]! >= 0) add(sum, numbers(from!, rows[i]! * hidden, hidden), w[i]!);
+          if (rows[i]! >= 0) add(sum, numbers(from, rows[i]! * hidden, hidden), w[i]!);
         }
         store(output, t * hidden, sum);
       }
@@ -144,27 +156,29 @@ export class CpuOps<T extends BackendTensor & Tensor> implements BackendSteps<T>
     });
   }
 
-  batchedMatmul({ a, b, shape }: MatmulCall<BackendTensor>): Promise<T> {
-    return this.#run(async () => {
-      const [x, y] = this.#own(a, b) as [T, T];
-      const output = this.#host.allocate(a.dtype, [shape.batch, shape.rows, shape.columns]);
-      await this.#multiply(shape, { a: x, b: y, transposed: false, output });
+  batchedMatmul({ a, b, shape }: MatmulCall<BackendTensor>): Promise<CpuTensor> {
+    return this.#run(async ({ allocate, own }) => {
+      const output = allocate(a.dtype, [shape.batch, shape.rows, shape.columns]);
+      await this.#multiply(shape, { a: own(a), b: own(b), isTransposed: false, output });
       return output;
     });
   }
 
   #multiply(shape: ProductShape, tensors: ProductTensors): Promise<void> {
     const { pool } = this.#host;
-    return pool.run("experts", productJob(shape, tensors, pool.threads));
+    return pool.run("products", productsJob(shape, tensors, pool.threads));
   }
 
-  #own(...tensors: BackendTensor[]): T[] {
-    return tensors.map((tensor) => this.#host.own(tensor));
-  }
-
-  /** Turns what is thrown into a rejection, as it is where work is not done at once. */
-  #run<Result>(run: () => Result | Promise<Result>): Promise<Result> {
-    return Promise.try(run);
+  /** Runs an op. The results are disposed if it fails. */
+  async #run<Result>(run: (call: Call) => Result | Promise<Result>): Promise<Result> {
+    using inputs = new DisposableStack();
+    using results = new DisposableStack();
+    const result = await run({
+      allocate: (dtype, shape) => results.use(this.#host.allocate(dtype, shape)),
+      own: (tensor) => inputs.use(this.#host.share(tensor)),
+    });
+    results.move();
+    return result;
   }
 }
 
@@ -178,13 +192,13 @@ function counts(values: TensorData, bins: number): Int32Array {
   return counts;
 }
 
-/** Copies a row; one that is not there leaves the zeros that are. */
+/** Copies a row. A row that does not exist leaves the zeros of the target unchanged. */
 function copyRow(source: Tensor, index: number, target: Tensor, row: number, width: number): void {
   if (index < 0) return;
   target.data.set(source.data.subarray(index * width, (index + 1) * width), row * width);
 }
 
-/** Elements as numbers: a view where the array holds numbers, a copy of bit patterns. */
+/** Elements as numbers: a view of an array of numbers, or a converted copy of bit patterns. */
 function numbers({ dtype, data }: Tensor, start: number, count: number): ArrayLike<number> {
   const part = data.subarray(start, start + count);
   if (dtype !== "bf16") return part;

@@ -1,24 +1,29 @@
-/** Smaller arrays come from memory that the process has already. */
-const smallest = 2 ** 20;
+/** Smaller arrays use memory that the process already has. */
+const minimumBytes = 2 ** 20;
 
 /**
- * The memory of a call's disposed tensors, for the next call of the same sizes: to touch new pages takes longer than to write
- * what goes there. It holds no more than one call gave back: memory that does not fit the next one is let go of.
+ * Keeps the memory of disposed tensors for the next call with the same sizes, because the first access to new pages takes
+ * longer than the work on them. It keeps no more than the memory of one call: it drops everything when a size is not found.
  */
 export class Recycler {
   #free: SharedArrayBuffer[] = [];
 
-  /** Memory of exactly so many bytes, with what it held; nothing where there is none. */
+  /** Returns memory of exactly this size, with its old contents. Returns undefined if none is free. */
   take(bytes: number): SharedArrayBuffer | undefined {
-    if (bytes < smallest) return undefined;
+    if (bytes < minimumBytes) return undefined;
     const at = this.#free.findIndex(({ byteLength }) => byteLength === bytes);
     if (at >= 0) return this.#free.splice(at, 1)[0];
-    this.#free = [];
+    this.clear();
     return undefined;
   }
 
-  /** Takes memory back that nothing uses any more. */
+  /** Adds memory that nothing uses any more. */
   give(memory: SharedArrayBuffer): void {
-    if (memory.byteLength >= smallest) this.#free.push(memory);
+    if (memory.byteLength >= minimumBytes) this.#free.push(memory);
+  }
+
+  /** Drops the free memory. */
+  clear(): void {
+    this.#free = [];
   }
 }

@@ -7,6 +7,7 @@ import type {
   Measurement,
   PeakRates,
 } from "../backend/backend.ts";
+import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import { runMoe } from "../backend/run_moe.ts";
 import { resolvedOps } from "../backend/steps.ts";
@@ -162,10 +163,8 @@ export class CudaBackend implements Backend {
   allocate(dtype: DType, shape: readonly number[]): CudaTensor {
     checkShape("shape", shape);
     const bytes = elementCount(shape) * bytesPerElement(dtype);
-    if (!Number.isSafeInteger(bytes) || bytes > this.properties.memoryBytes) {
-      throw new RangeError(
-        `Cannot allocate ${formatShape(shape)} of ${dtype}: the GPU has ${this.properties.memoryBytes} bytes`,
-      );
+    if (!Number.isSafeInteger(bytes)) {
+      throw new RangeError(`Cannot allocate ${formatShape(shape)} of ${dtype}: its size is not a safe integer`);
     }
     return new CudaTensor(this, dtype, shape, new DeviceBuffer(this.#stream, bytes, this.memory));
   }
@@ -183,8 +182,9 @@ export class CudaBackend implements Backend {
     return this.#transfers.fill(this.#own(tensor), produce);
   }
 
-  read(tensor: BackendTensor, consume: PieceHandler, range?: ElementRange): Promise<void> {
-    return this.#transfers.read(this.#own(tensor), consume, range);
+  async read(tensor: BackendTensor, consume: PieceHandler, range?: ElementRange): Promise<void> {
+    const source = this.#own(tensor);
+    await this.#transfers.read(source, consume, resolveRange(source, range));
   }
 
   async download(tensor: BackendTensor): Promise<Tensor> {

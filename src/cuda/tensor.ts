@@ -13,7 +13,7 @@ export class CudaTensor implements BackendTensor {
   constructor(owner: object, dtype: DType, shape: readonly number[], buffer: DeviceBuffer) {
     this.owner = owner;
     this.dtype = dtype;
-    this.shape = shape;
+    this.shape = Object.freeze([...shape]); // the caller may change its own array
     this.buffer = buffer;
   }
 

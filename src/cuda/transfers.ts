@@ -1,7 +1,8 @@
 // Copies between the host and the device, through page-locked host memory.
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { BackendTensor, ElementRange } from "../backend/backend.ts";
-import { bytesPerElement, elementCount, type TensorData, viewOf } from "../tensor/tensor.ts";
+import { resolveRange } from "../backend/element_range.ts";
+import { bytesPerElement, type TensorData, viewOf } from "../tensor/tensor.ts";
 import type { Context } from "./driver/context.ts";
 import { Event } from "./driver/event.ts";
 import { StagingBuffer } from "./driver/memory.ts";
@@ -55,7 +56,7 @@ export class Transfers implements Disposable {
   fill(tensor: CudaTensor, produce: PieceHandler): Promise<void> {
     return this.#withStaging(async (staging) => {
       const { buffer, dtype } = tensor;
-      for (const [i, { start, length }] of pieces(tensor).entries()) {
+      for (const [i, { start, length }] of pieces(tensor, resolveRange(tensor)).entries()) {
         const { memory, copied } = staging[i % 2]!;
         this.#timed(() => copied.synchronize());
         const piece = viewOf(dtype, memory, 0, length);
@@ -67,7 +68,7 @@ export class Transfers implements Disposable {
   }
 
   /** Reads a tensor piece by piece. While `consume` looks at one piece, the next is copied. */
-  read(tensor: CudaTensor, consume: PieceHandler, range?: ElementRange): Promise<void> {
+  read(tensor: CudaTensor, consume: PieceHandler, range: ElementRange): Promise<void> {
     return this.#withStaging(async (staging) => {
       const { dtype } = tensor;
       const queue = pieces(tensor, range).map(({ start, length }, i) => () => {
@@ -127,8 +128,8 @@ export class Transfers implements Disposable {
 
 /** Cuts a tensor into pieces that fit the staging memory. The last piece does not have fewer than 16 elements, if possible. */
 function pieces(
-  { dtype, shape }: BackendTensor,
-  range: ElementRange = { start: 0, end: elementCount(shape) },
+  { dtype }: BackendTensor,
+  range: ElementRange,
 ): { start: number; length: number }[] {
   const maximum = stagingBytes / bytesPerElement(dtype);
   const result = [];

@@ -1,6 +1,7 @@
 // The columns that tables show of a record, and how they print figures.
 import { type BenchRecord, columnOf, configurationKeys, type FigureKey, figureKeys } from "../bench/figures.ts";
 import { shortHint } from "../bench/hints.ts";
+import { printable } from "../text.ts";
 import type { Layout } from "./format.ts";
 import type { Column } from "./table.ts";
 
@@ -20,7 +21,7 @@ export function digits(value: number): string {
 export function formatFigure(key: FigureKey, value: unknown): string {
   const { digits: places, unit, none = "-" } = columnOf(key) ?? {};
   if (value === null || value === undefined) return none;
-  if (typeof value !== "number") return String(value);
+  if (typeof value !== "number") return printable(String(value));
   if (unit === "percent") return `${(100 * value).toFixed(1)} %`;
   const shown = unit === "MiB" ? value / 2 ** 20 : value;
   return places === "significant" ? digits(shown) : places === undefined ? String(shown) : shown.toFixed(places);
@@ -42,7 +43,8 @@ export const noteColumn: RecordColumn = {
   title: "note",
   width: 0,
   align: "left",
-  text: ({ status, reason, hints }) => status === "ok" ? hints.map(shortHint).join(", ") : `${status}: ${reason}`,
+  text: ({ status, reason, hints }) =>
+    printable(status === "ok" ? hints.map(shortHint).join(", ") : `${status}: ${reason}`),
 };
 
 /** Returns the columns of a table of records, without the note. */

@@ -40,9 +40,7 @@ export function textTable<Row>(
     const cells = rows.map(column.text);
     return { ...column, cells, width: Math.max(column.title.length, ...cells.map((cell) => cell.length)) };
   });
-  const constant = rows.length > 1 && tableWidth(all) > width
-    ? all.filter(({ cells }) => cells.every((cell) => cell === cells[0]))
-    : [];
+  const constant = tableWidth(all) > width ? constantColumns(all, rows.length, width) : [];
   const { kept, omitted } = fitColumns(all.filter((column) => !constant.includes(column)), width);
   return [
     ...(constant.length > 0 ? wrap(constant.map(({ title, cells }) => `${title} ${cells[0]}`).join(", "), width) : []),
@@ -53,6 +51,17 @@ export function textTable<Row>(
     ]),
     ...(omitted.length > 0 ? wrap(omittedColumns(omitted), width) : []),
   ];
+}
+
+/** Returns the columns with one value. Of a single row, those are all columns: then it is as many as do not fit. */
+function constantColumns<One extends Sized & { readonly cells: readonly string[] }>(
+  columns: readonly One[],
+  rows: number,
+  width: number,
+): One[] {
+  if (rows > 1) return columns.filter(({ cells }) => cells.every((cell) => cell === cells[0]));
+  const first = columns.findIndex((_, i) => tableWidth(columns.slice(i)) <= width);
+  return columns.slice(0, first);
 }
 
 /** Leaves out the columns of the highest rank until the rest fits. */

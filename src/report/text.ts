@@ -1,8 +1,10 @@
 // The results of a run as text.
 import type { FinishedRecord } from "../bench/record.ts";
 import { formatRate, plural } from "../text.ts";
-import type { Job } from "../workload/workload.ts";
+import { type PresetName, presets } from "../models/presets.ts";
+import { type Job, makeJob } from "../workload/workload.ts";
 import { formatFigure } from "./columns.ts";
+import { toJson } from "./json.ts";
 
 const whole = new Intl.NumberFormat("en-US");
 
@@ -58,10 +60,17 @@ function ofPeak({ percentOfPeak, boundBy }: FinishedRecord): string {
   return `, ${percentOfPeak.toFixed(1)} % of the device's peak ${peak}`;
 }
 
+/** Whether a job is exactly that of its preset, with all sizes and the seed. */
+function isPreset(job: Job): boolean {
+  return job.preset in presets && toJson(job) === toJson(makeJob(job.preset as PresetName));
+}
+
 /** Describes a job in one line. */
 export function describeJob(job: Job): string {
   const { preset, batch, seq, hidden, intermediate, experts, topK, capacity, seed } = job;
-  return `${preset} job: ${batch} x ${seq} tokens, hidden ${hidden}, intermediate ${intermediate}, ` +
+  return `${preset} ${
+    isPreset(job) || preset === "custom" ? "job" : "layer"
+  }: ${batch} x ${seq} tokens, hidden ${hidden}, intermediate ${intermediate}, ` +
     `${plural(experts, "expert")}, top ${topK}, ${
       capacity === null ? "no capacity" : `capacity ${capacity}`
     }, seed ${seed}`;

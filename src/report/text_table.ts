@@ -2,6 +2,7 @@
 import { bold, red, yellow } from "@std/fmt/colors";
 import { figureColumns, noteColumn, recordColumns } from "./columns.ts";
 import type { Format, Layout } from "./format.ts";
+import { wrap } from "./wrap.ts";
 import { fitColumns, noteLines, omittedColumns, textLine } from "./table.ts";
 
 /** Makes the format. The reason of a failure and the hints are printed under the row. */
@@ -17,10 +18,11 @@ export function format(layout: Layout): Format {
       const ran = record.status === "ok";
       const columns = ran ? kept : configuration;
       const row = textLine(columns, columns.map(({ text }) => text(record)));
-      const notes = ran ? record.hints : [noteColumn.text(record)];
-      const lines = [row, ...notes.flatMap((note) => noteLines(note, layout.width))];
-      return paint(ran ? (notes.length > 0 ? yellow : String) : red, lines);
+      const lines = [row, ...noteLines(noteColumn.text(record), layout.width)];
+      return paint(ran ? (record.hints.length > 0 ? yellow : String) : red, lines);
     },
-    tail: omitted.length > 0 ? `${omittedColumns(omitted)}; --format csv has them\n` : "",
+    tail: omitted.length > 0
+      ? `${wrap(`${omittedColumns(omitted)} (--format csv has them)`, layout.width).join("\n")}\n`
+      : "",
   };
 }

@@ -1,8 +1,9 @@
-// The header of a safetensors file: a length, then JSON that says where each tensor lies. Everything is checked, so that
-// what comes out can be relied on: the tensors fill the data exactly, none overlaps, each is as long as its shape says.
+// The header of a safetensors file: a length, then JSON with the position of each tensor. Everything is checked: the tensors
+// fill the data exactly, do not overlap, and each has as many bytes as its shape needs.
 // Source: https://github.com/huggingface/safetensors, README.md "Format", safetensors/src/tensor.rs.
 import { formatShape } from "../tensor/tensor.ts";
-import { quote, SafetensorsError } from "./error.ts";
+import { SafetensorsError } from "./error.ts";
+import { quote } from "../text.ts";
 import { JsonScanner } from "./json_scanner.ts";
 
 /** The name of an element type in a file. */
@@ -10,7 +11,7 @@ export type StoredDType =
   | ("BOOL" | "F4" | "F6_E2M3" | "F6_E3M2" | "U8" | "I8" | "F8_E5M2" | "F8_E4M3" | "F8_E8M0" | "F8_E4M3FNUZ")
   | ("F8_E5M2FNUZ" | "I16" | "U16" | "F16" | "BF16" | "I32" | "U32" | "F32" | "C64" | "F64" | "I64" | "U64");
 
-/** Bits an element of each of the format's types. */
+/** The bits of an element of each type. */
 export const dtypeBits: Readonly<Record<StoredDType, number>> = {
   BOOL: 8,
   F4: 4,
@@ -36,66 +37,68 @@ export const dtypeBits: Readonly<Record<StoredDType, number>> = {
   U64: 64,
 };
 
-/** A tensor's description and its place in a file. */
+/** The description of a tensor and its position in a file. */
 export interface StoredTensor {
-  /** Its name, any string. */
+  /** The name, any string. */
   readonly name: string;
   /** The element type. */
   readonly dtype: StoredDType;
   /** The size of each dimension, outermost first. */
   readonly shape: readonly number[];
-  /** Where its bytes begin, from the first byte after the header. */
+  /** The position of the first byte, from the end of the header. */
   readonly offset: number;
-  /** How many there are. */
+  /** The number of bytes. */
   readonly byteLength: number;
 }
 
-/** What a header says. */
+/** The content of a header. */
 export interface Header {
-  /** The tensors, by name, in the header's order. */
+  /** The tensors by name, in the order of the header. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
-  /** Free text that the writer left. */
+  /** Free text of the writer. */
   readonly metadata: ReadonlyMap<string, string>;
 }
 
-/** Bytes of the header's length, at the very beginning. */
+/** The size of the header's length, at the beginning of the file. */
 export const lengthBytes = 8;
 
-/** The format's own limit. */
+/** The limit of the format. */
 const maxHeaderBytes = 100_000_000;
 
-/** More dimensions than anyone's tensors have. */
+/** More dimensions than real tensors have. */
 const maxDimensions = 64;
 
 /**
- * Reads the header's length and checks it before anything of that size is allocated.
+ * Reads the length of the header and checks it, before memory of that size is allocated.
  *
- * @param prefix The file's first 8 bytes, or as many as there are.
- * @param fileBytes The file's size.
- * @returns Bytes of the JSON text that follows.
- * @throws {SafetensorsError} If the file cannot hold as many.
+ * @param prefix The first 8 bytes of the file, or fewer if the file is shorter.
+ * @param fileBytes The size of the file.
+ * @returns The number of bytes of the JSON text that follows.
+ * @throws {SafetensorsError} If the file is shorter.
  */
 export function headerLength(prefix: Uint8Array, fileBytes: number): number {
   if (prefix.length < lengthBytes) {
-    throw new SafetensorsError(`the file must begin with ${lengthBytes} bytes of header length, it has ${fileBytes}`);
+    throw new SafetensorsError(
+      `the file must begin with ${lengthBytes} bytes of header length, got a file of ${fileBytes} bytes`,
+    );
   }
   const length = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true);
   const most = Math.min(maxHeaderBytes, fileBytes - lengthBytes);
   if (length < 2n || length > BigInt(most)) {
     throw new SafetensorsError(
-      `the header must have from 2 to ${most} bytes in a file of ${fileBytes}, its length says ${length}`,
+      `the header must have from 2 to ${most} bytes in a file of ${fileBytes}, got a length of ${length}`,
     );
   }
   return Number(length);
 }
 
 /**
- * Reads a header's text.
+ * Parses the text of a header.
  *
  * @param bytes UTF-8.
- * @param dataBytes Bytes of the file after the header.
+ * @param dataBytes The number of bytes after the header.
  * @returns The tensors and the metadata.
- * @throws {SafetensorsError} If anything is not as the format says.
+ * @throws {SafetensorsError} If the header is not valid.
  */
 export function parseHeader(bytes: Uint8Array, dataBytes: number): Header {
   const scanner = new JsonScanner(decode(bytes), (message) => new SafetensorsError(`in the header, ${message}`));
@@ -111,11 +114,11 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number): Header {
 }
 
 function decode(bytes: Uint8Array): string {
-  if (bytes[0] !== 0x7b) throw new SafetensorsError(`the header must begin with "{", it begins with byte ${bytes[0]}`);
+  if (bytes[0] !== 0x7b) throw new SafetensorsError(`the header must begin with "{", got byte ${bytes[0]}`);
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw new SafetensorsError("the header must be UTF-8, it is not");
+    throw new SafetensorsError("the header must be valid UTF-8");
   }
 }
 
@@ -127,14 +130,14 @@ function scanTensor(scanner: JsonScanner, name: string): StoredTensor {
     if (key === "dtype") dtype = scanner.string();
     else if (key === "shape") shape = scanner.integers(maxDimensions);
     else if (key === "data_offsets") offsets = scanner.integers(2);
-    else throw new SafetensorsError(`${label} must have dtype, shape and data_offsets only, it has ${quote(key)}`);
+    else throw new SafetensorsError(`${label} must have dtype, shape and data_offsets only, got ${quote(key)}`);
   });
   if (dtype === undefined || !shape || !offsets) {
     const missing = dtype === undefined ? "dtype" : shape ? "data_offsets" : "shape";
-    throw new SafetensorsError(`${label} must have dtype, shape and data_offsets, it has no ${missing}`);
+    throw new SafetensorsError(`${label} must have dtype, shape and data_offsets, got no ${missing}`);
   }
   if (!isStoredDType(dtype)) {
-    throw new SafetensorsError(`${label} must have one of the format's dtypes, got ${quote(dtype)}`);
+    throw new SafetensorsError(`${label} must have a dtype of the format, got ${quote(dtype)}`);
   }
   const [start, end] = offsets;
   if (offsets.length !== 2 || start! > end!) {
@@ -145,18 +148,18 @@ function scanTensor(scanner: JsonScanner, name: string): StoredTensor {
   if (byteLength !== expected) {
     throw new SafetensorsError(
       `${label}, ${dtype} ${formatShape(shape)}, must have ${expected ?? "a countable number of"} bytes, ` +
-        `its data_offsets span ${byteLength}`,
+        `got data_offsets that span ${byteLength}`,
     );
   }
   return { name, dtype, shape: Object.freeze(shape), offset: start!, byteLength };
 }
 
-/** Whether a word is one of the format's element types. */
+/** Returns whether a word is an element type of the format. */
 function isStoredDType(word: string): word is StoredDType {
   return Object.hasOwn(dtypeBits, word);
 }
 
-/** Bytes of a tensor; undefined where they are no whole number, or more than can be counted. */
+/** Counts the bytes of a tensor. Undefined if they are not a whole number, or too many to count. */
 function storedBytes(dtype: StoredDType, shape: readonly number[]): number | undefined {
   let bits = dtypeBits[dtype];
   for (const size of shape) {
@@ -166,7 +169,7 @@ function storedBytes(dtype: StoredDType, shape: readonly number[]): number | und
   return bits % 8 === 0 ? bits / 8 : undefined;
 }
 
-/** Checks that the tensors lie one after the other, from the first byte to the last. */
+/** Checks that the tensors fill the data without gaps and overlaps. */
 function checkPlaces(tensors: StoredTensor[], dataBytes: number): void {
   tensors.sort((a, b) => a.offset - b.offset || a.byteLength - b.byteLength);
   let end = 0;
@@ -181,12 +184,14 @@ function checkPlaces(tensors: StoredTensor[], dataBytes: number): void {
     end += tensor.byteLength;
     if (end > dataBytes) {
       throw new SafetensorsError(
-        `tensor ${quote(tensor.name)} is truncated: it ends at byte ${end}, the file holds ${dataBytes} bytes of data`,
+        `tensor ${
+          quote(tensor.name)
+        } is truncated: it ends at byte ${end}, but the file has ${dataBytes} bytes of data`,
       );
     }
     last = tensor;
   }
   if (end < dataBytes) {
-    throw new SafetensorsError(`the file holds ${dataBytes} bytes of data, its tensors end at byte ${end}`);
+    throw new SafetensorsError(`the file has ${dataBytes} bytes of data, but its tensors end at byte ${end}`);
   }
 }

@@ -1,16 +1,15 @@
-// JSON of a known form, read in order. `JSON.parse` takes the last of two members of one name, rounds integers, and
-// builds whatever it is given; this refuses the first two and builds nothing that was not asked for.
+// Reads JSON of a known form, in order. `JSON.parse` accepts two members of one name, rounds large integers, and builds any
+// value. This scanner rejects the first two, and builds only what its caller reads.
+import { quote } from "../text.ts";
 
-import { quote } from "./error.ts";
-
-/** How deep arrays and objects may lie in one another where they are skipped. */
+/** The maximum depth of nested arrays and objects in a skipped value. */
 const maxDepth = 64;
 
 const space = /[ \t\n\r]*/y;
 const digits = /0|[1-9]\d*/y;
 const scalar = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 
-/** Reads a text from its beginning. What is not of the form asked for is refused. */
+/** Reads a text from its beginning. Throws if a value does not have the form that the caller reads. */
 export class JsonScanner {
   readonly #text: string;
   readonly #error: (message: string) => Error;
@@ -18,27 +17,27 @@ export class JsonScanner {
 
   /**
    * @param text The whole text.
-   * @param error Makes the error to throw of a message like `character 3 must begin ":", got "}"`.
+   * @param error Makes the error from a message like `character 3 must begin ":", got "}"`.
    */
   constructor(text: string, error: (message: string) => Error) {
     this.#text = text;
     this.#error = error;
   }
 
-  /** Reads an object: calls `member` with each key, to read the value. A key may come only once. */
+  /** Reads an object. Calls `member` with each key to read its value. Each key must be unique. */
   object(member: (key: string) => void): void {
     const keys = new Set<string>();
     this.#list("{", "}", () => {
       const at = this.#at;
       const key = this.string();
-      if (keys.has(key)) throw this.#error(`a key comes twice, again at character ${at}`);
+      if (keys.has(key)) throw this.#error(`the key at character ${at} occurs twice`);
       keys.add(key);
       this.#expect(":");
       member(key);
     });
   }
 
-  /** Reads an array of at most so many integers, none negative or past 2^53 - 1. */
+  /** Reads an array of at most `most` integers from 0 to 2^53 - 1. */
   integers(most: number): number[] {
     const values: number[] = [];
     this.#list("[", "]", () => {
@@ -66,18 +65,20 @@ export class JsonScanner {
     throw this.#unexpected("a string");
   }
 
-  /** Passes over any value. */
+  /** Skips any value. */
   skip(depth = 0): void {
     this.#skipSpace();
     const next = this.#text[this.#at];
-    if (depth === maxDepth) throw this.#error(`character ${this.#at} lies deeper than ${maxDepth} arrays and objects`);
+    if (depth === maxDepth) {
+      throw this.#error(`character ${this.#at} is nested deeper than ${maxDepth} arrays and objects`);
+    }
     if (next === '"') this.string();
     else if (next === "{") this.object(() => this.skip(depth + 1));
     else if (next === "[") this.#list("[", "]", () => this.skip(depth + 1));
     else if (this.#match(scalar) === undefined) throw this.#unexpected("a value");
   }
 
-  /** Checks that only white space is left. */
+  /** Checks that only white space follows. */
   end(): void {
     this.#skipSpace();
     if (this.#at < this.#text.length) throw this.#unexpected("the end");
@@ -114,7 +115,7 @@ export class JsonScanner {
     this.#match(space);
   }
 
-  /** Moves past what a sticky pattern matches here, and returns it. */
+  /** Skips the match of a sticky pattern at the current position, and returns it. */
   #match(pattern: RegExp): string | undefined {
     pattern.lastIndex = this.#at;
     const found = pattern.exec(this.#text)?.[0];
@@ -132,6 +133,6 @@ function parseString(text: string): string | undefined {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // a control character, or an escape that there is not
+    return undefined; // a control character or an unknown escape
   }
 }

@@ -1,14 +1,15 @@
 /**
- * Safetensors files: tensors with names, as model checkpoints have them.
+ * Safetensors files: named tensors, the format of model checkpoints.
  *
  * @module
  */
-import { type DType, formatShape, type Tensor, zeros } from "../tensor/tensor.ts";
-import { quote, SafetensorsError } from "./error.ts";
+import { describeValue, type DType, formatShape, type Tensor, zeros } from "../tensor/tensor.ts";
+import { SafetensorsError } from "./error.ts";
+import { printable, quote } from "../text.ts";
 import { type Header, headerLength, lengthBytes, parseHeader, type StoredDType, type StoredTensor } from "./header.ts";
 import { bytesSource, fileSource, type Source } from "./source.ts";
 
-/** The dtypes of tensors in memory, by their names in a file. */
+/** The dtypes of tensors in memory, by the names of the element types in a file. */
 export const dtypesByStored: { readonly [Stored in StoredDType]?: DType } = {
   F16: "f16",
   BF16: "bf16",
@@ -17,8 +18,8 @@ export const dtypesByStored: { readonly [Stored in StoredDType]?: DType } = {
 };
 
 /**
- * An open safetensors file. Its header is checked as a whole when it is opened: no tensor overlaps another, none reaches
- * past the end, each has the bytes that its shape says. Tensors are read when they are asked for, one at a time.
+ * An open safetensors file. The whole header is checked when the file is opened: tensors do not overlap, none ends beyond
+ * the file, and each has as many bytes as its shape needs. Tensors are read on demand, one at a time.
  *
  * @example Usage
  * ```ts
@@ -31,11 +32,11 @@ export const dtypesByStored: { readonly [Stored in StoredDType]?: DType } = {
  * ```
  */
 export class Safetensors implements Disposable {
-  /** The path, or what else messages call the file. */
+  /** The path, or another name of the file for messages. */
   readonly name: string;
-  /** The tensors, by name, in the header's order. */
+  /** The tensors by name, in the order of the header. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
-  /** Free text that the writer left. */
+  /** Free text of the writer. */
   readonly metadata: ReadonlyMap<string, string>;
   readonly #source: Source;
   readonly #dataStart: number;
@@ -49,14 +50,18 @@ export class Safetensors implements Disposable {
   }
 
   /**
-   * Opens a file, or bytes that are one, and checks its header.
+   * Opens a file, or the bytes of one, and checks its header.
    *
-   * @param file A path, a file URL, or the whole content.
+   * @param file A path, a file URL, or the whole content. The content is not copied; do not change it while the file is open.
    * @returns The open file. Close it with `using` or its `[Symbol.dispose]()`.
-   * @throws {SafetensorsError} If the header is not as the format says.
+   * @throws {SafetensorsError} If the header is not valid.
+   * @throws {TypeError} If `file` is none of these.
    */
   static async open(file: string | URL | Uint8Array): Promise<Safetensors> {
-    const name = file instanceof Uint8Array ? "The safetensors bytes" : file instanceof URL ? file.href : file;
+    if (!(typeof file === "string" || file instanceof URL || file instanceof Uint8Array)) {
+      throw new TypeError(`file must be a path, a file URL or a Uint8Array, got ${describeValue(file)}`);
+    }
+    const name = file instanceof Uint8Array ? "The safetensors bytes" : printable(`${file}`);
     return await inFile(name, async () => {
       using scope = new DisposableStack();
       const source = scope.use(file instanceof Uint8Array ? bytesSource(file) : await fileSource(file));
@@ -74,20 +79,20 @@ export class Safetensors implements Disposable {
   /**
    * Describes a tensor.
    *
-   * @throws {SafetensorsError} If there is none of that name.
+   * @throws {SafetensorsError} If the file does not have it.
    */
   describe(name: string): StoredTensor {
     const stored = this.tensors.get(name);
-    if (!stored) throw new SafetensorsError(`${this.name}: there is no tensor ${quote(name)}`);
+    if (!stored) throw new SafetensorsError(`${this.name}: the tensor ${quote(name)} does not exist`);
     return stored;
   }
 
   /**
-   * Reads a tensor into shared memory, where the CPU backend takes it without a copy.
+   * Reads a tensor into shared memory, which the CPU backend uses without a copy.
    *
-   * @param name Its name.
+   * @param name The name of the tensor.
    * @returns The tensor.
-   * @throws {SafetensorsError} If there is none of that name, or it is not of dtype F16, BF16, F32 or I32.
+   * @throws {SafetensorsError} If the file does not have it, or its dtype is not F16, BF16, F32 or I32.
    */
   async read(name: string): Promise<Tensor> {
     const { dtype: stored, shape } = this.describe(name);
@@ -95,7 +100,7 @@ export class Safetensors implements Disposable {
     if (!dtype) {
       const expected = Object.keys(dtypesByStored).join(", ");
       throw new SafetensorsError(
-        `${this.name}: tensor ${quote(name)} must be of dtype ${expected}, it is ${stored} ${formatShape(shape)}`,
+        `${this.name}: tensor ${quote(name)} must be of dtype ${expected}, got ${stored} ${formatShape(shape)}`,
       );
     }
     const tensor = zeros(dtype, shape);
@@ -104,13 +109,13 @@ export class Safetensors implements Disposable {
   }
 
   /**
-   * Reads bytes of a tensor into memory, which may be shared, without a copy between.
+   * Reads bytes of a tensor directly into memory, which may be shared.
    *
-   * @param name Its name.
-   * @param target Where they go; as many are read as it has.
-   * @param start The first of them, counted from the tensor's own first byte.
-   * @throws {SafetensorsError} If there is no tensor of that name.
-   * @throws {RangeError} If the tensor has fewer.
+   * @param name The name of the tensor.
+   * @param target The memory. As many bytes are read as it has.
+   * @param start The position of the first byte, from the beginning of the tensor.
+   * @throws {SafetensorsError} If the file does not have the tensor.
+   * @throws {RangeError} If the tensor has fewer bytes.
    */
   async readBytes(name: string, target: Uint8Array, start = 0): Promise<void> {
     const { offset, byteLength } = this.describe(name);
@@ -122,13 +127,13 @@ export class Safetensors implements Disposable {
     await inFile(this.name, () => this.#source.read(target, this.#dataStart + offset + start));
   }
 
-  /** Closes the file; twice is no error. */
+  /** Closes the file. To close it twice is not an error. */
   [Symbol.dispose](): void {
     this.#source[Symbol.dispose]();
   }
 }
 
-/** Puts the file's name before what is wrong with it. */
+/** Adds the name of the file to the errors of a function. */
 async function inFile<Result>(name: string, run: () => Promise<Result>): Promise<Result> {
   try {
     return await run();

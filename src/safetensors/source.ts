@@ -1,15 +1,15 @@
-// Where the bytes of a file come from: a path, read where it is asked for, or memory.
+// The bytes of a file, read on demand from a path or from memory.
 import { SafetensorsError } from "./error.ts";
 
-/** Bytes at positions. */
+/** Random access to bytes. */
 export interface Source extends Disposable {
-  /** Bytes in all. */
+  /** The number of bytes. */
   readonly size: number;
-  /** Fills a part of memory, which may be shared, with the bytes from a position on. */
+  /** Fills memory, which may be shared, with the bytes from a position on. */
   read(target: Uint8Array, position: number): Promise<void>;
 }
 
-/** Bytes that one call of the system reads: often enough for progress to be seen. */
+/** The most bytes of one system call: few enough that progress is visible. */
 const piece = 1 << 26;
 
 /** Opens a file. */
@@ -17,7 +17,7 @@ export async function fileSource(path: string | URL): Promise<Source> {
   const file = await Deno.open(path);
   try {
     const { isFile, size } = await file.stat();
-    if (!isFile) throw new SafetensorsError("it must be a regular file");
+    if (!isFile) throw new SafetensorsError("expected a regular file");
     return new FileSource(size, file);
   } catch (error) {
     file.close();
@@ -29,7 +29,7 @@ class FileSource implements Source {
   readonly size: number;
   readonly #file: Deno.FsFile;
   #open = true;
-  /** The reading before: the file has one position, so they take turns. */
+  /** The previous read. Reads take turns, because the file has one position. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(size: number, file: Deno.FsFile) {
@@ -47,7 +47,7 @@ class FileSource implements Source {
     await this.#file.seek(position, Deno.SeekMode.Start);
     for (let done = 0; done < target.length;) {
       const count = await this.#file.read(target.subarray(done, done + piece));
-      if (count === null) throw new SafetensorsError("the file became shorter while it was read");
+      if (count === null) throw new SafetensorsError("the file became shorter while it was open");
       done += count;
     }
   }
@@ -58,14 +58,16 @@ class FileSource implements Source {
   }
 }
 
-/** Takes bytes that are there. */
+/** Makes a source of bytes in memory. */
 export function bytesSource(bytes: Uint8Array): Source {
+  const size = bytes.length;
   return {
-    size: bytes.length,
-    read(target, position) {
-      target.set(bytes.subarray(position, position + target.length));
-      return Promise.resolve();
-    },
+    size,
+    read: (target, position) =>
+      Promise.try(() => {
+        if (bytes.length !== size) throw new SafetensorsError("the memory was resized or detached while it was open");
+        target.set(bytes.subarray(position, position + target.length));
+      }),
     [Symbol.dispose]() {},
   };
 }

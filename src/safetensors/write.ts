@@ -1,6 +1,7 @@
-// Writing: the same tensors give the same bytes, and a file is either whole or not there.
-import { bytesPerElement, checkTensor, type DType, type Tensor } from "../tensor/tensor.ts";
-import { quote, SafetensorsError } from "./error.ts";
+// Writes safetensors files. The same tensors give the same bytes, and a file is either complete or does not exist.
+import { bytesPerElement, checkTensor, describeValue, type DType, type Tensor } from "../tensor/tensor.ts";
+import { SafetensorsError } from "./error.ts";
+import { quote } from "../text.ts";
 import { lengthBytes, type StoredDType } from "./header.ts";
 
 const storedByDType = { f16: "F16", bf16: "BF16", f32: "F32", i32: "I32" } as const satisfies Record<
@@ -8,21 +9,21 @@ const storedByDType = { f16: "F16", bf16: "BF16", f32: "F32", i32: "I32" } as co
   StoredDType
 >;
 
-/** Data begins at a multiple of this, which suits every dtype there is. */
+/** The alignment of the data, enough for every dtype. */
 const alignment = 8;
 
-/** What goes into a file. */
+/** The tensors of a file, by name. */
 export type NamedTensors = Readonly<Record<string, Tensor>>;
 
 /**
- * Makes the content of a safetensors file. The same tensors and metadata give the same bytes, in whatever order they come:
- * the widest dtype is first, and of one dtype the first name.
+ * Makes the content of a safetensors file. The same tensors and metadata give the same bytes, independent of their order:
+ * tensors are sorted by the size of their elements, largest first, then by name.
  *
  * @param tensors The tensors, by name.
- * @param metadata Free text to go with them.
+ * @param metadata Free text for the header.
  * @returns The bytes.
- * @throws {TypeError} If a tensor is not well-formed.
- * @throws {SafetensorsError} If a name cannot be one.
+ * @throws {TypeError} If a tensor is not well-formed, or metadata is not text.
+ * @throws {SafetensorsError} If a name is not allowed.
  *
  * @example Usage
  * ```ts
@@ -44,26 +45,27 @@ export function encodeSafetensors(tensors: NamedTensors, metadata: Readonly<Reco
   return bytes;
 }
 
-/** The temporary files that are being written, for whoever ends the process before they are. */
+/** The temporary files that are being written. Code that ends the process early must remove them. */
 export const temporaryFiles: Set<string> = new Set();
 
 /**
- * Writes a safetensors file: to a temporary name in the same directory, then, when all of it is on the disk, under its own,
- * in place of what was there. If that fails, nothing is left behind and what was there stays.
+ * Writes a safetensors file. The data is first written to a temporary file in the same directory, which then replaces the file
+ * at `path`. If this fails, the temporary file is removed and the old file stays.
  *
- * @param path Where to.
- * @param tensors The tensors, by name. They are written from where they lie.
- * @param metadata Free text to go with them.
- * @throws {TypeError} If a tensor is not well-formed.
- * @throws {SafetensorsError} If a name cannot be one.
+ * @param path A path or a file URL.
+ * @param tensors The tensors, by name. They are not copied.
+ * @param metadata Free text for the header.
+ * @throws {TypeError} If a tensor is not well-formed, metadata is not text, or `path` is neither.
+ * @throws {SafetensorsError} If a name is not allowed.
  */
 export async function writeSafetensors(
-  path: string,
+  path: string | URL,
   tensors: NamedTensors,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
+  const target = filePath(path);
   const parts = fileParts(tensors, metadata);
-  const temporary = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+  const temporary = `${target}.${crypto.randomUUID().slice(0, 8)}.tmp`;
   temporaryFiles.add(temporary);
   try {
     const file = await Deno.open(temporary, { write: true, createNew: true });
@@ -73,17 +75,29 @@ export async function writeSafetensors(
     } finally {
       file.close();
     }
-    await Deno.rename(temporary, path);
+    await Deno.rename(temporary, target);
   } catch (error) {
-    await Deno.remove(temporary).catch(() => {}); // the first error says more
+    await Deno.remove(temporary).catch(() => {}); // the first error is the cause
     throw error;
   } finally {
     temporaryFiles.delete(temporary);
   }
-  await syncDirectory(path);
+  await syncDirectory(target);
 }
 
-/** Lets the new name outlast a loss of power. Windows has no such call for directories. */
+/** Returns the path of a file URL. */
+function filePath(path: string | URL): string {
+  if (typeof path === "string") return path;
+  if (!(path instanceof URL && path.protocol === "file:")) {
+    throw new TypeError(
+      `path must be a path or a file URL, got ${path instanceof URL ? path.href : describeValue(path)}`,
+    );
+  }
+  const decoded = decodeURIComponent(path.pathname);
+  return Deno.build.os === "windows" ? decoded.replace(/^\/(?=[A-Za-z]:)/, "") : decoded;
+}
+
+/** Makes the new name survive a power failure. Windows does not have such a call for directories. */
 async function syncDirectory(path: string): Promise<void> {
   if (Deno.build.os === "windows") return;
   using directory = await Deno.open(path.slice(0, path.lastIndexOf("/") + 1) || ".");
@@ -94,9 +108,13 @@ async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
 }
 
-/** The file in order: length, header, data of each tensor. */
+/** Makes the parts of the file in order: the length, the header, and the data of each tensor. */
 function fileParts(tensors: NamedTensors, metadata: Readonly<Record<string, string>>): Uint8Array[] {
   for (const [name, tensor] of Object.entries(tensors)) checkTensor(name, tensor);
+  for (const [key, text] of Object.entries(metadata)) {
+    if (typeof text === "string" && text.isWellFormed() && key.isWellFormed()) continue;
+    throw new TypeError(`metadata must be well-formed text, got ${describeValue(text)} for ${quote(key)}`);
+  }
   const entries = Object.entries(tensors).sort(([nameA, a], [nameB, b]) =>
     bytesPerElement(b.dtype) - bytesPerElement(a.dtype) || (nameA < nameB ? -1 : 1)
   );
@@ -124,7 +142,7 @@ function fileParts(tensors: NamedTensors, metadata: Readonly<Record<string, stri
   ];
 }
 
-/** An object of members that are JSON already, in the order given, whatever their names. */
+/** Makes a JSON object from members that are JSON, in the given order. */
 function jsonObject(members: Iterable<readonly [string, string]>): string {
   return `{${Array.from(members, ([name, json]) => `${JSON.stringify(name)}:${json}`).join(",")}}`;
 }

@@ -1,6 +1,6 @@
 import type { DType } from "./tensor.ts";
 
-/** A tensor that a backend holds. Dispose it to give its memory back; twice is no error. */
+/** A tensor on a backend. Dispose it to free its memory. To dispose it twice is not an error. */
 export interface BackendTensor extends Disposable {
   /** The element type. */
   readonly dtype: DType;

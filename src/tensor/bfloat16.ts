@@ -1,6 +1,6 @@
-// bf16, which JavaScript has no array for: the upper 16 bits of an f32.
+// Conversion from and to bf16, the upper 16 bits of an f32. JavaScript does not have an array type for it.
 
-/** Values converted at a time, through memory that stays in the cache. */
+/** The number of values that are converted at a time, in memory that stays in the cache. */
 const chunk = 4096;
 
 /** Rounds numbers to bf16 bit patterns: to f32, then to the nearest bf16, ties to even. NaN stays NaN. */
@@ -13,7 +13,7 @@ export function toBfloat16(values: ArrayLike<number>, target: Uint16Array): void
   }
 }
 
-/** The numbers that bf16 bit patterns stand for. */
+/** Converts bf16 bit patterns to numbers. */
 export function fromBfloat16(bits: Uint16Array, target: { [index: number]: number }): void {
   const words = new Uint32Array(chunk), floats = new Float32Array(words.buffer);
   for (let start = 0; start < bits.length; start += chunk) {
@@ -25,6 +25,6 @@ export function fromBfloat16(bits: Uint16Array, target: { [index: number]: numbe
 
 function roundWord(word: number): number {
   const isNaN = (word & 0x7fffffff) > 0x7f800000;
-  if (isNaN) return word >>> 16 | 0x40; // quiet: the payload's low bits alone must not turn it into infinity
+  if (isNaN) return word >>> 16 | 0x40; // a quiet NaN: without the low bits of its payload, it could become infinity
   return (word + 0x7fff + (word >>> 16 & 1)) >>> 16;
 }

@@ -1,8 +1,8 @@
-// Huge pages for large arrays. Linux gives a new array its memory page by page, as each is first touched; pages of 2 MiB in the
-// place of 4 KiB save most of that, and of the misses in the processor's table of pages. Many systems hand them out only
-// where they are asked for.
+// Huge pages for large arrays. Linux gives a new array its memory page by page, when each page is first touched. Pages of
+// 2 MiB instead of 4 KiB save most of these page faults, and most misses in the processor's page table cache. Many systems
+// use huge pages only on request.
 
-/** Below this, the few pages saved are not worth the call. */
+/** The smallest array, in bytes, for which the call pays off. */
 const smallest = 4 * 2 ** 20;
 
 const pageBytes = 4096n;
@@ -13,12 +13,12 @@ const hugePage = 14;
 let advise: ((address: bigint, bytes: bigint, advice: number) => number) | undefined;
 
 /**
- * Asks for huge pages under an array that has not been touched yet. It is a wish: nothing happens where FFI is not permitted,
- * on other systems than Linux, and for small arrays.
+ * Asks for huge pages under an array that has not been touched yet. Does nothing for small arrays, on systems other than Linux,
+ * or if FFI is not permitted.
  */
-export function wishHugePages(array: Uint8Array<ArrayBufferLike>): void {
+export function adviseHugePages(array: Uint8Array<ArrayBufferLike>): void {
   if (array.length < smallest || Deno.build.os !== "linux") return;
-  if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return; // asking for it would have Deno ask the user
+  if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return; // without this check, Deno would ask the user
   advise ??= openAdvise();
   const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(array as Uint8Array<ArrayBuffer>));
   const start = BigInt(address) / pageBytes * pageBytes;
@@ -32,6 +32,6 @@ function openAdvise(): NonNullable<typeof advise> {
       madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
     }).symbols.madvise;
   } catch {
-    return () => 0; // a C library of another name
+    return () => 0; // the C library has another name
   }
 }

@@ -4,12 +4,13 @@
  * @module
  */
 import { fromBfloat16, toBfloat16 } from "./bfloat16.ts";
-import { wishHugePages } from "./huge_pages.ts";
+import { adviseHugePages } from "./huge_pages.ts";
+import { quote } from "../text.ts";
 
 /** The element types a {@linkcode Tensor} can have. */
 export type DType = "f16" | "bf16" | "f32" | "i32";
 
-/** The typed arrays that hold a {@linkcode Tensor}'s elements. bf16 is held as bit patterns, in a `Uint16Array`. */
+/** The typed arrays of a {@linkcode Tensor}'s elements. bf16 is stored as bit patterns, in a `Uint16Array`. */
 export type TensorData = Float16Array | Uint16Array | Float32Array | Int32Array;
 
 const arrayTypes = {
@@ -21,7 +22,7 @@ const arrayTypes = {
 
 const dtypes = Object.keys(arrayTypes) as DType[];
 
-/** The dtypes that the op computes in. */
+/** The dtypes that the kernels compute in. */
 export const floatDTypes: readonly DType[] = ["f16", "bf16", "f32"];
 
 /** An array of numbers with a shape, in row-major order. */
@@ -30,41 +31,41 @@ export interface Tensor {
   readonly dtype: DType;
   /** The size of each dimension, outermost first. */
   readonly shape: readonly number[];
-  /** The elements. Backed by shared memory, it reaches the CPU backend without a copy. */
+  /** The elements. The CPU backend does not copy them if they are in shared memory. */
   readonly data: TensorData;
 }
 
-/** The typed array of a dtype over a part of some memory; the offset is in bytes, the length in elements. */
+/** Makes the typed array of a dtype over a part of some memory. The offset is in bytes, the length in elements. */
 export function viewOf(dtype: DType, memory: SharedArrayBuffer, offset: number, length: number): TensorData {
   const type: new (memory: SharedArrayBuffer, offset: number, length: number) => TensorData = arrayTypes[dtype];
   return new type(memory, offset, length);
 }
 
-/** Bytes of one element of `dtype`. */
+/** Returns the number of bytes of one element. */
 export function bytesPerElement(dtype: DType): number {
   return arrayTypes[dtype].BYTES_PER_ELEMENT;
 }
 
-/** The number of elements in a tensor of the given shape. */
+/** Counts the elements of a tensor of the given shape. */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((count, size) => count * size, 1);
 }
 
-/** A shape as people write it: `[16, 4]`. */
+/** Writes a shape: `[16, 4]`. */
 export function formatShape(shape: readonly number[]): string {
   return `[${shape.join(", ")}]`;
 }
 
 /**
- * Makes a tensor of a typed array, without copying it.
+ * Makes a tensor from a typed array, without a copy.
  *
  * @param data The elements in row-major order: `Float16Array` (f16), `Float32Array` (f32), `Int32Array` (i32), or, with
- * `dtype` given, `Uint16Array` of bit patterns (bf16). See {@linkcode convert} for numbers that are to become bf16.
+ * `dtype: "bf16"`, a `Uint16Array` of bit patterns. Use {@linkcode convert} to make bf16 from numbers.
  * @param shape The size of each dimension, outermost first. Defaults to one dimension of `data.length`.
- * @param dtype The element type. Only `"bf16"` has to be said; the others follow from `data`.
+ * @param dtype The element type. Only `"bf16"` must be given; the others follow from `data`.
  * @returns The tensor. It shares its memory with `data`.
- * @throws {TypeError} If `data` is no such typed array, or none of `dtype`.
- * @throws {RangeError} If `shape` does not hold exactly `data.length` elements.
+ * @throws {TypeError} If `data` is not such a typed array, or does not match `dtype`.
+ * @throws {RangeError} If the number of elements of `shape` is not `data.length`.
  *
  * @example Usage
  * ```ts
@@ -85,18 +86,19 @@ export function tensor(data: TensorData, shape: readonly number[] = [data.length
   if (found === "bf16" && !dtype) {
     throw new TypeError('Cannot make a tensor of a Uint16Array: its dtype must be given as "bf16", got undefined');
   }
+  checkShape("shape", shape);
   const tensor = { dtype: found, shape: Object.freeze([...shape]), data };
   checkTensor("data", tensor);
   return tensor;
 }
 
 /**
- * Makes a tensor of another dtype of the same numbers, each rounded to the nearest that the dtype has, ties to even.
+ * Converts a tensor to another dtype. Each number is rounded to the nearest one of the dtype, ties to even.
  *
- * @param source The tensor to convert, f16, bf16 or f32. It is left as it is.
+ * @param source The tensor to convert, f16, bf16 or f32. It does not change.
  * @param dtype The element type to convert to: `"f16"`, `"bf16"` or `"f32"`.
  * @returns A new tensor in shared memory, as {@linkcode zeros} makes it.
- * @throws {TypeError} If `source` is no well-formed tensor, or either is of another dtype.
+ * @throws {TypeError} If `source` is not a well-formed tensor, or one of the dtypes is not supported.
  *
  * @example Usage
  * ```ts
@@ -125,13 +127,13 @@ export function convert(source: Tensor, dtype: DType): Tensor {
 }
 
 /**
- * Makes a tensor of zeros in shared memory, where the CPU backend reads and writes it without a copy.
+ * Makes a tensor of zeros in shared memory, which the CPU backend reads and writes without a copy.
  *
  * @param dtype The element type.
  * @param shape The size of each dimension, outermost first.
  * @returns The tensor.
- * @throws {TypeError} If `dtype` is no dtype.
- * @throws {RangeError} If a size is no non-negative integer, or the memory cannot be had.
+ * @throws {TypeError} If `dtype` is unknown.
+ * @throws {RangeError} If a size is not a non-negative integer, or the allocation fails.
  *
  * @example Usage
  * ```ts
@@ -151,20 +153,20 @@ export function zeros(dtype: DType, shape: readonly number[]): Tensor {
 function sharedMemory(bytes: number, purpose: string): SharedArrayBuffer {
   try {
     const memory = new SharedArrayBuffer(bytes);
-    wishHugePages(new Uint8Array(memory));
+    adviseHugePages(new Uint8Array(memory));
     return memory;
   } catch (cause) {
-    throw new RangeError(`Cannot allocate ${purpose}: ${bytes} bytes cannot be had`, { cause });
+    throw new RangeError(`Cannot allocate ${purpose}: out of memory for ${bytes} bytes`, { cause });
   }
 }
 
 /**
- * Checks that a value is a well-formed tensor: known dtype, matching array type, as many elements as its shape says,
- * memory that is still there.
+ * Checks that a value is a well-formed tensor: a known dtype, an array type that matches it, as many elements as the shape
+ * has, and memory that is not detached.
  *
- * @param name What the caller calls the value; error messages begin with it.
+ * @param name The name of the value. Error messages begin with it.
  * @param value The value to check.
- * @throws {TypeError} If it is no tensor, its array does not match its dtype, or its buffer is detached.
+ * @throws {TypeError} If it is not a tensor, its array does not match its dtype, or its buffer is detached.
  * @throws {RangeError} If its shape does not match its data.
  */
 export function checkTensor(name: string, value: Tensor | undefined): asserts value is Tensor {
@@ -177,7 +179,7 @@ export function checkTensor(name: string, value: Tensor | undefined): asserts va
     throw new TypeError(`${name} of dtype ${dtype} must hold a ${arrayTypes[dtype].name}, got ${describeValue(data)}`);
   }
   if (data.buffer instanceof ArrayBuffer && data.buffer.detached) {
-    throw new TypeError(`${name} must have memory of its own: its buffer is detached`);
+    throw new TypeError(`${name} must have memory: its buffer is detached`);
   }
   checkShape(`${name}.shape`, shape);
   if (elementCount(shape) !== data.length) {
@@ -203,9 +205,9 @@ export function checkShape(name: string, shape: readonly number[]): void {
   }
 }
 
-/** Names a value in an error message: its type and, where short, the value. */
+/** Describes a value in an error message: its type or, if it is short, the value. */
 export function describeValue(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "string") return quote(value);
   if (typeof value === "object" && value !== null) return value.constructor?.name ?? "an object";
   if (typeof value === "function") return "a function";
   return String(value);

@@ -6,8 +6,8 @@
 import { fromBfloat16, toBfloat16 } from "../tensor/bfloat16.ts";
 import { describeValue, type Tensor, zeros } from "../tensor/tensor.ts";
 import { type Context, createContext } from "../wasm/context.ts";
-import { dtypeCode, elements } from "../wasm/elements.ts";
-import type { Engine } from "../wasm/engine.ts";
+import { elements, wasmDType } from "../wasm/elements.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { kernelModule } from "../wasm/module.ts";
 import { normals, type NormalsJob } from "../wasm/tasks/normals.ts";
 import { MersenneTwister, windowSize } from "./mersenne_twister.ts";
@@ -110,7 +110,7 @@ export class Generator {
    * @internal
    */
   async fillNormal(
-    engine: Engine,
+    engine: WorkerPool,
     target: Normals,
     options: FillNormalOptions = {},
   ): Promise<void> {
@@ -148,7 +148,7 @@ export class Generator {
       state,
       scale,
       chunk,
-      dtype: dtypeCode(target instanceof Float16Array ? "f16" : target instanceof Uint16Array ? "bf16" : "f32"),
+      dtype: wasmDType(target instanceof Float16Array ? "f16" : target instanceof Uint16Array ? "bf16" : "f32"),
       target: elements(target),
     };
   }

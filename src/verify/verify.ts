@@ -5,7 +5,7 @@
  */
 import type { Backend } from "../backend/backend.ts";
 import { experts } from "../ops/experts.ts";
-import type { Engine } from "../wasm/engine.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { drawInputs, type Job, jobOptions } from "../workload/workload.ts";
 import { boundedCheck, type Check, errorBounds, RelativeError } from "./check.ts";
 import { goldenInputs } from "./golden_inputs.ts";
@@ -27,7 +27,7 @@ export interface VerifyOptions {
 }
 
 /** Runs the checks one by one: the goldens, every variant, routers, layers, then a large job. */
-export async function* verify(backend: Backend, engine: Engine, options: VerifyOptions): AsyncGenerator<Check> {
+export async function* verify(backend: Backend, engine: WorkerPool, options: VerifyOptions): AsyncGenerator<Check> {
   for (const golden of goldens) {
     const expected = new Float32Array(Uint8Array.fromBase64(golden.output).buffer);
     const output = await experts(goldenInputs(golden), { expertCapacity: golden.capacity, backend });
@@ -41,7 +41,7 @@ export async function* verify(backend: Backend, engine: Engine, options: VerifyO
 /** Runs the checks of a large job: sampled tokens, determinism. */
 export async function* jobChecks(
   backend: Backend,
-  engine: Engine,
+  engine: WorkerPool,
   { job, samples, runs }: VerifyOptions,
 ): AsyncGenerator<Check> {
   using workload = await drawInputs(job, backend, engine);

@@ -1,23 +1,28 @@
-// What a task runs in: an instance of the kernels and a linear memory of its own, on a worker or on the calling thread.
+// The context of a task: an instance of the kernels with a linear memory of its own, on a worker or on the main thread.
 import type { openBlas, Sgemm } from "./blas.ts";
 import type { Kernels } from "./module.ts";
 
-/** An instance of the WebAssembly kernels with its private memory. */
+/** An instance of the WebAssembly kernels with its own memory. */
 export interface Context {
   readonly kernels: Kernels;
-  /** Lays out fresh, 64-byte aligned areas of the given sizes and returns where each starts. Ends the areas of the call before. */
+  /**
+   * Lays out areas of the given sizes in bytes, each aligned to 64 bytes, and returns their addresses. The areas of the
+   * previous call are no longer valid, but the first area keeps its contents.
+   *
+   * @throws {RangeError} If the areas exceed 4 GiB or the system has no memory for them.
+   */
   allocate<Name extends string>(sizes: Record<Name, number>): Record<Name, number>;
-  /** Views of the whole memory. Valid until the next `allocate`. */
+  /** Views of the whole memory. They are valid until the next `allocate`. */
   readonly u16: Uint16Array<ArrayBuffer>;
   readonly u32: Uint32Array<ArrayBuffer>;
   readonly f16: Float16Array<ArrayBuffer>;
   readonly f32: Float32Array<ArrayBuffer>;
   readonly f64: Float64Array<ArrayBuffer>;
-  /** A library's product; opens the library on first use. */
+  /** The matrix product of a BLAS library. Opens the library on first use. */
   sgemm(library: string): Sgemm;
 }
 
-/** Makes a context. Closes over nothing, so that a worker can be given its source. */
+/** Makes a context. The function closes over nothing, so a worker can run its source. */
 export function createContext(module: WebAssembly.Module, open?: typeof openBlas): Context {
   const page = 65536;
   const memory = new WebAssembly.Memory({ initial: 2, maximum: 65536 });
@@ -27,14 +32,18 @@ export function createContext(module: WebAssembly.Module, open?: typeof openBlas
   const context = {
     kernels: instance.exports as unknown as Kernels,
     allocate(sizes: Record<string, number>) {
-      let end = 8192; // below lie the kernels' constants and what they keep for themselves
+      let end = 8192; // the kernels' constants and their own buffers are below
       const starts: Record<string, number> = {};
       for (const name in sizes) {
         starts[name] = end;
         end += Math.ceil(sizes[name]! / 64) * 64;
       }
       const missing = end - memory.buffer.byteLength;
-      if (missing > 0) memory.grow(Math.ceil(missing / page));
+      try {
+        if (missing > 0) memory.grow(Math.ceil(missing / page));
+      } catch (cause) {
+        throw new RangeError(`Cannot allocate ${end} bytes for a worker: out of memory`, { cause });
+      }
       view();
       return starts;
     },

@@ -1,10 +1,20 @@
-// The WebAssembly module: its exports' types and its one compiled copy.
+// The WebAssembly module: the types of its exports, and its one compiled copy.
+import { GELU, GELU_TANH, RELU2, SILU, SWIGLU_OAI } from "./codes.ts";
 import { kernels } from "./kernels.ts";
 
-/** The numbers that the kernels know activations by. */
-export const activationCodes = { "swiglu-oai": 1, silu: 2, gelu: 3, "gelu-tanh": 4, relu2: 5 } as const;
+/** The codes of the activations in the kernels, by the names of the contract. */
+export const wasmActivations = {
+  "swiglu-oai": SWIGLU_OAI,
+  silu: SILU,
+  gelu: GELU,
+  "gelu-tanh": GELU_TANH,
+  relu2: RELU2,
+} as const;
 
-/** The exports of the module in `assembly/`. Pointers, strides and sizes in bytes; counts in elements, rows or tiles. */
+/**
+ * The exports of the module in `assembly/`. Pointers, strides and sizes are in bytes; counts are in elements, rows or
+ * tiles.
+ */
 export interface Kernels {
   twist(window: number, count: number): void;
   uniforms(words: number, count: number, out: number): void;
@@ -85,7 +95,7 @@ export interface Kernels {
 
 let compiled: WebAssembly.Module | undefined;
 
-/** Compiles the module on first use. */
+/** Returns the module, and compiles it on first use. */
 export function kernelModule(): WebAssembly.Module {
   return compiled ??= new WebAssembly.Module(Uint8Array.fromBase64(kernels));
 }

@@ -1,8 +1,8 @@
 // What a run's output comes to: figures that two implementations can be compared by.
 import type { Backend, BackendTensor } from "../backend/backend.ts";
 import { convert, elementCount, tensor } from "../tensor/tensor.ts";
-import type { Engine } from "../wasm/engine.ts";
-import { dtypeCode, elements } from "../wasm/elements.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
+import { elements, wasmDType } from "../wasm/elements.ts";
 
 /** Figures of an output, accumulated in f64. */
 export interface OutputSummary {
@@ -20,7 +20,7 @@ const chunk = 65536;
 /** Summarises an output of at least one value. */
 export async function summarizeOutput(
   backend: Backend,
-  engine: Engine,
+  engine: WorkerPool,
   output: BackendTensor,
 ): Promise<OutputSummary> {
   const { dtype } = output;
@@ -30,7 +30,7 @@ export async function summarizeOutput(
     if (start === 0) outputFirst = [...convert(tensor(piece.slice(0, 3), undefined, dtype), "f32").data];
     await engine.run("statistics", {
       next: new Int32Array(new SharedArrayBuffer(4)),
-      dtype: dtypeCode(dtype),
+      dtype: wasmDType(dtype),
       values: elements(piece),
       chunk,
       results: results.subarray(start / chunk * 4),

@@ -12,11 +12,11 @@ import { keptAssignments, route, tokensPerExpert } from "../routing/route.ts";
 import { routerRules } from "../routing/router.ts";
 import { bytesPerElement, convert, elementCount, type Tensor, type TensorData, zeros } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
-import type { Engine } from "../wasm/engine.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 
 /** A synthetic job: one layer, and the tokens it gets. */
 export interface Job extends LayerPreset {
-  /** Name of the preset that the sizes began from. */
+  /** The name of the preset whose layer this is, or "custom". */
   readonly preset: string;
   /** Sequences. */
   readonly batch: number;
@@ -42,8 +42,15 @@ export function makeJob(name: PresetName, changes: JobChanges = {}): Job {
   const { model: _model, source: _source, note: _note, dropless, ...layer }: Preset = presets[name];
   const sizes: Omit<typeof layer, "intermediate"> & Partial<Job> = { ...layer, ...given };
   const { intermediate = sizes.hidden, capacity = dropless ? null : sizes.seq, seed = 0 } = sizes;
-  return { ...sizes, preset: name, intermediate, capacity, seed };
+  const own: Readonly<Record<string, unknown>> = { intermediate: layer.hidden, ...layer };
+  const isOwnLayer = Object.entries({ ...given, intermediate }).every(([key, value]) =>
+    tokenKeys.has(key) || value === own[key]
+  );
+  return { ...sizes, preset: isOwnLayer ? name : "custom", intermediate, capacity, seed };
 }
+
+/** What may differ from a preset in a job of its layer. */
+const tokenKeys: ReadonlySet<string> = new Set(["batch", "seq", "capacity", "seed", "dtype"]);
 
 /** What a job asks of the op. */
 export function jobOptions(job: Job): ExpertsOptions {
@@ -121,7 +128,7 @@ export interface Workload extends Disposable {
 export async function drawInputs(
   job: Job,
   backend: Backend,
-  engine: Engine,
+  engine: WorkerPool,
   onProgress: (fraction: number) => void = () => {},
 ): Promise<Workload> {
   const { hidden, experts, topK, dtype, biases, router } = job;

@@ -10,11 +10,11 @@ import { tensor, zeros } from "../../src/tensor/tensor.ts";
 import { Generator } from "../../src/torch/generator.ts";
 import { openBlas } from "../../src/wasm/blas.ts";
 import { createContext } from "../../src/wasm/context.ts";
-import { dtypeCode } from "../../src/wasm/elements.ts";
-import { Engine } from "../../src/wasm/engine.ts";
+import { wasmDType } from "../../src/wasm/elements.ts";
+import { WorkerPool } from "../../src/wasm/worker_pool.ts";
 import { kernelModule } from "../../src/wasm/module.ts";
 
-const f16 = dtypeCode("f16");
+const f16 = wasmDType("f16");
 
 /** Seconds that a call takes: the median of at least five, and as many as fit in a third of a second, after as many again. */
 async function seconds(run: () => unknown): Promise<number> {
@@ -130,18 +130,18 @@ const threadCounts = [...new Set([1, 2, navigator.hardwareConcurrency])].filter(
   n <= navigator.hardwareConcurrency
 );
 for (const threads of threadCounts) {
-  using engine = new Engine(threads);
+  using pool = new WorkerPool(threads);
   const times = await seconds(async () => {
     const random = new Generator(0);
     for (const { data } of [hiddenStates!, gateUpProj!, downProj!]) {
-      await random.fillNormal(engine, data as Float16Array, { scale: 0.05 });
+      await random.fillNormal(pool, data as Float16Array, { scale: 0.05 });
     }
   });
   const drawn = shapes.reduce((sum, sizes) => sum + sizes.reduce((a: number, b) => a * b), 0);
   report("inputs", threads, drawn / times / 1e6, "M/s");
 
   for (const [library, floor] of [["none", madds], ...(blas ? [[blas.path, bare] as const] : [])] as const) {
-    using backend = new CpuBackend({ engine, blas: library });
+    using backend = new CpuBackend({ pool, blas: library });
     using scope = new DisposableStack();
     const device = mapInputs(inputs, (host) => scope.use(backend.upload(host)));
     const time = await seconds(async () => {

@@ -3,7 +3,7 @@ import { experts, type ExpertsInputs, type Tensor } from "../../mod.ts";
 import { simtTiles, tensorTiles, wgmmaTiles } from "../../src/cuda/plan/tiles.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { verify } from "../../src/verify/verify.ts";
-import { Engine } from "../../src/wasm/engine.ts";
+import { WorkerPool } from "../../src/wasm/worker_pool.ts";
 import { makeJob } from "../../src/workload/workload.ts";
 import {
   allVariants,
@@ -143,7 +143,7 @@ for (const arch of [80, 90]) {
 test("thousands of tokens with H and I of 512 agree with float64 on sampled tokens", async () => {
   const { backend: opened } = await openEmulated(80);
   using backend = opened;
-  using engine = new Engine(1);
+  using engine = new WorkerPool(1);
   const job = makeJob("small", { batch: 2, seq: 1024, hidden: 512, experts: 8, capacity: null });
   const checks = await Array.fromAsync(verify(backend, engine, { job, samples: 40, runs: 2 }));
   assertEquals(checks.map(({ passed }) => passed), checks.map(() => true), Deno.inspect(checks));

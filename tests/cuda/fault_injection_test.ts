@@ -3,7 +3,7 @@ import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { BackendUnavailableError, CudaError } from "../../mod.ts";
 import { bench } from "../../src/bench/bench.ts";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
-import { Engine } from "../../src/wasm/engine.ts";
+import { WorkerPool } from "../../src/wasm/worker_pool.ts";
 import { makeJob } from "../../src/workload/workload.ts";
 import { Control } from "../emulator/control.ts";
 import { toolkit } from "../toolkit.ts";
@@ -11,7 +11,7 @@ import { buildProduct } from "./emulated.ts";
 
 const job = makeJob("tiny", { batch: 1, seq: 6, hidden: 16, experts: 2, topK: 1 });
 
-async function run(library: string, engine: Engine): Promise<number> {
+async function run(library: string, engine: WorkerPool): Promise<number> {
   using backend = await openCudaBackend({ library });
   return (await bench(job, backend, engine, { warmup: 2, iters: 2 })).outputSum;
 }
@@ -33,7 +33,7 @@ for (const arch of [80, 90]) {
         // Without memory checks, because only the driver's calls matter here.
         const { library } = await buildProduct(arch, { checked: false });
         const control = new Control(library);
-        using engine = new Engine(1);
+        using engine = new WorkerPool(1);
         control.reset();
         control.reuseAddresses(true); // as a real allocator does, so that repeated calls run as graphs
         const sum = await run(library, engine);

@@ -2,7 +2,7 @@
 import { assertEquals, assertLessOrEqual } from "@std/assert";
 import { openBackend } from "../../mod.ts";
 import { type PresetName, presets } from "../../src/models/presets.ts";
-import { Engine } from "../../src/wasm/engine.ts";
+import { WorkerPool } from "../../src/wasm/worker_pool.ts";
 import { drawInputs, jobOptions, makeJob } from "../../src/workload/workload.ts";
 import { relativeError } from "../fixtures.ts";
 import { toolkit } from "../toolkit.ts";
@@ -16,11 +16,14 @@ for (const name of Object.keys(presets) as PresetName[]) {
     name: `cuda, ${emulated}: a small ${name} layer agrees with the CPU`,
     ignore: !toolkit,
     fn: async () => {
-      using engine = new Engine(2);
+      using engine = new WorkerPool(2);
       const job = makeJob(name, small);
       const outputs = [];
       for (
-        const open of [() => openBackend("cpu", { engine, blas: "none" }), async () => (await openEmulated(80)).backend]
+        const open of [
+          () => openBackend("cpu", { pool: engine, blas: "none" }),
+          async () => (await openEmulated(80)).backend,
+        ]
       ) {
         using backend = await open();
         using workload = await drawInputs(job, backend, engine);

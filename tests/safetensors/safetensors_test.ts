@@ -5,18 +5,18 @@ import { fileOf, member } from "./files.ts";
 const f32 = (name: string, start: number, end: number) => member(name, "F32", [(end - start) / 4], start, end);
 
 const malformed: [string, Uint8Array, string][] = [
-  ["an empty file", new Uint8Array(0), "the file must begin with 8 bytes of header length, it has 0"],
-  ["seven bytes", new Uint8Array(7), "the file must begin with 8 bytes of header length, it has 7"],
-  ["no header", new Uint8Array(8), "the header must have from 2 to 0 bytes in a file of 8, its length says 0"],
+  ["an empty file", new Uint8Array(0), "the file must begin with 8 bytes of header length, got a file of 0 bytes"],
+  ["seven bytes", new Uint8Array(7), "the file must begin with 8 bytes of header length, got a file of 7 bytes"],
+  ["no header", new Uint8Array(8), "the header must have from 2 to 0 bytes in a file of 8, got a length of 0"],
   [
     "a header beyond the file",
     fileOf("{}", 0, 3n),
-    "the header must have from 2 to 2 bytes in a file of 10, its length says 3",
+    "the header must have from 2 to 2 bytes in a file of 10, got a length of 3",
   ],
-  ["a header of 2^64 - 1 bytes", fileOf("{}", 0, 2n ** 64n - 1n), "its length says 18446744073709551615"],
-  ["another beginning", fileOf(' {"a":1}'), 'the header must begin with "{", it begins with byte 32'],
-  ["a byte order mark", fileOf("\ufeff{}"), 'the header must begin with "{", it begins with byte 239'],
-  ["bad UTF-8", fileOf(new Uint8Array([0x7b, 0x22, 0xc3, 0x28, 0x22, 0x7d])), "the header must be UTF-8, it is not"],
+  ["a header of 2^64 - 1 bytes", fileOf("{}", 0, 2n ** 64n - 1n), "got a length of 18446744073709551615"],
+  ["another beginning", fileOf(' {"a":1}'), 'the header must begin with "{", got byte 32'],
+  ["a byte order mark", fileOf("\ufeff{}"), 'the header must begin with "{", got byte 239'],
+  ["bad UTF-8", fileOf(new Uint8Array([0x7b, 0x22, 0xc3, 0x28, 0x22, 0x7d])), "the header must be valid UTF-8"],
   ["half an object", fileOf('{"a"'), 'character 4 must begin ":", got the end'],
   ["text behind the object", fileOf("{} x"), 'character 3 must begin the end, got "x"'],
   ["a trailing comma", fileOf('{"__metadata__":{},}'), 'character 19 must begin a string, got "}"'],
@@ -24,28 +24,28 @@ const malformed: [string, Uint8Array, string][] = [
   ["an escape that there is not", fileOf('{"\\x":{}}'), "character 1 must begin a string"],
   ["a control character", fileOf('{"a\u0001":{}}'), "character 1 must begin a string"],
   ["metadata of numbers", fileOf('{"__metadata__":{"a":1}}'), 'character 21 must begin a string, got "1"'],
-  ["a tensor twice", fileOf(`{${f32("a", 0, 4)},${f32("a", 4, 8)}}`, 8), "a key comes twice, again at character"],
+  ["a tensor twice", fileOf(`{${f32("a", 0, 4)},${f32("a", 4, 8)}}`, 8), "occurs twice"],
   [
     "a tensor twice, once escaped",
     fileOf(`{${f32("a", 0, 4)},${f32("a", 4, 8)}}`.replace('"a"', '"\\u0061"'), 8),
     "twice",
   ],
-  ["a dtype twice", fileOf('{"a":{"dtype":"F32","dtype":"F16"}}'), "a key comes twice, again at character 20"],
-  ["metadata twice", fileOf('{"__metadata__":{},"__metadata__":{}}'), "a key comes twice, again at character 19"],
+  ["a dtype twice", fileOf('{"a":{"dtype":"F32","dtype":"F16"}}'), "the key at character 20 occurs twice"],
+  ["metadata twice", fileOf('{"__metadata__":{},"__metadata__":{}}'), "the key at character 19 occurs twice"],
   ["a tensor that is no object", fileOf('{"a":[]}'), 'character 5 must begin "{", got "["'],
   [
     "a tensor without a dtype",
     fileOf('{"a":{"shape":[],"data_offsets":[0,4]}}', 4),
     'tensor "a" must have dtype, shape',
   ],
-  ["a tensor without offsets", fileOf('{"a":{"shape":[],"dtype":"F32"}}', 4), "it has no data_offsets"],
+  ["a tensor without offsets", fileOf('{"a":{"shape":[],"dtype":"F32"}}', 4), "got no data_offsets"],
   [
     "another member",
     fileOf('{"a":{"kind":1}}'),
-    'tensor "a" must have dtype, shape and data_offsets only, it has "kind"',
+    'tensor "a" must have dtype, shape and data_offsets only, got "kind"',
   ],
   ["an unknown dtype", fileOf(`{${member("a", "F128", [1], 0, 16)}}`, 16), 'one of the format\'s dtypes, got "F128"'],
-  ["a dtype of every object", fileOf(`{${member("a", "toString", [1], 0, 16)}}`, 16), "one of the format's dtypes"],
+  ["a dtype of every object", fileOf(`{${member("a", "toString", [1], 0, 16)}}`, 16), "a dtype of the format"],
   ["a negative size", fileOf(`{${member("a", "F32", [-1], 0, 4)}}`, 4), 'an integer from 0 to 2^53 - 1, got "-"'],
   ["a fractional size", fileOf(`{${member("a", "F32", [1.5], 0, 4)}}`, 4), 'must begin "]", got "."'],
   ["a size in E notation", fileOf('{"a":{"dtype":"U8","shape":[1e1],"data_offsets":[0,10]}}', 10), 'got "e"'],
@@ -54,7 +54,7 @@ const malformed: [string, Uint8Array, string][] = [
   [
     "sizes whose product overflows",
     fileOf(`{${member("a", "F32", [2 ** 40, 2 ** 40], 0, 4)}}`, 4),
-    'tensor "a", F32 [1099511627776, 1099511627776], must have a countable number of bytes, its data_offsets span 4',
+    'tensor "a", F32 [1099511627776, 1099511627776], must have a countable number of bytes, got data_offsets that span 4',
   ],
   [
     "an overflow that a zero would hide",
@@ -77,7 +77,7 @@ const malformed: [string, Uint8Array, string][] = [
   [
     "a size that differs from the shape's",
     fileOf(`{${member("a", "F16", [3], 0, 8)}}`, 8),
-    'tensor "a", F16 [3], must have 6 bytes, its data_offsets span 8',
+    'tensor "a", F16 [3], must have 6 bytes, got data_offsets that span 8',
   ],
   ["half a byte", fileOf(`{${member("a", "F4", [3], 0, 2)}}`, 2), "must have a countable number of bytes"],
   [
@@ -91,9 +91,9 @@ const malformed: [string, Uint8Array, string][] = [
   [
     "a truncated tensor",
     fileOf(`{${f32("a", 0, 8)}}`, 7),
-    'tensor "a" is truncated: it ends at byte 8, the file holds 7 bytes of data',
+    'tensor "a" is truncated: it ends at byte 8, but the file has 7 bytes of data',
   ],
-  ["bytes left over", fileOf(`{${f32("a", 0, 8)}}`, 9), "the file holds 9 bytes of data, its tensors end at byte 8"],
+  ["bytes left over", fileOf(`{${f32("a", 0, 8)}}`, 9), "the file has 9 bytes of data, but its tensors end at byte 8"],
   [
     "a name that would move the cursor",
     fileOf(`{${member("\u001b[2J\u202e", "F32", [1], 0, 8)}}`, 8),
@@ -124,7 +124,7 @@ Deno.test("Safetensors.open() takes what is unusual but allowed", async () => {
 
 Deno.test("Safetensors.read() refuses what there is not, and what has no dtype here", async () => {
   using file = await Safetensors.open(fileOf(`{${member("a", "I64", [2], 0, 16)}}`, 16));
-  await assertRejects(() => file.read("b"), SafetensorsError, 'there is no tensor "b"');
+  await assertRejects(() => file.read("b"), SafetensorsError, 'the tensor "b" does not exist');
   await assertRejects(
     () => file.read("a"),
     SafetensorsError,
@@ -190,13 +190,13 @@ Deno.test("A file that cannot be written leaves nothing behind and what was ther
 
 Deno.test("A file that is no file, or becomes shorter, is refused", async () => {
   const directory = await Deno.makeTempDir();
-  await assertRejects(() => Safetensors.open(directory), SafetensorsError, `${directory}: it must be a regular file`);
+  await assertRejects(() => Safetensors.open(directory), SafetensorsError, `${directory}: expected a regular file`);
   await assertRejects(() => Safetensors.open(`${directory}/none`), Deno.errors.NotFound);
   const path = `${directory}/x`;
   await writeSafetensors(path, tensors);
   using file = await Safetensors.open(path);
   await Deno.truncate(path, 100);
-  await assertRejects(() => file.read("x"), SafetensorsError, `${path}: the file became shorter while it was read`);
+  await assertRejects(() => file.read("x"), SafetensorsError, `${path}: the file became shorter while it was open`);
   await Deno.remove(directory, { recursive: true });
 });
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertLessOrEqual, assertRejects, assertThrows } from "@std/assert";
 import { Generator, zeros } from "../../mod.ts";
-import { Engine } from "../../src/wasm/engine.ts";
+import { WorkerPool } from "../../src/wasm/worker_pool.ts";
 import { Fixture } from "../fixtures.ts";
 
 const fixture = new Fixture("torch-random");
@@ -55,7 +55,7 @@ Deno.test("fillNormal() gives the same bits as randn() for any number of threads
   const count = 300_007; // ragged, and more chunks than threads
   const expected = new Generator(11).randn([count]).data;
   for (const threads of [1, 2, 5]) {
-    using engine = new Engine(threads);
+    using engine = new WorkerPool(threads);
     const target = zeros("f32", [count]).data as Float32Array;
     const random = new Generator(11);
     await random.fillNormal(engine, target);
@@ -67,7 +67,7 @@ Deno.test("fillNormal() gives the same bits as randn() for any number of threads
 });
 
 Deno.test("fillNormal() rounds to f16, scales in f32 and rounds again", async () => {
-  using engine = new Engine(2);
+  using engine = new WorkerPool(2);
   for (const count of [5, 100, 100_003]) {
     const plain = new Generator(5).randn([count]).data;
     for (const scale of [1, 0.1, 0.02, 3]) {
@@ -80,7 +80,7 @@ Deno.test("fillNormal() rounds to f16, scales in f32 and rounds again", async ()
 });
 
 Deno.test("fillNormal() reports progress and refuses memory that workers cannot see", async () => {
-  using engine = new Engine(1);
+  using engine = new WorkerPool(1);
   await assertRejects(() => new Generator(0).fillNormal(engine, new Float32Array(20)), TypeError, "shared memory");
   const seen: number[] = [];
   const target = zeros("f16", [40_000_000]).data as Float16Array;

@@ -3,10 +3,10 @@ import fc from "../fast_check.ts";
 import { fromBfloat16, toBfloat16 } from "../../src/tensor/bfloat16.ts";
 import { buildKernels } from "../../src/wasm/build.ts";
 import { createContext } from "../../src/wasm/context.ts";
-import { dtypeCode } from "../../src/wasm/elements.ts";
+import { wasmDType } from "../../src/wasm/elements.ts";
 import { kernelModule } from "../../src/wasm/module.ts";
 
-const f16 = dtypeCode("f16");
+const f16 = wasmDType("f16");
 
 Deno.test("kernels.ts is what assembly/ compiles to", async () => {
   const committed = await Deno.readTextFile(new URL("../../src/wasm/kernels.ts", import.meta.url));
@@ -39,7 +39,7 @@ for (const dtype of ["f16", "bf16"] as const) {
       for (const step of [1, 40503]) {
         const source = context.u16.subarray(at.source / 2, at.source / 2 + count).map((_, i) => i * step);
         context.u16.set(source, at.source / 2);
-        context.kernels.widen(dtypeCode(dtype), pairs, at.source, 0, 1, count / 8, 16, 8, at.out, 0, 32, 16);
+        context.kernels.widen(wasmDType(dtype), pairs, at.source, 0, 1, count / 8, 16, 8, at.out, 0, 32, 16);
         const expected = new Float32Array(count);
         if (dtype === "f16") expected.set(new Float16Array(source.buffer));
         else fromBfloat16(source, expected);
@@ -51,7 +51,7 @@ for (const dtype of ["f16", "bf16"] as const) {
         const groups = count / 8;
         context.kernels.multiplyFew(
           ...[
-            dtypeCode(dtype),
+            wasmDType(dtype),
             pairs,
             1,
             groups,
@@ -90,7 +90,7 @@ Deno.test("store() rounds f32 to bf16 as toBfloat16() does, and keeps NaN", () =
     const values = new Float32Array(Int32Array.from(words).buffer);
     context.f32.set(values, at.c / 4);
     context.f32.fill(-0, at.bias / 4, at.bias / 4 + 8); // the one that leaves zeros their sign
-    context.kernels.store(dtypeCode("bf16"), 0, false, at.c, 1, 1, 32, 32, 16, at.bias, 0, 0, at.out, 16);
+    context.kernels.store(wasmDType("bf16"), 0, false, at.c, 1, 1, 32, 32, 16, at.bias, 0, 0, at.out, 16);
     const expected = new Uint16Array(8);
     toBfloat16(values, expected);
     for (let i = 0; i < 8; i++) {
@@ -155,12 +155,12 @@ Deno.test("normals() in f16 and bf16 are those in f32, rounded, scaled in f32 an
   context.kernels.twist(at.words, count);
   // A radius of zero, and angles of zero and of one, two and three quarters: zeros of both signs, and what is next to them.
   for (let i = 0; i < 64; i++) context.u32[at.words / 4 + i] = i & 8 ? i >> 4 << 22 : i & 7;
-  context.kernels.normals(dtypeCode("f32"), at.words, count, at.normals, 1);
+  context.kernels.normals(wasmDType("f32"), at.words, count, at.normals, 1);
   const normals = context.f32.slice(at.normals / 4, at.normals / 4 + count);
   const expected = new Uint16Array(count);
   for (const scale of [1, 0.5, -0.1, 0.02, 1e-5, 3, 1e5]) {
     const check = (dtype: "f16" | "bf16") => {
-      context.kernels.normals(dtypeCode(dtype), at.words, count, at.rounded, scale);
+      context.kernels.normals(wasmDType(dtype), at.words, count, at.rounded, scale);
       const rounded = context.u16.subarray(at.rounded / 2, at.rounded / 2 + count);
       for (let i = 0; i < count; i++) {
         assert(rounded[i] === expected[i], `${dtype}, scale ${scale}: ${normals[i]} became ${rounded[i]}`);
@@ -175,7 +175,7 @@ Deno.test("normals() in f16 and bf16 are those in f32, rounded, scaled in f32 an
     toBfloat16(values.map((x) => x * Math.fround(scale)), expected);
     check("bf16");
 
-    context.kernels.normals(dtypeCode("f32"), at.words, count, at.normals, scale);
+    context.kernels.normals(wasmDType("f32"), at.words, count, at.normals, scale);
     const scaled = context.f32.subarray(at.normals / 4, at.normals / 4 + count);
     assert(scaled.every((x, i) => Object.is(x, Math.fround(normals[i]! * Math.fround(scale)))), `f32, scale ${scale}`);
   }

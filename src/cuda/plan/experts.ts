@@ -3,6 +3,7 @@
 import type { ExpertsInputs } from "../../contract/experts.ts";
 import { gateUpColumns } from "../../contract/experts_sizes.ts";
 import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
+import { weightBytes } from "../../contract/weights.ts";
 import { bytesPerElement } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
@@ -57,14 +58,20 @@ export function planLaunches(
   tileRows?: number,
 ): Plan {
   const { tokens, hidden, intermediate, experts, topK, capacity, denseWeights, weightsDType } = shape;
-  const { hasInputWeights, hasAddend } = shape;
+  const { formats, hasInputWeights, hasAddend } = shape;
   const assignments = tokens * topK;
   const kept = Math.min(assignments, experts * capacity);
   const busy = Math.min(experts, kept); // experts that can have work
 
   const width = gateUpColumns(shape);
-  const first: Product = { experts, depth: hidden, width, gated: shape.gated, activation: shape.activation };
-  const second: Product = { experts, depth: intermediate, width: hidden, gated: false, activation: "none" };
+  const first: Product = {
+    ...{ experts, depth: hidden, width, gated: shape.gated, activation: shape.activation },
+    format: formats.gateUpProj,
+  };
+  const second: Product = {
+    ...{ experts, depth: intermediate, width: hidden, gated: false, activation: "none" },
+    format: formats.downProj,
+  };
   const products = new ProductKernels(shape, [first, second], device, kernels);
   const tile = tileRows === undefined
     ? chooseTile(products.tiles, {
@@ -123,7 +130,8 @@ export function planLaunches(
         ...{ rowIndex: "rowTokens", rowScales, rowOffsets, tileOffsets },
       }),
       flops: kept * 2 * hidden * width,
-      bytes: element * (kept * hidden + busy * width * (hidden + 1) + kept * intermediate),
+      bytes: weightBytes(first.format, busy * width * hidden) +
+        element * (kept * hidden + busy * width + kept * intermediate),
     },
     {
       ...products.launch<TensorName>(tile, second, rowTiles, {
@@ -131,7 +139,8 @@ export function planLaunches(
         ...{ rowIndex: null, rowScales: null, rowOffsets, tileOffsets },
       }),
       flops: kept * 2 * hidden * intermediate,
-      bytes: element * (kept * intermediate + busy * hidden * (intermediate + 1) + kept * hidden),
+      bytes: weightBytes(second.format, busy * hidden * intermediate) +
+        element * (kept * intermediate + busy * hidden + kept * hidden),
     },
     {
       ...planCombine<TensorName>(

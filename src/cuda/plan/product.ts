@@ -3,7 +3,7 @@ import type { ExpertsVariant } from "../../contract/experts_options.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaActivations } from "./codes.ts";
-import { checkInt32 } from "../../contract/limits.ts";
+import { checkInt32, checkMaximum } from "../../contract/limits.ts";
 import { type BoxedTile, simtTiles, tensorTiles, type TileFamily, type TileShape, wgmmaTiles } from "./tiles.ts";
 import { weightBoxes, type WeightSizes } from "./weight_boxes.ts";
 
@@ -93,6 +93,8 @@ export class ProductKernels {
     const { gateUpLayout, weightLayout, activationAlpha, activationLimit } = this.#variant;
     const tiles = rowTiles * Math.ceil(width / tile.columns);
     const slots = this.slots(tile, product);
+    checkMaximum("The depth of a product", depth);
+    checkMaximum("The number of columns of a product", width);
     checkInt32("The number of tiles of a product", tiles + slots);
     checkInt32("The number of columns of all experts", experts * width);
     const oai = activation === "swiglu-oai", limited = oai || activation === "silu" && gated;

@@ -129,6 +129,7 @@ export function planCombine<Pointer>(
   tensors: CombineTensors<Pointer>,
 ): KernelLaunch<Pointer> {
   checkMaximum("The number of tokens", shape.tokens);
+  checkMaximum("The number of columns", shape.width);
   return {
     kernel: `combine_${dtype}`,
     blocks: Math.ceil(shape.tokens / (combineThreads / 32)),
@@ -146,7 +147,10 @@ export function planProduct(
   kernels: readonly KernelRecord[],
   tensors: Pick<ProductTensors<bigint>, "input" | "weights" | "out" | "rowOffsets" | "tileOffsets">,
 ): KernelLaunch[] {
-  const product: Product = { experts: batch, depth, width: columns, gated: false, activation: "none" };
+  const product: Product = {
+    ...{ experts: batch, depth, width: columns, gated: false, activation: "none" },
+    format: { kind: "dense", dtype },
+  };
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
   const slots = (tile: (typeof products.tiles)[number]) => products.slots(tile, product);
   const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, columns, slots });

@@ -1,5 +1,6 @@
 // A model's tensors, in one safetensors file or in many with an index. A file is opened when a tensor of it is asked for.
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import type { StoredTensor } from "../../safetensors/header.ts";
 import { JsonScanner } from "../../safetensors/json_scanner.ts";
 import { Safetensors } from "../../safetensors/safetensors.ts";

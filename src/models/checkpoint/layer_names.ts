@@ -1,5 +1,6 @@
 // Where a Mixture-of-Experts layer is in a checkpoint, by the names of its tensors.
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 
 /** The names there are. */
 export interface Names {

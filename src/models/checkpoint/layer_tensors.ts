@@ -3,7 +3,8 @@
 import { gateUpColumns, weightShapes } from "../../contract/experts_sizes.ts";
 import type { ExpertsLayer, MoeLayer, SharedExpert } from "../../contract/moe.ts";
 import { routerRules } from "../../routing/router.ts";
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
 import { dtypesByStored } from "../../safetensors/safetensors.ts";
 import { type DType, elementCount, formatShape } from "../../tensor/tensor.ts";

@@ -3,7 +3,8 @@
 import type { Activation } from "../../contract/experts.ts";
 import type { ExpertsLayer } from "../../contract/moe.ts";
 import type { RouterKind, RouterOptions } from "../../routing/router.ts";
-import { quote, SafetensorsError } from "../../safetensors/error.ts";
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
 import type { LayerNames } from "./layer_names.ts";
 
 /** How experts compute, of a layer whose weights are yet to be read. */

@@ -1,6 +1,7 @@
 // Records as charts need them: one size along the axis, the rest as series.
 import { distinguishingKeys } from "../../bench/configuration.ts";
 import { type BenchRecord, columnOf, configurationKeys, type FigureKey } from "../../bench/figures.ts";
+import { printable } from "../../text.ts";
 
 /** A record and the name of its file. */
 export type SourcedRecord = BenchRecord & { readonly source: string };
@@ -12,19 +13,31 @@ export type Point =
 
 /** Points that one line connects. */
 export interface Series {
-  /** What distinguishes the series from the others. */
+  /** What distinguishes the series from the others of its panel. */
   readonly name: string;
+  readonly color: string;
   /** The points in the order of the axis. */
   readonly points: readonly Point[];
+}
+
+/** Series that one chart shows. */
+export interface Panel {
+  /** What distinguishes the panel from the others; empty for the only one. */
+  readonly title: string;
+  readonly series: readonly Series[];
 }
 
 /** The data of the charts. */
 export interface Dataset {
   /** The size along the axis. */
   readonly axis: { readonly key: FigureKey; readonly label: string };
-  readonly series: readonly Series[];
+  /** One panel, or several if there are more series than colors. All have the same scales. */
+  readonly panels: readonly Panel[];
   readonly points: readonly Point[];
 }
+
+/** The maximum number of series in a panel: the number of colors. */
+export const maxSeries = 8;
 
 /** The sizes that charts can be drawn along. The first one that varies is the axis. */
 const axisKeys: readonly FigureKey[] = [
@@ -32,45 +45,72 @@ const axisKeys: readonly FigureKey[] = [
   "threads",
 ];
 
+/** Returns one value of a point in words. */
+type Part = (point: Point) => string;
+
 /** Arranges the records that ran. */
 export function arrange(records: readonly SourcedRecord[]): Dataset {
   const points = records.filter(hasRun);
   const varies = (key: FigureKey) => new Set(points.map((point) => point[key])).size > 1;
   const axis = axisKeys.find(varies) ?? "batch";
-  const sources = [...new Set(points.map(({ source }) => source))];
-  const keys = seriesKeys(points, axis, sources);
-  const nameOf = (point: Point) =>
-    [
-      ...(sources.length > 1 ? [point.source] : []),
-      ...keys.map((key) => inWords(key, point)),
-    ].join(", ");
-  const series = [...Map.groupBy(points, nameOf)].map(([name, group]) => ({
-    name: name || group[0]?.preset || "",
-    points: group.toSorted((a, b) => Number(a[axis]) - Number(b[axis])),
-  }));
-  return { axis: { key: axis, label: columnOf(axis)?.axis ?? axis }, series, points };
+  return { axis: { key: axis, label: columnOf(axis)?.axis ?? axis }, panels: panelsOf(points, axis), points };
 }
 
 function hasRun(record: SourcedRecord): record is Point {
   return record.status === "ok" && record.kernelTimeMs !== null;
 }
 
-/** Returns the figures that distinguish the points of one file at one place of the axis. */
-function seriesKeys(points: readonly Point[], axis: FigureKey, sources: readonly string[]): FigureKey[] {
+function panelsOf(points: readonly Point[], axis: FigureKey): Panel[] {
+  const parts = seriesParts(points, axis);
+  const named = (parts: readonly Part[]): Part => (point) => parts.map((part) => part(point)).join(", ");
+  const seriesOf = (points: readonly Point[], name: Part, names: readonly string[]): Series[] =>
+    [...Map.groupBy(points, name)].map(([text, group]) => ({
+      name: text || group[0]?.preset || "",
+      color: `var(--series-${1 + names.indexOf(text) % maxSeries})`,
+      points: group.toSorted((a, b) => Number(a[axis]) - Number(b[axis])),
+    }));
+  const namesBy = (name: Part) => [...new Set(points.map(name))];
+  const all = named(parts), allNames = namesBy(all);
+  if (allNames.length <= maxSeries) return [{ title: "", series: seriesOf(points, all, allNames) }];
+  // The part that makes the fewest panels whose series all have colors of their own.
+  const splits = parts.map((title) => ({ title, name: named(parts.filter((part) => part !== title)) }))
+    .map((split) => ({ ...split, titles: namesBy(split.title), names: namesBy(split.name) }))
+    .filter(({ titles, names }) => titles.length <= maxSeries && names.length > 1 && names.length <= maxSeries)
+    .toSorted((a, b) => a.titles.length - b.titles.length);
+  const [split] = splits;
+  if (split) {
+    return [...Map.groupBy(points, split.title)].map(([title, group]) => ({
+      title,
+      series: seriesOf(group, split.name, split.names),
+    }));
+  }
+  const series = seriesOf(points, all, allNames);
+  return Array.from({ length: Math.ceil(series.length / maxSeries) }, (_, i) => ({
+    title: `Series ${i * maxSeries + 1} to ${Math.min(series.length, (i + 1) * maxSeries)}`,
+    series: series.slice(i * maxSeries, (i + 1) * maxSeries),
+  }));
+}
+
+/** Returns what distinguishes the points at one place of the axis: the file, and figures of the configuration. */
+function seriesParts(points: readonly Point[], axis: FigureKey): Part[] {
+  const sources = [...new Set(points.map(({ source }) => source))];
   const keys = configurationKeys.filter((key) => key !== axis);
   const distinguishing = sources.flatMap((source) =>
     distinguishingKeys(points.filter((point) => point.source === source), keys, [axis])
   );
-  return keys.filter((key) => distinguishing.includes(key));
+  return [
+    ...(sources.length > 1 ? [({ source }: Point) => printable(source)] : []),
+    ...keys.filter((key) => distinguishing.includes(key)).map((key): Part => (point) => inWords(key, point)),
+  ];
 }
 
-function inWords(key: FigureKey, point: Point): string {
-  const value = point[key], words = columnOf(key)?.words;
-  return words ? words(value) : `${value ?? `no ${key}`}`;
+/** Returns a figure of a record in words. */
+export function inWords(key: FigureKey, record: Pick<BenchRecord, FigureKey>): string {
+  const value = record[key], words = columnOf(key)?.words;
+  return printable(words ? words(value) : `${value ?? `no ${key}`}`);
 }
 
 /** Describes the configuration of a point in a few words. */
 export function configuration(point: SourcedRecord): string {
-  const { preset, batch, seq, backend, dtype } = point;
-  return `${preset}, batch ${batch}, seq ${seq}, ${dtype}, ${backend}`;
+  return (["preset", "batch", "seq", "dtype", "backend"] as const).map((key) => inWords(key, point)).join(", ");
 }

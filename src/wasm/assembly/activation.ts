@@ -1,4 +1,5 @@
 // What happens between the two products, by number; see `Activation`.
+import { GELU, GELU_TANH, RELU2, SILU, SWIGLU_OAI } from "../codes";
 import {
   ERF_0,
   ERF_1,
@@ -15,13 +16,6 @@ import {
   SIGN,
 } from "./constants";
 import { exp4, mulAdd } from "./math";
-
-export const NONE: i32 = 0;
-export const SWIGLU_OAI: i32 = 1;
-export const SILU: i32 = 2;
-export const GELU: i32 = 3;
-export const GELU_TANH: i32 = 4;
-export const RELU2: i32 = 5;
 
 // x sigmoid(-minusY).
 // @ts-ignore: decorator

@@ -1,5 +1,6 @@
 // The weighted sum of a token's expert rows, and statistics over an output.
-import { BF16, F16, load4, shiftOf, store8 } from "./element";
+import { BF16, F16 } from "../codes";
+import { load4, shiftOf, store8 } from "./element";
 
 // out = sum over slots, in slot order, of weights[slot] * rows[slot], in f32 with one rounding. `columns` is a multiple of 8;
 // the slots' rows lie `stride` bytes apart. No fused operations: the bits are the same on every machine.

@@ -15,9 +15,6 @@ import {
   REBIAS,
 } from "./constants";
 
-export const F16: i32 = 0;
-export const BF16: i32 = 1;
-
 // Bytes of an element, as a power of two.
 // @ts-ignore: decorator
 @inline

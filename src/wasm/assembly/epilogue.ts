@@ -1,6 +1,7 @@
 // What happens to the sums of a product on their way out: bias, activation, one rounding to the element type.
 import { activate4, activatePair4 } from "./activation";
-import { BF16, F16, shiftOf, store4, store8 } from "./element";
+import { BF16, F16 } from "../codes";
+import { shiftOf, store4, store8 } from "./element";
 
 // `rows` rows of `groups` groups of eight sums: four at the group's place and four `high` bytes on. The places lie `rowStep` and
 // `groupStep` bytes apart, so that tiles and rows of a matrix are read alike. `bias` has eight f32 for each group. With a gate,

@@ -1,6 +1,7 @@
 // Products of a few rows: weights are widened where they are multiplied, for few rows do not pay for panels. The bits are those
 // of `multiply`: each sum is a chain of fused multiply-adds over ascending k from zero, then one addition to what C held.
-import { anySpecial, BF16, F16, gather8, highFour, lowFour } from "./element";
+import { BF16, F16 } from "../codes";
+import { anySpecial, gather8, highFour, lowFour } from "./element";
 
 // A chain goes on where it has stopped, and ends in C.
 // @ts-ignore: decorator

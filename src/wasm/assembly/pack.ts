@@ -1,7 +1,8 @@
 // Packing: the operands of the products, widened to f32 on the way. Sources are staged copies with room for whole groups after
 // the last row. What is packed from beyond the end of a row or after the last one reaches only results that nobody reads;
 // beyond the end of the depth there must be zeros.
-import { BF16, F16, load4, shiftOf, widenHalves, widenPairs } from "./element";
+import { BF16, F16 } from "../codes";
+import { load4, shiftOf, widenHalves, widenPairs } from "./element";
 
 // Rows of groups of eight elements: four at the group's place and four `sourceHigh` bytes on, the groups `sourceStep` bytes apart;
 // with `pairs`, eight in a row, of which the even ones come first. They are put in groups likewise, each in places of its own.

@@ -16,7 +16,8 @@ import {
   TWISTER_MATRIX,
 } from "./constants";
 import { cosReduced4, log4, octant4, reduceAngle4, sinReduced4 } from "./math";
-import { BF16, F16, roundBrain, shiftOf, store8 } from "./element";
+import { BF16, F16 } from "../codes";
+import { roundBrain, shiftOf, store8 } from "./element";
 import { halfSigns, normalHalfMagnitude, roundHalf, roundNormalHalf } from "./half";
 
 const WINDOW: usize = 624 * 4;

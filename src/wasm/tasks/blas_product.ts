@@ -1,40 +1,41 @@
 import type { Context } from "../context.ts";
-import type { ExpertsJob } from "./experts_job.ts";
-import type { Block, operands } from "./operands.ts";
+import type { operands } from "./operands.ts";
+import type { Block, PackedRows, Product } from "./product.ts";
 
 /**
- * A block's product by a library: A, B and the sums are f32 matrices in this worker's memory. The rows of A are widened once for
- * all blocks that follow with the same ones: `packed` says whose lie in the memory. B is widened for a part of the depth at a
- * time, about as long as those that libraries pack, so that it is still in a cache. With a gate, the sums of all gates come first
- * in a row, then those of all ups.
+ * Computes a block with a library: A, B and the sums are f32 matrices in this worker's memory. Consecutive blocks with the
+ * same rows of A widen these rows once. B is widened for part of the depth at a time, about as much as libraries pack, so
+ * that it is still in a cache. With a gate, a row has the sums of all gates first, then the sums of all ups.
  */
 export function blasProduct(
   context: Context,
-  job: ExpertsJob,
+  product: Product,
   block: Block,
-  packed: { rows: string },
+  packed: PackedRows,
   parts: { readonly operands: typeof operands },
 ): void {
   const { kernels } = context;
-  const { dtype } = job;
-  const { isGateUp, row, rows } = block;
-  const operand = parts.operands(context, job, block);
-  const { depth, size, gated, pairs, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
-  const sgemm = context.sgemm(job.blas!);
+  const { depth, isGated, isTransposed, blocking, dtypes: { b: dtype } } = product;
+  const { row, rows } = block;
+  const operand = parts.operands(context, product, block);
+  const { size, pairs, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
+  const sgemm = context.sgemm(product.blas!);
   const depthStride = Math.ceil(depth / 8) * 8;
   const sums = groups * 8;
-  const stagedRows = 32, finishedRows = 32;
-  const passes = Math.max(1, Math.ceil(depth / job.blocking.depth));
+  const lineBytes = Math.max(depthStride * size, columnBytes);
+  const stagedRows = Math.max(1, Math.min(32, Math.floor(2 ** 28 / lineBytes)));
+  const finishedRows = 32;
+  const passes = Math.max(1, Math.ceil(depth / blocking.depth));
   const passDepth = Math.ceil(depth / passes / 8) * 8;
   const memory = context.allocate({
-    a: rows * depthStride * 4, // the first area: it is to stay where it is
-    staged: stagedRows * Math.max(depthStride * size, columnBytes),
+    a: rows * depthStride * 4, // first, so that it keeps its place
+    staged: stagedRows * lineBytes,
     b: passDepth * sums * 4,
     c: rows * sums * 4,
     bias: sums * 4,
     out: finishedRows * groups * groupColumns * size,
   });
-  /** Rows of staged elements, `length` from one to the next as they are and as f32; a multiple of 8. */
+  /** Widens staged rows of `length` elements, a multiple of 8. */
   const widenDepth = (count: number, length: number, to: number) =>
     kernels.widen(
       dtype,
@@ -51,9 +52,9 @@ export function blasProduct(
       16,
     );
 
-  const key = `blas ${isGateUp} ${row} ${rows}`;
-  if (packed.rows !== key) {
-    packed.rows = key;
+  const key = `blas ${row} ${rows}`;
+  if (packed.product !== product || packed.key !== key) {
+    Object.assign(packed, { product, key });
     for (let r = 0; r < rows; r += stagedRows) {
       const count = Math.min(stagedRows, rows - r);
       operand.stageRows(memory.staged, r, count, depthStride * size);
@@ -61,9 +62,9 @@ export function blasProduct(
     }
   }
 
-  // Where a group's sums lie in a row.
+  // The layout of a group's sums in a row.
   const sumStep = groupColumns * 4;
-  const sumHigh = gated ? groups * 16 : 16;
+  const sumHigh = isGated ? groups * 16 : 16;
   const widenColumns = (rows: number, to: number, step: number, high: number) =>
     kernels.widen(
       dtype,
@@ -79,7 +80,7 @@ export function blasProduct(
       step,
       high,
     );
-  /** Rows of B as they are. */
+  /** Widens rows of B. */
   const widenRows = (start: number, depth: number) => {
     for (let k = 0; k < depth; k += stagedRows) {
       const count = Math.min(stagedRows, depth - k);
@@ -87,8 +88,8 @@ export function blasProduct(
       widenColumns(count, memory.b + k * sums * 4, sumStep, sumHigh);
     }
   };
-  /** Parts of the rows of B turned round. */
-  const widenTurned = (start: number, depth: number) => {
+  /** Widens parts of the rows of transposed B. */
+  const widenTransposed = (start: number, depth: number) => {
     const half = groups * groupColumns;
     for (let line = 0; line < sums; line += stagedRows) {
       const count = Math.min(stagedRows, sums - line);
@@ -107,10 +108,10 @@ export function blasProduct(
   if (depth === 0) c.fill(0, 0, rows * sums);
   for (let k = 0; k < depth; k += passDepth) {
     const pass = Math.min(passDepth, depth - k);
-    if (job.outIn) widenTurned(k, pass);
+    if (isTransposed) widenTransposed(k, pass);
     else widenRows(k, pass);
     const a = f32.subarray(memory.a / 4 + k);
-    sgemm(job.outIn, rows, sums, pass, a, depthStride, b, job.outIn ? passDepth : sums, c, sums, k > 0);
+    sgemm(isTransposed, rows, sums, pass, a, depthStride, b, isTransposed ? passDepth : sums, c, sums, k > 0);
   }
 
   operand.stageBias(memory.staged);

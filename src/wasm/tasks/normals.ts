@@ -1,24 +1,24 @@
 import type { Context } from "../context.ts";
 import type { Elements } from "../elements.ts";
 
-/** What {@linkcode normals} fills and from where. */
+/** The job of {@linkcode normals}. */
 export interface NormalsJob {
-  /** Lock, next chunk, then the last 624 untempered words before the next chunk. */
+  /** A lock, the next chunk, then the last 624 untempered words before the next chunk. */
   readonly state: Int32Array;
-  /** The target's element type, by the kernels' number. */
+  /** The code of the target's element type. */
   readonly dtype: number;
-  /** Where the numbers go; its length is a multiple of 16. */
+  /** The array to fill. Its length is a multiple of 16. */
   readonly target: Elements;
-  /** Numbers a worker takes at a time; a multiple of 16. */
+  /** The number of normals in a chunk, a multiple of 16. */
   readonly chunk: number;
-  /** Factor of each normal. f16 and bf16 round before and after it. */
+  /** A factor for each normal. f16 and bf16 values are rounded before and after the multiplication. */
   readonly scale: number;
 }
 
 /**
- * Fills an array with PyTorch's normals, with as many workers as there are. The twister is a chain through all chunks and
- * a fifth of the work: each worker runs it for one chunk under the lock, hands the chain on, and turns its words into
- * normals while the others go on. Which worker takes which chunk does not show in the result.
+ * Fills an array with PyTorch's normals, on all workers. The twister is a chain through all chunks and a fifth of the work:
+ * each worker runs it for one chunk under the lock, passes the chain on, and turns its words into normals while the
+ * other workers continue. The result does not depend on which worker takes which chunk.
  */
 export function normals(context: Context, { state, dtype, target, scale, chunk }: NormalsJob): void {
   const { kernels } = context;

@@ -1,52 +1,37 @@
 import type { Context } from "../context.ts";
 import type { Elements } from "../elements.ts";
-import type { ExpertsJob } from "./experts_job.ts";
+import type { Block, Product } from "./product.ts";
 
-/** One block of one expert's product: some rows, sorted by expert, and some columns of its results. */
-export interface Block {
-  /** Whether it is the first product, whose results are activations, or the second. */
-  readonly isGateUp: boolean;
-  readonly expert: number;
-  readonly row: number;
-  readonly rows: number;
-  readonly column: number;
-  readonly columns: number;
-}
-
-/** What a block's product reads and writes, and the ways between the job's tensors and a context's memory. */
+/** The sizes of a block's operands, and the functions that copy between tensors and the memory of a context. */
 export interface Operands {
-  /** The length of the sums. */
-  readonly depth: number;
-  /** Bytes of an element of A, of B and of the results. */
+  /** Bytes of an element of A, of B and of C. */
   readonly aSize: number;
   readonly size: number;
   readonly outSize: number;
-  /** Whether each result is of two sums, a gate's and an up projection's. */
-  readonly gated: boolean;
-  /** Whether those two stand side by side in the weights. */
+  /** Whether the gate's and the up projection's columns alternate in B. */
   readonly pairs: boolean;
-  /** Groups of eight sums: eight results, or with a gate four gates and their four ups. */
+  /** Groups of eight sums: eight columns of C, or with a gate four gate columns and their four up columns. */
   readonly groups: number;
-  /** Results of a group. */
+  /** Columns of C in a group. */
   readonly groupColumns: number;
   /** Bytes from one group to the next in staged columns, and from its lower four to its upper four. */
   readonly groupStep: number;
   readonly groupHigh: number;
   /** Bytes of a staged row of columns. */
   readonly columnBytes: number;
-  /** Copies rows of A to `at`, `stride` bytes apart. */
+  /** Copies rows of A to `at`, `stride` bytes from one to the next. */
   stageRows(at: number, first: number, count: number, stride: number): void;
-  /** Copies, from rows of B in the layout "in-out", the block's columns; the rows lie `columnBytes` apart. */
+  /** Copies the block's columns of some rows of B that is not transposed, `columnBytes` from one row to the next. */
   stageColumns(at: number, first: number, count: number): void;
-  /** Copies, of B in the layout "out-in", part of the row that gives a sum: that of a result, or of its up projection. */
+  /** Copies part of a row of B that is transposed: the weights of a column of C, or of its up projection. */
   stageWeights(at: number, result: number, isUp: boolean, start: number, count: number): void;
-  /** Copies the bias of the block's columns, as if it were a row of B. Zeros where there is none. */
+  /** Copies the bias of the block's columns in the layout of a row of B. Writes zeros if the product has no bias. */
   stageBias(at: number): void;
-  /** Takes the sums of some rows through scale, bias and activation, with room for them at `staging`, to where they go. */
+  /** Applies scale, bias and activation to the sums of some rows, and writes C. `staging` has room for these rows. */
   finish(sums: Sums, first: number, count: number, bias: number, staging: number): void;
 }
 
-/** Where the sums of a row of the block lie: see the kernel `store`. */
+/** The layout of a block's sums: see the kernel `store`. */
 export interface Sums {
   readonly at: number;
   readonly rowStep: number;
@@ -54,19 +39,12 @@ export interface Sums {
   readonly high: number;
 }
 
-/** What a block's product has to do with the job's tensors, whichever way it is computed. */
-export function operands(context: Context, job: ExpertsJob, block: Block): Operands {
-  const { isGateUp, expert, row, column, columns } = block;
-  const { hidden, intermediate } = job;
-  const depth = isGateUp ? hidden : intermediate;
-  const outWidth = isGateUp ? intermediate : hidden;
-  const gated = isGateUp && job.gated;
-  const pairs = gated && job.interleaved;
+/** Describes the operands of a block, for either way to multiply. */
+export function operands(context: Context, product: Product, block: Block): Operands {
+  const { depth, width: outWidth, a, b, bias, out, isGated: gated } = product;
+  const { matrix, row, column, columns } = block;
+  const pairs = gated && product.isInterleaved;
   const width = gated ? 2 * outWidth : outWidth;
-  const a = isGateUp ? job.hiddenStates : job.activations;
-  const b = isGateUp ? job.gateUpProj : job.downProj;
-  const bias = isGateUp ? job.gateUpProjBias : job.downProjBias;
-  const out = isGateUp ? job.activations : job.expertOutputs;
   const aSize = a.BYTES_PER_ELEMENT, size = b.BYTES_PER_ELEMENT, outSize = out.BYTES_PER_ELEMENT;
   const groupColumns = gated ? 4 : 8;
   const groups = Math.ceil(columns / groupColumns);
@@ -98,7 +76,7 @@ export function operands(context: Context, job: ExpertsJob, block: Block): Opera
     }
   };
 
-  /** Reads from each line of the caches that the block's columns of a row lie in. */
+  /** Reads from each cache line that contains the block's columns of a row. */
   const touchRow = (source: Elements, from: number) => {
     const line = 64 / size;
     const end = from + (pairs ? 2 : 1) * (column + columns);
@@ -110,11 +88,9 @@ export function operands(context: Context, job: ExpertsJob, block: Block): Opera
 
   const columnBytes = groups * 8 * size;
   return {
-    depth,
     aSize,
     size,
     outSize,
-    gated,
     pairs,
     groups,
     groupColumns,
@@ -122,18 +98,20 @@ export function operands(context: Context, job: ExpertsJob, block: Block): Opera
     groupHigh: (gated && !pairs ? paddedColumns : 4) * size,
     columnBytes,
     stageRows(at, first, count, stride) {
-      for (let r = first; r < first + count; r++, at += stride) {
-        stage(at, a, (isGateUp ? job.tokens[row + r]! : row + r) * depth, depth);
+      const { rowsOfA } = product;
+      for (let r = row + first; r < row + first + count; r++, at += stride) {
+        stage(at, a, (rowsOfA ? rowsOfA[r]! : r) * depth, depth);
       }
     },
     stageColumns(at, first, count) {
-      // Whole rows lie one after the other, and are read at three times the rate of parts of rows.
+      // Whole rows are contiguous: they are read at three times the rate of parts of rows.
       if (columns === outWidth && columnBytes === width * size) {
-        return stage(at, b, (expert * depth + first) * width, count * width);
+        return stage(at, b, (matrix * depth + first) * width, count * width);
       }
-      const last = (expert * depth + first + count - 1) * width;
+      const last = (matrix * depth + first + count - 1) * width;
       for (let row = last - (count - 1) * width; row <= last; row += width, at += columnBytes) {
-        // The next one is on its way meanwhile: the processor foresees no jump to it. What is read is overwritten at once.
+        // Fetches the next row during this copy: the processor cannot predict the jump to it. The stored sum only keeps the
+        // reads from being optimized away; the copy overwrites it.
         if (row < last) view(size)[at / size] = touchRow(b, row + width);
         stageRow(at, b, row);
       }
@@ -141,22 +119,21 @@ export function operands(context: Context, job: ExpertsJob, block: Block): Opera
     stageWeights(at, result, isUp, start, count) {
       const index = column + result;
       const line = !gated ? index : pairs ? 2 * index + Number(isUp) : isUp ? outWidth + index : index;
-      stage(at, b, (expert * width + line) * depth + start, count);
+      stage(at, b, (matrix * width + line) * depth + start, count);
     },
     stageBias(at) {
-      if (bias) stageRow(at, bias, expert * width);
+      if (bias) stageRow(at, bias, matrix * width);
       else view(size).fill(0, at / size, (at + columnBytes) / size);
     },
     finish(sums, first, count, bias, staging) {
       const { at, rowStep, groupStep, high } = sums;
-      const { alpha, limit, rowScales } = job;
-      if (isGateUp && rowScales) {
+      const { rowScales, dtypes, activation, alpha, limit } = product;
+      if (rowScales) {
         for (let r = first; r < first + count; r++) scaleSums(sums, r, rowScales[row + r]!);
       }
-      const activation = isGateUp ? job.activation : 0;
       const stride = paddedColumns * outSize;
       context.kernels.store(
-        job.outputDtype,
+        dtypes.out,
         activation,
         gated,
         at + first * rowStep,

@@ -1,23 +1,20 @@
 import type { Context } from "../context.ts";
-import type { ExpertsJob } from "./experts_job.ts";
-import type { Block, operands } from "./operands.ts";
+import type { operands } from "./operands.ts";
+import type { Block, PackedRows, Product } from "./product.ts";
 
-/**
- * A block's product by the kernels. Its rows of A are packed once for all blocks that follow with the same ones: `packed` says
- * whose lie in the memory.
- */
+/** Computes a block with the kernels. Consecutive blocks with the same rows of A pack these rows once. */
 export function panelProduct(
   context: Context,
-  job: ExpertsJob,
+  product: Product,
   block: Block,
-  packed: { rows: string },
+  packed: PackedRows,
   parts: { readonly operands: typeof operands },
 ): void {
   const { kernels } = context;
-  const { dtype, blocking } = job;
-  const { isGateUp, row, rows } = block;
-  const operand = parts.operands(context, job, block);
-  const { depth, aSize, size, outSize, pairs, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
+  const { depth, blocking, isTransposed, dtypes: { a: aDType, b: dtype } } = product;
+  const { row, rows } = block;
+  const operand = parts.operands(context, product, block);
+  const { aSize, size, outSize, pairs, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
   const rowTiles = Math.ceil(rows / 6);
   const paddedDepth = Math.ceil(depth / 4) * 4;
   const passes = Math.max(1, Math.ceil(paddedDepth / blocking.depth));
@@ -26,25 +23,25 @@ export function panelProduct(
   const panelStride = rowTiles * 192;
   const isFew = rows < blocking.fewRows;
   const stagedRows = isFew ? 16 : 32, finishedRows = 96;
-  const bytesOfB = job.outIn ? 8 * (isFew ? paddedDepth : passDepth) * size : stagedRows * columnBytes;
-  const bytesOfPackedB = !isFew ? groups * passDepth * 32 : job.outIn ? passDepth * 32 : groups * panelStride;
+  const bytesOfB = isTransposed ? 8 * (isFew ? paddedDepth : passDepth) * size : stagedRows * columnBytes;
+  const bytesOfPackedB = !isFew ? groups * passDepth * 32 : isTransposed ? passDepth * 32 : groups * panelStride;
   const memory = context.allocate({
-    packedA: rowTiles * paddedDepth * 24, // the first area: it is to stay where it is
+    packedA: rowTiles * paddedDepth * 24, // first, so that it keeps its place
     a: passTiles * 6 * paddedDepth * aSize,
     b: Math.max(bytesOfB, columnBytes) + 64,
     packedB: bytesOfPackedB,
-    wideB: isFew && !job.outIn ? stagedRows * groups * 32 : 0,
+    wideB: isFew && !isTransposed ? stagedRows * groups * 32 : 0,
     c: groups * panelStride,
     bias: groups * 32,
     out: finishedRows * groups * groupColumns * outSize,
   });
-  // Where the tiles of A for one pass over the depth begin: pass after pass, tile after tile.
+  // The address of tiles of A: they are ordered by pass over the depth, then by tile.
   const tilesAt = (k: number, tile: number, pass: number) => memory.packedA + (k * rowTiles + tile * pass) * 24;
   const clear = (from: number, bytes: number) => context.u16.fill(0, from / 2, (from + bytes) / 2);
 
-  const key = `panels ${isGateUp} ${row} ${rows}`;
-  if (packed.rows !== key) {
-    packed.rows = key;
+  const key = `panels ${row} ${rows}`;
+  if (packed.product !== product || packed.key !== key) {
+    Object.assign(packed, { product, key });
     const stride = paddedDepth * aSize;
     for (let tile = 0; tile < rowTiles; tile += passTiles) {
       const tiles = Math.min(passTiles, rowTiles - tile);
@@ -53,7 +50,7 @@ export function panelProduct(
       operand.stageRows(memory.a, tile * 6, count, stride);
       for (let k = 0; k < paddedDepth; k += passDepth) {
         const pass = Math.min(passDepth, paddedDepth - k);
-        kernels.packSix(job.inputDtype, memory.a + k * aSize, stride, pass, tiles, tilesAt(k, tile, pass));
+        kernels.packSix(aDType, memory.a + k * aSize, stride, pass, tiles, tilesAt(k, tile, pass));
       }
     }
   }
@@ -61,7 +58,7 @@ export function panelProduct(
   const widen = (from: number, rows: number, to: number, rowStep: number, groupBytes: number) =>
     kernels.widen(dtype, pairs, from, columnBytes, rows, groups, groupStep, groupHigh, to, rowStep, groupBytes, 16);
 
-  /** One pass's rows of B as they are, widened into panels. */
+  /** Widens the rows of B of one pass into panels. */
   const packColumns = (k: number, pass: number) => {
     const real = Math.min(pass, depth - k);
     for (let i = 0; i < real; i += stagedRows) {
@@ -74,7 +71,7 @@ export function panelProduct(
     }
   };
 
-  /** Of B turned round, part of the eight rows that are a panel. */
+  /** Stages part of the eight rows of transposed B that make a panel. */
   const stagePanel = (panel: number, k: number, real: number, stride: number) => {
     if (real * size < stride) clear(memory.b, 8 * stride);
     for (let r = 0; r < 8; r++) {
@@ -83,8 +80,8 @@ export function panelProduct(
     }
   };
 
-  /** One pass's part of B turned round into panels. */
-  const turnRows = (k: number, pass: number) => {
+  /** Transposes the part of B of one pass into panels. */
+  const transposeRows = (k: number, pass: number) => {
     for (let panel = 0; panel < groups; panel++) {
       stagePanel(panel, k, Math.min(pass, depth - k), pass * size);
       kernels.packEight(dtype, memory.b, pass * size, pass, 1, memory.packedB + panel * pass * 32);
@@ -92,7 +89,7 @@ export function panelProduct(
   };
 
   const multiplyPanels = () => {
-    const pack = job.outIn ? turnRows : packColumns;
+    const pack = isTransposed ? transposeRows : packColumns;
     for (let k = 0; k < paddedDepth; k += passDepth) {
       const pass = Math.min(passDepth, paddedDepth - k);
       pack(k, pass);
@@ -104,7 +101,7 @@ export function panelProduct(
     }
   };
 
-  /** Few rows: B is multiplied as it is staged, and widened before if that is not to be done more than once. */
+  /** Few rows: multiplies B as it is staged. With more than four rows, it is widened first, so that each weight is widened once. */
   const multiplyColumns = () => {
     const isWide = rows > 4;
     const from = isWide
@@ -140,8 +137,8 @@ export function panelProduct(
     }
   };
 
-  /** Few rows of A: a panel of B turned round is multiplied while it is in the first cache, and its rows are read in order. */
-  const multiplyTurned = () => {
+  /** Few rows and transposed B: multiplies a panel while it is in the first cache. The rows of B are read in order. */
+  const multiplyTransposed = () => {
     const stride = paddedDepth * size;
     for (let panel = 0; panel < groups; panel++) {
       stagePanel(panel, 0, depth, stride);
@@ -156,7 +153,7 @@ export function panelProduct(
 
   if (depth === 0) clear(memory.c, groups * panelStride);
   if (!isFew) multiplyPanels();
-  else if (job.outIn) multiplyTurned();
+  else if (isTransposed) multiplyTransposed();
   else multiplyColumns();
 
   operand.stageBias(memory.b);

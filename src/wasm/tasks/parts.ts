@@ -1,10 +1,11 @@
-// What tasks have in common: functions that close over nothing, handed to each task on its worker.
+// The functions that tasks share. They close over nothing, and each task gets them as an argument on its worker.
 import { blasProduct } from "./blas_product.ts";
+import { blockProduct } from "./block_product.ts";
 import { operands } from "./operands.ts";
 import { panelProduct } from "./panel_product.ts";
 
 /** The functions, by name. */
-export const parts = { operands, panelProduct, blasProduct };
+export const parts = { operands, panelProduct, blasProduct, blockProduct };
 
-/** See {@linkcode parts}. */
+/** The type of {@linkcode parts}. */
 export type Parts = typeof parts;

@@ -1,20 +1,20 @@
 import type { Context } from "../context.ts";
+import type { Elements } from "../elements.ts";
 
-/** What {@linkcode statistics} reads and where it puts its results. */
+/** The job of {@linkcode statistics}. */
 export interface StatisticsJob {
-  /** Next chunk. */
+  /** The next chunk. */
   readonly next: Int32Array;
-  /** The values' element type, by the kernels' number. */
+  /** The code of the values' element type. */
   readonly dtype: number;
-  /** The values; those of two bytes as bit patterns. */
-  readonly values: Uint16Array | Float32Array;
-  /** Values a chunk; a multiple of 4. */
+  readonly values: Elements;
+  /** The number of values in a chunk, a multiple of 4. */
   readonly chunk: number;
-  /** Sum, sum of magnitudes, minimum and maximum of each chunk. */
+  /** The sum, the sum of magnitudes, the minimum and the maximum of each chunk. */
   readonly results: Float64Array;
 }
 
-/** Sums an array chunk by chunk, so that the total does not depend on the number of workers. */
+/** Computes the statistics of an array chunk by chunk, so that they do not depend on the number of workers. */
 export function statistics(context: Context, { next, dtype, values, chunk, results }: StatisticsJob): void {
   const { kernels } = context;
   const size = values.BYTES_PER_ELEMENT;
@@ -32,7 +32,7 @@ export function statistics(context: Context, { next, dtype, values, chunk, resul
     kernels.statistics(dtype, at.values, whole, at.results);
     const result = summary.slice();
     for (let i = start + whole; i < start + count; i++) {
-      // Four of one value: their sum, in f64, is four times it.
+      // The kernel takes four values: the sum of four equal values, in f64, is four times the value.
       staged.fill(values[i]!, first, first + 4);
       kernels.statistics(dtype, at.values, 4, at.results);
       result[0]! += summary[0]! / 4;

@@ -1,16 +1,16 @@
 import type { Context } from "../context.ts";
 
-/** What {@linkcode stream} copies. */
+/** The job of {@linkcode stream}. */
 export interface StreamJob {
-  /** Next chunk. */
+  /** The next chunk. */
   readonly next: Int32Array;
   readonly source: Uint8Array;
   readonly target: Uint8Array;
-  /** Bytes a chunk. */
+  /** Bytes of a chunk. */
   readonly chunk: number;
 }
 
-/** Copies one array to another: as fast as the memory lets all threads together. */
+/** Copies one array to another at the rate that the memory allows for all threads together. */
 export function stream(_context: Context, { next, source, target, chunk }: StreamJob): void {
   while (true) {
     const start = Atomics.add(next, 0, 1) * chunk;

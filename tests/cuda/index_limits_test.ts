@@ -1,0 +1,215 @@
+// Evaluates the largest index expressions of every kernel, without overflow, for the largest launches that the plans allow.
+import { assert, assertEquals, assertLess } from "@std/assert";
+import { defaultVariant } from "../../src/contract/experts_options.ts";
+import { maximumExperts, maximumItems, maximumTopK } from "../../src/contract/limits.ts";
+import type { ResolvedExperts } from "../../src/contract/resolve_experts.ts";
+import { denseFormats } from "../../src/contract/weights.ts";
+import type { KernelLaunch } from "../../src/cuda/driver/kernel.ts";
+import { manifest } from "../../src/cuda/images/built/manifest.ts";
+import { planLaunches } from "../../src/cuda/plan/experts.ts";
+import { gpus } from "../../src/cuda/plan/gpus.ts";
+import { planLinear, planRoute } from "../../src/cuda/plan/router.ts";
+import { planCombine, planCounts, planItems, planProduct, planRank } from "../../src/cuda/plan/steps.ts";
+import { resolveRouter } from "../../src/routing/router.ts";
+
+/** An expression of a kernel, and the bits of its type without the sign. */
+type Expressions = Readonly<Record<string, readonly [value: bigint, bits: 31 | 32 | 63]>>;
+
+/** The numbers of a launch. */
+type Numbers = Readonly<Record<string, bigint>>;
+
+const product = (a: Numbers): Expressions => ({
+  // A tile has at most 256 rows and 192 columns, and a step at most 64 of the depth.
+  "index += gridDim.x": [a.tiles! + a.blocks!, 31],
+  "width + kBN - 1": [a.columnsWidth! + 192n, 31],
+  "at.column + kBN": [a.columnsWidth! + 2n * 192n, 31],
+  "k += kBK": [a.depth! + 2n * 64n, 31],
+  "at.row + kBM": [BigInt(maximumItems) + 256n, 31],
+  "expert * width + column": [a.experts! * a.columnsWidth! + 192n, 32],
+  "kRaster * column_tiles": [16n * (a.columnsWidth! / 64n + 1n), 31],
+});
+
+const selectRows = (a: Numbers): Expressions => ({
+  "row += row_step()": [a.rows! + a.blocks! * 8n, 31],
+  "first_item()": [a.blocks! * 256n, 31],
+  "i += 32": [a.units! + 64n, 31],
+  "index * units": [a.sourceRows! * a.units!, 63],
+});
+
+/** The largest values of index expressions in cuda/, by the beginning of kernels' names. */
+const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
+  sort_histogram: (a) => ({
+    "begin + chunk": [a.blocks! * a.chunk! + 256n, 31],
+    "e * gridDim.x + blockIdx.x": [a.experts! * a.blocks!, 31],
+  }),
+  sort_scan: (a) => ({
+    "e * blocks + b": [a.experts! * a.blocks! + 32n, 31],
+    "rows + tile_rows - 1": [a.capacity! + a.tileRows!, 31],
+    "the sum of all tiles": [BigInt(maximumItems) + a.experts!, 31],
+  }),
+  sort_rank: (a) => ({
+    "(blockIdx.x + 1) * chunk": [a.blocks! * a.chunk! + 32n, 31],
+    "w * experts + e": [8n * a.experts!, 31],
+    "e * gridDim.x + blockIdx.x": [a.experts! * a.blocks!, 31],
+  }),
+  gated: product,
+  plain: product,
+  simt: product,
+  combine: (a) => ({
+    "blockIdx.x * 8 + threadIdx.x / 32": [a.blocks! * 8n, 31],
+    "c += 32 * kCount": [a.width! + 2n * 32n * 8n, 31],
+    "t * weight_columns": [a.tokens! * a.weightColumns!, 63],
+    "row * width": [BigInt(maximumItems) * a.width!, 63],
+  }),
+  linear: (a) => ({
+    "token + kTokens": [a.tokens! + 2n * 32n, 31],
+    "column + kColumns": [a.columns! + 2n * 64n, 31],
+    "k += kLinearWarps * 32": [a.depth! + 2n * 256n, 31],
+    "t * columns": [a.tokens! * a.columns!, 63],
+  }),
+  route: (a) => ({
+    "t += gridDim.x * kRouteWarps": [a.tokens! + a.blocks! * 4n, 31],
+    "warp * (experts + groups)": [4n * 2n * a.experts!, 31],
+    "t * experts": [a.tokens! * a.experts!, 63],
+  }),
+  select_rows: selectRows,
+  bin_tokens: (a) => ({
+    "i += item_step()": [a.bins! * a.capacity! + a.blocks! * 256n, 31],
+    "begin + c, where c < left": [a.n!, 31],
+  }),
+  bin_rows: (a) => ({
+    "position += item_step()": [a.n! + a.blocks! * 256n, 31],
+    "bin * capacity + c": [a.bins! * a.capacity!, 31],
+    "bin + upper": [2n * a.bins!, 31],
+  }),
+  fill: (a) => ({ "i += item_step()": [a.count! + a.blocks! * 256n, 63], "first_item()": [a.blocks! * 256n, 31] }),
+  copy_words: (a) => ({ "i += item_step()": [a.n! + a.blocks! * 256n, 31] }),
+  even_offsets: (a) => ({
+    "g * rows": [a.groups! * a.rows!, 31],
+    "g * tiles": [a.groups! * a.tiles!, 31],
+    "g += kOpThreads": [a.groups! + 256n, 31],
+  }),
+};
+
+function familyOf(kernel: string): string {
+  const family = Object.keys(expressions).find((name) => kernel.startsWith(name));
+  assert(family, `${kernel} does not have index expressions in this test`);
+  return family;
+}
+
+/** Checks a launch. `tiles` is the number of tiles of a product. */
+function check({ kernel, blocks, threads, arguments: values }: KernelLaunch<unknown>, tiles = blocks): void {
+  assertLess(blocks, 2 ** 31, kernel);
+  const integers = Object.entries(values).filter(([, value]) => Number.isInteger(value)) as [string, number][];
+  const numbers = {
+    ...Object.fromEntries(integers.map(([name, value]) => [name, BigInt(value)])),
+    tiles: BigInt(tiles),
+  };
+  for (
+    const [name, [value, bits]] of Object.entries(
+      expressions[familyOf(kernel)]!({ ...numbers, blocks: BigInt(blocks), threads: BigInt(threads) }),
+    )
+  ) {
+    assert(value < 2n ** BigInt(bits), `${kernel}: ${name} is ${value}, for ${Deno.inspect(integers)}`);
+  }
+}
+
+/** Calls a function with every combination of sizes, and counts the calls that are not refused. */
+function forLargest(lists: readonly (readonly number[])[], run: (...sizes: number[]) => void): number {
+  let accepted = 0;
+  const visit = (sizes: number[]) => {
+    const next = lists[sizes.length];
+    if (next) return next.forEach((size) => visit([...sizes, size]));
+    try {
+      run(...sizes);
+      accepted++;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+    }
+  };
+  visit([]);
+  return accepted;
+}
+
+const sizes = [1, 8, 2880, 2 ** 20, 2 ** 27 + 64, maximumItems, maximumItems + 8, 2 ** 31 - 8, 2 ** 32];
+const devices = ["t4", "a100", "h100", "b200"].map((name) => gpus[name]!);
+const kernelsOf = (computeCapability: number) => manifest.images[`sm_${computeCapability}`]!.kernels;
+const operand = (dtype: "f16" | "f32") => ({ pointer: 16n, dtype });
+
+Deno.test("every kernel has index expressions, and every family has a kernel", () => {
+  const families = new Set(
+    Object.values(manifest.images).flatMap(({ kernels }) => kernels.map(({ name }) => familyOf(name))),
+  );
+  assertEquals([...families].sort(), Object.keys(expressions).sort());
+});
+
+Deno.test("experts(): no index overflows in a call that is not refused", () => {
+  for (const device of devices) {
+    for (const dtype of ["f16", "f32"] as const) {
+      const accepted = forLargest(
+        [sizes, sizes, sizes, [1, 32, 1024, 1025], [1, 8]],
+        (tokens, hidden, intermediate, experts, topK) => {
+          const call: ResolvedExperts = {
+            ...{ ...defaultVariant, dtype, tokens, hidden, intermediate, experts, topK, capacity: Infinity },
+            ...{ denseWeights: false, weightsDType: dtype, formats: denseFormats(dtype) },
+            ...{ hasInputWeights: false, hasAddend: false },
+          };
+          const { launches, tile } = planLaunches(call, device, kernelsOf(device.computeCapability));
+          const kept = tokens * topK;
+          const rowTiles = Math.floor(kept / tile.rows) + Math.min(experts, kept);
+          for (const launch of launches) {
+            const { columnsWidth: width } = launch.arguments;
+            check(launch, typeof width === "number" ? rowTiles * Math.ceil(width / tile.columns) : undefined);
+          }
+        },
+      );
+      assertLess(100, accepted);
+    }
+  }
+});
+
+Deno.test("the steps of a layer: no index overflows in a call that is not refused", () => {
+  const tensors = { indices: 1n, counts: 1n, totals: 1n, rowOffsets: 1n, tileOffsets: 1n };
+  const ranked = { ...tensors, inputWeights: null, rows: 1n, rowTokens: 1n, rowScales: null };
+  const accepted = [
+    forLargest([sizes, [1, maximumExperts, maximumExperts + 1]], (count, experts) => {
+      const shape = { count, experts, topK: 1, capacity: maximumItems, tileRows: 1 };
+      [...planCounts(shape, tensors), planRank(shape, ranked)].forEach((launch) => check(launch));
+    }),
+    forLargest([sizes, sizes], (tokens, width) => {
+      const shape = { tokens, topK: 1, weightColumns: 1024, width };
+      const [expertOutputs, rows, weights, out] = [1n, 1n, 1n, 1n];
+      const operands = { expertOutputs, rows, weights, out, indices: null, addend: null, addendWeights: null };
+      check(planCombine("f16", "f16", shape, operands));
+    }),
+    forLargest([sizes, sizes, sizes], (rows, depth, columns) => {
+      for (const dtype of ["f16", "f32"] as const) {
+        const [input, weight, output] = [operand(dtype), operand(dtype), operand("f32")];
+        check(planLinear({ batch: 1, rows, depth, columns }, input, weight, undefined, output, kernelsOf(80)));
+      }
+    }),
+    forLargest([sizes, [8, maximumExperts, maximumExperts + 1], [1, maximumTopK]], (tokens, experts, topK) => {
+      const router = resolveRouter({ topK }, experts);
+      const targets = { routerIndices: operand("f32"), routerWeights: operand("f32"), inputWeights: undefined };
+      check(planRoute(tokens, router, operand("f32"), undefined, targets, 200));
+    }),
+    forLargest([[1, 32, 2 ** 20], sizes, sizes, sizes], (batch, rows, columns, depth) => {
+      if (batch * rows > maximumItems) throw new RangeError("batchedMatmul() refuses this");
+      const tensors = { input: 1n, weights: 16n, out: 1n, rowOffsets: 1n, tileOffsets: 1n };
+      planProduct({ batch, rows, columns, depth }, "f32", gpus.h100!, kernelsOf(90), tensors).forEach((launch) =>
+        check(launch)
+      );
+    }),
+  ];
+  for (const count of accepted) assertLess(1, count);
+});
+
+Deno.test("gather(), scatter() and full(): no index overflows up to the limits", () => {
+  const n = maximumItems;
+  check(planItems("select_rows_2", n * 32, 200, { rows: n, sourceRows: n, units: n }));
+  check(planItems("bin_tokens", n, 200, { n, bins: 1, capacity: n, topK: 1 }));
+  check(planItems("bin_tokens", n, 200, { n, bins: n, capacity: 1, topK: 1 }));
+  check(planItems("bin_rows", n, 200, { n, bins: 1, capacity: n }));
+  check(planItems("copy_words", maximumExperts, 200, { n: maximumExperts }));
+  check(planItems("fill", 2 ** 40, 200, { count: 2 ** 40, bits: 0, bytes: 2 }));
+});
