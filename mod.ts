@@ -1,7 +1,7 @@
 /**
  * Mixture-of-Experts kernels for Deno: route tokens, run their experts, and measure it.
  *
- * @example Route five tokens to two of four experts each, and run those
+ * @example Route five tokens to two of four experts each, and run the experts
  * ```ts
  * import { experts, Generator, route, tensor } from "@yamoe/yamoe";
  * import { assertEquals } from "@std/assert";
@@ -25,7 +25,7 @@ export * from "./src/backend/backend.ts";
 export { openBackend, type OpenBackendOptions } from "./src/open_backend.ts";
 export { BackendUnavailableError } from "./src/backend/unavailable_error.ts";
 export { CudaError } from "./src/cuda/driver/error.ts";
-export type { Activation, ExpertsInputs, ExpertsOptions } from "./src/contract/experts.ts";
+export type { Activation, ExpertsComputation, ExpertsInputs, ExpertsOptions } from "./src/contract/experts.ts";
 export { experts } from "./src/ops/experts.ts";
 export {
   type ExpertsLayer,
@@ -36,9 +36,20 @@ export {
 } from "./src/contract/moe.ts";
 export { moe } from "./src/ops/moe.ts";
 export * as ops from "./src/ops/mod.ts";
-export type { BackendOps, BackendRouting, BinCounts, GatherOptions, OpOptions, Sorted } from "./src/ops/mod.ts";
+export type {
+  BackendOps,
+  BackendRouting,
+  BinCounts,
+  GatherOptions,
+  LinearOptions,
+  OpOptions,
+  RouteOptions,
+  Sorted,
+} from "./src/ops/mod.ts";
 export { type RouterKind, type RouterOptions } from "./src/routing/router.ts";
-export * from "./src/routing/route.ts";
+export { route } from "./src/routing/route.ts";
+export type { Routing } from "./src/routing/routing.ts";
+export { denseWeights, keptAssignments, tokensPerExpert } from "./src/routing/assignments.ts";
 export { SafetensorsError } from "./src/safetensors/error.ts";
 export { type StoredDType, type StoredTensor } from "./src/safetensors/header.ts";
 export { Safetensors } from "./src/safetensors/safetensors.ts";

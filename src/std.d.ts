@@ -1,4 +1,4 @@
-// Types for the parts of the standard library in use. The npm copy of it carries none.
+// Types of the functions in use from the standard library. Its npm package does not have any.
 
 declare module "@std/assert" {
   export function assert(expr: unknown, msg?: string): asserts expr;

@@ -1,100 +1,22 @@
-// What every backend must do. Each backend's test file runs this over itself.
-import { assert, assertEquals, assertLessOrEqual, assertRejects, assertThrows } from "@std/assert";
+// Tests of `experts` that every backend must pass. The tests of each backend call `testBackend`.
+import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import fc from "./fast_check.ts";
-import {
-  type Backend,
-  convert,
-  CudaError,
-  type DType,
-  experts,
-  type ExpertsInputs,
-  type ExpertsOptions,
-  Generator,
-  type Tensor,
-  tensor,
-  zeros,
-} from "../mod.ts";
+import { type Backend, convert, type DType, experts, type ExpertsOptions, tensor } from "../mod.ts";
 import { activationOptions, activations } from "../src/contract/activations.ts";
 import { mapInputs } from "../src/contract/experts_inputs.ts";
+import { backendTest } from "./backend_case.ts";
 import { expertsInputs, Fixture, jobNames, relativeError } from "./fixtures.ts";
+import { testMemory } from "./memory_suite.ts";
 import { naiveExperts, numbers } from "./naive.ts";
-
-/** The bound on ‖error‖ / ‖result‖. */
-export const relativeBounds: Readonly<Partial<Record<DType, number>>> = { f16: 3.7e-4, bf16: 3e-3, f32: 5e-6 };
-
-/** The sizes of a random job. */
-export interface RandomShape {
-  T: number;
-  H: number;
-  I: number;
-  E: number;
-  K: number;
-}
-
-/** What else there is to say of random inputs. */
-export interface RandomInputsOptions extends Pick<ExpertsOptions, "gated" | "weightLayout"> {
-  dtype?: DType;
-  /** Which biases there are. */
-  bias?: boolean | "gate-up" | "down";
-  dense?: boolean;
-  /** 0 sends all tokens to one expert, 1 spreads them evenly. */
-  spread?: number;
-  /** Which of the inputs that may be left out there are, and whether the routing weights are f32. */
-  extra?: typeof extras[number];
-}
-
-const extras = ["none", "f32 weights", "addend", "addend with weights", "input weights"] as const;
-
-/** Inputs of the given sizes from a seed. */
-export function randomInputs(
-  { T, H, I, E, K }: RandomShape,
-  seed: number,
-  { dtype = "f16", bias = true, dense = false, spread = 1, gated = true, weightLayout = "in-out", extra = "none" }:
-    RandomInputsOptions = {},
-): ExpertsInputs {
-  const random = new Generator(seed);
-  const normal = (shape: number[], scale: number) =>
-    convert(tensor(random.randn(shape).data.map((x) => x * scale) as Float32Array, shape), dtype);
-  const weights = (E: number, input: number, output: number, scale: number) =>
-    normal(weightLayout === "in-out" ? [E, input, output] : [E, output, input], scale);
-  const indices = Int32Array.from(random.rand([T, K]).data, (u) => Math.min(E - 1, Math.floor(u * spread * E)));
-  const W = gated ? 2 * I : I;
-  return {
-    hiddenStates: normal([T, H], 1),
-    routerIndices: tensor(indices, [T, K]),
-    routingWeights: extra === "f32 weights" ? random.randn([T, dense ? E : K]) : normal([T, dense ? E : K], 1),
-    inputWeights: extra === "input weights" ? random.rand([T, K]) : undefined,
-    addend: extra.startsWith("addend") ? normal([T, H], 1) : undefined,
-    addendWeights: extra === "addend with weights" ? random.randn([T, 1]) : undefined,
-    gateUpProj: weights(E, H, W, 1.5 / Math.sqrt(H)),
-    gateUpProjBias: bias === true || bias === "gate-up" ? normal([E, W], 0.5) : undefined,
-    downProj: weights(E, I, H, 1 / Math.sqrt(I)),
-    downProjBias: bias === true || bias === "down" ? normal([E, H], 0.5) : undefined,
-  };
-}
-
-/** The same, and weights of the inputs, and an addend. */
-export function scaledInputs(shape: RandomShape, seed: number, options: RandomInputsOptions = {}): ExpertsInputs {
-  const { addend } = randomInputs(shape, seed + 1, { ...options, extra: "addend" });
-  return { ...randomInputs(shape, seed, { ...options, extra: "input weights" }), addend };
-}
-
-/** Runs the op, compares each element with the naive model and returns the relative error of the whole. */
-export async function checkAgainstNaive(
-  backend: Backend,
-  inputs: ExpertsInputs,
-  options: ExpertsOptions = {},
-): Promise<number> {
-  const output = await experts(inputs, { ...options, backend });
-  assertEquals(output.dtype, inputs.hiddenStates.dtype);
-  const actual = numbers(output);
-  const { exact, tolerance } = naiveExperts(inputs, options);
-  for (let i = 0; i < exact.length; i++) {
-    const near = Math.abs(actual[i]! - exact[i]!) <= tolerance[i]!;
-    assert(near, `element ${i}: ${actual[i]}, expected ${exact[i]} within ${tolerance[i]}`);
-  }
-  return relativeError(actual, exact);
-}
+import {
+  checkAgainstNaive,
+  extras,
+  firstTokens,
+  randomInputs,
+  type RandomShape,
+  relativeBounds,
+  scaledInputs,
+} from "./random_inputs.ts";
 
 /** The activations, with and without a gate. */
 const activationKinds: readonly Pick<ExpertsOptions, "activation" | "gated">[] = activations.flatMap((activation) =>
@@ -130,40 +52,6 @@ function variantArbitrary({ dtypes, weightLayouts, activations }: Variants) {
     ...kind,
     ...activationOptions({ activationAlpha: undefined, activationLimit: undefined, ...kind, ...limits }),
   }));
-}
-
-/** The first of a job's tokens. */
-export function firstTokens(inputs: ExpertsInputs, count: number): ExpertsInputs {
-  const first = ({ dtype, data, shape: [, width] }: Tensor) =>
-    tensor(data.slice(0, count * width!), [count, width!], dtype);
-  const { inputWeights, addend, addendWeights } = inputs;
-  return {
-    ...inputs,
-    hiddenStates: first(inputs.hiddenStates),
-    routerIndices: first(inputs.routerIndices),
-    routingWeights: first(inputs.routingWeights),
-    inputWeights: inputWeights && first(inputWeights),
-    addend: addend && first(addend),
-    addendWeights: addendWeights && first(addendWeights),
-  };
-}
-
-/** A function that registers a test on a backend of its own, and sees that the test leaves no tensor behind. */
-export function backendTest(
-  name: string,
-  open: () => Promise<Backend>,
-  ignore: boolean,
-): (title: string, fn: (backend: Backend) => Promise<void>) => void {
-  return (title, fn) =>
-    Deno.test({
-      name: `${name}: ${title}`,
-      ignore,
-      fn: async () => {
-        using backend = await open();
-        await fn(backend);
-        assertEquals(backend.memory.liveBytes, 0, "tensors were left behind");
-      },
-    });
 }
 
 /**
@@ -335,75 +223,5 @@ export function testBackend(
     }
   });
 
-  test("memory counts what is live and its peak", async (backend) => {
-    const a = backend.allocate("f16", [100, 10]);
-    assertEquals(backend.memory.liveBytes, 2000);
-    const b = backend.allocate("i32", [10]);
-    a[Symbol.dispose]();
-    a[Symbol.dispose]();
-    assertEquals(backend.memory.liveBytes, 40);
-    assertEquals(backend.memory.peakBytes, 2040);
-    backend.resetPeakMemory();
-    assertEquals(backend.memory.peakBytes, 40);
-    b[Symbol.dispose]();
-    await backend.synchronize();
-  });
-
-  test("fill() and read() go through a whole tensor once, in order", async (backend) => {
-    const values = 100_000;
-    using target = backend.allocate("i32", [values]);
-    let filled = 0;
-    await backend.fill(target, (piece, start) => {
-      assertEquals(start, filled);
-      for (let i = 0; i < piece.length; i++) piece[i] = start + i;
-      filled += piece.length;
-    });
-    assertEquals(filled, values);
-    let read = 0;
-    await backend.read(target, (piece, start) => {
-      assertEquals(start, read);
-      assert(piece.every((value, i) => value === start + i));
-      read += piece.length;
-    });
-    assertEquals(read, values);
-    assertEquals((await backend.download(target)).data.at(-1), values - 1);
-  });
-
-  test("transfers that begin together do not disturb each other", async (backend) => {
-    using scope = new DisposableStack();
-    const tensors = await Promise.all([1, 2, 3].map(async (factor) => {
-      const tensor = scope.use(backend.allocate("i32", [50_000]));
-      await backend.fill(tensor, async (piece, start) => {
-        for (let i = 0; i < piece.length; i++) piece[i] = (start + i) * factor;
-        await Promise.resolve();
-      });
-      return tensor;
-    }));
-    const copies = await Promise.all(tensors.map((tensor) => backend.download(tensor)));
-    for (const [k, { data }] of copies.entries()) assert(data.every((value, i) => value === i * (k + 1)));
-  });
-
-  test("a disposed tensor and one of another backend are refused", async (backend) => {
-    using other = await open();
-    const gone = backend.upload(zeros("f16", [2, 2]));
-    gone[Symbol.dispose]();
-    await assertRejects(async () => await backend.download(gone), TypeError, "disposed");
-    using foreign = other.upload(zeros("f16", [2, 2]));
-    await assertRejects(async () => await backend.download(foreign), TypeError, "another backend");
-  });
-
-  test("upload() refuses what is no tensor of its shape", (backend) => {
-    const data = new Float16Array(new SharedArrayBuffer(8));
-    assertThrows(() => backend.upload({ dtype: "f16", shape: [3], data }), RangeError, "tensor of shape [3] must hold");
-    assertThrows(() => backend.upload(undefined as unknown as Tensor), TypeError, "tensor must be a tensor");
-    return Promise.resolve();
-  });
-
-  test("allocate() fails if the memory is not available, and leaks nothing", (backend) => {
-    const live = backend.memory.liveBytes;
-    const error = assertThrows(() => backend.allocate("f16", [2 ** 45]), Error);
-    assert(error instanceof RangeError || error instanceof CudaError && error.code === 2, `${error}`);
-    assertEquals(backend.memory.liveBytes, live);
-    return Promise.resolve();
-  });
+  testMemory(test, open);
 }

@@ -6,7 +6,7 @@ import { mapInputs } from "../src/contract/experts_inputs.ts";
 import { checkSample, MismatchError } from "../src/verify/sample.ts";
 import { WorkerPool } from "../src/wasm/worker_pool.ts";
 import { drawInputs, jobOptions, makeJob } from "../src/workload/workload.ts";
-import { randomInputs } from "./backend_suite.ts";
+import { randomInputs } from "./random_inputs.ts";
 
 const job = makeJob("tiny", { batch: 2, seq: 24, hidden: 48, intermediate: 32, capacity: 9 });
 const options = { warmup: 1, iters: 2, verify: true };

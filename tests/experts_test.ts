@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { experts, type ExpertsInputs, type ExpertsOptions, type Tensor, tensor } from "../mod.ts";
 import { expertsFlops } from "../src/contract/experts_sizes.ts";
 import { checkExperts } from "../src/contract/resolve_experts.ts";
-import { randomInputs } from "./backend_suite.ts";
+import { randomInputs } from "./random_inputs.ts";
 
 const shape = { T: 4, H: 8, I: 6, E: 3, K: 2 };
 const good = () => randomInputs(shape, 1);

@@ -17,10 +17,10 @@ function assignmentAt(order: readonly number[], cumsum: readonly number[], bin: 
 }
 
 /** `gather` by definition: an assignment outside of the list, and a missing one, selects zeros. */
-function gather(
+export function naiveGather(
   source: readonly number[],
-  order: number[],
-  cumsum: number[],
+  order: readonly number[],
+  cumsum: readonly number[],
   capacity: number,
   topK: number,
 ): number[] {
@@ -33,7 +33,12 @@ function gather(
 }
 
 /** `scatter` by definition: an assignment that `order` names twice takes its last row that is within the capacity. */
-function scatter(source: readonly number[], order: number[], cumsum: number[], capacity: number): number[] {
+export function naiveScatter(
+  source: readonly number[],
+  order: readonly number[],
+  cumsum: readonly number[],
+  capacity: number,
+): number[] {
   const output = order.map(() => 0);
   for (const bin of cumsum.keys()) {
     for (let c = 0; c < capacity; c++) {
@@ -95,7 +100,7 @@ export function testIndices(title: string, open: () => Promise<Backend>, { ignor
           capacity,
           topK,
         });
-        assertEquals(await dataOf(backend, result), gather(source, order, cumsum, capacity, topK));
+        assertEquals(await dataOf(backend, result), naiveGather(source, order, cumsum, capacity, topK));
       }
     });
     test(`scatter() with ${name}`, async (backend, upload) => {
@@ -107,7 +112,7 @@ export function testIndices(title: string, open: () => Promise<Backend>, { ignor
           upload(i32(...cumsum)),
           upload(f32([1, 1, 1, 1], 4, 1)),
         );
-        assertEquals(await dataOf(backend, result), scatter(source, order, cumsum, capacity));
+        assertEquals(await dataOf(backend, result), naiveScatter(source, order, cumsum, capacity));
       }
     });
   }
@@ -124,10 +129,14 @@ export function testIndices(title: string, open: () => Promise<Backend>, { ignor
       const rows = Array.from({ length: bins * capacity }, (_, r) => r + 1);
       const [indices, ends] = [upload(i32(...order)), upload(i32(...cumsum))];
       const gathered = await backend.ops.gather(upload(f32(source, n, 1)), indices, ends, { capacity });
-      assertEquals(await dataOf(backend, gathered), gather(source, order, cumsum, capacity, 1), `${order} ${cumsum}`);
+      assertEquals(
+        await dataOf(backend, gathered),
+        naiveGather(source, order, cumsum, capacity, 1),
+        `${order} ${cumsum}`,
+      );
       const ones = upload(f32(source.map(() => 1), n, 1));
       const scattered = await backend.ops.scatter(upload(f32(rows, bins, capacity, 1)), indices, ends, ones);
-      assertEquals(await dataOf(backend, scattered), scatter(rows, order, cumsum, capacity), `${order} ${cumsum}`);
+      assertEquals(await dataOf(backend, scattered), naiveScatter(rows, order, cumsum, capacity), `${order} ${cumsum}`);
     }
   });
 

@@ -1,5 +1,5 @@
 /**
- * Where the op runs: one interface over the CPU and the GPU.
+ * The interface of a backend, which holds tensors and computes: the CPU or a GPU.
  *
  * @module
  */
@@ -7,60 +7,69 @@ import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
-import type { BackendDetails } from "./details.ts";
-import type { BackendSteps } from "./steps.ts";
 import type { BackendTensor } from "../tensor/backend_tensor.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
+import type { BackendDetails } from "./details.ts";
+import type { BackendSteps } from "./steps.ts";
 
-export type { BackendDetails } from "./details.ts";
 export type { BackendTensor } from "../tensor/backend_tensor.ts";
+export type { BackendDetails } from "./details.ts";
 
-/** Bytes of the tensors that a backend holds: inputs, outputs and workspace. */
+/** The memory of a backend's tensors: inputs, outputs and workspace. */
 export interface MemoryStatistics {
-  /** Now. */
+  /** The bytes that are in use now. */
   readonly liveBytes: number;
-  /** At most since the backend was opened or {@linkcode Backend.resetPeakMemory} was called. */
+  /** The most bytes in use since the backend was opened or {@linkcode Backend.resetPeakMemory} was called. */
   readonly peakBytes: number;
 }
 
-/** A place to run {@linkcode experts}. Open one with {@linkcode openBackend} and close it with `using`. */
+/**
+ * A device that runs {@linkcode experts}. Open one with {@linkcode openBackend} and close it with `using`.
+ *
+ * A call keeps the memory of its tensors until it ends, so they may be disposed while it runs.
+ */
 export interface Backend extends Disposable {
-  /** Which one. */
+  /** The name of the backend. */
   readonly name: BackendName;
-  /** What it runs on, for people. */
+  /** The name of the device, for people. */
   readonly device: string;
-  /** What multiplies: `"WebAssembly"`, a BLAS library's name and version, or the kernels' image on a GPU. */
+  /** The engine that multiplies: `"WebAssembly"`, the name and version of a BLAS library, or the kernel image of a GPU. */
   readonly engine: string;
-  /** The number of CPU threads that compute; 0 where another device does. */
+  /** The number of CPU threads that compute; 0 on a GPU. */
   readonly threads: number;
-  /** Memory in use. */
+  /** The memory in use. */
   readonly memory: MemoryStatistics;
-  /** How long the host has been busy with copies to the device so far; null where there is nothing to copy. */
+  /** The time in milliseconds that the host has spent on copies to the device; null if no copies are needed. */
   readonly uploadMilliseconds: number | null;
-  /** Lets `peakBytes` start again from what is live now. */
+  /** Resets the peak to the bytes that are live now. */
   resetPeakMemory(): void;
   /**
-   * Makes a tensor whose elements are yet to be written, with {@linkcode Backend.fill}.
+   * Allocates a tensor. Its elements are unspecified until they are written with {@linkcode Backend.fill}.
    *
-   * @throws {RangeError} If the memory cannot be had.
+   * @throws {RangeError} If the allocation fails.
    */
   allocate(dtype: DType, shape: readonly number[]): BackendTensor;
   /**
-   * Makes a tensor with the elements of one on the host. The CPU backend takes shared memory as it is and copies other.
+   * Copies a tensor from the host. The CPU backend uses shared memory without a copy.
    *
-   * @throws {TypeError} If it is no tensor, or its buffer is detached.
-   * @throws {RangeError} If the memory cannot be had.
+   * @throws {TypeError} If the value is not a tensor, or its buffer is detached.
+   * @throws {RangeError} If the allocation fails.
    */
   upload(tensor: Tensor): BackendTensor;
   /**
-   * Writes a tensor piece by piece: `produce` is handed shared host memory for the elements from `start` on and fills it.
-   * On the CPU that is the tensor itself, in one piece; elsewhere a small buffer that is copied from, so that the host
-   * never holds the whole. Pieces begin at multiples of 16 elements and have at least 16, but for a smaller tensor.
+   * Writes a tensor piece by piece. `produce` gets shared host memory for the elements from `start` on and writes all of
+   * it. On the CPU, there is one piece, the tensor itself. On a GPU, a piece is a small buffer, so that the host never has
+   * a copy of the whole tensor. Pieces begin at multiples of 16 elements, and have at least 16 unless the tensor is smaller.
+   *
+   * @throws The error of `produce`. The elements are then unspecified.
    */
   fill(tensor: BackendTensor, produce: (piece: Tensor["data"], start: number) => void | Promise<void>): Promise<void>;
   /**
-   * Reads a tensor, or a range of its elements, piece by piece, as {@linkcode Backend.fill} writes it. A piece holds these
-   * elements until `consume` is done, and not beyond.
+   * Reads a tensor, or a range of its elements, piece by piece; see {@linkcode Backend.fill}. A piece is only valid until
+   * `consume` returns.
+   *
+   * @throws The error of `consume`.
+   * @throws {RangeError} If the range is not within the tensor.
    */
   read(
     tensor: BackendTensor,
@@ -70,45 +79,45 @@ export interface Backend extends Disposable {
   /** Copies a tensor to the host. */
   download(tensor: BackendTensor): Promise<Tensor>;
   /**
-   * Runs the op on tensors that the backend holds. The memory of a disposed output may stay with the backend, for the
-   * next call, until the backend is disposed too.
+   * Runs the experts on tensors of this backend; see {@linkcode experts}. The elements are not checked: an assignment to
+   * an expert that does not exist is dropped. The backend may keep the memory of a disposed output for the next call.
    *
    * @returns The output, [T, H].
-   * @throws {TypeError} If a dtype is not as the contract says.
-   * @throws {RangeError} If a shape or an option is not.
+   * @throws {TypeError} If a dtype does not match, or a name is unknown.
+   * @throws {RangeError} If a shape does not match, or an option is out of range.
    */
   experts(inputs: ExpertsInputs<BackendTensor>, options?: ExpertsOptions): Promise<BackendTensor>;
   /**
-   * Runs a whole layer on tensors that the backend holds; see {@linkcode moe}. Nothing comes back to the host in between.
+   * Runs a whole layer on tensors of this backend; see {@linkcode moe}. Nothing is copied to the host in between.
    *
    * @returns The output, [T, H].
-   * @throws {TypeError} If a dtype is not as the contract says.
-   * @throws {RangeError} If a shape or an option is not.
+   * @throws {TypeError} If a dtype does not match, or a name is unknown.
+   * @throws {RangeError} If a shape does not match, or an option is out of range.
    */
   moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options?: MoeOptions): Promise<BackendTensor>;
   /** The steps of a layer, one by one. */
   readonly ops: BackendOps;
   /**
-   * Runs a call of {@linkcode Backend.experts} that is resolved.
+   * Runs a resolved call of {@linkcode Backend.experts}.
    *
    * @internal
    */
   runExperts(call: ExpertsCall<BackendTensor>): Promise<BackendTensor>;
   /**
-   * The {@linkcode Backend.ops} for calls that are resolved.
+   * The {@linkcode Backend.ops} for resolved calls.
    *
    * @internal
    */
   readonly steps: BackendSteps;
-  /** Waits until everything begun is done. */
+  /** Waits for all calls that have been started. */
   synchronize(): Promise<void>;
-  /** Times what `run` begins, to its end. */
+  /** Runs a function and measures the time until the work that it starts is complete. */
   measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>>;
-  /** Drives what the device's caches hold out of them; absent where there is no way to. */
+  /** Evicts all data from the caches of the device. Not available on every backend. */
   flushCaches?(): void;
-  /** The most that the device can do in a dtype, or undefined where that is not known. */
+  /** Returns the peak rates of the device for a dtype, or undefined if they are unknown. */
   peakRates(dtype: DType): Promise<PeakRates | undefined>;
-  /** What a record of a run should say of the device and its software. */
+  /** Facts about the device and its software, for records of a run. */
   readonly details: BackendDetails;
 }
 
@@ -120,25 +129,25 @@ export interface ElementRange {
   readonly end: number;
 }
 
-/** The most that a device can do. */
+/** The highest rates that a device can reach. */
 export interface PeakRates {
-  /** Floating-point operations, in 10^12 a second. */
+  /** Floating-point operations, in 10^12 per second. */
   readonly teraflops: number;
-  /** Bytes to and from its memory, in 10^9 a second. */
+  /** Memory bandwidth, in 10^9 bytes per second. */
   readonly gigabytesPerSecond: number;
-  /** How that is known: from the device's clocks and units, or measured on it. */
+  /** The source of the rates: computed from the device's clocks and units, or measured on it. */
   readonly source: "device" | "measured";
 }
 
-/** What {@linkcode Backend.measure} found. */
+/** The result of {@linkcode Backend.measure}. */
 export interface Measurement<Result> {
-  /** What `run` resolved to. */
+  /** The value that the function resolved to. */
   readonly result: Result;
-  /** The time on the device, by its own clock where it has one. */
+  /** The time on the device, by its own clock if it has one. */
   readonly milliseconds: number;
-  /** The time on the wall, the host's part included. */
+  /** The wall-clock time, including the host's part. */
   readonly wallMilliseconds: number;
 }
 
-/** The backends there are. */
+/** The names of the backends. */
 export type BackendName = "cpu" | "cuda";

@@ -1,24 +1,24 @@
-/** What a record of a run says of the device and its software. Null where it does not apply or is not known. */
+/** Facts about the device and its software, for records of a run. Null means that a fact does not apply or is unknown. */
 export interface BackendDetails {
   /** The CUDA version that the driver supports. */
   readonly driver: string | null;
-  /** The kernels' image. */
+  /** The name of the kernel image. */
   readonly cubin: string | null;
-  /** The digest of that image. */
+  /** The SHA-256 digest of the kernel image. */
   readonly cubinSha256: string | null;
-  /** The device's own identity. */
+  /** The UUID of the device. */
   readonly deviceUuid: string | null;
-  /** Its streaming multiprocessors. */
+  /** The number of streaming multiprocessors. */
   readonly multiprocessors: number | null;
-  /** Its processors' highest clock, in MHz. */
+  /** The highest clock of the processors, in MHz. */
   readonly clockMhz: number | null;
-  /** Its memory's highest clock, in MHz. */
+  /** The highest clock of the memory, in MHz. */
   readonly memoryClockMhz: number | null;
-  /** Its memory, in bytes. */
+  /** The memory of the device, in bytes. */
   readonly deviceMemoryBytes: number | null;
 }
 
-/** Nothing known. */
+/** The details of a backend that knows none. */
 export const noDetails: BackendDetails = {
   driver: null,
   cubin: null,

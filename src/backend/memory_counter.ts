@@ -2,23 +2,23 @@ import type { MemoryStatistics } from "./backend.ts";
 
 /** Counts the bytes of live tensors and their peak. */
 export class MemoryCounter implements MemoryStatistics {
-  /** Bytes now. */
+  /** The bytes in use. */
   liveBytes = 0;
-  /** The most bytes since the last {@linkcode MemoryCounter.prototype.reset}. */
+  /** The most bytes in use since the last {@linkcode MemoryCounter.prototype.reset}. */
   peakBytes = 0;
 
-  /** Counts bytes that are taken. */
+  /** Counts allocated bytes. */
   take(bytes: number): void {
     this.liveBytes += bytes;
     this.peakBytes = Math.max(this.peakBytes, this.liveBytes);
   }
 
-  /** Counts bytes that are given back. */
+  /** Counts freed bytes. */
   give(bytes: number): void {
     this.liveBytes -= bytes;
   }
 
-  /** Lets the peak start again from what is live. */
+  /** Resets the peak to the bytes that are live now. */
   reset(): void {
     this.peakBytes = this.liveBytes;
   }

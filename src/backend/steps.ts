@@ -1,4 +1,4 @@
-// What each backend implements: the steps of a layer, as resolved calls. Nothing is checked here but who owns the tensors.
+// The interface that each backend implements: the steps of a layer, for resolved calls. Only the owner of a tensor is checked.
 import type { BackendOps, BackendRouting, BinCounts, Sorted } from "../contract/ops.ts";
 import {
   type BinsCall,

@@ -1,5 +1,5 @@
-/** Thrown when the backend asked for cannot run here. The message says why. */
+/** Thrown if a backend is not available on this machine. The message gives the reason. */
 export class BackendUnavailableError extends Error {
-  /** The class's name. */
+  /** The name of the class. */
   override name = "BackendUnavailableError";
 }

@@ -1,7 +1,33 @@
-// Arithmetic on the sizes of an `experts` call.
-import type { ResolvedExperts } from "./resolve_experts.ts";
-import { weightBytes } from "./weights.ts";
-import { bytesPerElement } from "../tensor/tensor.ts";
+// The sizes of an `experts` call, and arithmetic on them.
+import type { ExpertsVariant } from "./experts_options.ts";
+import { weightBytes, type WeightFormats } from "./weights.ts";
+import { bytesPerElement, type DType } from "../tensor/tensor.ts";
+
+/** The sizes and the variant of an {@linkcode experts} call. */
+export type ResolvedExperts = ExpertsVariant & {
+  /** T. */
+  readonly tokens: number;
+  /** H. */
+  readonly hidden: number;
+  /** I. */
+  readonly intermediate: number;
+  /** E. */
+  readonly experts: number;
+  /** K. */
+  readonly topK: number;
+  /** The most assignments that an expert keeps; `Infinity` for a dropless layer. */
+  readonly capacity: number;
+  /** Whether the routing weights are [T, E] rather than [T, K]. */
+  readonly denseWeights: boolean;
+  /** The dtype of the routing weights: that of the activations, or f32. */
+  readonly weightsDType: DType;
+  /** How the weights of the experts are stored. */
+  readonly formats: WeightFormats;
+  /** Whether each assignment's input has a factor. */
+  readonly hasInputWeights: boolean;
+  /** Whether a tensor is added to the sum of the experts. */
+  readonly hasAddend: boolean;
+};
 
 /** Computes the number of columns of the gate-up product. */
 export function gateUpColumns({ gated, intermediate }: Pick<ResolvedExperts, "gated" | "intermediate">): number {

@@ -1,56 +1,56 @@
 /**
- * A whole Mixture-of-Experts layer as one call: router, experts, and a shared expert where the model has one.
+ * A whole Mixture-of-Experts layer as one call: the router, the experts, and optionally a shared expert.
  *
  * @module
  */
-import type { ExpertsComputation, ExpertsInputs, ExpertsOptions } from "./experts.ts";
 import type { RouterOptions } from "../routing/router.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
+import type { ExpertsComputation, ExpertsInputs, ExpertsOptions } from "./experts.ts";
 
 /**
- * The weights of experts, and how they compute: the tensors and options of {@linkcode experts} by the same names.
+ * The weights of experts and how they compute: the tensors and options of {@linkcode experts} with the same names.
  *
- * @typeParam T A tensor on the host, or one that a backend holds.
+ * @typeParam T A tensor on the host or on a backend.
  */
 export interface ExpertsLayer<T = Tensor>
   extends
     Pick<ExpertsInputs<T>, "gateUpProj" | "gateUpProjBias" | "downProj" | "downProjBias">,
     Readonly<ExpertsComputation> {}
 
-/** A router: a linear layer from a token to its logits, and how to decide on those. */
+/** A router: a linear layer that computes the logits of a token, and the rule that chooses its experts. */
 export interface MoeRouter<T = Tensor> {
-  /** [E, H], f16, bf16 or f32, be that the layer's dtype or not. */
+  /** [E, H], f16, bf16 or f32. Its dtype may differ from that of the layer. */
   readonly weight: T;
-  /** [E], of the same dtype. */
+  /** [E], of the same dtype as `weight`. */
   readonly bias?: T | undefined;
-  /** How to decide. `scale` holds the factor that models call the routed scaling. */
+  /** How the router chooses experts. `scale` is the factor that models call routed scaling. */
   readonly options: RouterOptions<T>;
   /**
-   * What the logits are rounded to before they are decided on. Models whose router is a plain linear layer round them to
-   * their own dtype, which then decides between experts that are close; others (DeepSeek-V3, Kimi, GLM) make a point of f32.
+   * The dtype that the logits are rounded to before the choice. Models whose router is a plain linear layer round them to
+   * their own dtype, which can change the choice between close experts. Others (DeepSeek-V3, Kimi, GLM) use f32.
    *
    * @default {"f32"}
    */
   readonly logitsDType?: DType | undefined;
 }
 
-/** An expert that every token goes to: weights as of experts, with E = 1 and an intermediate size of its own. */
+/** An expert that processes every token: weights as of experts, with E = 1 and its own intermediate size. */
 export interface SharedExpert<T = Tensor> extends ExpertsLayer<T> {
-  /** [1, H]: the expert's output is multiplied by σ(x · gate) (Qwen2-MoE, Qwen3-Next). Without it, by 1. */
+  /** [1, H]: the output of the expert is multiplied by σ(x · gate) (Qwen2-MoE, Qwen3-Next). By default, by 1. */
   readonly gate?: T | undefined;
 }
 
 /**
  * A Mixture-of-Experts layer. T tokens, H hidden size, I intermediate size, E experts, K experts per token.
  *
- * All tensors are of the hidden states' dtype, but for the router's and its `correctionBias`, which is f32.
+ * All tensors have the dtype of the hidden states, except for the router's tensors and its `correctionBias`, which is f32.
  *
- * @typeParam T A tensor on the host, or one that a backend holds.
+ * @typeParam T A tensor on the host or on a backend.
  */
 export interface MoeLayer<T = Tensor> extends ExpertsLayer<T> {
-  /** Who decides where a token goes. */
+  /** The router. */
   readonly router: MoeRouter<T>;
-  /** The expert that every token goes to, where the model has one. */
+  /** The shared expert, if the model has one. */
   readonly sharedExpert?: SharedExpert<T> | undefined;
 }
 

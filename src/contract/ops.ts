@@ -78,8 +78,8 @@ export interface BackendRouting {
 /**
  * The steps of a layer, on tensors that a backend holds. See the functions of the same names in `ops` for what they do.
  *
- * The host does not look at the elements. An index without a row selects zeros. A value without a bin makes the result
- * unspecified. All reject with a `TypeError` for a dtype, and with a `RangeError` for a shape, that does not fit.
+ * The elements are not checked. An index that does not name a row selects zeros. A value that does not name a bin is left
+ * out; the end of a sorted list is then unspecified. If `indices` names an assignment twice, its last row counts. All reject with a `TypeError` for a dtype, and with a `RangeError` for a shape, that does not fit.
  */
 export interface BackendOps {
   /** Makes a tensor whose elements all have one value. */

@@ -10,37 +10,13 @@ import {
 } from "./checks.ts";
 import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
 import { inputNames, inputRules } from "./experts_inputs.ts";
-import { type ExpertsVariant, resolveOptions } from "./experts_options.ts";
-import { gateUpColumns, weightShapes } from "./experts_sizes.ts";
-import { resolveWeightFormat, type WeightFormats } from "./weights.ts";
+import { resolveOptions } from "./experts_options.ts";
+import { gateUpColumns, type ResolvedExperts, weightShapes } from "./experts_sizes.ts";
+import { resolveWeightFormat } from "./weights.ts";
 import { checkNames } from "../known_names.ts";
 import { checkTensor, type DType, formatShape } from "../tensor/tensor.ts";
 
-/** The sizes and the variant of an {@linkcode experts} call. */
-export type ResolvedExperts = ExpertsVariant & {
-  /** T. */
-  readonly tokens: number;
-  /** H. */
-  readonly hidden: number;
-  /** I. */
-  readonly intermediate: number;
-  /** E. */
-  readonly experts: number;
-  /** K. */
-  readonly topK: number;
-  /** The most assignments that an expert keeps; `Infinity` for a dropless layer. */
-  readonly capacity: number;
-  /** Whether the routing weights are [T, E] rather than [T, K]. */
-  readonly denseWeights: boolean;
-  /** The dtype of the routing weights: that of the activations, or f32. */
-  readonly weightsDType: DType;
-  /** How the weights of the experts are stored. */
-  readonly formats: WeightFormats;
-  /** Whether each assignment's input has a factor. */
-  readonly hasInputWeights: boolean;
-  /** Whether a tensor is added to the sum of the experts. */
-  readonly hasAddend: boolean;
-};
+export type { ResolvedExperts } from "./experts_sizes.ts";
 
 /** A resolved call: its tensors, and everything that was derived from them and from the options. */
 export interface ExpertsCall<T> {

@@ -10,14 +10,14 @@ import type {
 import { noDetails } from "../backend/details.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
-import { checkIndices, type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
+import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
 import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
-import type { BackendOps } from "../contract/ops.ts";
 import { mapLayer, resolveMoe } from "../contract/resolve_moe.ts";
-import { resolvedOps } from "../backend/steps.ts";
+import type { BackendOps } from "../contract/ops.ts";
 import { runMoe } from "../backend/run_moe.ts";
+import { resolvedOps } from "../backend/steps.ts";
 import {
   bytesPerElement,
   checkTensor,
@@ -121,7 +121,7 @@ export class CpuBackend implements Backend {
     produce: (piece: TensorData, start: number) => void | Promise<void>,
   ): Promise<void> {
     using shared = this.#own(tensor).share();
-    await produce(shared.data, 0);
+    if (shared.data.length > 0) await produce(shared.data, 0);
   }
 
   async read(
@@ -131,7 +131,7 @@ export class CpuBackend implements Backend {
   ): Promise<void> {
     using shared = this.#own(tensor).share();
     const { start, end } = resolveRange(shared, range);
-    await consume(shared.data.subarray(start, end), start);
+    if (start < end) await consume(shared.data.subarray(start, end), start);
   }
 
   download(tensor: BackendTensor): Promise<Tensor> {
@@ -144,9 +144,7 @@ export class CpuBackend implements Backend {
   }
 
   async experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CpuTensor> {
-    const shape = resolveExperts(inputs, options);
-    checkIndices(this.#own(inputs.routerIndices).data, shape);
-    return await this.runExperts({ inputs, shape, onProgress: options.onProgress });
+    return await this.runExperts({ inputs, shape: resolveExperts(inputs, options), onProgress: options.onProgress });
   }
 
   async runExperts({ inputs, shape, onProgress }: ExpertsCall<BackendTensor>): Promise<CpuTensor> {
@@ -202,11 +200,11 @@ export class CpuBackend implements Backend {
     layer: MoeLayer<BackendTensor>,
     options: MoeOptions = {},
   ): Promise<BackendTensor> {
+    const shape = resolveMoe(hidden, layer, options);
     using shared = new DisposableStack();
     const share = (tensor: BackendTensor) => shared.use(this.#own(tensor).share());
-    const shape = resolveMoe(hidden, layer, options);
-    const call = { hidden: share(hidden), layer: mapLayer(layer, share), shape, onProgress: options.onProgress };
-    return await runMoe(this, call);
+    const tensors = { hidden: share(hidden), layer: mapLayer(layer, share) };
+    return await runMoe(this, { ...tensors, shape, onProgress: options.onProgress });
   }
 
   synchronize(): Promise<void> {

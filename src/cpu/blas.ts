@@ -1,12 +1,12 @@
-// Finding a BLAS. Nothing is opened before it is asked for, and nothing is ever closed: calling into a closed library ends
-// the process, and workers may be in it.
+// Finds a BLAS. A library is opened only on demand and is never closed: a worker may be in a call, and a call into a closed
+// library ends the process.
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
 import { openBlas } from "../wasm/blas.ts";
 
-/** A library that can be opened. */
+/** A library that was opened. */
 export interface FoundBlas {
   readonly path: string;
-  /** Name and version, as far as it tells. */
+  /** The name and the version, as far as the library reports them. */
   readonly name: string;
 }
 
@@ -20,8 +20,8 @@ const linuxFolders = [
 ];
 
 /**
- * Where the libraries are, the fastest first. Bare names come before paths: the system's loader knows best. A permission
- * that is scoped to a path covers absolute paths only.
+ * The libraries to try, the fastest first. Bare names come before paths, so that the system's loader decides. A permission for
+ * one path covers absolute paths only.
  */
 const candidates: Readonly<Record<string, readonly string[]>> = {
   linux: [...linuxNames, ...linuxNames.flatMap((name) => linuxFolders.map((folder) => `${folder}/${name}`))],
@@ -35,12 +35,12 @@ const candidates: Readonly<Record<string, readonly string[]>> = {
 const opened = new Map<string, FoundBlas>();
 
 /**
- * Finds the library to multiply with.
+ * Finds the library that multiplies.
  *
  * @param choice `"auto"`, `"none"` or a path.
- * @returns The library; nothing for `"none"`, and for `"auto"` where there is none or FFI is not permitted.
- * @throws {BackendUnavailableError} If a path was given and there is no such library, it has no `cblas_sgemm`, or its use
- * is not permitted.
+ * @returns The library. `undefined` for `"none"`, and for `"auto"` if no library was found or FFI is not permitted.
+ * @throws {BackendUnavailableError} If `choice` is a path and the library does not exist, has no `cblas_sgemm`, or must not be
+ * used.
  */
 export function findBlas(choice: string): FoundBlas | undefined {
   if (choice === "none") return undefined;
@@ -56,7 +56,7 @@ export function findBlas(choice: string): FoundBlas | undefined {
   return undefined;
 }
 
-/** Asking for a permission that is not there would have Deno ask the user. A bare name needs the permission for all. */
+/** Without this check, Deno would ask the user for a missing permission. A bare name needs the permission for all paths. */
 function isPermitted(path: string): boolean {
   const isBare = !path.includes("/");
   return Deno.permissions.querySync({ name: "ffi", ...(isBare ? {} : { path }) }).state === "granted";

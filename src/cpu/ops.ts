@@ -5,6 +5,7 @@ import type { BackendSteps } from "../backend/steps.ts";
 import type { BackendRouting, BinCounts, Sorted } from "../contract/ops.ts";
 import type {
   BinsCall,
+  BinShape,
   FullCall,
   GatherCall,
   LinearCall,
@@ -14,7 +15,7 @@ import type {
   ScatterCall,
   SelectCall,
 } from "../contract/resolve_ops.ts";
-import { routeTokens } from "../routing/route.ts";
+import { routeTokens } from "../routing/route_tokens.ts";
 import type { DType, Tensor, TensorData } from "../tensor/tensor.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { productsJob, type ProductTensors } from "./product.ts";
@@ -87,7 +88,7 @@ export class CpuOps implements BackendSteps<CpuTensor> {
     return this.#run(({ allocate, own }) => {
       const data = own(values).data;
       const next = counts(data, bins);
-      for (let b = bins - 1, end = count; b >= 0; b--) next[b] = end -= next[b]!;
+      for (let b = 0, sum = 0; b < bins; b++) next[b] = (sum += next[b]!) - next[b]!;
       const sorted = allocate("i32", [count]), indices = allocate("i32", [count]);
       for (let i = 0; i < count; i++) {
         const place = next[data[i]!]!++;
@@ -119,14 +120,10 @@ export class CpuOps implements BackendSteps<CpuTensor> {
 
   gather({ source, indices, cumsum, shape }: GatherCall<BackendTensor>): Promise<CpuTensor> {
     return this.#run(({ allocate, own }) => {
-      const { bins, capacity, hidden, topK } = shape;
-      const from = own(source), { data: order } = own(indices), { data: ends } = own(cumsum);
-      const output = allocate(source.dtype, [bins, capacity, hidden]);
-      for (let b = 0; b < bins; b++) {
-        const start = b === 0 ? 0 : ends[b - 1]!;
-        for (let c = 0; c < capacity && start + c < ends[b]!; c++) {
-          copyRow(from, Math.floor(order[start + c]! / topK), output, b * capacity + c, hidden);
-        }
+      const from = own(source), order = own(indices).data, ends = own(cumsum).data;
+      const output = allocate(source.dtype, [shape.bins, shape.capacity, shape.hidden]);
+      for (const { assignment, row } of binRows(shape, order, ends)) {
+        copyRow(from, Math.floor(assignment / shape.topK), output, row, shape.hidden);
       }
       return output;
     });
@@ -134,14 +131,10 @@ export class CpuOps implements BackendSteps<CpuTensor> {
 
   scatter({ source, indices, cumsum, weights, shape }: ScatterCall<BackendTensor>): Promise<CpuTensor> {
     return this.#run(({ allocate, own }) => {
-      const { tokens, topK, assignments, bins, capacity, hidden } = shape;
-      const from = own(source), { data: order } = own(indices), { data: ends } = own(cumsum);
+      const { tokens, topK, assignments, hidden } = shape;
+      const from = own(source), order = own(indices).data, ends = own(cumsum).data;
       const rows = new Int32Array(assignments).fill(-1);
-      for (let b = 0, place = 0; b < bins; b++) {
-        for (let c = 0; place < Math.min(ends[b]!, assignments); c++, place++) {
-          if (c < capacity) rows[order[place]!] = b * capacity + c;
-        }
-      }
+      for (const { assignment, row } of binRows(shape, order, ends)) rows[assignment] = row;
       const output = allocate(source.dtype, [tokens, hidden]);
       const w = numbers(own(weights), 0, assignments);
       const sum = new Float32Array(hidden);
@@ -179,6 +172,22 @@ export class CpuOps implements BackendSteps<CpuTensor> {
     });
     results.move();
     return result;
+  }
+}
+
+/** Lists the assignments that have a row in the bins. `order` and `ends` may contain anything. */
+function* binRows(
+  { bins, capacity, assignments }: BinShape,
+  order: TensorData,
+  ends: TensorData,
+): Iterable<{ assignment: number; row: number }> {
+  const end = (bin: number) => bin < 0 ? 0 : Math.max(0, Math.min(ends[bin] ?? 0, assignments));
+  for (let bin = 0; bin < bins; bin++) {
+    const start = end(bin - 1), count = Math.min(capacity, end(bin) - start);
+    for (let c = 0; c < count; c++) {
+      const assignment = order[start + c] ?? -1;
+      if (assignment >= 0 && assignment < assignments) yield { assignment, row: bin * capacity + c };
+    }
   }
 }
 

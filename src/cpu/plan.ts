@@ -53,7 +53,7 @@ export function kernelCut(threads: number): Cut {
 export const blasCut: Cut = { rows: 2048, columns: 1440, share: 1 / 64 };
 
 /** The number of rows of a block whose sums have a given depth. */
-function blockRows(cut: Cut, depth: number): number {
+export function blockRows(cut: Cut, depth: number): number {
   if (depth > maximumDepth) {
     throw new RangeError(`The depth of a product must be at most ${maximumDepth} on the CPU, got ${depth}`);
   }

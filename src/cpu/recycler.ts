@@ -1,9 +1,12 @@
 /** Smaller arrays use memory that the process already has. */
 const minimumBytes = 2 ** 20;
 
+/** The memory of a few calls that run at the same time. Each call obtains at most three arrays. */
+const maximumArrays = 12;
+
 /**
  * Keeps the memory of disposed tensors for the next call with the same sizes, because the first access to new pages takes
- * longer than the work on them. It keeps no more than the memory of one call: it drops everything when a size is not found.
+ * longer than the work on them. It drops everything when a size is not found.
  */
 export class Recycler {
   #free: SharedArrayBuffer[] = [];
@@ -19,7 +22,7 @@ export class Recycler {
 
   /** Adds memory that nothing uses any more. */
   give(memory: SharedArrayBuffer): void {
-    if (memory.byteLength >= minimumBytes) this.#free.push(memory);
+    if (memory.byteLength >= minimumBytes && this.#free.length < maximumArrays) this.#free.push(memory);
   }
 
   /** Drops the free memory. */

@@ -17,7 +17,7 @@ import { inputNames } from "../contract/experts_inputs.ts";
 import { type ExpertsCall, type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
-import { resolveMoe } from "../contract/resolve_moe.ts";
+import { mapLayer, resolveMoe } from "../contract/resolve_moe.ts";
 import {
   bytesPerElement,
   checkShape,
@@ -101,7 +101,7 @@ export class CudaBackend implements Backend {
   readonly #context: Context;
   readonly #tileRows: number | undefined;
   #flushed: DeviceBuffer | undefined;
-  #lastPlan: { readonly key: string; readonly plan: Plan } | undefined;
+  #lastPlan: KeyedPlan | undefined;
   readonly #driverVersion: number;
   readonly #graphs: GraphCache;
   readonly #transfers: Transfers;
@@ -178,12 +178,13 @@ export class CudaBackend implements Backend {
     return copy;
   }
 
-  fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
-    return this.#transfers.fill(this.#own(tensor), produce);
+  async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
+    using target = this.#own(tensor).share();
+    await this.#transfers.fill(target, produce);
   }
 
   async read(tensor: BackendTensor, consume: PieceHandler, range?: ElementRange): Promise<void> {
-    const source = this.#own(tensor);
+    using source = this.#own(tensor).share();
     await this.#transfers.read(source, consume, resolveRange(source, range));
   }
 
@@ -200,10 +201,10 @@ export class CudaBackend implements Backend {
 
   runExperts(call: ExpertsCall<BackendTensor>): Promise<CudaTensor> {
     return Promise.try(() =>
-      this.#run(call, ({ launches }, pointers) => {
-        const resolved = launches.map((launch) => resolve(launch, pointers));
-        const queue = () => resolved.forEach((launch) => this.#module.launch(this.#stream, launch));
-        this.#graphs.run(resolved.map(keyOf).join(";"), queue, () => this.#stream.capture(queue));
+      this.#run(call, ({ key, launches }, pointers) => {
+        const queue = () => launches.forEach((launch) => this.#module.launch(this.#stream, resolve(launch, pointers)));
+        // The plan and the pointers determine all arguments of the launches.
+        this.#graphs.run(`${key} ${Object.values(pointers)}`, queue, () => this.#stream.capture(queue));
       })
     );
   }
@@ -230,7 +231,7 @@ export class CudaBackend implements Backend {
   /** Allocates the memory of a call, calls `queue` to queue its launches, and frees all memory except for the output. */
   #run(
     { inputs, shape }: ExpertsCall<BackendTensor>,
-    queue: (plan: Plan, pointers: PointerTable) => void,
+    queue: (plan: KeyedPlan, pointers: PointerTable) => void,
   ): CudaTensor {
     using cleanup = new DisposableStack();
     const output = cleanup.use(this.allocate(shape.dtype, [shape.tokens, shape.hidden]));
@@ -252,18 +253,21 @@ export class CudaBackend implements Backend {
   }
 
   /** Plans a call. The layers of a model mostly have the same sizes, so the last plan is kept: a new one takes 0.1 ms or more. */
-  #plan(shape: ResolvedExperts): Plan {
+  #plan(shape: ResolvedExperts): KeyedPlan {
     const key = JSON.stringify(shape);
     if (this.#lastPlan?.key !== key) {
       const { kernels } = manifest.images[this.imageName]!;
-      this.#lastPlan = { key, plan: planLaunches(shape, this.properties, kernels, this.#tileRows) };
+      this.#lastPlan = { key, ...planLaunches(shape, this.properties, kernels, this.#tileRows) };
     }
-    return this.#lastPlan.plan;
+    return this.#lastPlan;
   }
 
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
     const shape = resolveMoe(hidden, layer, options);
-    return await runMoe(this, { hidden, layer, shape, onProgress: options.onProgress });
+    using shared = new DisposableStack();
+    const share = (tensor: BackendTensor) => shared.use(this.#own(tensor).share());
+    const tensors = { hidden: share(hidden), layer: mapLayer(layer, share) };
+    return await runMoe(this, { ...tensors, shape, onProgress: options.onProgress });
   }
 
   synchronize(): Promise<void> {
@@ -322,6 +326,9 @@ export class CudaBackend implements Backend {
   }
 }
 
+/** A plan with the sizes that it was made for, as a string. */
+type KeyedPlan = Plan & { readonly key: string };
+
 type PointerTable = Readonly<Record<TensorName, bigint | null>>;
 
 /** Replaces the names of tensors by their pointers. */
@@ -335,11 +342,4 @@ function resolve({ arguments: values, ...launch }: KernelLaunch<TensorName>, poi
       : value,
   ]);
   return { ...launch, arguments: Object.fromEntries(resolved) };
-}
-
-function keyOf({ kernel, blocks, arguments: values }: KernelLaunch): string {
-  const parts = Object.values(values).map((value) =>
-    typeof value === "object" && value ? Object.values(value).join() : `${value}`
-  );
-  return [kernel, blocks, ...parts].join();
 }

@@ -7,7 +7,15 @@
 export { experts } from "./experts.ts";
 export { batchedMatmul } from "./batched_matmul.ts";
 export { bincountCumsum } from "./bincount_cumsum.ts";
-export type { BackendOps, BackendRouting, BinCounts, GatherOptions, Sorted } from "../contract/ops.ts";
+export type {
+  BackendOps,
+  BackendRouting,
+  BinCounts,
+  GatherOptions,
+  LinearOptions,
+  RouteOptions,
+  Sorted,
+} from "../contract/ops.ts";
 export { gather } from "./gather.ts";
 export type { OpOptions } from "./host.ts";
 export { indexSelect } from "./index_select.ts";

@@ -1,5 +1,5 @@
 /**
- * Routers: how the models there are turn a token's logits into its experts and their weights.
+ * Routers: how models compute the experts of a token and their weights from its logits.
  *
  * @module
  */
@@ -7,18 +7,18 @@ import { checkNames } from "../known_names.ts";
 import { describeValue, formatShape, type Tensor } from "../tensor/tensor.ts";
 
 /**
- * How a router decides; x are a token's logits, one for each of E experts.
+ * How a router chooses experts and weighs them. x are the logits of a token, one for each of E experts.
  *
- * - `"softmax"`: the weights are softmax(x), not renormalised over the K chosen (OLMoE; the reference job).
- * - `"topk-softmax"`: the K largest logits are chosen, and the weights are the softmax over those (gpt-oss, Granite).
- * - `"softmax-renormalize"`: softmax(x), divided by the sum over the K chosen (Mixtral, Qwen3).
- * - `"sigmoid-grouped"`: sigmoid(x), chosen with `correctionBias` among the `topGroups` best of `groups` groups of
- *   experts, renormalised, times `scale` (DeepSeek-V3).
+ * - `"softmax"`: the weights are softmax(x), not renormalized over the K chosen experts (OLMoE; the reference job).
+ * - `"topk-softmax"`: the experts with the K largest logits; the weights are the softmax over these (gpt-oss, Granite).
+ * - `"softmax-renormalize"`: softmax(x), divided by the sum over the K chosen experts (Mixtral, Qwen3).
+ * - `"sigmoid-grouped"`: sigmoid(x), chosen with `correctionBias` within the best `topGroups` of `groups` groups of
+ *   experts, renormalized, times `scale` (DeepSeek-V3).
  * - `"sigmoid"`: the same without groups (Kimi K2, GLM-4.5).
- * - `"sigmoid-input"`: the K largest logits are chosen, and sigmoid(x) multiplies the experts' input (Llama 4).
- * - `"sqrt-softplus"`: √softplus(x), chosen with `correctionBias`, renormalised, times `scale` (DeepSeek-V4).
- * - `"sparse-mixer"`: the K largest logits are chosen one after the other. The weight of each is its share in a softmax over
- *   the logits near it, (x_k − x) / max(|x|, x_k) ≤ 2 · `jitter`, without those chosen before it (Phi-3.5-MoE).
+ * - `"sigmoid-input"`: the experts with the K largest logits; sigmoid(x) multiplies their input (Llama 4).
+ * - `"sqrt-softplus"`: √softplus(x), chosen with `correctionBias`, renormalized, times `scale` (DeepSeek-V4).
+ * - `"sparse-mixer"`: the experts with the K largest logits, one after the other. The weight of each is its share of a
+ *   softmax over the logits near it, (x_k − x) / max(|x|, x_k) ≤ 2 · `jitter`, without earlier choices (Phi-3.5-MoE).
  */
 export type RouterKind =
   | "softmax"
@@ -31,69 +31,69 @@ export type RouterKind =
   | "sparse-mixer";
 
 /**
- * How to route.
+ * Options of a router.
  *
- * @typeParam T A tensor on the host, or one that a backend holds.
+ * @typeParam T A tensor on the host or on a backend.
  */
 export interface RouterOptions<T = Tensor> {
   /**
-   * How the router decides.
+   * How the router chooses experts.
    *
    * @default {"softmax"}
    */
   readonly kind?: RouterKind | undefined;
   /** K, the number of experts of each token: from 1 to E. */
   readonly topK: number;
-  /** [E], f32: added to the scores for the choice alone, not for the weights. Only where scores are made before the choice. */
+  /** [E], f32: added to the scores for the choice only, not for the weights. Only for kinds that compute scores before the choice. */
   readonly correctionBias?: T | undefined;
   /**
-   * Into how many groups of E / groups neighbouring experts the experts fall. Only `"sigmoid-grouped"`.
+   * The number of groups of E / groups neighboring experts. Only for `"sigmoid-grouped"`.
    *
    * @default {1}
    */
   readonly groups?: number | undefined;
   /**
-   * How many groups a token may choose from: those whose two best scores, bias included, have the largest sum. Only
-   * `"sigmoid-grouped"`.
+   * The number of groups that a token chooses from: the groups whose two best scores, with the bias, have the largest sum.
+   * Only for `"sigmoid-grouped"`.
    *
    * @default {groups}
    */
   readonly topGroups?: number | undefined;
   /**
-   * Whether the weights of a token's K experts are divided by their sum. Defaults to what the kind says; only where scores
-   * are made before the choice.
+   * Whether the weights of a token's K experts are divided by their sum. The default depends on the kind. Only for kinds that
+   * compute scores before the choice.
    */
   readonly renormalize?: boolean | undefined;
   /**
-   * What the weights are multiplied by in the end.
+   * The factor of all weights.
    *
    * @default {1}
    */
   readonly scale?: number | undefined;
   /**
-   * Half of how far from the chosen logit, relatively, one may be to share its softmax. Only `"sparse-mixer"`.
+   * Half of the largest relative distance of a logit from the chosen one in the same softmax. Only for `"sparse-mixer"`.
    *
    * @default {0.01}
    */
   readonly jitter?: number | undefined;
 }
 
-/** A function from logits to scores. All keep the order of the logits. `"sparse-mixer"` comes only after the choice. */
+/** A function from logits to scores. All keep the order of the logits. `"sparse-mixer"` only applies after the choice. */
 export type Scoring = "none" | "softmax" | "sigmoid" | "sqrt-softplus" | "sparse-mixer";
 
-/** A kind of router, as data. */
+/** The rule of a router kind. */
 export interface RouterRule {
-  /** What is done to all E logits before the choice. */
+  /** The function that is applied to all E logits before the choice. */
   readonly before: Scoring;
-  /** What is done to the K chosen values after it. */
+  /** The function that is applied to the K chosen values after the choice. */
   readonly after: Scoring;
-  /** Whether the weights are divided by their sum, where the options do not say. */
+  /** Whether the weights are divided by their sum by default. */
   readonly renormalize: boolean;
-  /** What is added to that sum. */
+  /** A small number that is added to this sum. */
   readonly epsilon: number;
-  /** Whether experts may fall into groups. */
+  /** Whether the experts can have groups. */
   readonly grouped: boolean;
-  /** Whether the weights multiply the experts' input and not their output. */
+  /** Whether the weights multiply the experts' input instead of their output. */
   readonly onInput: boolean;
 }
 
@@ -119,7 +119,7 @@ const knownOptions: Readonly<Record<keyof RouterOptions, true>> = {
 };
 const optionNames = Object.keys(knownOptions);
 
-/** Every kind of router. */
+/** The rule of every router kind. */
 export const routerRules: Readonly<Record<RouterKind, RouterRule>> = {
   "softmax": { ...plain, before: "softmax" },
   "topk-softmax": { ...plain, after: "softmax" },
@@ -131,7 +131,7 @@ export const routerRules: Readonly<Record<RouterKind, RouterRule>> = {
   "sparse-mixer": { ...plain, after: "sparse-mixer" },
 };
 
-/** A router with every option decided. */
+/** A router with defaults filled in. */
 export interface Router extends RouterRule {
   /** E. */
   readonly experts: number;
@@ -146,10 +146,10 @@ export interface Router extends RouterRule {
 }
 
 /**
- * Decides every option of a router for E experts.
+ * Checks the options of a router for E experts and fills in the defaults.
  *
- * @throws {TypeError} If an option is of a wrong type.
- * @throws {RangeError} If an option is out of range, or has no meaning for the kind.
+ * @throws {TypeError} If an option is unknown or of a wrong type.
+ * @throws {RangeError} If an option is out of range, or does not apply to the kind.
  */
 export function resolveRouter(
   options: RouterOptions<Pick<Tensor, "dtype" | "shape">>,
@@ -166,7 +166,7 @@ export function resolveRouter(
   }
   const rule = routerRules[kind];
   const refuse = (option: string) => {
-    throw new RangeError(`${option} has no meaning for the router kind ${kind}`);
+    throw new RangeError(`${option} does not apply to the router kind "${kind}"`);
   };
   checkInteger("topK", topK, experts, "the number of experts");
   if (!rule.grouped && (groups !== 1 || topGroups !== 1)) refuse(groups !== 1 ? "groups" : "topGroups");
@@ -207,7 +207,7 @@ export function resolveRouter(
     groups,
     topGroups,
     renormalize: renormalize ?? rule.renormalize,
-    scale: Math.fround(scale), // as everywhere, so that all backends multiply by the same number
+    scale: Math.fround(scale), // all backends multiply by the same f32 number
     jitter: Math.fround(jitter ?? 0.01),
   };
 }
@@ -219,7 +219,7 @@ function checkBias({ dtype, shape }: Pick<Tensor, "dtype" | "shape">, experts: n
   }
 }
 
-function checkInteger(name: string, value: number, most: number, meaning: string): void {
-  if (Number.isInteger(value) && value >= 1 && value <= most) return;
-  throw new RangeError(`${name} must be an integer from 1 to ${meaning}, ${most}, got ${describeValue(value)}`);
+function checkInteger(name: string, value: number, maximum: number, meaning: string): void {
+  if (Number.isInteger(value) && value >= 1 && value <= maximum) return;
+  throw new RangeError(`${name} must be an integer from 1 to ${meaning}, ${maximum}, got ${describeValue(value)}`);
 }

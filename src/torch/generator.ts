@@ -1,5 +1,5 @@
 /**
- * PyTorch's CPU random numbers.
+ * The random numbers of PyTorch on the CPU.
  *
  * @module
  */
@@ -15,31 +15,31 @@ import { MersenneTwister, windowSize } from "./mersenne_twister.ts";
 /** Options of {@linkcode Generator.prototype.fillNormal}. */
 export interface FillNormalOptions {
   /**
-   * Factor of each normal. In f16 and bf16 the normal is rounded, multiplied in f32 and rounded again, as
-   * `torch.randn(…).half() * scale` does.
+   * The factor of each number. In f16 and bf16, the number is rounded, multiplied in f32 and rounded again, as in
+   * `torch.randn(…).half() * scale`.
    *
    * @default {1}
    */
   scale?: number;
-  /** Called now and then with the number of elements that are done. */
+  /** Called from time to time with the number of elements that are done. */
   onProgress?: (done: number) => void;
 }
 
-/** What normals are written to: f32, f16, or bf16 as bit patterns. */
+/** An array for normally distributed numbers: f32, f16, or bf16 as bit patterns. */
 type Normals = Float32Array | Float16Array | Uint16Array;
 
-/** Below this, waking the workers costs more than they save. */
+/** The smallest count for which it pays to wake the workers. */
 const parallelFrom = 1 << 16;
 
-/** Numbers a worker takes at a time: their words, 128 KiB, stay in its L2 cache. */
+/** The count that a worker takes at a time. The words of the stream, 128 KiB, fit into its L2 cache. */
 const chunk = 32768;
 
 let local: Context | undefined;
 
 /**
- * A stream of random numbers: for the same seed and the same calls, those of `torch.Generator().manual_seed(seed)` on the
- * CPU. Normals agree with PyTorch's to 4 units in the last place of f32, uniforms exactly; they are the same bits on
- * every machine and for any number of threads.
+ * A stream of random numbers. For the same seed and calls, they equal those of `torch.Generator().manual_seed(seed)` on the
+ * CPU: uniform numbers exactly, normal ones to 4 units in the last place of f32. They have the same bits on every machine
+ * and for any number of threads.
  *
  * Source: PyTorch 1.13 to 2.x, `aten/src/ATen/native/cpu/DistributionTemplates.h` and `ATen/core/DistributionsHelper.h`.
  *
@@ -59,8 +59,8 @@ export class Generator {
   /**
    * Starts a stream.
    *
-   * @param seed An integer from 0 to 2^64 - 1, as number or bigint. The twister takes its low 32 bits, as in PyTorch.
-   * @throws {RangeError} If the seed is no such integer.
+   * @param seed An integer from 0 to 2^64 - 1, as a number or a bigint. As in PyTorch, only the low 32 bits are used.
+   * @throws {RangeError} If the seed is not such an integer.
    */
   constructor(seed: number | bigint = 0) {
     const valid = typeof seed === "bigint" ? seed >= 0n && seed < 1n << 64n : Number.isSafeInteger(seed) && seed >= 0;
@@ -73,11 +73,11 @@ export class Generator {
   }
 
   /**
-   * Draws from the standard normal distribution.
+   * Draws numbers from the standard normal distribution.
    *
    * @param shape The size of each dimension.
-   * @returns A tensor of f32.
-   * @throws {RangeError} If a size is no non-negative integer.
+   * @returns A tensor of dtype f32.
+   * @throws {RangeError} If a size is not a non-negative integer.
    */
   randn(shape: readonly number[]): Tensor {
     const result = zeros("f32", shape);
@@ -88,11 +88,11 @@ export class Generator {
   }
 
   /**
-   * Draws from the uniform distribution on [0, 1).
+   * Draws numbers from the uniform distribution on [0, 1).
    *
    * @param shape The size of each dimension.
-   * @returns A tensor of f32.
-   * @throws {RangeError} If a size is no non-negative integer.
+   * @returns A tensor of dtype f32.
+   * @throws {RangeError} If a size is not a non-negative integer.
    */
   rand(shape: readonly number[]): Tensor {
     const result = zeros("f32", shape);
@@ -101,16 +101,16 @@ export class Generator {
   }
 
   /**
-   * Fills an array with normals on all threads of an engine: what `randn` of as many elements would give, scaled.
+   * Fills an array with normally distributed numbers, on all threads of a worker pool: the numbers of `randn`, scaled.
    *
-   * @param engine The worker pool.
+   * @param pool The worker pool.
    * @param target Shared memory for the numbers, f32, f16 or bf16.
    * @param options The scale and a progress callback.
    * @throws {TypeError} If the target is not in shared memory.
    * @internal
    */
   async fillNormal(
-    engine: WorkerPool,
+    pool: WorkerPool,
     target: Normals,
     options: FillNormalOptions = {},
   ): Promise<void> {
@@ -124,14 +124,14 @@ export class Generator {
       }
       const job = this.#job(part, scale);
       const tick = onProgress && (() => onProgress(Math.min(job.state[1]! * chunk, part.length)));
-      await engine.run("normals", job, tick);
+      await pool.run("normals", job, tick);
       this.#twister.window = job.state.subarray(2);
     }
   }
 
   /**
-   * PyTorch fills whole blocks of 16. A ragged end throws its words away and draws the last 16 numbers afresh,
-   * over what the blocks have put there.
+   * PyTorch fills whole blocks of 16. If the end is not a whole block, its words are discarded, and the last 16 numbers are
+   * drawn again and overwrite the earlier ones.
    */
   *#parts(target: Normals): IterableIterator<Normals> {
     const rest = target.length % 16;
@@ -159,7 +159,7 @@ export class Generator {
     this.#twister.window = job.state.subarray(2);
   }
 
-  /** Fewer than 16 numbers come one by one, in double precision. */
+  /** Draws fewer than 16 numbers, one by one, in double precision. */
   #fillSmall(target: Normals, scale: number): void {
     const values = new Float32Array(target.length).map(() => this.#normal());
     const isBfloat16 = target instanceof Uint16Array;
@@ -172,7 +172,7 @@ export class Generator {
     round();
   }
 
-  /** Box and Muller's pairs; the sine waits for the next such call, past any larger one between. */
+  /** Draws a number by the Box-Muller method. The sine partner is kept for the next such call; larger calls do not use it. */
   #normal(): number {
     const partner = this.#sinePartner;
     if (partner !== undefined) {

@@ -1,13 +1,13 @@
-// MT19937 as PyTorch seeds it, kept as a window over its untempered words: word[n] follows from words n - 624, n - 623
-// and n - 227, so there is no block to start and any 624 words in a row are a state.
+// MT19937 as PyTorch seeds it. The state is a window over the untempered words: word[n] follows from the words n - 624,
+// n - 623 and n - 227, so any 624 consecutive words are a state.
 // Source: Matsumoto and Nishimura, "Mersenne Twister", 1998.
 
-/** The number of words a state has. */
+/** The number of words of a state. */
 export const windowSize = 624;
 
 const period = 397;
 
-/** PyTorch's CPU stream of 32-bit words. */
+/** The stream of 32-bit words of PyTorch's CPU generator. */
 export class MersenneTwister {
   readonly #words = new Int32Array(2 * windowSize);
   #next = 2 * windowSize;
@@ -31,7 +31,7 @@ export class MersenneTwister {
     return (y ^ (y >>> 18)) >>> 0;
   }
 
-  /** Draws two words as one number: PyTorch's random64, of which the low `bits` are kept. At most 53. */
+  /** Draws the low 53 bits of two words, the first of which is the high one. */
   next53(): number {
     const high = this.next();
     return (high & 0x1fffff) * 2 ** 32 + this.next();
@@ -42,7 +42,7 @@ export class MersenneTwister {
     return this.#words.slice(this.#next - windowSize, this.#next);
   }
 
-  /** Continues after the given words instead. */
+  /** Continues after the given words. */
   set window(words: Int32Array) {
     this.#words.set(words, windowSize);
     this.#next = 2 * windowSize;

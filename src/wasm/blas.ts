@@ -1,7 +1,10 @@
-// A BLAS through FFI. Each worker opens the library for itself and multiplies in its own memory; the library's own threads
-// stay out of it, as the workers are all there is to spread over.
+// A BLAS through FFI. Each worker opens the library and multiplies in its own memory. The library uses one thread for each call,
+// because the workers already use all cores.
 
-/** C = A B in f32, or A Bᵀ, or that added to C. A is [m, k], B [k, n] or [n, k], C [m, n], each with a stride between its rows, in elements. */
+/**
+ * Computes C = A B in f32, or C = A Bᵀ, or adds the product to C. A is [m, k], B is [k, n] or [n, k], and C is [m, n]. Each
+ * stride is the distance between two rows, in elements.
+ */
 export type Sgemm = (
   transposeB: boolean,
   m: number,
@@ -19,16 +22,16 @@ export type Sgemm = (
 /** An open library. */
 export interface Blas {
   readonly sgemm: Sgemm;
-  /** What the library says it is. */
+  /** The name and the version, as far as the library reports them. */
   readonly name: string;
 }
 
 /**
- * Opens a library with 32-bit integers in its interface, and has it use one thread for a call. Closes over nothing, so that a
- * worker can be given its source.
+ * Opens a library whose interface has 32-bit integers, and makes it use one thread for each call. The function closes over
+ * nothing, so a worker can run its source.
  *
  * @throws {Deno.errors.NotCapable} If the permission is missing.
- * @throws {Error} If there is no such library, or no `cblas_sgemm` in it.
+ * @throws {Error} If the library does not exist or has no `cblas_sgemm`.
  */
 export function openBlas(path: string): Blas {
   const { symbols } = Deno.dlopen(path, {
@@ -52,8 +55,8 @@ export function openBlas(path: string): Blas {
     MKL_Set_Num_Threads_Local: { parameters: ["i32"], result: "i32", optional: true },
     // int BLASSetThreading(BLAS_THREADING), of Accelerate since macOS 15
     BLASSetThreading: { parameters: ["i32"], result: "i32", optional: true },
-    // char *strncpy(char *, const char *, size_t), of the C library that the others need: a pointer can be read with it under
-    // a permission for one path, and with Deno's own functions only under one for all
+    // char *strncpy(char *, const char *, size_t), of the C library, which the BLAS depends on. It can read a pointer with
+    // the permission for one path; Deno's own functions need the permission for all paths
     strncpy: { parameters: ["buffer", "usize", "usize"], result: "usize", optional: true },
   });
 

@@ -1,11 +1,11 @@
 // Compiles assembly/ to WebAssembly and writes it as a base64 module: `deno task build:wasm`.
 import asc from "npm:assemblyscript@0.28.20/asc";
 
-// With two pages of memory declared, an address plus a small constant offset takes one comparison instead of two.
+// With two declared pages of memory, V8 checks an address plus a small constant offset with one comparison, not two.
 const options = ["--runtime", "stub", "-O3", "--converge", "--noAssert", "--importMemory", "--initialMemory", "2"]
   .concat(["simd", "relaxed-simd"].flatMap((feature) => ["--enable", feature]));
 
-/** The source text of `kernels.ts`, compiled afresh. */
+/** Compiles the kernels and returns the source text of `kernels.ts`. */
 export async function buildKernels(): Promise<string> {
   const folder = new URL("./assembly/", import.meta.url);
   let binary: Uint8Array | undefined;

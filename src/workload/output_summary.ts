@@ -1,10 +1,10 @@
-// What a run's output comes to: figures that two implementations can be compared by.
+// A summary of an output: figures to compare two implementations by.
 import type { Backend, BackendTensor } from "../backend/backend.ts";
 import { convert, elementCount, tensor } from "../tensor/tensor.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { elements, wasmDType } from "../wasm/elements.ts";
 
-/** Figures of an output, accumulated in f64. */
+/** Figures of an output, summed in f64. */
 export interface OutputSummary {
   readonly outputSum: number;
   readonly outputAbsSum: number;
@@ -14,13 +14,13 @@ export interface OutputSummary {
   readonly outputFirst: readonly number[];
 }
 
-/** Values summed at a time. Fixed, so that the sum's bits depend on neither threads nor backend. */
+/** The number of values that are summed at a time. It is fixed, so that the bits of the sum do not depend on threads or backend. */
 const chunk = 65536;
 
-/** Summarises an output of at least one value. */
+/** Summarizes an output of at least one value. */
 export async function summarizeOutput(
   backend: Backend,
-  engine: WorkerPool,
+  pool: WorkerPool,
   output: BackendTensor,
 ): Promise<OutputSummary> {
   const { dtype } = output;
@@ -28,7 +28,7 @@ export async function summarizeOutput(
   let outputFirst: number[] = [];
   await backend.read(output, async (piece, start) => {
     if (start === 0) outputFirst = [...convert(tensor(piece.slice(0, 3), undefined, dtype), "f32").data];
-    await engine.run("statistics", {
+    await pool.run("statistics", {
       next: new Int32Array(new SharedArrayBuffer(4)),
       dtype: wasmDType(dtype),
       values: elements(piece),

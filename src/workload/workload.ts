@@ -1,5 +1,5 @@
 /**
- * Synthetic jobs: their sizes, and their inputs from a seed, number for number those of the reference script in PyTorch.
+ * Synthetic jobs: their sizes, and their inputs from a seed. The inputs equal those of the reference script in PyTorch.
  *
  * @module
  */
@@ -8,34 +8,35 @@ import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { activationOptions } from "../contract/activations.ts";
 import { gateUpColumns, weightShapes } from "../contract/experts_sizes.ts";
 import { type LayerPreset, type Preset, type PresetName, presets } from "../models/presets.ts";
-import { keptAssignments, route, tokensPerExpert } from "../routing/route.ts";
+import { keptAssignments, tokensPerExpert } from "../routing/assignments.ts";
+import { route } from "../routing/route.ts";
 import { routerRules } from "../routing/router.ts";
 import { bytesPerElement, convert, elementCount, type Tensor, type TensorData, zeros } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 
-/** A synthetic job: one layer, and the tokens it gets. */
+/** A synthetic job: a layer and its tokens. */
 export interface Job extends LayerPreset {
   /** The name of the preset whose layer this is, or "custom". */
   readonly preset: string;
-  /** Sequences. */
+  /** The number of sequences. */
   readonly batch: number;
-  /** Tokens a sequence. */
+  /** The number of tokens per sequence. */
   readonly seq: number;
   /** I. */
   readonly intermediate: number;
-  /** The most assignments an expert keeps; null keeps all. */
+  /** The most assignments that an expert keeps; null for a dropless layer. */
   readonly capacity: number | null;
-  /** Seed of the one generator that all inputs come from. */
+  /** The seed of the generator of all inputs. */
   readonly seed: number | bigint;
 }
 
-/** What a job has that its preset has not. */
+/** The differences between a job and its preset. */
 export type JobChanges = { readonly [Key in Exclude<keyof Job, "preset">]?: Job[Key] | undefined };
 
 /**
- * Makes a job of a preset and what differs from it. Where neither says, intermediate is hidden, and the capacity seq or,
- * of a dropless preset, none.
+ * Makes a job from a preset and changes. If neither gives them, `intermediate` is `hidden`, and `capacity` is `seq`, or none for a
+ * dropless preset.
  */
 export function makeJob(name: PresetName, changes: JobChanges = {}): Job {
   const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
@@ -52,19 +53,19 @@ export function makeJob(name: PresetName, changes: JobChanges = {}): Job {
 /** What may differ from a preset in a job of its layer. */
 const tokenKeys: ReadonlySet<string> = new Set(["batch", "seq", "capacity", "seed", "dtype"]);
 
-/** What a job asks of the op. */
+/** Returns the options of `experts` for a job. */
 export function jobOptions(job: Job): ExpertsOptions {
   const { activation, gated, gateUpLayout, weightLayout, batchInvariant } = job;
   const expertCapacity = job.capacity ?? undefined;
   return { activation, ...activationOptions(job), gated, gateUpLayout, weightLayout, batchInvariant, expertCapacity };
 }
 
-/** Whether a job's router has weights for the experts' inputs. */
+/** Returns whether a job's router weighs the experts' inputs. */
 export function weighsInputs({ router }: Pick<Job, "router">): boolean {
   return routerRules[router.kind].onInput;
 }
 
-/** Bytes of each of a job's inputs, and of its output. */
+/** Computes the bytes of each input and of the output. */
 export function tensorBytes(job: Job): {
   readonly inputs: Readonly<Record<Exclude<keyof ExpertsInputs, "addend" | "addendWeights">, number>>;
   readonly output: number;
@@ -88,47 +89,47 @@ export function tensorBytes(job: Job): {
   };
 }
 
-/** Bytes that a job's tensors take on the CPU at most: inputs, output, and rows for as many assignments as may be kept. */
+/** Computes the most bytes of a job's tensors on the CPU: inputs, output, and rows for all assignments that can be kept. */
 export function jobBytes(job: Job): number {
   const { batch, seq, hidden, intermediate, experts, topK, capacity, dtype } = job;
   const { inputs, output } = tensorBytes(job);
   const kept = Math.min(batch * seq * topK, experts * (capacity ?? Infinity));
-  const activations = kept * intermediate <= batch * seq * hidden ? 0 : kept * intermediate; // else they lie in the output
+  const activations = kept * intermediate <= batch * seq * hidden ? 0 : kept * intermediate; // otherwise they use the memory of the output
   const rows = bytesPerElement(dtype) * (kept * hidden + activations);
   return Object.values(inputs).reduce((sum, bytes) => sum + bytes) + output + rows;
 }
 
-/** Bytes that running a job takes on the CPU: its tensors, and the router's logits that they are drawn from. */
+/** Computes the bytes that a job needs on the CPU: its tensors, and the logits of the router. */
 export function requiredBytes(job: Job): number {
   return jobBytes(job) + 4 * job.batch * job.seq * job.experts;
 }
 
-/** A job's inputs, on a backend. Disposing them gives their memory back. */
+/** The inputs of a job, on a backend. Dispose it to free their memory. */
 export interface Workload extends Disposable {
-  /** The op's inputs. */
+  /** The inputs of `experts`. */
   readonly inputs: ExpertsInputs<BackendTensor>;
-  /** Assignments of each expert, before the capacity. */
+  /** The assignments of each expert, without the capacity. */
   readonly tokensPerExpert: Int32Array;
-  /** Assignments that the capacity keeps. */
+  /** The number of assignments that the capacity keeps. */
   readonly kept: number;
 }
 
 /**
- * Draws a job's inputs, from one generator in this order, which for the reference job is its script's: the router's
- * logits; its correction bias × 0.02, if it has one; hidden states × 0.1; the gate-up and down weights × 0.02, each in its
- * layout; the gate-up and down biases × 0.02, where they are random. The correction bias is f32, and so are weights of the
- * experts' inputs; hidden states and parameters are rounded to the job's dtype before and after the scaling, and the router's
- * weights in the end.
+ * Draws the inputs of a job from one generator, in the order of the reference script: the logits of the router; its
+ * correction bias × 0.02, if it has one; the hidden states × 0.1; the gate-up and down weights × 0.02, each in its layout; the
+ * gate-up and down biases × 0.02, if they are random. The correction bias and the weights of the experts' inputs are f32.
+ * Hidden states and parameters are rounded to the job's dtype before and after the scaling, and the routing weights at the
+ * end.
  *
  * @param job The sizes and the seed.
- * @param backend Where the inputs go.
- * @param engine The worker pool that draws them.
- * @param onProgress Called now and then with the fraction that is done.
+ * @param backend The backend of the inputs.
+ * @param pool The worker pool that draws them.
+ * @param onProgress Called from time to time with the fraction that is done.
  */
 export async function drawInputs(
   job: Job,
   backend: Backend,
-  engine: WorkerPool,
+  pool: WorkerPool,
   onProgress: (fraction: number) => void = () => {},
 ): Promise<Workload> {
   const { hidden, experts, topK, dtype, biases, router } = job;
@@ -144,7 +145,7 @@ export async function drawInputs(
   const draw = async (shape: readonly number[], scale: number) => {
     const target = scope.use(backend.allocate(dtype, shape));
     await backend.fill(target, async (piece) => {
-      await random.fillNormal(engine, piece as Exclude<TensorData, Int32Array>, {
+      await random.fillNormal(pool, piece as Exclude<TensorData, Int32Array>, {
         scale,
         onProgress: (done) => onProgress((drawn + done) / total),
       });
@@ -154,11 +155,11 @@ export async function drawInputs(
   };
 
   const logits = zeros("f32", [tokens, experts]);
-  await random.fillNormal(engine, logits.data as Float32Array);
+  await random.fillNormal(pool, logits.data as Float32Array);
   let correctionBias: Tensor | undefined;
   if (router.correctionBias) {
     correctionBias = zeros("f32", [experts]);
-    await random.fillNormal(engine, correctionBias.data as Float32Array, { scale: 0.02 });
+    await random.fillNormal(pool, correctionBias.data as Float32Array, { scale: 0.02 });
   }
   const { routerIndices, routerWeights, inputWeights } = route(logits, { ...router, topK, correctionBias });
   const counts = tokensPerExpert(routerIndices, experts);

@@ -1,5 +1,6 @@
 import { assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import {
+  type BackendTensor,
   BackendUnavailableError,
   convert,
   experts,
@@ -12,7 +13,8 @@ import {
 import { expertsInputs, Fixture, jobNames } from "../fixtures.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { findBlas } from "../../src/cpu/blas.ts";
-import { randomInputs, testBackend } from "../backend_suite.ts";
+import { testBackend } from "../backend_suite.ts";
+import { randomInputs } from "../random_inputs.ts";
 
 const blas = findBlas("auto");
 
@@ -46,7 +48,7 @@ async function sameBitsForAnyThreads(blas: string) {
   for (const result of results) assertEquals(result, results[0]);
 }
 
-/** The tokens `first` and on of some inputs. */
+/** Part of some inputs: `count` tokens from `first` on. */
 function someTokens(inputs: ExpertsInputs, first: number, count: number): ExpertsInputs {
   const rows = ({ dtype, data, shape: [, width] }: Tensor): Tensor => ({
     dtype,
@@ -62,8 +64,8 @@ function someTokens(inputs: ExpertsInputs, first: number, count: number): Expert
   };
 }
 
-// A whole batch gives an expert rows enough to pack its weights; of parts with 1 to 15 rows, each number of rows has its way
-// through the kernels. Some sums are of more than one pass.
+// In the whole batch, an expert has enough rows to pack its weights. Parts with 1 to 15 rows use different kernels for
+// different numbers of rows. Some sums need more than one pass.
 for (const weightLayout of ["in-out", "out-in"] as const) {
   for (
     const [dtype, gateUpLayout] of [["f16", "interleaved"], ["bf16", "concatenated"], ["f32", "interleaved"]] as const
@@ -86,7 +88,7 @@ for (const weightLayout of ["in-out", "out-in"] as const) {
   }
 }
 
-Deno.test("cpu: plain products have the same bits for any number of threads, and a row's do not depend on the others", async () => {
+Deno.test("cpu: products have the same bits for any number of threads, and the bits of a row do not depend on other rows", async () => {
   const random = new Generator(4);
   const half = (shape: number[]) => convert(random.randn(shape), "f16");
   const [a, weight, b] = [half([1, 300, 777]), random.randn([83, 777]), half([1, 777, 83])];
@@ -120,7 +122,7 @@ Deno.test("cpu: a product of depth zero is the bias", async () => {
   assertEquals([...(await backend.download(output)).data], [4, 5, 6, 4, 5, 6]);
 });
 
-Deno.test("cpu: shared memory is used as it is, other memory is copied", async () => {
+Deno.test("cpu: upload() uses shared memory without a copy, and copies other memory", async () => {
   using backend = await openBackend("cpu", { threads: 1 });
   const inputs = randomInputs({ T: 10, H: 16, I: 16, E: 2, K: 1 }, 2);
   const weights = shared(inputs.gateUpProj);
@@ -131,7 +133,7 @@ Deno.test("cpu: shared memory is used as it is, other memory is copied", async (
 });
 
 Deno.test({
-  name: "cpu: a BLAS that is found is used, is named, and batchInvariant leaves it out",
+  name: "cpu: the backend uses and names a BLAS that was found, but not with batchInvariant",
   ignore: !blas,
   fn: async () => {
     using found = await openBackend("cpu", { threads: 1 });
@@ -140,20 +142,20 @@ Deno.test({
     assertEquals(kernels.engine, "WebAssembly");
     const inputs = randomInputs({ T: 60, H: 400, I: 400, E: 2, K: 1 }, 3);
     const expected = (await experts(inputs, { backend: kernels })).data;
-    assertNotEquals((await experts(inputs, { backend: found })).data, expected); // it adds up in another order
+    assertNotEquals((await experts(inputs, { backend: found })).data, expected); // the order of its sums is different
     assertEquals((await experts(inputs, { backend: found, batchInvariant: true })).data, expected);
   },
 });
 
-Deno.test("cpu: a BLAS that cannot be used is refused with the reason", async () => {
+Deno.test("cpu: openBackend() refuses a BLAS that cannot be used, with the reason", async () => {
   const open = (blas: string) => openBackend("cpu", { threads: 1, blas });
   await assertRejects(() => open("/no/such/library.so"), BackendUnavailableError, 'library "/no/such/library.so"');
   if (Deno.build.os !== "linux") return;
   await assertRejects(() => open("libm.so.6"), BackendUnavailableError, "it has no cblas_sgemm");
 });
 
-Deno.test("cpu: memory of a call before leaves nothing in a result, and a result in use stays as it is", async () => {
-  const inputs = randomInputs({ T: 1100, H: 512, I: 16, E: 2, K: 1 }, 6); // outputs of more than a mebibyte
+Deno.test("cpu: recycled memory does not affect a result, and a result in use does not change", async () => {
+  const inputs = randomInputs({ T: 1100, H: 512, I: 16, E: 2, K: 1 }, 6); // outputs of more than 1 MiB
   const fresh = async () => {
     using backend = await openBackend("cpu", { threads: 2, blas: "none" });
     return (await experts(inputs, { backend, expertCapacity: 1 })).data;
@@ -164,7 +166,7 @@ Deno.test("cpu: memory of a call before leaves nothing in a result, and a result
   const full = await backend.experts(device);
   const before = (await backend.download(full)).data;
   full[Symbol.dispose]();
-  full[Symbol.dispose](); // gives its memory back once
+  full[Symbol.dispose](); // returns its memory only once
   using one = await backend.experts(device);
   using other = await backend.experts(device, { expertCapacity: 1 });
   one[Symbol.dispose]();
@@ -173,4 +175,32 @@ Deno.test("cpu: memory of a call before leaves nothing in a result, and a result
   assertEquals((await backend.download(dropped)).data, await fresh());
   using again = await backend.experts(device);
   assertEquals((await backend.download(again)).data, before);
+});
+
+Deno.test("cpu: a product whose packed rows exceed a worker's memory is computed in smaller blocks", async () => {
+  using backend = await openBackend("cpu", { threads: 1, blas: "none" });
+  const [rows, depth] = [1100, 1_000_000];
+  const a = backend.allocate("f16", [1, rows, depth]); // zeros, which take no memory as long as they are only read
+  const b = backend.allocate("f16", [1, depth, 8]);
+  await backend.fill(b, (piece) => void piece.fill(1));
+  await backend.fill(a, (piece) => {
+    for (const row of [0, 1, 700, 1099]) piece[row * depth + row] = row + 1; // touches few pages
+  });
+  const { data } = await backend.download(await backend.ops.batchedMatmul(a, b));
+  for (const [i, sum] of data.entries()) {
+    const row = i >> 3;
+    assertEquals(sum, [0, 1, 700, 1099].includes(row) ? row + 1 : 0);
+  }
+});
+
+Deno.test("cpu: a depth that is too large is refused, and the backend stays usable", async () => {
+  using backend = await openBackend("cpu", { threads: 1, blas: "none" });
+  const [input, weight] = [1, 2].map((rows) => backend.allocate("f16", [rows, 2 ** 25 + 1])) as [
+    BackendTensor,
+    BackendTensor,
+  ];
+  const message = "The depth of a product must be at most 33554432 on the CPU, got 33554433";
+  await assertRejects(() => backend.ops.linear(input, weight), RangeError, message);
+  const one = backend.upload(tensor(Float32Array.of(3), [1, 1]));
+  assertEquals([...(await backend.download(await backend.ops.linear(one, one))).data], [9]);
 });

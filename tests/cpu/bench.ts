@@ -1,5 +1,5 @@
-// The steps of the CPU path as rates, and as fractions of what limits them, all measured in this run: `deno task bench:cpu`.
-// Medians by the wall clock: on a machine that is busy otherwise, only the fractions mean something.
+// The rates of the steps of the CPU path, and the fractions of their limits, all measured in one run: `deno task bench:cpu`.
+// They are medians of wall times. On a machine that runs other programs, only the fractions are meaningful.
 import { CpuBackend } from "../../src/cpu/backend.ts";
 import { findBlas } from "../../src/cpu/blas.ts";
 import { sortAssignments } from "../../src/cpu/sort.ts";
@@ -16,7 +16,7 @@ import { kernelModule } from "../../src/wasm/module.ts";
 
 const f16 = wasmDType("f16");
 
-/** Seconds that a call takes: the median of at least five, and as many as fit in a third of a second, after as many again. */
+/** The median time of a call in seconds: of at least five calls in at least a third of a second, after as many warm-up calls. */
 async function seconds(run: () => unknown): Promise<number> {
   let times: number[] = [];
   for (const _ of ["warm up", "measure"]) {
@@ -46,7 +46,7 @@ const context = createContext(kernelModule(), openBlas);
 const { kernels } = context;
 console.log("step                          threads    rate");
 
-// What limits: multiply-adds in registers, and copies beyond the caches, of one thread.
+// The limits of one thread: multiply-adds in registers, and copies between memories larger than the caches.
 const rounds = 20_000;
 const madds = { name: "multiply-adds", rate: rounds * 48 * 8 / await seconds(() => kernels.maddPeak(rounds)) / 1e9 };
 report("multiply-adds in registers", 1, madds.rate, "GFLOP/s");
@@ -62,7 +62,7 @@ const read = () => {
 const reads = { name: "reads", rate: megabytes / 1024 / await seconds(read) };
 report("reads of shared memory", 1, reads.rate, "GiB/s");
 
-// The kernels, on panels as large as the op's.
+// The kernels, on panels of the sizes in the op.
 {
   const depth = 360, tiles = 20, panels = 96, words = 32768, columns = panels * 8, rows = tiles * 6;
   const at = context.allocate({

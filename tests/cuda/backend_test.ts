@@ -5,14 +5,8 @@ import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { verify } from "../../src/verify/verify.ts";
 import { WorkerPool } from "../../src/wasm/worker_pool.ts";
 import { makeJob } from "../../src/workload/workload.ts";
-import {
-  allVariants,
-  checkAgainstNaive,
-  firstTokens,
-  randomInputs,
-  scaledInputs,
-  testBackend,
-} from "../backend_suite.ts";
+import { allVariants, testBackend } from "../backend_suite.ts";
+import { checkAgainstNaive, firstTokens, randomInputs, scaledInputs } from "../random_inputs.ts";
 import { naiveExperts, numbers } from "../naive.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";

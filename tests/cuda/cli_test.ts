@@ -1,14 +1,28 @@
 import { assert, assertEquals, assertLessOrEqual, assertMatch, assertStringIncludes } from "@std/assert";
+import { openCudaBackend } from "../../src/cuda/backend.ts";
+import { Control } from "../emulator/control.ts";
 import { toolkit } from "../toolkit.ts";
 import { buildProduct } from "./emulated.ts";
 
-/** Runs the tool, optionally with the folder of an emulated driver. */
+/** Runs the tool, optionally with the folder of an emulated driver and the driver's faults. */
 async function yamoe(folder: string | undefined, ...args: string[]) {
+  return await yamoeWith("", folder, ...args);
+}
+
+async function yamoeWith(faults: string, folder: string | undefined, ...args: string[]) {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", "--allow-ffi", new URL("../../cli.ts", import.meta.url).pathname, ...args],
-    env: { NO_COLOR: "1", ...(folder && { LD_LIBRARY_PATH: folder }) },
+    env: { NO_COLOR: "1", ...(folder && { LD_LIBRARY_PATH: folder }), YAMOE_EMULATOR: faults },
   }).output();
   return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
+/** The driver calls that opening a backend makes: their names, and their number when it is done. */
+async function callsOfOpening(folder: string): Promise<{ names: readonly string[]; count: number }> {
+  const library = `${folder}/libcuda.so.1`, control = new Control(library);
+  control.reset();
+  using _backend = await openCudaBackend({ library });
+  return { names: control.log, count: control.calls };
 }
 
 function test(name: string, fn: (folder: string) => Promise<void>): void {
@@ -77,6 +91,54 @@ test("a device that does not exist is a usage error", async (folder) => {
   const { code, stderr } = await yamoe(folder, "--backend", "cuda", "--device", "3");
   assertEquals(code, 2);
   assertStringIncludes(stderr, "device must be an integer from 0 to 0, got 3");
+});
+
+const small = "bench --preset tiny --batch 1 --seq 8 --warmup 0 --iters 1".split(" ");
+
+for (
+  const [code, name] of [[803, "SYSTEM_DRIVER_MISMATCH"], [999, "UNKNOWN"], [34, "STUB_LIBRARY"], [100, "NO_DEVICE"]]
+) {
+  test(`a driver whose cuInit fails with ${code} leaves the CPU to --backend auto, and exit code 3 to cuda`, async (folder) => {
+    const auto = await yamoeWith(`fail=2,code=${code}`, folder, ...small, "--json");
+    assertEquals([auto.code, JSON.parse(auto.stdout).backend], [0, "cpu"], auto.stderr);
+    const reason = code === 100 ? "Cannot find a GPU" : `cuInit failed: CUDA_ERROR_${name} (${code})`;
+    assertStringIncludes(auto.stderr, reason);
+    const cuda = await yamoeWith(`fail=2,code=${code}`, folder, ...small, "--backend", "cuda");
+    assertEquals([cuda.code, cuda.stdout], [3, ""]);
+    assertStringIncludes(cuda.stderr, reason);
+    assertStringIncludes((await yamoeWith(`fail=2,code=${code}`, folder, "info")).stdout, reason);
+  });
+}
+
+test("a device that is in use exclusively gives exit code 3", async (folder) => {
+  const call = (await callsOfOpening(folder)).names.indexOf("cuDevicePrimaryCtxRetain") + 1;
+  const { code, stderr } = await yamoeWith(`fail=${call},code=46`, folder, ...small, "--backend", "cuda");
+  assertEquals(code, 3, stderr);
+  assertStringIncludes(stderr, "cuDevicePrimaryCtxRetain failed: CUDA_ERROR_DEVICE_UNAVAILABLE (46)");
+});
+
+test("a fault of a kernel is the message, without a word about disposal, and exit code 1", async (folder) => {
+  const call = (await callsOfOpening(folder)).count + 30;
+  for (const code of [700, 226, 721, 810, 911]) {
+    const { code: exit, stderr } = await yamoeWith(
+      `fail=${call},code=${code},persistent=1`,
+      folder,
+      ...small,
+      "--backend",
+      "cuda",
+    );
+    assertEquals(exit, 1, stderr);
+    assertMatch(stderr, new RegExp(`^yamoe: cu\\w+ failed: CUDA_ERROR_\\w+ \\(${code}\\)`, "m"));
+    assert(!/suppress/i.test(stderr), stderr);
+  }
+});
+
+test("a job that is larger than the GPU fails with exit code 1, as one that does not find its memory", async (folder) => {
+  for (const memory of [1000, 100_000]) {
+    const { code, stderr } = await yamoeWith(`memory=${memory}`, folder, ...small, "--backend", "cuda");
+    assertEquals(code, 1, stderr);
+    assertStringIncludes(stderr, "CUDA_ERROR_OUT_OF_MEMORY (2); the GPU is out of memory");
+  }
 });
 
 Deno.test("yamoe info says in one line why no GPU is available", async () => {

@@ -1,6 +1,6 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertStringIncludes, assertThrows } from "@std/assert";
 import { BackendUnavailableError, CudaError } from "../../mod.ts";
-import { openCudaBackend } from "../../src/cuda/backend.ts";
+import { CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
 import { Context } from "../../src/cuda/driver/context.ts";
 import { loadImage } from "../../src/cuda/images/load.ts";
 import { manifest } from "../../src/cuda/images/built/manifest.ts";
@@ -70,6 +70,64 @@ test("a library that lacks functions is an old driver", () => {
   const { success } = new Deno.Command("g++", { args }).outputSync();
   assert(success);
   assertThrows(() => new Driver(library), BackendUnavailableError, "it is too old");
+});
+
+test("a library that cannot be loaded is reported with the loader's reason", () => {
+  using scope = new DisposableStack();
+  const library = Deno.makeTempFileSync({ suffix: ".so" });
+  scope.defer(() => Deno.removeSync(library));
+  Deno.writeTextFileSync(library, "this is not a library");
+  const { message } = assertThrows(
+    () => new Driver(library),
+    BackendUnavailableError,
+    "Cannot load the NVIDIA driver: ",
+  );
+  assertEquals(message, `Cannot load the NVIDIA driver: ${library}: file too short`);
+  const { success } = new Deno.Command("g++", {
+    args: [
+      "-shared",
+      "-o",
+      library,
+      "-x",
+      "c++",
+      "/dev/null",
+      "-Wl,--no-as-needed",
+      "-x",
+      "none",
+      missingDependency(scope),
+    ],
+  }).outputSync();
+  assert(success);
+  assertThrows(() => new Driver(library), BackendUnavailableError, "libdependency.so: cannot open shared object file");
+});
+
+/** A shared library that is deleted again, so that a library that is linked with it cannot be loaded. */
+function missingDependency(scope: DisposableStack): string {
+  const folder = Deno.makeTempDirSync();
+  scope.defer(() => Deno.removeSync(folder, { recursive: true }));
+  const path = `${folder}/libdependency.so`;
+  const args = ["-shared", "-Wl,-soname,libdependency.so", "-o", path, "-x", "c++", "/dev/null"];
+  assert(new Deno.Command("g++", { args }).outputSync().success);
+  return path;
+}
+
+test("every driver call that fails while a GPU opens makes the backend unavailable", async (library, control) => {
+  for (const persistent of [false, true]) {
+    for (let call = 1;; call++) {
+      control.fail(call, 46, persistent);
+      const failure = await openCudaBackend({ library }).catch((error: unknown) => error);
+      const api = control.failedCall;
+      control.fail(0, 0);
+      if (failure instanceof CudaBackend) {
+        failure[Symbol.dispose]();
+        break;
+      }
+      assertInstanceOf(failure, BackendUnavailableError, api);
+      assertInstanceOf(failure.cause, CudaError);
+      assertEquals(failure.cause.codeName, "CUDA_ERROR_DEVICE_UNAVAILABLE");
+      if (!persistent) assertEquals(failure.cause.api, api);
+    }
+  }
 });
 
 test("a device that does not exist is refused", async (library) => {

@@ -2,7 +2,8 @@
 // without. Then it tests each wgmma kernel by itself, because the suite uses only tiles of 256 rows.
 import { assertEquals } from "@std/assert";
 import { experts } from "../../mod.ts";
-import { allVariants, checkAgainstNaive, randomInputs, testBackend } from "../backend_suite.ts";
+import { allVariants, testBackend } from "../backend_suite.ts";
+import { checkAgainstNaive, randomInputs } from "../random_inputs.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 

@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { CudaError } from "../../src/cuda/driver/error.ts";
 import { statusNames } from "../../src/cuda/driver/status.ts";
 import { symbols } from "../../src/cuda/driver/symbols.ts";
 import { toolkit } from "../toolkit.ts";
@@ -49,5 +50,18 @@ Deno.test({
     const block = header.slice(header.indexOf("typedef enum cudaError_enum"), header.indexOf("} CUresult;"));
     const entries = [...block.matchAll(/^\s+(CUDA_ERROR_\w+)\s*=\s*(\d+)/gm)].map(([, name, code]) => [code!, name!]);
     assertEquals(statusNames, Object.fromEntries(entries));
+  },
+});
+
+Deno.test({
+  name: "CudaError.poisoned is as in cuda.h",
+  ignore,
+  fn: () => {
+    const block = header.slice(header.indexOf("typedef enum cudaError_enum"), header.indexOf("} CUresult;"));
+    const lost = /terminated and relaunched|cannot be used anymore|has been destroyed/;
+    for (const [, comment, code] of block.matchAll(/\/\*\*(.*?)\*\/\s*CUDA_ERROR_\w+\s*=\s*(\d+)/gs)) {
+      const text = comment!.replace(/\s*\*\s*/g, " ");
+      assertEquals(new CudaError("cuInit", Number(code)).poisoned, lost.test(text), `${code}: ${text}`);
+    }
   },
 });

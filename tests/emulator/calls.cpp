@@ -40,6 +40,7 @@ void read_environment() {
     if (!strcmp(item, "memory")) settings.memory = number;
     if (!strcmp(item, "fail")) planned.call = number;
     if (!strcmp(item, "code")) planned.code = number;
+    if (!strcmp(item, "persistent")) planned.persistent = number;
     if (!strcmp(item, "seed")) set_schedule(number, 0);
   }
 }

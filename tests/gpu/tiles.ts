@@ -5,7 +5,7 @@ import { openCudaBackend } from "../../src/cuda/backend.ts";
 import { tensorTiles } from "../../src/cuda/plan/tiles.ts";
 import type { ExpertsOptions } from "../../src/contract/experts.ts";
 import { experts } from "../../src/ops/experts.ts";
-import { randomInputs } from "../backend_suite.ts";
+import { randomInputs } from "../random_inputs.ts";
 
 const jobs: { dtype: "f16" | "bf16"; options: ExpertsOptions }[] = [];
 for (const dtype of ["f16", "bf16"] as const) {

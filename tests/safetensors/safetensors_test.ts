@@ -44,7 +44,7 @@ const malformed: [string, Uint8Array, string][] = [
     fileOf('{"a":{"kind":1}}'),
     'tensor "a" must have dtype, shape and data_offsets only, got "kind"',
   ],
-  ["an unknown dtype", fileOf(`{${member("a", "F128", [1], 0, 16)}}`, 16), 'one of the format\'s dtypes, got "F128"'],
+  ["an unknown dtype", fileOf(`{${member("a", "F128", [1], 0, 16)}}`, 16), 'a dtype of the format, got "F128"'],
   ["a dtype of every object", fileOf(`{${member("a", "toString", [1], 0, 16)}}`, 16), "a dtype of the format"],
   ["a negative size", fileOf(`{${member("a", "F32", [-1], 0, 4)}}`, 4), 'an integer from 0 to 2^53 - 1, got "-"'],
   ["a fractional size", fileOf(`{${member("a", "F32", [1.5], 0, 4)}}`, 4), 'must begin "]", got "."'],
@@ -128,7 +128,7 @@ Deno.test("Safetensors.read() refuses what there is not, and what has no dtype h
   await assertRejects(
     () => file.read("a"),
     SafetensorsError,
-    'tensor "a" must be of dtype F16, BF16, F32, I32, it is I64 [2]',
+    'tensor "a" must be of dtype F16, BF16, F32, I32, got I64 [2]',
   );
   for (const [start, length] of [[0, 17], [16, 1], [-1, 1], [0.5, 1]] as const) {
     await assertRejects(() => file.readBytes("a", new Uint8Array(length), start), RangeError, "it has 16");

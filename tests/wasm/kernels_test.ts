@@ -8,12 +8,12 @@ import { kernelModule } from "../../src/wasm/module.ts";
 
 const f16 = wasmDType("f16");
 
-Deno.test("kernels.ts is what assembly/ compiles to", async () => {
+Deno.test("kernels.ts is the compiled assembly/", async () => {
   const committed = await Deno.readTextFile(new URL("../../src/wasm/kernels.ts", import.meta.url));
   assert(await buildKernels() === committed, "run `deno task build:wasm`");
 });
 
-Deno.test("combine() with one slot of weight one gives each of the 65536 f16 patterns back", () => {
+Deno.test("combine() with one slot of weight one returns each of the 65536 f16 patterns", () => {
   const context = createContext(kernelModule());
   const count = 65536;
   const at = context.allocate({ rows: count * 2, weights: 4, out: count * 2 });
@@ -23,7 +23,7 @@ Deno.test("combine() with one slot of weight one gives each of the 65536 f16 pat
   context.kernels.combine(f16, at.rows, count * 2, at.weights, 1, count, at.out);
   for (let i = 0; i < count; i++) {
     const value = context.f16[at.rows / 2 + i]!, result = context.f16[at.out / 2 + i]!;
-    // The sum starts from +0, so -0 comes back as +0.
+    // The sum starts at +0, so -0 becomes +0.
     assert(Object.is(result, value === 0 ? 0 : value), `pattern ${i}: ${value} became ${result}`);
   }
 });
@@ -35,7 +35,7 @@ for (const dtype of ["f16", "bf16"] as const) {
       const count = 65536;
       const at = context.allocate({ source: count * 2, out: count * 4, a: 24, c: count * 24 });
       context.f32.fill(1, at.a / 4, at.a / 4 + 1);
-      // In order, eight neighbours are of a kind; scattered, they are not.
+      // In ascending order, eight neighbours are all special or all normal. Scattered, they are mixed.
       for (const step of [1, 40503]) {
         const source = context.u16.subarray(at.source / 2, at.source / 2 + count).map((_, i) => i * step);
         context.u16.set(source, at.source / 2);
@@ -47,7 +47,7 @@ for (const dtype of ["f16", "bf16"] as const) {
         for (let i = 0; i < count; i++) {
           assert(Object.is(context.f32[at.out / 4 + placeOf(i)], expected[i]), `pattern ${source[i]}`);
         }
-        // As weights of a product with a row that is 1.
+        // The patterns as weights of a product with a row of ones.
         const groups = count / 8;
         context.kernels.multiplyFew(
           ...[
@@ -82,14 +82,14 @@ for (const dtype of ["f16", "bf16"] as const) {
   }
 }
 
-Deno.test("store() rounds f32 to bf16 as toBfloat16() does, and keeps NaN", () => {
+Deno.test("store() rounds f32 to bf16 like toBfloat16(), and keeps NaN", () => {
   const context = createContext(kernelModule());
   const at = context.allocate({ c: 32, bias: 32, out: 16 });
   const words = fc.array(fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }), { minLength: 8, maxLength: 8 });
   const property = fc.property(words, (words) => {
     const values = new Float32Array(Int32Array.from(words).buffer);
     context.f32.set(values, at.c / 4);
-    context.f32.fill(-0, at.bias / 4, at.bias / 4 + 8); // the one that leaves zeros their sign
+    context.f32.fill(-0, at.bias / 4, at.bias / 4 + 8); // -0 keeps the sign of zeros
     context.kernels.store(wasmDType("bf16"), 0, false, at.c, 1, 1, 32, 32, 16, at.bias, 0, 0, at.out, 16);
     const expected = new Uint16Array(8);
     toBfloat16(values, expected);
@@ -102,7 +102,7 @@ Deno.test("store() rounds f32 to bf16 as toBfloat16() does, and keeps NaN", () =
   fc.assert(property, { numRuns: 1000, seed: 1 });
 });
 
-Deno.test("store() rounds f32 to f16 as Math.f16round does", () => {
+Deno.test("store() rounds f32 to f16 like Math.f16round", () => {
   const context = createContext(kernelModule());
   const at = context.allocate({ c: 192, bias: 32, out: 96 });
   const round = (values: readonly number[]) => {
@@ -147,13 +147,13 @@ Deno.test("store() rounds f32 to f16 as Math.f16round does", () => {
   );
 });
 
-Deno.test("normals() in f16 and bf16 are those in f32, rounded, scaled in f32 and rounded again", () => {
+Deno.test("normals() in f16 and bf16 are the normals in f32, rounded, scaled in f32 and rounded again", () => {
   const context = createContext(kernelModule());
   const count = 1 << 18;
   const at = context.allocate({ words: (624 + count) * 4, normals: count * 4, rounded: count * 2 });
   for (let i = 0; i < 624; i++) context.u32[at.words / 4 + i] = Math.imul(i + 1, 0x9e3779b1);
   context.kernels.twist(at.words, count);
-  // A radius of zero, and angles of zero and of one, two and three quarters: zeros of both signs, and what is next to them.
+  // A radius of zero, and angles of 0, 1/4, 1/2 and 3/4 of a turn: zeros of both signs, and the values next to them.
   for (let i = 0; i < 64; i++) context.u32[at.words / 4 + i] = i & 8 ? i >> 4 << 22 : i & 7;
   context.kernels.normals(wasmDType("f32"), at.words, count, at.normals, 1);
   const normals = context.f32.slice(at.normals / 4, at.normals / 4 + count);
@@ -181,7 +181,7 @@ Deno.test("normals() in f16 and bf16 are those in f32, rounded, scaled in f32 an
   }
 });
 
-Deno.test("statistics() sums, bounds and keeps NaN", () => {
+Deno.test("statistics() returns sums and bounds, and keeps NaN", () => {
   const context = createContext(kernelModule());
   const at = context.allocate({ values: 64, out: 32 });
   const run = (values: readonly number[]) => {

@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { createContext } from "../../src/wasm/context.ts";
 import { wasmDType } from "../../src/wasm/elements.ts";
+import { kernelModule } from "../../src/wasm/module.ts";
 import { WorkerPool } from "../../src/wasm/worker_pool.ts";
 
 const job = (values: Float16Array) => ({
@@ -80,4 +82,11 @@ Deno.test("WorkerPool refuses a bad number of threads", () => {
       `threads must be an integer from 1 to 1024, got ${threads}`,
     );
   }
+});
+
+Deno.test("A context refuses more memory than a worker can have", () => {
+  const context = createContext(kernelModule());
+  const message = "Cannot allocate 5368717312 bytes for a worker: out of memory";
+  assertThrows(() => context.allocate({ a: 5 * 2 ** 30 }), RangeError, message);
+  assertEquals(context.allocate({ a: 64, b: 64 }), { a: 8192, b: 8256 });
 });

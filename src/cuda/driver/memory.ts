@@ -19,12 +19,13 @@ export function keepFreedMemory(context: Context): Disposable {
   };
 }
 
-/** Device memory that is allocated and freed in the order of a stream. */
+/** Device memory that is allocated and freed in the order of a stream. It can have several users; the last one frees it. */
 export class DeviceBuffer implements Disposable {
   readonly bytes: number;
   readonly #stream: Stream;
   readonly #counter: MemoryCounter;
   #pointer: bigint;
+  #users = 1;
 
   /** Allocates memory. Its contents are undefined. */
   constructor(stream: Stream, bytes: number, counter: MemoryCounter) {
@@ -40,6 +41,11 @@ export class DeviceBuffer implements Disposable {
   get pointer(): bigint {
     if (this.#pointer === 0n) throw new TypeError("Cannot use a tensor that is disposed");
     return this.#pointer;
+  }
+
+  /** Adds a user, who must dispose the buffer too. */
+  retain(): void {
+    this.#users += 1;
   }
 
   /** Queues a copy from the host. The host memory must not change until the copy is complete. */
@@ -62,9 +68,10 @@ export class DeviceBuffer implements Disposable {
     if (this.bytes > 0) context.call("cuMemsetD8Async", this.pointer, 0, BigInt(this.bytes), handle);
   }
 
-  /** Queues the freeing of the memory. A second call does nothing. */
+  /** Removes a user. Without users, queues the freeing of the memory; a further call does nothing. */
   [Symbol.dispose](): void {
-    if (this.#pointer === 0n) return;
+    this.#users -= 1;
+    if (this.#users > 0 || this.#pointer === 0n) return;
     const pointer = this.#pointer;
     this.#pointer = 0n;
     this.#counter.give(this.bytes);

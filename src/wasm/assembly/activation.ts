@@ -1,4 +1,4 @@
-// What happens between the two products, by number; see `Activation`.
+// The activations between the two products, by their codes; see `Activation` in the contract.
 import { GELU, GELU_TANH, RELU2, SILU, SWIGLU_OAI } from "../codes";
 import {
   ERF_0,
@@ -24,8 +24,8 @@ function gated4(x: v128, minusY: v128): v128 {
   return f32x4.div(x, f32x4.add(v128.load(ONE), exp4(minusY)));
 }
 
-// gate sigmoid(alpha gate) (up + 1), or silu's gate sigmoid(gate) up, with gate <= limit and |up| <= limit. min and max,
-// unlike pmin and pmax, keep a NaN.
+// gate sigmoid(alpha gate) (up + 1), or for silu gate sigmoid(gate) up, with gate <= limit and |up| <= limit. min and max
+// keep a NaN; pmin and pmax do not.
 // @ts-ignore: decorator
 @inline
 function clampedSwiglu(kind: i32, gate: v128, up: v128, alpha: v128, limit: v128): v128 {
@@ -35,7 +35,7 @@ function clampedSwiglu(kind: i32, gate: v128, up: v128, alpha: v128, limit: v128
   return f32x4.mul(gated4(g, f32x4.neg(f32x4.mul(alpha, g))), f32x4.add(u, v128.load(ONE)));
 }
 
-// x (1 + erf(x / sqrt 2)) / 2. Source: Abramowitz and Stegun, 7.1.26, with an error of at most 1.5e-7.
+// x (1 + erf(x / sqrt 2)) / 2. Source: Abramowitz and Stegun, 7.1.26. The error is at most 1.5e-7.
 // @ts-ignore: decorator
 @inline
 function gelu4(x: v128): v128 {

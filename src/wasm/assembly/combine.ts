@@ -1,9 +1,10 @@
-// The weighted sum of a token's expert rows, and statistics over an output.
+// The weighted sum of a token's expert rows, and the statistics of an output.
 import { BF16, F16 } from "../codes";
 import { load4, shiftOf, store8 } from "./element";
 
-// out = sum over slots, in slot order, of weights[slot] * rows[slot], in f32 with one rounding. `columns` is a multiple of 8;
-// the slots' rows lie `stride` bytes apart. No fused operations: the bits are the same on every machine.
+// out = sum over slots, in slot order, of weights[slot] * rows[slot], in f32 with one rounding. `columns` is a multiple of 8.
+// The distance between the rows of two slots is `stride` bytes. No operation is fused, so the bits are the same on every
+// machine.
 // @ts-ignore: decorator
 @inline
 function combineRows<T>(rows: usize, stride: usize, weights: usize, slots: i32, columns: i32, out: usize): void {
@@ -35,8 +36,8 @@ export function combine(
   else combineRows<f32>(rows, stride, weights, slots, columns, out);
 }
 
-// Sum and sum of magnitudes in f64, minimum and maximum of `count` elements (a multiple of 4), as four f64 at `out`. NaN in,
-// NaN out.
+// Writes four f64 to `out`: the sum, the sum of magnitudes, the minimum and the maximum of `count` elements. `count` is a
+// multiple of 4. If an element is NaN, all four are NaN.
 // @ts-ignore: decorator
 @inline
 function statisticsOf<T>(values: usize, count: i32, out: usize): void {

@@ -1,5 +1,5 @@
-// Vector constants in memory, four lanes each. V8 makes a constant that stands in the code anew at each use, in three
-// instructions; a load from an address that is known to the compiler is one. The names are those addresses.
+// Vector constants in memory, four lanes each. V8 builds a constant in the code at each use, with three instructions. A load
+// from an address that the compiler knows is one instruction. The exported names are these addresses.
 
 const floats: usize = memory.data<f32>([
   7.0376836292e-2, 7.0376836292e-2, 7.0376836292e-2, 7.0376836292e-2,

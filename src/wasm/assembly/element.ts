@@ -1,5 +1,5 @@
-// Element types: reading four or eight elements as f32, rounding f32 to them. A type parameter stands for each: u16 for f16,
-// i16 for bf16, f32 for itself. Exported kernels take its number.
+// Element types: reads four or eight elements as f32, and rounds f32 to elements. The type parameter is u16 for f16, i16 for
+// bf16, and f32 for f32. Exported kernels take the code of the type.
 import { narrowHalf, widenHalf } from "./half";
 import {
   BRAIN_FIELDS,
@@ -15,14 +15,14 @@ import {
   REBIAS,
 } from "./constants";
 
-// Bytes of an element, as a power of two.
+// The base-2 logarithm of an element's size in bytes.
 // @ts-ignore: decorator
 @inline
 export function shiftOf<T>(): usize {
   return isFloat<T>() ? 2 : 1;
 }
 
-// Four elements.
+// Loads four elements.
 // @ts-ignore: decorator
 @inline
 export function load4<T>(from: usize): v128 {
@@ -57,7 +57,7 @@ export function store8<T>(to: usize, low: v128, high: v128): void {
   }
 }
 
-// Words whose upper halves are the nearest bf16, ties to even. For numbers.
+// Returns words whose upper halves are the nearest bf16, ties to even. The values are not NaN.
 // @ts-ignore: decorator
 @inline
 function roundUpBrain(value: v128): v128 {
@@ -65,8 +65,8 @@ function roundUpBrain(value: v128): v128 {
   return i32x4.add(i32x4.add(value, v128.load(HALF_MAGNITUDE)), odd);
 }
 
-// Rounds four f32 to the nearest bf16, ties to even, and leaves the bit patterns in i32 lanes. A NaN keeps its upper bits
-// and becomes quiet, lest the bits that are lost were all it had.
+// Rounds four f32 to the nearest bf16, ties to even. Returns the bit patterns in i32 lanes. A NaN keeps its upper bits and
+// becomes quiet: without the quiet bit, it would become infinity if only lower bits were set.
 // @ts-ignore: decorator
 @inline
 export function narrowBrain(value: v128): v128 {
@@ -75,14 +75,14 @@ export function narrowBrain(value: v128): v128 {
   return i32x4.shr_u(v128.bitselect(v128.or(value, v128.load(QUIET)), rounded, nan), 16);
 }
 
-// Rounds four f32 that are no NaN to the nearest bf16 and leaves them as f32.
+// Rounds four f32 to the nearest bf16 and returns them as f32. The values are not NaN.
 // @ts-ignore: decorator
 @inline
 export function roundBrain(value: v128): v128 {
   return v128.and(roundUpBrain(value), v128.load(BRAIN_FIELDS));
 }
 
-// Whether any of eight f16 is zero, subnormal, infinite or NaN: their exponents are the least and the greatest.
+// Whether any of eight f16 is zero, subnormal, infinite or NaN: these have the lowest and the highest exponent.
 // @ts-ignore: decorator
 @inline
 export function anySpecial(halves: v128): bool {
@@ -90,14 +90,14 @@ export function anySpecial(halves: v128): bool {
   return v128.any_true(i16x8.ge_u(exponent, v128.load(HALF_SPECIAL_8)));
 }
 
-// Widens four f16, sign-extended in i32 lanes, whose exponents are neither the least nor the greatest.
+// Widens four f16, sign-extended in i32 lanes, whose exponents are neither the lowest nor the highest.
 // @ts-ignore: decorator
 @inline
 function widenNormal(bits: v128): v128 {
   return i32x4.add(v128.and(i32x4.shl(bits, 13), v128.load(HALF_FIELDS)), v128.load(REBIAS));
 }
 
-// The lower or the upper four of eight f16 or bf16 in a register; `special` says what `anySpecial` does.
+// Widens the lower four of eight f16 or bf16 in a register. `special` is the result of `anySpecial`.
 // @ts-ignore: decorator
 @inline
 export function lowFour<T>(bits: v128, special: bool): v128 {
@@ -105,6 +105,7 @@ export function lowFour<T>(bits: v128, special: bool): v128 {
   return special ? widenHalf(i32x4.extend_low_i16x8_u(bits)) : widenNormal(i32x4.extend_low_i16x8_s(bits));
 }
 
+// Widens the upper four.
 // @ts-ignore: decorator
 @inline
 export function highFour<T>(bits: v128, special: bool): v128 {
@@ -112,7 +113,8 @@ export function highFour<T>(bits: v128, special: bool): v128 {
   return special ? widenHalf(i32x4.extend_high_i16x8_u(bits)) : widenNormal(i32x4.extend_high_i16x8_s(bits));
 }
 
-// Eight f16 or bf16 in a register: four at `from` and four at `fromHigh`, or with `pairs` eight in a row, the even ones first.
+// Loads eight f16 or bf16 into a register: four at `from` and four at `fromHigh`. With `pairs`, loads eight at `from` and puts
+// the even ones first.
 // @ts-ignore: decorator
 @inline
 export function gather8(pairs: bool, from: usize, fromHigh: usize): v128 {
@@ -121,8 +123,8 @@ export function gather8(pairs: bool, from: usize, fromHigh: usize): v128 {
   return v128.shuffle<i16>(bits, bits, 0, 2, 4, 6, 1, 3, 5, 7);
 }
 
-// Widens eight f16 or bf16 in a register and stores the lower and the upper four. Of weights, one f16 in hundreds is zero or
-// subnormal: the branch is cheaper than the ten instructions it saves.
+// Widens eight f16 or bf16 in a register and stores the lower and the upper four. One in hundreds of f16 weights is zero or
+// subnormal, so the branch is cheaper than the ten instructions that it saves.
 // @ts-ignore: decorator
 @inline
 function widen8<T>(bits: v128, low: usize, high: usize): void {
@@ -136,7 +138,7 @@ function widen8<T>(bits: v128, low: usize, high: usize): void {
   }
 }
 
-// Widens eight elements, four at `from` and four at `fromHigh`, to the two places.
+// Widens four elements at `from` to `low`, and four elements at `fromHigh` to `high`.
 // @ts-ignore: decorator
 @inline
 export function widenHalves<T>(from: usize, fromHigh: usize, low: usize, high: usize): void {
@@ -148,7 +150,7 @@ export function widenHalves<T>(from: usize, fromHigh: usize, low: usize, high: u
   }
 }
 
-// Widens eight elements at `from`, the even ones to one place and the odd ones to the other.
+// Widens eight elements at `from`: the even ones to `low`, the odd ones to `high`.
 // @ts-ignore: decorator
 @inline
 export function widenPairs<T>(from: usize, low: usize, high: usize): void {

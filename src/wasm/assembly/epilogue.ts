@@ -1,12 +1,12 @@
-// What happens to the sums of a product on their way out: bias, activation, one rounding to the element type.
+// The epilogue of a product: bias, activation, and one rounding to the element type.
 import { activate4, activatePair4 } from "./activation";
 import { BF16, F16 } from "../codes";
 import { shiftOf, store4, store8 } from "./element";
 
-// `rows` rows of `groups` groups of eight sums: four at the group's place and four `high` bytes on. The places lie `rowStep` and
-// `groupStep` bytes apart, so that tiles and rows of a matrix are read alike. `bias` has eight f32 for each group. With a gate,
-// the lower four are gates and the upper four the ups, and each group gives four results; without one it gives eight. The
-// results leave as rows, `stride` bytes apart.
+// Reads `rows` rows of `groups` groups of eight sums: four at the group's address, and four `high` bytes later. The distance
+// between rows is `rowStep` bytes and between groups `groupStep` bytes, so the sums can be tiles or rows of a matrix. `bias`
+// has eight f32 for each group. With a gate, the lower four sums are gates and the upper four are ups, and a group has four
+// results; without a gate it has eight. The results are written in rows, `stride` bytes from one to the next.
 // @ts-ignore: decorator
 @inline
 function storeRows<T>(

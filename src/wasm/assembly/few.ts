@@ -1,15 +1,17 @@
-// Products of a few rows: weights are widened where they are multiplied, for few rows do not pay for panels. The bits are those
-// of `multiply`: each sum is a chain of fused multiply-adds over ascending k from zero, then one addition to what C held.
+// Products of a few rows. The weights are widened when they are multiplied, because packing them costs more than a few rows
+// gain from it. The bits are those of `multiply`: each sum is a chain of fused multiply-adds over ascending k from zero, then
+// one addition to the old value of C.
 import { BF16, F16 } from "../codes";
 import { anySpecial, gather8, highFour, lowFour } from "./element";
 
-// A chain goes on where it has stopped, and ends in C.
+// Starts a chain at zero, or continues a stored chain.
 // @ts-ignore: decorator
 @inline
 function begin(sums: usize, first: bool): v128 {
   return first ? f32x4.splat(0) : v128.load(sums);
 }
 
+// Stores a chain, or adds its sum to C.
 // @ts-ignore: decorator
 @inline
 function end(sums: usize, c: usize, value: v128, last: bool, add: bool): void {
@@ -17,7 +19,7 @@ function end(sums: usize, c: usize, value: v128, last: bool, add: bool): void {
   else v128.store(c, add ? f32x4.add(v128.load(c), value) : value);
 }
 
-// The first 1, 2, 4 or 6 rows of a packed tile of A times the groups of eight weights of `depth` rows.
+// Multiplies the first 1, 2, 4 or 6 rows of a packed tile of A by the groups of eight weights in `depth` rows.
 // @ts-ignore: decorator
 @inline
 function rowsTimes<T>(
@@ -116,8 +118,8 @@ function rowsTimes<T>(
   }
 }
 
-// Tiles of A, packed for as many rows, times rows of weights as they are staged; see `widenRows` for their groups. `sums`, laid out
-// like C, holds the chains between calls: `first` begins them, `last` ends them in C, where `add` adds them to what it holds.
+// Multiplies tiles of A by staged rows of weights; see `widenRows` for their groups. `sums` stores the chains between calls, in
+// the layout of C. `first` starts them. `last` writes them to C; with `add`, they are added to C.
 // @ts-ignore: decorator
 @inline
 function fewRows<T>(

@@ -1,8 +1,8 @@
-// C = A B, or C += A B, on packed panels. A is packed in tiles of 6 rows, B in panels of 8 columns, both with the inner dimension
-// outermost, so that every step of the inner loop reads 24 bytes of A and 32 of B in order. C is kept as the sequence of its
-// 6x8 tiles, panel by panel: of the 15 SIMD registers that V8 has on x86, 12 hold one tile.
-// Each element of C is a chain of fused multiply-adds over ascending k from zero, then one addition to what C held; which
-// elements are computed together does not touch their bits.
+// C = A B, or C += A B, on packed panels. A is packed in tiles of 6 rows, B in panels of 8 columns. In both, the inner
+// dimension is the outermost one, so each step of the inner loop reads the next 24 bytes of A and the next 32 bytes of B. C is a sequence
+// of 6x8 tiles, panel by panel. A tile needs 12 of the 15 SIMD registers that V8 has on x86.
+// Each element of C is a chain of fused multiply-adds over ascending k from zero, then one addition to the old value of C. Its
+// bits do not depend on which elements are computed together.
 
 const TILE_BYTES: usize = 6 * 8 * 4;
 
@@ -12,8 +12,8 @@ function put(c: usize, value: v128, add: bool): void {
   v128.store(c, add ? f32x4.add(v128.load(c), value) : value);
 }
 
-// One step of the depth at a time: of two, the optimizers mix the orders, and some of the twelve sums no longer fit the registers.
-// For the same reason A's values are read one by one, and not four with shuffles to spread them.
+// Takes one step of the depth at a time. With two steps, the optimizers mix their instructions, and some of the twelve sums no
+// longer fit in registers. For the same reason, the values of A are loaded one by one, not four at a time with shuffles.
 // @ts-ignore: decorator
 @inline
 function tile(depth: i32, a: usize, b: usize, c: usize, add: bool): void {
@@ -55,8 +55,8 @@ function tile(depth: i32, a: usize, b: usize, c: usize, add: bool): void {
   put(c + 176, c51, add);
 }
 
-// Multiplies `rowTiles` tiles of A by `panels` panels of B. C's panels lie `panelStride` bytes apart; with `add` the product is
-// added to what they hold.
+// Multiplies `rowTiles` tiles of A by `panels` panels of B. The distance between two panels of C is `panelStride` bytes. With
+// `add`, the product is added to C.
 export function multiply(
   rowTiles: i32,
   panels: i32,

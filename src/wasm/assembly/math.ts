@@ -1,7 +1,7 @@
-// Four-lane f32 elementary functions for the ranges this project needs.
-// Polynomials: S. Moshier, Cephes 2.8 single precision (logf.c, sinf.c, expf.c), the ones behind PyTorch's vectorised randn.
-// Only IEEE operations, and relaxed ones only where the standard leaves them no choice (conversions in range, selections by
-// whole lanes): the same bits on every machine.
+// Elementary functions of four f32 lanes, for the ranges that this project needs.
+// Polynomials: S. Moshier, Cephes 2.8 single precision (logf.c, sinf.c, expf.c). PyTorch's vectorised randn uses the same.
+// The bits are the same on every machine: the operations are IEEE operations, or relaxed operations with only one permitted
+// result (conversions in range, selections by whole lanes).
 
 import {
   LOG_8,
@@ -52,7 +52,7 @@ export function mulAdd(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
-// Natural logarithm of positive normal values.
+// The natural logarithm of positive normal values.
 // @ts-ignore: decorator
 @inline
 export function log4(x: v128): v128 {
@@ -78,8 +78,8 @@ export function log4(x: v128): v128 {
   return mulAdd(exponent, v128.load(LN2_HIGH), f32x4.add(m, y));
 }
 
-// Octant and reduced argument of an angle in [0, 8192), and from them sine and cosine. AssemblyScript returns one value, so
-// the steps are separate and share what they have in common.
+// The octant and the reduced argument of an angle in [0, 8192), and the sine and the cosine of the reduced argument. They are
+// separate functions because an AssemblyScript function returns one value.
 // @ts-ignore: decorator
 @inline
 export function octant4(angle: v128): v128 {
@@ -113,11 +113,11 @@ export function cosReduced4(z: v128): v128 {
   return f32x4.add(y, v128.load(ONE));
 }
 
-// Exponential; saturates to 0 and infinity outside the f32 range.
+// The exponential. It saturates to 0 and infinity outside the range of f32.
 // @ts-ignore: decorator
 @inline
 export function exp4(x: v128): v128 {
-  // with x first, pmin and pmax hand a NaN through
+  // pmin and pmax return a NaN if it is the first operand
   const clamped = f32x4.pmax(f32x4.pmin(x, v128.load(EXP_MAX)), v128.load(EXP_MIN));
   const n = f32x4.nearest(f32x4.mul(clamped, v128.load(LOG2_E)));
   let r = mulAdd(n, v128.load(MINUS_LN2_HIGH), clamped);
@@ -128,7 +128,7 @@ export function exp4(x: v128): v128 {
   y = mulAdd(y, r, v128.load(EXP_1));
   y = mulAdd(y, r, v128.load(EXP_0));
   y = f32x4.add(mulAdd(y, f32x4.mul(r, r), r), v128.load(ONE));
-  // 2^n in two factors, because n reaches past one exponent field at both ends
+  // 2^n in two factors, because n can exceed the range of one exponent field
   const k = i32x4.trunc_sat_f32x4_s(n); // 0 for NaN
   const half = i32x4.shr_s(k, 1);
   const first = i32x4.shl(i32x4.add(half, v128.load(BIAS)), 23);

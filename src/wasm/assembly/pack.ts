@@ -1,11 +1,12 @@
-// Packing: the operands of the products, widened to f32 on the way. Sources are staged copies with room for whole groups after
-// the last row. What is packed from beyond the end of a row or after the last one reaches only results that nobody reads;
-// beyond the end of the depth there must be zeros.
+// Packs the operands of the products and widens them to f32. The sources are staged copies with room for whole groups after the
+// last row. Values beyond the end of a row or after the last row affect only results that are not used. Values beyond the end
+// of the depth must be zeros.
 import { BF16, F16 } from "../codes";
 import { load4, shiftOf, widenHalves, widenPairs } from "./element";
 
-// Rows of groups of eight elements: four at the group's place and four `sourceHigh` bytes on, the groups `sourceStep` bytes apart;
-// with `pairs`, eight in a row, of which the even ones come first. They are put in groups likewise, each in places of its own.
+// Widens rows of groups of eight elements: four at the group's address, and four `sourceHigh` bytes later. With `pairs`, a
+// group is eight consecutive elements: the even ones are the first four. The distance between groups is `sourceStep` bytes. The
+// result has the same groups, with a layout of its own.
 // @ts-ignore: decorator
 @inline
 function widenRows<T>(
@@ -56,7 +57,8 @@ export function widen(
   }
 }
 
-// `tiles` * 6 rows of `depth` elements, a multiple of 4, `stride` bytes apart, into tiles of [depth][6] f32.
+// Packs `tiles` * 6 rows of `depth` elements into tiles of [depth][6] f32. `depth` is a multiple of 4; `stride` is the distance
+// between rows in bytes.
 // @ts-ignore: decorator
 @inline
 function packSixes<T>(source: usize, stride: usize, depth: i32, tiles: i32, out: usize): void {
@@ -93,10 +95,10 @@ export function packSix(dtype: i32, source: usize, stride: usize, depth: i32, ti
   else packSixes<f32>(source, stride, depth, tiles, out);
 }
 
-// Four rows of four at `from` and on, turned, as the half of a panel at `out`.
+// Transposes four rows of four elements at `from` into one half of a panel at `out`.
 // @ts-ignore: decorator
 @inline
-function turnFour<T>(from: usize, stride: usize, out: usize): void {
+function transposeFour<T>(from: usize, stride: usize, out: usize): void {
   const r0 = load4<T>(from);
   const r1 = load4<T>(from + stride);
   const r2 = load4<T>(from + 2 * stride);
@@ -111,15 +113,16 @@ function turnFour<T>(from: usize, stride: usize, out: usize): void {
   v128.store(out, v128.shuffle<i64>(b01, b23, 1, 3), 96);
 }
 
-// `panels` * 8 rows of `depth` elements, a multiple of 4, `stride` bytes apart, into panels of [depth][8] f32.
+// Packs `panels` * 8 rows of `depth` elements into panels of [depth][8] f32. `depth` is a multiple of 4; `stride` is the
+// distance between rows in bytes.
 // @ts-ignore: decorator
 @inline
 function packEights<T>(source: usize, stride: usize, depth: i32, panels: i32, out: usize): void {
   const step: usize = 4 << shiftOf<T>();
   for (let panel: i32 = 0; panel < panels; panel++, source += 8 * stride) {
     for (let from = source, end = source + (<usize> depth << shiftOf<T>()); from < end; from += step, out += 128) {
-      turnFour<T>(from, stride, out);
-      turnFour<T>(from + 4 * stride, stride, out + 16);
+      transposeFour<T>(from, stride, out);
+      transposeFour<T>(from + 4 * stride, stride, out + 16);
     }
   }
 }

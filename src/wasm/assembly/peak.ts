@@ -1,8 +1,9 @@
-// The most multiply-adds that a core does when nothing is loaded or stored: what `multiply` is measured by.
+// The peak rate of multiply-adds on one core, without loads and stores. The rate of `multiply` is compared with it.
 
-// 48 multiply-adds of four lanes a round, in twelve chains. Returns a sum, for the work not to be left out.
+// Does 48 multiply-adds of four lanes in each round, in twelve chains. The result depends on all of them, so that the compiler
+// does not remove them.
 export function maddPeak(rounds: i32): f32 {
-  const x = f32x4.splat(<f32> rounds), y = f32x4.splat(1 / <f32> rounds); // no constants: those would be made at each use
+  const x = f32x4.splat(<f32> rounds), y = f32x4.splat(1 / <f32> rounds); // not constants, because these are built at each use
   let c0 = y, c1 = y, c2 = y, c3 = y, c4 = y, c5 = y, c6 = y, c7 = y, c8 = y, c9 = y, c10 = y, c11 = y;
   for (; rounds > 0; rounds--) {
     for (let i = 0; i < 4; i++) {

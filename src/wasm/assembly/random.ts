@@ -1,5 +1,5 @@
-// PyTorch's CPU random numbers. The Mersenne Twister is kept as a sliding window over its untempered words, so that
-// "generate" is one recurrence with no block boundary: word[n] follows from words n - 624, n - 623 and n - 227.
+// PyTorch's CPU random numbers. The state of the Mersenne Twister is a sliding window over its untempered words, so that the
+// generator is one recurrence without block boundaries: word[n] follows from the words n - 624, n - 623 and n - 227.
 // Source: Matsumoto and Nishimura, MT19937 (1998); PyTorch, aten/src/ATen/native/cpu/DistributionTemplates.h, normal_fill.
 import {
   ONE,
@@ -23,7 +23,7 @@ import { halfSigns, normalHalfMagnitude, roundHalf, roundNormalHalf } from "./ha
 const WINDOW: usize = 624 * 4;
 const LAG: usize = 397 * 4;
 
-// Appends `count` untempered words (a multiple of 4) behind the 624 words at `window`.
+// Appends `count` untempered words (a multiple of 4) to the 624 words at `window`.
 export function twist(window: usize, count: i32): void {
   const end = window + (<usize> count << 2);
   for (let p = window; p < end; p += 16) {
@@ -37,7 +37,7 @@ export function twist(window: usize, count: i32): void {
   }
 }
 
-// Tempers four words and makes of each a uniform f32 in [0, 1) with 24 bits.
+// Tempers four words and converts each to a uniform f32 in [0, 1) with 24 bits.
 // @ts-ignore: decorator
 @inline
 function uniform4(words: usize): v128 {
@@ -49,7 +49,7 @@ function uniform4(words: usize): v128 {
   return f32x4.mul(f32x4.convert_i32x4_s(v128.and(y, v128.load(LOW_24))), v128.load(TWO_TO_MINUS_24));
 }
 
-// `count` uniforms (a multiple of 4) from untempered words, as f32.
+// Converts `count` untempered words (a multiple of 4) to uniform f32.
 export function uniforms(words: usize, count: i32, out: usize): void {
   const end = words + (<usize> count << 2);
   for (; words < end; words += 16, out += 16) v128.store(out, uniform4(words));
@@ -77,20 +77,21 @@ function sine4(octant: v128, sinPolynomial: v128, cosPolynomial: v128): v128 {
   return v128.xor(i32x4.relaxed_laneselect(cosPolynomial, sinPolynomial, swap), sign);
 }
 
-// Eight normals, rounded to f16, scaled in f32, and of that the bits. For those two roundings that meet no subnormal of f16.
+// Rounds four normals to f16 and scales them in f32. The values are not subnormal in f16.
 // @ts-ignore: decorator
 @inline
 function scaledNormal(value: v128, scale: v128): v128 {
   return f32x4.mul(roundNormalHalf(value), scale);
 }
 
-// The same with all that f16 can be asked for. Rare, and so not inlined.
+// Rounds eight normals to f16, scales them in f32 and rounds them to f16 again, for all values of f16. This is rare, so the
+// function is not inlined.
 function storeSpecial(out: usize, low: v128, high: v128, scale: v128): void {
   store8<u16>(out, f32x4.mul(roundHalf(low), scale), f32x4.mul(roundHalf(high), scale));
 }
 
-// Sixteen normals, `a`, `b`, `c` and `d` in this order: rounded to f16, scaled in f32, rounded to f16 again. Where a result is
-// below `least`, the four are done anew: one of its roundings may have met a subnormal.
+// Stores sixteen normals, `a`, `b`, `c` and `d` in this order: rounded to f16, scaled in f32, rounded to f16 again. If a result
+// is below `least`, one of its roundings may have had a subnormal result, and all sixteen are computed again.
 // @ts-ignore: decorator
 @inline
 function storeF16(out: usize, a: v128, b: v128, c: v128, d: v128, scale: v128, least: v128): void {
@@ -107,28 +108,28 @@ function storeF16(out: usize, a: v128, b: v128, c: v128, d: v128, scale: v128, l
   }
 }
 
-// Eight normals, rounded to bf16, scaled in f32 and rounded to bf16 again.
+// Stores eight normals, rounded to bf16, scaled in f32 and rounded to bf16 again.
 // @ts-ignore: decorator
 @inline
 function storeBF16(out: usize, low: v128, high: v128, scale: v128): void {
   store8<i16>(out, f32x4.mul(roundBrain(low), scale), f32x4.mul(roundBrain(high), scale));
 }
 
-// Where normals are made, part by part: their uniforms, then half of those become radii, then all become normals. Each step is
-// a short loop. In one loop with all of it, V8 keeps every constant on the stack, and the processor sees too few of the next
-// numbers to work on while it waits for these.
+// A buffer for one part of the normals: first uniforms, then half of them become radii, then all become normals. Each step is
+// a short loop. In one loop with all steps, V8 keeps each constant on the stack, and the processor cannot look far enough ahead
+// to work on the next numbers while it waits for the current ones.
 const PART: i32 = 1024;
 const part: usize = memory.data(PART << 2, 64);
 
-// The next four of a block's first eight numbers, or the first four of the next block's.
+// The address of the next four of a block's first eight numbers, or of the first four of the next block.
 // @ts-ignore: decorator
 @inline
 function nextFour(at: usize): usize {
   return at + 16 + ((at & 16) << 1);
 }
 
-// Turns the uniforms of blocks of 16 up to `end` into normals, by Box-Muller as PyTorch pairs them: the first eight give the
-// radii, the others the angles; the cosines come first, then the sines.
+// Converts the uniforms of blocks of 16 up to `end` to normals, by Box-Muller with PyTorch's pairs: the first eight uniforms are
+// the radii and the others the angles; the first eight normals are the cosines and the others the sines.
 function boxMuller(end: usize): void {
   for (let at = part; at < end; at = nextFour(at)) v128.store(at, radius4(v128.load(at)));
   for (let at = part; at < end; at = nextFour(at)) {
@@ -144,12 +145,13 @@ function boxMuller(end: usize): void {
   }
 }
 
-// `count` normals (a multiple of 16) from untempered words, times `scale`; see `storeF16` for how they are rounded.
+// Converts `count` untempered words (a multiple of 16) to normals times `scale`; see `storeF16` for their rounding.
 // @ts-ignore: decorator
 @inline
 function normalsOf<T>(words: usize, count: i32, out: usize, scale: f32): void {
   const factor = f32x4.splat(scale);
-  // Up to a scale of 1, the second rounding meets a subnormal wherever the first one does. Above it, all are done anew.
+  // With a scale of at most 1, the second rounding has a subnormal result whenever the first one has. With a larger scale, all
+  // normals take the exact way.
   const least = i16x8.splat(abs(scale) <= 1 ? 0x400 : 0x7fff);
   for (; count > 0; count -= PART, words += PART << 2) {
     const size = min(count, PART);

@@ -2,7 +2,7 @@
 import type { ExpertsOptions } from "../../../src/contract/experts.ts";
 import { experts } from "../../../src/ops/experts.ts";
 import { tensor } from "../../../src/tensor/tensor.ts";
-import { randomInputs, type RandomInputsOptions, type RandomShape } from "../../backend_suite.ts";
+import { randomInputs, type RandomInputsOptions, type RandomShape } from "../../random_inputs.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
 
 /** The rows of a tile, and the call that runs with it. */

@@ -1,0 +1,79 @@
+// Tests of the memory and the transfers of a backend.
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { type Backend, CudaError, type Tensor, zeros } from "../mod.ts";
+import type { BackendTest } from "./backend_case.ts";
+
+/** Registers the tests. */
+export function testMemory(test: BackendTest, open: () => Promise<Backend>): void {
+  test("memory counts what is live and its peak", async (backend) => {
+    const a = backend.allocate("f16", [100, 10]);
+    assertEquals(backend.memory.liveBytes, 2000);
+    const b = backend.allocate("i32", [10]);
+    a[Symbol.dispose]();
+    a[Symbol.dispose]();
+    assertEquals(backend.memory.liveBytes, 40);
+    assertEquals(backend.memory.peakBytes, 2040);
+    backend.resetPeakMemory();
+    assertEquals(backend.memory.peakBytes, 40);
+    b[Symbol.dispose]();
+    await backend.synchronize();
+  });
+
+  test("fill() and read() go through a whole tensor once, in order", async (backend) => {
+    const values = 100_000;
+    using target = backend.allocate("i32", [values]);
+    let filled = 0;
+    await backend.fill(target, (piece, start) => {
+      assertEquals(start, filled);
+      for (let i = 0; i < piece.length; i++) piece[i] = start + i;
+      filled += piece.length;
+    });
+    assertEquals(filled, values);
+    let read = 0;
+    await backend.read(target, (piece, start) => {
+      assertEquals(start, read);
+      assert(piece.every((value, i) => value === start + i));
+      read += piece.length;
+    });
+    assertEquals(read, values);
+    assertEquals((await backend.download(target)).data.at(-1), values - 1);
+  });
+
+  test("transfers that begin together do not disturb each other", async (backend) => {
+    using scope = new DisposableStack();
+    const tensors = await Promise.all([1, 2, 3].map(async (factor) => {
+      const tensor = scope.use(backend.allocate("i32", [50_000]));
+      await backend.fill(tensor, async (piece, start) => {
+        for (let i = 0; i < piece.length; i++) piece[i] = (start + i) * factor;
+        await Promise.resolve();
+      });
+      return tensor;
+    }));
+    const copies = await Promise.all(tensors.map((tensor) => backend.download(tensor)));
+    for (const [k, { data }] of copies.entries()) assert(data.every((value, i) => value === i * (k + 1)));
+  });
+
+  test("a disposed tensor and one of another backend are refused", async (backend) => {
+    using other = await open();
+    const gone = backend.upload(zeros("f16", [2, 2]));
+    gone[Symbol.dispose]();
+    await assertRejects(async () => await backend.download(gone), TypeError, "disposed");
+    using foreign = other.upload(zeros("f16", [2, 2]));
+    await assertRejects(async () => await backend.download(foreign), TypeError, "another backend");
+  });
+
+  test("upload() refuses what is no tensor of its shape", (backend) => {
+    const data = new Float16Array(new SharedArrayBuffer(8));
+    assertThrows(() => backend.upload({ dtype: "f16", shape: [3], data }), RangeError, "tensor of shape [3] must hold");
+    assertThrows(() => backend.upload(undefined as unknown as Tensor), TypeError, "tensor must be a tensor");
+    return Promise.resolve();
+  });
+
+  test("allocate() fails if the memory is not available, and leaks nothing", (backend) => {
+    const live = backend.memory.liveBytes;
+    const error = assertThrows(() => backend.allocate("f16", [2 ** 45]), Error);
+    assert(error instanceof RangeError || error instanceof CudaError && error.code === 2, `${error}`);
+    assertEquals(backend.memory.liveBytes, live);
+    return Promise.resolve();
+  });
+}
