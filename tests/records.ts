@@ -1,7 +1,7 @@
 // Records for tests, made from the times of a run.
 import { provenance } from "../src/bench/provenance.ts";
-import type { BenchRecord } from "../src/bench/figures.ts";
-import { type BenchResult, failedRecord, finishedRecord, jobFigures } from "../src/bench/record.ts";
+import type { BenchRecord, BenchResult } from "../src/bench/figures.ts";
+import { failedRecord, finishedRecord, jobFigures } from "../src/bench/record.ts";
 import { noDetails } from "../src/backend/details.ts";
 import { summarize } from "../src/bench/statistics.ts";
 import { type Job, jobBytes, type JobChanges, makeJob } from "../src/workload/workload.ts";

@@ -12,7 +12,8 @@ import { type OutputSummary, summarizeOutput } from "../workload/output_summary.
 import { drawInputs, type Job, jobOptions, type Workload } from "../workload/workload.ts";
 import { watchMachine } from "./machine_load.ts";
 import { measuredShares, rates, shares } from "./rates.ts";
-import { type BenchResult, jobFigures } from "./record.ts";
+import type { BenchResult } from "./figures.ts";
+import { jobFigures } from "./record.ts";
 import { type CallTimes, isLong, repeat, type Series, type StopRule, warmUp } from "./series.ts";
 import { median, summarize, type Summary } from "./statistics.ts";
 

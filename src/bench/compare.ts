@@ -57,7 +57,7 @@ export function compare(
   );
 }
 
-/** Returns the figures that make a configuration here. A figure that some record does not have, such as one of an older version, is none of them. */
+/** Returns the figures that make a configuration here, without those that a record of an older version does not have. */
 function configurationKeys(before: readonly BenchRecord[], after: readonly BenchRecord[]): FigureKey[] {
   const places = new Set([before, after].flatMap((records) => distinguishingKeys(records.filter(ran), placeKeys)));
   const known = (key: FigureKey) => [...before, ...after].every((record) => record[key] !== undefined);

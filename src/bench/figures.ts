@@ -193,6 +193,9 @@ type Value<Key extends FigureKey> = Figures[Key] extends Figure<infer Type> ? Ty
 /** The figures of one or several kinds, of a run that finished. */
 export type FiguresOf<Of extends Kind> = { readonly [Key in KeysOf<Of>]: Value<Key> };
 
+/** What a benchmark run returns. */
+export type BenchResult = FiguresOf<"job" | "place" | "result">;
+
 /** A record: one configuration's figures and where they come from. A run that failed has null for its results. */
 export type BenchRecord = {
   readonly [Key in FigureKey]: Key extends KeysOf<"result"> ? Value<Key> | null : Value<Key>;

@@ -1,6 +1,6 @@
 // Hints: what a reader should know before trusting a time, and what to do about it.
 import { plural } from "../text.ts";
-import type { BenchResult } from "./record.ts";
+import type { BenchResult } from "./figures.ts";
 
 /** Above this drift, the two halves of a series do not measure the same. */
 const noticeableDrift = 0.05;

@@ -1,7 +1,7 @@
 // Whether other programs use the CPUs while a job is measured.
 import { cpus } from "node:os";
 import { cpuUsage, resourceUsage } from "node:process";
-import type { BenchResult } from "./record.ts";
+import type { BenchResult } from "./figures.ts";
 
 type MachineLoad = Pick<BenchResult, "otherLoad" | "preemptionsPerSecond">;
 

@@ -1,6 +1,6 @@
 // Rates: how fast a run was, by itself and compared with the peaks of the device.
 import type { Backend, PeakRates } from "../backend/backend.ts";
-import type { BenchResult } from "./record.ts";
+import type { BenchResult } from "./figures.ts";
 
 /** What one call computes and moves. */
 export interface Work {

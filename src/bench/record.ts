@@ -6,12 +6,9 @@
 import { type BackendDetails, noDetails } from "../backend/details.ts";
 import type { Job } from "../workload/workload.ts";
 import type { ThreeLines } from "./against.ts";
-import { type BenchRecord, type FigureKey, figureKeys, type FiguresOf, jobKeys } from "./figures.ts";
+import { type BenchRecord, type BenchResult, type FigureKey, figureKeys, type FiguresOf, jobKeys } from "./figures.ts";
 import { hints } from "./hints.ts";
 import type { Provenance } from "./provenance.ts";
-
-/** What a benchmark run returns. */
-export type BenchResult = FiguresOf<"job" | "place" | "result">;
 
 /** The record of a run that finished. */
 export type FinishedRecord = BenchRecord & BenchResult;

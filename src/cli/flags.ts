@@ -14,7 +14,7 @@ export interface Flag<Value> {
   readonly list?: boolean;
   /** The possible values, if they are few. */
   readonly words?: readonly string[];
-  /** A letter that stands for the name, after one dash. */
+  /** A letter that can be used instead of the name, after one dash. */
   readonly short?: string;
   /** Whether the value is the path of a file. */
   readonly file?: boolean;

@@ -7,9 +7,10 @@ import { type DeviceProperties, deviceProperties } from "../cuda/driver/device.t
 import { Driver, formatVersion } from "../cuda/driver/driver.ts";
 import { isVerified } from "../cuda/images/verified.ts";
 import { toJson } from "../report/json.ts";
+import { wrap } from "../report/wrap.ts";
 import { formatBytes, plural } from "../text.ts";
 import { version } from "../version.ts";
-import { command, exitCode, printData } from "./command.ts";
+import { command, exitCode, outputWidth, printData } from "./command.ts";
 import { toggle } from "./flags.ts";
 
 /** A GPU and the kernels that run on it, or why none do. */
@@ -43,7 +44,7 @@ export default command({
   run({ json }) {
     const info = collect();
     if (json) printData(toJson(info));
-    else describe(info).forEach(printData);
+    else describe(info).flatMap((line) => wrap(line, outputWidth())).forEach(printData);
     return Promise.resolve(exitCode.done);
   },
 });

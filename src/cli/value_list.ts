@@ -1,6 +1,6 @@
 import { UsageError } from "./usage_error.ts";
 
-/** The maximum number of values that one range stands for. */
+/** The maximum number of values of one range. */
 const maxRange = 10_000;
 
 /** Returns the values of a list and expands its ranges: `1,4` are two, `1..4` four, `1..9+4` three, `1..64*2` seven. */

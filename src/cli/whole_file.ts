@@ -5,6 +5,7 @@ import { UsageError } from "./usage_error.ts";
  * Checks that a file can be written, without changing it.
  *
  * @throws {UsageError} If it cannot.
+ * @throws {Error} If the disk is full.
  */
 export function checkWritable(path: string): void {
   try {
@@ -16,7 +17,9 @@ export function checkWritable(path: string): void {
     Deno.writeTextFileSync(temporary, "", { createNew: true });
     Deno.removeSync(temporary);
   } catch (error) {
-    throw error instanceof UsageError ? error : new UsageError(failure(path, error));
+    if (error instanceof UsageError) throw error;
+    const isFull = error instanceof Error && "code" in error && error.code === "ENOSPC";
+    throw isFull ? new Error(failure(path, error)) : new UsageError(failure(path, error));
   }
 }
 

@@ -50,7 +50,7 @@ export function makeJob(name: PresetName, changes: JobChanges = {}): Job {
   return { ...sizes, preset: isOwnLayer ? name : "custom", intermediate, capacity, seed };
 }
 
-/** What may differ from a preset in a job of its layer. */
+/** The members of a job that do not belong to its layer. */
 const tokenKeys: ReadonlySet<string> = new Set(["batch", "seq", "capacity", "seed", "dtype"]);
 
 /** Returns the options of `experts` for a job. */

@@ -61,7 +61,7 @@ Deno.test("bench takes its job from the flags", async () => {
   ]);
 });
 
-Deno.test("bench --tokens is one sequence, and the preset says whether tokens are dropped", async () => {
+Deno.test("bench --tokens is one sequence, and the preset decides whether tokens are dropped", async () => {
   for (const [preset, capacity] of [["tiny", 5], ["gpt-oss-20b", null]] as const) {
     const { stdout } = await yamoe(..."--tokens 5 --hidden 16 --intermediate 16 --json --preset".split(" "), preset);
     const job = JSON.parse(stdout);

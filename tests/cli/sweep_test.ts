@@ -203,3 +203,38 @@ for (
     await Deno.remove(folder, { recursive: true });
   });
 }
+
+Deno.test("--dry-run marks configurations that do not fit the memory, with a reserve", async () => {
+  const line = "bench --preset tiny --backend cpu --batch 1,100000000 --seq 1 --dry-run --format json";
+  const { code, stdout } = await yamoe(words(line), ["--allow-sys=systemMemoryInfo"]);
+  const rows: { status: string; reason: string | null }[] = JSON.parse(stdout);
+  assertEquals([code, rows.map(({ status }) => status)], [1, ["planned", "failed"]]);
+  assertMatch(rows[1]?.reason ?? "", /^The job needs [\d.]+ GiB of memory and [\d.]+ [GM]iB must stay free/);
+});
+
+Deno.test("A single job that does not fit the memory ends with 1 before it allocates anything", async () => {
+  const start = performance.now();
+  const { code, stdout, stderr } = await yamoe(
+    words("bench --preset tiny --backend cpu --batch 100000000 --seq 1"),
+    ["--allow-sys=systemMemoryInfo"],
+  );
+  assertEquals({ code, stdout }, { code: 1, stdout: "" });
+  assertStringIncludes(stderr, "must stay free for the process and the system");
+  assertLess(performance.now() - start, 10_000);
+});
+
+Deno.test("A sweep of too many configurations is refused before they are made", async () => {
+  const { code, stderr } = await yamoe(words("bench --batch 1..10000 --seq 1..10000 --dry-run"));
+  assertEquals([code, stderr], [
+    2,
+    "yamoe: A sweep must have at most 100000 configurations, the flags make 100000000\n",
+  ]);
+});
+
+Deno.test("--samples adds the time of every call to CSV, and notes name their rows", async () => {
+  const { stdout, stderr } = await yamoe(
+    words(`${small} --batch 1,2 --seq 8 --warmup 0 --iters 1 --format csv --samples`),
+  );
+  assertEquals(parseCsv(stdout).map(({ kernelTimesMs, kernelTimeMs }) => kernelTimesMs === kernelTimeMs), [true, true]);
+  assertStringIncludes(stderr, "Note on batch 1; batch 2: cold call; use --warmup 1\n");
+});

@@ -6,7 +6,7 @@
 //
 // compute-sanitizer and a python3 with PyTorch are used if they are installed. The table names what was not run.
 import { parseArgs } from "@std/cli/parse-args";
-import type { BenchResult } from "../../src/bench/record.ts";
+import type { BenchResult } from "../../src/bench/figures.ts";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
 import { textTable } from "../../src/report/table.ts";
 import type { Check } from "../../src/verify/verify.ts";

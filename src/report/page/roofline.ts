@@ -18,8 +18,8 @@ type RoofedPoint =
   & Point
   & { readonly [Key in "intensity" | "tflops" | "peakTflops" | "peakGigabytesPerSecond"]: number };
 
-/** The figures that decide on the limits. */
-const roofKeys = ["device", "engine", "dtype", "threads"] as const;
+/** The figures that decide on the limits. A CPU, whose limits are measured, multiplies every dtype in f32. */
+const roofKeys = { device: ["device", "engine", "dtype"], measured: ["device", "engine", "threads"] } as const;
 
 /** Draws the roofline of a panel. */
 export function drawRoofline(dataset: Dataset, panel: Panel): string | undefined {
@@ -28,14 +28,17 @@ export function drawRoofline(dataset: Dataset, panel: Panel): string | undefined
     points.filter(isRoofed).map((point) => ({ x: point.intensity, y: point.tflops, name, title: describe(point) }))
   );
   if (rows.length === 0) return undefined;
-  const roofs = roofsOf(roofed);
+  const all = roofsOf(roofed), roofs = roofsOf(panel.series.flatMap(({ points }) => points.filter(isRoofed)));
   const ridge = ({ peak, slope }: Roof) => peak / slope;
-  const xs = [...roofed.map(({ intensity }) => intensity), ...roofs.map(ridge)];
+  const xs = [...roofed.map(({ intensity }) => intensity), ...all.map(ridge)];
   const left = Math.min(...xs) / 2, right = Math.max(...xs) * 2;
   const outline = roofs.flatMap((roof, i) =>
     [left, ridge(roof), right].map((x) => ({ x, y: Math.min(roof.peak, x * roof.slope), roof: i }))
   );
-  const scale = logScale([...roofed.map(({ tflops }) => tflops), ...outline.map(({ y }) => y)]);
+  const scale = logScale([
+    ...roofed.map(({ tflops }) => tflops),
+    ...all.flatMap(({ peak, slope }) => [peak, left * slope]),
+  ]);
   return draw({
     x: { type: "log", label: "Operations per byte", tickFormat: plain, ticks: 4, domain: [left, right] },
     y: { label: "TFLOP/s", grid: true, tickFormat: plain, ...scale },
@@ -60,7 +63,7 @@ function describe(point: RoofedPoint): string {
 
 /** Returns the limits of every device, engine, dtype and number of threads, from the best of their measurements. */
 function roofsOf(points: readonly RoofedPoint[]): Roof[] {
-  const keys = distinguishingKeys(points, roofKeys);
+  const keys = distinguishingKeys(points, roofKeys[points[0]?.peakSource === "measured" ? "measured" : "device"]);
   const nameOf = (point: Point) => keys.map((key) => inWords(key, point)).join(", ");
   return [...Map.groupBy(points, nameOf)].map(([name, group]) => {
     const peak = Math.max(...group.map(({ peakTflops }) => peakTflops));
@@ -89,6 +92,7 @@ function labels(roofs: readonly Roof[], x: number, [low, high]: readonly [number
       fill: "var(--muted)",
       stroke: "var(--page)",
       strokeWidth: 4,
+      fontSize: roofs.length > 1 ? 10 : 12,
     });
   });
 }
