@@ -90,7 +90,7 @@ Deno.test("verify() passes on a backend that is right", async () => {
 });
 
 Deno.test("verify() fails where the results are off, are no numbers, or change from run to run", async () => {
-  const sampled = "16 tokens of the tiny job";
+  const sampled = "16 tokens of the custom job";
   assertEquals(await failures(() => {}), []);
   assertEquals(await failures((output) => output.fill(0, 0, 64)), [sampled]);
   assertEquals(await failures((output) => output[70] = NaN), [sampled]);
