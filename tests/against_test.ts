@@ -5,7 +5,7 @@ import { yamoe } from "./cli/yamoe.ts";
 
 const job = makeJob("tiny", { batch: 3 });
 
-Deno.test("splitCommand() keeps what is quoted together", () => {
+Deno.test("splitCommand() keeps quoted words together", () => {
   assertEquals(splitCommand(`python3 -c 'print(1, "a")' "b c" d'e f'`), [
     "python3",
     "-c",
@@ -16,28 +16,32 @@ Deno.test("splitCommand() keeps what is quoted together", () => {
   assertEquals(splitCommand("  "), []);
 });
 
-Deno.test("parseThreeLines() finds the figures among other lines, and says which is missing", () => {
+Deno.test("parseThreeLines() finds the figures among other lines, and reports a missing one", () => {
   const text = "warming up\nOutput sum: -1.5e2\nKernel time: 85.722 ms\nPeak GPU memory: 8403.40 MB\n";
-  assertEquals(parseThreeLines(text, "p"), { outputSum: -150, kernelTimeMs: 85.722, peakMemoryMb: 8403.4 });
+  assertEquals(parseThreeLines(text, "p"), {
+    outputSum: -150,
+    kernelTimeMs: 85.722,
+    peakMemoryBytes: Math.round(8403.4 * 2 ** 20),
+  });
   assertThrows(() => parseThreeLines("Output sum: 1\n", "p"), SyntaxError, 'p must print a line "Kernel time: N ms"');
   assertThrows(() => parseThreeLines("Output sum: nan\n", "p"), SyntaxError, 'p must print a line "Output sum: N"');
 });
 
-Deno.test("runAgainst() fills the job's sizes in", async () => {
+Deno.test("runAgainst() fills in the sizes of the job", async () => {
   const lines = "Output sum: {batch}\\nKernel time: {seq} ms\\nPeak memory: {hidden} MB\\n";
   const { result } = runAgainst(`printf '${lines}'`, job, 10_000);
-  assertEquals(await result, { outputSum: 3, kernelTimeMs: 64, peakMemoryMb: 256 });
+  assertEquals(await result, { outputSum: 3, kernelTimeMs: 64, peakMemoryBytes: 256 * 2 ** 20 });
 });
 
-Deno.test("runAgainst() ends what takes too long, and tells what a failure said", async () => {
+Deno.test("runAgainst() kills a program that takes too long, and reports what a failed one printed", async () => {
   const start = performance.now();
-  await assertRejects(() => runAgainst("sleep 60", job, 200).result, Error, "sleep was ended after 0.2 s");
+  await assertRejects(() => runAgainst("sleep 60", job, 200).result, Error, "sleep was killed after 0.2 s");
   assertLess(performance.now() - start, 10_000);
-  await assertRejects(() => runAgainst("ls /nowhere", job, 10_000).result, Error, "ls ended with 2: ");
+  await assertRejects(() => runAgainst("ls /nowhere", job, 10_000).result, Error, "ls ended with exit code 2: ");
   assertThrows(() => runAgainst("/nowhere/program", job, 10_000), Deno.errors.NotFound);
 });
 
-Deno.test("bench --against puts the other program's row beside ours, and its failure is a row, too", async () => {
+Deno.test("bench --against adds a row for the other program, also if it fails", async () => {
   const run = async (command: string) => {
     const args = "bench --preset tiny --hidden 32 --backend cpu --batch 1,2 --seq 8 --iters 1 --format json --against"
       .split(" ");

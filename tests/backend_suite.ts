@@ -1,6 +1,6 @@
 // Tests of `experts` that every backend must pass. The tests of each backend call `testBackend`.
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import fc from "fast-check";
+import fc from "./fast_check.ts";
 import { type Backend, convert, type DType, experts, type ExpertsOptions, tensor } from "../mod.ts";
 import { activationOptions, activations } from "../src/contract/activations.ts";
 import { mapInputs } from "../src/contract/experts_inputs.ts";

@@ -1,4 +1,4 @@
-// The check before timing: that it passes what is right, in every dtype, and sees what is wrong.
+// The check of the output before the timed calls: it accepts right outputs in every dtype, and detects wrong ones.
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { type Backend, openBackend, type Tensor, tensor } from "../mod.ts";
 import { bench } from "../src/bench/bench.ts";
@@ -11,7 +11,7 @@ import { randomInputs } from "./random_inputs.ts";
 const job = makeJob("tiny", { batch: 2, seq: 24, hidden: 48, intermediate: 32, capacity: 9 });
 const options = { warmup: 1, iters: 2, verify: true };
 
-/** A backend that spoils its outputs. */
+/** Wraps a backend so that its outputs are wrong. */
 function spoiled(backend: Backend, spoil: (values: Float16Array) => void): Backend {
   return new Proxy(backend, {
     get(target, name) {
@@ -28,7 +28,7 @@ function spoiled(backend: Backend, spoil: (values: Float16Array) => void): Backe
   });
 }
 
-Deno.test("bench() checks sampled rows, before any time is taken", async () => {
+Deno.test("bench() checks sampled rows before the timed calls", async () => {
   using engine = new WorkerPool(1);
   using backend = await openBackend("cpu", { pool: engine });
   const phases: string[] = [];
@@ -68,23 +68,23 @@ for (const [name, { spoil, message }] of Object.entries(faults)) {
   }
 }
 
-Deno.test("checkSample() looks at as many tokens as asked for, and only at served ones", async () => {
+Deno.test("checkSample() checks the given number of tokens, and only tokens that were not dropped", async () => {
   using engine = new WorkerPool(1);
   using backend = await openBackend("cpu", { pool: engine });
   using workload = await drawInputs(job, backend, engine);
   using output = await backend.experts(workload.inputs, jobOptions(job));
   const { samples, bad } = await checkSample(backend, workload.inputs, output, jobOptions(job), {
     samples: 5,
-    scatter: 2,
+    tolerance: 2,
   });
   assertEquals([samples, bad], [5, null]);
   const tight = { ...job, capacity: 1 };
   using few = await backend.experts(workload.inputs, jobOptions(tight));
-  const check = await checkSample(backend, workload.inputs, few, jobOptions(tight), { samples: 1000, scatter: 2 });
+  const check = await checkSample(backend, workload.inputs, few, jobOptions(tight), { samples: 1000, tolerance: 2 });
   assert(check.samples <= job.experts && check.bad === null);
 });
 
-Deno.test("checkSample() knows what inputs are multiplied by, slot by slot", async () => {
+Deno.test("checkSample() uses the input weights of each slot", async () => {
   using engine = new WorkerPool(1);
   using backend = await openBackend("cpu", { pool: engine });
   using scope = new DisposableStack();
@@ -92,13 +92,13 @@ Deno.test("checkSample() knows what inputs are multiplied by, slot by slot", asy
   const host = randomInputs({ T: 20, H: 32, I: 24, E: 4, K: 2 }, 3, { extra: "input weights" });
   const inputs = mapInputs(host, upload);
   using output = await backend.experts(inputs);
-  assertEquals((await checkSample(backend, inputs, output, {}, { scatter: 2 })).bad, null);
+  assertEquals((await checkSample(backend, inputs, output, {}, { tolerance: 2 })).bad, null);
   const swapped = tensor(host.inputWeights!.data.map((_, i, all) => all[i ^ 1]!) as Float32Array, [20, 2]);
   const others = { ...inputs, inputWeights: upload(swapped) };
-  assert((await checkSample(backend, others, output, {}, { scatter: 2 })).bad !== null);
+  assert((await checkSample(backend, others, output, {}, { tolerance: 2 })).bad !== null);
 });
 
-Deno.test("bench() counts calls by its rule: at least so many, for at least so long, at most until the timeout", async () => {
+Deno.test("bench() follows the stop rule: minimum number of calls, minimum time, timeout", async () => {
   using engine = new WorkerPool(1);
   using backend = await openBackend("cpu", { pool: engine });
   const run = (stop: { minTimeMs: number; maxNoise: number; timeoutMs: number }) =>

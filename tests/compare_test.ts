@@ -1,10 +1,11 @@
-import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assertAlmostEquals, assertEquals } from "@std/assert";
 import { compare, type Verdict } from "../src/bench/compare.ts";
 import { parseRecords } from "../src/report/read.ts";
 import { toJson } from "../src/report/json.ts";
+import type { BenchRecord } from "../src/bench/figures.ts";
 import { failure, record } from "./records.ts";
 
-/** Twenty times about a middle, the outermost `spread` away. */
+/** Returns twenty times around a center. The outermost differ from it by `spread`. */
 function around(middle: number, spread: number): number[] {
   return Array.from({ length: 20 }, (_, i) => middle * (1 + spread * (i - 9.5) / 9.5));
 }
@@ -27,7 +28,7 @@ for (const [before, after, threshold, verdict] of cases) {
   });
 }
 
-Deno.test("compare() is the other way round the other way round", () => {
+Deno.test("compare() gives the opposite verdict for swapped files", () => {
   const opposite = {
     faster: "slower",
     slower: "faster",
@@ -40,9 +41,13 @@ Deno.test("compare() is the other way round the other way round", () => {
   }
 });
 
-Deno.test("compare() matches configurations, joins repeated runs, and names what one file lacks", () => {
-  const before = [record([10, 11], { batch: 1 }), record([10, 11], { batch: 1 }), record([5, 5], { batch: 2 })];
-  const after = [record([20, 22], { batch: 1 }), failure("out of memory", { batch: 2 }), record([1, 1], { batch: 4 })];
+Deno.test("compare() matches configurations, joins repeated runs, and reports what one file lacks", () => {
+  const before = [record([10, 11, 10], { batch: 1 }), record([10, 11, 11], { batch: 1 }), record([5, 5], { batch: 2 })];
+  const after = [
+    record([20, 22, 20, 22, 20, 22], { batch: 1 }),
+    failure("out of memory", { batch: 2 }),
+    record([1, 1], { batch: 4 }),
+  ];
   const comparisons = compare(before, after, 0.01);
   assertEquals(comparisons.map(({ record, verdict }) => [record.batch, verdict]), [
     [1, "slower"],
@@ -54,7 +59,7 @@ Deno.test("compare() matches configurations, joins repeated runs, and names what
   assertEquals([comparisons[1]!.beforeMs, comparisons[1]!.afterMs], [5, null]);
 });
 
-Deno.test("compare() looks at the place only where a file has several", () => {
+Deno.test("compare() distinguishes places only if a file has several", () => {
   const gpu = { backend: "cuda", device: "A GPU" };
   assertEquals(
     compare([record(around(10, 0.01))], [record(around(1, 0.01), {}, gpu)], 0.01).map((one) => one.verdict),
@@ -66,20 +71,50 @@ Deno.test("compare() looks at the place only where a file has several", () => {
   assertEquals(compare(both, both, 0.01).map((one) => one.verdict), ["same", "same"]);
 });
 
-Deno.test("compare() sees outputs of another job", () => {
+Deno.test("compare() detects outputs of another job", () => {
   const [comparison] = compare([record([1, 1])], [record([1, 1], {}, { outputSum: 1.02 })], 0.01);
   assertEquals(comparison!.sameOutput, false);
   assertEquals(compare([record([1, 1])], [record([1, 1], {}, { outputSum: 1.005 })], 0.01)[0]!.sameOutput, true);
 });
 
-Deno.test("parseRecords() reads arrays, single objects and lines, and refuses the rest", () => {
-  const two = [record([1, 2]), failure("no", { batch: 3 })];
-  assertEquals(parseRecords(toJson(two), "a"), two);
-  assertEquals(parseRecords(two.map(toJson).join("\n") + "\n", "a"), two);
-  assertEquals(parseRecords(toJson(two[0]), "a"), [two[0]!]);
-  for (
-    const text of ["", "[]", "batch,seq\n1,2\n", "{}", '[{"batch":1}]', "null", toJson({ ...two[0], kernelTimesMs: 3 })]
-  ) {
-    assertThrows(() => parseRecords(text, "some.json"), SyntaxError, "Cannot read some.json: it");
+Deno.test("compare() finds a change unclear if a record says that its time is unreliable", () => {
+  const before = record(around(10, 0.01)), after = record(around(20, 0.01));
+  const hints = {
+    "not converged: the time was enough for 6 calls; raise --timeout": "not converged",
+    "slowing down: calls became 8.0 % slower; let the CPU cool": "slowing down",
+    "busy machine: other programs took a CPU from this one 500 times per second; run it alone": "busy machine",
+  };
+  assertEquals(compare([before], [after], 0.01)[0]?.verdict, "slower");
+  for (const [hint, reason] of Object.entries(hints)) {
+    for (
+      const [a, b] of [[before, { ...after, hints: [hint] }], [{ ...before, hints: [hint] }, after]] as [
+        BenchRecord,
+        BenchRecord,
+      ][]
+    ) {
+      const [comparison] = compare([a], [b], 0.01);
+      assertEquals([comparison?.verdict, comparison?.reason], ["unclear", reason]);
+    }
   }
+  const harmless = { ...after, hints: ["slow first call: it took 2.0 times the median; use --warmup 2"] };
+  assertEquals(compare([before], [harmless], 0.01)[0]?.verdict, "slower");
+});
+
+Deno.test("compare() never pools rows of different engines", () => {
+  const rows = [
+    record(around(10, 0.01), {}, { engine: "OpenBLAS 0.3.21" }),
+    record(around(40, 0.01), {}, { engine: "WebAssembly" }),
+  ];
+  const comparisons = compare(rows, rows.toReversed(), 0.01);
+  assertEquals(comparisons.map(({ record, verdict, beforeMs }) => [record.engine, verdict, beforeMs]), [
+    ["OpenBLAS 0.3.21", "same", 10],
+    ["WebAssembly", "same", 40],
+  ]);
+});
+
+Deno.test("compare() ignores figures that an older version did not write", () => {
+  const { activation: _, biases: __, router: ___, ...old } = record(around(10, 0.005));
+  const [read] = parseRecords(new TextEncoder().encode(toJson(old)), "old.json");
+  const comparisons = compare([read as BenchRecord], [record(around(10, 0.005))], 0.01);
+  assertEquals(comparisons.map(({ verdict }) => verdict), ["same"]);
 });

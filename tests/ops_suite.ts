@@ -1,6 +1,6 @@
 // Tests of routers and of the ops that every backend must pass. `testMoe` calls them.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import fc from "fast-check";
+import fc from "./fast_check.ts";
 import {
   type Backend,
   convert,

@@ -1,54 +1,63 @@
-// Every command that the README shows is run, in its order, in one folder.
+// Runs every command that the README shows, in its order, in one folder, with exactly the permissions that it states.
+import { dirname } from "node:path";
 import { assert, assertEquals } from "@std/assert";
-import { splitCommand } from "../src/bench/against.ts";
 import { commands } from "../src/cli/commands.ts";
 import { cli } from "./cli/yamoe.ts";
+import { commandLines, copyModel, permissionTable, readme, shellLines } from "./readme.ts";
 
-const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
-const lines = [...readme.matchAll(/^```sh\n([^]*?)^```$/gm)].flatMap(([, block]) => block!.trim().split("\n"))
-  .map((line) => line.replace(/\s+#.*$/, ""));
-
-/** The words after the tool's name; undefined for what is none of its commands. */
-function toolWords(line: string): string[] | undefined {
-  const match = line.match(/^(?:yamoe|deno run (?:-\S+ )*cli\.ts)(?: (.*))?$/);
-  return match ? splitCommand(match[1] ?? "") : undefined;
+/** Runs Deno in a folder and returns its exit code and its standard error. */
+async function deno(args: readonly string[], cwd: string, env: Record<string, string> = {}) {
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    cwd,
+    env: { NO_COLOR: "1", ...env },
+  }).output();
+  return { code, text: new TextDecoder().decode(stderr) };
 }
 
-Deno.test("the README's commands run", async () => {
+Deno.test("the README's commands run with the permissions that it states", async () => {
   const folder = await Deno.makeTempDir();
   try {
-    // The checkpoint and the input that `yamoe run` is shown with.
-    const layer = new URL("../fixtures/layers/gpt-oss/", import.meta.url);
-    await Deno.mkdir(`${folder}/model`);
-    for (const name of ["model.safetensors", "config.json"]) {
-      await Deno.copyFile(new URL(name, layer), `${folder}/model/${name}`);
-    }
-    await Deno.copyFile(new URL("input.safetensors", layer), `${folder}/x.safetensors`);
-    let ran = 0;
-    for (const words of lines.map(toolWords).filter((words) => words !== undefined)) {
-      // The reference job takes minutes: that it would be run is enough here.
-      const reference = (words[0] ?? "bench") === "bench" && !words.some((word) => /^--(preset|batch|help)/.test(word));
-      const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-        args: ["run", "-A", cli, ...words, ...(reference ? ["--dry-run"] : [])],
-        cwd: folder,
-        env: { NO_COLOR: "1" },
-      }).output();
-      const text = new TextDecoder().decode(stderr);
+    await copyModel(folder);
+    for (const { words, permissions } of commandLines) {
+      // The reference job takes minutes.
+      const isBench = (words[0] ?? "bench") === "bench";
+      const isReference = isBench && !words.some((word) => /^--(preset|batch|help)/.test(word));
+      const args = ["run", "--no-prompt", ...permissions, cli, ...words, ...(isReference ? ["--dry-run"] : [])];
+      const { code, text } = await deno(args, folder);
       const withoutGpu = words.includes("cuda") && code === 3;
-      assert(code === 0 || withoutGpu, `yamoe ${words.join(" ")} ended with ${code}: ${text}`);
-      ran += 1;
+      assert(code === 0 || withoutGpu, `deno ${args.join(" ")} ended with ${code}: ${text}`);
     }
-    assert(ran >= 10);
+    assert(commandLines.length >= 10);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
 });
 
-Deno.test("the README names tasks that there are, and every command of this tool's benchmark", async () => {
-  const { tasks } = JSON.parse(await Deno.readTextFile(new URL("../deno.json", import.meta.url)));
-  for (const [, name] of readme.matchAll(/deno(?:@[\d.]+)? task ([\w:-]+)/g)) assert(name! in tasks, name);
-  for (const name of ["bench", "compare", "report", "completions"]) {
-    assert(name in commands);
-    assertEquals(readme.match(new RegExp(`^### yamoe ${name}$`, "gm"))?.length, 1, name);
+Deno.test("the README's installation gives a command that runs", async () => {
+  const root = await Deno.makeTempDir();
+  try {
+    const line = shellLines.find((line) => line.startsWith("deno install "));
+    assert(line);
+    const repository = new URL("..", import.meta.url).pathname;
+    const installed = await deno(line.split(" ").slice(1), repository, { DENO_INSTALL_ROOT: root });
+    assertEquals(installed.code, 0, installed.text);
+    const PATH = `${dirname(Deno.execPath())}:${Deno.env.get("PATH")}`;
+    const { stdout } = await new Deno.Command(`${root}/bin/yamoe`, { args: ["--version"], cwd: root, env: { PATH } })
+      .output();
+    assertEquals(new TextDecoder().decode(stdout).trim().split(/\s/)[0], "yamoe");
+  } finally {
+    await Deno.remove(root, { recursive: true });
   }
+});
+
+Deno.test("the README states the permissions of every command, and names no other commands or tasks", async () => {
+  const { tasks } = JSON.parse(await Deno.readTextFile(new URL("../deno.json", import.meta.url)));
+  for (const [, name = ""] of readme.matchAll(/deno(?:@[\d.]+)? task ([\w:-]+)/g)) assert(name in tasks, name);
+  const stated = new Set([...permissionTable.keys()].map((command) => command.split(" ")[0]));
+  assertEquals([...stated].toSorted(), Object.keys(commands).toSorted());
+});
+
+Deno.test("the README has at most 220 lines", () => {
+  assert(readme.trimEnd().split("\n").length <= 220);
 });

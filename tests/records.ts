@@ -1,12 +1,12 @@
-// Records for tests: what a run of the given times would have left.
-import type { BenchResult } from "../src/bench/bench.ts";
+// Records for tests, made from the times of a run.
 import { provenance } from "../src/bench/provenance.ts";
-import { type BenchRecord, failedRecord, finishedRecord } from "../src/bench/record.ts";
+import type { BenchRecord, BenchResult } from "../src/bench/figures.ts";
+import { failedRecord, finishedRecord, jobFigures } from "../src/bench/record.ts";
 import { noDetails } from "../src/backend/details.ts";
 import { summarize } from "../src/bench/statistics.ts";
 import { type Job, jobBytes, type JobChanges, makeJob } from "../src/workload/workload.ts";
 
-/** The record of a run of the tiny job, changed as said, that took so many milliseconds in each call. */
+/** Makes the record of a run of the tiny job, with changes, from the time of each call in milliseconds. */
 export function record(
   times: readonly number[],
   changes: JobChanges = {},
@@ -16,7 +16,7 @@ export function record(
   return finishedRecord(result(job, times, more), provenance(), noDetails);
 }
 
-/** The record of a run that failed. */
+/** Makes the record of a run that failed. */
 export function failure(reason: string, changes: JobChanges = {}): BenchRecord {
   return failedRecord(makeJob("tiny", changes), { backend: "cpu", device: null, threads: 2 }, reason, provenance());
 }
@@ -26,19 +26,32 @@ function result(job: Job, times: readonly number[], more: Partial<BenchResult>):
   const tokens = job.batch * job.seq, assignments = tokens * job.topK;
   const flops = assignments * 6 * job.hidden * job.intermediate, bytes = jobBytes(job);
   return {
-    ...job,
+    ...jobFigures(job),
     ...{ backend: "cpu", device: "A processor", threads: 2, engine: "WebAssembly", warmup: 1, iters: count },
     ...{ assignments, kept: assignments, dropped: 0, droppedFraction: 0, imbalance: 1.5 },
-    tokensPerExpert: Array.from({ length: job.experts }, (_, i) => (i + 1) * assignments / job.experts / 4.5),
+    tokensPerExpert: Array.from(
+      { length: job.experts },
+      (_, i) => Math.round((i + 1) * assignments / job.experts / 4.5),
+    ),
     ...{ outputSum: 1, outputAbsSum: 10, outputMin: -1, outputMax: 1, outputFirst: [1, 2, 3] },
     ...{ kernelTimeMs: median, kernelTimesMs: times, meanTimeMs: mean, minTimeMs: min, maxTimeMs: max },
-    ...{ madMs: mad, iqrMs: iqr, medianIntervalMs: interval, noise, outliers, drift, converged: null },
+    ...{
+      madMs: mad,
+      iqrMs: iqr,
+      medianIntervalMs: interval,
+      noise,
+      outliers,
+      drift,
+      converged: null,
+      preemptionsPerSecond: 0,
+      otherLoad: null,
+    },
     ...{ coldTimeMs: null, backToBackTimeMs: null, wallTimeMs: median, generateTimeMs: 1, uploadTimeMs: null },
-    peakMemoryMb: bytes / 2 ** 20,
+    peakMemoryBytes: bytes,
     ...{ tflops: flops / median / 1e9, gigabytesPerSecond: bytes / median / 1e6 },
     ...{ tokensPerSecond: tokens / median * 1000, intensity: flops / bytes },
     ...{ peakTflops: null, peakGigabytesPerSecond: null, peakSource: null, percentOfPeak: null, boundBy: null },
-    ...{ verifyError: 1e-4, verifiedTokens: 16, version: "0.0.0", time: "2026-01-01T00:00:00.000Z" },
+    ...{ verifyError: 1e-4, verifiedTokens: 16 },
     ...more,
   };
 }

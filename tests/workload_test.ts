@@ -69,7 +69,7 @@ Deno.test("bench() reports a run's figures", async () => {
   assertEquals(result.kernelTimeMs, result.kernelTimesMs.toSorted((a, b) => a - b)[1]);
   assertEquals(result.tflops, 30 * 6 * 32 * 32 / result.kernelTimeMs / 1e9);
   assertEquals([...phases], ["Inputs", "Warm-up", "Timed runs"]);
-  assertEquals(result.peakMemoryMb * 2 ** 20, jobBytes(job) - (32 - 30) * (32 + 32) * 2);
+  assertEquals(result.peakMemoryBytes, jobBytes(job) - (32 - 30) * (32 + 32) * 2);
   assertEquals(backend.memory.liveBytes, 0);
 });
 
@@ -78,7 +78,7 @@ Deno.test("makeJob() lets intermediate follow hidden and capacity follow seq", (
   assertEquals([job.batch, job.intermediate, job.capacity, job.seed], [128, 64, 10, 0]);
   assertEquals(makeJob("small", { intermediate: 7, capacity: null, seed: 2n ** 63n }), {
     ...defaultVariant,
-    preset: "small",
+    preset: "custom",
     batch: 16,
     seq: 256,
     hidden: 2880,

@@ -1,32 +1,34 @@
 /**
- * Other programs: any that prints the reference script's three lines can stand beside our own figures.
+ * External programs: every program that prints the three lines of the reference script can be compared with this tool.
  *
  * @module
  */
 import type { Job } from "../workload/workload.ts";
 
-/** What such a program prints. */
+/** The figures that such a program prints. */
 export interface ThreeLines {
   readonly outputSum: number;
   readonly kernelTimeMs: number;
-  readonly peakMemoryMb: number;
+  readonly peakMemoryBytes: number;
 }
 
 /** A program that is running. */
 export interface Running {
   readonly result: Promise<ThreeLines>;
-  /** Ends it at once. */
+  /** Kills the program. */
   kill(): void;
 }
 
 /**
  * Starts a program.
  *
- * @param command Its command line; quotes keep words together, and `{batch}`, `{seq}` or any other size of the job's stand
- * for that. No shell is involved.
- * @param job The job that it is to run.
- * @param timeoutMs How long it may take.
- * @returns What it prints. Rejects if it cannot be started, fails, takes too long or prints something else.
+ * @param command The command line. Quotes keep words together, and `{batch}`, `{seq}` and the names of the other sizes are
+ * replaced with the sizes of the job. No shell is involved.
+ * @param job The job that the program should run.
+ * @param timeoutMs The maximum time in milliseconds.
+ * @returns The running program. Its result rejects if the program fails, takes too long or does not print the three lines.
+ * @throws {RangeError} If the command line is empty.
+ * @throws {Deno.errors.NotFound} If the program does not exist.
  */
 export function runAgainst(command: string, job: Job, timeoutMs: number): Running {
   const [program, ...args] = splitCommand(command).map((word) => fillIn(word, job));
@@ -36,26 +38,26 @@ export function runAgainst(command: string, job: Job, timeoutMs: number): Runnin
     try {
       child.kill("SIGKILL");
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // it has ended by itself
+      if (!(error instanceof TypeError)) throw error; // a TypeError means that it has ended by itself
     }
   };
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
     kill();
-    reject(new Error(`${program} was ended after ${timeoutMs / 1000} s`));
+    reject(new Error(`${program} was killed after ${timeoutMs / 1000} s`));
   }, timeoutMs);
   const finished = child.output().then(({ code, stdout, stderr }) => {
     const [text, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-    if (code !== 0) throw new Error(`${program} ended with ${code}: ${lastLines(errors!)}`);
+    if (code !== 0) throw new Error(`${program} ended with exit code ${code}: ${lastLines(errors!)}`);
     return parseThreeLines(text!, program);
   });
   return { kill, result: Promise.race([finished, late]).finally(() => clearTimeout(timer)) };
 }
 
 /**
- * Finds the three figures in what a program printed.
+ * Finds the three figures in the output of a program. A megabyte is 2^20 bytes there, as in the reference script.
  *
- * @throws {SyntaxError} If one is missing.
+ * @throws {SyntaxError} If a figure is missing.
  */
 export function parseThreeLines(text: string, program: string): ThreeLines {
   const find = (label: string, pattern: RegExp) => {
@@ -66,11 +68,11 @@ export function parseThreeLines(text: string, program: string): ThreeLines {
   return {
     outputSum: find("Output sum: N", /^Output sum:\s*(\S+)\s*$/m),
     kernelTimeMs: find("Kernel time: N ms", /^Kernel time:\s*(\S+)\s*ms\s*$/m),
-    peakMemoryMb: find("Peak memory: N MB", /^Peak (?:\w+ )?memory:\s*(\S+)\s*MB\s*$/m),
+    peakMemoryBytes: Math.round(2 ** 20 * find("Peak memory: N MiB", /^Peak (?:\w+ )?memory:\s*(\S+)\s*Mi?B\s*$/m)),
   };
 }
 
-/** The words of a command line; quotes keep them together. */
+/** Splits a command line into words. Quotes keep words together. */
 export function splitCommand(command: string): string[] {
   return [...command.matchAll(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)].map(([word]) =>
     word.replace(/"([^"]*)"|'([^']*)'/g, (_, double, single) => double ?? single)

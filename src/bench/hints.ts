@@ -1,29 +1,49 @@
-// What a reader of a time should know before trusting it, and what to do about it.
-import type { BenchResult } from "./bench.ts";
+// Hints: what a reader should know before trusting a time, and what to do about it.
 import { plural } from "../text.ts";
+import type { BenchResult } from "./figures.ts";
 
-/** A drift above which the second half of a series does not tell the same as the first. */
+/** Above this drift, the two halves of a series do not measure the same. */
 const noticeableDrift = 0.05;
 
-/** A first call so much slower than the slowest of the others was still warming up. */
+/** If the first call is slower than the slowest of the others by this factor, it was still warming up. */
 const slowFirst = 1.5;
 
-/** Below this many milliseconds a CPU's time is mostly that of waking the workers. */
+/** Above this number per second and thread, other programs compete for the CPUs. */
+const noticeablePreemptions = 60;
+
+/** Above this share of CPU time in other programs, they compete for the CPUs. */
+const noticeableLoad = 0.1;
+
+/** Below this time in milliseconds, most of a CPU's time goes into waking the workers. */
 const shortTime = 0.1;
 
-/** More outliers than this share of the calls say something of the machine; fewer, the median does not notice. */
+/** Above this share of outliers, the machine is probably busy. The median does not notice fewer. */
 const noticeableOutliers = 0.05;
 
-/** Remarks on a series of times, each a few words, a colon and what to do; none where nothing is odd. */
+/** Returns the hints on a series of times. Each is a few words, a colon, an explanation and what to do. */
 export function hints(result: BenchResult): string[] {
-  const { kernelTimesMs, kernelTimeMs, outliers, drift, converged, noise, warmup, backend } = result;
+  const {
+    kernelTimesMs,
+    kernelTimeMs,
+    outliers,
+    drift,
+    converged,
+    noise,
+    warmup,
+    backend,
+    percentOfPeak,
+    peakTflops,
+  } = result;
   const [first, ...others] = kernelTimesMs;
   const count = kernelTimesMs.length;
   const found: string[] = [];
+  if (count === 1 && warmup === 0) found.push("cold call: the only call includes the warm-up; use --warmup 1");
   const percent = (fraction: number) => `${(100 * fraction).toFixed(1)} %`;
   if (converged === false) {
     const known = noise === null ? "" : `, the median is known to ${percent(noise)}`;
-    found.push(`not converged: there was time for ${plural(count, "call")}${known}; raise --timeout or --max-noise`);
+    found.push(
+      `not converged: the time was enough for ${plural(count, "call")}${known}; raise --timeout or --max-noise`,
+    );
   }
   if (others.length > 1 && first! > slowFirst * Math.max(...others)) {
     const factor = (first! / kernelTimeMs).toFixed(1);
@@ -31,20 +51,48 @@ export function hints(result: BenchResult): string[] {
   }
   if (outliers > noticeableOutliers * count) {
     found.push(
-      `outliers: ${outliers} of ${count} calls are far from the rest; is the machine busy with something else?`,
+      `outliers: ${outliers} of ${count} calls are far from the rest; check whether the machine is busy`,
     );
   }
   if (drift !== null && drift > noticeableDrift) {
     const device = backend === "cuda" ? "GPU" : "CPU";
-    found.push(`slowing down: calls became ${percent(drift)} slower; the ${device} may be throttling, let it cool`);
+    found.push(`slowing down: calls became ${percent(drift)} slower; let the ${device} cool, it may be throttling`);
+  }
+  const busy = backend === "cpu" ? otherPrograms(result) : null;
+  if (busy !== null) found.push(`busy machine: other programs ${busy}; run it alone`);
+  if (backend === "cpu" && percentOfPeak === null && peakTflops !== null) {
+    found.push("peak too low: the calls were faster than the measured peak of this machine; run it alone");
   }
   if (backend === "cpu" && kernelTimeMs < shortTime) {
-    found.push("too short: the time is mostly that of waking threads; choose a larger job");
+    found.push("too short: most of the time goes into waking threads; choose a larger job");
   }
   return found;
 }
 
-/** A remark's few words. */
+/** Returns what other programs did with the CPUs; null if they hardly used them. */
+function otherPrograms({ otherLoad, preemptionsPerSecond, threads }: BenchResult): string | null {
+  if (otherLoad !== null) {
+    return otherLoad > noticeableLoad ? `used ${(100 * otherLoad).toFixed(0)} % of the CPUs` : null;
+  }
+  return preemptionsPerSecond > (threads ?? 1) * noticeablePreemptions
+    ? `took a CPU from this one ${preemptionsPerSecond.toFixed(0)} times per second`
+    : null;
+}
+
+/** Returns the few words at the start of a hint. */
 export function shortHint(hint: string): string {
   return hint.split(":", 1)[0]!;
+}
+
+/** Returns the end of a hint, which says what to do. */
+export function advice(hint: string): string {
+  return hint.slice(hint.lastIndexOf("; ") + 2);
+}
+
+/** Hints that make a time unfit for a comparison. */
+const unreliableTimes = ["not converged", "slowing down", "busy machine", "cold call"];
+
+/** Returns the few words of those hints of a record that make its time unfit for a comparison. */
+export function unreliable({ hints }: { readonly hints: readonly string[] }): string[] {
+  return hints.map(shortHint).filter((hint) => unreliableTimes.includes(hint));
 }

@@ -1,12 +1,15 @@
 /**
- * Where and how a figure came to be: what one must know to get it again.
+ * Provenance: the host, the software and the command line of a run, which are needed to repeat it.
  *
  * @module
  */
 import { cpuName } from "../cpu/device.ts";
+import { version } from "../version.ts";
 
-/** The host, its software and the command line. Null where the permission to ask was not given. */
+/** The host, its software and the command line. A member is null if the permission to read it was not granted. */
 export interface Provenance {
+  /** The version of this package. */
+  readonly version: string;
   readonly denoVersion: string;
   readonly os: string;
   readonly arch: string;
@@ -14,16 +17,17 @@ export interface Provenance {
   /** Logical cores. */
   readonly cores: number;
   readonly memoryBytes: number | null;
-  /** The commit that this package was run from; null outside a checkout, or without the permission to run git. */
+  /** The commit of this package; null outside a checkout, or without the permission to run git. */
   readonly gitCommit: string | null;
-  /** Whether that checkout had changes. */
+  /** Whether the checkout has uncommitted changes. */
   readonly gitDirty: boolean | null;
   readonly commandLine: string;
 }
 
-/** Collects what there is to know of this process. Asks for no permission. */
+/** Collects the provenance of this process. It never asks for a permission. */
 export function provenance(): Provenance {
   return {
+    version,
     denoVersion: Deno.version.deno,
     os: Deno.build.os,
     arch: Deno.build.arch,
@@ -47,7 +51,7 @@ function checkout(): Pick<Provenance, "gitCommit" | "gitDirty"> {
   return { gitCommit: commit, gitDirty: changes === undefined ? null : changes !== "" };
 }
 
-/** What git prints; undefined where it cannot. */
+/** Returns what git prints, or undefined if it cannot be run or fails. */
 function git(folder: string, ...args: string[]): string | undefined {
   if (!granted({ name: "run", command: "git" })) return undefined;
   try {
@@ -59,7 +63,7 @@ function git(folder: string, ...args: string[]): string | undefined {
   }
 }
 
-/** An argument as a shell would need it. */
+/** Quotes an argument for a shell if that is necessary. */
 function quoted(argument: string): string {
   return /^[\w@%+=:,./*-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,10 +1,10 @@
 /**
- * What a series of timings says: its middle, its spread, and how sure one can be of the middle.
+ * The statistics of a series of times: the median, the spread, and a confidence interval of the median.
  *
  * @module
  */
 
-/** A series of measurements, summarized. In the unit of the measurements but for `noise` and `drift`. */
+/** The summary of a series of measurements, in their unit except for `noise` and `drift`. */
 export interface Summary {
   readonly count: number;
   readonly median: number;
@@ -15,62 +15,71 @@ export interface Summary {
   readonly mad: number;
   /** Interquartile range. */
   readonly iqr: number;
-  /** Where the median lies with 95 % confidence; null for a single measurement. See {@linkcode medianInterval}. */
+  /** The 95 % confidence interval of the median; null below 6 measurements. */
   readonly interval: readonly [number, number] | null;
-  /** Half the interval's width over the median; null for a single measurement. */
+  /** Half the interval's width over the median; null below 6 measurements. */
   readonly noise: number | null;
-  /** Measurements far from the rest: those whose distance from the median is over 14.8 MAD, ten standard deviations. */
+  /** The number of measurements that are more than 14.8 MAD from the median, ten standard deviations of normal noise. */
   readonly outliers: number;
-  /** How much slower the second half is than the first, as a fraction; null below 8 measurements. */
+  /** How much slower the second half is than the first half, as a fraction; null below 8 measurements. */
   readonly drift: number | null;
 }
 
-/** Hyperfine's bound: ten standard deviations of normal noise. */
+/** The bound that hyperfine uses: ten standard deviations of normal noise. */
 const outlierDistance = 10 * 1.4826;
 
 /** Summarizes at least one measurement. */
 export function summarize(values: readonly number[]): Summary {
   const sorted = values.toSorted((a, b) => a - b);
-  const median = quantile(sorted, 0.5);
-  const distances = sorted.map((value) => Math.abs(value - median));
+  const center = quantile(sorted, 0.5);
+  const distances = sorted.map((value) => Math.abs(value - center));
   const mad = quantile(distances.toSorted((a, b) => a - b), 0.5);
   const interval = medianInterval(sorted);
   const half = values.length >> 1;
   return {
     count: values.length,
-    median,
+    median: center,
     mean: values.reduce((sum, value) => sum + value, 0) / values.length,
     min: sorted[0]!,
     max: sorted.at(-1)!,
     mad,
     iqr: quantile(sorted, 0.75) - quantile(sorted, 0.25),
     interval,
-    noise: interval && (interval[1] - interval[0]) / 2 / median,
+    noise: interval && (interval[1] - interval[0]) / 2 / center,
     outliers: mad > 0 ? distances.filter((distance) => distance > outlierDistance * mad).length : 0,
-    drift: values.length < 8 ? null : middle(values.slice(-half)) / middle(values.slice(0, half)) - 1,
+    drift: values.length < 8 ? null : median(values.slice(-half)) / median(values.slice(0, half)) - 1,
   };
 }
 
-/** The median of at least one value. */
-export function middle(values: readonly number[]): number {
+/** Returns the median of at least one value. */
+export function median(values: readonly number[]): number {
   return quantile(values.toSorted((a, b) => a - b), 0.5);
 }
 
-/** A quantile of ascending values, straight between neighbours. */
+/** Returns a quantile of ascending values, with linear interpolation. */
 function quantile(sorted: readonly number[], fraction: number): number {
   const position = fraction * (sorted.length - 1);
   const below = Math.floor(position), share = position - below;
   return sorted[below]! * (1 - share) + sorted[Math.ceil(position)]! * share;
 }
 
+/** The coverage of the interval of the median. */
+const coverage = 0.95;
+
 /**
- * Where the median of what ascending values were drawn from lies with 95 % confidence, whatever their distribution: between
- * the order statistics of ranks n/2 ∓ 0.98 √n. Below 6 values that is more than they can tell (five span the median with
- * 94 %, three with 75 %), and the answer is their range. Null for a single value.
+ * Returns a confidence interval of the median of the distribution that ascending values were drawn from, whatever the
+ * distribution: the narrowest pair of order statistics, equally far from both ends, that covers the median with at least
+ * 95 %. Null below 6 values, where even their range covers less.
  */
 function medianInterval(sorted: readonly number[]): [number, number] | null {
   const n = sorted.length;
-  if (n < 2) return null;
-  const rank = n < 6 ? 1 : Math.max(1, Math.floor(n / 2 - 0.98 * Math.sqrt(n)));
-  return [sorted[rank - 1]!, sorted[n - rank]!];
+  let outside = 0, rank = 0;
+  for (let below = 0, logProbability = -n * Math.LN2; below < n / 2; below++) {
+    // With rank r, the interval misses the median if fewer than r of n fair coins show heads, or fewer than r show tails.
+    outside += 2 * Math.exp(logProbability);
+    if (outside > 1 - coverage) break;
+    rank = below + 1;
+    logProbability += Math.log((n - below) / (below + 1));
+  }
+  return rank === 0 ? null : [sorted[rank - 1]!, sorted[n - rank]!];
 }

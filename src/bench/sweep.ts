@@ -1,23 +1,25 @@
 /**
- * Sweeps: many configurations one after the other, each a record, whatever becomes of it.
+ * Sweeps: runs many configurations one after the other. Each becomes a record, whether it succeeds or fails.
  *
  * @module
  */
 import type { Backend, BackendName } from "../backend/backend.ts";
 import { bench, type BenchOptions } from "./bench.ts";
 import type { Provenance } from "./provenance.ts";
-import { type BenchRecord, failedRecord, finishedRecord } from "./record.ts";
+import type { BenchRecord } from "./figures.ts";
+import { firstError } from "./first_error.ts";
+import { failedRecord, type FinishedRecord, finishedRecord } from "./record.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import type { Job } from "../workload/workload.ts";
 
-/** Where a configuration is to run. */
+/** Where a configuration should run. */
 export interface PlaceRequest {
   readonly backend: BackendName | "auto";
-  /** Which GPU. */
+  /** The GPU, counted from 0. */
   readonly device?: number | undefined;
   /** CPU threads. */
   readonly threads?: number | undefined;
-  /** Which BLAS the CPU is to use. */
+  /** The BLAS library of the CPU. */
   readonly blas?: string | undefined;
 }
 
@@ -25,23 +27,23 @@ export interface PlaceRequest {
 export interface Configuration {
   readonly job: Job;
   readonly place: PlaceRequest;
-  /** Why it cannot be run; then it is not. */
+  /** Why the configuration cannot run; null if it can. */
   readonly problem: string | null;
 }
 
-/** How a sweep is run. */
+/** Options of a {@linkcode Runner}. */
 export interface SweepOptions {
   readonly provenance: Provenance;
-  /** Opens a backend. The engine stays the caller's. */
-  open(place: PlaceRequest, engine: WorkerPool): Promise<Backend>;
-  /** Says how to measure there, or throws why a job cannot run there. */
+  /** Opens a backend. The caller keeps the worker pool. */
+  open(place: PlaceRequest, pool: WorkerPool): Promise<Backend>;
+  /** Returns how to measure on the backend, or throws if the job cannot run there. */
   prepare(configuration: Configuration, backend: Backend): BenchOptions;
 }
 
-/** Runs a configuration where it belongs. A place stays open for the next that wants the same. */
+/** Runs configurations. A place stays open until a configuration asks for another one. */
 export class Runner implements Disposable {
   readonly #options: SweepOptions;
-  #open: { readonly key: string; readonly engine: WorkerPool; readonly backend: Backend } | undefined;
+  #open: { readonly key: string; readonly pool: WorkerPool; readonly backend: Backend } | undefined;
 
   constructor(options: SweepOptions) {
     this.#options = options;
@@ -51,42 +53,52 @@ export class Runner implements Disposable {
    * Runs one configuration.
    *
    * @returns Its record.
-   * @throws {Error} Whatever keeps it from running.
+   * @throws {Error} If the configuration cannot run.
    */
-  async run(configuration: Configuration): Promise<BenchRecord> {
-    const { engine, backend } = await this.open(configuration.place);
+  async run(configuration: Configuration): Promise<FinishedRecord> {
+    const { pool, backend } = await this.open(configuration.place);
     const options = this.#options.prepare(configuration, backend);
     try {
-      const result = await bench(configuration.job, backend, engine, options);
+      const result = await bench(configuration.job, backend, pool, options);
       return finishedRecord(result, this.#options.provenance, backend.details);
     } catch (error) {
-      this[Symbol.dispose](); // what a failure left of the place may not be fit for use
-      throw error;
+      this.#abandon();
+      throw firstError(error);
     }
   }
 
-  /** Opens a place, unless it is open already. */
-  async open(place: PlaceRequest): Promise<{ engine: WorkerPool; backend: Backend }> {
+  /** Opens a place if it is not open yet. */
+  async open(place: PlaceRequest): Promise<{ pool: WorkerPool; backend: Backend }> {
     const key = JSON.stringify([place.backend, place.device, place.threads, place.blas]);
     if (this.#open?.key === key) return this.#open;
-    this[Symbol.dispose]();
+    this.#abandon();
     using cleanup = new DisposableStack();
-    const engine = cleanup.use(new WorkerPool(place.threads));
-    const backend = await this.#options.open(place, engine);
+    const pool = cleanup.use(new WorkerPool(place.threads));
+    const backend = await this.#options.open(place, pool);
     cleanup.move();
-    this.#open = { key, engine, backend };
+    this.#open = { key, pool, backend };
     return this.#open;
   }
 
-  /** Closes the place that is open. */
+  /** Closes the open place, which may be unusable after a failure. An error from closing it says nothing new. */
+  #abandon(): void {
+    try {
+      this[Symbol.dispose]();
+    } catch {
+      // The first error is the one that is reported.
+    }
+  }
+
+  /** Closes the open place. */
   [Symbol.dispose](): void {
-    this.#open?.backend[Symbol.dispose]();
-    this.#open?.engine[Symbol.dispose]();
+    using places = new DisposableStack();
+    places.use(this.#open?.pool);
+    places.use(this.#open?.backend);
     this.#open = undefined;
   }
 }
 
-/** Runs configurations one by one. One that cannot be run, or fails, becomes a record that says why. */
+/** Runs configurations one by one. A configuration that fails or cannot run becomes a record with the reason. */
 export async function* sweep(
   configurations: Iterable<Configuration>,
   runner: Runner,
@@ -109,13 +121,14 @@ export async function* sweep(
     try {
       record = await runner.run(configuration);
     } catch (error) {
-      record = failed(error instanceof Error ? error.message : String(error));
+      const first = firstError(error);
+      record = failed(first instanceof Error ? first.message : String(first));
     }
     yield record;
   }
 }
 
-/** Every combination of one value of each list; the last list's values lie next to each other. */
+/** Returns every combination of one value of each list. The values of the last list vary fastest. */
 export function crossProduct(lists: Readonly<Record<string, readonly unknown[]>>): Record<string, unknown>[] {
   let combinations: Record<string, unknown>[] = [{}];
   for (const [name, values] of Object.entries(lists)) {

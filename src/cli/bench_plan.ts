@@ -1,29 +1,52 @@
-// What a sweep is about to do, and what of it tells its rows apart.
+// The plan of a sweep: its configurations, and what a table needs to know about them beforehand.
 import type { Backend } from "../backend/backend.ts";
+import { distinguishingKeys } from "../bench/configuration.ts";
+import { configurationKeys, type FigureKey, type FiguresOf } from "../bench/figures.ts";
 import { provenance } from "../bench/provenance.ts";
-import { type BenchRecord, plannedRecord } from "../bench/record.ts";
-import { identityColumns } from "../report/columns.ts";
+import { jobFigures, plannedRecord } from "../bench/record.ts";
+import type { Configuration } from "../bench/sweep.ts";
+import { figureColumns, usualKeys } from "../report/columns.ts";
 import type { FormatName, Layout } from "../report/format.ts";
 import { textTable } from "../report/table.ts";
-import type { Configuration } from "../bench/sweep.ts";
+import { formatBytes } from "../text.ts";
 import { jobBytes } from "../workload/workload.ts";
-import { exitCode, printData } from "./command.ts";
+import { exitCode, outputWidth, printData } from "./command.ts";
 import { RecordOutput } from "./record_output.ts";
 
-/** What a table of the plan's records needs to know beforehand. */
+/** What decides on the layout of the records besides the plan. */
+interface LayoutOptions {
+  /** The open backend, if all configurations have the same. */
+  readonly backend?: Pick<Backend, "name"> | undefined;
+  /** Whether an external program runs beside every configuration. */
+  readonly against?: boolean | undefined;
+  /** Whether to write the time of every call in CSV, too. */
+  readonly samples?: boolean | undefined;
+}
+
+/** Returns the layout of the records of a plan. */
 export function planLayout(
   plan: readonly Configuration[],
-  backend?: Pick<Backend, "name">,
-  against = false,
+  { backend, against = false, samples = false }: LayoutOptions = {},
 ): Layout {
-  const identities = plan.map(({ job, place }) => ({ ...job, ...place }));
-  const keys = Object.keys(identities[0]!) as (keyof typeof identities[number])[];
-  const varying = keys.filter((key) => new Set(identities.map((identity) => identity[key])).size > 1);
+  const varying = varyingKeys(plan);
   return {
-    varying: [...varying, ...(against ? ["backend"] : [])] as (keyof BenchRecord)[],
+    varying: against && !varying.includes("backend") ? [...varying, "backend"] : varying,
     modes: backend ? backend.name === "cuda" : plan.some(({ place }) => place.backend !== "cpu"),
     color: Deno.stdout.isTerminal() && !Deno.noColor,
+    width: outputWidth(),
+    samples,
   };
+}
+
+/** Returns the figures in which the configurations differ. A figure that follows from others is left out. */
+function varyingKeys(plan: readonly Configuration[]): FigureKey[] {
+  return distinguishingKeys(plan.map(requested), configurationKeys);
+}
+
+/** Returns the figures that the command line asks for. */
+function requested({ job, place }: Configuration): FiguresOf<"job" | "place"> {
+  const { backend, device, threads = null, blas = null } = place;
+  return { ...jobFigures(job), backend, device: device === undefined ? null : `${device}`, threads, engine: blas };
 }
 
 /** Prints the plan and returns the exit code. */
@@ -35,33 +58,26 @@ export function printPlan(plan: readonly Configuration[], format: FormatName = "
       { backend: place.backend, device: null, threads: place.threads ?? null },
       problem,
       origin,
-      jobBytes(job) / 2 ** 20,
+      jobBytes(job),
     )
   );
   const layout = planLayout(plan);
   if (format === "text") {
     const columns = [
-      ...identityColumns([
-        "backend",
-        "preset",
-        "batch",
-        "seq",
-        "hidden",
-        "intermediate",
-        "experts",
-        "topK",
-        "capacity",
-        "dtype",
-        ...layout.varying,
-      ]),
-      { title: "needs MB", text: ({ peakMemoryMb }: BenchRecord) => peakMemoryMb!.toFixed(2) },
-      { title: "note", text: ({ reason }: BenchRecord) => reason ?? "", align: "left" as const },
+      ...figureColumns(layout.varying),
+      ...figureColumns(usualKeys.filter((key) => !layout.varying.includes(key))).map((one) => ({ ...one, rank: 1 })),
+      { title: "needs", text: needs },
+      { title: "note", text: ({ reason }: typeof records[number]) => reason ?? "", note: true },
     ];
-    textTable(columns, records).forEach(printData);
+    textTable(columns, records, layout.width).forEach(printData);
   } else {
     const output = RecordOutput.open(format, undefined, layout);
     records.forEach((record) => output.write(record));
     output.close();
   }
   return plan.some(({ problem }) => problem !== null) ? exitCode.failed : exitCode.done;
+}
+
+function needs({ peakMemoryBytes }: { readonly peakMemoryBytes: number | null }): string {
+  return formatBytes(peakMemoryBytes ?? 0);
 }

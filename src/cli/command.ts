@@ -1,55 +1,88 @@
+import { wrap } from "../report/wrap.ts";
+import { printable } from "../text.ts";
 import type { Flags, FlagValues } from "./flags.ts";
 
 /** A command of the tool. */
 export interface Command<Specs extends Flags = Flags> {
-  /** What it takes. */
+  /** The flags that it takes. */
   readonly flags: Specs;
-  /** Words it takes besides flags, for help: how many is for `run` to check. */
+  /** The words that it takes besides flags, as help shows them. `run` checks their number. */
   readonly operands?: string;
-  /** More to know, as lines of text. */
+  /** Paragraphs that help shows below the flags. */
   readonly details?: readonly string[];
-  /** Command lines that help shows, each with what it is for. */
+  /** Command lines that help shows, each with its purpose. */
   readonly examples: Readonly<Record<string, string>>;
-  /** Does it, and returns the exit code. */
+  /** Runs the command and returns the exit code. */
   run(values: FlagValues<Specs>, operands: readonly string[], commands: CommandTable): Promise<number>;
 }
 
-/** A command before it is loaded. */
+/** A command that is not loaded yet. */
 export interface CommandEntry {
-  /** What it does, one line. */
+  /** What the command does, in one line. */
   readonly summary: string;
-  /** Loads it. */
+  /** Loads the command. */
   load(): Promise<{ default: Command }>;
 }
 
 /** The commands by name. */
 export type CommandTable = Readonly<Record<string, CommandEntry>>;
 
-/** Lets the flags' types reach `run`. */
+/** Infers the type of the values that `run` gets from the flags. */
 export function command<Specs extends Flags>(command: Command<Specs>): Command<Specs> {
   return command;
 }
 
-/** What the process ends with. */
+/** The exit codes of the process. */
 export const exitCode = { done: 0, failed: 1, usage: 2, unavailable: 3, interrupted: 130 } as const;
 
-/** Writes a line of data. */
+/** Writes a line of data to standard output. */
 export function printData(line: string): void {
   writeData(`${line}\n`);
 }
 
-/** Writes data as it is. Where nobody reads any more, the process ends. */
+/** Writes data to standard output. Ends the process if nobody reads the data any more. */
 export function writeData(text: string): void {
-  const bytes = new TextEncoder().encode(text);
   try {
-    for (let written = 0; written < bytes.length;) written += Deno.stdout.writeSync(bytes.subarray(written));
+    writeAll(Deno.stdout, text);
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) Deno.exit(exitCode.done);
     throw error;
   }
 }
 
-/** Writes a line for people. */
-export function printNote(line: string): void {
-  console.error(line);
+/**
+ * Writes a note for people to standard error. Control characters, such as those of a file name, do not reach the terminal.
+ * A note that cannot be written does not stop the work.
+ */
+export function printNote(note: string): void {
+  try {
+    const lines = note.split("\n").flatMap((line) => wrap(printable(line), terminalWidth(Deno.stderr)));
+    writeAll(Deno.stderr, `${lines.join("\n")}\n`);
+  } catch {
+    // For example, standard error is on a full device or nobody reads it.
+  }
+}
+
+/** How long to wait for a reader that is slower than the writer, in milliseconds. */
+const pause = 5;
+
+function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let written = 0; written < bytes.length;) {
+    try {
+      written += stream.writeSync(bytes.subarray(written));
+    } catch (error) {
+      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pause);
+    }
+  }
+}
+
+/** Returns the width of the terminal that shows standard output; infinite if it is not a terminal. */
+export function outputWidth(): number {
+  return terminalWidth(Deno.stdout);
+}
+
+function terminalWidth(stream: { isTerminal(): boolean }): number {
+  return stream.isTerminal() ? Deno.consoleSize().columns || Infinity : Infinity;
 }

@@ -1,14 +1,14 @@
-// The commands there are. Only the one that is asked for is loaded.
+// The commands. Only the one that is asked for is loaded.
 import type { CommandTable } from "./command.ts";
 
-/** By name. */
+/** The commands by name. */
 export const commands: CommandTable = {
   bench: {
     summary: "Run synthetic jobs and print their output sum, time and memory",
     load: () => import("./bench.ts"),
   },
   compare: {
-    summary: "Compare two files of records: what became faster, what slower, what cannot be told",
+    summary: "Compare two files of records: what became faster, slower or stayed the same",
     load: () => import("./compare.ts"),
   },
   report: {
@@ -16,27 +16,31 @@ export const commands: CommandTable = {
     load: () => import("./report.ts"),
   },
   run: {
-    summary: "Run a layer of a model's weights on an input, and write its output",
+    summary: "Run a layer of a model on an input and write its output",
     load: () => import("./run.ts"),
   },
   verify: {
-    summary: "Check the results against PyTorch's and float64, and that they repeat",
+    summary: "Check results against PyTorch and float64, and that every run gives the same bits",
     load: () => import("./verify.ts"),
   },
   plan: {
-    summary: "Show a job's kernel launches on a GPU, their work, and the least time and memory they take",
+    summary: "Show a job's kernel launches on a GPU with their work, minimum time and memory",
     load: () => import("./plan.ts"),
   },
   presets: {
-    summary: "List the layers to begin from: their parameters, their work, and what bounds it on a GPU",
+    summary: "List the layers of known models: their parameters, their work, and what limits them on a GPU",
     load: () => import("./presets.ts"),
   },
   info: {
-    summary: "Show the GPUs, the driver and the kernels chosen, or why there is no GPU, and the CPU",
+    summary: "Show the CPU, the GPUs, the driver and the chosen kernels, or why no GPU can be used",
     load: () => import("./info.ts"),
   },
   completions: {
-    summary: "Print the script that completes this tool's command lines in bash, zsh or fish",
+    summary: "Print a script that completes command lines of this tool in bash, zsh or fish",
     load: () => import("./completions.ts"),
+  },
+  licenses: {
+    summary: "Print the licenses of the software that this tool contains",
+    load: () => import("./licenses.ts"),
   },
 };

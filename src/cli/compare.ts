@@ -1,94 +1,72 @@
 import { green, red, yellow } from "@std/fmt/colors";
 import { compare, type Comparison, type Verdict, verdicts } from "../bench/compare.ts";
-import type { BenchRecord } from "../bench/record.ts";
-import { digits, identityColumns } from "../report/columns.ts";
+import { type BenchRecord, configurationKeys, figureKeys, figures, jobKeys } from "../bench/figures.ts";
+import { digits, figureColumns } from "../report/columns.ts";
 import { toJson } from "../report/json.ts";
 import { markdownTable } from "../report/markdown.ts";
 import { type Column, textTable } from "../report/table.ts";
-import { command, exitCode, printData, printNote } from "./command.ts";
-import { axis, choice, positive, UsageError } from "./flags.ts";
+import { command, exitCode, outputWidth, printData, printNote } from "./command.ts";
+import { axis, choice, positive } from "./flags.ts";
 import { readRecords } from "./read_records.ts";
-
-const flags = {
-  threshold: positive("PERCENT", "Change that still counts as none (default: 1)"),
-  "fail-on": axis(choice("VERDICT", `End with 1 if there is one such: ${verdicts.join(", ")}`, verdicts)),
-  format: choice("NAME", "Print text, markdown or json (default: text)", ["text", "markdown", "json"] as const),
-};
+import { UsageError } from "./usage_error.ts";
 
 export default command({
-  flags,
+  flags: {
+    threshold: positive("PERCENT", "Change that still counts as the same (default: 1)"),
+    "fail-on": axis(choice("VERDICT", "Exit with 1 if a configuration has this verdict", verdicts)),
+    format: choice("NAME", "Format of the table (default: text)", ["text", "markdown", "json"] as const),
+  },
   operands: "BEFORE AFTER",
   examples: {
-    "yamoe compare before.json after.json": "What a change did to every configuration that both files have",
-    "yamoe compare main.json branch.json --fail-on slower,missing": "In CI: end with 1 where something became slower",
+    "yamoe compare before.json after.json": "The effect of a change on every configuration that both files have",
+    "yamoe compare main.json branch.json --fail-on slower,missing": "In CI: exit with 1 if something became slower",
     "yamoe compare cpu.json gpu.json --format markdown": "A table for a page",
   },
   details: [
-    "The files are what yamoe bench wrote with --output FILE.json or .jsonl, or printed with --json. Each change has a range,",
-    "from the 95 % intervals of both medians: all of it below 0 is faster, all above slower, a change within the threshold same,",
-    "anything else unclear, and so is whatever ran only once. A configuration that only one file has is missing.",
+    "The files are what yamoe bench writes with --output FILE.json or .jsonl, or prints with --json. Every change has a " +
+    "range, computed from the 95 % intervals of both medians. If the whole range is below 0, the verdict is faster; above " +
+    "0, slower; within the threshold, same. The verdict is unclear if the range contains 0, if one of the files has fewer " +
+    "than 6 calls, or if a hint of a record says that its time is unreliable. A configuration that did not run in one of " +
+    "the files is missing.",
   ],
-  run,
+  async run({ threshold = 1, "fail-on": failOn = [], format = "text" }, operands) {
+    const [beforePath, afterPath] = operands;
+    if (beforePath === undefined || afterPath === undefined || operands.length > 2) {
+      throw new UsageError(`yamoe compare needs two files, got ${operands.length}`);
+    }
+    const [before, after] = await Promise.all([readRecords(beforePath), readRecords(afterPath)]);
+    const comparisons = compare(before, after, threshold / 100);
+    print(comparisons, format);
+    for (const difference of differences(before, after)) printNote(`The files differ in ${difference}`);
+    printNote(
+      verdicts.map((verdict) => [verdict, comparisons.filter((one) => one.verdict === verdict).length] as const)
+        .filter(([, count]) => count > 0).map(([verdict, count]) => `${count} ${verdict}`).join(", "),
+    );
+    if (comparisons.some(({ sameOutput }) => sameOutput === false)) {
+      printNote("Some outputs differ: those jobs do not compute the same");
+    }
+    return comparisons.some(({ verdict }) => failOn.includes(verdict)) ? exitCode.failed : exitCode.done;
+  },
 });
 
-/** What the command line said. */
-interface CompareValues {
-  threshold?: number;
-  "fail-on"?: Verdict[];
-  format?: "text" | "markdown" | "json";
-}
-
-/** Runs the command. */
-async function run(
-  { threshold = 1, "fail-on": failOn = [], format = "text" }: CompareValues,
-  operands: readonly string[],
-): Promise<number> {
-  const [beforePath, afterPath] = operands;
-  if (beforePath === undefined || afterPath === undefined || operands.length > 2) {
-    throw new UsageError(`yamoe compare takes two files, got ${operands.length}`);
-  }
-  const [before, after] = await Promise.all([readRecords(beforePath), readRecords(afterPath)]);
-  const comparisons = compare(before, after, threshold / 100);
+function print(comparisons: readonly Comparison[], format: "text" | "markdown" | "json"): void {
+  const table = columns(comparisons.map(({ record }) => record));
   if (format === "json") printData(toJson(comparisons.map(plain)));
+  else if (format === "markdown") markdownTable(table, comparisons).forEach(printData);
   else {
-    const table = format === "text" ? textTable : markdownTable;
-    const lines = table(columns(comparisons.map(({ record }) => record)), comparisons);
-    const paint = format === "text" && Deno.stdout.isTerminal() && !Deno.noColor;
-    lines.forEach((line, i) => printData(paint && i > 0 ? colored(comparisons[i - 1]!.verdict, line) : line));
+    const paint = Deno.stdout.isTerminal() && !Deno.noColor;
+    textTable(table, comparisons, outputWidth()).forEach((line) => printData(paint ? colored(line) : line));
   }
-  for (const difference of differences(before, after)) printNote(`The files differ in ${difference}`);
-  const counts = verdicts.map((verdict) =>
-    [verdict, comparisons.filter((one) => one.verdict === verdict).length] as const
-  );
-  printNote(counts.filter(([, count]) => count > 0).map(([verdict, count]) => `${count} ${verdict}`).join(", "));
-  if (comparisons.some(({ sameOutput }) => sameOutput === false)) {
-    printNote("Outputs differ: those jobs do not compute the same");
-  }
-  return comparisons.some(({ verdict }) => failOn.includes(verdict)) ? exitCode.failed : exitCode.done;
 }
 
 const percent = (ratio: number) => `${ratio >= 1 ? "+" : "-"}${Math.abs(100 * (ratio - 1)).toFixed(1)} %`;
 const milliseconds = (value: number | null) => value === null ? "-" : digits(value);
 
-/** A comparison's columns; of what makes a configuration, those that differ. */
+/** Returns the columns of the comparisons: of the configuration, only the figures that differ. */
 function columns(records: readonly BenchRecord[]): Column<Comparison>[] {
-  const keys = [
-    ...[
-      "preset",
-      "hidden",
-      "intermediate",
-      "experts",
-      "topK",
-      "capacity",
-      "dtype",
-      "seed",
-      "backend",
-      "threads",
-    ] as const,
-  ];
-  const varying = keys.filter((key) => new Set(records.map((record) => record[key])).size > 1);
+  const varying = configurationKeys.filter((key) => new Set(records.map((record) => record[key])).size > 1);
   return [
-    ...identityColumns(["batch", "seq", ...varying]).map(({ text, ...column }) => ({
+    ...figureColumns(["batch", "seq", ...varying]).map(({ text, ...column }) => ({
       ...column,
       text: ({ record }: Comparison) => text(record),
     })),
@@ -104,26 +82,26 @@ function columns(records: readonly BenchRecord[]): Column<Comparison>[] {
       align: "left",
       text: ({ verdict, sameOutput }) => `${verdict}${sameOutput === false ? ", another output" : ""}`,
     },
+    { title: "reason", align: "left", note: true, text: ({ reason }) => reason ?? "" },
   ];
 }
 
 function plain({ record, ...comparison }: Comparison): unknown {
-  const { preset, batch, seq, hidden, intermediate, experts, topK, capacity, dtype, seed, backend } = record;
-  return { preset, batch, seq, hidden, intermediate, experts, topK, capacity, dtype, seed, backend, ...comparison };
+  return { ...Object.fromEntries([...jobKeys, "backend" as const].map((key) => [key, record[key]])), ...comparison };
 }
 
-function colored(verdict: Verdict, text: string): string {
-  if (verdict === "faster") return green(text);
-  if (verdict === "slower") return red(text);
-  return verdict === "same" ? text : yellow(text);
+function colored(line: string): string {
+  const verdict = line.match(/ (faster|slower|unclear|missing)(, another output)?$/)?.[1] as Verdict | undefined;
+  if (verdict === "faster") return green(line);
+  if (verdict === "slower") return red(line);
+  return verdict ? yellow(line) : line;
 }
 
-/** What of the circumstances is not the same in both files. */
+/** Returns the circumstances in which the files differ. */
 function differences(before: readonly BenchRecord[], after: readonly BenchRecord[]): string[] {
-  const keys = ["backend", "device", "threads", "cpu", "denoVersion", "driver"] as const;
-  return keys.flatMap((key) => {
+  return figureKeys.filter((key) => figures[key].mustAgree).flatMap((key) => {
     const [a, b] = [before, after].map((records) =>
-      [...new Set(records.map((record) => record[key]).filter((value) => value !== null))].join(", ")
+      [...new Set(records.map((record) => record[key] ?? null).filter((value) => value !== null))].join(", ")
     );
     return a === b || !a || !b ? [] : [`${key}: ${a}; ${b}`];
   });

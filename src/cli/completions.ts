@@ -1,21 +1,21 @@
 import { command, type CommandTable, exitCode, printData } from "./command.ts";
-import { type Flags, UsageError } from "./flags.ts";
+import type { Flags } from "./flags.ts";
+import { UsageError } from "./usage_error.ts";
 
 export default command({
   flags: {},
   operands: "bash|zsh|fish",
   examples: {
-    "yamoe completions bash":
-      "The script for bash; to have it in every shell, write it to a file that ~/.bashrc sources",
+    "yamoe completions bash": "The script for bash; for every shell, write it to a file that ~/.bashrc sources",
     "yamoe completions fish": "The same for fish, in ~/.config/fish/completions/yamoe.fish",
   },
   details: [
-    "The script is made from the flags there are. It completes commands, flags and the words that a flag takes.",
+    "The script is generated from the flags. It completes commands, flags, and the words and files that flags take.",
   ],
   run: (_values, operands, commands) => run(operands, commands),
 });
 
-/** A command as completions see it. */
+/** What a script needs to know of a command. */
 interface Entry {
   readonly name: string;
   readonly summary: string;
@@ -24,12 +24,10 @@ interface Entry {
 
 const writers: Readonly<Record<string, (entries: readonly Entry[]) => string>> = { bash, zsh, fish };
 
-/** Runs the command. */
 async function run(operands: readonly string[], commands: CommandTable): Promise<number> {
-  const [shell] = operands;
-  if (operands.length !== 1 || !Object.hasOwn(writers, shell!)) {
-    throw new UsageError(`yamoe completions takes bash, zsh or fish, got "${operands.join(" ")}"`);
-  }
+  const [shell = ""] = operands;
+  const write = operands.length === 1 && Object.hasOwn(writers, shell) ? writers[shell] : undefined;
+  if (!write) throw new UsageError(`yamoe completions takes bash, zsh or fish, got "${operands.join(" ")}"`);
   const entries = await Promise.all(
     Object.entries(commands).map(async ([name, { summary, load }]) => ({
       name,
@@ -37,18 +35,17 @@ async function run(operands: readonly string[], commands: CommandTable): Promise
       flags: (await load()).default.flags,
     })),
   );
-  printData(writers[shell!]!(entries));
+  printData(write(entries));
   return exitCode.done;
 }
 
-/** What may stand after a flag: words, a file, or anything. */
 function bash(entries: readonly Entry[]): string {
   const cases = entries.flatMap(({ name, flags }) => {
     const names = [...Object.keys(flags).map((flag) => `--${flag}`), "--help"].join(" ");
     const values = Object.entries(flags).filter(([, { value }]) => value !== undefined).map(
       ([flag, { words, short }]) => {
         const pattern = short ? `--${flag}|-${short}` : `--${flag}`;
-        const reply = words ? `COMPREPLY=($(compgen -W "${words.join(" ")}" -- "$word"))` : "COMPREPLY=()";
+        const reply = words ? `COMPREPLY=($(compgen -P "$list" -W "${words.join(" ")}" -- "$last"))` : "COMPREPLY=()";
         return `        ${pattern}) ${reply}; return ;;`;
       },
     );
@@ -62,6 +59,13 @@ function bash(entries: readonly Entry[]): string {
   return `# yamoe completions for bash
 _yamoe() {
   local word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}" command="\${COMP_WORDS[1]}"
+  # bash splits --flag=value at the equals sign.
+  if [[ $word == "=" ]]; then word=""
+  elif [[ $before == "=" ]]; then before="\${COMP_WORDS[COMP_CWORD-2]}"
+  fi
+  # In a comma-separated list, only the last word is completed.
+  local last="\${word##*,}"
+  local list="\${word%"$last"}"
   if [[ $COMP_CWORD == 1 && $word != -* ]]; then
     COMPREPLY=($(compgen -W "${names} help" -- "$word"))
     return
@@ -77,9 +81,13 @@ complete -o bashdefault -o default -F _yamoe yamoe`;
 function zsh(entries: readonly Entry[]): string {
   const quote = (text: string) => text.replace(/[\[\]\\:]/g, "\\$&").replaceAll("'", "'\\''");
   const cases = entries.map(({ name, flags }) => {
-    const specs = Object.entries(flags).map(([flag, { value, summary, words, list }]) => {
-      const action = value === undefined ? "" : `:${quote(value)}:${words ? `(${words.join(" ")})` : "_files"}`;
-      return `'${list ? "*" : ""}--${flag}[${quote(summary)}]${action}'`;
+    const specs = Object.entries(flags).map(([flag, { value, summary, words, list, short, file }]) => {
+      const choices = words && (list ? `_sequence -s , compadd - ${words.join(" ")}` : `(${words.join(" ")})`);
+      const action = value === undefined ? "" : `:${quote(value)}:${choices ?? (file ? "_files" : " ")}`;
+      const names = short ? `{-${short},--${flag}=}` : `--${flag}${value === undefined ? "" : "="}`;
+      return short
+        ? `${names}'[${quote(summary)}]${action}'`
+        : `'${list ? "*" : ""}${names}[${quote(summary)}]${action}'`;
     });
     return `    ${name}) _arguments ${[...specs, "'--help[Show this page]'", "'*:file:_files'"].join(" ")} ;;`;
   });
@@ -93,7 +101,7 @@ _yamoe() {
     return
   fi
   local command=$words[2]
-  [[ $command == -* ]] && command=bench || shift words
+  if [[ $command == -* ]]; then command=bench; else shift words; (( CURRENT-- )); fi
   case $command in
 ${cases.join("\n")}
   esac
@@ -106,8 +114,9 @@ function fish(entries: readonly Entry[]): string {
   const names = entries.map(({ name }) => name).join(" ");
   const lines = entries.flatMap(({ name, summary, flags }) => [
     `complete -c yamoe -n "not __fish_seen_subcommand_from ${names}" -f -a ${name} -d ${quote(summary)}`,
-    ...Object.entries(flags).map(([flag, { value, summary, words, short, file }]) => {
-      const argument = value === undefined ? "" : words ? ` -x -a ${quote(words.join(" "))}` : file ? " -r" : " -x";
+    ...Object.entries(flags).map(([flag, { value, summary, words, list, short, file }]) => {
+      const choices = words && quote(list ? `(__fish_append , ${words.join(" ")})` : words.join(" "));
+      const argument = value === undefined ? "" : choices ? ` -x -a ${choices}` : file ? " -r -F" : " -x";
       const letter = short ? ` -s ${short}` : "";
       return `complete -c yamoe -n "__fish_seen_subcommand_from ${name}" -l ${flag}${letter}${argument} -d ${
         quote(summary)

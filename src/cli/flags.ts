@@ -1,23 +1,36 @@
-// Flags as data: what a command takes, how help shows it, how its text becomes a value.
+// Flags as data: parsing, help and completions derive from one table per command.
 import { parseArgs } from "@std/cli/parse-args";
-import { closestString } from "@std/text/closest-string";
+import { suggestion } from "./suggestion.ts";
+import { UsageError } from "./usage_error.ts";
+import { listed } from "./value_list.ts";
 
 /** One flag of a command. */
 export interface Flag<Value> {
-  /** What stands for the value in help; absent for a switch. */
+  /** The placeholder of the value in help. A switch has none. */
   readonly value?: string;
-  /** What it does, one line. */
+  /** What the flag does, in one line. */
   readonly summary: string;
-  /** Whether it takes several values: a comma list, a range, or the flag again. See {@linkcode axes}. */
+  /** Whether the flag takes several values: a comma-separated list, a range, or the flag again. See {@linkcode axes}. */
   readonly list?: boolean;
-  /** The words it can be, where those are few. */
+  /** The possible values, if they are few. */
   readonly words?: readonly string[];
-  /** A letter that stands for the name, after one dash. */
+  /** A letter that can be used instead of the name, after one dash. */
   readonly short?: string;
-  /** Whether it is the path of a file. */
+  /** Whether the value is the path of a file. */
   readonly file?: boolean;
-  /** Turns the text into the value, or throws an `Error` that says what was expected. */
+  /** Converts the text to the value, or throws an {@linkcode ExpectationError}. */
   parse(text: string): Value;
+}
+
+/** Thrown for a value that is not valid. The message is what was expected, such as "a number above 0". */
+export class ExpectationError extends Error {
+  /** The end of the message, if the text resembles a valid value. */
+  readonly suggestion: string;
+
+  constructor(expected: string, suggestion = "") {
+    super(expected);
+    this.suggestion = suggestion;
+  }
 }
 
 /** The flags of a command, by name without dashes. */
@@ -32,25 +45,59 @@ export type FlagValues<Specs extends Flags> = {
     : ReturnType<Specs[Name]["parse"]>;
 };
 
-/** Thrown for a command line that cannot be followed. The message is one line. */
-export class UsageError extends Error {
-  override name = "UsageError";
+/** The range of a number. */
+export interface Limits {
+  readonly integer?: true;
+  readonly min?: number;
+  readonly max?: number;
+  /** The number must be above this. */
+  readonly above?: number;
 }
 
-/** A flag for an integer. */
-export function integer(value: string, summary: string, min: number, max: number): Flag<number> {
+/** Makes a flag for a number. */
+export function number(value: string, summary: string, limits: Limits = {}): Flag<number> {
+  const { integer = false, min = -Infinity, max = Infinity, above = -Infinity } = limits;
+  const pattern = integer ? /^[+-]?\d+$/ : /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+  const range = above > -Infinity ? ` above ${above}` : min > -Infinity ? ` from ${min} to ${max}` : "";
   return {
     value,
     summary,
     parse(text) {
       const number = Number(text);
-      if (/^\d+$/.test(text) && number >= min && number <= max) return number;
-      throw new Error(`an integer from ${min} to ${max}`);
+      const fits = Number.isFinite(number) && number >= min && number <= max && number > above;
+      if (pattern.test(text) && fits) return number;
+      throw new ExpectationError(`${integer ? "an integer" : "a number"}${range}`);
     },
   };
 }
 
-/** A flag for one of several words. */
+/** Makes a flag for an integer. */
+export function integer(value: string, summary: string, min: number, max: number): Flag<number> {
+  return number(value, summary, { integer: true, min, max });
+}
+
+/** Makes a flag for a number above 0. */
+export function positive(value: string, summary: string): Flag<number> {
+  return number(value, summary, { above: 0 });
+}
+
+/** Makes a flag that also takes "none", which becomes null. */
+export function orNone<Value>(flag: Flag<Value>): Flag<Value | null> {
+  return {
+    ...flag,
+    value: `${flag.value}|none`,
+    parse(text) {
+      if (text === "none") return null;
+      try {
+        return flag.parse(text);
+      } catch (error) {
+        throw error instanceof ExpectationError ? new ExpectationError(`${error.message}, or "none"`) : error;
+      }
+    },
+  };
+}
+
+/** Makes a flag for one of several words. Help lists them all. */
 export function choice<Word extends string>(value: string, summary: string, words: readonly Word[]): Flag<Word> {
   return {
     value,
@@ -59,32 +106,24 @@ export function choice<Word extends string>(value: string, summary: string, word
     parse(text) {
       const word = words.find((word) => word === text);
       if (word !== undefined) return word;
-      const listed = words.map((word) => `"${word}"`).join(", ");
-      throw new Error(`one of ${listed} (the nearest is "${closestString(text, words)}")`);
+      throw new ExpectationError(`one of ${words.map((word) => `"${word}"`).join(", ")}`, suggestion(text, words));
     },
   };
 }
 
-/** A flag for a positive number, fractions too, in some unit. */
-export function positive(value: string, summary: string): Flag<number> {
-  return {
-    value,
-    summary,
-    parse(text) {
-      if (/^(\d+\.?\d*|\.\d+)$/.test(text) && Number(text) > 0) return Number(text);
-      throw new Error("a number above 0");
-    },
-  };
-}
-
-/** A flag for the path of a file. */
+/** Makes a flag for the path of a file. */
 export function file(value: string, summary: string): Flag<string> {
   return { value, summary, file: true, parse: (text) => text };
 }
 
-/** A flag for any text. */
+/** Makes a flag for any text. */
 export function text(value: string, summary: string): Flag<string> {
   return { value, summary, parse: (given) => given };
+}
+
+/** Makes a flag without a value. */
+export function toggle(summary: string): Flag<true> {
+  return { summary, parse: () => true };
 }
 
 /** Lets a flag take several values. */
@@ -98,35 +137,31 @@ export function axes<Specs extends Flags>(flags: Specs): { readonly [Name in key
   return Object.fromEntries(entries);
 }
 
-/** A flag without a value. */
-export function toggle(summary: string): Flag<true> {
-  return { summary, parse: () => true };
-}
-
-/** A command line, read. */
+/** A parsed command line. */
 export interface CommandLine<Specs extends Flags> {
   /** The flags that were given. */
   readonly values: FlagValues<Specs>;
-  /** The words that are no flags. */
+  /** The words that are not flags. */
   readonly operands: readonly string[];
 }
 
 /**
- * Reads a command line.
+ * Parses a command line.
  *
  * @param args The words after the command.
- * @param flags The flags there are.
- * @param operands Whether the command takes words besides.
- * @throws {UsageError} For an unknown flag, a missing, superfluous or bad value, a flag given twice, or a stray word.
+ * @param flags The flags of the command.
+ * @param operands Whether the command takes words that are not flags.
+ * @throws {UsageError} If a flag is unknown or given twice, a value is missing, superfluous or wrong, or a word is unexpected.
  */
 export function parseFlags<Specs extends Flags>(
   args: readonly string[],
   flags: Specs,
   operands = false,
 ): CommandLine<Specs> {
+  const named: [name: string, flag: Flag<unknown>][] = Object.entries(flags);
   const names = Object.keys(flags);
-  const switches = names.filter((name) => flags[name]!.value === undefined);
-  const valued = names.filter((name) => flags[name]!.value !== undefined);
+  const switches = named.filter(([, { value }]) => value === undefined).map(([name]) => name);
+  const valued = names.filter((name) => !switches.includes(name));
   for (const name of switches) {
     if (args.some((arg) => arg.startsWith(`--${name}=`))) throw new UsageError(`--${name} takes no value`);
   }
@@ -134,7 +169,7 @@ export function parseFlags<Specs extends Flags>(
     boolean: switches,
     string: ["_", ...valued],
     collect: names,
-    alias: Object.fromEntries(names.flatMap((name) => flags[name]!.short ? [[name, flags[name]!.short!]] : [])),
+    alias: Object.fromEntries(named.flatMap(([name, { short }]) => short ? [[name, short]] : [])),
     "--": true,
     unknown: (text) => {
       if (text.startsWith("-") && text !== "-") throw new UsageError(unknownFlag(text, names));
@@ -146,10 +181,9 @@ export function parseFlags<Specs extends Flags>(
   if (stray !== undefined) throw new UsageError(`Cannot understand the word "${stray}"`);
 
   const values: Record<string, unknown> = {};
-  for (const name of names) {
+  for (const [name, flag] of named) {
     const given = parsed[name] as (string | boolean)[];
     if (given.length === 0) continue;
-    const flag = flags[name]!;
     if (flag.value !== undefined && given.includes("")) throw new UsageError(`--${name} needs a value`);
     const texts = flag.list ? given.flatMap((text) => listed(name, String(text))) : given.map(String);
     if (texts.length > 1 && !flag.list) throw new UsageError(`--${name} was given ${texts.length} times`);
@@ -163,35 +197,12 @@ function parseValue(name: string, flag: Flag<unknown>, text: string): unknown {
   try {
     return flag.parse(text);
   } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    throw new UsageError(`--${name} must be ${error.message}, got "${text}"`);
+    if (!(error instanceof ExpectationError)) throw error;
+    throw new UsageError(`--${name} must be ${error.message}, got "${text}"${error.suggestion}`);
   }
 }
 
-/** The most values that one range may stand for. */
-const maxRange = 10_000;
-
-/** The values of a list, ranges written out: `1,4` is two, `1..4` four, `1..9+4` three, `1..64*2` seven. */
-function listed(name: string, text: string): string[] {
-  return text.split(",").flatMap((part) => {
-    const range = part.match(/^(\d+)\.\.(\d+)(?:([*+])(\d+))?$/);
-    if (!range) return [part];
-    const [first, last, step] = [range[1], range[2], range[4] ?? 1].map(Number) as [number, number, number];
-    const multiply = range[3] === "*";
-    if (!Number.isSafeInteger(last) || first > last || step < (multiply ? 2 : 1) || (multiply && first === 0)) {
-      throw new UsageError(`--${name} takes ranges such as 1..8, 1..9+4 or 1..64*2, got "${part}"`);
-    }
-    const values: string[] = [];
-    for (let value = first; value <= last; value = multiply ? value * step : value + step) {
-      values.push(`${value}`);
-      if (values.length <= maxRange) continue;
-      throw new UsageError(`--${name} takes ranges of at most ${maxRange} values, got "${part}"`);
-    }
-    return values;
-  });
-}
-
-/** `--batch -1` means the value -1, for which the parser wants `--batch=-1`; `--batch ""` means an empty one. */
+/** The parser takes `--batch -1` for two flags, and `--batch ""` for a flag without a value: joins them to `--batch=-1`. */
 function joinOddValues(args: readonly string[], valued: readonly string[]): string[] {
   const joined: string[] = [];
   for (const arg of args) {
@@ -204,6 +215,6 @@ function joinOddValues(args: readonly string[], valued: readonly string[]): stri
 }
 
 function unknownFlag(text: string, names: readonly string[]): string {
-  const flag = text.split("=", 1)[0]!;
-  return `Unknown flag "${flag}"; the nearest is "--${closestString(flag.replace(/^-+/, ""), names)}"`;
+  const [flag = text] = text.split("=", 1);
+  return `Unknown flag "${flag}"${suggestion(flag.replace(/^-+/, ""), names, "--")}`;
 }

@@ -7,16 +7,17 @@ import { type DeviceProperties, deviceProperties } from "../cuda/driver/device.t
 import { Driver, formatVersion } from "../cuda/driver/driver.ts";
 import { isVerified } from "../cuda/images/verified.ts";
 import { toJson } from "../report/json.ts";
+import { wrap } from "../report/wrap.ts";
 import { formatBytes, plural } from "../text.ts";
 import { version } from "../version.ts";
-import { command, exitCode, printData } from "./command.ts";
+import { command, exitCode, outputWidth, printData } from "./command.ts";
 import { toggle } from "./flags.ts";
 
-/** A GPU and the kernels it would get; the reason where it would get none. */
+/** A GPU and the kernels that run on it, or why none do. */
 interface GpuInfo extends DeviceProperties {
   readonly image: string | null;
   readonly imageSha256: string | null;
-  /** Whether those kernels have passed `yamoe verify` on hardware. */
+  /** Whether the kernels have passed `yamoe verify` on hardware. */
   readonly verified: boolean;
   readonly unavailable: string | null;
 }
@@ -27,23 +28,23 @@ interface Info {
   readonly os: string;
   readonly cpu: string;
   readonly threads: number;
-  /** What multiplies on the CPU, and the library's path if it is one. */
+  /** What multiplies on the CPU, and the path of the library if it is one. */
   readonly engine: string;
   readonly blas: string | null;
   /** The CUDA version that the driver supports. */
   readonly driver: string | null;
   readonly gpus: readonly GpuInfo[];
-  /** Why there is no GPU. */
+  /** Why no GPU can be used. */
   readonly noGpu: string | null;
 }
 
 export default command({
   flags: { json: toggle("Print one JSON object") },
-  examples: { "yamoe info": "What this machine has" },
+  examples: { "yamoe info": "The CPU and the GPUs of this machine" },
   run({ json }) {
     const info = collect();
     if (json) printData(toJson(info));
-    else describe(info).forEach(printData);
+    else describe(info).flatMap((line) => wrap(line, outputWidth())).forEach(printData);
     return Promise.resolve(exitCode.done);
   },
 });

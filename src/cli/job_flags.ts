@@ -1,93 +1,88 @@
-// The flags that say which job, and where it runs; several commands have them.
+// The flags for the job and for where it runs. Several commands have them.
 import type { Backend, BackendName } from "../backend/backend.ts";
-import { openBackend } from "../open_backend.ts";
-import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { gateUpColumns } from "../contract/experts_sizes.ts";
 import { type PresetName, presets } from "../models/presets.ts";
+import { openBackend } from "../open_backend.ts";
 import { resolveRouter } from "../routing/router.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type Job, type JobChanges, makeJob } from "../workload/workload.ts";
 import { printNote } from "./command.ts";
-import { choice, type Flag, type FlagValues, integer, UsageError } from "./flags.ts";
+import { choice, ExpectationError, type Flag, type FlagValues, integer, orNone } from "./flags.ts";
+import { UsageError } from "./usage_error.ts";
 
 const maxSize = 2 ** 31 - 1;
 
 /** The sort counts assignments, and sums of them, in 32 bits. */
 const maxAssignments = 2 ** 30;
 
-/** Past any machine's memory; what this one has is checked where the memory is taken. */
+/** More elements than any machine has memory for. The memory of this machine is checked separately. */
 const maxElements = 2 ** 40;
 
-const capacity: Flag<number | null> = {
-  value: "N|none",
-  summary: "Most tokens an expert takes; none drops nothing (default: the preset's, --seq or none)",
-  parse(text) {
-    if (text === "none") return null;
-    if (/^\d+$/.test(text) && Number(text) >= 1 && Number(text) <= maxSize) return Number(text);
-    throw new Error(`an integer from 1 to ${maxSize}, or "none"`);
-  },
-};
-
+/** The seed has 64 bits and may be a bigint. */
 const seed: Flag<number | bigint> = {
   value: "N",
   summary: "Seed of PyTorch's generator, 0 to 2^64 - 1 (default: 0)",
   parse(text) {
-    if (!/^\d+$/.test(text) || BigInt(text) >= 1n << 64n) throw new Error("an integer from 0 to 18446744073709551615");
+    if (!/^\d+$/.test(text) || BigInt(text) >= 1n << 64n) {
+      throw new ExpectationError("an integer from 0 to 18446744073709551615");
+    }
     return Number.isSafeInteger(Number(text)) ? Number(text) : BigInt(text);
   },
 };
 
-/** A flag for a preset, with the one that holds without it. */
+/** Makes a flag for a preset, with its default. */
 export function presetFlag(standard: PresetName): Flag<PresetName> {
   const names = Object.keys(presets) as PresetName[];
-  return choice("NAME", `Layer to begin from; "yamoe presets" lists them (default: ${standard})`, names);
+  return choice("NAME", `Preset that the job starts from (default: ${standard})`, names);
 }
 
 /** Flags for the sizes of a job. */
 export const jobFlags = {
-  batch: integer("N", "Sequences", 1, maxSize),
-  seq: integer("N", "Tokens a sequence", 1, maxSize),
-  tokens: integer("N", "One sequence of N tokens, in place of --batch and --seq", 1, maxSize),
+  batch: integer("N", "Number of sequences", 1, maxSize),
+  seq: integer("N", "Tokens per sequence", 1, maxSize),
+  tokens: integer("N", "One sequence of N tokens, instead of --batch and --seq", 1, maxSize),
   hidden: integer("N", "Hidden size", 1, maxSize),
   intermediate: integer("N", "Intermediate size (default: the preset's, or --hidden)", 1, maxSize),
-  experts: integer("N", "Experts", 1, maxSize),
-  "top-k": integer("N", "Experts a token goes to", 1, maxSize),
-  capacity,
-  dtype: choice("NAME", "Element type of all tensors (default: f16)", ["f16", "bf16", "f32"] as const),
+  experts: integer("N", "Number of experts", 1, maxSize),
+  "top-k": integer("N", "Experts per token", 1, maxSize),
+  capacity: orNone(
+    integer("N", "Maximum tokens per expert; none drops nothing (default: the preset's, --seq or none)", 1, maxSize),
+  ),
+  dtype: choice("NAME", "Dtype of all tensors (default: f16)", ["f16", "bf16", "f32"] as const),
   seed,
-};
-
-const blas: Flag<string> = {
-  value: "auto|PATH|none",
-  summary: "BLAS library for the CPU; auto: one that is found, with --allow-ffi (default: auto)",
-  parse: (text) => text,
 };
 
 /** Flags for where a job runs. */
 export const backendFlags = {
-  backend: choice("NAME", "Where to run: auto, cuda or cpu (default: auto)", ["auto", "cuda", "cpu"] as const),
-  device: integer("N", "Which GPU, counted from 0 (default: 0)", 0, 1023),
+  backend: choice("NAME", "Where to run (default: auto)", ["auto", "cuda", "cpu"] as const),
+  device: integer("N", "GPU, counted from 0 (default: 0)", 0, 1023),
   threads: integer("N", "CPU threads (default: all cores)", 1, 1024),
-  blas,
+  blas: {
+    value: "auto|PATH|none",
+    summary: "BLAS library for the CPU; auto uses an installed one, with --allow-ffi (default: auto)",
+    file: true,
+    parse: (text) => text,
+  } satisfies Flag<string>,
 };
 
-/** Opens the backend that the flags name; says why where it is the CPU for want of a GPU. */
+/** Opens the backend that the flags name. Notes why it is the CPU if no GPU can be used. */
 export function backendFromFlags(
   { backend = "auto", device, blas }: {
     backend?: BackendName | "auto";
     device?: number | undefined;
     blas?: string | undefined;
   },
-  engine: WorkerPool,
+  pool: WorkerPool,
   note: (line: string) => void = printNote,
 ): Promise<Backend> {
-  const onFallback = (reason: string) => note(`On the CPU. ${reason}`);
-  return openBackend(backend, { pool: engine, device, blas, onFallback });
+  const onFallback = (reason: string) => note(`Using the CPU: ${reason}`);
+  return openBackend(backend, { pool, device, blas, onFallback });
 }
 
 /**
  * Makes the job that the flags describe.
  *
- * @throws {UsageError} If there can be no such job.
+ * @throws {UsageError} If the sizes do not fit together.
  */
 export function jobFromFlags(preset: PresetName, flags: FlagValues<typeof jobFlags>): Job {
   const job = requestedJob(preset, flags);
@@ -95,13 +90,16 @@ export function jobFromFlags(preset: PresetName, flags: FlagValues<typeof jobFla
   return job;
 }
 
-/** Makes the job that the flags describe, whether or not it can be run: see {@linkcode checkJob}. */
+/** Makes the job that the flags describe without checking it: see {@linkcode checkJob}. */
 export function requestedJob(preset: PresetName, flags: FlagValues<typeof jobFlags>): Job {
-  const { hidden, intermediate, experts, "top-k": topK, capacity, dtype, seed } = flags;
-  return makeJob(preset, { ...tokenCounts(flags), hidden, intermediate, experts, topK, capacity, dtype, seed });
+  const { tokens, batch, seq, hidden, intermediate, experts, "top-k": topK, capacity, dtype, seed } = flags;
+  const counts = tokenCounts({ tokens, batch, seq });
+  return makeJob(preset, { ...counts, hidden, intermediate, experts, topK, capacity, dtype, seed });
 }
 
-function tokenCounts({ tokens, batch, seq }: FlagValues<typeof jobFlags>): Pick<JobChanges, "batch" | "seq"> {
+function tokenCounts(
+  { tokens, batch, seq }: Pick<JobChanges, "batch" | "seq"> & { readonly tokens: number | undefined },
+): Pick<JobChanges, "batch" | "seq"> {
   if (tokens === undefined) return { batch, seq };
   for (const [name, value] of Object.entries({ batch, seq })) {
     if (value !== undefined) throw new UsageError(`--tokens means one sequence, so --${name} cannot be given as well`);
@@ -110,19 +108,24 @@ function tokenCounts({ tokens, batch, seq }: FlagValues<typeof jobFlags>): Pick<
 }
 
 /**
- * Checks that a job can be run.
+ * Checks that a job can run.
  *
- * @throws {UsageError} If its sizes do not go together or are too large for any machine.
- * @throws {RangeError} If its router cannot route to so many experts.
+ * @throws {UsageError} If the sizes do not fit together or are too large for any machine.
  */
 export function checkJob(job: Job): void {
   const { batch, seq, hidden, experts, topK, router } = job;
   if (topK > experts) {
     throw new UsageError(`--top-k must be at most the number of experts, ${experts}, got "${topK}"`);
   }
-  const { onInput } = resolveRouter({ ...router, topK, correctionBias: undefined }, experts);
+  const onInput = (() => {
+    try {
+      return resolveRouter({ ...router, topK, correctionBias: undefined }, experts).onInput;
+    } catch (error) {
+      throw error instanceof RangeError ? new UsageError(error.message) : error;
+    }
+  })();
   if (onInput && topK > 1) {
-    throw new UsageError(`--top-k must be 1 for a router that weighs the experts' input, got "${topK}"`);
+    throw new UsageError(`--top-k must be 1 for a router that scales the input of the experts, got "${topK}"`);
   }
   const assignments = batch * seq * topK;
   if (assignments > maxAssignments) {

@@ -6,11 +6,13 @@ import { denseFormats } from "../contract/weights.ts";
 import { type Job, tensorBytes, weighsInputs } from "../workload/workload.ts";
 import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
+import { wrap } from "../report/wrap.ts";
 import { describeJob } from "../report/text.ts";
-import { command, exitCode, printData } from "./command.ts";
+import { command, exitCode, outputWidth, printData } from "./command.ts";
 import { toggle } from "./flags.ts";
 import { gpuFlags, gpuFromFlags } from "./gpu_flags.ts";
 import { jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
+import { asUsage } from "./usage_error.ts";
 
 export default command({
   flags: {
@@ -22,9 +24,9 @@ export default command({
   examples: {
     "yamoe plan": "The reference job on an H100",
     "yamoe plan --preset small --gpu rtx4090": "Another job on another GPU",
-    "yamoe plan --gpu h100 --bandwidth 3.0 --rate 790": "Against rates you have measured",
+    "yamoe plan --gpu h100 --bandwidth 3.0 --rate 790": "With rates that you have measured",
   },
-  run(values) {
+  async run(values) {
     const job = jobFromFlags(values.preset ?? "reference", values);
     const gpu = gpuFromFlags(values);
     const { batch, seq, capacity } = job;
@@ -40,7 +42,7 @@ export default command({
     };
     const imageName = chooseImage(gpu.computeCapability);
     const { kernels } = manifest.images[imageName]!;
-    const { launches, workspace } = planLaunches(shape, gpu, kernels);
+    const { launches, workspace } = await asUsage(() => planLaunches(shape, gpu, kernels));
 
     const rows = launches.map((launch) => {
       const { registers } = kernels.find(({ name }) => name === launch.kernel)!;
@@ -63,11 +65,11 @@ export default command({
       inputBytes,
       outputBytes: tensors.output,
       workspace,
-      peakMemoryMb: (inputBytes + tensors.output + workspaceBytes) / 2 ** 20,
+      peakMemoryBytes: inputBytes + tensors.output + workspaceBytes,
     };
     if (values.json) printData(toJson(plan));
-    else describe(plan, gpu).forEach(printData);
-    return Promise.resolve(exitCode.done);
+    else describe(plan, gpu).flatMap((line) => wrap(line, outputWidth())).forEach(printData);
+    return exitCode.done;
   },
 });
 
@@ -80,11 +82,11 @@ type Row = Pick<PlannedLaunch, "kernel" | "blocks" | "threads" | "sharedBytes" |
 const columns = [
   { title: "kernel", text: ({ kernel }: Row) => kernel, align: "left" },
   { title: "blocks", text: ({ blocks }: Row) => `${blocks}` },
-  { title: "threads", text: ({ threads }: Row) => `${threads}` },
-  { title: "shared KiB", text: ({ sharedBytes }: Row) => (sharedBytes / 1024).toFixed(0) },
-  { title: "registers", text: ({ registers }: Row) => `${registers}` },
+  { title: "threads", rank: 4, text: ({ threads }: Row) => `${threads}` },
+  { title: "shared KiB", rank: 3, text: ({ sharedBytes }: Row) => (sharedBytes / 1024).toFixed(0) },
+  { title: "registers", rank: 2, text: ({ registers }: Row) => `${registers}` },
   { title: "GFLOP", text: ({ flops }: Row) => (flops / 1e9).toFixed(2) },
-  { title: "MB", text: ({ bytes }: Row) => (bytes / 2 ** 20).toFixed(2) },
+  { title: "MiB", text: ({ bytes }: Row) => (bytes / 2 ** 20).toFixed(2) },
   { title: "floor ms", text: ({ floorMs }: Row) => floorMs.toFixed(4) },
   { title: "bound by", text: ({ boundBy }: Row) => boundBy, align: "left" },
 ] as const;
@@ -100,26 +102,26 @@ interface PlanText {
   readonly inputBytes: number;
   readonly outputBytes: number;
   readonly workspace: Readonly<Record<string, number>>;
-  readonly peakMemoryMb: number;
+  readonly peakMemoryBytes: number;
 }
 
 function describe(plan: PlanText, { computeCapability, bandwidth, flops }: Gpu): string[] {
-  const mb = (bytes: number) => (bytes / 2 ** 20).toFixed(2);
+  const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(2);
   return [
     describeJob(plan.job),
     `${plan.gpu}, compute capability ${formatCapability(computeCapability)}, kernels of ${plan.image}; ` +
     `${bandwidth / 1e12} TB/s, ${flops / 1e12} TFLOP/s`,
     "",
-    ...textTable(columns, plan.launches),
+    ...textTable(columns, plan.launches, outputWidth()),
     "",
-    `Total: ${(plan.flops / 1e9).toFixed(2)} GFLOP, ${mb(plan.bytes)} MB, floor ${plan.floorMs.toFixed(4)} ms`,
-    `Peak GPU memory: ${plan.peakMemoryMb.toFixed(2)} MB: inputs ${mb(plan.inputBytes)}, output ${
-      mb(plan.outputBytes)
+    `Total: ${(plan.flops / 1e9).toFixed(2)} GFLOP, ${mib(plan.bytes)} MiB, floor ${plan.floorMs.toFixed(4)} ms`,
+    `Peak GPU memory: ${mib(plan.peakMemoryBytes)} MiB: inputs ${mib(plan.inputBytes)}, output ${
+      mib(plan.outputBytes)
     }, ` +
-    `workspace ${mb(sum(Object.values(plan.workspace)))}`,
+    `workspace ${mib(sum(Object.values(plan.workspace)))}`,
     ...Object.entries(plan.workspace)
       .filter(([name, bytes]) => bytes > 0 || name === "activations")
-      .map(([name, bytes]) => `  ${name.padEnd(14)}${bytes === 0 ? "in the output" : mb(bytes)}`),
+      .map(([name, bytes]) => `  ${name.padEnd(14)}${bytes === 0 ? "in the output" : mib(bytes)}`),
   ];
 }
 

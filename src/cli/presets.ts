@@ -2,9 +2,10 @@ import type { Gpu } from "../cuda/plan/gpus.ts";
 import { type LayerWork, layerWork, type Preset, type PresetName, presets } from "../models/presets.ts";
 import { toJson } from "../report/json.ts";
 import { type Column, textTable } from "../report/table.ts";
+import { wrap } from "../report/wrap.ts";
 import { formatBytes } from "../text.ts";
 import { makeJob } from "../workload/workload.ts";
-import { command, exitCode, printData } from "./command.ts";
+import { command, exitCode, outputWidth, printData } from "./command.ts";
 import { toggle } from "./flags.ts";
 import { gpuFlags, gpuFromFlags } from "./gpu_flags.ts";
 
@@ -12,7 +13,7 @@ interface Row extends LayerWork, Omit<ReturnType<typeof makeJob>, "seed"> {
   readonly model: string;
   readonly source: string;
   readonly note: string | null;
-  /** From how many tokens on the experts' products take the GPU longer than reading their weights once. */
+  /** From this number of tokens on, the products of the experts take the GPU longer than reading their weights once. */
   readonly computeBoundTokens: number;
 }
 
@@ -20,8 +21,8 @@ export default command({
   flags: { ...gpuFlags, json: toggle("Print one JSON array, with the sources") },
   examples: {
     "yamoe presets": "On an H100",
-    "yamoe presets --gpu h200 --rate 700": "Against a rate that you have measured",
-    "yamoe bench --preset qwen3-30b-a3b --tokens 64": "One of them, with 64 tokens",
+    "yamoe presets --gpu h200 --rate 700": "With a rate that you have measured",
+    "yamoe bench --preset qwen3-30b-a3b --tokens 64": "One of the layers, with 64 tokens",
   },
   run(values) {
     const gpu = gpuFromFlags(values);
@@ -43,23 +44,30 @@ function row(name: PresetName, gpu: Gpu): Row {
 const columns: readonly Column<Row>[] = [
   { title: "preset", text: ({ preset }) => preset, align: "left" },
   { title: "hidden", text: ({ hidden }) => `${hidden}` },
-  { title: "intermediate", text: ({ intermediate }) => `${intermediate}` },
+  { title: "interm.", text: ({ intermediate }) => `${intermediate}` },
   { title: "experts", text: ({ experts }) => `${experts}` },
   { title: "top-k", text: ({ topK }) => `${topK}` },
-  { title: "shared", text: ({ sharedIntermediate }) => sharedIntermediate ? `${sharedIntermediate}` : "" },
-  { title: "activation", text: ({ activation }) => activation, align: "left" },
-  { title: "router", text: ({ router }) => router.kind, align: "left" },
-  { title: "parameters", text: ({ parameterBytes }) => formatBytes(parameterBytes) },
-  { title: "GFLOP/token", text: ({ flopsPerToken }) => (flopsPerToken / 1e9).toFixed(3) },
+  {
+    title: "shared",
+    rank: 3,
+    text: ({ sharedIntermediate }) => sharedIntermediate ? `${sharedIntermediate}` : "",
+  },
+  { title: "activation", rank: 2, text: ({ activation }) => activation, align: "left" },
+  { title: "router", rank: 1, text: ({ router }) => router.kind, align: "left" },
+  { title: "memory", text: ({ parameterBytes }) => formatBytes(parameterBytes) },
+  { title: "GFLOP", text: ({ flopsPerToken }) => (flopsPerToken / 1e9).toFixed(3) },
   { title: "tokens", text: ({ computeBoundTokens }) => `${computeBoundTokens}` },
 ];
 
 function describe(rows: readonly Row[], { name, bandwidth, flops }: Gpu): string[] {
   return [
-    ...textTable(columns, rows),
+    ...textTable(columns, rows, outputWidth()),
     "",
-    "parameters: a layer's, router and shared expert included, in f16 or bf16; GFLOP/token: all of its products",
-    `tokens: from as many on, the experts' products take longer than reading their weights once, on ${name} at`,
-    `  ${bandwidth / 1e12} TB/s and ${flops / 1e12} TFLOP/s; with fewer, memory is the bound`,
+    ...[
+      "memory: the parameters of the layer with router and shared expert, in f16 or bf16",
+      "GFLOP: all products of the layer, per token",
+      `tokens: with fewer tokens than this, memory bandwidth limits the experts; with more, arithmetic does, on ${name} ` +
+      `at ${bandwidth / 1e12} TB/s and ${flops / 1e12} TFLOP/s`,
+    ].flatMap((line) => wrap(line, Math.min(outputWidth(), 120))),
   ];
 }

@@ -1,8 +1,8 @@
-// A progress bar on standard error, where that is a terminal.
+// A progress bar on standard error, if that is a terminal.
 
 const barWidth = 30;
 
-/** Shows how far a phase has come. Silent where nobody looks. */
+/** Shows the progress of a phase. Silent without a terminal. */
 export class ProgressBar implements Disposable {
   readonly #visible: boolean;
   #phase = "";
@@ -29,7 +29,7 @@ export class ProgressBar implements Disposable {
     );
   }
 
-  /** Takes the bar away. */
+  /** Removes the bar. */
   [Symbol.dispose](): void {
     if (this.#shown) this.#write("");
   }

@@ -1,12 +1,12 @@
-// Where records go: standard output, and a file. Both are complete documents whenever it is closed, the file at any time.
-import type { BenchRecord } from "../bench/record.ts";
+// Where records go: standard output and a file.
+import type { BenchRecord } from "../bench/figures.ts";
 import type { Format, FormatName, Layout } from "../report/format.ts";
 import { formatOfFile, openFormat } from "../report/formats.ts";
 import { writeData } from "./command.ts";
-import { UsageError } from "./flags.ts";
+import { UsageError } from "./usage_error.ts";
 import { checkWritable, replaceFile } from "./whole_file.ts";
 
-/** Writes records as they come. */
+/** Writes records as they come. Standard output is a complete document after `close`, the file after every record. */
 export class RecordOutput {
   readonly #stream: Format | undefined;
   readonly #file: { readonly path: string; readonly format: Format; text: string } | undefined;
@@ -22,7 +22,7 @@ export class RecordOutput {
   /**
    * Opens the outputs.
    *
-   * @param stream The format for standard output; none prints nothing there.
+   * @param stream The format for standard output; undefined to print nothing there.
    * @param path The file, written in the format of its extension.
    * @throws {UsageError} If the file cannot be written.
    */
@@ -32,7 +32,7 @@ export class RecordOutput {
       const name = formatOfFile(path);
       if (!name) throw new UsageError(`--output must end in .json, .jsonl, .csv, .md or .txt, got "${path}"`);
       checkWritable(path);
-      file = { path, format: openFormat(name, { ...layout, color: false }) };
+      file = { path, format: openFormat(name, { ...layout, color: false, width: Infinity }) };
     }
     return new RecordOutput(stream && openFormat(stream, layout), file);
   }
@@ -47,7 +47,7 @@ export class RecordOutput {
     this.#count += 1;
   }
 
-  /** Completes what is on standard output. A second time does nothing. */
+  /** Completes the document on standard output. A second call does nothing. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -1,53 +1,97 @@
-// Files that are there whole or not at all: written beside their place, then moved there.
-import { UsageError } from "./flags.ts";
+// Files that are complete or absent: they are written under a temporary name and then renamed.
+import { UsageError } from "./usage_error.ts";
 
 /**
- * Checks that a file can be written, without touching it.
+ * Checks that a file can be written, without changing it.
  *
  * @throws {UsageError} If it cannot.
+ * @throws {Error} If the disk is full.
  */
 export function checkWritable(path: string): void {
   try {
-    if (!(Deno.lstatSync(path).isFile || Deno.statSync(path).isFile)) {
-      throw new UsageError(`Cannot write ${path}: it is no file`);
+    const target = targetOf(path);
+    if (target.exists && !target.isFile) {
+      throw new UsageError(`Cannot write ${path}: expected the path of a regular file`);
     }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw refusal(path, error);
-  }
-  try {
-    const temporary = temporaryFor(path);
+    const temporary = temporaryFor(target.path);
     Deno.writeTextFileSync(temporary, "", { createNew: true });
     Deno.removeSync(temporary);
   } catch (error) {
-    throw refusal(path, error);
+    if (error instanceof UsageError) throw error;
+    const isFull = error instanceof Error && "code" in error && error.code === "ENOSPC";
+    throw isFull ? new Error(failure(path, error)) : new UsageError(failure(path, error));
   }
 }
 
-/** Puts a text in the place of a file's. */
+/**
+ * Replaces the content of a file. The file keeps its mode, and a symbolic link stays one.
+ *
+ * @throws {Error} If the file cannot be written, for example because the disk is full. Then the old content stays.
+ */
 export function replaceFile(path: string, text: string): void {
-  const temporary = temporaryFor(path);
+  let temporary: string | undefined;
   try {
-    using file = Deno.openSync(temporary, { write: true, create: true, truncate: true });
-    const bytes = new TextEncoder().encode(text);
-    for (let written = 0; written < bytes.length;) written += file.writeSync(bytes.subarray(written));
-    file.syncSync();
-    Deno.renameSync(temporary, path);
-  } catch (error) {
-    try {
-      Deno.removeSync(temporary);
-    } catch {
-      // it may not have come to be
+    const target = targetOf(path);
+    const name = temporary = temporaryFor(target.path);
+    {
+      using file = Deno.openSync(name, { write: true, createNew: true });
+      const bytes = new TextEncoder().encode(text);
+      for (let written = 0; written < bytes.length;) written += file.writeSync(bytes.subarray(written));
+      file.syncSync();
     }
-    throw refusal(path, error);
+    if (target.mode !== null) Deno.chmodSync(name, target.mode & 0o7777);
+    Deno.renameSync(name, target.path);
+  } catch (error) {
+    if (temporary !== undefined) {
+      try {
+        Deno.removeSync(temporary);
+      } catch {
+        // The file was not created or is renamed already.
+      }
+    }
+    throw new Error(failure(path, error));
+  }
+}
+
+/** The file that a path means, and its mode on systems that have modes. */
+interface Target {
+  readonly path: string;
+  readonly exists: boolean;
+  readonly isFile: boolean;
+  readonly mode: number | null;
+}
+
+/** The maximum number of symbolic links that are followed, as on Linux. */
+const maxLinks = 40;
+
+/** Follows symbolic links, also to a file that does not exist yet. */
+function targetOf(path: string, links = 0): Target {
+  const info = ifExists(() => Deno.lstatSync(path));
+  if (!info?.isSymlink) {
+    const mode = Deno.build.os === "windows" ? null : info?.mode ?? null;
+    return { path, exists: info !== undefined, isFile: info?.isFile ?? false, mode };
+  }
+  if (links === maxLinks) throw new Error("too many symbolic links");
+  const link = Deno.readLinkSync(path);
+  const folder = path.slice(0, path.lastIndexOf("/") + 1);
+  return targetOf(/^([/\\]|[A-Za-z]:)/.test(link) ? link : folder + link, links + 1);
+}
+
+function ifExists<Result>(read: () => Result): Result | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
   }
 }
 
 function temporaryFor(path: string): string {
-  return `${path}.${Deno.pid}.tmp`;
+  return `${path}.${crypto.randomUUID()}.tmp`;
 }
 
-function refusal(path: string, error: unknown): Error {
-  if (error instanceof UsageError || !(error instanceof Error)) return error as Error;
+function failure(path: string, error: unknown): string {
+  const [reason] = (error instanceof Error ? error.message : String(error)).split("\n");
   const hint = error instanceof Deno.errors.NotCapable ? "; its folder needs --allow-read and --allow-write" : "";
-  return new UsageError(`Cannot write ${path}: ${error.message.split("\n")[0]}${hint}`);
+  return `Cannot write ${path}: ${reason}${hint}`;
 }

@@ -1,5 +1,5 @@
-// Compiles the tool into one executable for each target, everything inside: workers, WebAssembly, cubins. The part of Deno
-// that runs it is downloaded from dl.deno.land for each target, unless DENORT_BIN names one.
+// Compiles the tool into one executable for each target. It contains the workers, the WebAssembly and the cubins. Deno
+// downloads its runtime part for the target from dl.deno.land, unless DENORT_BIN names one.
 import { version } from "../version.ts";
 
 const targets = [
@@ -10,7 +10,7 @@ const targets = [
   "x86_64-pc-windows-msvc",
 ];
 
-/** What the tool may do: not the network, not the environment. */
+/** The permissions of the executable: neither the network nor the environment. */
 const permissions = [
   "--allow-ffi",
   "--allow-sys=systemMemoryInfo,cpus",
@@ -21,7 +21,7 @@ const permissions = [
 
 const root = new URL("../../", import.meta.url);
 
-/** Compiles for one target and returns the executable's path, or undefined where the runtime cannot be had. */
+/** Compiles for one target and returns the path of the executable, or undefined if that fails. */
 async function compile(target: string, folder: string): Promise<string | undefined> {
   const path = `${folder}/yamoe-${version}-${target}${target.includes("windows") ? ".exe" : ""}`;
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -38,8 +38,8 @@ async function compile(target: string, folder: string): Promise<string | undefin
   }
   console.error(
     /dl\.deno\.land|denort|download|error sending request/i.test(text)
-      ? `Cannot compile for ${target}: the runtime part of Deno could not be had from dl.deno.land. ` +
-        "Run this where that host is reachable, or let DENORT_BIN name a denort for the target."
+      ? `Cannot compile for ${target}: the runtime part of Deno could not be downloaded from dl.deno.land. ` +
+        "Run this on a machine that reaches that host, or set DENORT_BIN to the path of a denort for the target"
       : `Cannot compile for ${target}:\n${text}`,
   );
   return undefined;
@@ -49,7 +49,7 @@ if (import.meta.main) {
   const chosen = Deno.args.length > 0 ? Deno.args : targets;
   const unknown = chosen.find((target) => !targets.includes(target));
   if (unknown !== undefined) {
-    console.error(`The targets are ${targets.join(", ")}; got "${unknown}"`);
+    console.error(`Unknown target "${unknown}": expected one of ${targets.join(", ")}`);
     Deno.exit(2);
   }
   const folder = new URL("dist", root).pathname;

@@ -1,12 +1,13 @@
-// Comma-separated values, RFC 4180 with plain line ends: every key of a record a column, lists joined by spaces.
-import { recordKeys } from "../bench/record.ts";
-import type { Format } from "./format.ts";
+// Comma-separated values, RFC 4180 with line feeds: a column per figure, lists joined by spaces.
+import { figureKeys } from "../bench/figures.ts";
+import type { Format, Layout } from "./format.ts";
 
-/** The format. */
-export function format(): Format {
+/** Makes the format. The times of the single calls are a column only if the layout asks for samples. */
+export function format({ samples }: Layout): Format {
+  const keys = figureKeys.filter((key) => samples || key !== "kernelTimesMs");
   return {
-    head: line(recordKeys),
-    record: (record) => line(recordKeys.map((key) => record[key])),
+    head: line(keys),
+    record: (record) => line(keys.map((key) => record[key])),
     tail: "",
   };
 }

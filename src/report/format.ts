@@ -1,27 +1,31 @@
-// Records as text, in the formats there are. A document is its head, a piece for each record, and its tail.
-import type { BenchRecord } from "../bench/record.ts";
+// Formats for records. A document consists of a head, a piece per record, and a tail.
+import type { BenchRecord, FigureKey } from "../bench/figures.ts";
 
-/** How records are written in one format. */
+/** How one format writes records. */
 export interface Format {
-  /** What stands before the records. */
+  /** The text before the records. */
   readonly head: string;
-  /** One record, `index` counted from 0. */
+  /** Formats one record. `index` counts from 0. */
   record(record: BenchRecord, index: number): string;
-  /** What stands after the records. */
+  /** The text after the records. */
   readonly tail: string;
 }
 
-/** What a format may know beforehand. */
+/** What a format needs to know before the first record. */
 export interface Layout {
-  /** Keys of records whose values differ in what is to come. */
-  readonly varying: readonly (keyof BenchRecord)[];
+  /** The figures of the configuration that differ between the records. */
+  readonly varying: readonly FigureKey[];
   /** Whether to show the times that only a GPU has. */
   readonly modes: boolean;
-  /** Whether to colour. */
+  /** Whether to use colors. */
   readonly color: boolean;
+  /** The width of the terminal. */
+  readonly width: number;
+  /** Whether to write the time of every call where the format leaves it out by default. */
+  readonly samples: boolean;
 }
 
-/** The formats' names. */
+/** The names of the formats. */
 export const formatNames = ["text", "markdown", "csv", "json", "jsonl"] as const;
 
 /** The name of a format. */

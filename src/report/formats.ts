@@ -18,12 +18,13 @@ const extensions: Readonly<Record<string, FormatName>> = {
   ndjson: "jsonl",
 };
 
-/** Makes a format ready. */
+/** Makes a format. */
 export function openFormat(name: FormatName, layout: Layout): Format {
   return formats[name](layout);
 }
 
-/** The format that a file's name asks for, if any. */
+/** Returns the format that belongs to the extension of a file, or undefined if the extension is unknown. */
 export function formatOfFile(path: string): FormatName | undefined {
-  return extensions[path.split(".").at(-1)!.toLowerCase()];
+  const extension = path.slice(path.lastIndexOf(".") + 1).toLowerCase();
+  return Object.hasOwn(extensions, extension) ? extensions[extension] : undefined;
 }

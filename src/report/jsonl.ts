@@ -1,8 +1,8 @@
-// A record a line, each a JSON object.
+// JSON lines: one object per record.
 import type { Format } from "./format.ts";
 import { toJson } from "./json.ts";
 
-/** The format. */
+/** Makes the format. */
 export function format(): Format {
   return { head: "", record: (record) => `${toJson(record)}\n`, tail: "" };
 }

@@ -1,15 +1,11 @@
-// A table in Markdown, its columns as wide as their cells are expected to be, so that it reads well unrendered, too.
-import type { BenchRecord } from "../bench/record.ts";
-import { type RecordColumn, recordColumns } from "./columns.ts";
+// Tables in Markdown. The columns are padded, so that the tables are readable as plain text, too.
+import { noteColumn, recordColumns, usualKeys } from "./columns.ts";
 import type { Format, Layout } from "./format.ts";
-import type { Column } from "./table.ts";
+import type { Column, Sized } from "./table.ts";
 
-/** What a table says of every configuration, whether it varies or not. */
-const always: readonly (keyof BenchRecord)[] = ["backend", "dtype", "batch", "seq", "hidden", "experts", "topK"];
-
-/** The format. */
+/** Makes the format. */
 export function format(layout: Layout): Format {
-  const columns = recordColumns({ ...layout, varying: [...always, ...layout.varying] });
+  const columns = [...recordColumns({ ...layout, varying: [...usualKeys, ...layout.varying] }), noteColumn];
   return {
     head: line(columns, columns.map(({ title }) => title)) + line(columns, columns.map(rule)),
     record: (record) => line(columns, columns.map(({ text }) => escaped(text(record)))),
@@ -17,7 +13,7 @@ export function format(layout: Layout): Format {
   };
 }
 
-/** A table of which all rows are known, as lines. */
+/** Formats a table whose rows are all known, as lines. */
 export function markdownTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string[] {
   const sized = columns.map((column) => ({
     ...column,
@@ -31,22 +27,20 @@ export function markdownTable<Row>(columns: readonly Column<Row>[], rows: readon
   ];
 }
 
-/** The cell under a title. */
+/** Returns the cell between a title and the first row. */
 function rule(column: Sized): string {
-  return column.align === "left" ? "-".repeat(wide(column)) : `${"-".repeat(wide(column) - 1)}:`;
+  return column.align === "left" ? "-".repeat(fullWidth(column)) : `${"-".repeat(fullWidth(column) - 1)}:`;
 }
 
-/** What of a column its layout depends on. */
-type Sized = Pick<RecordColumn, "title" | "width"> & { readonly align?: "left" | "right" };
-
 function line(columns: readonly Sized[], cells: readonly string[]): string {
-  const padded = cells.map((cell, i) =>
-    columns[i]!.align === "left" ? cell.padEnd(wide(columns[i]!)) : cell.padStart(wide(columns[i]!))
-  );
+  const padded = columns.map((column, i) => {
+    const cell = cells[i] ?? "";
+    return column.align === "left" ? cell.padEnd(fullWidth(column)) : cell.padStart(fullWidth(column));
+  });
   return `| ${padded.join(" | ")} |\n`;
 }
 
-function wide({ title, width }: Sized): number {
+function fullWidth({ title, width }: Sized): number {
   return Math.max(title.length, width);
 }
 

@@ -1,17 +1,102 @@
-/** A column of a text table. */
+import { wrap } from "./wrap.ts";
+
+/** A column of a table. */
 export interface Column<Row> {
   readonly title: string;
   readonly text: (row: Row) => string;
-  /** Text aligns left, numbers right. */
-  readonly align?: "left" | "right";
+  /** Text is aligned left, numbers right. The default is right. */
+  readonly align?: "left" | "right" | undefined;
+  /** A table that is too wide leaves out the columns of the highest rank. Columns without a rank stay. */
+  readonly rank?: number | undefined;
+  /** Whether text tables print the cell on lines of its own, under the row. */
+  readonly note?: boolean | undefined;
 }
 
-/** A table as lines of text, columns aligned, two spaces between them. */
-export function textTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string[] {
-  const cells = [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ text }) => text(row)))];
-  const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i]!.length)));
-  return cells.map((line) =>
-    line.map((cell, i) => columns[i]!.align === "left" ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))
-      .join("  ").trimEnd()
-  );
+/** A column with its width. */
+export interface Sized {
+  readonly title: string;
+  readonly width: number;
+  readonly align?: "left" | "right" | undefined;
+  readonly rank?: number | undefined;
+}
+
+const gap = "  ";
+
+/**
+ * Formats a table as lines of text with aligned columns. A table that is wider than the terminal gets shorter: columns with
+ * one value become a heading, then the columns of the highest rank are left out and named below the table.
+ *
+ * @param columns The columns.
+ * @param rows The rows.
+ * @param width The width of the terminal.
+ */
+export function textTable<Row>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  width = Infinity,
+): string[] {
+  const notes = columns.filter(({ note }) => note);
+  const all = columns.filter(({ note }) => !note).map((column) => {
+    const cells = rows.map(column.text);
+    return { ...column, cells, width: Math.max(column.title.length, ...cells.map((cell) => cell.length)) };
+  });
+  const constant = tableWidth(all) > width ? constantColumns(all, rows.length, width) : [];
+  const { kept, omitted } = fitColumns(all.filter((column) => !constant.includes(column)), width);
+  return [
+    ...(constant.length > 0 ? wrap(constant.map(({ title, cells }) => `${title} ${cells[0]}`).join(", "), width) : []),
+    textLine(kept, kept.map(({ title }) => title)),
+    ...rows.flatMap((row, i) => [
+      textLine(kept, kept.map(({ cells }) => cells[i] ?? "")),
+      ...notes.flatMap(({ text }) => noteLines(text(row), width)),
+    ]),
+    ...(omitted.length > 0 ? wrap(omittedColumns(omitted), width) : []),
+  ];
+}
+
+/** Returns the columns with one value. Of a single row, those are all columns: then it is as many as do not fit. */
+function constantColumns<One extends Sized & { readonly cells: readonly string[] }>(
+  columns: readonly One[],
+  rows: number,
+  width: number,
+): One[] {
+  if (rows > 1) return columns.filter(({ cells }) => cells.every((cell) => cell === cells[0]));
+  const first = columns.findIndex((_, i) => tableWidth(columns.slice(i)) <= width);
+  return columns.slice(0, first);
+}
+
+/** Leaves out the columns of the highest rank until the rest fits. */
+export function fitColumns<One extends Sized>(
+  columns: readonly One[],
+  width: number,
+): { readonly kept: One[]; readonly omitted: One[] } {
+  const kept = [...columns];
+  while (tableWidth(kept) > width) {
+    const rank = Math.max(...kept.map(({ rank }) => rank ?? 0));
+    if (rank === 0) break;
+    kept.splice(kept.findLastIndex((column) => column.rank === rank), 1);
+  }
+  return { kept, omitted: columns.filter((column) => !kept.includes(column)) };
+}
+
+/** Formats one line of a table. */
+export function textLine(columns: readonly Sized[], cells: readonly string[]): string {
+  return columns.map((column, i) => {
+    const cell = cells[i] ?? "", width = Math.max(column.title.length, column.width);
+    return column.align === "left" ? cell.padEnd(width) : cell.padStart(width);
+  }).join(gap).trimEnd();
+}
+
+/** Formats the lines of a note under a row. */
+export function noteLines(note: string, width: number): string[] {
+  return note === "" ? [] : wrap(note, width, "    ");
+}
+
+/** Names the columns that a narrow terminal has no room for. */
+export function omittedColumns(omitted: readonly { readonly title: string }[]): string {
+  return `Not shown for lack of width: ${omitted.map(({ title }) => title).join(", ")}`;
+}
+
+function tableWidth(columns: readonly Sized[]): number {
+  const widths = columns.map(({ title, width }) => Math.max(title.length, width));
+  return widths.reduce((sum, width) => sum + width, 0) + gap.length * (columns.length - 1);
 }

@@ -1,27 +1,28 @@
-// A table for people, a line as each record comes; coloured on a terminal.
+// A table that is printed line by line as the records come, with colors on a terminal.
 import { bold, red, yellow } from "@std/fmt/colors";
-import { identityColumns, noteColumn, type RecordColumn, recordColumns } from "./columns.ts";
+import { figureColumns, noteColumn, recordColumns } from "./columns.ts";
 import type { Format, Layout } from "./format.ts";
+import { wrap } from "./wrap.ts";
+import { fitColumns, noteLines, omittedColumns, textLine } from "./table.ts";
 
-/** The format. A configuration that failed has its reason in the place of its figures. */
+/** Makes the format. The reason of a failure and the hints are printed under the row. */
 export function format(layout: Layout): Format {
   const varying = ["batch", "seq", ...layout.varying] as const;
-  const columns = recordColumns({ ...layout, varying }), identity = identityColumns(varying);
-  const paint = (color: (text: string) => string, text: string) => layout.color ? color(text) : text;
+  const { kept, omitted } = fitColumns(recordColumns({ ...layout, varying }), layout.width);
+  const configuration = figureColumns(varying);
+  const paint = (color: (text: string) => string, lines: readonly string[]) =>
+    `${lines.map((line) => layout.color ? color(line) : line).join("\n")}\n`;
   return {
-    head: `${paint(bold, line(columns, ({ title }) => title))}\n`,
+    head: paint(bold, [textLine(kept, kept.map(({ title }) => title))]),
     record(record) {
-      const failed = record.status !== "ok";
-      const text = line(failed ? [...identity, noteColumn] : columns, ({ text }) => text(record));
-      return `${failed ? paint(red, text) : record.hints.length > 0 ? paint(yellow, text) : text}\n`;
+      const ran = record.status === "ok";
+      const columns = ran ? kept : configuration;
+      const row = textLine(columns, columns.map(({ text }) => text(record)));
+      const lines = [row, ...noteLines(noteColumn.text(record), layout.width)];
+      return paint(ran ? (record.hints.length > 0 ? yellow : String) : red, lines);
     },
-    tail: "",
+    tail: omitted.length > 0
+      ? `${wrap(`${omittedColumns(omitted)} (--format csv has them)`, layout.width).join("\n")}\n`
+      : "",
   };
-}
-
-function line(columns: readonly RecordColumn[], cell: (column: RecordColumn) => string): string {
-  return columns.map((column) => {
-    const wide = Math.max(column.title.length, column.width);
-    return column.align === "left" ? cell(column).padEnd(wide) : cell(column).padStart(wide);
-  }).join("  ").trimEnd();
 }

@@ -1,5 +1,5 @@
 // Compiles assembly/ to WebAssembly and writes it as a base64 module: `deno task build:wasm`.
-import asc from "assemblyscript/asc";
+import asc from "npm:assemblyscript@0.28.20/asc";
 
 // With two declared pages of memory, V8 checks an address plus a small constant offset with one comparison, not two.
 const options = ["--runtime", "stub", "-O3", "--converge", "--noAssert", "--importMemory", "--initialMemory", "2"]

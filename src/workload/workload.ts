@@ -17,7 +17,7 @@ import type { WorkerPool } from "../wasm/worker_pool.ts";
 
 /** A synthetic job: a layer and its tokens. */
 export interface Job extends LayerPreset {
-  /** The name of the preset that the job is based on. */
+  /** The name of the preset whose layer this is, or "custom". */
   readonly preset: string;
   /** The number of sequences. */
   readonly batch: number;
@@ -43,8 +43,15 @@ export function makeJob(name: PresetName, changes: JobChanges = {}): Job {
   const { model: _model, source: _source, note: _note, dropless, ...layer }: Preset = presets[name];
   const sizes: Omit<typeof layer, "intermediate"> & Partial<Job> = { ...layer, ...given };
   const { intermediate = sizes.hidden, capacity = dropless ? null : sizes.seq, seed = 0 } = sizes;
-  return { ...sizes, preset: name, intermediate, capacity, seed };
+  const own: Readonly<Record<string, unknown>> = { intermediate: layer.hidden, ...layer };
+  const isOwnLayer = Object.entries({ ...given, intermediate }).every(([key, value]) =>
+    tokenKeys.has(key) || value === own[key]
+  );
+  return { ...sizes, preset: isOwnLayer ? name : "custom", intermediate, capacity, seed };
 }
+
+/** The members of a job that do not belong to its layer. */
+const tokenKeys: ReadonlySet<string> = new Set(["batch", "seq", "capacity", "seed", "dtype"]);
 
 /** Returns the options of `experts` for a job. */
 export function jobOptions(job: Job): ExpertsOptions {

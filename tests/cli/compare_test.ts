@@ -33,11 +33,45 @@ Deno.test("yamoe compare prints a verdict for each configuration and ends as --f
     for (const operands of [[], [paths[0]!], [...paths, paths[0]!]]) {
       const refused = await yamoe(["compare", ...operands], read);
       assertEquals([refused.code, refused.stdout], [2, ""]);
-      assertStringIncludes(refused.stderr, `yamoe compare takes two files, got ${operands.length}`);
+      assertStringIncludes(refused.stderr, `yamoe compare needs two files, got ${operands.length}`);
     }
     const missing = await yamoe(["compare", paths[0]!, `${folder}/nothing.json`], read);
     assertEquals(missing.code, 2);
     assertStringIncludes(missing.stderr, `Cannot read ${folder}/nothing.json: No such file or directory`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("yamoe compare reads --json and --format json of one configuration, and says that engines differ", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const bench = "bench --preset tiny --hidden 32 --backend cpu --seq 8 --iters 6".split(" ");
+    const outputs = { single: ["--json"], list: ["--format", "json"], lines: ["--format", "jsonl"] };
+    const first: Record<string, string[]> = {};
+    for (const [name, flags] of Object.entries(outputs)) {
+      const { stdout } = await yamoe([...bench, ...flags]);
+      await Deno.writeTextFile(`${folder}/${name}.json`, stdout);
+      const value = JSON.parse(stdout);
+      first[name] = Object.keys(Array.isArray(value) ? value[0] : value);
+    }
+    assertEquals([first.list, first.lines], [first.single, first.single]);
+    const read = [`--allow-read=${folder}`];
+    for (const [a, b] of [["single", "list"], ["list", "lines"]]) {
+      const { stdout } = await yamoe(
+        ["compare", `${folder}/${a}.json`, `${folder}/${b}.json`, "--format", "json"],
+        read,
+      );
+      assertEquals(JSON.parse(stdout).map(({ verdict }: { verdict: string }) => verdict === "missing"), [false]);
+    }
+    for (const [name, engine] of [["a", "WebAssembly"], ["b", "OpenBLAS 0.3.21"]]) {
+      await Deno.writeTextFile(
+        `${folder}/${name}.json`,
+        toJson(record([1, 1, 1, 1, 1, 1], {}, { engine: `${engine}` })),
+      );
+    }
+    const { stderr } = await yamoe(["compare", `${folder}/a.json`, `${folder}/b.json`], read);
+    assertStringIncludes(stderr, "The files differ in engine: WebAssembly; OpenBLAS 0.3.21\n");
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -10,7 +10,7 @@ async function yamoePresets(...args: string[]): Promise<string> {
   return new TextDecoder().decode(stdout);
 }
 
-Deno.test("presets lists every preset with what it holds and does", async () => {
+Deno.test("presets lists every preset with its sizes and its work", async () => {
   const lines = (await yamoePresets()).split("\n");
   assertEquals(lines.slice(1, 21).map((line) => line.split(" ")[0]), Object.keys(presets));
   assertMatch(lines[9]!, /^deepseek-v3 +7168 +2048 +256 +8 +2048 +silu +sigmoid-grouped +21\.1 GiB +0\.796 +9451$/);

@@ -17,12 +17,12 @@ Deno.test("yamoe report writes a page or a picture, and refuses what it cannot",
     assertStringIncludes(await Deno.readTextFile(`${folder}/memory.svg`), "Memory");
 
     const refused: Record<string, string> = {
-      "-o report.html": "yamoe report takes files of records, got none",
+      "-o report.html": "yamoe report needs files of records, got none",
       [runs]: "yamoe report needs --output FILE, ending in .html or .svg",
       [`${runs} -o report.pdf`]: '--output must end in .html or .svg, got "report.pdf"',
-      [`${runs} -o report.html --chart time`]: "--chart is for an .svg",
+      [`${runs} -o report.html --chart time`]: "--chart is for an .svg file",
       [`${runs} -o ${folder}/x.svg --chart roofline`]: 'Cannot draw the chart "roofline"',
-      [`${folder}/report.html -o ${folder}/x.svg`]: "it must hold records of yamoe bench",
+      [`${folder}/report.html -o ${folder}/x.svg`]: "it is not valid JSON and may be cut off",
     };
     for (const [line, message] of Object.entries(refused)) {
       const { code, stdout, stderr } = await yamoe(["report", ...words(line)], allow);

@@ -49,7 +49,7 @@ test("bench gives the results of the CPU", async (folder) => {
 
 test("bench prints the peak GPU memory", async (folder) => {
   const { stdout } = await yamoe(folder, "--backend", "cuda", "--preset", "tiny", "--batch", "1", "--warmup", "0");
-  assertMatch(stdout, /^Output sum: -?\d+\.\d{4}\nKernel time: \d+\.\d{3} ms\nPeak GPU memory: \d+\.\d\d MB\n$/);
+  assertMatch(stdout, /^Output sum: -?\d+\.\d{4}\nKernel time: \d+\.\d{3} ms\nPeak GPU memory: \d+\.\d\d MiB\n$/);
 });
 
 test("a sweep also reports the times with cold caches and back to back, the device's peak and its software", async (folder) => {
@@ -152,7 +152,7 @@ Deno.test("yamoe plan shows the reference job's launches, floors and memory", as
   assertEquals(code, 0);
   const plan = JSON.parse(stdout);
   assertEquals(plan.launches.length, 6);
-  assertLessOrEqual(plan.peakMemoryMb, 5200);
+  assertLessOrEqual(plan.peakMemoryBytes, 5200 * 2 ** 20);
   for (const { flops, bytes, floorMs } of plan.launches) {
     assertEquals(floorMs, 1000 * Math.max(flops / 989.4e12, bytes / 3.35e12));
   }

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fast_check.ts";
 import { manifest } from "../../src/cuda/images/built/manifest.ts";
 import { chooseImage } from "../../src/cuda/images/load.ts";
 import { gpus } from "../../src/cuda/plan/gpus.ts";

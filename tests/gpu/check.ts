@@ -6,7 +6,7 @@
 //
 // compute-sanitizer and a python3 with PyTorch are used if they are installed. The table names what was not run.
 import { parseArgs } from "@std/cli/parse-args";
-import type { BenchResult } from "../../src/bench/bench.ts";
+import type { BenchResult } from "../../src/bench/figures.ts";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
 import { textTable } from "../../src/report/table.ts";
 import type { Check } from "../../src/verify/verify.ts";
@@ -55,12 +55,13 @@ async function checkTool(): Promise<BenchResult> {
     note(name, error.toExponential(2), { text: `at most ${bound}`, passed });
   }
   const bench = await yamoeJson<BenchResult>("bench", "--backend", "cuda", "--preset", preset, "--iters", runs);
-  const { outputSum, kernelTimeMs, kernelTimesMs, peakMemoryMb, tflops } = bench;
+  const { outputSum, kernelTimeMs, kernelTimesMs, peakMemoryBytes, tflops } = bench;
   note("output sum", outputSum.toFixed(4), goal("-150.7194 ± 0.05", Math.abs(outputSum + 150.7194) <= 0.05));
   note("kernel time, ms", ms(kernelTimeMs), goal("at most 10", kernelTimeMs <= 10));
   note("  fastest and slowest run", `${ms(Math.min(...kernelTimesMs))} ${ms(Math.max(...kernelTimesMs))}`);
   note("  useful TFLOP/s", tflops.toFixed(1));
-  note("peak memory, MB", peakMemoryMb.toFixed(1), goal("at most 5200", peakMemoryMb <= 5200));
+  const peakMiB = peakMemoryBytes / 2 ** 20;
+  note("peak memory, MiB", peakMiB.toFixed(1), goal("at most 5200", peakMiB <= 5200));
   Object.assign(figures, { verify: checks, bench });
   return bench;
 }

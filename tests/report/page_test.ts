@@ -21,9 +21,9 @@ const records: SourcedRecord[] = [
 ].map((one) => ({ ...one, source: "runs" }));
 
 Deno.test("arrange() puts the batch along the axis and the rest into series", () => {
-  const { axis, series, points } = arrange(records);
-  assertEquals([axis.key, points.length], ["batch", 6]);
-  assertEquals(series.map(({ name, points }) => [name, points.map(({ batch }) => batch)]), [
+  const { axis, panels, points } = arrange(records);
+  assertEquals([axis.key, points.length, panels.length], ["batch", 6, 1]);
+  assertEquals(panels[0]?.series.map(({ name, points }) => [name, points.map(({ batch }) => batch)]), [
     ["seq 16", [1, 2, 4]],
     ["seq 64", [1, 2, 4]],
   ]);
@@ -31,40 +31,100 @@ Deno.test("arrange() puts the batch along the axis and the rest into series", ()
   assertEquals(arrange(records.filter(({ batch }) => batch === 2)).axis.key, "seq");
 });
 
-Deno.test("improvements() are over the first file, else over the first place of the axis", () => {
-  const alone = improvements(arrange(records));
-  assertEquals(alone.points.filter(({ point }) => point.batch === 1).map(({ factor }) => factor), [1, 1]);
-  const twice = records.filter(({ status }) => status === "ok").flatMap((one) => [
-    { ...one, source: "before" },
-    { ...one, source: "after", kernelTimeMs: one.kernelTimeMs! / 2 },
+/** Returns what arrange() calls the series of each panel. */
+function seriesNames(records: readonly SourcedRecord[]): Record<string, string[]> {
+  return Object.fromEntries(
+    arrange(records).panels.map(({ title, series }) => [title, series.map(({ name }) => name)]),
+  );
+}
+
+Deno.test("arrange() makes panels of at most 8 series, whose colors mean the same in all panels", () => {
+  const many = [1, 2].flatMap((batch) =>
+    [16, 32, 64].flatMap((seq) =>
+      [1, 2, 3, 4].map((threads) => ({ ...record([batch], { batch, seq }, { threads }), source: "runs" }))
+    )
+  );
+  const names = ["1 thread", "2 threads", "3 threads", "4 threads"];
+  assertEquals(seriesNames(many), { "seq 16": names, "seq 32": names, "seq 64": names });
+  for (const { series } of arrange(many).panels) {
+    assertEquals(series.map(({ color }) => color), [1, 2, 3, 4].map((i) => `var(--series-${i})`));
+  }
+  const seeds = [1, 2].flatMap((batch) =>
+    Array.from({ length: 20 }, (_, seed) => ({ ...record([1], { batch, seed }), source: "runs" }))
+  );
+  assertEquals(arrange(seeds).panels.map(({ title, series }) => [title, series.length]), [
+    ["Series 1 to 8", 8],
+    ["Series 9 to 16", 8],
+    ["Series 17 to 20", 4],
   ]);
-  const both = improvements(arrange(twice));
-  assertEquals(both.label, "Times faster than before");
-  for (const { point, factor } of both.points) assertEquals(factor, point.source === "after" ? 2 : 1);
+  const html = page(many);
+  assertEquals(html.match(/<h3>Time: seq \d+<\/h3>/g)?.length, 3);
+  for (const name of Object.keys(charts) as (keyof typeof charts)[]) {
+    if (name !== "roofline") assertMatch(picture(name, many), /^<svg /);
+  }
 });
 
-Deno.test("every chart is drawn, as a page's part and as a picture of its own", () => {
+Deno.test("the roofline labels every roof", () => {
+  const threads = [1, 2].map((threads) => ({
+    ...record([4], {}, { ...peaks, threads, peakTflops: threads / 4 }),
+    source: "runs",
+  }));
+  const svg = picture("roofline", threads);
+  assertStringIncludes(svg, "1 thread: 0.2500 TFLOP/s, 20.00 GB/s");
+  assertStringIncludes(svg, "2 threads: 0.5000 TFLOP/s, 20.00 GB/s");
+  assertStringIncludes(picture("roofline", records), ">0.5000 TFLOP/s, 20.00 GB/s<");
+});
+
+Deno.test("the picture of the tokens per expert has a legend", () => {
+  const svg = picture("load", records);
+  for (const part of ["kept", "dropped"]) assertStringIncludes(svg, `>${part}</text>`);
+});
+
+Deno.test("the page has hints whole, under their row, and says 1 thread", () => {
+  const hint =
+    "not converged: the time was enough for 6 calls, the median is known to 4.2 %; raise --timeout or --max-noise";
+  const html = page([{ ...record([1], {}, { threads: 1 }), hints: [hint, "other: <b>"], source: "runs" }]);
+  assertStringIncludes(html, `<div>${hint}</div><div>other: &lt;b&gt;</div>`);
+  assertStringIncludes(html, "1 thread ");
+  assert(!html.includes("1 threads"));
+});
+
+Deno.test("improvements() are relative to the first file, otherwise to the first place of the axis", () => {
+  const alone = arrange(records);
+  for (const point of alone.points.filter(({ batch }) => batch === 1)) {
+    assertEquals(improvements(alone).factor(point), 1);
+  }
+  const twice = records.filter(({ status }) => status === "ok").flatMap((one) => [
+    { ...one, source: "before" },
+    { ...one, source: "after", kernelTimeMs: (one.kernelTimeMs ?? 0) / 2 },
+  ]);
+  const both = arrange(twice);
+  assertEquals(improvements(both).label, "Times faster than before");
+  for (const point of both.points) assertEquals(improvements(both).factor(point), point.source === "after" ? 2 : 1);
+});
+
+Deno.test("every chart is drawn, in the page and as a picture", () => {
   const html = page(records);
   for (const name of Object.keys(charts) as (keyof typeof charts)[]) {
     assertStringIncludes(html, `<figure id="${name}">`);
     const svg = picture(name, records);
     assertMatch(svg, /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
-    assert(!/NaN|undefined|Infinity/.test(svg), `${name} has a figure that is none`);
+    assert(!/NaN|undefined|Infinity/.test(svg), `${name} contains a number that is not finite`);
   }
   assertEquals(html.match(/aria-label="dot"/g)?.length, 6);
 });
 
-Deno.test("the page needs nothing from elsewhere and has every record, failures escaped", () => {
+Deno.test("the page loads nothing and has every record, with failures escaped", () => {
   const html = page(records);
-  assert(!/(src|href)="(?!data:)|@import|url\(|<script/.test(html), "the page refers to something");
+  assert(!/(src|href)="(?!data:)|@import|url\(|<script/.test(html), "the page loads something");
   assertEquals(html.match(/<tr(?: class="(best|failed)")?><td/g)?.length, records.length);
   assertEquals(html.match(/<tr class="best">/g)?.length, 1);
-  assertStringIncludes(html, "failed: out of &lt;memory&gt; &amp; time");
+  assertStringIncludes(html, "<div>failed: out of &lt;memory&gt; &amp; time</div>");
   assertStringIncludes(html, "Arithmetic");
   assert(!/NaN|undefined|Infinity/.test(html));
 });
 
-Deno.test("a picture of what the records do not have is refused", () => {
+Deno.test("picture() refuses a chart of what the records do not have", () => {
   assertThrows(
     () => picture("roofline", records.map((one) => ({ ...one, peakTflops: null }))),
     RangeError,
@@ -82,12 +142,13 @@ const browser = ["chromium", "chromium-browser", "google-chrome"].find((name) =>
 });
 
 Deno.test({
-  name: "a browser draws the page and a picture, both themes and two widths, without a word on its console",
+  name:
+    "a browser draws the page and a picture in both themes and from 400 to 1400 pixels without a message on its console",
   ignore: !browser,
   fn: async () => {
     const folder = await Deno.makeTempDir();
     try {
-      // A script that a page of ours does not have tells on errors, by the page's title, and on what is wider than the page.
+      // Pages have no scripts. This one reports through the title whether the page fits, and what is drawn.
       const probe = `<script>addEventListener("load", () => {
         const { scrollWidth, clientWidth } = document.documentElement;
         const drawn = document.querySelectorAll("figure svg path, figure svg circle").length;
@@ -114,7 +175,7 @@ Deno.test({
         assertEquals(log, []);
         return new TextDecoder().decode(stdout);
       };
-      for (const [width, dark] of [[500, false], [1280, true]] as const) {
+      for (const [width, dark] of [[400, true], [500, false], [900, false], [1400, true]] as const) {
         const dom = await open("page.html", width, dark);
         const [, fits, drawn, background] = dom.match(/<title>probe (\w+) (\d+) (.+)<\/title>/)!;
         assertEquals([fits, background], ["true", dark ? "rgb(20, 23, 27)" : "rgb(255, 255, 255)"]);

@@ -1,7 +1,7 @@
 // Malformed headers without end: the reader refuses them with its own error or finds a file in order, and takes no memory
 // that the file does not have.
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fast_check.ts";
 import { encodeSafetensors, Safetensors, SafetensorsError, tensor } from "../../mod.ts";
 import { dtypeBits } from "../../src/safetensors/header.ts";
 import { fileOf } from "./files.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fast_check.ts";
 import { fromBfloat16, toBfloat16 } from "../../src/tensor/bfloat16.ts";
 import { buildKernels } from "../../src/wasm/build.ts";
 import { createContext } from "../../src/wasm/context.ts";

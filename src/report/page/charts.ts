@@ -1,230 +1,123 @@
-// The charts there are: each a title, what it is for, and how it is drawn.
+// The charts: the title, the caption and the drawing of each.
 import { digits } from "../columns.ts";
-import { configuration, type Dataset, type Point } from "./dataset.ts";
+import { configuration, type Dataset, type Panel, type Point } from "./dataset.ts";
 import { improvements } from "./improvement.ts";
-import { along, draw, plain, Plot, type PlotOptions, seriesColor, sizeScale } from "./plot.ts";
+import { drawLoad, loadColors } from "./load.ts";
+import { along, draw, logScale, plain, Plot, seriesColors, sizeScale } from "./plot.ts";
+import { drawRoofline } from "./roofline.ts";
 
 /** A chart. */
 export interface Chart {
   readonly title: string;
-  /** How to read it, a sentence. */
+  /** How to read the chart, in a sentence. */
   readonly caption: string;
-  /** Draws it as SVG; undefined where the records do not have what it shows. */
-  draw(dataset: Dataset): string | undefined;
+  /** The names and colors of the legend, if they are not the series. */
+  readonly legend?: Readonly<Record<string, string>>;
+  /** Draws a panel as SVG, with scales for all of them. Returns undefined if the records do not have what it shows. */
+  draw(dataset: Dataset, panel: Panel): string | undefined;
 }
 
-/** By the name that the command line gives them. */
+/** The charts by the name that the command line uses. */
 export const charts = {
   time: {
     title: "Time",
-    caption: "Median of the timed calls; the bar spans its 95 % interval. Lower is better.",
-    draw: (dataset) =>
-      lines(dataset, "Milliseconds", ({ kernelTimeMs }) => kernelTimeMs, {
+    caption: "The median of the timed calls. The bar is its 95 % interval. Lower is better.",
+    draw: (dataset, panel) =>
+      lines(dataset, panel, "Milliseconds", ({ kernelTimeMs }) => kernelTimeMs, {
         log: true,
         interval: ({ medianIntervalMs }) => medianIntervalMs,
       }),
   },
   memory: {
     title: "Memory",
-    caption: "Live tensors at their most: inputs, output and workspace. Lower is better.",
-    draw: (dataset) => lines(dataset, "MB", ({ peakMemoryMb }) => peakMemoryMb, { log: true }),
+    caption: "The peak of live tensors: inputs, output and workspace. Lower is better.",
+    draw: (dataset, panel) =>
+      lines(dataset, panel, "MiB", ({ peakMemoryBytes }) => peakMemoryBytes && peakMemoryBytes / 2 ** 20, {
+        log: true,
+      }),
   },
   improvement: {
     title: "Improvement",
     caption: "Higher is better; 1 is the baseline.",
-    draw: drawImprovement,
+    draw(dataset, panel) {
+      const { label, factor } = improvements(dataset);
+      return lines(dataset, panel, label, factor, { baseline: 1, unit: "x" });
+    },
   },
   tflops: {
     title: "Rate",
-    caption: "Useful work, that of kept assignments, over the time. Higher is better.",
-    draw: (dataset) => lines(dataset, "TFLOP/s", ({ tflops }) => tflops, { zero: true }),
+    caption: "Useful operations, which are those of kept assignments, per second. Higher is better.",
+    draw: (dataset, panel) => lines(dataset, panel, "TFLOP/s", ({ tflops }) => tflops),
   },
   tokens: {
     title: "Tokens",
-    caption: "Tokens through the layer in a second. Higher is better.",
-    draw: (dataset) => lines(dataset, "Tokens a second", ({ tokensPerSecond }) => tokensPerSecond, { zero: true }),
+    caption: "Tokens per second. Higher is better.",
+    draw: (dataset, panel) => lines(dataset, panel, "Tokens per second", ({ tokensPerSecond }) => tokensPerSecond),
   },
   roofline: {
     title: "Roofline",
-    caption: "What the device can do at most: by its memory on the slope, by its arithmetic on the flat. " +
-      "A run below the slope waits for memory, one below the flat for arithmetic; the gap is what is left to gain.",
+    caption: "The limits of the device: memory bandwidth is the slope, arithmetic is the flat part. " +
+      "Memory limits a run below the slope, arithmetic limits a run below the flat part.",
     draw: drawRoofline,
   },
   load: {
     title: "Tokens per expert",
-    caption: "What each expert gets in the largest job: kept and, beyond the capacity, dropped. The line is the mean.",
+    caption: "The assignments of each expert in the largest job: kept and, beyond the capacity, dropped. " +
+      "The line is the mean.",
+    legend: loadColors,
     draw: drawLoad,
   },
 } as const satisfies Record<string, Chart>;
 
-/** A chart's name. */
+/** The name of a chart. */
 export type ChartName = keyof typeof charts;
+
+/** Returns a chart by its name. */
+export function chartOf(name: ChartName): Chart {
+  return charts[name];
+}
 
 interface LineOptions {
   readonly log?: boolean;
-  readonly zero?: boolean;
+  /** The value of a dashed line. */
+  readonly baseline?: number;
+  /** What follows the number of a tick. */
+  readonly unit?: string;
   readonly interval?: (point: Point) => readonly [number, number] | null;
 }
 
-/** A figure against the axis, a line for each series. */
+/** Draws a figure along the axis, with a line for each series. */
 function lines(
   dataset: Dataset,
+  panel: Panel,
   label: string,
   value: (point: Point) => number | null,
-  { log = false, zero = false, interval }: LineOptions,
+  { log = false, baseline, unit = "", interval }: LineOptions = {},
 ): string | undefined {
   const x = along(dataset.axis.key);
-  const rows = dataset.series.flatMap(({ name, points }) =>
+  const rows = panel.series.flatMap(({ name, points }) =>
     points.flatMap((point) => {
       const y = value(point);
+      if (y === null || (log && y <= 0)) return [];
       const [low, high] = interval?.(point) ?? [y, y];
-      const title = `${configuration(point)}\n${label}: ${digits(y ?? 0)}`;
-      return y === null ? [] : [{ x: x(point), y, low, high, name, title }];
+      return [{ x: x(point), y, low, high, name, title: `${configuration(point)}\n${label}: ${digits(y)}${unit}` }];
     })
   );
   if (rows.length === 0) return undefined;
-  const ranged = interval ? rows.filter(({ low, high }) => low! < high!) : [];
+  const values = dataset.points.flatMap((point) => [value(point), ...(interval?.(point) ?? [])])
+    .filter((value) => value !== null && (!log || value > 0)) as number[];
+  const scale = log ? logScale(values) : { domain: [0, Math.max(...values, baseline ?? 0)], nice: true };
   return draw({
     x: sizeScale(dataset),
-    y: {
-      type: log ? "log" : "linear",
-      label,
-      grid: true,
-      zero,
-      nice: !log,
-      tickFormat: plain,
-      ...(log ? logTicks(rows) : {}),
-    },
-    color: seriesColor(dataset),
+    y: { label, grid: true, tickFormat: (value: number) => `${plain(value)}${unit}`, ...scale },
+    color: seriesColors(panel),
     marks: [
-      Plot.ruleX(ranged, { x: "x", y1: "low", y2: "high", stroke: "name", strokeWidth: 5, strokeOpacity: 0.35 }),
+      ...(baseline === undefined ? [] : [Plot.ruleY([baseline], { stroke: "var(--muted)", strokeDasharray: "4 3" })]),
+      Plot.ruleX(rows.filter(({ low, high }) => low < high), {
+        ...{ x: "x", y1: "low", y2: "high", stroke: "name", strokeWidth: 5, strokeOpacity: 0.35 },
+      }),
       Plot.lineY(rows, { x: "x", y: "y", stroke: "name", strokeWidth: 2 }),
       Plot.dot(rows, { x: "x", y: "y", fill: "name", r: 4, title: "title" }),
-    ],
-  });
-}
-
-/** Few enough ticks that they do not run into each other: decades, or 1, 2 and 5 of them. */
-function logTicks(rows: readonly { y: number }[]): { ticks: number[]; domain: number[] } {
-  const values = rows.map(({ y }) => y);
-  const lowest = Math.min(...values), highest = Math.max(...values);
-  const decades = Math.log10(highest / lowest);
-  const steps = decades > 4 ? [1] : decades > 0.6 ? [1, 2, 5] : [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8];
-  const ticks: number[] = [];
-  for (let power = Math.floor(Math.log10(lowest)) - 1; power <= Math.ceil(Math.log10(highest)) + 1; power++) {
-    ticks.push(...steps.map((step) => Number((step * 10 ** power).toPrecision(3))));
-  }
-  const low = ticks.findLast((tick) => tick <= lowest)!, high = ticks.find((tick) => tick >= highest * 0.9999)!;
-  const domain = low === high ? [low / 1.2, high * 1.2] : [low, high];
-  return { ticks: ticks.filter((tick) => tick >= domain[0]! && tick <= domain[1]!), domain };
-}
-
-function drawImprovement(dataset: Dataset): string | undefined {
-  const { label, points } = improvements(dataset);
-  if (points.length === 0) return undefined;
-  const x = along(dataset.axis.key);
-  const rows = points.map(({ point, series, factor }) => ({
-    x: x(point),
-    y: factor,
-    name: series,
-    title: `${configuration(point)}\n${digits(factor)} x`,
-  }));
-  return draw({
-    x: sizeScale(dataset),
-    y: { label, grid: true, nice: true, zero: true, tickFormat: (value: number) => `${plain(value)}x` },
-    color: seriesColor(dataset),
-    marks: [
-      Plot.ruleY([1], { stroke: "var(--muted)", strokeDasharray: "4 3" }),
-      Plot.lineY(rows, { x: "x", y: "y", stroke: "name", strokeWidth: 2 }),
-      Plot.dot(rows, { x: "x", y: "y", fill: "name", r: 4, title: "title" }),
-    ],
-  });
-}
-
-function drawRoofline(dataset: Dataset): string | undefined {
-  const rows = dataset.series.flatMap(({ name, points }) =>
-    points.filter(({ intensity, tflops, peakTflops }) => intensity && tflops && peakTflops).map((point) => ({
-      x: point.intensity!,
-      y: point.tflops!,
-      peak: point.peakTflops!,
-      slope: point.peakGigabytesPerSecond! / 1000,
-      place: `${point.device}|${point.dtype}|${point.threads}`,
-      name,
-      title: `${configuration(point)}\n${digits(point.tflops!)} TFLOP/s, ${
-        digits(point.percentOfPeak!)
-      } % of peak ${point.boundBy}`,
-    }))
-  );
-  if (rows.length === 0) return undefined;
-  const places = Map.groupBy(rows, ({ place }) => place);
-  const roofs = [...places.values()].map((group) => ({
-    peak: Math.max(...group.map(({ peak }) => peak)),
-    slope: Math.max(...group.map(({ slope }) => slope)),
-  }));
-  const ridge = (row: { peak: number; slope: number }) => row.peak / row.slope;
-  const left = Math.min(...rows.map(({ x }) => x), ...roofs.map(ridge)) / 2;
-  const right = Math.max(...rows.map(({ x }) => x), ...roofs.map(ridge)) * 2;
-  const outline = roofs.flatMap((roof, i) =>
-    [left, ridge(roof), right].map((x) => ({ x, y: Math.min(roof.peak, x * roof.slope), roof: i }))
-  );
-  const ys = [...rows, ...outline].map(({ y }) => ({ y }));
-  const options: PlotOptions = {
-    x: { type: "log", label: "Operations for each byte", tickFormat: plain, ticks: 4, domain: [left, right] },
-    y: { type: "log", label: "TFLOP/s", grid: true, tickFormat: plain, ...logTicks(ys) },
-    color: seriesColor(dataset),
-    marks: [
-      Plot.line(outline, { x: "x", y: "y", z: "roof", stroke: "var(--muted)", strokeWidth: 2 }),
-      Plot.text(roofs.slice(0, 1), {
-        x: ridge,
-        y: "peak",
-        text: (roof: { peak: number }) => `${digits(roof.peak)} TFLOP/s`,
-        textAnchor: "start",
-        dy: -8,
-        fill: "var(--muted)",
-      } as never),
-      Plot.text(roofs.slice(0, 1), {
-        x: left,
-        y: (roof: { slope: number }) => left * roof.slope,
-        text: (roof: { slope: number }) => `${digits(roof.slope * 1000)} GB/s`,
-        textAnchor: "start",
-        dx: 10,
-        dy: 8,
-        fill: "var(--muted)",
-      } as never),
-      Plot.dot(rows, { x: "x", y: "y", fill: "name", r: 5, title: "title" }),
-    ],
-  };
-  return draw(options);
-}
-
-/** What becomes of a token's assignment to an expert. */
-export const loadColors = { kept: "var(--series-1)", dropped: "var(--series-2)" } as const;
-
-function drawLoad({ points }: Dataset): string | undefined {
-  const work = ({ tokensPerExpert }: Point) => tokensPerExpert?.reduce((sum, count) => sum + count, 0) ?? 0;
-  const largest = points.toSorted((a, b) => work(b) - work(a))[0];
-  if (!largest?.tokensPerExpert?.length) return undefined;
-  const { tokensPerExpert, capacity } = largest;
-  const bars = tokensPerExpert.flatMap((count, expert) => {
-    const kept = Math.min(count, capacity ?? Infinity);
-    const title = `Expert ${expert}: ${kept} kept${count > kept ? `, ${count - kept} dropped` : ""}`;
-    return [{ expert, count: kept, part: "kept", title }, { expert, count: count - kept, part: "dropped", title }];
-  });
-  const mean = work(largest) / tokensPerExpert.length;
-  const every = Math.ceil(tokensPerExpert.length / 16);
-  return draw({
-    x: {
-      label: "Expert",
-      type: "band",
-      ticks: tokensPerExpert.map((_, i) => i).filter((i) => i % every === 0),
-      tickFormat: plain,
-    } as never,
-    y: { label: "Tokens", grid: true, tickFormat: plain },
-    color: { domain: Object.keys(loadColors), range: Object.values(loadColors) },
-    marks: [
-      Plot.barY(bars, { x: "expert", y: "count", fill: "part", title: "title" }),
-      Plot.ruleY([mean], { stroke: "currentColor", strokeDasharray: "4 3" }),
-      Plot.ruleY([0], { stroke: "var(--muted)" }),
     ],
   });
 }

@@ -1,91 +1,116 @@
-// Records as charts want them: one size along the axis, the rest as series.
-import type { BenchRecord } from "../../bench/record.ts";
+// Records as charts need them: one size along the axis, the rest as series.
+import { distinguishingKeys } from "../../bench/configuration.ts";
+import { type BenchRecord, columnOf, configurationKeys, type FigureKey } from "../../bench/figures.ts";
+import { printable } from "../../text.ts";
 
-/** A record and the file it is from. */
+/** A record and the name of its file. */
 export type SourcedRecord = BenchRecord & { readonly source: string };
 
-/** A record that ran: its figures are there. */
-export type Point = {
-  readonly [Key in keyof SourcedRecord]: Key extends "kernelTimeMs" | "kernelTimesMs" | "peakMemoryMb"
-    ? NonNullable<SourcedRecord[Key]>
-    : SourcedRecord[Key];
-};
+/** A record that ran: its times are known. */
+export type Point =
+  & SourcedRecord
+  & { readonly [Key in "kernelTimeMs" | "kernelTimesMs"]: NonNullable<BenchRecord[Key]> };
 
-/** Points that belong together. */
+/** Points that one line connects. */
 export interface Series {
-  /** What tells it from the others. */
+  /** What distinguishes the series from the others of its panel. */
   readonly name: string;
-  /** In the axis's order. */
+  readonly color: string;
+  /** The points in the order of the axis. */
   readonly points: readonly Point[];
 }
 
-/** What there is to draw. */
+/** Series that one chart shows. */
+export interface Panel {
+  /** What distinguishes the panel from the others; empty for the only one. */
+  readonly title: string;
+  readonly series: readonly Series[];
+}
+
+/** The data of the charts. */
 export interface Dataset {
   /** The size along the axis. */
-  readonly axis: { readonly key: AxisKey; readonly label: string };
-  readonly series: readonly Series[];
+  readonly axis: { readonly key: FigureKey; readonly label: string };
+  /** One panel, or several if there are more series than colors. All have the same scales. */
+  readonly panels: readonly Panel[];
   readonly points: readonly Point[];
 }
 
-/** Sizes that can lie along the axis, the likeliest first, with their names. */
-const axes = {
-  batch: "Batch size",
-  seq: "Tokens a sequence",
-  hidden: "Hidden size",
-  intermediate: "Intermediate size",
-  experts: "Experts",
-  topK: "Experts a token goes to",
-  threads: "Threads",
-} as const;
+/** The maximum number of series in a panel: the number of colors. */
+export const maxSeries = 8;
 
-/** A size along the axis. */
-export type AxisKey = keyof typeof axes;
+/** The sizes that charts can be drawn along. The first one that varies is the axis. */
+const axisKeys: readonly FigureKey[] = [
+  ...configurationKeys.filter((key) => columnOf(key)?.axis && key !== "threads"),
+  "threads",
+];
 
-/** How a key's value is said in a series' name. */
-const names: Partial<Record<keyof SourcedRecord, (value: unknown) => string>> = {
-  source: String,
-  backend: String,
-  device: String,
-  preset: String,
-  dtype: String,
-  batch: (value) => `batch ${value}`,
-  seq: (value) => `seq ${value}`,
-  hidden: (value) => `hidden ${value}`,
-  intermediate: (value) => `intermediate ${value}`,
-  experts: (value) => `${value} experts`,
-  topK: (value) => `top ${value}`,
-  capacity: (value) => value === null ? "no capacity" : `capacity ${value}`,
-  threads: (value) => `${value} threads`,
-  seed: (value) => `seed ${value}`,
-};
+/** Returns one value of a point in words. */
+type Part = (point: Point) => string;
 
 /** Arranges the records that ran. */
 export function arrange(records: readonly SourcedRecord[]): Dataset {
-  const points = records.filter(({ status, kernelTimeMs }) => status === "ok" && kernelTimeMs !== null) as Point[];
-  const varies = (key: keyof Point) => new Set(points.map((point) => point[key])).size > 1;
-  const key = (Object.keys(axes) as AxisKey[]).find(varies) ?? "batch";
-  const keys = splittingKeys(points, key);
-  const nameOf = (point: Point) => keys.map((key) => names[key]!(point[key])).join(", ");
-  const series = [...Map.groupBy(points, nameOf)].map(([name, group]) => ({
-    name: name || points[0]!.preset,
-    points: group.toSorted((a, b) => Number(a[key]) - Number(b[key])),
-  }));
-  return { axis: { key, label: axes[key] }, series, points };
+  const points = records.filter(hasRun);
+  const varies = (key: FigureKey) => new Set(points.map((point) => point[key])).size > 1;
+  const axis = axisKeys.find(varies) ?? "batch";
+  return { axis: { key: axis, label: columnOf(axis)?.axis ?? axis }, panels: panelsOf(points, axis), points };
 }
 
-/** The keys that tell points at one place of the axis apart; those that follow from others are left out. */
-function splittingKeys(points: readonly Point[], axis: AxisKey): (keyof Point)[] {
-  const keys: (keyof Point)[] = [];
-  const groups = (keys: (keyof Point)[]) =>
-    new Set(points.map((point) => keys.map((key) => point[key]).join("|"))).size;
-  for (const key of Object.keys(names) as (keyof Point)[]) {
-    if (key !== axis && groups([axis, ...keys, key]) > groups([axis, ...keys])) keys.push(key);
+function hasRun(record: SourcedRecord): record is Point {
+  return record.status === "ok" && record.kernelTimeMs !== null;
+}
+
+function panelsOf(points: readonly Point[], axis: FigureKey): Panel[] {
+  const parts = seriesParts(points, axis);
+  const named = (parts: readonly Part[]): Part => (point) => parts.map((part) => part(point)).join(", ");
+  const seriesOf = (points: readonly Point[], name: Part, names: readonly string[]): Series[] =>
+    [...Map.groupBy(points, name)].map(([text, group]) => ({
+      name: text || group[0]?.preset || "",
+      color: `var(--series-${1 + names.indexOf(text) % maxSeries})`,
+      points: group.toSorted((a, b) => Number(a[axis]) - Number(b[axis])),
+    }));
+  const namesBy = (name: Part) => [...new Set(points.map(name))];
+  const all = named(parts), allNames = namesBy(all);
+  if (allNames.length <= maxSeries) return [{ title: "", series: seriesOf(points, all, allNames) }];
+  // The part that makes the fewest panels whose series all have colors of their own.
+  const splits = parts.map((title) => ({ title, name: named(parts.filter((part) => part !== title)) }))
+    .map((split) => ({ ...split, titles: namesBy(split.title), names: namesBy(split.name) }))
+    .filter(({ titles, names }) => titles.length <= maxSeries && names.length > 1 && names.length <= maxSeries)
+    .toSorted((a, b) => a.titles.length - b.titles.length);
+  const [split] = splits;
+  if (split) {
+    return [...Map.groupBy(points, split.title)].map(([title, group]) => ({
+      title,
+      series: seriesOf(group, split.name, split.names),
+    }));
   }
-  return keys;
+  const series = seriesOf(points, all, allNames);
+  return Array.from({ length: Math.ceil(series.length / maxSeries) }, (_, i) => ({
+    title: `Series ${i * maxSeries + 1} to ${Math.min(series.length, (i + 1) * maxSeries)}`,
+    series: series.slice(i * maxSeries, (i + 1) * maxSeries),
+  }));
 }
 
-/** A point's configuration in a few words. */
+/** Returns what distinguishes the points at one place of the axis: the file, and figures of the configuration. */
+function seriesParts(points: readonly Point[], axis: FigureKey): Part[] {
+  const sources = [...new Set(points.map(({ source }) => source))];
+  const keys = configurationKeys.filter((key) => key !== axis);
+  const distinguishing = sources.flatMap((source) =>
+    distinguishingKeys(points.filter((point) => point.source === source), keys, [axis])
+  );
+  return [
+    ...(sources.length > 1 ? [({ source }: Point) => printable(source)] : []),
+    ...keys.filter((key) => distinguishing.includes(key)).map((key): Part => (point) => inWords(key, point)),
+  ];
+}
+
+/** Returns a figure of a record in words. */
+export function inWords(key: FigureKey, record: Pick<BenchRecord, FigureKey>): string {
+  const value = record[key], words = columnOf(key)?.words;
+  return printable(words ? words(value) : `${value ?? `no ${key}`}`);
+}
+
+/** Describes the configuration of a point in a few words. */
 export function configuration(point: SourcedRecord): string {
-  const { preset, batch, seq, backend, dtype } = point;
-  return `${preset}, batch ${batch}, seq ${seq}, ${dtype}, ${backend}`;
+  return (["preset", "batch", "seq", "dtype", "backend"] as const).map((key) => inWords(key, point)).join(", ");
 }

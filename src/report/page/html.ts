@@ -1,13 +1,13 @@
-// A page of a benchmark: everything in one file, nothing from elsewhere, no script.
+// The page of a benchmark: one file without scripts that loads nothing.
+import { cards } from "./cards.ts";
+import { type ChartName, chartOf } from "./charts.ts";
+import { arrange, type Dataset, inWords, type SourcedRecord } from "./dataset.ts";
 import { escapeHtml } from "./escape.ts";
-import type { Column } from "../table.ts";
-import { digits, identityColumns, recordColumns } from "../columns.ts";
-import { type ChartName, charts, loadColors } from "./charts.ts";
-import { arrange, configuration, type Dataset, type Point, type SourcedRecord } from "./dataset.ts";
-import { seriesColor } from "./plot.ts";
+import { legendOf } from "./legend.ts";
 import { pageStyle } from "./style.ts";
+import { provenanceTable, recordTable } from "./tables.ts";
 
-/** The charts of the page's parts. The first three are the rows of the original kernel's figure. */
+/** The charts of each part of the page. */
 const parts: readonly (readonly [heading: string, charts: readonly ChartName[]])[] = [
   ["Time, memory, improvement", ["time", "memory", "improvement"]],
   ["Rates and limits", ["tflops", "tokens", "roofline"]],
@@ -17,7 +17,7 @@ const parts: readonly (readonly [heading: string, charts: readonly ChartName[]])
 /** Makes the page. */
 export function page(records: readonly SourcedRecord[], title = "Mixture-of-Experts benchmark"): string {
   const dataset = arrange(records);
-  const fastest = dataset.points.toSorted((a, b) => (b.tflops ?? 0) - (a.tflops ?? 0))[0];
+  const [fastest] = dataset.points.toSorted((a, b) => (b.tflops ?? 0) - (a.tflops ?? 0));
   return `<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -36,7 +36,7 @@ ${cards(records, dataset, fastest)}
 ${parts.map(([heading, names]) => part(heading, names, dataset)).join("\n")}
 <h2>All configurations</h2>
 ${recordTable(records, fastest)}
-<h2>Where this comes from</h2>
+<h2>Provenance</h2>
 ${provenanceTable(records)}
 </main>
 </body>
@@ -45,149 +45,36 @@ ${provenanceTable(records)}
 }
 
 function subtitle(records: readonly SourcedRecord[]): string {
-  const said = (
-    key: keyof SourcedRecord,
-  ) => [...new Set(records.map((record) => record[key]).filter((value) => value !== null))];
-  const threads = said("threads").map((count) => `${count} threads`);
-  const times = records.map(({ time }) => `${time}`).toSorted();
-  const day = times.at(-1)?.slice(0, 16).replace("T", " ");
-  const text = [...said("device"), ...threads, `yamoe ${said("version").join(", ")}`, `${day} UTC`].join(" · ");
+  const distinct = (key: "device" | "threads" | "version") =>
+    new Set(records.filter((record) => (record[key] ?? null) !== null).map((record) => inWords(key, record)));
+  const day = records.map(({ time }) => `${time}`).toSorted().at(-1)?.slice(0, 16).replace("T", " ");
+  const versions = `yamoe ${[...distinct("version")].join(", ")}`;
+  const text = [...distinct("device"), ...distinct("threads"), versions, `${day} UTC`].join(" · ");
   return `<p class="muted">${escapeHtml(text)}</p>`;
 }
 
-/** What there is to know at a glance. */
-function cards(records: readonly SourcedRecord[], { points }: Dataset, fastest: Point | undefined): string {
-  const failed = records.filter(({ status }) => status !== "ok");
-  const noted = points.filter(({ hints }) => hints.length > 0);
-  const quickest = points.toSorted((a, b) => b.tokensPerSecond! - a.tokensPerSecond!)[0];
-  const list = [
-    fastest && card("Highest rate", `${digits(fastest.tflops ?? 0)} TFLOP/s`, configuration(fastest)),
-    fastest && card("What limits it", ...limit(fastest)),
-    quickest?.tokensPerSecond &&
-    card("Most tokens", `${digits(quickest.tokensPerSecond)} a second`, configuration(quickest)),
-    card(
-      "Configurations",
-      `${points.length} of ${records.length} ran`,
-      noted.length === 0 ? (failed.length === 0 ? "None failed, nothing odd" : "") : `${noted.length} with a note`,
-    ),
-  ];
-  return `<div class="cards">\n${list.filter((entry) => entry).join("\n")}\n</div>`;
-}
-
-function limit({ percentOfPeak, boundBy, peakTflops, peakGigabytesPerSecond, peakSource }: Point): [string, string] {
-  if (percentOfPeak === null) return ["Not known", "The device's peaks are not known"];
-  const peak = boundBy === "compute" ? `${digits(peakTflops!)} TFLOP/s` : `${digits(peakGigabytesPerSecond!)} GB/s`;
-  const known = peakSource === "measured" ? "measured on it" : "from its clocks";
-  return [
-    boundBy === "compute" ? "Arithmetic" : "Memory bandwidth",
-    `${percentOfPeak.toFixed(1)} % of ${peak}, ${known}`,
-  ];
-}
-
-function card(title: string, figure: string, detail: string): string {
-  return `<div class="card"><span class="muted">${escapeHtml(title)}</span><strong>${escapeHtml(figure)}</strong>` +
-    `<span class="muted">${escapeHtml(detail)}</span></div>`;
-}
-
 function part(heading: string, names: readonly ChartName[], dataset: Dataset): string {
+  const several = dataset.panels.length > 1;
   const figures = names.flatMap((name) => {
-    const { title, caption, draw } = charts[name];
-    const svg = draw(dataset);
-    return svg
-      ? [
-        `<figure id="${name}"><h3>${escapeHtml(title)}</h3>\n${svg}\n<figcaption>${
-          escapeHtml(caption)
-        }</figcaption></figure>`,
-      ]
-      : [];
+    const chart = chartOf(name);
+    return dataset.panels.flatMap((panel, i) => {
+      const svg = chart.draw(dataset, panel);
+      if (!svg) return [];
+      const title = several && panel.title && !chart.legend ? `${chart.title}: ${panel.title}` : chart.title;
+      const id = i === 0 ? ` id="${name}"` : "";
+      const caption = i === 0 ? `\n<figcaption>${escapeHtml(chart.caption)}</figcaption>` : "";
+      const legend = legendItems(legendOf(chart, panel));
+      return [`<figure${id}><h3>${escapeHtml(title)}</h3>\n${legend}${svg}${caption}</figure>`];
+    });
   });
-  if (figures.length === 0) return "";
-  const colors = names[0] === "load" ? loadColors : seriesColors(dataset);
-  return `<h2>${escapeHtml(heading)}</h2>\n${legend(colors)}<div class="charts">\n${figures.join("\n")}\n</div>`;
+  return figures.length === 0
+    ? ""
+    : `<h2>${escapeHtml(heading)}</h2>\n<div class="charts">\n${figures.join("\n")}\n</div>`;
 }
 
-function seriesColors(dataset: Dataset): Record<string, string> {
-  const { domain, range } = seriesColor(dataset);
-  return domain.length < 2 ? {} : Object.fromEntries(domain.map((name, i) => [name, range[i]!]));
-}
-
-function legend(colors: Readonly<Record<string, string>>): string {
+function legendItems(colors: Readonly<Record<string, string>>): string {
   const items = Object.entries(colors).map(([name, color]) =>
     `<li><i style="background:${color}"></i>${escapeHtml(name)}</li>`
   );
   return items.length === 0 ? "" : `<ul class="legend">${items.join("")}</ul>\n`;
-}
-
-function recordTable(records: readonly SourcedRecord[], fastest: Point | undefined): string {
-  const always = [
-    "backend",
-    "dtype",
-    "preset",
-    "batch",
-    "seq",
-    "hidden",
-    "intermediate",
-    "experts",
-    "topK",
-    "capacity",
-  ] as const;
-  const modes = records.some(({ coldTimeMs }) => coldTimeMs !== null);
-  const columns = recordColumns({ varying: [...always, "threads"], modes, color: false });
-  const several = new Set(records.map(({ source }) => source)).size > 1;
-  const all: Column<SourcedRecord>[] = [
-    ...(several ? [{ title: "file", text: ({ source }: SourcedRecord) => source, align: "left" as const }] : []),
-    ...columns,
-  ];
-  const identity = identityColumns([...always, "threads"]).length + (several ? 1 : 0);
-  const rows = records.map((record) => {
-    if (record.status !== "ok") {
-      const cells = all.slice(0, identity).map((column) => cell(column, record)).join("");
-      return `<tr class="failed">${cells}<td class="left wrap" colspan="${all.length - identity}">${
-        escapeHtml(`${record.status}: ${record.reason}`)
-      }</td></tr>`;
-    }
-    const best = record === fastest ? ' class="best"' : "";
-    return `<tr${best}>${all.map((column) => cell(column, record)).join("")}</tr>`;
-  });
-  const head = all.map(({ title, align }) => `<th${align === "left" ? ' class="left"' : ""}>${escapeHtml(title)}</th>`);
-  return `<div class="scroll" tabindex="0">\n<table>\n<thead><tr>${head.join("")}</tr></thead>\n<tbody>\n${
-    rows.join("\n")
-  }\n</tbody>\n</table>\n</div>`;
-}
-
-function cell({ text, align }: Column<SourcedRecord>, record: SourcedRecord): string {
-  return `<td${align === "left" ? ' class="left"' : ""}>${escapeHtml(text(record))}</td>`;
-}
-
-/** What a run is made of, once for all records that agree in it. */
-const provenance: readonly (readonly [title: string, keys: readonly (keyof SourcedRecord)[]])[] = [
-  ["File", ["source"]],
-  ["Command", ["commandLine"]],
-  ["Device", ["device", "deviceUuid"]],
-  ["Processor", ["cpu", "cores"]],
-  ["System", ["os", "arch"]],
-  ["Versions", ["version", "denoVersion", "driver"]],
-  ["Commit", ["gitCommit", "gitDirty"]],
-  ["Kernels", ["cubin", "cubinSha256"]],
-  ["Clocks (MHz)", ["clockMhz", "memoryClockMhz"]],
-];
-
-const words: Partial<Record<keyof SourcedRecord, (value: unknown) => string>> = {
-  cores: (value) => `${value} cores`,
-  version: (value) => `yamoe ${value}`,
-  denoVersion: (value) => `Deno ${value}`,
-  gitDirty: (value) => value ? "with changes" : "clean",
-};
-
-function provenanceTable(records: readonly SourcedRecord[]): string {
-  const rows = provenance.flatMap(([title, keys]) => {
-    const texts = records.map((record) =>
-      keys.filter((key) => record[key] !== null).map((key) => words[key]?.(record[key]) ?? `${record[key]}`).join(", ")
-    );
-    const different = [...new Set(texts)].filter((text) => text !== "");
-    return different.length === 0
-      ? []
-      : [`<tr><th class="left">${title}</th><td class="left wrap">${different.map(escapeHtml).join("<br>")}</td></tr>`];
-  });
-  return `<div class="scroll" tabindex="0"><table><tbody>\n${rows.join("\n")}\n</tbody></table></div>`;
 }

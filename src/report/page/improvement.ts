@@ -1,47 +1,46 @@
-// How much better each point is than what it is measured by.
-import type { Dataset, Point, Series } from "./dataset.ts";
+// How much faster each point is than the baseline.
+import { identity } from "../../bench/configuration.ts";
+import { jobKeys } from "../../bench/figures.ts";
+import type { Dataset, Point } from "./dataset.ts";
 
-/** A point and its factor. */
-export interface Improvement {
-  readonly point: Point;
-  readonly series: string;
-  readonly factor: number;
-}
+/** The factor by which a point is faster; null if the baseline did not run its job. */
+export type Improvement = (point: Point) => number | null;
 
-/** Factors, and what they are factors of. */
+/** Factors, and what the baseline is. */
 export interface Improvements {
   readonly label: string;
-  readonly points: readonly Improvement[];
+  readonly factor: Improvement;
 }
 
 /**
- * Where the series are of several files, backends or devices, how many times faster each is than the first of them on the
- * same job. Else how much more a second of tokens there are than at the axis's first place.
+ * Computes the improvement of every point. If there are several files, backends or devices, the baseline is the first of
+ * them with the same job. Otherwise it is the rate of tokens at the first place of the axis.
  */
-export function improvements({ axis, series, points }: Dataset): Improvements {
-  const implementation = ({ source, backend, device }: Point) => `${source}|${backend}|${device}`;
-  const baseline = points[0] && implementation(points[0]);
-  if (points.every((point) => implementation(point) === baseline)) {
+export function improvements({ axis, panels, points }: Dataset): Improvements {
+  const implementation = ({ source, backend, device }: Point) => JSON.stringify([source, backend, device]);
+  const [baseline] = points;
+  if (!baseline || points.every((point) => implementation(point) === implementation(baseline))) {
+    const first = new Map(
+      panels.flatMap(({ series }) =>
+        series.flatMap(({ points }) => points.map((point) => [point, points[0]] as const))
+      ),
+    );
     return {
-      label: `Tokens a second, relative to the smallest ${axis.label.toLowerCase()}`,
-      points: perPoint(series, (point, { points: [first] }) => point.tokensPerSecond! / first!.tokensPerSecond!),
+      label: `Tokens per second, relative to the smallest ${axis.label.toLowerCase()}`,
+      factor: (point) => ratio(point.tokensPerSecond, first.get(point)?.tokensPerSecond),
     };
   }
-  const job = (point: Point) =>
-    [point.preset, point.batch, point.seq, point.hidden, point.intermediate, point.experts, point.topK, point.dtype]
-      .join();
   const base = new Map(
-    points.filter((point) => implementation(point) === baseline).map((point) => [job(point), point]),
+    points.filter((point) => implementation(point) === implementation(baseline))
+      .map((point) => [identity(point, jobKeys), point]),
   );
+  const several = points.some(({ source }) => source !== baseline.source);
   return {
-    label: `Times faster than ${
-      points.some(({ source }) => source !== points[0]!.source) ? points[0]!.source : points[0]!.backend
-    }`,
-    points: perPoint(series, (point) => (base.get(job(point))?.kernelTimeMs ?? NaN) / point.kernelTimeMs),
+    label: `Times faster than ${several ? baseline.source : baseline.backend}`,
+    factor: (point) => ratio(base.get(identity(point, jobKeys))?.kernelTimeMs, point.kernelTimeMs),
   };
 }
 
-function perPoint(series: readonly Series[], factor: (point: Point, series: Series) => number): Improvement[] {
-  return series.flatMap((one) => one.points.map((point) => ({ point, series: one.name, factor: factor(point, one) })))
-    .filter(({ factor }) => Number.isFinite(factor));
+function ratio(value: number | null | undefined, base: number | null | undefined): number | null {
+  return value && base ? value / base : null;
 }

@@ -1,41 +1,68 @@
-// One chart as a picture of its own.
+// One chart as a picture.
+import { type ChartName, chartOf } from "./charts.ts";
+import { arrange, type Panel, type SourcedRecord } from "./dataset.ts";
 import { escapeHtml } from "./escape.ts";
-import { type ChartName, charts } from "./charts.ts";
-import { arrange, type SourcedRecord } from "./dataset.ts";
-import { chartHeight, chartWidth, seriesColor } from "./plot.ts";
+import { legendOf } from "./legend.ts";
+import { chartHeight, chartWidth } from "./plot.ts";
 import { chartStyle, themed } from "./style.ts";
 
-const padding = 12, titleHeight = 34, legendLine = 20, legendWidth = 0.5 * chartWidth;
+const padding = 12, titleHeight = 34, lineHeight = 20, legendWidth = chartWidth / 2;
+
+/** The number of characters that fit one column of the legend. */
+const legendCharacters = 28;
 
 /**
- * Draws a chart with its title and legend as an SVG document.
+ * Draws a chart with its title and legend as an SVG document. Several panels are stacked.
  *
- * @throws {RangeError} If the records do not have what it shows.
+ * @throws {RangeError} If the records do not have what the chart shows.
  */
 export function picture(name: ChartName, records: readonly SourcedRecord[]): string {
   const dataset = arrange(records);
-  const { title, draw } = charts[name];
-  const chart = draw(dataset);
-  if (!chart) throw new RangeError(`Cannot draw the chart "${name}": the records do not have what it shows`);
-  const { domain, range } = seriesColor(dataset);
-  const named = name === "load" || domain.length < 2 ? [] : domain;
-  const legend = named.map((series, i) => {
-    const x = padding + legendWidth * (i % 2) + 6, y = padding + titleHeight + legendLine * Math.floor(i / 2);
-    return `<circle cx="${x}" cy="${y}" r="5" fill="${range[i]}"/><text x="${x + 12}" y="${y + 4}">${
-      escapeHtml(series)
-    }</text>`;
+  const chart = chartOf(name);
+  let height = padding + titleHeight;
+  const drawn = dataset.panels.flatMap((panel) => {
+    const svg = chart.draw(dataset, panel);
+    if (!svg) return [];
+    const header = panelHeader(panel, legendOf(chart, panel), height);
+    const top = height + header.height;
+    height = top + chartHeight + padding;
+    return [header.svg, svg.replace("<svg ", `<svg x="${padding}" y="${top}" `)];
   });
-  const top = padding + titleHeight + legendLine * Math.ceil(named.length / 2);
-  const width = chartWidth + 2 * padding, height = top + chartHeight + padding;
+  if (drawn.length === 0) {
+    throw new RangeError(`Cannot draw the chart "${name}": the records do not have what it shows`);
+  }
+  const width = chartWidth + 2 * padding;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" class="picture" font-family="system-ui, sans-serif" font-size="13">
 <style>
 ${themed(".picture")}${chartStyle}.picture { background: var(--page); }
 .picture > text { fill: var(--text); }
 </style>
 <rect width="100%" height="100%" fill="var(--page)"/>
-<text x="${padding}" y="${padding + 16}" font-size="17" font-weight="600">${escapeHtml(title)}</text>
-${legend.join("\n")}
-${chart.replace("<svg ", `<svg x="${padding}" y="${top}" `)}
+<text x="${padding}" y="${padding + 16}" font-size="17" font-weight="600">${escapeHtml(chart.title)}</text>
+${drawn.join("\n")}
 </svg>
 `;
+}
+
+/** Draws the title and the legend of a panel, in two columns if the names are short. */
+function panelHeader(
+  { title }: Panel,
+  legend: Readonly<Record<string, string>>,
+  top: number,
+): { readonly svg: string; readonly height: number } {
+  const entries = Object.entries(legend);
+  const columns = entries.every(([name]) => name.length <= legendCharacters) ? 2 : 1;
+  const titleLines = title === "" ? 0 : 1;
+  const heading = title === ""
+    ? []
+    : [`<text x="${padding}" y="${top + 4}" font-weight="600">${escapeHtml(title)}</text>`];
+  const items = entries.map(([name, color], i) => {
+    const x = padding + legendWidth * (i % columns) + 6;
+    const y = top + lineHeight * (titleLines + Math.floor(i / columns));
+    return `<circle cx="${x}" cy="${y}" r="5" fill="${color}"/><text x="${x + 12}" y="${y + 4}">${
+      escapeHtml(name)
+    }</text>`;
+  });
+  const height = lineHeight * (titleLines + Math.ceil(entries.length / columns));
+  return { svg: [...heading, ...items].join("\n"), height };
 }

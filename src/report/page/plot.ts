@@ -1,67 +1,89 @@
-// Observable Plot, drawing into a document of its own.
-import * as Plot from "@observablehq/plot";
-import { parseHTML } from "linkedom";
-import type { AxisKey, Dataset, Point } from "./dataset.ts";
+// Observable Plot, which draws into a document without a browser.
+import * as Plot from "./library.js";
+import type { FigureKey } from "../../bench/figures.ts";
+import type { Dataset, Panel, Point } from "./dataset.ts";
 
 export { Plot };
 
-/** The size of a chart in its own units; pages scale it. */
+/** The width of a chart in its own units. Pages scale it. */
 export const chartWidth = 400;
 
 /** The height of a chart. */
 export const chartHeight = 280;
 
-/** Colours, as the style sheet names them. */
-const colors = Array.from({ length: 8 }, (_, i) => `var(--series-${i + 1})`);
+/** The distances between the frame of a chart and its edges. */
+export const margins = { left: 56, right: 20, bottom: 40, top: 28 } as const;
 
-/** A chart's options. Everything else is Plot's. */
+/** The options of a chart. */
 export type PlotOptions = Omit<Plot.PlotOptions, "document">;
 
 /** Draws a chart as SVG. */
 export function draw(options: PlotOptions): string {
-  const { document } = parseHTML("<html><body></body></html>") as unknown as { document: never };
-  const drawn = Plot.plot({
+  const { document } = Plot.parseHTML("<html><body></body></html>");
+  return Plot.plot({
     width: chartWidth,
     height: chartHeight,
-    marginLeft: 56,
-    marginRight: 20,
-    marginBottom: 40,
-    marginTop: 28,
+    marginLeft: margins.left,
+    marginRight: margins.right,
+    marginBottom: margins.bottom,
+    marginTop: margins.top,
     className: "chart",
-    style: { fontSize: "12px", background: "none" } as never,
+    style: { fontSize: "12px", background: "none" },
     ...options,
     document,
-  });
-  return (drawn as unknown as { outerHTML: string }).outerHTML;
+  }).outerHTML;
 }
 
-/** The colour of each series. */
-export function seriesColor({ series }: Dataset): { domain: string[]; range: string[] } {
-  return { domain: series.map(({ name }) => name), range: series.map((_, i) => colors[i % colors.length]!) };
+/** Returns the colors of the series of a panel. */
+export function seriesColors({ series }: Panel): Plot.ScaleOptions & { domain: string[]; range: string[] } {
+  return { domain: series.map(({ name }) => name), range: series.map(({ color }) => color) };
 }
 
-/** The axis of a size: its values as ticks where they are few, in powers where they are far apart. */
+/** Returns the scale of the axis. Few values are the ticks; values that are far apart get a logarithmic scale. */
 export function sizeScale({ axis: { key, label }, points }: Dataset): Plot.ScaleOptions {
-  const values = [...new Set(points.map((point) => point[key] as number))].toSorted((a, b) => a - b);
-  const far = values.length > 2 && values.at(-1)! / values[0]! >= 4;
-  const single = values.length === 1 ? { domain: [values[0]! / 2, values[0]! * 2] } : {};
-  const few = values.length <= 10 ? { ticks: values } : {};
+  const values = [...new Set(points.map(along(key)))].toSorted((a, b) => a - b);
+  const [smallest = 1, largest = smallest] = [values[0], values.at(-1)];
+  const single = values.length === 1;
+  const far = values.length > 2 && largest / smallest >= 4;
   return {
-    type: far || values.length === 1 ? "log" : "linear",
+    type: far || single ? "log" : "linear",
     base: 2,
     label,
     tickFormat: plain,
-    ...few,
-    ...single,
-  } as Plot.ScaleOptions;
+    domain: single ? [smallest / 2, largest * 2] : [smallest, largest],
+    ...(values.length <= 10 ? { ticks: far ? spaced(values) : values } : {}),
+  };
 }
 
-/** A tick as people write it: no exponent, thousands marked. */
+/** Leaves out values that are too near to the one before to have a tick of their own on a logarithmic scale. */
+function spaced(values: readonly number[]): number[] {
+  const nearest = Math.log((values.at(-1) ?? 1) / (values[0] ?? 1)) / 12;
+  const kept: number[] = [];
+  for (const value of values) if (Math.log(value / (kept.at(-1) ?? 0)) >= nearest) kept.push(value);
+  return kept;
+}
+
+/** Formats the number of a tick without an exponent. */
 export function plain(value: number): string {
   return value >= 10_000 ? value.toLocaleString("en-US") : `${Number(value.toPrecision(3))}`;
 }
 
-/** A point's place along the axis. */
-export function along(key: AxisKey): (point: Point) => number {
-  return (point) => point[key] as number;
+/** Returns the position of a point along the axis. */
+export function along(key: FigureKey): (point: Point) => number {
+  return (point) => Number(point[key]);
+}
+
+/** Returns the ticks and the domain of a logarithmic scale: powers of ten, or also their multiples for smaller ranges. */
+export function logScale(values: readonly number[]): { type: "log"; ticks: number[]; domain: [number, number] } {
+  const lowest = Math.min(...values), highest = Math.max(...values);
+  const decades = Math.log10(highest / lowest);
+  const steps = decades > 4 ? [1] : decades > 0.6 ? [1, 2, 5] : [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8];
+  const ticks: number[] = [];
+  for (let power = Math.floor(Math.log10(lowest)) - 1; power <= Math.ceil(Math.log10(highest)) + 1; power++) {
+    ticks.push(...steps.map((step) => Number((step * 10 ** power).toPrecision(3))));
+  }
+  const low = ticks.findLast((tick) => tick <= lowest) ?? lowest;
+  const high = ticks.find((tick) => tick >= highest * 0.9999) ?? highest;
+  const domain: [number, number] = low === high ? [low / 1.2, high * 1.2] : [low, high];
+  return { type: "log", ticks: ticks.filter((tick) => tick >= domain[0] && tick <= domain[1]), domain };
 }

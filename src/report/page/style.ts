@@ -1,6 +1,6 @@
-// The style sheet of pages and pictures: both themes by the reader's preference.
+// The style sheets of pages and pictures. The theme follows the preference of the reader.
 
-/** The colours, as custom properties of an element. */
+/** Returns the colors as custom properties of an element. */
 export function themed(selector: string): string {
   return `${selector} {
   color-scheme: light dark;
@@ -16,12 +16,12 @@ export function themed(selector: string): string {
 `;
 }
 
-/** A chart's own. */
+/** The style of charts. */
 export const chartStyle = `.chart { color: var(--muted); --plot-background: var(--page); }
 .chart [aria-label$="grid"] { stroke: var(--line); stroke-opacity: 1; }
 `;
 
-/** A page's. */
+/** The style of pages. */
 export const pageStyle = `${themed(":root")}${chartStyle}
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
@@ -34,10 +34,10 @@ p { margin: 4px 0; max-width: 80ch; }
 .cards { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 250px), 1fr)); margin: 20px 0 0; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; }
 .card strong { display: block; font-size: 24px; line-height: 1.3; font-variant-numeric: tabular-nums; }
-.charts { display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 350px), 1fr)); }
+.charts { display: grid; gap: 16px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 350px), 1fr)); }
 figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px; min-width: 0; }
-figure svg { display: block; width: 100%; height: auto; max-width: 620px; margin: 4px auto; }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 0 0 12px; padding: 0; list-style: none; font-size: 14px; }
+figure svg { display: block; width: 100%; height: auto; max-width: 480px; margin: 4px auto; }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 16px; margin: 6px 0 8px; padding: 0; list-style: none; font-size: 14px; }
 .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 50%; margin-right: 7px; vertical-align: -1px; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; width: 100%; }
@@ -45,8 +45,12 @@ th, td { padding: 6px 12px; text-align: right; white-space: nowrap; border-botto
 th { background: var(--card); font-weight: 600; }
 tr:last-child td { border-bottom: 0; }
 .left { text-align: left; }
-.wrap { white-space: normal; min-width: 22ch; }
+.wrap { white-space: normal; min-width: 22ch; overflow-wrap: anywhere; }
 tr.best td { font-weight: 600; color: var(--good); }
 tr.failed td { color: var(--bad); }
+tr:has(+ tr.note) td { border-bottom: 0; padding-bottom: 0; }
+tr.note td { font-size: 13px; padding-top: 2px; }
+tr.hint td { color: var(--muted); }
+.sticky { position: sticky; left: 12px; white-space: normal; max-width: min(900px, calc(100vw - 60px)); }
 @media print { figure, tr { break-inside: avoid; } }
 `;

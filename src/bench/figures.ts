@@ -1,0 +1,234 @@
+/**
+ * The figures of a record, in the order in which files and tables have them. The type of a record, the columns of every
+ * format, the checks of what is read, and what makes two records comparable derive from this table.
+ *
+ * @module
+ */
+import type { BackendDetails } from "../backend/details.ts";
+import { plural } from "../text.ts";
+import type { OutputSummary } from "../workload/output_summary.ts";
+import type { Job } from "../workload/workload.ts";
+import {
+  type Column,
+  count,
+  type Figure,
+  flag,
+  integer,
+  interval,
+  job,
+  type Kind,
+  list,
+  number,
+  oneOf,
+  orNull,
+  outcome,
+  place,
+  positive,
+  provenance,
+  result,
+  size,
+  text,
+} from "./figure.ts";
+import type { Provenance } from "./provenance.ts";
+
+/** The table needs a figure for every member of these types. */
+type Required = Readonly<Record<keyof Job | keyof OutputSummary | keyof Provenance | keyof BackendDetails, unknown>>;
+
+/** A figure is one line here. Times are in milliseconds. */
+export const figures = {
+  /** What happened to the configuration. */
+  status: outcome(oneOf("ok", "failed", "planned")),
+  /** Why the configuration did not run. */
+  reason: outcome(orNull(text)),
+
+  preset: job(text, { title: "preset", width: 9, align: "left", usual: true }),
+  backend: place(text, { title: "backend", width: 8, align: "left", usual: true }),
+  device: place(orNull(text), { title: "device", width: 6, align: "left" }),
+  threads: place(orNull(count), { title: "threads", width: 7, axis: "Threads", words: counted("thread") }),
+  /** What multiplied: WebAssembly, a BLAS library, or a kernel image. */
+  engine: place(orNull(text), { title: "engine", width: 11, align: "left" }),
+  dtype: job(text, { title: "dtype", width: 5, align: "left", usual: true }),
+  batch: job(size, { title: "batch", width: 5, usual: true, axis: "Batch size", words: named("batch") }),
+  seq: job(size, { title: "seq", width: 5, usual: true, axis: "Tokens per sequence", words: named("seq") }),
+  hidden: job(size, { title: "hidden", width: 6, usual: true, axis: "Hidden size", words: named("hidden") }),
+  intermediate: job(size, {
+    ...{ title: "interm.", width: 7, usual: true, axis: "Intermediate size", words: named("intermediate") },
+  }),
+  experts: job(size, { title: "experts", width: 7, usual: true, axis: "Experts", words: counted("expert") }),
+  topK: job(size, { title: "top-k", width: 5, usual: true, axis: "Experts per token", words: named("top") }),
+  /** The maximum number of assignments per expert; null if nothing is dropped. */
+  capacity: job(orNull(size), { title: "capacity", width: 8, none: "none", usual: true, words: named("capacity") }),
+  seed: job(integer, { title: "seed", width: 4, words: named("seed") }),
+  activation: job(orNull(text), { title: "activation", width: 10, align: "left" }),
+  activationAlpha: job(orNull(number), { title: "alpha", width: 5, words: named("alpha") }),
+  /** The limit of the activation; null if it has none. */
+  activationLimit: job(orNull(number), { title: "limit", width: 5, none: "none", words: named("limit") }),
+  gated: job(orNull(flag), { title: "gated", width: 5, align: "left", words: named("gated") }),
+  gateUpLayout: job(orNull(text), { title: "gate/up", width: 12, align: "left" }),
+  weightLayout: job(orNull(text), { title: "weights", width: 7, align: "left" }),
+  biases: job(orNull(text), { title: "biases", width: 6, align: "left", words: named("biases") }),
+  /** The kind of the router. */
+  router: job(orNull(text), { title: "router", width: 12, align: "left" }),
+  sharedIntermediate: job(orNull(count), { title: "shared", width: 6, words: named("shared expert") }),
+  batchInvariant: job(orNull(flag), { title: "invariant", width: 9, align: "left", words: named("batch-invariant") }),
+
+  /** The median of `kernelTimesMs`. */
+  kernelTimeMs: result(positive, { title: "time ms", width: 8, digits: "significant" }),
+  /** The time of each timed call, by the device's clock where it has one. */
+  kernelTimesMs: result(list(positive)),
+  /** Half the width of the median's interval over the median; null if the interval is unknown. */
+  noise: result(orNull(number), { title: "noise", width: 6, unit: "percent", rank: 1 }),
+  /** The 95 % confidence interval of the median; null below 6 calls. */
+  medianIntervalMs: result(orNull(interval)),
+  /** Calls before the timed ones. */
+  warmup: result(count),
+  /** Timed calls. */
+  iters: result(count, { title: "runs", width: 5, rank: 6 }),
+  minTimeMs: result(positive),
+  maxTimeMs: result(positive),
+  meanTimeMs: result(positive),
+  /** Median absolute deviation of the times. */
+  madMs: result(number),
+  /** Interquartile range of the times. */
+  iqrMs: result(number),
+  /** The number of calls that took far longer or shorter than the rest. */
+  outliers: result(count),
+  /** How much slower the second half of the calls was, as a fraction; null below 8 calls. */
+  drift: result(orNull(number)),
+  /** Whether the stop rule was met before its timeout; null without a stop rule. */
+  converged: result(orNull(flag)),
+  /** How often per second the operating system took a CPU from this process during the timed calls. */
+  preemptionsPerSecond: result(number),
+  /** The share of all CPU time that other programs used during the timed calls; null if it is unknown. */
+  otherLoad: result(orNull(number)),
+  /** The median with emptied caches; null if it was not measured. */
+  coldTimeMs: result(orNull(positive), { title: "cold ms", width: 8, digits: "significant", gpuOnly: true, rank: 5 }),
+  /** The time per call of many calls without a pause; null if it was not measured. */
+  backToBackTimeMs: result(orNull(positive), {
+    ...{ title: "back to back", width: 12, digits: "significant", gpuOnly: true, rank: 8 },
+  }),
+  /** The median of the timed calls by the host's clock. */
+  wallTimeMs: result(number),
+  /** The time to draw the inputs on the host. */
+  generateTimeMs: result(number),
+  /** The time that the host spent on copying the inputs to the device; null if nothing is copied. */
+  uploadTimeMs: result(orNull(number)),
+  /** Useful operations, which are those of kept assignments, over `kernelTimeMs`, in 10^12 per second. */
+  tflops: result(number, { title: "TFLOP/s", width: 8, digits: "significant", rank: 2 }),
+  /** Bytes that must be read or written at least once over `kernelTimeMs`, in 10^9 per second. */
+  gigabytesPerSecond: result(number, { title: "GB/s", width: 8, digits: "significant", rank: 4 }),
+  tokensPerSecond: result(number, { title: "tokens/s", width: 9, digits: 0, rank: 3 }),
+  /** Useful operations per byte. */
+  intensity: result(number),
+  /** The peaks of the device; null if they are unknown. */
+  peakTflops: result(orNull(positive)),
+  peakGigabytesPerSecond: result(orNull(positive)),
+  /** Whether the peaks follow from the device's clocks or were measured on it. */
+  peakSource: result(orNull(text)),
+  /** The share of the peak that limits the job, in percent; null if the peak is unknown or cannot be right. */
+  percentOfPeak: result(orNull(number), { title: "% peak", width: 6, digits: 1, rank: 3 }),
+  /** Which peak limits the job. */
+  boundBy: result(orNull(oneOf("compute", "memory")), { title: "bound by", width: 8, align: "left", rank: 7 }),
+  /** The peak of live tensors during the timed calls: inputs, output and workspace. */
+  peakMemoryBytes: result(count, { title: "MiB", width: 8, unit: "MiB", digits: 2, rank: 4 }),
+  /** All assignments: tokens times top-k. */
+  assignments: result(count),
+  /** Assignments that were computed. */
+  kept: result(count),
+  /** Assignments that the capacity dropped. */
+  dropped: result(count),
+  /** `dropped` over `assignments`. */
+  droppedFraction: result(number, { title: "dropped", width: 7, unit: "percent", rank: 9 }),
+  /** Assignments of each expert, before the capacity. */
+  tokensPerExpert: result(list(count)),
+  /** The maximum of `tokensPerExpert` over its mean: 1 is perfect balance. */
+  imbalance: result(number, { title: "max/mean", width: 8, digits: 2, rank: 10 }),
+  outputSum: result(number, { title: "output sum", width: 11, digits: 4, rank: 11 }),
+  outputAbsSum: result(number),
+  outputMin: result(number),
+  outputMax: result(number),
+  /** The first three values of the output. */
+  outputFirst: result(list(number)),
+  /** ‖error‖ / ‖result‖ of the sampled rows against float64; null if the output was not checked. */
+  verifyError: result(orNull(number)),
+  /** The number of rows that were checked. */
+  verifiedTokens: result(orNull(count)),
+  /** What a reader should know before trusting the time. */
+  hints: outcome(list(text)),
+
+  /** The version of this package. */
+  version: provenance(text),
+  denoVersion: provenance(text, { mustAgree: true }),
+  gitCommit: provenance(orNull(text)),
+  gitDirty: provenance(orNull(flag)),
+  driver: provenance(orNull(text), { mustAgree: true }),
+  cubin: provenance(orNull(text)),
+  cubinSha256: provenance(orNull(text)),
+  deviceUuid: provenance(orNull(text)),
+  multiprocessors: provenance(orNull(count)),
+  clockMhz: provenance(orNull(number)),
+  memoryClockMhz: provenance(orNull(number)),
+  deviceMemoryBytes: provenance(orNull(count)),
+  os: provenance(text),
+  arch: provenance(text),
+  cpu: provenance(text, { mustAgree: true }),
+  cores: provenance(count),
+  memoryBytes: provenance(orNull(count)),
+  commandLine: provenance(text),
+  /** When the run ended, RFC 3339. */
+  time: outcome(text),
+} as const satisfies Required & Readonly<Record<string, Figure<unknown>>>;
+
+type Figures = typeof figures;
+
+/** The name of a figure. */
+export type FigureKey = keyof Figures;
+
+/** The names of the figures of one kind. */
+type KeysOf<Of extends Kind> = { [Key in FigureKey]: Figures[Key]["kind"] extends Of ? Key : never }[FigureKey];
+
+/** The value of a figure of a run that finished. */
+type Value<Key extends FigureKey> = Figures[Key] extends Figure<infer Type> ? Type : never;
+
+/** The figures of one or several kinds, of a run that finished. */
+export type FiguresOf<Of extends Kind> = { readonly [Key in KeysOf<Of>]: Value<Key> };
+
+/** What a benchmark run returns. */
+export type BenchResult = FiguresOf<"job" | "place" | "result">;
+
+/** A record: one configuration's figures and where they come from. A run that failed has null for its results. */
+export type BenchRecord = {
+  readonly [Key in FigureKey]: Key extends KeysOf<"result"> ? Value<Key> | null : Value<Key>;
+};
+
+/** The names of all figures, in their order. */
+export const figureKeys = Object.keys(figures) as FigureKey[];
+
+/** Returns the names of the figures of one kind, in their order. */
+export function keysOf<Of extends Kind>(kind: Of): KeysOf<Of>[] {
+  return figureKeys.filter((key) => figures[key].kind === kind) as KeysOf<Of>[];
+}
+
+/** The names of the figures that describe a job. Records that agree in them are of the same job. */
+export const jobKeys: readonly KeysOf<"job">[] = keysOf("job");
+
+/** The names of the figures that say where a job ran. */
+export const placeKeys: readonly KeysOf<"place">[] = keysOf("place");
+
+/** The names of the figures that make a configuration, in the order of their columns. */
+export const configurationKeys: readonly KeysOf<"job" | "place">[] = figureKeys.filter(
+  (key): key is KeysOf<"job" | "place"> => ["job", "place"].includes(figures[key].kind),
+);
+
+/** Returns how tables show a figure; undefined if they do not. */
+export function columnOf(key: FigureKey): Column | undefined {
+  return (figures[key] as Figure<unknown>).column;
+}
+
+function named(name: string): (value: unknown) => string {
+  return (value) => value === null ? `no ${name}` : `${name} ${value}`;
+}
+
+function counted(noun: string): (value: unknown) => string {
+  return (value) => plural(Number(value), noun);
+}
