@@ -2,6 +2,7 @@ import type { Backend } from "../backend/backend.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import { activations } from "../contract/activations.ts";
 import type { MoeLayer } from "../contract/moe.ts";
+import { overheadBytes } from "../cpu/resident.ts";
 import { moe } from "../ops/moe.ts";
 import { summarizeOutput } from "../workload/output_summary.ts";
 import { type PresetName, presets } from "../models/presets.ts";
@@ -17,7 +18,7 @@ import { version } from "../version.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
 import { choice, file, type FlagValues, integer, number, text, toggle } from "./flags.ts";
-import { memoryProblem } from "./free_memory.ts";
+import { cpuResources, memoryProblem } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFlags, backendFromFlags } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
@@ -97,7 +98,8 @@ export default command({
 
     using pool = new WorkerPool(values.threads);
     using backend = await backendFromFlags(values, pool);
-    const need = layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype);
+    const need = layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype) +
+      overheadBytes({ ...routed, tokens }, cpuResources(backend));
     const problem = backend.name === "cpu" ? memoryProblem("The layer", need) : null;
     if (problem !== null) throw new Error(problem);
     const number = layer.number === undefined ? "" : `layer ${layer.number}, `;
