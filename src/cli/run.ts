@@ -37,13 +37,13 @@ const flags = {
     "Preset whose way of computing replaces config.json's",
     Object.keys(presets) as PresetName[],
   ),
-  activation: choice("NAME", `Activation: ${activations.join(", ")}`, activations),
+  activation: choice("NAME", "Activation", activations),
   "activation-alpha": number("X", "Alpha of swiglu-oai (default: 1.702)"),
   "activation-limit": number("X", "Limit of swiglu-oai or gated silu (default: the model's, or 7 or none)"),
   ungated: toggle("The experts have no gate"),
   "gate-up-layout": choice(
     "NAME",
-    "Order of gate and up columns: interleaved or concatenated",
+    "Order of gate and up columns",
     [
       "interleaved",
       "concatenated",
@@ -51,12 +51,12 @@ const flags = {
   ),
   "weight-layout": choice(
     "NAME",
-    "Order of the weights' dimensions: in-out or out-in (default: the one that fits)",
+    "Order of the weights' dimensions (default: the one that fits)",
     ["in-out", "out-in"] as const,
   ),
   router: choice(
     "KIND",
-    `Router: ${Object.keys(routerRules).join(", ")}`,
+    "Kind of router",
     Object.keys(routerRules) as RouterKind[],
   ),
   "top-k": integer("N", "Experts of each token", 1, 1024),

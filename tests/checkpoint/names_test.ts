@@ -105,7 +105,7 @@ const quantized: Readonly<Record<string, readonly string[]>> = {
   "ModelOpt NVFP4": ["weight", "weight_scale", "weight_scale_2", "input_scale"].map((suffix) =>
     `0.down_proj.${suffix}`
   ),
-  "one scale per row or tensor": ["weight", "weight_scale"].map((suffix) => `0.down_proj.${suffix}`),
+  "with .weight_scale": ["weight", "weight_scale"].map((suffix) => `0.down_proj.${suffix}`),
   "bitsandbytes": ["weight", "weight.absmax", "weight.quant_map", "weight.quant_state.bitsandbytes__nf4"].map((
     suffix,
   ) => `0.down_proj.${suffix}`),

@@ -62,7 +62,7 @@ export class CheckpointLayer implements Disposable {
     const json = await checkpoint.config();
     const configOf = (component: string) => json && new ModelConfig(json.value, json.path, component);
     const names = findLayer(checkpoint, options, configOf(options.prefix?.split(".")[0] ?? "")?.count("layers"));
-    const config = options.preset ? undefined : configOf(names.base.split(".")[0] ?? "");
+    const config = configOf(names.base.split(".")[0] ?? "");
     const { family, settings, notes } = resolveSettings(names, config, options);
     const { dtype, layer: plan } = await planTensors(checkpoint, names, settings);
     const tokens: Described = { dtype, shape: [1, plan.router.weight.shape[1]!] };

@@ -189,7 +189,8 @@ function namesAt(checkpoint: Names, { base, packing, layer }: Candidate): LayerN
 const moduleName = /(?:^|\.)(?:mlp|moe|ffn|feed_forward|block_sparse_moe|mixer)\.$/;
 
 /** The parts of a layer that shares its prefix with other tensors. */
-const partName = /^(?:router|gate|experts|shared_experts?|shared_expert_gate|e_score_correction_bias)(?:\.|$)/;
+const partName =
+  /^(?:router|gate|experts|shared_experts?|shared_expert_gate|shared_mlp|moe_statics|e_score_correction_bias|expert_bias)(?:\.|$)/;
 
 /** Lists the names that belong to a layer. */
 export function namesOfLayer(checkpoint: Names, { base, sharedExpert }: LayerNames): string[] {

@@ -18,7 +18,7 @@ const formats: readonly (readonly [suffix: string, format: string])[] = [
   ["._weight_qdata", "torchao"],
   [".weight_qdata", "torchao"],
   [".biases", "MLX"],
-  [".weight_scale", "compressed-tensors or ModelOpt, one scale per row or tensor"],
+  [".weight_scale", "compressed-tensors, ModelOpt or Quark, with .weight_scale"],
 ];
 
 const suffixes = formats.map(([suffix]) => suffix.replaceAll(".", "\\.")).join("|");
