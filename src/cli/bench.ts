@@ -111,11 +111,12 @@ async function run(values: BenchValues): Promise<number> {
   });
   const output = RecordOutput.open(format, values.output, layout);
   let other: Running | undefined;
+  const mayUseGpu = opened ? opened.backend.name === "cuda" : plan.some(({ place }) => place.backend !== "cpu");
   onInterrupt(() => {
     other?.kill();
     progress[Symbol.dispose]();
     output.close();
-  });
+  }, mayUseGpu ? output : undefined);
 
   if (!asRows) {
     const record = await runner.run(first);

@@ -112,7 +112,7 @@ export default command({
     onInterrupt(() => {
       progress[Symbol.dispose]();
       for (const file of temporaryFiles) Deno.removeSync(file);
-    });
+    }, backend.name === "cuda" ? { tail: "" } : undefined);
     const readStart = performance.now();
     const tensors = await layer.read(dtype, (fraction) => progress.show("Weights", fraction));
     const readTimeMs = performance.now() - readStart;
