@@ -75,12 +75,12 @@ Deno.test("checkSample() checks the given number of tokens, and only tokens that
   using output = await backend.experts(workload.inputs, jobOptions(job));
   const { samples, bad } = await checkSample(backend, workload.inputs, output, jobOptions(job), {
     samples: 5,
-    scatter: 2,
+    tolerance: 2,
   });
   assertEquals([samples, bad], [5, null]);
   const tight = { ...job, capacity: 1 };
   using few = await backend.experts(workload.inputs, jobOptions(tight));
-  const check = await checkSample(backend, workload.inputs, few, jobOptions(tight), { samples: 1000, scatter: 2 });
+  const check = await checkSample(backend, workload.inputs, few, jobOptions(tight), { samples: 1000, tolerance: 2 });
   assert(check.samples <= job.experts && check.bad === null);
 });
 
@@ -92,10 +92,10 @@ Deno.test("checkSample() uses the input weights of each slot", async () => {
   const host = randomInputs({ T: 20, H: 32, I: 24, E: 4, K: 2 }, 3, { extra: "input weights" });
   const inputs = mapInputs(host, upload);
   using output = await backend.experts(inputs);
-  assertEquals((await checkSample(backend, inputs, output, {}, { scatter: 2 })).bad, null);
+  assertEquals((await checkSample(backend, inputs, output, {}, { tolerance: 2 })).bad, null);
   const swapped = tensor(host.inputWeights!.data.map((_, i, all) => all[i ^ 1]!) as Float32Array, [20, 2]);
   const others = { ...inputs, inputWeights: upload(swapped) };
-  assert((await checkSample(backend, others, output, {}, { scatter: 2 })).bad !== null);
+  assert((await checkSample(backend, others, output, {}, { tolerance: 2 })).bad !== null);
 });
 
 Deno.test("bench() follows the stop rule: minimum number of calls, minimum time, timeout", async () => {

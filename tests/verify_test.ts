@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Backend, type ExpertsOptions, openBackend, type TensorData } from "../mod.ts";
 import { runMoe } from "../src/backend/run_moe.ts";
+import { goldensFile, goldensModule } from "./build_goldens.ts";
 import { type BackendSteps, resolvedOps } from "../src/backend/steps.ts";
 import { activationOptions } from "../src/contract/activations.ts";
 import { resolveMoe } from "../src/contract/resolve_moe.ts";
@@ -15,16 +16,16 @@ const job = makeJob("tiny", { batch: 1, seq: 16, hidden: 64, experts: 4 });
 type Changes = (backend: Backend) => Partial<Pick<Backend, "experts" | "ops" | "steps">>;
 type Checks = (backend: Backend, engine: WorkerPool) => AsyncIterable<Check>;
 
-/** The names of the checks that fail on a backend that does some things otherwise. */
+/** Returns the names of the checks that fail on a backend with some changed functions. */
 async function failuresOf(checks: Checks, changes: Changes): Promise<string[]> {
   using engine = new WorkerPool(1);
   using cpu = await openBackend("cpu", { pool: engine });
   const changed: Partial<Backend> = changes(cpu);
-  const spoilt: Backend = new Proxy(cpu, {
+  const changedBackend: Backend = new Proxy(cpu, {
     get(target, name) {
       if (name === "moe") {
         return (...[hidden, layer, options]: Parameters<Backend["moe"]>) =>
-          runMoe(spoilt, { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress: undefined });
+          runMoe(changedBackend, { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress: undefined });
       }
       if (name === "runExperts" && changed.experts) {
         return ({ inputs, shape }: Parameters<Backend["runExperts"]>[0]) => {
@@ -37,25 +38,25 @@ async function failuresOf(checks: Checks, changes: Changes): Promise<string[]> {
             weightLayout,
             batchInvariant,
           };
-          return spoilt.experts(inputs, { ...options, expertCapacity: capacity });
+          return changedBackend.experts(inputs, { ...options, expertCapacity: capacity });
         };
       }
       const value = Reflect.get(name in changed ? changed : target, name);
       return typeof value === "function" ? value.bind(target) : value;
     },
   });
-  const found = await Array.fromAsync(checks(spoilt, engine));
+  const found = await Array.fromAsync(checks(changedBackend, engine));
   return found.filter(({ passed }) => !passed).map(({ name }) => name);
 }
 
-/** The same of one that spoils its outputs of the job. */
-async function failures(spoil: (output: TensorData, run: number) => void): Promise<string[]> {
+/** Returns the names of the job's checks that fail on a backend that changes its output. */
+async function failures(change: (output: TensorData, run: number) => void): Promise<string[]> {
   let runs = 0;
   const ofJob: Checks = (backend, engine) => jobChecks(backend, engine, { job, samples: 16, runs: 3 });
   const failed = await failuresOf(ofJob, (cpu) => ({
     async experts(...args: Parameters<Backend["experts"]>) {
       const output = await cpu.experts(...args);
-      if (output.shape.join() === "16,64") await cpu.fill(output, (data) => spoil(data, runs++));
+      if (output.shape.join() === "16,64") await cpu.fill(output, (data) => change(data, runs++));
       return output;
     },
   }));
@@ -63,12 +64,12 @@ async function failures(spoil: (output: TensorData, run: number) => void): Promi
   return failed;
 }
 
-/** A backend that changes the options of `experts`. */
+/** Changes the options of `experts`. */
 function withOptions(change: (options: ExpertsOptions) => ExpertsOptions): Changes {
   return (cpu) => ({ experts: (inputs, options = {}) => cpu.experts(inputs, change(options)) });
 }
 
-/** A backend with another router. */
+/** Changes the calls of the router. */
 function withRoute(change: (call: RouteCall) => RouteCall): Changes {
   return (cpu) => {
     const steps = new Proxy(cpu.steps, {
@@ -84,20 +85,24 @@ function withRoute(change: (call: RouteCall) => RouteCall): Changes {
 
 type RouteCall = Parameters<BackendSteps["route"]>[0];
 
-Deno.test("verify() passes on a backend that is right", async () => {
+Deno.test("src/verify/goldens.ts is what tests/build_goldens.ts generates", async () => {
+  assertEquals(await Deno.readTextFile(goldensFile), goldensModule());
+});
+
+Deno.test("verify() passes on a correct backend", async () => {
   const all: Checks = (backend, engine) => verify(backend, engine, { job, samples: 16, runs: 3 });
   assertEquals(await failuresOf(all, () => ({})), []);
 });
 
-Deno.test("verify() fails where the results are off, are no numbers, or change from run to run", async () => {
-  const sampled = "16 tokens of the tiny job";
+Deno.test("verify() fails if results are wrong, NaN, or differ between runs", async () => {
+  const sampled = `16 tokens of the ${job.preset} job`;
   assertEquals(await failures(() => {}), []);
   assertEquals(await failures((output) => output.fill(0, 0, 64)), [sampled]);
   assertEquals(await failures((output) => output[70] = NaN), [sampled]);
   assertEquals(await failures((output, run) => output[3]! += run === 1 ? 1 : 0), ["the same bits in 3 runs"]);
 });
 
-/** Checks that each of some names is among others. */
+/** Asserts that `others` includes each of the names. */
 function assertAmong(names: readonly string[], others: readonly string[]): void {
   for (const name of names) assert(others.includes(name), `${name} is not among ${others.join(", ")}`);
 }
@@ -105,7 +110,7 @@ function assertAmong(names: readonly string[], others: readonly string[]): void 
 const floats = ["f16", "bf16", "f32"];
 const of = (...names: string[]) => floats.flatMap((dtype) => names.map((name) => `${dtype} ${name}`));
 
-Deno.test("verify() fails, by name, where an activation, a layout, a capacity or a weight is another", async () => {
+Deno.test("verify() names the failing check if an activation, a layout, a capacity or an addend is ignored", async () => {
   const relu = withOptions((options) => options.activation === "relu2" ? { ...options, activation: "silu" } : options);
   assertEquals(await failuresOf(variantChecks, relu), of("relu2"));
 
@@ -118,7 +123,7 @@ Deno.test("verify() fails, by name, where an activation, a layout, a capacity or
   const flipped = withOptions((options) =>
     options.gateUpLayout === "concatenated" ? { ...options, gateUpLayout: "interleaved" } : options
   );
-  const laidOut = ["swiglu-oai", "silu", "gelu", "gelu-tanh", "relu2", "few rows", "sizes of no multiple of 8"];
+  const laidOut = ["swiglu-oai", "silu", "gelu", "gelu-tanh", "relu2", "few rows", "unaligned sizes"];
   assertEquals(await failuresOf(variantChecks, flipped), of(...laidOut));
 
   const full = withOptions(({ expertCapacity: _capacity, ...options }) => options);
@@ -131,7 +136,7 @@ Deno.test("verify() fails, by name, where an activation, a layout, a capacity or
   assertEquals(await failuresOf(layerChecks, alone), of("whole layers", "scaled inputs"));
 });
 
-Deno.test("verify() fails where a router's weights or choice are off", async () => {
+Deno.test("verify() fails if the weights or the choice of a router are wrong", async () => {
   const unscaled = withRoute((call) => ({ ...call, router: { ...call.router, scale: 1 } }));
   assertAmong(
     ["router softmax", "router sqrt-softplus", ...of("whole layers")],

@@ -6,7 +6,7 @@
 import type { Backend, BackendTensor } from "../backend/backend.ts";
 import { expertsBytes, expertsFlops } from "../contract/experts_sizes.ts";
 import { resolveExperts } from "../contract/resolve_experts.ts";
-import { checkSample, MismatchError, sampleScatter } from "../verify/sample.ts";
+import { checkSample, MismatchError, sampleTolerance } from "../verify/sample.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type OutputSummary, summarizeOutput } from "../workload/output_summary.ts";
 import { drawInputs, type Job, jobOptions, type Workload } from "../workload/workload.ts";
@@ -160,7 +160,7 @@ async function checkedSample(
   output: BackendTensor,
   job: Job,
 ): Promise<{ samples: number; error: number }> {
-  const check = await checkSample(backend, inputs, output, jobOptions(job), { scatter: sampleScatter });
+  const check = await checkSample(backend, inputs, output, jobOptions(job), { tolerance: sampleTolerance });
   if (check.bad) throw new MismatchError(check);
   return check;
 }

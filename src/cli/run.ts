@@ -17,7 +17,7 @@ import { bytesPerElement, convert, type DType, elementCount, formatShape, type T
 import { version } from "../version.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
-import { choice, file, type FlagValues, integer, number, toggle } from "./flags.ts";
+import { choice, file, type FlagValues, integer, number, text, toggle } from "./flags.ts";
 import { cpuResources, memoryProblem } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFlags, backendFromFlags } from "./job_flags.ts";
@@ -27,22 +27,23 @@ import { asUsage, UsageError } from "./usage_error.ts";
 const dtypes = ["f16", "bf16", "f32"] as const;
 
 const flags = {
-  weights: file("FILE", "Safetensors file, index of several, or directory of either; config.json beside it is read"),
-  layer: integer("N", "Which layer, where there are several", 0, 1_000_000),
-  input: file("FILE", "Safetensors file of the layer's input, [T, H] or [batch, seq, H]"),
-  output: file("FILE", 'Safetensors file to write, of one tensor "output"'),
+  weights: file("FILE", "Safetensors file, index of several, or directory with either; config.json beside it is read"),
+  layer: integer("N", "Layer, if the checkpoint has several", 0, 1_000_000),
+  prefix: text("TEXT", "What the layer's tensor names begin with, such as talker."),
+  input: file("FILE", "Safetensors file with the layer's input, [T, H] or [batch, seq, H]"),
+  output: file("FILE", 'Safetensors file to write, with one tensor "output"'),
   preset: choice(
     "NAME",
-    "Preset whose way of computing holds, not config.json's",
+    "Preset whose way of computing replaces config.json's",
     Object.keys(presets) as PresetName[],
   ),
-  activation: choice("NAME", `Activation: ${activations.join(", ")}`, activations),
+  activation: choice("NAME", "Activation", activations),
   "activation-alpha": number("X", "Alpha of swiglu-oai (default: 1.702)"),
   "activation-limit": number("X", "Limit of swiglu-oai or gated silu (default: the model's, or 7 or none)"),
   ungated: toggle("The experts have no gate"),
   "gate-up-layout": choice(
     "NAME",
-    "Columns of gate and up: interleaved or concatenated",
+    "Order of gate and up columns",
     [
       "interleaved",
       "concatenated",
@@ -50,25 +51,25 @@ const flags = {
   ),
   "weight-layout": choice(
     "NAME",
-    "Order of the weights: in-out or out-in (default: what fits)",
+    "Order of the weights' dimensions (default: the one that fits)",
     ["in-out", "out-in"] as const,
   ),
   router: choice(
     "KIND",
-    `Router: ${Object.keys(routerRules).slice(0, 4).join(", ")}, …`,
+    "Kind of router",
     Object.keys(routerRules) as RouterKind[],
   ),
-  "top-k": integer("N", "Experts a token goes to", 1, 1024),
-  groups: integer("N", "Groups that the experts fall into", 1, 1024),
-  "top-groups": integer("N", "Groups that a token may choose from", 1, 1024),
-  renormalize: toggle("Divide a token's weights by their sum"),
-  "no-renormalize": toggle("Leave a token's weights as they are scored"),
-  scale: number("X", "What the weights are multiplied by in the end"),
-  jitter: number("X", "How far logits share the softmax of sparse-mixer (default: the model's, or 0.01)"),
-  "logits-dtype": choice("NAME", "What the logits are rounded to (default: f32)", dtypes),
-  capacity: integer("N", "Most tokens an expert takes (default: all)", 1, 2 ** 31 - 1),
-  "batch-invariant": toggle("A token's bits do not depend on the rest of the batch"),
-  dtype: choice("NAME", "Dtype to compute in (default: the weights' if it is the input's, else f32)", dtypes),
+  "top-k": integer("N", "Experts of each token", 1, 1024),
+  groups: integer("N", "Groups of experts", 1, 1024),
+  "top-groups": integer("N", "Groups that a token chooses experts from", 1, 1024),
+  renormalize: toggle("Divide the routing weights of a token by their sum"),
+  "no-renormalize": toggle("Do not divide the routing weights by their sum"),
+  scale: number("X", "Factor of the routing weights"),
+  jitter: number("X", "Jitter of sparse-mixer (default: the model's, or 0.01)"),
+  "logits-dtype": choice("NAME", "Dtype that the logits are rounded to (default: f32)", dtypes),
+  capacity: integer("N", "Maximum number of tokens per expert (default: unlimited)", 1, 2 ** 31 - 1),
+  "batch-invariant": toggle("Give each token the same bits in any batch"),
+  dtype: choice("NAME", "Dtype to compute in (default: that of input and weights if they agree, else f32)", dtypes),
   ...backendFlags,
   json: toggle("Print one JSON object"),
 };
@@ -78,7 +79,7 @@ export default command({
   examples: {
     "yamoe run --weights model/ --layer 3 --input x.safetensors --output y.safetensors":
       "A layer of a Hugging Face checkpoint",
-    "yamoe run --weights w.safetensors --input x.safetensors --output y.safetensors --router softmax --top-k 2":
+    "yamoe run --weights w.safetensors --input x.safetensors --output y.safetensors --router softmax --top-k 2 --activation silu --gate-up-layout concatenated":
       "Weights without a config.json",
   },
   async run(values) {
@@ -95,8 +96,8 @@ export default command({
     }
     const dtype = values.dtype ?? (layer.dtype === hidden.dtype ? hidden.dtype : "f32");
 
-    using engine = new WorkerPool(values.threads);
-    using backend = await backendFromFlags(values, engine);
+    using pool = new WorkerPool(values.threads);
+    using backend = await backendFromFlags(values, pool);
     const need = layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype) +
       overheadBytes({ ...routed, tokens }, cpuResources(backend));
     const problem = backend.name === "cpu" ? memoryProblem("The layer", need) : null;
@@ -123,7 +124,7 @@ export default command({
     progress[Symbol.dispose]();
 
     using uploaded = backend.upload(written);
-    const summary = await summarizeOutput(backend, engine, uploaded);
+    const summary = await summarizeOutput(backend, pool, uploaded);
     await writeSafetensors(output, { output: { ...written, shape } }, { format: "pt" });
     const record = {
       weights,
@@ -152,7 +153,7 @@ export default command({
       capacity: values.capacity ?? null,
       backend: backend.name,
       device: backend.device,
-      threads: engine.threads,
+      threads: pool.threads,
       ...summary,
       readTimeMs,
       timeMs,
@@ -178,7 +179,7 @@ function required({ weights, input, output }: Values): { weights: string; input:
   return { weights: weights!, input: input!, output: output! };
 }
 
-/** Refuses an output that could not be written, or would replace what it is made of, before any work. */
+/** Refuses an output that cannot be written, or that would replace an input. Runs before any other work. */
 async function checkOutput(output: string, sources: readonly string[]): Promise<void> {
   const stat = (path: string) =>
     Deno.stat(path).catch((error) => {
@@ -186,33 +187,46 @@ async function checkOutput(output: string, sources: readonly string[]): Promise<
     });
   const directory = output.slice(0, output.lastIndexOf("/") + 1) || ".";
   if (!(await stat(directory))?.isDirectory) {
-    throw new UsageError(`--output must be in a directory that there is, got "${output}"`);
+    throw new UsageError(`--output must be in an existing directory, got "${output}"`);
   }
+  probeDirectory(output);
   const there = await stat(output);
   if (!there) return;
   if (!there.isFile) throw new UsageError(`--output must be a regular file, got "${output}"`);
   for (const source of sources) {
     const other = await stat(source);
     if (source === output || (other && other.ino !== null && other.ino === there.ino && other.dev === there.dev)) {
-      throw new UsageError(`--output must not be what is read, got "${output}"`);
+      throw new UsageError(`--output must not be a file that is read, got "${output}"`);
     }
   }
 }
 
-/** The tensor that an input file is about, its leading dimensions made one. */
+/** Creates and removes a file, because permissions and read-only file systems cannot be checked in another way. */
+function probeDirectory(output: string): void {
+  const probe = `${output}.${crypto.randomUUID().slice(0, 8)}.tmp`;
+  try {
+    Deno.writeFileSync(probe, new Uint8Array(1), { createNew: true });
+    Deno.removeSync(probe);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw new UsageError(`--output cannot be written: ${error.message}`);
+  }
+}
+
+/** Reads the input tensor and merges its leading dimensions. */
 async function readInput(path: string): Promise<{ hidden: Tensor; shape: readonly number[] }> {
   using file = await Safetensors.open(path);
   const names = [...file.tensors.keys()];
   const name = names.length === 1 ? names[0]! : "hidden_states";
   if (!file.tensors.has(name)) {
     throw new SafetensorsError(
-      `${path}: there must be one tensor, or one named "hidden_states"; there are ${names.length}`,
+      `${path}: expected one tensor, or one named "hidden_states", got ${names.length} tensors`,
     );
   }
   const { dtype, shape } = file.describe(name);
   if (!["F16", "BF16", "F32"].includes(dtype) || shape.length < 2) {
     throw new SafetensorsError(
-      `${path}: tensor ${quote(name)} must be F16, BF16 or F32 of [T, H], it is ${dtype} ${formatShape(shape)}`,
+      `${path}: tensor ${quote(name)} must be F16, BF16 or F32 of shape [T, H], got ${dtype} ${formatShape(shape)}`,
     );
   }
   const input = await file.read(name);
@@ -220,7 +234,7 @@ async function readInput(path: string): Promise<{ hidden: Tensor; shape: readonl
   return { hidden: { ...input, shape: [elementCount(shape.slice(0, -1)), width] }, shape };
 }
 
-/** What is computed, with all that names, configuration and flags decided: a user sees what was taken for granted. */
+/** Describes what is computed, so that the user sees what names, config.json and flags decided. */
 function describeComputation({ routerKind, shape: { routed, router } }: CheckpointLayer): string {
   const { activation, activationLimit, gated, gateUpLayout, weightLayout } = routed;
   return [
@@ -242,6 +256,7 @@ function layerOptions(values: Values) {
   const renormalize = values.renormalize ? true : values["no-renormalize"] ? false : undefined;
   return {
     layer: values.layer,
+    prefix: values.prefix,
     preset: values.preset,
     activation: values.activation,
     activationAlpha: values["activation-alpha"],
@@ -268,7 +283,7 @@ function runLayer(backend: Backend, hidden: Tensor, layer: MoeLayer, values: Val
   });
 }
 
-/** About what the call takes besides the layer: input, output, the experts' rows, the shared one's too, f32 logits. */
+/** Estimates the memory of a call besides the layer: input, output, the rows of the experts, logits. */
 function workspaceBytes({ shape: { routed, shared } }: CheckpointLayer, tokens: number, dtype: DType): number {
   const { hidden, intermediate, experts, topK } = routed;
   const rows = 2 * hidden + topK * (hidden + intermediate) + (shared ? hidden + shared.intermediate : 0);

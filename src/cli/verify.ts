@@ -25,7 +25,7 @@ export default command({
     using pool = new WorkerPool(values.threads);
     using backend = await backendFromFlags(values, pool);
     printNote(`On ${backend.device}`);
-    const problem = jobProblem(backend, job);
+    const problem = jobProblem(backend, job, true);
     if (problem !== null) throw new Error(problem);
     const checks: Check[] = [];
     for await (const check of verify(backend, pool, { job, samples: values.samples ?? 16, runs: values.runs ?? 3 })) {

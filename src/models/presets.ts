@@ -1,5 +1,5 @@
 /**
- * Presets: one Mixture-of-Experts layer of each of the models people run, and the reference job.
+ * Presets: one Mixture-of-Experts layer of each of several models, and the reference job.
  *
  * @module
  */
@@ -7,15 +7,15 @@ import { defaultVariant, type ExpertsVariant } from "../contract/experts_options
 import { gateUpColumns } from "../contract/experts_sizes.ts";
 import type { RouterOptions } from "../routing/router.ts";
 
-/** A router as data: its options, but for the bias's values. */
+/** A router's options, without the values of the correction bias. */
 export interface RouterPreset extends Omit<RouterOptions, "topK" | "correctionBias" | "kind"> {
-  /** How it decides. */
+  /** The kind of the router. */
   readonly kind: NonNullable<RouterOptions["kind"]>;
-  /** Whether it has a correction bias. */
+  /** Whether the router has a correction bias. */
   readonly correctionBias?: boolean;
 }
 
-/** A layer's sizes and all that says what it computes. */
+/** The sizes of a layer, and how it computes. */
 export interface LayerPreset extends ExpertsVariant {
   /** H. */
   readonly hidden: number;
@@ -23,35 +23,35 @@ export interface LayerPreset extends ExpertsVariant {
   readonly experts: number;
   /** K. */
   readonly topK: number;
-  /** Whether the two projections have biases; `"zero"` ones take memory and change nothing. */
+  /** The biases of the two projections. Zero biases take memory and do not change the result. */
   readonly biases: "none" | "zero" | "random";
-  /** How tokens find their experts. */
+  /** The router. */
   readonly router: RouterPreset;
-  /** The intermediate size of the expert that every token goes to as well; 0 for none. */
+  /** The intermediate size of the shared expert, or 0 if there is none. */
   readonly sharedIntermediate: number;
 }
 
-/** A layer with a name, and how many tokens it gets. */
+/** A model's layer, and the number of tokens in its input. */
 export interface Preset extends LayerPreset {
-  /** What it is a layer of. */
+  /** The model. */
   readonly model: string;
-  /** Where the figures come from. */
+  /** The source of the sizes. */
   readonly source: string;
-  /** In what it differs from the model; absent where in nothing. */
+  /** How the preset differs from the model, if it does. */
   readonly note?: string;
-  /** Sequences. */
+  /** Number of sequences. */
   readonly batch: number;
-  /** Tokens a sequence. */
+  /** Tokens per sequence. */
   readonly seq: number;
-  /** I; absent where it is H. */
+  /** I. The default is H. */
   readonly intermediate?: number;
-  /** Whether experts take all tokens that come; else no more than `seq`. */
+  /** Whether the experts are dropless. Otherwise the expert capacity is `seq`. */
   readonly dropless: boolean;
 }
 
 const reference = {
   ...defaultVariant,
-  model: "gpt-oss-20b, routed as the page of the original kernel does",
+  model: "gpt-oss-20b, routed as on the page of the original kernel",
   source: "huggingface.co/drbh/yamoe, README.md",
   hidden: 2880,
   biases: "zero",
@@ -79,7 +79,7 @@ const gptOss = {
   router: { kind: "topk-softmax" },
 } as const;
 
-/** Experts of linear layers, [out, in] each: gate and up one after the other, SiLU, no biases. */
+/** Experts with linear layers, [out, in] each: concatenated gate and up, SiLU, no biases. */
 const linear = {
   ...model,
   activation: "silu",
@@ -125,13 +125,13 @@ const deepSeekV4 = {
   ...linear,
   source: "github.com/deepseek-ai/DeepGEMM, README.md (commit c1115cc); transformers, " +
     "deepseek_v4/configuration_deepseek_v4.py, modeling_deepseek_v4.py",
-  note: "The router's scale, 1.5, is known of Flash only; the first layers choose experts by the token, not its state",
+  note: "The router's scale, 1.5, is known for Flash only; the first layers choose experts by token id",
   activationLimit: 10,
   topK: 6,
   router: { kind: "sqrt-softplus", correctionBias: true, scale: 1.5 },
 } as const;
 
-/** Layers with a name. */
+/** All presets, by name. */
 export const presets = {
   /** The job that every default follows. */
   "reference": { ...reference, batch: 128, seq: 2048, experts: 32, topK: 4 },
@@ -237,19 +237,19 @@ export const presets = {
 /** The name of a preset. */
 export type PresetName = keyof typeof presets;
 
-/** How much a layer holds and does. */
+/** The memory and the work of a layer. */
 export interface LayerWork {
-  /** Bytes of all parameters, in a type of two bytes. */
+  /** Bytes of all parameters, with two bytes per element. */
   readonly parameterBytes: number;
-  /** Of those, the routed experts'. */
+  /** Bytes of the routed experts' parameters. */
   readonly expertBytes: number;
-  /** Floating-point operations of a token's products: router, K experts, shared expert. */
+  /** Floating-point operations per token in the products of router, K experts and shared expert. */
   readonly flopsPerToken: number;
-  /** Of those, the routed experts'. */
+  /** Floating-point operations per token in the routed experts. */
   readonly expertFlopsPerToken: number;
 }
 
-/** What a layer holds and does, from its sizes. */
+/** Computes the memory and the work of a layer from its sizes. */
 export function layerWork(layer: LayerPreset & { readonly intermediate: number }): LayerWork {
   const { hidden, intermediate, experts, topK, biases, sharedIntermediate, router } = layer;
   const columns = gateUpColumns(layer);

@@ -105,8 +105,9 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number): Header {
   const tensors = new Map<string, StoredTensor>();
   const metadata = new Map<string, string>();
   scanner.object((name) => {
-    if (name === "__metadata__") scanner.object((key) => metadata.set(key, scanner.string()));
-    else tensors.set(name, scanTensor(scanner, name));
+    if (name === "__metadata__") {
+      if (!scanner.takeNull()) scanner.object((key) => metadata.set(key, scanner.string()));
+    } else tensors.set(name, scanTensor(scanner, name));
   });
   scanner.end();
   checkPlaces([...tensors.values()], dataBytes);

@@ -7,6 +7,7 @@ const maxDepth = 64;
 
 const space = /[ \t\n\r]*/y;
 const digits = /0|[1-9]\d*/y;
+const nothing = /null/y;
 const scalar = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 
 /** Reads a text from its beginning. Throws if a value does not have the form that the caller reads. */
@@ -63,6 +64,12 @@ export class JsonScanner {
     }
     this.#at = start;
     throw this.#unexpected("a string");
+  }
+
+  /** Skips `null` if it comes next. Returns whether it does. */
+  takeNull(): boolean {
+    this.#skipSpace();
+    return this.#match(nothing) !== undefined;
   }
 
   /** Skips any value. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { describeValue, type DType, formatShape, type Tensor, zeros } from "../tensor/tensor.ts";
+import { describeFile } from "./describe_file.ts";
 import { SafetensorsError } from "./error.ts";
 import { printable, quote } from "../text.ts";
 import { type Header, headerLength, lengthBytes, parseHeader, type StoredDType, type StoredTensor } from "./header.ts";
@@ -67,6 +68,7 @@ export class Safetensors implements Disposable {
       const source = scope.use(file instanceof Uint8Array ? bytesSource(file) : await fileSource(file));
       const prefix = new Uint8Array(Math.min(lengthBytes, source.size));
       await source.read(prefix, 0);
+      await expectSafetensors(source);
       const text = new Uint8Array(headerLength(prefix, source.size));
       await source.read(text, lengthBytes);
       const dataStart = lengthBytes + text.length;
@@ -130,6 +132,16 @@ export class Safetensors implements Disposable {
   /** Closes the file. To close it twice is not an error. */
   [Symbol.dispose](): void {
     this.#source[Symbol.dispose]();
+  }
+}
+
+/** Refuses a file of another format by its first bytes. A header's length never looks like one. */
+async function expectSafetensors(source: Source): Promise<void> {
+  const start = new Uint8Array(Math.min(64, source.size));
+  await source.read(start, 0);
+  const found = describeFile(start);
+  if (found !== undefined && start[lengthBytes] !== 0x7b) {
+    throw new SafetensorsError(`expected a safetensors file, got ${found}`);
   }
 }
 

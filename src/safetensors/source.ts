@@ -14,10 +14,12 @@ const piece = 1 << 26;
 
 /** Opens a file. */
 export async function fileSource(path: string | URL): Promise<Source> {
+  // Opening a pipe waits for a writer, so the kind of the file is checked before.
+  const { isFile, isDirectory } = await Deno.stat(path);
+  if (!isFile) throw new SafetensorsError(`expected a file, got ${isDirectory ? "a directory" : "a pipe or device"}`);
   const file = await Deno.open(path);
   try {
-    const { isFile, size } = await file.stat();
-    if (!isFile) throw new SafetensorsError("expected a regular file");
+    const { size } = await file.stat();
     return new FileSource(size, file);
   } catch (error) {
     file.close();

@@ -1,31 +1,32 @@
-// What a check of `verify` says, and how far a result is from float64.
+// The result of one check of `verify`, and the relative error against float64.
 import { convert, type DType, type Tensor } from "../tensor/tensor.ts";
 
-/** What one check found. */
+/** The result of one check. */
 export interface Check {
-  /** What was checked. */
+  /** The name of the check. */
   readonly name: string;
-  /** ‖error‖ / ‖result‖; for determinism, the number of runs that differed. */
+  /** ‖error‖ / ‖result‖. For a check of determinism, the number of runs that differed. */
   readonly error: number;
-  /** The most that passes. */
+  /** The largest error that passes. */
   readonly bound: number;
+  /** Whether the check passed. */
   readonly passed: boolean;
 }
 
-/** The most ‖error‖ / ‖result‖ that results of a dtype may have. */
+/** The largest ‖error‖ / ‖result‖ that a result of each dtype may have. */
 export const errorBounds: Readonly<Record<Exclude<DType, "i32">, number>> = { f16: 3.7e-4, bf16: 3e-3, f32: 5e-6 };
 
-/** A check whose error may be as large as its bound. */
+/** Makes a check that passes if the error is at most the bound. */
 export function boundedCheck(name: string, error: number, bound: number): Check {
   return { name, error, bound, passed: error <= bound };
 }
 
-/** ‖actual − expected‖ / ‖expected‖, over one result or over several together, for an error of few numbers scatters. */
+/** ‖actual − expected‖ / ‖expected‖ over one result, or over several results together: the error of a few numbers varies. */
 export class RelativeError {
   #error = 0;
   #norm = 0;
 
-  /** Takes a result in. */
+  /** Adds a result. */
   add(actual: Tensor, expected: ArrayLike<number>): this {
     const { data } = actual.dtype === "bf16" ? convert(actual, "f32") : actual;
     for (let i = 0; i < expected.length; i++) {
@@ -35,7 +36,7 @@ export class RelativeError {
     return this;
   }
 
-  /** The error of all that came in. */
+  /** The relative error over all results added so far. */
   get value(): number {
     return Math.sqrt(this.#error / this.#norm);
   }

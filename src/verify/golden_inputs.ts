@@ -1,11 +1,38 @@
-// Draws a golden job's inputs on the host, as the script that made it did.
+// Draws the inputs of a golden job on the host, in the order of the script that made it.
 import type { ExpertsInputs } from "../contract/experts.ts";
 import { route } from "../routing/route.ts";
 import { type Tensor, tensor } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
-import type { Golden } from "./goldens.ts";
 
-/** The inputs of a golden job. */
+/** A job whose output is known. The intermediate size equals the hidden size. */
+export interface Golden {
+  /** The name of the job. */
+  readonly name: string;
+  /** Number of sequences. */
+  readonly batch: number;
+  /** Tokens per sequence. */
+  readonly seq: number;
+  /** H. */
+  readonly hidden: number;
+  /** E. */
+  readonly experts: number;
+  /** K. */
+  readonly topK: number;
+  /** The expert capacity. */
+  readonly capacity: number;
+  /** The seed of the generator. */
+  readonly seed: number;
+  /** Whether the biases are random. They are zero otherwise. */
+  readonly bias: boolean;
+  /** The factor of the hidden states. */
+  readonly hiddenScale: number;
+  /** The factor of the weights. */
+  readonly weightScale: number;
+  /** [T, H], f32 in base64. */
+  readonly output: string;
+}
+
+/** Draws the inputs of a golden job. */
 export function goldenInputs(golden: Golden): ExpertsInputs {
   const { batch, seq, hidden, experts, topK, hiddenScale, weightScale } = golden;
   const tokens = batch * seq;
@@ -29,7 +56,7 @@ export function goldenInputs(golden: Golden): ExpertsInputs {
   };
 }
 
-/** Expert 1 takes every token first, experts 2 to 5 take turns, expert 0 gets none. */
+/** Expert 1 is the first choice of every token, experts 2 to 5 take turns as the second, expert 0 receives no token. */
 function skewedIndices(tokens: number): Tensor {
   return tensor(Int32Array.from({ length: 2 * tokens }, (_, i) => i % 2 === 0 ? 1 : 2 + (i >> 1) % 4), [tokens, 2]);
 }

@@ -1,4 +1,4 @@
-// Checks of every kind of router, and of whole layers, against float64.
+// Checks every router kind, and whole layers, against float64.
 import type { Backend } from "../backend/backend.ts";
 import type { MoeLayer } from "../contract/moe.ts";
 import { moe } from "../ops/moe.ts";
@@ -9,7 +9,7 @@ import { boundedCheck, type Check, errorBounds, RelativeError } from "./check.ts
 import { referenceRouting } from "./router_reference.ts";
 import { checkedDTypes, normals, referenceOutput } from "./variants.ts";
 
-/** The most that a router's weight may be off, relatively: they are f64, rounded to f32 once, and once more by the scale. */
+/** The largest relative error of a routing weight. Weights are f64, rounded to f32 once, and again after the scale. */
 const weightBound = 2 ** -22;
 
 /** Runs the checks. */
@@ -40,7 +40,7 @@ function routerOptions(kind: RouterKind, experts: number, topK: number, random: 
   };
 }
 
-/** The largest relative error of a weight; infinite where an expert is another. */
+/** Returns the largest relative error of a routing weight, or infinity if a different expert was chosen. */
 async function routerError(backend: Backend, kind: RouterKind, experts: number, topK: number): Promise<number> {
   const random = new Generator(experts), tokens = 64;
   const options = routerOptions(kind, experts, topK, random);
@@ -61,13 +61,13 @@ async function routerError(backend: Backend, kind: RouterKind, experts: number, 
     for (let k = 0; k < topK; k++) {
       const at = t * topK + k, weight = expected.weights[k]!;
       if (found[at] !== expected.experts[k]) return Infinity;
-      worst = Math.max(worst, Math.abs(weights[at]! - weight) / weight); // NaN stays
+      worst = Math.max(worst, Math.abs(weights[at]! - weight) / weight); // Math.max keeps NaN
     }
   }
   return worst;
 }
 
-/** Runs a layer with a shared expert, which has a gate unless the router scales the input. */
+/** Runs a layer with a shared expert. The shared expert has a gate unless the router scales the input. */
 async function runLayer(
   backend: Backend,
   kind: RouterKind,
@@ -92,7 +92,7 @@ async function runLayer(
   error.add(await moe(input, layer, { backend }), referenceLayer(input, layer));
 }
 
-/** A layer's output in float64, but for the router's weights, which are f32. */
+/** Computes a layer's output in float64. Only the routing weights are f32. */
 function referenceLayer(hiddenStates: Tensor, layer: MoeLayer): Float64Array {
   const { router, sharedExpert, activation, gateUpProj, downProj } = layer;
   const tokens = hiddenStates.shape[0]!, { topK } = router.options;
@@ -117,7 +117,7 @@ function referenceLayer(hiddenStates: Tensor, layer: MoeLayer): Float64Array {
   return output.map((value, i) => value + shared[i]!);
 }
 
-/** The rows of [T, D] times the transpose of [N, D]. */
+/** Multiplies [T, D] by the transpose of [N, D]. */
 function product(input: Tensor, weight: Tensor): number[][] {
   const [x, w] = [input, weight].map((tensor) => convert(tensor, "f32").data);
   const [tokens, depth] = input.shape as [number, number];

@@ -1,15 +1,15 @@
-// The op in float64, for some of the tokens: what a backend's output is checked against.
+// The float64 reference of `experts`, one token at a time.
 import type { Activation, ExpertsInputs } from "../contract/experts.ts";
 import { gateUpColumns } from "../contract/experts_sizes.ts";
 import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 
-/** For each assignment, whether the capacity keeps it. */
+/** Returns for each assignment whether it is within the capacity. */
 export function keptMask(indices: ArrayLike<number>, { experts, capacity }: ResolvedExperts): boolean[] {
   const taken = new Int32Array(experts);
   return Array.from(indices, (e) => taken[e]!++ < capacity);
 }
 
-/** The output row of one token in float64. */
+/** Computes the output row of one token in float64. */
 export function referenceRow(
   inputs: ExpertsInputs,
   shape: ResolvedExperts,
@@ -41,7 +41,8 @@ function expertOutput(
   e: number,
   scale: number,
 ): Float64Array {
-  const { hidden, intermediate, gated, gateUpLayout, weightLayout, activation } = shape;
+  const { hidden, intermediate, gated, gateUpLayout, weightLayout } = shape;
+  const activate = activations[shape.activation];
   const x = Float64Array.from(
     inputs.hiddenStates.data.subarray(token * hidden, (token + 1) * hidden),
     (x) => x * scale,
@@ -53,36 +54,34 @@ function expertOutput(
   for (let i = 0; i < intermediate; i++) {
     const gate = first[gated && interleaved ? 2 * i : i]!;
     const up = gated ? first[interleaved ? 2 * i + 1 : intermediate + i]! : 1;
-    a[i] = activation === "swiglu-oai"
-      ? swigluOai(gate, up, shape)
-      : activation === "silu" && gated
-      ? functions.silu(Math.min(gate, shape.activationLimit)) * clamp(up, shape.activationLimit)
-      : functions[activation](gate) * up;
+    a[i] = activate(gate, up, shape);
   }
   return addProduct(a, inputs.downProj.data, e, biasRow(inputs.downProjBias?.data, e, hidden), outIn);
 }
 
-function swigluOai(
-  gate: number,
-  up: number,
-  { activationAlpha: alpha, activationLimit: limit }: ResolvedExperts,
-): number {
-  const g = Math.min(gate, limit);
-  return g / (1 + Math.exp(-alpha * g)) * (clamp(up, limit) + 1);
+type ActivationFunction = (gate: number, up: number, options: ResolvedExperts) => number;
+
+/** The activations. Without a gate, `gate` is the projection and `up` is 1. */
+const activations: Readonly<Record<Activation, ActivationFunction>> = {
+  "swiglu-oai": (gate, up, { activationAlpha: alpha, activationLimit: limit }) => {
+    const g = Math.min(gate, limit);
+    return g / (1 + Math.exp(-alpha * g)) * (clamp(up, limit) + 1);
+  },
+  "silu": (gate, up, { activationLimit: limit }) => silu(Math.min(gate, limit)) * clamp(up, limit),
+  "gelu": (gate, up) => gate / 2 * (1 + erf(gate / Math.SQRT2)) * up,
+  "gelu-tanh": (gate, up) => gate / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (gate + 0.044715 * gate ** 3))) * up,
+  "relu2": (gate, up) => Math.max(gate, 0) ** 2 * up,
+};
+
+function silu(x: number): number {
+  return x / (1 + Math.exp(-x));
 }
 
 function clamp(x: number, limit: number): number {
   return Math.max(-limit, Math.min(x, limit));
 }
 
-const functions: Readonly<Record<Exclude<Activation, "swiglu-oai">, (x: number) => number>> = {
-  "silu": (x) => x / (1 + Math.exp(-x)),
-  "gelu": (x) => x / 2 * (1 + erf(x / Math.SQRT2)),
-  "gelu-tanh": (x) => x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
-  "relu2": (x) => Math.max(x, 0) ** 2,
-};
-
-/** The error function: (2 / √π) e^(−x²) Σ 2ⁿ x²ⁿ⁺¹ / (1 · 3 · … · (2n + 1)), whose terms all have one sign. */
+/** The error function as (2 / √π) e^(−x²) Σ 2ⁿ x²ⁿ⁺¹ / (1 · 3 · … · (2n + 1)). All terms have the same sign. */
 function erf(x: number): number {
   if (Math.abs(x) > 6) return Math.sign(x);
   let sum = 0;
@@ -94,7 +93,7 @@ function biasRow(bias: ArrayLike<number> | undefined, e: number, width: number):
   return Float64Array.from({ length: width }, (_, i) => bias?.[e * width + i] ?? 0);
 }
 
-/** sums += x · weights[e], where weights[e] is [x.length, sums.length], or the other way round. */
+/** sums += x · weights[e], where weights[e] is [x.length, sums.length], or its transpose if `outIn`. */
 function addProduct(
   x: ArrayLike<number>,
   weights: ArrayLike<number>,

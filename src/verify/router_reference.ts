@@ -1,7 +1,7 @@
-// Routers as their definitions read, in float64, by sorting: what a backend's routing is checked against.
+// The float64 reference of routing. It follows the definitions of the routers and selects experts by sorting.
 import type { RouterKind, RouterOptions } from "../routing/router.ts";
 
-/** One token's experts, the best first, and their weights. */
+/** One token's experts, best first, and their weights. */
 export interface ReferenceRouting {
   readonly experts: number[];
   readonly weights: number[];
@@ -13,7 +13,7 @@ const softmax = (logits: readonly number[]) => shares(logits.map((x) => Math.exp
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 const sqrtSoftplus = (x: number) => Math.sqrt(Math.log(1 + Math.exp(x)));
 
-/** Where the largest of some candidates are, in descending order. */
+/** The indices of the largest values among the candidates, in descending order of value. */
 const best = (values: readonly number[], count: number, candidates: readonly number[] = [...values.keys()]) =>
   candidates.toSorted((a, b) => values[b]! - values[a]! || a - b).slice(0, count);
 
@@ -56,7 +56,7 @@ const rules: Readonly<Record<RouterKind, typeof referenceRouting>> = {
   },
 };
 
-/** A choice among the best groups by scores that a bias corrects; the weights are those scores' shares without it. */
+/** Chooses experts from the best groups by score plus bias. The weights are the shares of the scores without the bias. */
 function corrected(scores: readonly number[], { topK, correctionBias, groups = 1, topGroups = groups }: RouterOptions) {
   const keys = scores.map((score, e) => score + (correctionBias?.data[e] ?? 0));
   const size = scores.length / groups;

@@ -1,5 +1,5 @@
 /**
- * Checks an output where it lies: a few of its rows against float64, without the whole of any tensor on the host.
+ * Checks a few rows of an output against float64, without copying a whole tensor to the host.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import { convert, elementCount, type Tensor, tensor, zeros } from "../tensor/ten
 import { errorBounds } from "./check.ts";
 import { keptMask, referenceRow } from "./reference.ts";
 
-/** The error of a few rows scatters about that of the whole: as much as this many bounds is no fault. */
-export const sampleScatter = 2;
+/** The error of a few rows varies around the error of the whole output. This many bounds are allowed for it. */
+export const sampleTolerance = 2;
 
-/** One element may be off by this many bounds, of its own size and that of its row together. */
+/** An element may differ by this many bounds times the sum of its own size and the root mean square of its row. */
 const elementFactor = 8;
 
-/** An element of the output that is not what it should be. */
+/** An element of the output that is wrong. */
 export interface BadElement {
   readonly token: number;
   readonly column: number;
@@ -24,19 +24,19 @@ export interface BadElement {
   readonly expected: number;
 }
 
-/** What a check of sampled rows found. */
+/** The result of a check of sampled rows. */
 export interface SampleCheck {
-  /** How many rows were compared. */
+  /** Number of rows that were compared. */
   readonly samples: number;
-  /** ‖error‖ / ‖result‖ over those. */
+  /** ‖error‖ / ‖result‖ over those rows. */
   readonly error: number;
-  /** The most that passes. */
+  /** The largest error that passes. */
   readonly bound: number;
-  /** The first element that is off by too much; where only the whole is, the worst one; null where all is well. */
+  /** The first element that differs too much, or the worst one if only the total error is too large. Null if all is right. */
   readonly bad: BadElement | null;
 }
 
-/** Thrown for an output that float64 contradicts. */
+/** Thrown if an output differs from float64. */
 export class MismatchError extends Error {
   override name = "MismatchError";
 
@@ -49,7 +49,7 @@ export class MismatchError extends Error {
   }
 }
 
-/** As many tokens as float64 can do in about a second of one thread, at most 16. */
+/** The number of tokens that float64 computes in about a second on one thread, at most 16. */
 export function affordableSamples({ hidden, intermediate, topK }: ResolvedExperts): number {
   return Math.max(1, Math.min(16, Math.floor(2e8 / (3 * hidden * intermediate * topK))));
 }
@@ -57,28 +57,29 @@ export function affordableSamples({ hidden, intermediate, topK }: ResolvedExpert
 /**
  * Compares some rows of an output with float64.
  *
- * @param backend What holds the tensors.
- * @param inputs The op's inputs.
- * @param output Its output, [T, H].
- * @param options The options it was computed with.
- * @param sampling How many tokens to look at, by default as many as take about a second; they are spread over those that an
- * expert was computed for. How many times the error bound of a whole output passes.
+ * @param backend The backend that holds the tensors.
+ * @param inputs The inputs of the call.
+ * @param output The output of the call, [T, H].
+ * @param options The options of the call.
+ * @param sampling `samples` is the number of tokens to check. They are spread over the tokens with an assignment that was
+ * kept. The default takes about a second. `tolerance` multiplies the error bound of a whole output, 1 by default.
+ * @returns The error, and the first wrong element.
  */
 export async function checkSample(
   backend: Backend,
   inputs: ExpertsInputs<BackendTensor>,
   output: BackendTensor,
   options: ExpertsOptions,
-  { samples, scatter = 1 }: { samples?: number; scatter?: number } = {},
+  { samples, tolerance = 1 }: { samples?: number; tolerance?: number } = {},
 ): Promise<SampleCheck> {
   const shape = resolveExperts(inputs, options);
   const indices = (await backend.download(inputs.routerIndices)).data;
   const kept = keptMask(indices, shape);
   const tokens = sampleTokens(kept, shape.topK, samples ?? affordableSamples(shape));
   const expected = await referenceRows(backend, inputs, shape, indices, kept, tokens);
-  const bound = scatter * errorBounds[shape.dtype as keyof typeof errorBounds];
+  const bound = tolerance * errorBounds[shape.dtype as keyof typeof errorBounds];
 
-  // Below f16's normal range rounding is by half of 2^-24, not by a share: once for each slot's row, once for their sum.
+  // Below the normal range of f16, rounding is absolute: half of 2^-24 for each slot's row, and once more for the sum.
   const floor = shape.dtype === "f16" ? (shape.topK + 1) * 2 ** -25 : 0;
   let error = 0, norm = 0;
   let first: BadElement | undefined, worst: BadElement | undefined, worstDistance = -1;
@@ -91,7 +92,7 @@ export async function checkSample(
       error += distance ** 2;
       norm += value ** 2;
       const element = { token, column, actual, expected: value };
-      if (!(distance <= elementFactor * bound * (Math.abs(value) + size))) first ??= element; // NaN is bad, too
+      if (!(distance <= elementFactor * bound * (Math.abs(value) + size))) first ??= element; // also true for NaN
       if (distance > worstDistance) [worst, worstDistance] = [element, distance];
     }
   }
@@ -100,7 +101,7 @@ export async function checkSample(
   return { samples: tokens.length, error: relative, bound, bad };
 }
 
-/** The rows of some tokens in float64. Only one expert's weights at a time are on the host. */
+/** Computes the rows of some tokens in float64. The host holds the weights of one expert at a time. */
 async function referenceRows(
   backend: Backend,
   inputs: ExpertsInputs<BackendTensor>,
@@ -138,13 +139,13 @@ async function referenceRows(
       };
       const result = referenceRow(one, oneExpert, [true], 0);
       for (let h = 0; h < hidden; h++) rows[row]![h]! += result[h]!;
-      await new Promise((resolve) => setTimeout(resolve)); // so that an interrupt is heard
+      await new Promise((resolve) => setTimeout(resolve)); // lets the event loop handle an interrupt
     }
   }
   return rows;
 }
 
-/** One entry along a tensor's first dimension, on the host, in a dtype whose array holds numbers. */
+/** Reads one entry along a tensor's first dimension to the host. Converts bf16 to f32, whose array holds the values. */
 async function part(backend: Backend, source: BackendTensor, index: number): Promise<Tensor> {
   const shape = [1, ...source.shape.slice(1)];
   const length = elementCount(shape);
@@ -154,7 +155,7 @@ async function part(backend: Backend, source: BackendTensor, index: number): Pro
   return source.dtype === "bf16" ? convert(result, "f32") : result;
 }
 
-/** Tokens spread over the job, those with an assignment that was kept. */
+/** Selects tokens spread over the job, from those with an assignment that was kept. */
 export function sampleTokens(kept: readonly boolean[], topK: number, samples: number): number[] {
   const served: number[] = [];
   for (let assignment = 0; assignment < kept.length; assignment++) {

@@ -1,8 +1,8 @@
-// Checks of everything that `experts` has options for, on small random jobs, each token against float64.
+// Checks every option of `experts` on small random jobs, every token against float64.
 import type { Backend } from "../backend/backend.ts";
-import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import type { Activation, ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { experts } from "../ops/experts.ts";
-import { activations } from "../contract/activations.ts";
+import { activationOptions, activationRules, activations } from "../contract/activations.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
 import { gateUpColumns, weightShapes } from "../contract/experts_sizes.ts";
 import { resolveExperts } from "../contract/resolve_experts.ts";
@@ -14,15 +14,15 @@ import { keptMask, referenceRow } from "./reference.ts";
 /** The dtypes that are checked. */
 export const checkedDTypes = ["f16", "bf16", "f32"] as const satisfies DType[];
 
-/** A random job's sizes, and what of its inputs may be otherwise. */
+/** The sizes of a random job, and which of its inputs differ from the default. */
 interface Variant extends Omit<ExpertsOptions, "onProgress"> {
   readonly tokens?: number;
   readonly hidden?: number;
   readonly intermediate?: number;
   readonly topK?: number;
-  /** Whether the router's weights are [T, E]. */
+  /** Whether the routing weights are dense, [T, E]. */
   readonly dense?: boolean;
-  /** Whether they are f32, and something is added to the experts' sum. */
+  /** Whether the routing weights are f32 and the call has an addend. */
   readonly addend?: boolean;
 }
 
@@ -30,24 +30,27 @@ const layouts = (["interleaved", "concatenated"] as const).flatMap((gateUpLayout
   (["in-out", "out-in"] as const).map((weightLayout) => ({ gateUpLayout, weightLayout }))
 );
 
-/** Each activation in all layouts, with a gate and without. */
-const ofActivation = (activation: typeof activations[number]): Variant[] => [
-  ...layouts.map((layout) => ({ activation, ...layout })),
-  ...(activation === "silu" ? [{ activation, activationLimit: 1 }] : []),
-  ...(activation === "swiglu-oai"
-    ? [{ activationAlpha: 1, activationLimit: 1 }]
-    : layouts.slice(0, 2).map((layout) => ({ activation, gated: false, ...layout }))),
-];
+/** Returns the variants of an activation: all layouts, its options, and without a gate. */
+function activationVariants(activation: Activation): Variant[] {
+  const gated = layouts.map((layout) => ({ activation, ...layout }));
+  const options = activationOptions({ activation, activationAlpha: 1, activationLimit: 1 });
+  const ungated = layouts.slice(0, 2).map((layout) => ({ activation, gated: false, ...layout }));
+  return [
+    ...gated,
+    ...Object.keys(options).length > 0 ? [{ activation, ...options }] : [],
+    ...activationRules[activation].ungated ? ungated : [],
+  ];
+}
 
 const groups: Readonly<Record<string, readonly Variant[]>> = {
-  ...Object.fromEntries(activations.map((activation) => [activation, ofActivation(activation)])),
+  ...Object.fromEntries(activations.map((activation) => [activation, activationVariants(activation)])),
   "few rows": [1, 7, 16].flatMap((tokens) => layouts.map((layout) => ({ tokens, hidden: 320, ...layout }))),
-  "sizes of no multiple of 8": layouts.map((layout) => ({ hidden: 75, intermediate: 61, ...layout })),
+  "unaligned sizes": layouts.map((layout) => ({ hidden: 75, intermediate: 61, ...layout })),
   "capacity, dense weights": [{ expertCapacity: 11 }, { dense: true }, { expertCapacity: 5, dense: true }],
   "addend, batch-invariant": [{ addend: true }, { batchInvariant: true, topK: 1, addend: true }],
 };
 
-/** Runs the checks, a dtype and a group of variants at a time. */
+/** Runs the checks: one check for each dtype and group of variants. */
 export async function* variantChecks(backend: Backend): AsyncGenerator<Check> {
   for (const dtype of checkedDTypes) {
     for (const [name, variants] of Object.entries(groups)) {
@@ -64,7 +67,7 @@ export async function* variantChecks(backend: Backend): AsyncGenerator<Check> {
   }
 }
 
-/** The output of every token in float64. */
+/** Computes the output of every token in float64. */
 export function referenceOutput(inputs: ExpertsInputs, options: ExpertsOptions): Float64Array {
   const shape = resolveExperts(inputs, options);
   const kept = keptMask(inputs.routerIndices.data, shape);
@@ -74,7 +77,7 @@ export function referenceOutput(inputs: ExpertsInputs, options: ExpertsOptions):
   return output;
 }
 
-/** Random tensors of a dtype from a generator. */
+/** Returns a function that draws normally distributed tensors of a dtype. */
 export function normals(random: Generator, dtype: DType): (shape: readonly number[], scale: number) => Tensor {
   return (shape, scale) =>
     convert(tensor(random.randn(shape).data.map((x) => x * scale) as Float32Array, shape), dtype);

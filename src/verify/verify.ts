@@ -1,5 +1,5 @@
 /**
- * Checks that a backend computes what it should.
+ * Checks that a backend computes the right results.
  *
  * @module
  */
@@ -20,14 +20,14 @@ export type { Check };
 export interface VerifyOptions {
   /** The large job. */
   readonly job: Job;
-  /** How many of its tokens are computed in float64. */
+  /** Number of its tokens that are compared with float64. */
   readonly samples: number;
-  /** How many times it is run to see that the bits stay the same. */
+  /** Number of runs that must give the same bits. */
   readonly runs: number;
 }
 
-/** Runs the checks one by one: the goldens, every variant, routers, layers, then a large job. */
-export async function* verify(backend: Backend, engine: WorkerPool, options: VerifyOptions): AsyncGenerator<Check> {
+/** Runs all checks in order: goldens, variants, routers, layers, and a large job. */
+export async function* verify(backend: Backend, pool: WorkerPool, options: VerifyOptions): AsyncGenerator<Check> {
   for (const golden of goldens) {
     const expected = new Float32Array(Uint8Array.fromBase64(golden.output).buffer);
     const output = await experts(goldenInputs(golden), { expertCapacity: golden.capacity, backend });
@@ -35,16 +35,16 @@ export async function* verify(backend: Backend, engine: WorkerPool, options: Ver
   }
   yield* variantChecks(backend);
   yield* layerChecks(backend);
-  yield* jobChecks(backend, engine, options);
+  yield* jobChecks(backend, pool, options);
 }
 
-/** Runs the checks of a large job: sampled tokens, determinism. */
+/** Runs the checks of a large job: sampled tokens and determinism. */
 export async function* jobChecks(
   backend: Backend,
-  engine: WorkerPool,
+  pool: WorkerPool,
   { job, samples, runs }: VerifyOptions,
 ): AsyncGenerator<Check> {
-  using workload = await drawInputs(job, backend, engine);
+  using workload = await drawInputs(job, backend, pool);
   const options = jobOptions(job);
   using firstOutput = await backend.experts(workload.inputs, options);
   const first = await backend.download(firstOutput);

@@ -1,11 +1,11 @@
-// Layers of every family as checkpoints have them, against PyTorch's output: see make_layers.py.
+// Layers in the checkpoints of several families, against PyTorch's output: see make_layers.py.
 import { assertEquals, assertLess } from "@std/assert";
 import { convert, Safetensors } from "../../mod.ts";
 import { relativeError } from "../fixtures.ts";
 
 const directory = new URL("../../fixtures/layers/", import.meta.url).pathname;
 
-/** The largest error of a dtype: the bound of the op, and as of so few numbers it scatters, a fifth more. */
+/** The largest error for each dtype: the bound of the op, plus a fifth because the error of few numbers varies. */
 const bounds: Readonly<Record<string, number>> = { f32: 5e-6, f16: 1.2 * 3.7e-4, bf16: 1.2 * 3e-3 };
 
 async function floats(path: string): Promise<{ dtype: string; shape: readonly number[]; values: ArrayLike<number> }> {

@@ -1,14 +1,14 @@
-"""Makes fixtures/layers: one tiny layer a family, as its checkpoint has it, with an input and PyTorch's float32 output.
+"""Makes fixtures/layers: one tiny layer per family, named as in its checkpoint, with an input and PyTorch's float32 output.
 
 Run with PyTorch 1.13 or later:  python3 tests/checkpoint/make_layers.py fixtures/layers
-Each family is written out as its model's code computes, with linear layers and loops over experts; nothing is shared
-with the product. Weights are stored in the file's dtype; the output is computed in float32 from what is stored.
+Each family follows its model's code, with linear layers and loops over experts. It shares no code with the product.
+Weights are stored in the file's dtype, and the output is computed in float32 from the stored values.
 """
 import json, os, struct, sys
 import torch
 import torch.nn.functional as F
 
-BLOCK = (16, 32)  # of the FP8 layer with several and ragged blocks
+BLOCK = (16, 32)  # of the FP8 layer with several blocks, some of them partial
 NAMES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.uint8: "U8"}
 
 
@@ -57,7 +57,7 @@ def sparse_mixer(logits, jitter):
 
 
 def route(kind, logits, k, bias=None, groups=1, top_groups=1, scale=1.0):
-    """Indices and weights, and whether the weights are for the input."""
+    """Returns indices and weights, and whether the weights scale the input."""
     if kind in ("softmax", "softmax-renormalize"):
         weights, indices = torch.topk(logits.softmax(-1), k, dim=-1)
         return indices, (weights / weights.sum(-1, keepdim=True) if kind != "softmax" else weights) * scale, False
@@ -96,7 +96,7 @@ class Maker:
         self.directory, self.name, self.dtype, self.tensors = directory, name, dtype, {}
 
     def __call__(self, name, *shape, scale=0.3, dtype=None):
-        """A stored tensor, and its value in float32."""
+        """Stores a tensor and returns its value in float32."""
         value = (torch.randn(*shape) * scale).to(dtype or self.dtype)
         self.tensors[name] = value
         return value.float()
@@ -317,7 +317,7 @@ def main(directory):
 
 
 class Fp8:
-    """Stores weights as bytes that are FP8 (E4M3) with a scale for each block; one of 128 x 128 is larger than they are."""
+    """Stores weights as FP8 (E4M3) with a scale for each block. A block of 128 x 128 is larger than these weights."""
 
     def __init__(self, make, block=(128, 128), dtype=torch.float32):
         self.make, self.block, self.dtype = make, block, dtype

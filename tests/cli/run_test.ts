@@ -11,7 +11,7 @@ async function run(...args: string[]): Promise<{ code: number; stdout: string; s
   return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
 }
 
-Deno.test("run writes the output, says what it did, and leaves nothing else", async () => {
+Deno.test("run writes the output, reports what it did, and leaves no other file", async () => {
   const directory = await Deno.makeTempDir();
   const output = `${directory}/y.safetensors`;
   const args = ["--weights", `${layer}model.safetensors`, "--input", `${layer}input.safetensors`, "--output", output];
@@ -29,21 +29,21 @@ Deno.test("run writes the output, says what it did, and leaves nothing else", as
   await Deno.remove(directory, { recursive: true });
 });
 
-Deno.test("run keeps the input's dtype and dimensions", async () => {
+Deno.test("run gives the output the dtype and the dimensions of the input", async () => {
   const directory = await Deno.makeTempDir();
   const [input, output] = [`${directory}/x.safetensors`, `${directory}/y.safetensors`];
   const x = tensor(new Float16Array(2 * 3 * 48).fill(0.5), [2, 3, 48]);
   await writeSafetensors(input, { hidden_states: x, mask: tensor(new Int32Array(1)) });
   const { code, stderr } = await run("--weights", layer, "--input", input, "--output", output, "--top-k=2");
   assertEquals(code, 0, stderr);
-  assertStringIncludes(stderr, "top 2, f32"); // f32 weights, f16 input: neither is rounded before the end
+  assertStringIncludes(stderr, "top 2, f32"); // weights in f32, input in f16: neither is rounded before the end
   using file = await Safetensors.open(output);
   assertEquals([file.describe("output").dtype, file.describe("output").shape], ["F16", [2, 3, 48]]);
   await Deno.remove(directory, { recursive: true });
 });
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.test(`run leaves nothing behind on ${signal} while it writes`, async () => {
+  Deno.test(`run leaves no file behind on ${signal} while it writes`, async () => {
     const directory = await Deno.makeTempDir(), input = await Deno.makeTempFile();
     const output = `${directory}/y.safetensors`;
     await writeSafetensors(input, { x: tensor(new Float32Array(400_000 * 48).fill(0.5), [400_000, 48]) });
@@ -61,10 +61,10 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     try {
       child.kill(signal);
     } catch {
-      // it was done already
+      // the process has ended
     }
     const { code } = await child.status;
-    if (code === 0) assertEquals(names(), ["y.safetensors"]); // all was written before the signal came
+    if (code === 0) assertEquals(names(), ["y.safetensors"]); // everything was written before the signal
     else {
       assertEquals(code, signal === "SIGINT" ? 130 : 143);
       assertMatch(seen[0]!, /^y\.safetensors\..*\.tmp$/);
@@ -75,7 +75,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-Deno.test("run refuses what cannot be done before any work", async () => {
+Deno.test("run refuses what it cannot do, before any work", async () => {
   const directory = await Deno.makeTempDir();
   const narrow = `${directory}/narrow.safetensors`;
   await writeSafetensors(narrow, { x: tensor(new Float32Array(6), [2, 3]) });
@@ -87,16 +87,18 @@ Deno.test("run refuses what cannot be done before any work", async () => {
     new Uint8Array([...length, ...new TextEncoder().encode(header), ...new Uint8Array(8)]),
   );
   const input = `${layer}input.safetensors`;
+  const longName = `${directory}/${"y".repeat(250)}`; // too long for the temporary name
   const cases: [string[], number, string][] = [
     [[], 2, "--weights is needed"],
     [["--weights", layer, "--input", input], 2, "--output is needed"],
     [
       ["--weights", layer, "--input", input, "--output", `${directory}/none/y`],
       2,
-      "--output must be in a directory that there is",
+      "--output must be in an existing directory",
     ],
     [["--weights", layer, "--input", input, "--output", directory], 2, "--output must be a regular file"],
-    [["--weights", layer, "--input", narrow, "--output", narrow], 2, "--output must not be what is read"],
+    [["--weights", `${directory}/none`, "--input", input, "--output", longName], 2, "--output cannot be written"],
+    [["--weights", layer, "--input", narrow, "--output", narrow], 2, "--output must not be a file that is read"],
     [
       ["--weights", layer, "--input", narrow, "--output", `${directory}/y`, "--top-k", "2"],
       1,
@@ -105,15 +107,16 @@ Deno.test("run refuses what cannot be done before any work", async () => {
     [
       ["--weights", layer, "--input", integers, "--output", `${directory}/y`, "--top-k", "2"],
       1,
-      'tensor "x" must be F16, BF16 or F32 of [T, H], it is I64 [1, 1]',
+      'tensor "x" must be F16, BF16 or F32 of shape [T, H], got I64 [1, 1]',
     ],
     [["--weights", layer, "--input", input, "--output", `${directory}/y`], 1, "top-k, is needed"],
+    [["--weights", layer, "--input", input, "--output", `${directory}/y`, "--prefix", "mtp."], 1, 'begins with "mtp."'],
     [
       ["--weights", layer, "--input", input, "--output", `${directory}/y`, "--top-k", "9"],
       2,
       "topK must be an integer from 1",
     ],
-    [["--weights", layer, "--input", input, "--output", `${directory}/y`, "--layer", "4"], 1, "there is no layer 4"],
+    [["--weights", layer, "--input", input, "--output", `${directory}/y`, "--layer", "4"], 1, "layer 4 has no experts"],
     [["--weights", `${directory}/none`, "--input", input, "--output", `${directory}/y`], 1, "No such file"],
   ];
   for (const [args, expected, message] of cases) {

@@ -190,7 +190,11 @@ Deno.test("A file that cannot be written leaves nothing behind and what was ther
 
 Deno.test("A file that is no file, or becomes shorter, is refused", async () => {
   const directory = await Deno.makeTempDir();
-  await assertRejects(() => Safetensors.open(directory), SafetensorsError, `${directory}: expected a regular file`);
+  await assertRejects(
+    () => Safetensors.open(directory),
+    SafetensorsError,
+    `${directory}: expected a file, got a directory`,
+  );
   await assertRejects(() => Safetensors.open(`${directory}/none`), Deno.errors.NotFound);
   const path = `${directory}/x`;
   await writeSafetensors(path, tensors);

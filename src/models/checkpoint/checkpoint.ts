@@ -1,22 +1,24 @@
-// A model's tensors, in one safetensors file or in many with an index. A file is opened when a tensor of it is asked for.
+// A model's tensors, in one safetensors file or in several with an index. Files are opened on demand.
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
 import type { StoredTensor } from "../../safetensors/header.ts";
+import { describeFile } from "../../safetensors/describe_file.ts";
 import { JsonScanner } from "../../safetensors/json_scanner.ts";
 import { Safetensors } from "../../safetensors/safetensors.ts";
+import { parseConfigJson } from "./config_json.ts";
 
 const indexName = "model.safetensors.index.json";
 const singleName = "model.safetensors";
 const configName = "config.json";
 
-/** More than any index or configuration has. */
+/** The largest index or configuration that is read. */
 const maxJsonBytes = 100_000_000;
 
 /** The tensors of one or more files. */
 export class Checkpoint implements Disposable {
-  /** What it was opened by. */
+  /** The path of the file or the index. */
   readonly path: string;
-  /** The directory that it lies in, with a slash at its end; empty for the working directory. */
+  /** The path of the directory with a slash at its end, or "" for the working directory. */
   readonly #directory: string;
   /** The file of each tensor, by the tensor's name. */
   readonly #files: ReadonlyMap<string, string>;
@@ -33,7 +35,7 @@ export class Checkpoint implements Disposable {
    * Opens a checkpoint.
    *
    * @param path A safetensors file, an index, or a directory with a `model.safetensors.index.json` or `model.safetensors`.
-   * @throws {SafetensorsError} If it is neither, or not as the format says.
+   * @throws {SafetensorsError} If the path is none of these, or a file is malformed.
    */
   static async open(path: string): Promise<Checkpoint> {
     if ((await Deno.stat(path)).isDirectory) path = await checkpointIn(path);
@@ -47,15 +49,15 @@ export class Checkpoint implements Disposable {
     return this.#files.keys();
   }
 
-  /** Whether there is a tensor of a name. */
+  /** Returns whether a tensor exists. */
   has(name: string): boolean {
     return this.#files.has(name);
   }
 
   /**
-   * Describes a tensor; its file is opened and checked for that.
+   * Describes a tensor. Opens and checks its file.
    *
-   * @throws {SafetensorsError} If there is none of that name, or its file is not in order.
+   * @throws {SafetensorsError} If the tensor does not exist, or its file is malformed.
    */
   async describe(name: string): Promise<StoredTensor> {
     return (await this.#fileOf(name)).describe(name);
@@ -66,8 +68,8 @@ export class Checkpoint implements Disposable {
     await (await this.#fileOf(name)).readBytes(name, target, start);
   }
 
-  /** The model's configuration, from beside the tensors; undefined where there is none. */
-  async config(): Promise<{ readonly path: string; readonly json: unknown } | undefined> {
+  /** Reads the config.json beside the tensors. Returns undefined if it does not exist. */
+  async config(): Promise<{ readonly path: string; readonly value: unknown } | undefined> {
     const path = this.#directory + configName;
     let text;
     try {
@@ -77,21 +79,23 @@ export class Checkpoint implements Disposable {
       throw error;
     }
     try {
-      return { path, json: JSON.parse(text) };
+      return { path, value: parseConfigJson(text) };
     } catch {
-      throw new SafetensorsError(`${path}: it must be JSON`);
+      throw new SafetensorsError(
+        `${path}: expected JSON, got ${describeFile(new TextEncoder().encode(text)) ?? "other text"}`,
+      );
     }
   }
 
   async #fileOf(name: string): Promise<Safetensors> {
     const fileName = this.#files.get(name);
-    if (fileName === undefined) throw new SafetensorsError(`${this.path}: there is no tensor ${quote(name)}`);
+    if (fileName === undefined) throw new SafetensorsError(`${this.path}: found no tensor ${quote(name)}`);
     let file = this.#open.get(fileName);
     if (!file) {
       file = await Safetensors.open(this.#directory + fileName).catch((error) => {
         if (!(error instanceof Deno.errors.NotFound)) throw error;
         throw new SafetensorsError(
-          `${this.path}: tensor ${quote(name)} must be in ${this.#directory}${fileName}, there is no such file`,
+          `${this.path}: tensor ${quote(name)} must be in ${this.#directory}${fileName}, which does not exist`,
         );
       });
       this.#open.set(fileName, file);
@@ -114,12 +118,25 @@ async function checkpointIn(directory: string): Promise<string> {
     });
     if (found) return prefix + name;
   }
-  throw new SafetensorsError(`${directory}: there must be a ${indexName} or a ${singleName}, there is neither`);
+  const weights = (await Array.fromAsync(Deno.readDir(directory), ({ name }) => name)).filter(isWeightFile).sort();
+  throw new SafetensorsError(
+    `${directory}: expected a ${indexName} or a ${singleName}, got ` +
+      (weights.length === 0
+        ? "neither"
+        : weights.slice(0, 3).map(quote).join(", ") + (weights.length > 3 ? ", …" : "")),
+  );
 }
 
-/** The file of each tensor, from an index: `{ "weight_map": { tensor: file, … }, … }`. */
+/** Returns whether a name is that of a file of weights, in whatever format. */
+function isWeightFile(name: string): boolean {
+  return /\.(?:safetensors|gguf|bin|pt|pth|ckpt|npz|h5|msgpack)(?:\.index\.json)?$/.test(name);
+}
+
+/** Reads the file of each tensor from an index: `{ "weight_map": { tensor: file, … }, … }`. */
 function parseIndex(path: string, text: string): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
+  const foreign = describeFile(new TextEncoder().encode(text.slice(0, 64)));
+  if (foreign) throw new SafetensorsError(`${path}: expected an index of safetensors files, got ${foreign}`);
   const scanner = new JsonScanner(text, (message) => new SafetensorsError(`${path}: ${message}`));
   let found = false;
   scanner.object((key) => {
@@ -128,20 +145,25 @@ function parseIndex(path: string, text: string): ReadonlyMap<string, string> {
     scanner.object((tensor) => {
       const file = scanner.string();
       if (!/^[^/\\:]+$/.test(file) || /^\.+$/.test(file)) {
-        throw new SafetensorsError(`${path}: the file of tensor ${quote(tensor)} must lie beside, got ${quote(file)}`);
+        throw new SafetensorsError(
+          `${path}: the file of tensor ${quote(tensor)} must be in the same directory, got ${quote(file)}`,
+        );
       }
       files.set(tensor, file);
     });
   });
   scanner.end();
-  if (!found) throw new SafetensorsError(`${path}: there must be a weight_map`);
+  if (!found) throw new SafetensorsError(`${path}: expected a weight_map`);
   return files;
 }
 
 async function readText(path: string): Promise<string> {
-  const { size } = await Deno.stat(path);
+  const { isFile, isDirectory, size } = await Deno.stat(path);
+  if (!isFile) {
+    throw new SafetensorsError(`${path}: expected a file, got ${isDirectory ? "a directory" : "a pipe or device"}`);
+  }
   if (size > maxJsonBytes) {
-    throw new SafetensorsError(`${path}: it must have at most ${maxJsonBytes} bytes, got ${size}`);
+    throw new SafetensorsError(`${path}: expected at most ${maxJsonBytes} bytes, got ${size}`);
   }
   return await Deno.readTextFile(path);
 }

@@ -1,5 +1,5 @@
 /**
- * Mixture-of-Experts layers from the checkpoints of models.
+ * Mixture-of-Experts layers in the checkpoints of models.
  *
  * @module
  */
@@ -8,24 +8,26 @@ import type { RouterKind } from "../../routing/router.ts";
 import { mapLayer, type ResolvedMoe, resolveMoe } from "../../contract/resolve_moe.ts";
 import { bytesPerElement, type DType, elementCount, type Tensor, zeros } from "../../tensor/tensor.ts";
 import { Checkpoint } from "./checkpoint.ts";
-import { type PlannedTensor, planTensors } from "./layer_tensors.ts";
 import { findLayer } from "./layer_names.ts";
+import { planTensors } from "./layer_tensors.ts";
+import { ModelConfig } from "./model_config.ts";
 import { readPart } from "./read_part.ts";
 import { type LayerOptions, resolveSettings } from "./settings.ts";
+import type { PlannedTensor } from "./tensor_planner.ts";
 
-/** A layer in a checkpoint: everything about it is known and checked, none of its numbers read. */
+/** A layer in a checkpoint. Opening it checks all names, dtypes and shapes and reads no element. */
 export class CheckpointLayer implements Disposable {
-  /** The family of models whose layer it is, as the configuration or the tensors' names tell. */
+  /** The model family, from config.json or the tensors' names. */
   readonly family: string;
-  /** The layer's number; undefined where the names have none. */
+  /** The layer's number, or undefined if the names have none. */
   readonly number: number | undefined;
-  /** The dtype of the weights in the file, or what those of fewer bits are made into. */
+  /** The dtype that holds all weights of the experts without loss. Weights of fewer bits count as bf16. */
   readonly dtype: DType;
-  /** The sizes, and everything decided. */
+  /** The sizes, with every option decided. */
   readonly shape: ResolvedMoe;
-  /** How the router decides. */
+  /** The kind of the router. */
   readonly routerKind: RouterKind;
-  /** What was found and will not be used. */
+  /** What the user should know: tensors that are not used, and choices that the names leave open. */
   readonly notes: readonly string[];
   readonly #checkpoint: Checkpoint;
   readonly #plan: MoeLayer<PlannedTensor>;
@@ -42,33 +44,35 @@ export class CheckpointLayer implements Disposable {
   }
 
   /**
-   * Opens a checkpoint and finds a layer in it. The names are those of Hugging Face's checkpoints of gpt-oss (MXFP4 too),
-   * Mixtral, Qwen3-MoE, DeepSeek-V3 (FP8 too), Kimi-K2, GLM-4.5, OLMoE, Llama 4 and Granite, or the plain ones:
+   * Opens a checkpoint and finds a layer in it. The names are those of the models' own checkpoints, or plain names:
    * `router.weight`, `router.bias`, `experts.gate_up_proj`, `experts.gate_up_proj_bias`, `experts.down_proj`,
-   * `experts.down_proj_bias`, with or without `layers.N.` before them. Where there is a `config.json` beside, it says how
-   * the layer computes; what the options say goes before that.
+   * `experts.down_proj_bias`, with or without `layers.N.` before them. The `config.json` beside the weights says how the
+   * layer computes. An option replaces what it names, and nothing else.
    *
-   * @param path A safetensors file, an index of several, or the directory of either.
-   * @param options Which layer, and what is to differ from the model's way of computing.
+   * @param path A safetensors file, an index of several, or a directory with either.
+   * @param options Which layer to open, and what replaces the model's way of computing.
    * @returns The layer. Close it with `using` or its `[Symbol.dispose]()`.
-   * @throws {SafetensorsError} If a tensor is missing, truncated, overlapping, or of another dtype or shape, by its name;
-   * or if something is left open that the options can tell.
-   * @throws {RangeError} If an option is out of range, or has no meaning with another.
+   * @throws {SafetensorsError} If a tensor is missing, truncated, overlapping, or has another dtype or shape, or if
+   * something is unknown that an option could say.
+   * @throws {RangeError} If an option is out of range, or does not fit another option.
    */
   static async open(path: string, options: LayerOptions = {}): Promise<CheckpointLayer> {
     using scope = new DisposableStack();
     const checkpoint = scope.use(await Checkpoint.open(path));
-    const names = findLayer(checkpoint, options.layer);
-    const { family, settings, notes } = resolveSettings(names, await checkpoint.config(), options);
+    const json = await checkpoint.config();
+    const configOf = (component: string) => json && new ModelConfig(json.value, json.path, component);
+    const names = findLayer(checkpoint, options, configOf(options.prefix?.split(".")[0] ?? "")?.count("layers"));
+    const config = configOf(names.base.split(".")[0] ?? "");
+    const { family, settings, notes } = resolveSettings(names, config, options);
     const { dtype, layer: plan } = await planTensors(checkpoint, names, settings);
     const tokens: Described = { dtype, shape: [1, plan.router.weight.shape[1]!] };
     const shape = resolveMoe(tokens, mapLayer(plan, (planned) => describe(planned, dtype)));
     scope.move();
-    const routerKind = settings.router.kind!;
+    const routerKind = settings.router.kind;
     return new CheckpointLayer(checkpoint, plan, { family, number: names.layer, dtype, shape, routerKind, notes });
   }
 
-  /** Bytes of the layer's tensors in memory, with the experts' weights in a dtype. */
+  /** Returns the bytes of the layer's tensors in memory, with the experts' weights in a dtype. */
   bytes(dtype: DType = this.dtype): number {
     let bytes = 0;
     mapLayer(this.#plan, (planned) => bytes += elementCount(planned.shape) * bytesPerElement(planned.dtype ?? dtype));
@@ -76,12 +80,12 @@ export class CheckpointLayer implements Disposable {
   }
 
   /**
-   * Reads the layer's tensors into shared memory, one after the other, each straight to its place.
+   * Reads the layer's tensors into shared memory, one after the other.
    *
-   * @param dtype What the experts' weights are converted to, rounded to nearest. Defaults to theirs.
-   * @param onProgress Called now and then with the fraction that is done.
+   * @param dtype The dtype that the experts' weights are converted to, rounded to nearest. The default is their own.
+   * @param onProgress Called after each tensor with the fraction that is read.
    * @returns The layer, for {@linkcode moe}.
-   * @throws {RangeError} If the memory cannot be had.
+   * @throws {RangeError} If the allocation fails.
    */
   async read(dtype: DType = this.dtype, onProgress: (fraction: number) => void = () => {}): Promise<MoeLayer> {
     const reads: [PlannedTensor, Tensor][] = [];
@@ -101,7 +105,7 @@ export class CheckpointLayer implements Disposable {
     return layer;
   }
 
-  /** Closes the files; twice is no error. */
+  /** Closes the files. Has no effect if they are closed. */
   [Symbol.dispose](): void {
     this.#checkpoint[Symbol.dispose]();
   }

@@ -1,106 +1,166 @@
-// What decides how a layer computes: the options first, then a preset, the model's configuration, and the names.
+// Decides how a layer computes: options first, then a preset or config.json, then the names of the tensors.
 import { activationOptions } from "../../contract/activations.ts";
+import type { ExpertsComputation } from "../../contract/experts.ts";
 import type { MoeRouter } from "../../contract/moe.ts";
-import { type Preset, type PresetName, presets } from "../presets.ts";
-import { routerRules } from "../../routing/router.ts";
+import { definedMembers } from "../../known_names.ts";
+import { type RouterKind, type RouterOptions, routerRules } from "../../routing/router.ts";
 import { SafetensorsError } from "../../safetensors/error.ts";
-import type { LayerNames } from "./layer_names.ts";
+import type { PresetName } from "../presets.ts";
+import type { LayerChoice, LayerNames } from "./layer_names.ts";
+import type { ModelConfig } from "./model_config.ts";
 import {
-  type ExpertsSettings,
-  type FamilySettings,
-  type LayerSettings,
+  type ModelSettings,
   type RouterSettings,
   settingsOfConfig,
   settingsOfNames,
-  weightBlockOfConfig,
-} from "./model_config.ts";
+  settingsOfPreset,
+} from "./model_settings.ts";
 
-/** Which layer of a checkpoint, and what is to differ from the model's way of computing. */
-export interface LayerOptions extends ExpertsSettings, Omit<RouterSettings, "kind">, Pick<MoeRouter, "logitsDType"> {
-  /** The layer's number; may be left out where there is only one. */
-  readonly layer?: number | undefined;
-  /** A preset whose way of computing is to be taken instead of the configuration's. */
+/** Which layer of a checkpoint to open, and what replaces the model's own way of computing. */
+export interface LayerOptions
+  extends LayerChoice, Readonly<ExpertsComputation>, Omit<RouterSettings, "kind">, Pick<MoeRouter, "logitsDType"> {
+  /** A preset whose way of computing replaces that of config.json. */
   readonly preset?: PresetName | undefined;
-  /** How the router decides; its other options are then its own, unless the model has the same kind. */
+  /** The router kind. The other options of the router stay the model's. */
   readonly router?: RouterSettings["kind"];
 }
 
-/** A layer's settings with K decided. */
-export interface ResolvedSettings extends LayerSettings, Pick<MoeRouter, "logitsDType"> {
-  readonly router: RouterSettings & { readonly topK: number };
-  /** Neighbours in rows and columns that have one scale in FP8. */
+/** How a layer computes. */
+export interface ResolvedSettings extends Pick<MoeRouter, "logitsDType"> {
+  readonly experts: Readonly<ExpertsComputation>;
+  readonly router: Omit<RouterOptions, "correctionBias"> & { readonly kind: RouterKind };
+  /** How many rows and columns share one scale in block FP8. */
   readonly weightBlock: readonly [number, number];
 }
 
-/** Decides. */
+/** DeepSeek-V3's blocks, for weights without a configuration. */
+const defaultBlock = [128, 128] as const;
+
+/**
+ * Decides how a layer computes.
+ *
+ * @param names The names of the layer's tensors.
+ * @param config The model's configuration.
+ * @param options What replaces the model's way of computing.
+ * @returns The family, the settings, and notes for the user.
+ * @throws {SafetensorsError} If something is unknown that an option could say, or options contradict the model.
+ */
 export function resolveSettings(
   names: LayerNames,
-  config: { readonly path: string; readonly json: unknown } | undefined,
-  { layer: _layer, preset, router: kind, logitsDType, ...options }: LayerOptions,
+  config: ModelConfig | undefined,
+  options: LayerOptions,
 ): { readonly family: string; readonly settings: ResolvedSettings; readonly notes: readonly string[] } {
+  const { layer: _layer, prefix: _prefix, preset, router: kind, logitsDType, ...rest } = options;
+  const { topK, groups, topGroups, renormalize, scale, jitter, ...experts } = rest;
   const ofNames = settingsOfNames(names);
-  const ofModel = preset
-    ? settingsOfPreset(preset)
-    : config
-    ? settingsOfConfig(config.json, config.path, ofNames)
-    : ofNames;
-  const { topK, groups, topGroups, renormalize, scale, jitter, ...experts } = options;
-  const router = { topK, groups, topGroups, renormalize, scale, jitter };
-
-  const base = kind === undefined || kind === ofModel.router.kind ? ofModel.router : { topK: ofModel.router.topK };
-  const decided: RouterSettings = { ...base, kind, ...given({ kind: kind ?? base.kind, ...router }) };
-  if (decided.kind === undefined) {
-    throw new SafetensorsError(
-      `The router is needed, ${Object.keys(routerRules).join(", ")}: ${ofModel.unknownRouter}` +
-        (config ? "" : ", and there is no config.json beside the weights"),
-    );
-  }
-  if (decided.topK === undefined) {
-    throw new SafetensorsError(
-      `The number of experts of each token, top-k, is needed: ${
-        config?.path ?? "there is no config.json beside that"
-      } ` +
-        (config ? "does not say it" : "could say it"),
-    );
-  }
+  const model = preset ? settingsOfPreset(preset) : config ? settingsOfConfig(config, ofNames) : ofNames;
+  const given = definedMembers({ kind, topK, groups, topGroups, renormalize, scale, jitter });
+  const { router, notes } = resolveRouterSettings(model, given);
+  const computation = { ...definedMembers(model.experts), ...definedMembers(experts) };
+  expectKnown({ ...computation, ...router }, model, config);
   return {
-    family: ofModel.family,
+    family: model.family,
     settings: {
-      experts: activationOf({ ...ofNames.experts, ...ofModel.experts, ...given(experts) }, experts),
-      router: { ...decided, topK: decided.topK },
+      experts: withOwnOptions(computation, experts, config),
+      router: router as ResolvedSettings["router"],
       logitsDType,
-      weightBlock: (config && weightBlockOfConfig(config.json, config.path)) ?? deepSeekBlock,
+      weightBlock: config?.weightBlock ?? defaultBlock,
     },
     notes: [
-      ...names.correctionBias && routerRules[decided.kind].before === "none"
-        ? [`The router kind ${decided.kind} leaves ${names.correctionBias} unused`]
+      ...notes,
+      ...names.correctionBias && router.kind && routerRules[router.kind].before === "none"
+        ? [`The router kind ${router.kind} does not use ${names.correctionBias}`]
         : [],
-      ...kind === undefined && ofModel.note ? [ofModel.note] : [],
+      ...kind === undefined && model.note ? [model.note] : [],
     ],
   };
 }
 
-/** What DeepSeek-V3 has, where there is no configuration to say it. */
-const deepSeekBlock = [128, 128] as const;
-
-/** Where options change the activation, what the model says of its own does not go with it. */
-function activationOf(settings: ExpertsSettings, options: ExpertsSettings): ExpertsSettings {
-  const { activationAlpha, activationLimit, ...rest } = settings;
-  const { activationAlpha: alpha, activationLimit: limit } = options;
-  const own = activationOptions({ ...rest, activationAlpha, activationLimit });
-  return { ...rest, ...own, ...given({ activationAlpha: alpha, activationLimit: limit }) };
-}
-
-function settingsOfPreset(name: PresetName): FamilySettings {
-  const preset: Preset = presets[name];
-  const { correctionBias: _correctionBias, ...options } = preset.router;
-  return {
-    family: name,
-    experts: { activation: preset.activation, ...activationOptions(preset) },
-    router: { ...options, topK: preset.topK },
+/** Merges the router's options: a given option replaces the model's option of the same name, and no other. */
+function resolveRouterSettings(
+  { router: model }: ModelSettings,
+  given: RouterSettings,
+): { readonly router: RouterSettings; readonly notes: readonly string[] } {
+  const merged = { ...definedMembers(model), ...given };
+  const { kind } = merged;
+  if (kind === undefined) return { router: merged, notes: [] };
+  const { before, grouped, renormalize: standard, after } = routerRules[kind];
+  const notes: string[] = [];
+  const router: { -readonly [Name in keyof RouterSettings]: RouterSettings[Name] } = { ...merged };
+  const drop = (name: "groups" | "topGroups" | "jitter" | "renormalize") => {
+    if (given[name] === undefined) delete router[name]; // given options are checked with the router
   };
+  if (!grouped) {
+    if ((router.groups ?? 1) > 1 && given.groups === undefined) {
+      throw new SafetensorsError(
+        `The model chooses from ${
+          router.topGroups ?? router.groups
+        } of ${router.groups} groups of experts, which the ` +
+          `router kind ${kind} cannot do: expected --router sigmoid-grouped, or --groups 1`,
+      );
+    }
+    drop("groups");
+    drop("topGroups");
+    if (router.groups === 1) delete router.groups;
+  }
+  if (after !== "sparse-mixer") drop("jitter");
+  if (before === "none") {
+    if (router.renormalize !== undefined && router.renormalize !== (after === "softmax") && given.kind) {
+      notes.push(
+        `The router kind ${kind} ignores that the model ${
+          router.renormalize ? "renormalizes" : "does not renormalize"
+        } weights`,
+      );
+    }
+    drop("renormalize");
+  }
+  if (given.kind === "softmax-renormalize") drop("renormalize");
+  if (kind === "softmax" && router.renormalize === true) {
+    router.kind = "softmax-renormalize";
+    delete router.renormalize;
+  }
+  if (router.renormalize === standard) delete router.renormalize;
+  return { router, notes };
 }
 
-function given<Values extends object>(values: Values): Partial<Values> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<Values>;
+/** Refuses settings that are unknown, with the options that say them. */
+function expectKnown(
+  settings: RouterSettings & ExpertsComputation,
+  { unknown }: ModelSettings,
+  config: ModelConfig | undefined,
+): void {
+  const { kind, topK, activation, gated = true, gateUpLayout } = settings;
+  const missing: string[] = [];
+  if (kind === undefined) {
+    missing.push(`The router is needed (--router ${Object.keys(routerRules).join(", ")}): ${unknown.router}`);
+  }
+  if (topK === undefined) {
+    missing.push(
+      "The number of experts of each token, top-k, is needed (--top-k)" +
+        (config ? `: ${config.path} does not have it` : ""),
+    );
+  }
+  if (activation === undefined) missing.push(`The activation is needed (--activation): ${unknown.activation}`);
+  else if (gated && gateUpLayout === undefined && activation !== "swiglu-oai") {
+    missing.push("The order of gate and up columns is needed (--gate-up-layout interleaved, concatenated)");
+  }
+  if (missing.length === 0) return;
+  const where = config ? "" : "; found no config.json beside the weights";
+  throw new SafetensorsError(missing.join(". ") + where);
+}
+
+/** Removes the model's options of an activation that another activation replaces. */
+function withOwnOptions(
+  { activationAlpha, activationLimit, ...rest }: ExpertsComputation,
+  given: ExpertsComputation,
+  config: ModelConfig | undefined,
+): ExpertsComputation {
+  const own = activationOptions({ ...rest, activationAlpha, activationLimit });
+  if (activationLimit !== undefined && !("activationLimit" in own) && given.activation === undefined && config) {
+    throw new SafetensorsError(
+      `${config.path}: ${config.key("activationLimit")} is for SiLU with a gate and SwiGLU, got ${rest.activation}`,
+    );
+  }
+  const asked = { activationAlpha: given.activationAlpha, activationLimit: given.activationLimit };
+  return { ...rest, ...definedMembers(own), ...definedMembers(asked) };
 }
