@@ -8,6 +8,7 @@
  *
  * @module
  */
+import "./src/require_deno.ts";
 import { main } from "./src/cli/main.ts";
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

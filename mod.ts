@@ -21,6 +21,7 @@
  *
  * @module
  */
+import "./src/require_deno.ts";
 export * from "./src/backend/backend.ts";
 export { openBackend, type OpenBackendOptions } from "./src/open_backend.ts";
 export { BackendUnavailableError } from "./src/backend/unavailable_error.ts";

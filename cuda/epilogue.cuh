@@ -5,9 +5,8 @@
 #pragma once
 #include <ptx.cuh>
 
-#include "activation.cuh"
 #include "element.cuh"
-#include "grouped_gemm.cuh"
+#include "product.cuh"
 
 namespace yamoe {
 

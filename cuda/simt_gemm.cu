@@ -7,9 +7,8 @@
 // memory. Each sum is one chain of fmaf along the depth, in every tile shape.
 #include <ptx.cuh>
 
-#include "activation.cuh"
 #include "element.cuh"
-#include "grouped_gemm.cuh"
+#include "product.cuh"
 
 namespace yamoe {
 
@@ -221,8 +220,8 @@ using Simt16 = SimtTile<16, 64, 2, 4>;
   }
 
 YAMOE_SIMT(Simt128, 128_f32, float, 2)
-YAMOE_SIMT(Simt16, 16_f32, float, 6)
+YAMOE_SIMT(Simt16, 16_f32, float, 8)
 YAMOE_SIMT(Simt128, 128_f16, __half, 2)
-YAMOE_SIMT(Simt16, 16_f16, __half, 6)
+YAMOE_SIMT(Simt16, 16_f16, __half, 8)
 YAMOE_SIMT(Simt128, 128_bf16, __nv_bfloat16, 2)
-YAMOE_SIMT(Simt16, 16_bf16, __nv_bfloat16, 6)
+YAMOE_SIMT(Simt16, 16_bf16, __nv_bfloat16, 8)

@@ -1,6 +1,5 @@
 // The epilogue of a warpgroup's sums. It processes some columns at a time, to need fewer registers.
 #pragma once
-#include "activation.cuh"
 #include "epilogue.cuh"
 #include "warpgroup_gemm.cuh"
 

@@ -15,7 +15,7 @@
 #pragma once
 #include <ptx.cuh>
 
-#include "grouped_gemm.cuh"
+#include "product.cuh"
 
 namespace yamoe {
 

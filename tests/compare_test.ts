@@ -96,6 +96,12 @@ Deno.test("compare() finds a change unclear if a record says that its time is un
       assertEquals([comparison?.verdict, comparison?.reason], ["unclear", reason]);
     }
   }
+  for (
+    const [figures, reason] of [[{ converged: false }, "not converged"], [{ drift: 0.2 }, "slowing down"]] as const
+  ) {
+    const [comparison] = compare([before], [{ ...after, ...figures }], 0.01);
+    assertEquals([comparison?.verdict, comparison?.reason], ["unclear", reason]);
+  }
   const harmless = { ...after, hints: ["slow first call: it took 2.0 times the median; use --warmup 2"] };
   assertEquals(compare([before], [harmless], 0.01)[0]?.verdict, "slower");
 });

@@ -1,12 +1,13 @@
 // Random programs on a backend: calls that overlap, tensors that are disposed at any time, callbacks that throw or call the
 // backend again. All numbers are small integers, so every result is exact, whatever the order of the sums.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { type Backend, type BackendTensor, type MoeLayer, type Tensor, tensor } from "../mod.ts";
+import { type Backend, type MoeLayer, type Tensor, tensor } from "../mod.ts";
 import { mapInputs } from "../src/contract/experts_inputs.ts";
 import { mapLayer } from "../src/contract/resolve_moe.ts";
 import { randomFloats, randomIntegers, randomOp } from "./lifetime_ops.ts";
 import { naiveExperts } from "./naive.ts";
 import { naiveMoe } from "./naive_moe.ts";
+import { assertSame, type Call, CallbackError, fail, isMatrix, magnitude, type Value } from "./lifetime_values.ts";
 import { SmallRandom } from "./small_random.ts";
 
 /** The sizes of a program's tensors. */
@@ -16,20 +17,8 @@ export interface ProgramSizes {
   readonly intermediate: number;
 }
 
-/** A tensor of the backend and its right content; undefined if a failed transfer left it unspecified. */
-interface Value {
-  readonly tensor: BackendTensor;
-  content: Tensor | undefined;
-  /** The number of transfers and calls that use it. */
-  users: number;
-  isDisposed: boolean;
-}
-
 /** The largest magnitude of a tensor that a call may add to others, so that all sums stay exact in f32. */
 const maximumAddend = 2 ** 20;
-
-/** The error that callbacks throw. */
-class CallbackError extends Error {}
 
 /** Runs a random program, and checks every result and the memory at the end. */
 export async function runProgram(backend: Backend, seed: number, sizes: ProgramSizes, steps: number): Promise<void> {
@@ -55,7 +44,8 @@ class Program {
     this.#sizes = sizes;
     this.#steps = [
       [4, () => void this.#upload(this.#matrix())],
-      [4, () => this.#experts()],
+      [4, () => this.#call(this.#experts(this.#addend()))],
+      [2, () => this.#overlap()],
       [2, () => this.#moe()],
       [4, () => this.#op()],
       [3, () => this.#download()],
@@ -100,6 +90,13 @@ class Program {
     return randomIntegers(this.#random, shape, from, to);
   }
 
+  /** Weights of which about 8 per column are not 0, so that the products stay small. */
+  #weights(shape: readonly [experts: number, hidden: number, columns: number]): Tensor {
+    const weights = this.#integers(shape, 1);
+    for (let i = 0; i < weights.data.length; i++) if (!this.#random.chance(8 / shape[1])) weights.data[i] = 0;
+    return weights;
+  }
+
   #upload(content: Tensor): Value {
     const value = { tensor: this.#backend.upload(content), content, users: 0, isDisposed: false };
     this.#values.push(value);
@@ -122,23 +119,24 @@ class Program {
     return found ?? this.#upload(this.#matrix()) as Value & { content: Tensor };
   }
 
-  /** Begins a call on some tensors. At random, disposes tensors while it runs, and waits for its end or not. */
-  async #call(
-    used: readonly Value[],
-    run: () => Promise<readonly BackendTensor[]>,
-    expected: () => readonly Tensor[],
-  ): Promise<void> {
-    const right = expected();
-    for (const value of used) value.users += 1;
-    const running = run();
-    if (this.#random.chance(1 / 3)) this.#disposeNow(this.#random.pick(used));
-    this.#track(running.then((tensors) => {
-      for (const value of used) value.users -= 1;
-      for (const [i, tensor] of tensors.entries()) {
-        this.#values.push({ tensor, content: right[i], users: 0, isDisposed: false });
-      }
-    }));
+  /** Begins a call. At random, disposes a tensor while it runs, and waits for its end or not. */
+  async #call(call: Call): Promise<void> {
+    this.#start(call);
+    if (this.#random.chance(1 / 3)) this.#disposeNow(this.#random.pick(call.used));
     if (this.#random.chance(1 / 2)) await this.#settle();
+  }
+
+  #start({ used, run, expected }: Call): void {
+    for (const value of used) value.users += 1;
+    this.#track(
+      run().then((tensors) => {
+        for (const value of used) value.users -= 1;
+        const contents = tensors.length > 0 ? expected() : [];
+        for (const [i, tensor] of tensors.entries()) {
+          this.#values.push({ tensor, content: contents[i], users: 0, isDisposed: false });
+        }
+      }),
+    );
   }
 
   #track(running: Promise<void>): void {
@@ -147,29 +145,54 @@ class Program {
     this.#pending.add(tracked);
   }
 
-  async #experts(): Promise<void> {
+  /** At random, a tensor that a call can add. */
+  #addend(): Value | undefined {
+    const { tokens, hidden } = this.#sizes;
+    if (this.#random.chance(1 / 2)) return undefined;
+    return this.#pick(({ content }) => isMatrix(content, tokens, hidden) && magnitude(content) <= maximumAddend);
+  }
+
+  /** A call that uses the output of an earlier one, which is disposed while the call runs and others allocate memory. */
+  async #overlap(): Promise<void> {
+    const { tokens, hidden } = this.#sizes;
+    await this.#settle();
+    const before = this.#values.length;
+    for (const call of [this.#experts(undefined), this.#experts(undefined)]) this.#start(call);
+    await this.#settle();
+    const outputs = this.#values.slice(before).filter(({ users, content }) =>
+      users === 0 && content && isMatrix(content, tokens, hidden) && magnitude(content) > 2
+    );
+    const [first, ...others] = [outputs.at(-1), undefined, undefined].map((addend) => this.#experts(addend));
+    if (first) this.#start(first);
+    for (const output of outputs) this.#disposeNow(output);
+    for (const call of others) this.#start(call);
+  }
+
+  #experts(addend: Value | undefined): Call {
     const { tokens, hidden, intermediate } = this.#sizes;
-    const random = this.#random, E = random.integer(1, 3), K = random.integer(1, E);
+    const random = this.#random, E = random.integer(1, 3);
+    const isLarge = hidden > 100; // then all calls have tensors of the same sizes, so that memory is recycled
+    const K = isLarge ? 1 : random.integer(1, E);
     const hiddenStates = this.#hidden();
-    const addend = random.chance(1 / 2)
-      ? this.#pick(({ content }) => isMatrix(content, tokens, hidden) && magnitude(content) <= maximumAddend)
-      : undefined;
     const uploaded = {
       routerIndices: this.#upload(this.#indices([tokens, K], 0, E - 1)),
       routingWeights: this.#upload(this.#integers([tokens, K], 1)),
-      gateUpProj: this.#upload(this.#integers([E, hidden, 2 * intermediate], 1)),
+      gateUpProj: this.#upload(this.#weights([E, hidden, 2 * intermediate])),
       downProj: this.#upload(this.#integers([E, intermediate, hidden], 1)),
       hiddenStates,
       ...addend && { addend },
     };
     const inputs = mapInputs(uploaded, ({ tensor }) => tensor);
-    const options = { activation: "relu2", expertCapacity: random.pick([undefined, 1, 2]) } as const;
+    const options = {
+      activation: "relu2",
+      expertCapacity: isLarge ? undefined : random.pick([undefined, 1, 2]),
+    } as const;
     const throws = random.chance(1 / 8);
     const onProgress = throws ? () => fail() : undefined;
     const contents = mapInputs(uploaded, ({ content }) => content as Tensor);
-    await this.#call(
-      Object.values(uploaded),
-      async () => {
+    return {
+      used: Object.values(uploaded),
+      run: async () => {
         try {
           return [await this.#backend.experts(inputs, { ...options, onProgress })];
         } catch (error) {
@@ -177,16 +200,15 @@ class Program {
           return [];
         }
       },
-      () => [tensor(Float32Array.from(naiveExperts(contents, options).exact), [tokens, hidden])],
-    );
-    if (random.chance(1 / 2)) { for (const value of Object.values(uploaded)) this.#disposeNow(value); }
+      expected: () => [tensor(Float32Array.from(naiveExperts(contents, options).exact), [tokens, hidden])],
+    };
   }
 
   async #moe(): Promise<void> {
     const { hidden, intermediate } = this.#sizes;
     const E = this.#random.integer(1, 3);
     const experts = (E: number) => ({
-      gateUpProj: this.#upload(this.#integers([E, hidden, 2 * intermediate], 1)),
+      gateUpProj: this.#upload(this.#weights([E, hidden, 2 * intermediate])),
       downProj: this.#upload(this.#integers([E, intermediate, hidden], 1)),
       activation: "relu2" as const,
     });
@@ -200,18 +222,19 @@ class Program {
     const used = [input];
     const onBackend = mapLayer(layer, (value) => (used.push(value as Value & { content: Tensor }), value.tensor));
     const onHost = mapLayer(layer, ({ content }) => content as Tensor);
-    await this.#call(
+    const { content } = input;
+    await this.#call({
       used,
-      async () => [await this.#backend.moe(input.tensor, onBackend)],
-      () => [tensor(Float32Array.from(naiveMoe(input.content, onHost).exact), input.content.shape)],
-    );
+      run: async () => [await this.#backend.moe(input.tensor, onBackend)],
+      expected: () => [tensor(Float32Array.from(naiveMoe(content, onHost).exact), content.shape)],
+    });
     if (this.#random.chance(1 / 2)) { for (const value of used) this.#disposeNow(value); }
   }
 
   async #op(): Promise<void> {
     const { tensors, run, expected } = randomOp(this.#random, this.#backend.ops, this.#hidden().content);
     const used = tensors.map((host) => this.#upload(host));
-    await this.#call(used, () => run(used.map(({ tensor }) => tensor)), () => expected);
+    await this.#call({ used, run: () => run(used.map(({ tensor }) => tensor)), expected: () => expected });
   }
 
   async #download(): Promise<void> {
@@ -316,24 +339,4 @@ class Program {
     await assertRejects(() => ops.batchedMatmul(value.tensor, value.tensor), RangeError);
     if (before !== undefined) assertEquals(this.#backend.memory.liveBytes, before, "live bytes after an error");
   }
-}
-
-function fail(): never {
-  throw new CallbackError("a callback threw");
-}
-
-function isMatrix({ dtype, shape }: Tensor, rows: number, columns: number): boolean {
-  return dtype === "f32" && shape.length === 2 && shape[0] === rows && shape[1] === columns;
-}
-
-function magnitude({ data }: Tensor): number {
-  let maximum = 0;
-  for (const value of data) maximum = Math.max(maximum, Math.abs(value));
-  return maximum;
-}
-
-function assertSame(actual: Tensor, expected: Tensor): void {
-  assertEquals([actual.dtype, actual.shape.join()], [expected.dtype, expected.shape.join()]);
-  const at = actual.data.findIndex((value, i) => value !== expected.data[i]);
-  assert(at < 0, `element ${at} of [${actual.shape}] must be ${expected.data[at]}, got ${actual.data[at]}`);
 }

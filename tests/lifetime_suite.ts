@@ -10,7 +10,7 @@ export interface LifetimeOptions {
   readonly ignore?: boolean;
   /** The number of cases in CI. */
   readonly cases: number;
-  /** Sizes for one in 20 cases, for a backend that treats large tensors in another way. */
+  /** The sizes of one in 50 cases, for a backend that treats large tensors in another way. */
   readonly large?: ProgramSizes;
 }
 
@@ -36,13 +36,9 @@ export function testLifetimes(
         using backend = await open();
         for (let seed = first; seed < Math.min(count, first + casesPerBackend); seed++) {
           const random = new SmallRandom(~seed);
-          const sizes = large && seed % 20 === 0
-            ? large
-            : { tokens: random.integer(0, 6), hidden: 8 * random.integer(1, 2), intermediate: 8 };
-          await withDeadline(
-            seed,
-            runProgram(backend, seed, sizes, random.integer(3, large && seed % 20 === 0 ? 6 : 16)),
-          );
+          const small = { tokens: random.integer(0, 6), hidden: 8 * random.integer(1, 2), intermediate: 8 };
+          const [sizes, steps] = large && seed % 50 === 0 ? [large, 6] : [small, random.integer(3, 16)];
+          await withDeadline(seed, runProgram(backend, seed, sizes, steps));
         }
         assertEquals(backend.memory.liveBytes, 0);
       }

@@ -1,6 +1,6 @@
 // Hints: what a reader should know before trusting a time, and what to do about it.
 import { plural } from "../text.ts";
-import type { BenchResult } from "./figures.ts";
+import type { BenchRecord, BenchResult } from "./figures.ts";
 
 /** Above this drift, the two halves of a series do not measure the same. */
 const noticeableDrift = 0.05;
@@ -34,7 +34,7 @@ export function hints(result: BenchResult): string[] {
     percentOfPeak,
     peakTflops,
   } = result;
-  const [first, ...others] = kernelTimesMs;
+  const [first = 0, ...others] = kernelTimesMs;
   const count = kernelTimesMs.length;
   const found: string[] = [];
   if (count === 1 && warmup === 0) found.push("cold call: the only call includes the warm-up; use --warmup 1");
@@ -45,8 +45,8 @@ export function hints(result: BenchResult): string[] {
       `not converged: the time was enough for ${plural(count, "call")}${known}; raise --timeout or --max-noise`,
     );
   }
-  if (others.length > 1 && first! > slowFirst * Math.max(...others)) {
-    const factor = (first! / kernelTimeMs).toFixed(1);
+  if (others.length > 1 && first > slowFirst * Math.max(...others)) {
+    const factor = (first / kernelTimeMs).toFixed(1);
     found.push(`slow first call: it took ${factor} times the median; use --warmup ${warmup + 1}`);
   }
   if (outliers > noticeableOutliers * count) {
@@ -81,7 +81,7 @@ function otherPrograms({ otherLoad, preemptionsPerSecond, threads }: BenchResult
 
 /** Returns the few words at the start of a hint. */
 export function shortHint(hint: string): string {
-  return hint.split(":", 1)[0]!;
+  return hint.replace(/:.*/s, "");
 }
 
 /** Returns the end of a hint, which says what to do. */
@@ -92,7 +92,11 @@ export function advice(hint: string): string {
 /** Hints that make a time unfit for a comparison. */
 const unreliableTimes = ["not converged", "slowing down", "busy machine", "cold call"];
 
-/** Returns the few words of those hints of a record that make its time unfit for a comparison. */
-export function unreliable({ hints }: { readonly hints: readonly string[] }): string[] {
-  return hints.map(shortHint).filter((hint) => unreliableTimes.includes(hint));
+/** Returns in few words what makes the time of a record unfit for a comparison. */
+export function unreliable({ hints, converged, drift }: Pick<BenchRecord, "hints" | "converged" | "drift">): string[] {
+  return [
+    ...hints.map(shortHint).filter((hint) => unreliableTimes.includes(hint)),
+    ...(converged === false ? ["not converged"] : []),
+    ...(drift !== null && drift > noticeableDrift ? ["slowing down"] : []),
+  ];
 }

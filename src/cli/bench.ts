@@ -75,7 +75,9 @@ async function run(values: BenchValues): Promise<number> {
   if (values.json && values.format) throw new UsageError("--json and --format cannot be given together");
   const plan = configurations(values);
   const note = onceNoted(values.quiet);
-  if (values["dry-run"]) return printPlan(await withMemory(plan), values.format ?? (values.json ? "json" : "text"));
+  if (values["dry-run"]) {
+    return printPlan(await withMemory(plan, !values["no-verify"]), values.format ?? (values.json ? "json" : "text"));
+  }
 
   const isSweep = plan.length > 1;
   const measuring = measurement(values, isSweep);
@@ -86,7 +88,7 @@ async function run(values: BenchValues): Promise<number> {
     provenance: origin,
     open: (place, pool) => backendFromFlags(place, pool, note),
     prepare(configuration, backend) {
-      const problem = jobProblem(backend, configuration.job);
+      const problem = jobProblem(backend, configuration.job, !values["no-verify"]);
       if (problem !== null) throw new Error(problem);
       const prefix = isSweep ? `${current + 1}/${plan.length} ` : "";
       return { ...measuring(backend), onProgress: (phase, fraction) => progress.show(prefix + phase, fraction) };
@@ -109,11 +111,12 @@ async function run(values: BenchValues): Promise<number> {
   });
   const output = RecordOutput.open(format, values.output, layout);
   let other: Running | undefined;
+  const mayUseGpu = opened ? opened.backend.name === "cuda" : plan.some(({ place }) => place.backend !== "cpu");
   onInterrupt(() => {
     other?.kill();
     progress[Symbol.dispose]();
     output.close();
-  });
+  }, mayUseGpu ? output : undefined);
 
   if (!asRows) {
     const record = await runner.run(first);
@@ -163,8 +166,8 @@ function rowName(record: BenchRecord, varying: readonly FigureKey[]): string {
   return varying.map((key) => columnOf(key)?.words?.(record[key]) ?? `${record[key]}`).join(", ") || record.preset;
 }
 
-/** Returns the plan with the configurations that do not fit the memory marked, for the backends that are known here. */
-async function withMemory(plan: readonly Configuration[]): Promise<Configuration[]> {
+/** Returns the plan with a problem for each configuration that does not fit the memory. No GPU is needed for `cuda`. */
+async function withMemory(plan: readonly Configuration[], verify: boolean): Promise<Configuration[]> {
   using runner = new Runner({
     provenance: provenance(),
     open: (place, pool) => backendFromFlags(place, pool, () => {}),
@@ -172,10 +175,12 @@ async function withMemory(plan: readonly Configuration[]): Promise<Configuration
   });
   const marked: Configuration[] = [];
   for (const configuration of plan) {
-    const { job, place: { backend: name, device }, problem } = configuration;
-    const known = problem === null && name !== "cuda";
-    const { backend } = known ? await runner.open({ backend: name, device, threads: 1 }) : {};
-    marked.push({ ...configuration, problem: problem ?? (backend ? jobProblem(backend, job) : null) });
+    const { job, place, problem } = configuration;
+    if (problem !== null || place.backend === "cuda") marked.push(configuration);
+    else {
+      const { backend } = await runner.open(place);
+      marked.push({ ...configuration, problem: jobProblem(backend, job, verify) });
+    }
   }
   return marked;
 }

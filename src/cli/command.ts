@@ -1,6 +1,7 @@
 import { wrap } from "../report/wrap.ts";
 import { printable } from "../text.ts";
 import type { Flags, FlagValues } from "./flags.ts";
+import { writeStderr, writeStdout } from "./streams.ts";
 
 /** A command of the tool. */
 export interface Command<Specs extends Flags = Flags> {
@@ -43,39 +44,17 @@ export function printData(line: string): void {
 /** Writes data to standard output. Ends the process if nobody reads the data any more. */
 export function writeData(text: string): void {
   try {
-    writeAll(Deno.stdout, text);
+    writeStdout(text);
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) Deno.exit(exitCode.done);
     throw error;
   }
 }
 
-/**
- * Writes a note for people to standard error. Control characters, such as those of a file name, do not reach the terminal.
- * A note that cannot be written does not stop the work.
- */
+/** Writes a note for people to standard error. Control characters, such as those of a file name, do not reach the terminal. */
 export function printNote(note: string): void {
-  try {
-    const lines = note.split("\n").flatMap((line) => wrap(printable(line), terminalWidth(Deno.stderr)));
-    writeAll(Deno.stderr, `${lines.join("\n")}\n`);
-  } catch {
-    // For example, standard error is on a full device or nobody reads it.
-  }
-}
-
-/** How long to wait for a reader that is slower than the writer, in milliseconds. */
-const pause = 5;
-
-function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
-  const bytes = new TextEncoder().encode(text);
-  for (let written = 0; written < bytes.length;) {
-    try {
-      written += stream.writeSync(bytes.subarray(written));
-    } catch (error) {
-      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pause);
-    }
-  }
+  const lines = note.split("\n").flatMap((line) => wrap(printable(line), terminalWidth(Deno.stderr)));
+  writeStderr(`${lines.join("\n")}\n`);
 }
 
 /** Returns the width of the terminal that shows standard output; infinite if it is not a terminal. */

@@ -20,7 +20,7 @@ export const commands: CommandTable = {
     load: () => import("./run.ts"),
   },
   inspect: {
-    summary: "List a checkpoint's layers with experts, how each would be computed, and what stands in the way",
+    summary: "List a checkpoint's layers with experts, how each would be computed, and why one cannot be run",
     load: () => import("./inspect.ts"),
   },
   verify: {

@@ -1,6 +1,6 @@
 import { green, red, yellow } from "@std/fmt/colors";
 import { compare, type Comparison, type Verdict, verdicts } from "../bench/compare.ts";
-import { type BenchRecord, configurationKeys, figureKeys, figures, jobKeys } from "../bench/figures.ts";
+import { type BenchRecord, configurationKeys, figureKeys, figures } from "../bench/figures.ts";
 import { digits, figureColumns } from "../report/columns.ts";
 import { toJson } from "../report/json.ts";
 import { markdownTable } from "../report/markdown.ts";
@@ -87,7 +87,7 @@ function columns(records: readonly BenchRecord[]): Column<Comparison>[] {
 }
 
 function plain({ record, ...comparison }: Comparison): unknown {
-  return { ...Object.fromEntries([...jobKeys, "backend" as const].map((key) => [key, record[key]])), ...comparison };
+  return { ...Object.fromEntries(configurationKeys.map((key) => [key, record[key]])), ...comparison };
 }
 
 function colored(line: string): string {

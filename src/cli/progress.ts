@@ -1,4 +1,5 @@
 // A progress bar on standard error, if that is a terminal.
+import { writeStderr } from "./streams.ts";
 
 const barWidth = 30;
 
@@ -37,6 +38,6 @@ export class ProgressBar implements Disposable {
   #write(text: string): void {
     if (text === this.#shown) return;
     this.#shown = text;
-    Deno.stderr.writeSync(new TextEncoder().encode(`\r\x1b[K${text}`));
+    writeStderr(`\r\x1b[K${text}`);
   }
 }

@@ -47,6 +47,11 @@ export class RecordOutput {
     this.#count += 1;
   }
 
+  /** What completes the document on standard output. */
+  get tail(): string {
+    return this.#stream?.tail ?? "";
+  }
+
   /** Completes the document on standard output. A second call does nothing. */
   close(): void {
     if (this.#closed) return;

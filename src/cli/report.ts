@@ -1,6 +1,7 @@
 import type { SourcedRecord } from "../report/page/dataset.ts";
 import { command, exitCode, printNote } from "./command.ts";
 import { choice, file } from "./flags.ts";
+import { onInterrupt } from "./interrupt.ts";
 import { readRecords } from "./read_records.ts";
 import { UsageError } from "./usage_error.ts";
 import { checkWritable, replaceFile } from "./whole_file.ts";
@@ -31,6 +32,7 @@ export default command({
     if (chart && kind === "html") throw new UsageError(`--chart is for an .svg file, got --output "${output}"`);
     const records = (await Promise.all(operands.map(sourced))).flat();
     checkWritable(output);
+    onInterrupt(() => {}); // a signal waits until the file is complete
     replaceFile(output, await draw(kind, chart, records));
     printNote(`Wrote ${output}`);
     return exitCode.done;

@@ -3,6 +3,7 @@ import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import { readIntegers } from "../models/checkpoint/token_table.ts";
 import { activations } from "../contract/activations.ts";
 import type { MoeLayer } from "../contract/moe.ts";
+import { overheadBytes } from "../cpu/resident.ts";
 import { moe } from "../ops/moe.ts";
 import { moeByToken } from "../ops/moe_by_token.ts";
 import { summarizeOutput } from "../workload/output_summary.ts";
@@ -19,7 +20,7 @@ import { version } from "../version.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
 import { choice, file, type FlagValues, integer, number, text, toggle } from "./flags.ts";
-import { memoryProblem } from "./free_memory.ts";
+import { cpuResources, memoryProblem } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFlags, backendFromFlags } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
@@ -38,13 +39,13 @@ const flags = {
     "Preset whose way of computing replaces config.json's",
     Object.keys(presets) as PresetName[],
   ),
-  activation: choice("NAME", `Activation: ${activations.join(", ")}`, activations),
+  activation: choice("NAME", "Activation", activations),
   "activation-alpha": number("X", "Alpha of swiglu-oai (default: 1.702)"),
   "activation-limit": number("X", "Limit of swiglu-oai or gated silu (default: the model's, or 7 or none)"),
   ungated: toggle("The experts have no gate"),
   "gate-up-layout": choice(
     "NAME",
-    "Order of gate and up columns: interleaved or concatenated",
+    "Order of gate and up columns",
     [
       "interleaved",
       "concatenated",
@@ -52,12 +53,12 @@ const flags = {
   ),
   "weight-layout": choice(
     "NAME",
-    "Order of the weights' dimensions: in-out or out-in (default: the one that fits)",
+    "Order of the weights' dimensions (default: the one that fits)",
     ["in-out", "out-in"] as const,
   ),
   router: choice(
     "KIND",
-    `Router: ${Object.keys(routerRules).join(", ")}`,
+    "Kind of router",
     Object.keys(routerRules) as RouterKind[],
   ),
   "top-k": integer("N", "Experts of each token", 1, 1024),
@@ -86,10 +87,11 @@ export default command({
   async run(values) {
     const { weights, input, output } = required(values);
     using progress = new ProgressBar();
-    onInterrupt(() => {
+    const finish = () => {
       progress[Symbol.dispose]();
       for (const file of temporaryFiles) Deno.removeSync(file);
-    });
+    };
+    onInterrupt(finish);
     await checkOutput(output, [weights, input]); // after onInterrupt, so that a signal leaves no probe behind
     const { hidden, shape } = await readInput(input);
     using layer = await asUsage(() => CheckpointLayer.open(weights, layerOptions(values)));
@@ -105,7 +107,8 @@ export default command({
 
     using pool = new WorkerPool(values.threads);
     using backend = await backendFromFlags(values, pool);
-    const need = layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype);
+    const need = layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype) +
+      overheadBytes({ ...routed, tokens }, cpuResources(backend));
     const problem = backend.name === "cpu" ? memoryProblem("The layer", need) : null;
     if (problem !== null) throw new Error(problem);
     const number = layer.number === undefined ? "" : `layer ${layer.number}, `;
@@ -115,6 +118,7 @@ export default command({
     );
     printNote(describeComputation(layer));
     layer.notes.forEach(printNote);
+    if (backend.name === "cuda") onInterrupt(finish, { tail: "" });
     const readStart = performance.now();
     const tensors = await layer.read(dtype, (fraction) => progress.show("Weights", fraction));
     const readTimeMs = performance.now() - readStart;

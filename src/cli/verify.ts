@@ -4,6 +4,7 @@ import { type Check, verify } from "../verify/verify.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import { command, exitCode, outputWidth, printData, printNote } from "./command.ts";
 import { integer, toggle } from "./flags.ts";
+import { jobProblem } from "./free_memory.ts";
 import { backendFlags, backendFromFlags, jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
 
 export default command({
@@ -24,6 +25,8 @@ export default command({
     using pool = new WorkerPool(values.threads);
     using backend = await backendFromFlags(values, pool);
     printNote(`On ${backend.device}`);
+    const problem = jobProblem(backend, job, true);
+    if (problem !== null) throw new Error(problem);
     const checks: Check[] = [];
     for await (const check of verify(backend, pool, { job, samples: values.samples ?? 16, runs: values.runs ?? 3 })) {
       checks.push(check);

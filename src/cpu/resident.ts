@@ -2,10 +2,11 @@
 import { gateUpColumns } from "../contract/experts_sizes.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
 import { type Job, requiredBytes } from "../workload/workload.ts";
+import { streamBytes } from "./peak.ts";
 import { blasCut, blocking, blockRows, kernelCut } from "./plan.ts";
 
-/** The process without tensors and workers: the runtime, its modules, and the compiled kernels. */
-const processBytes = 160e6;
+/** The process without tensors and workers: the runtime, its modules, the compiled kernels, and the memory of the peaks. */
+const processBytes = 160e6 + streamBytes;
 
 /** A worker's isolate and stack. */
 const isolateBytes = 12e6;

@@ -20,6 +20,12 @@ Deno.test("Options come before the preset, the preset before config.json, config
   });
 });
 
+Deno.test("A preset replaces how the layer computes, not how its weights are stored", async () => {
+  const directory = new URL("../../fixtures/layers/qwen3-moe-fp8", import.meta.url).pathname; // blocks of 16 x 32
+  using found = await CheckpointLayer.open(directory, { preset: "qwen3-30b-a3b", topK: 3 });
+  assertEquals([found.family, found.dtype], ["qwen3-30b-a3b", "bf16"]);
+});
+
 const glm = {
   model_type: "glm4_moe",
   num_experts_per_tok: 1,

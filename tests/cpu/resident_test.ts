@@ -6,7 +6,7 @@ const cli = new URL("../../cli.ts", import.meta.url).pathname;
 
 /** The peak resident memory of a run of the bench, in bytes. */
 async function peakOf(flags: readonly string[]): Promise<number> {
-  const args = ["run", "-A", "--no-check", cli, "bench", "--backend", "cpu", "--json", ...flags];
+  const args = ["run", "-A", "--no-check", cli, "bench", "--backend", "cpu", "--json", "--iters", "2", ...flags];
   const child = new Deno.Command(Deno.execPath(), { args, stdout: "null", stderr: "piped" }).spawn();
   let peak = 0;
   const timer = setInterval(() => {

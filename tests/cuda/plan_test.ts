@@ -120,7 +120,7 @@ Deno.test("tensor cores compute f16 and bf16 with rows of whole 16-byte chunks, 
 });
 
 Deno.test("workspace and bytes depend on the dtype and the gate", () => {
-  const f16 = plan(reference), f32 = plan({ ...reference, dtype: "f32" });
+  const f16 = plan(reference), f32 = plan({ ...reference, dtype: "f32", formats: denseFormats("f32") });
   assertEquals(f32.workspace.expertOutputs, 2 * f16.workspace.expertOutputs);
   assertEquals(f32.launches[3]!.bytes, 2 * f16.launches[3]!.bytes);
   const plain = plan({ ...reference, gated: false, activation: "silu" });

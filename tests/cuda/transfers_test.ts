@@ -67,9 +67,16 @@ test("a callback that throws rejects its transfer and no other", async (backend)
   assertEquals((await backend.download(source)).data, numbers.data);
 });
 
-test("a tensor that its transfer's callback disposes is an error", async (backend) => {
+test("a transfer keeps a tensor that its callback disposes", async (backend) => {
   const target = backend.upload(zeros("f32", [4]));
-  await assertRejects(() => backend.fill(target, () => target[Symbol.dispose]()), TypeError, "is disposed");
-  using source = backend.upload(numbers);
-  assertEquals((await backend.download(source)).data, numbers.data);
+  await backend.fill(target, () => target[Symbol.dispose]());
+  assertEquals(backend.memory.liveBytes, 0);
+  const source = backend.upload(numbers);
+  const seen: number[] = [];
+  await backend.read(source, (piece) => {
+    source[Symbol.dispose]();
+    seen.push(...piece);
+  });
+  assertEquals([seen, backend.memory.liveBytes], [[1, 2, 3, 4], 0]);
+  await assertRejects(() => backend.download(source), TypeError, "is disposed");
 });

@@ -265,18 +265,30 @@ export function kernelNames(source: string, options: EmulatorOptions): Promise<r
   return known;
 }
 
-/** Makes a file unless it exists. Writes under a temporary name first, so that nobody sees an incomplete file. */
+/**
+ * Makes a file unless it exists. Test files run at the same time: one of them makes the file, and the others wait. The file has
+ * a temporary name while it is incomplete.
+ */
 async function once(path: string, make: (path: string) => Promise<unknown>): Promise<void> {
-  try {
-    await Deno.stat(path);
-    return;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+  if (await exists(path)) return;
   await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+  using lock = await Deno.open(`${path}.lock`, { write: true, create: true });
+  await lock.lock(true);
+  if (await exists(path)) return;
   const unfinished = `${path}.${Deno.pid}.${crypto.randomUUID()}`;
   await make(unfinished);
   await Deno.rename(unfinished, path);
+}
+
+/** Returns whether a file exists. */
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }
 
 /** Runs tasks two at a time. The results keep the order of the tasks. */

@@ -71,7 +71,7 @@ Deno.test("inspect names formats and stored bytes", async () => {
   }, { experts: packedOf(32, 4, true) });
 });
 
-Deno.test("inspect says what stands in the way of a family, a layer, and a format", async () => {
+Deno.test("inspect says why a family, a layer, or a format cannot be run", async () => {
   const refused = { ...named("qwen3_moe"), config: { model_type: "gemma4" } };
   await inDirectory(refused, async (directory) => {
     const { problem, layers, others } = await inspectCheckpoint(directory);

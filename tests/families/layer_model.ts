@@ -21,7 +21,7 @@ export interface Definition {
   /** What is done to the logits before the choice. "logits": nothing, and a softmax or sigmoid of the chosen follows. */
   readonly scores: "softmax" | "sigmoid" | "sqrtsoftplus" | "logits-softmax" | "logits-sigmoid-input" | "sparse-mixer";
   readonly topK: number;
-  /** Groups of experts, of which those with the largest sum of two stay. */
+  /** Groups of experts. Only those with the largest sum of two scores are open to a token. */
   readonly groups?: readonly [groups: number, top: number];
   readonly renormalize?: boolean;
   readonly scale?: number;

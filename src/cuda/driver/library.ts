@@ -7,10 +7,10 @@ import { symbols } from "./symbols.ts";
 export type Symbols = Deno.DynamicLibrary<typeof symbols>["symbols"];
 
 /**
- * The places of the library. The bare name comes first: the system's loader finds it, and respects LD_LIBRARY_PATH. Absolute
- * paths follow, because only they can be given a permission of their own.
+ * Returns the usual places of the library. The bare name comes first: the system's loader finds it, and respects
+ * LD_LIBRARY_PATH. Absolute paths follow, because only they can be given a permission of their own.
  */
-function candidates(): readonly string[] {
+export function driverPaths(): readonly string[] {
   if (Deno.build.os === "windows") return ["nvcuda.dll"];
   if (Deno.build.os !== "linux") return [];
   return [
@@ -34,7 +34,7 @@ const opened = new Map<string, Symbols>();
 export function openLibrary(path?: string): Symbols {
   const known = opened.get(path ?? "");
   if (known) return known;
-  const paths = path === undefined ? candidates() : [path];
+  const paths = path === undefined ? driverPaths() : [path];
   const permitted = paths.filter((path) => Deno.permissions.querySync({ name: "ffi", path }).state === "granted");
   let reason: string | undefined;
   for (const candidate of permitted) {

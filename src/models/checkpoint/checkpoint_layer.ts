@@ -68,9 +68,9 @@ export class CheckpointLayer implements Disposable {
     const json = await checkpoint.config();
     const configOf = (component: string) => json && new ModelConfig(json.value, json.path, component);
     const model = configOf(options.prefix?.split(".")[0] ?? "");
-    if (model) checkFamily(model);
+    if (model && !options.preset) checkFamily(model);
     const names = findLayer(checkpoint, options, model?.layers);
-    const config = options.preset ? undefined : configOf(names.base.split(".")[0] ?? "");
+    const config = configOf(names.base.split(".")[0] ?? "");
     const resolved = await resolveLayer(checkpoint, names, config, options);
     scope.move();
     return new CheckpointLayer(checkpoint, resolved);

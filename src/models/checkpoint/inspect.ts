@@ -1,4 +1,4 @@
-// Lists what a checkpoint has: its layers with experts, how each would be computed, and what stands in the way.
+// Lists what a checkpoint has: its layers with experts, how each would be computed, and what prevents running it.
 import { type Decision, decisionsOf } from "../families/decisions.ts";
 import { ModelConfig } from "../families/model_config.ts";
 import { checkFamily } from "../families/settings_of_family.ts";

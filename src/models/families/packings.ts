@@ -77,4 +77,4 @@ export const moduleName = /(?:^|\.)(?:mlp|moe|ffn|feed_forward|block_sparse_moe|
 
 /** The parts of a layer that shares its prefix with other tensors. */
 export const partName =
-  /^(?:router|gate|experts|switch_mlp|shared_experts?|shared_expert_gate|e_score_correction_bias)(?:\.|$)/;
+  /^(?:router|gate|experts|switch_mlp|shared_experts?|shared_expert_gate|shared_mlp|moe_statics|e_score_correction_bias|expert_bias)(?:\.|$)/;

@@ -5,16 +5,18 @@ export interface StreamJob {
   /** The next chunk. */
   readonly next: Int32Array;
   readonly source: Uint8Array;
-  readonly target: Uint8Array;
+  /** The copy of the source. Without it, the source is only read: each worker copies every chunk to the same place. */
+  readonly target: Uint8Array | undefined;
   /** Bytes of a chunk. */
   readonly chunk: number;
 }
 
-/** Copies one array to another at the rate that the memory allows for all threads together. */
+/** Copies or reads an array at the rate that the memory allows for all threads together. */
 export function stream(_context: Context, { next, source, target, chunk }: StreamJob): void {
+  const place = target ?? new Uint8Array(chunk);
   while (true) {
     const start = Atomics.add(next, 0, 1) * chunk;
     if (start >= source.length) return;
-    target.set(source.subarray(start, start + chunk), start);
+    place.set(source.subarray(start, start + chunk), target ? start : 0);
   }
 }

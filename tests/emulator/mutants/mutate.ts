@@ -73,15 +73,26 @@ for (const arch of [80, 90]) {
   }
 }
 
+/** Explanations do not depend on comments. */
+function withoutComment(line: string): string {
+  return line.replace(/\s*\/\/.*$/, "");
+}
+
 function* mutants(file: string): Iterable<Mutant> {
   const lines = Deno.readTextFileSync(folder + file).split("\n");
   for (const [i, before] of lines.entries()) {
-    const code = before.replace(/\/\/.*$/, "");
+    const code = withoutComment(before);
     if (/^\s*(#|static_assert|template|using|struct|namespace|extern|constexpr int k)/.test(code)) continue;
     for (const [from, to] of exchanges) {
       for (const match of code.matchAll(new RegExp(from, "g"))) {
         const after = before.slice(0, match.index) + to + before.slice(match.index + match[0].length);
-        yield { file, line: i + 1, before: before.trim(), after: after.trim(), text: lines.with(i, after).join("\n") };
+        yield {
+          file,
+          line: i + 1,
+          before: code.trim(),
+          after: withoutComment(after).trim(),
+          text: lines.with(i, after).join("\n"),
+        };
       }
     }
   }
@@ -173,7 +184,7 @@ if (unknown !== undefined) {
 interface Explanation {
   /** The file, in cuda. */
   readonly file: string;
-  /** The line of the unchanged file. */
+  /** The line of the unchanged file, without its comment. */
   readonly before: string;
   /** The mutants of the line, each as often as it occurs in the file. */
   readonly after: readonly string[];
