@@ -10,6 +10,7 @@ const printed: Readonly<Record<string, RegExp>> = {
   verify: /^the same bits in \d+ runs .* ok$/m,
   info: /^CPU: .*\n(No )?GPU/m,
   run: /output/i,
+  inspect: /^layers +experts/m,
   compare: /unclear|same|faster|slower/,
   report: /^(?!yamoe:)/,
   plan: /^Peak GPU memory: /m,
@@ -27,6 +28,7 @@ const furtherLines: readonly string[] = [
   "info",
   "plan --gpu h100",
   "presets",
+  "inspect model",
   "completions zsh",
   "licenses",
 ];
