@@ -1,6 +1,6 @@
 // Tests of the memory and the transfers of a backend.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { type Backend, CudaError, type Tensor, zeros } from "../mod.ts";
+import { type Backend, CudaError, type DType, type Tensor, zeros } from "../mod.ts";
 import type { BackendTest } from "./backend_case.ts";
 
 /** Registers the tests. */
@@ -67,6 +67,16 @@ export function testMemory(test: BackendTest, open: () => Promise<Backend>): voi
     assertThrows(() => backend.upload({ dtype: "f16", shape: [3], data }), RangeError, "tensor of shape [3] must hold");
     assertThrows(() => backend.upload(undefined as unknown as Tensor), TypeError, "tensor must be a tensor");
     return Promise.resolve();
+  });
+
+  test("allocate() refuses an unknown dtype, and a disposed backend", async (backend) => {
+    const message = 'dtype must be one of f16, bf16, f32, i32, got "f64"';
+    assertThrows(() => backend.allocate("f64" as DType, [1]), TypeError, message);
+    const closed = await open();
+    closed[Symbol.dispose]();
+    const closedMessage = "Cannot use a backend that is disposed";
+    assertThrows(() => closed.allocate("f32", [1]), TypeError, closedMessage);
+    assertThrows(() => closed.upload(zeros("f32", [1])), TypeError, closedMessage);
   });
 
   test("allocate() fails if the memory is not available, and leaks nothing", (backend) => {

@@ -2,7 +2,7 @@
 import { dirname } from "node:path";
 import { assert, assertEquals } from "@std/assert";
 import { commands } from "../src/cli/commands.ts";
-import { cli } from "./cli/yamoe.ts";
+import { cli, yamoe } from "./cli/yamoe.ts";
 import { commandLines, copyModel, permissionTable, readme, shellLines } from "./readme.ts";
 
 /** Runs Deno in a folder and returns its exit code and its standard error. */
@@ -56,6 +56,13 @@ Deno.test("the README states the permissions of every command, and names no othe
   for (const [, name = ""] of readme.matchAll(/deno(?:@[\d.]+)? task ([\w:-]+)/g)) assert(name in tasks, name);
   const stated = new Set([...permissionTable.keys()].map((command) => command.split(" ")[0]));
   assertEquals([...stated].toSorted(), Object.keys(commands).toSorted());
+});
+
+Deno.test("the README shows what `yamoe plan` prints", async () => {
+  const [, shown = ""] = readme.match(/^```\n(kernel [^]*?)\n```$/m) ?? [];
+  const { stdout } = await yamoe(["plan"]);
+  for (const line of shown.split("\n")) assert(stdout.includes(`${line}\n`), line);
+  assert(shown !== "");
 });
 
 Deno.test("the README has at most 220 lines", () => {

@@ -8,7 +8,7 @@ import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type Job, type JobChanges, makeJob } from "../workload/workload.ts";
 import { printNote } from "./command.ts";
 import { choice, ExpectationError, type Flag, type FlagValues, integer, orNone } from "./flags.ts";
-import { UsageError } from "./usage_error.ts";
+import { asUsage, UsageError } from "./usage_error.ts";
 
 const maxSize = 2 ** 31 - 1;
 
@@ -76,7 +76,7 @@ export function backendFromFlags(
   note: (line: string) => void = printNote,
 ): Promise<Backend> {
   const onFallback = (reason: string) => note(`Using the CPU: ${reason}`);
-  return openBackend(backend, { pool, device, blas, onFallback });
+  return asUsage(() => openBackend(backend, { pool, device, blas, onFallback }));
 }
 
 /**

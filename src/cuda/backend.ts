@@ -20,6 +20,7 @@ import type { BackendOps } from "../contract/ops.ts";
 import { mapLayer, resolveMoe } from "../contract/resolve_moe.ts";
 import {
   bytesPerElement,
+  checkDType,
   checkShape,
   checkTensor,
   type DType,
@@ -161,6 +162,8 @@ export class CudaBackend implements Backend {
   }
 
   allocate(dtype: DType, shape: readonly number[]): CudaTensor {
+    if (this.#owned.disposed) throw new TypeError("Cannot use a backend that is disposed");
+    checkDType("dtype", dtype);
     checkShape("shape", shape);
     const bytes = elementCount(shape) * bytesPerElement(dtype);
     if (!Number.isSafeInteger(bytes)) {

@@ -134,10 +134,16 @@ test("a fault of a kernel is the message, without a word about disposal, and exi
 });
 
 test("a job that is larger than the GPU fails with exit code 1, as one that does not find its memory", async (folder) => {
-  for (const memory of [1000, 100_000]) {
+  const refusal = "The job needs more than 3.0 MiB of memory on the GPU, but it has ";
+  const messages = {
+    1000: refusal,
+    100_000: refusal,
+    3_170_000: "CUDA_ERROR_OUT_OF_MEMORY (2); the GPU is out of memory",
+  };
+  for (const [memory, message] of Object.entries(messages)) {
     const { code, stderr } = await yamoeWith(`memory=${memory}`, folder, ...small, "--backend", "cuda");
     assertEquals(code, 1, stderr);
-    assertStringIncludes(stderr, "CUDA_ERROR_OUT_OF_MEMORY (2); the GPU is out of memory");
+    assertStringIncludes(stderr, message);
   }
 });
 
