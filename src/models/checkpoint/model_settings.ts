@@ -18,6 +18,8 @@ export interface ModelSettings {
   readonly family: string;
   readonly experts: Readonly<ExpertsComputation>;
   readonly router: RouterSettings;
+  /** Whether the activation that config.json names does not count. */
+  readonly ignoresActivation?: boolean;
   /** Why the router, or the activation, is unknown. */
   readonly unknown: { readonly router?: string; readonly activation?: string };
   /** Something that the user should know about how the router was found. */
@@ -42,7 +44,7 @@ export function settingsOfNames({ base, packing, correctionBias, routerBias }: L
   }
   if (base.endsWith("mlp.") && routerBias) {
     const experts = { activation: "swiglu-oai", gateUpLayout: "interleaved" } as const;
-    return { family: "gpt-oss", experts, router: { kind: "topk-softmax" }, unknown: {} };
+    return { family: "gpt-oss", experts, router: { kind: "topk-softmax" }, ignoresActivation: true, unknown: {} };
   }
   const activation = "models with different activations have tensors of these names";
   return { family: "unknown", experts: {}, router: {}, unknown: { ...unknown, activation } };
@@ -87,7 +89,8 @@ function activationOfConfig(
   family: Family | undefined,
   ofNames: ModelSettings,
 ): ExpertsComputation & Pick<ModelSettings, "unknown"> {
-  const name = family?.ignoresActivation ? undefined : config.string("activation");
+  const { ignoresActivation } = family ?? (config.modelType === "" ? ofNames : {});
+  const name = ignoresActivation ? undefined : config.string("activation");
   const activation = name !== undefined && Object.hasOwn(activationNames, name) ? activationNames[name] : undefined;
   const limits = {
     ...config.number("activationAlpha") !== undefined && { activationAlpha: config.number("activationAlpha") },
