@@ -32,7 +32,7 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
     'Unknown member "downProjBais" of inputs: did you mean "downProjBias"?',
   ],
   [
-    "weights of an addend that is not there",
+    "weights of a missing addend",
     { addendWeights: tensor(new Float32Array(4), [4, 1]) },
     {},
     TypeError,
@@ -190,7 +190,7 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
     'activation must be "swiglu-oai", "silu", "gelu", "gelu-tanh" or "relu2", got "swish"',
   ],
   ["swiglu-oai without a gate", {}, { gated: false }, RangeError, 'The activation "swiglu-oai" needs a gate'],
-  ["an alpha that is no number", {}, { activationAlpha: NaN }, RangeError, "activationAlpha must be a finite number"],
+  ["an alpha that is NaN", {}, { activationAlpha: NaN }, RangeError, "activationAlpha must be a finite number"],
   ["a limit of zero", {}, { activationLimit: 0 }, RangeError, "activationLimit must be a number above 0, got 0"],
   [
     "a limit for another activation",
@@ -199,9 +199,15 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
     RangeError,
     'activationLimit must only be given for the activation "swiglu-oai" or "silu" with a gate, got activation: "gelu"',
   ],
-  ["a gate that is no boolean", {}, { gated: 1 as unknown as true }, TypeError, "gated must be true or false, got 1"],
   [
-    "gate and up weights where there is no gate",
+    "a gate that is not a boolean",
+    {},
+    { gated: 1 as unknown as true },
+    TypeError,
+    "gated must be true or false, got 1",
+  ],
+  [
+    "gate and up weights without a gate",
     {},
     { activation: "relu2", gated: false },
     RangeError,
@@ -224,7 +230,7 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
 ];
 
 for (const [title, changes, options, type, message] of misuse) {
-  Deno.test(`experts() refuses ${title}`, async () => {
+  Deno.test(`experts() rejects ${title}`, async () => {
     const inputs = { ...good(), ...changes } as ExpertsInputs;
     await assertRejects(() => experts(inputs, options), type, message);
   });
@@ -239,7 +245,7 @@ function resized(bytes: number): Tensor {
 }
 
 for (const bytes of [10, 128]) {
-  Deno.test(`experts() refuses a buffer that was resized to ${bytes} bytes`, async () => {
+  Deno.test(`experts() rejects a buffer that was resized to ${bytes} bytes`, async () => {
     await assertRejects(
       () => experts({ ...good(), hiddenStates: resized(bytes) }),
       RangeError,
@@ -248,7 +254,7 @@ for (const bytes of [10, 128]) {
   });
 }
 
-Deno.test("experts() takes resizable and growable memory of the right size", async () => {
+Deno.test("experts() accepts resizable and growable memory of the right size", async () => {
   const inputs = good();
   const expected = (await experts(inputs)).data;
   for (const Memory of [ArrayBuffer, SharedArrayBuffer]) {
@@ -258,7 +264,7 @@ Deno.test("experts() takes resizable and growable memory of the right size", asy
   }
 });
 
-Deno.test("experts() refuses options that are no object, and a backend that is none", async () => {
+Deno.test("experts() rejects options that are not an object, and values that are not a backend", async () => {
   await assertRejects(() => experts(good(), null as unknown as ExpertsOptions), TypeError, "options must be an object");
   for (const backend of ["cpu", null]) {
     const options = { backend } as unknown as Parameters<typeof experts>[1];
@@ -266,7 +272,7 @@ Deno.test("experts() refuses options that are no object, and a backend that is n
   }
 });
 
-Deno.test("experts() refuses inputs that are no object", async () => {
+Deno.test("experts() rejects inputs that are not an object", async () => {
   await assertRejects(
     () => experts(null as unknown as ExpertsInputs),
     TypeError,
@@ -274,7 +280,7 @@ Deno.test("experts() refuses inputs that are no object", async () => {
   );
 });
 
-Deno.test("checkExperts() tells top-k weights from dense ones", () => {
+Deno.test("checkExperts() distinguishes top-k weights from dense ones", () => {
   assertEquals(checkExperts(good()).denseWeights, false);
   assertEquals(checkExperts(randomInputs(shape, 1, { dense: true })).denseWeights, true);
   const square = randomInputs({ ...shape, E: 2 }, 1);

@@ -90,7 +90,7 @@ class Program {
     return randomIntegers(this.#random, shape, from, to);
   }
 
-  /** Weights of which about 8 per column are not 0, so that the products stay small. */
+  /** Makes weights with about 8 numbers per column that are not 0, so that the products stay small. */
   #weights(shape: readonly [experts: number, hidden: number, columns: number]): Tensor {
     const weights = this.#integers(shape, 1);
     for (let i = 0; i < weights.data.length; i++) if (!this.#random.chance(8 / shape[1])) weights.data[i] = 0;

@@ -5,7 +5,7 @@ import type { BackendTest } from "./backend_case.ts";
 
 /** Registers the tests. */
 export function testMemory(test: BackendTest, open: () => Promise<Backend>): void {
-  test("memory counts what is live and its peak", async (backend) => {
+  test("memory counts live bytes and their peak", async (backend) => {
     const a = backend.allocate("f16", [100, 10]);
     assertEquals(backend.memory.liveBytes, 2000);
     const b = backend.allocate("i32", [10]);
@@ -19,7 +19,7 @@ export function testMemory(test: BackendTest, open: () => Promise<Backend>): voi
     await backend.synchronize();
   });
 
-  test("fill() and read() go through a whole tensor once, in order", async (backend) => {
+  test("fill() and read() visit all elements once, in order", async (backend) => {
     const values = 100_000;
     using target = backend.allocate("i32", [values]);
     let filled = 0;
@@ -39,7 +39,7 @@ export function testMemory(test: BackendTest, open: () => Promise<Backend>): voi
     assertEquals((await backend.download(target)).data.at(-1), values - 1);
   });
 
-  test("transfers that begin together do not disturb each other", async (backend) => {
+  test("concurrent transfers do not disturb each other", async (backend) => {
     using scope = new DisposableStack();
     const tensors = await Promise.all([1, 2, 3].map(async (factor) => {
       const tensor = scope.use(backend.allocate("i32", [50_000]));
@@ -53,7 +53,7 @@ export function testMemory(test: BackendTest, open: () => Promise<Backend>): voi
     for (const [k, { data }] of copies.entries()) assert(data.every((value, i) => value === i * (k + 1)));
   });
 
-  test("a disposed tensor and one of another backend are refused", async (backend) => {
+  test("a disposed tensor and one of another backend are rejected", async (backend) => {
     using other = await open();
     const gone = backend.upload(zeros("f16", [2, 2]));
     gone[Symbol.dispose]();
@@ -62,7 +62,7 @@ export function testMemory(test: BackendTest, open: () => Promise<Backend>): voi
     await assertRejects(async () => await backend.download(foreign), TypeError, "another backend");
   });
 
-  test("upload() refuses what is no tensor of its shape", (backend) => {
+  test("upload() rejects a tensor whose data does not match its shape", (backend) => {
     const data = new Float16Array(new SharedArrayBuffer(8));
     assertThrows(() => backend.upload({ dtype: "f16", shape: [3], data }), RangeError, "tensor of shape [3] must hold");
     assertThrows(() => backend.upload(undefined as unknown as Tensor), TypeError, "tensor must be a tensor");
@@ -85,5 +85,30 @@ export function testMemory(test: BackendTest, open: () => Promise<Backend>): voi
     assert(error instanceof RangeError || error instanceof CudaError && error.code === 2, `${error}`);
     assertEquals(backend.memory.liveBytes, live);
     return Promise.resolve();
+  });
+
+  test("a tensor keeps its shape if the caller changes its own array", async (backend) => {
+    const shape = [4], data = new Float32Array(new SharedArrayBuffer(16));
+    using allocated = backend.allocate("f32", shape);
+    using uploaded = backend.upload({ dtype: "f32", shape, data });
+    using made = await backend.ops.full("f32", shape, 1);
+    shape[0] = 100_000;
+    await backend.fill(allocated, (piece) => void piece.fill(1));
+    for (const tensor of [allocated, uploaded, made]) {
+      assertEquals(tensor.shape, [4]);
+      assertEquals((await backend.download(tensor)).data.length, 4);
+    }
+  });
+
+  test("read() rejects a range outside of the tensor", async (backend) => {
+    using tensor = backend.upload(zeros("f32", [4]));
+    for (const [start, end] of [[-1, 2], [3, 2], [0, 5], [0.5, 2], [NaN, 2]] as const) {
+      await assertRejects(
+        () => backend.read(tensor, () => {}, { start, end }),
+        RangeError,
+        "range must be within the 4",
+      );
+    }
+    await backend.read(tensor, () => assert(false, "an empty range has a piece"), { start: 2, end: 2 });
   });
 }

@@ -93,7 +93,7 @@ Deno.test("denseWeights() refuses indices and weights that do not fit together",
   );
 });
 
-Deno.test("keptAssignments() refuses a capacity that is no number of tokens", () => {
+Deno.test("keptAssignments() rejects a capacity that is not a number of tokens", () => {
   for (const capacity of [-1, NaN]) {
     assertThrows(() => keptAssignments([5], capacity), RangeError, "capacity must be a number of at least 0, got");
   }

@@ -9,7 +9,7 @@ Deno.test("tensor() keeps the array and finds its dtype", () => {
   assertEquals(tensor(new Int32Array(4)).shape, [4]);
 });
 
-Deno.test("tensor() refuses what is no tensor", () => {
+Deno.test("tensor() rejects invalid arguments", () => {
   assertThrows(
     () => tensor(new Float16Array(6), [2, 4]),
     RangeError,
@@ -57,7 +57,7 @@ Deno.test("convert() to bf16 rounds to the nearest, ties to even", () => {
   ];
   const source = tensor(Float32Array.from(cases, ([word]) => bits(word)));
   assertEquals([...convert(source, "bf16").data], cases.map(([, expected]) => expected));
-  // A NaN whose payload lies in the bits that are cut off.
+  // A NaN whose payload is in the bits that are cut off.
   const hidden = tensor(new Float32Array(Uint32Array.of(0x7f800001).buffer));
   assertEquals(convert(hidden, "bf16").data[0]! & 0x7fff, 0x7fc0);
 });

@@ -66,7 +66,7 @@ export function printPlan(plan: readonly Configuration[], format: FormatName = "
     const columns = [
       ...figureColumns(layout.varying),
       ...figureColumns(usualKeys.filter((key) => !layout.varying.includes(key))).map((one) => ({ ...one, rank: 1 })),
-      { title: "tensors", text: tensors },
+      { title: "needs", text: needs },
       { title: "note", text: ({ reason }: typeof records[number]) => reason ?? "", note: true },
     ];
     textTable(columns, records, layout.width).forEach(printData);
@@ -78,6 +78,6 @@ export function printPlan(plan: readonly Configuration[], format: FormatName = "
   return plan.some(({ problem }) => problem !== null) ? exitCode.failed : exitCode.done;
 }
 
-function tensors({ peakMemoryBytes }: { readonly peakMemoryBytes: number | null }): string {
+function needs({ peakMemoryBytes }: { readonly peakMemoryBytes: number | null }): string {
   return formatBytes(peakMemoryBytes ?? 0);
 }

@@ -3,7 +3,10 @@
  *
  * @module
  */
+import type { Activation } from "./activations.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+
+export type { Activation };
 
 /**
  * The tensors of {@linkcode experts}. T tokens, H hidden size, I intermediate size, E experts, K experts per token.
@@ -41,19 +44,6 @@ export interface ExpertsInputs<T = Tensor> {
   /** [T, 1], f32: the factor of each row of `addend`, 1 by default. */
   readonly addendWeights?: T | undefined;
 }
-
-/**
- * The function between the two products. σ is the logistic function and Φ the cumulative normal distribution:
- *
- * | name | with a gate | without |
- * | --- | --- | --- |
- * | `"swiglu-oai"` | g · σ(α g) · (u + 1), where g = min(gate, limit), u = clamp(up, −limit, limit) | |
- * | `"silu"` | g · σ(g) · u, with g and u clamped as above if there is a limit | x · σ(x) |
- * | `"gelu"` | gate · Φ(gate) · up | x · Φ(x) |
- * | `"gelu-tanh"` | the same with ½ + ½ tanh(√(2/π) (x + 0.044715 x³)) for Φ(x) | |
- * | `"relu2"` | max(gate, 0)² · up | max(x, 0)² |
- */
-export type Activation = "swiglu-oai" | "silu" | "gelu" | "gelu-tanh" | "relu2";
 
 /** How experts compute: the options that a layer's weights decide. */
 export interface ExpertsComputation {

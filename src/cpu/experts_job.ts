@@ -1,10 +1,10 @@
 // A call of `experts` as a job for the workers.
+import { activationRules } from "../contract/activations.ts";
 import type { ExpertsInputs } from "../contract/experts.ts";
 import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 import { fromBfloat16 } from "../tensor/bfloat16.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { elements, wasmDType } from "../wasm/elements.ts";
-import { wasmActivations } from "../wasm/module.ts";
 import type { ExpertsJob } from "../wasm/tasks/experts.ts";
 import type { Plan } from "./plan.ts";
 import { plainProduct } from "./product.ts";
@@ -48,7 +48,7 @@ export function expertsJob(
       rowScales: inputWeights && sortWeights(inputWeights.data as Float32Array, sorted),
       isGated: shape.gated,
       isInterleaved: shape.gateUpLayout === "interleaved",
-      activation: wasmActivations[shape.activation],
+      activation: activationRules[shape.activation].wasm,
       alpha: shape.activationAlpha,
       limit: shape.activationLimit,
     },

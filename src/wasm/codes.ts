@@ -6,10 +6,5 @@ export const F16 = 0;
 export const BF16 = 1;
 export const F32 = 2;
 
-// Activations.
+// No activation. The activations have numbers from 1 on: see `activationRules` in the contract.
 export const NONE = 0;
-export const SWIGLU_OAI = 1;
-export const SILU = 2;
-export const GELU = 3;
-export const GELU_TANH = 4;
-export const RELU2 = 5;

@@ -1,15 +1,5 @@
 // The WebAssembly module: the types of its exports, and its one compiled copy.
-import { GELU, GELU_TANH, RELU2, SILU, SWIGLU_OAI } from "./codes.ts";
 import { kernels } from "./kernels.ts";
-
-/** The codes of the activations in the kernels, by the names of the contract. */
-export const wasmActivations = {
-  "swiglu-oai": SWIGLU_OAI,
-  silu: SILU,
-  gelu: GELU,
-  "gelu-tanh": GELU_TANH,
-  relu2: RELU2,
-} as const;
 
 /**
  * The exports of the module in `assembly/`. Pointers, strides and sizes are in bytes; counts are in elements, rows or

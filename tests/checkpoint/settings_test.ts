@@ -160,6 +160,20 @@ Deno.test("What a config.json without a model_type does not say, the names say",
   });
 });
 
+Deno.test("A gpt-oss checkpoint without a model_type ignores hidden_act, as its code does", async () => {
+  const folder = new URL("../../fixtures/layers/gpt-oss/", import.meta.url);
+  const directory = await Deno.makeTempDir();
+  try {
+    await Deno.copyFile(new URL("model.safetensors", folder), `${directory}/model.safetensors`);
+    const config = { num_experts_per_tok: 4, hidden_act: "silu", swiglu_limit: 7 };
+    await Deno.writeTextFile(`${directory}/config.json`, JSON.stringify(config));
+    using found = await CheckpointLayer.open(directory);
+    assertEquals([found.family, found.shape.routed.activation], ["gpt-oss", "swiglu-oai"]);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
 Deno.test("If the names fit Mixtral and Phi-3.5-MoE, a note says which router is used", async () => {
   await inDirectory({ tensors: mixtral(0) }, async (directory) => {
     using taken = await CheckpointLayer.open(directory, { topK: 2 });

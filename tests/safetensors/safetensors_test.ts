@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { encodeSafetensors, Safetensors, SafetensorsError, tensor, writeSafetensors } from "../../mod.ts";
 import { fileOf, member } from "./files.ts";
 
@@ -21,7 +21,7 @@ const malformed: [string, Uint8Array, string][] = [
   ["text behind the object", fileOf("{} x"), 'character 3 must begin the end, got "x"'],
   ["a trailing comma", fileOf('{"__metadata__":{},}'), 'character 19 must begin a string, got "}"'],
   ["a lone surrogate", fileOf('{"\\ud800":{}}'), 'character 1 must begin a string, got "\\""'],
-  ["an escape that there is not", fileOf('{"\\x":{}}'), "character 1 must begin a string"],
+  ["an unknown escape", fileOf('{"\\x":{}}'), "character 1 must begin a string"],
   ["a control character", fileOf('{"a\u0001":{}}'), "character 1 must begin a string"],
   ["metadata of numbers", fileOf('{"__metadata__":{"a":1}}'), 'character 21 must begin a string, got "1"'],
   ["a tensor twice", fileOf(`{${f32("a", 0, 4)},${f32("a", 4, 8)}}`, 8), "occurs twice"],
@@ -32,7 +32,7 @@ const malformed: [string, Uint8Array, string][] = [
   ],
   ["a dtype twice", fileOf('{"a":{"dtype":"F32","dtype":"F16"}}'), "the key at character 20 occurs twice"],
   ["metadata twice", fileOf('{"__metadata__":{},"__metadata__":{}}'), "the key at character 19 occurs twice"],
-  ["a tensor that is no object", fileOf('{"a":[]}'), 'character 5 must begin "{", got "["'],
+  ["a tensor that is not an object", fileOf('{"a":[]}'), 'character 5 must begin "{", got "["'],
   [
     "a tensor without a dtype",
     fileOf('{"a":{"shape":[],"data_offsets":[0,4]}}', 4),
@@ -102,12 +102,12 @@ const malformed: [string, Uint8Array, string][] = [
 ];
 
 for (const [what, bytes, message] of malformed) {
-  Deno.test(`Safetensors.open() refuses ${what}`, async () => {
+  Deno.test(`Safetensors.open() rejects ${what}`, async () => {
     await assertRejects(() => Safetensors.open(bytes), SafetensorsError, message);
   });
 }
 
-Deno.test("Safetensors.open() takes what is unusual but allowed", async () => {
+Deno.test("Safetensors.open() accepts unusual but valid headers", async () => {
   using empty = await Safetensors.open(fileOf("{}"));
   assertEquals([...empty.tensors], []);
   const text =
@@ -122,7 +122,7 @@ Deno.test("Safetensors.open() takes what is unusual but allowed", async () => {
   assertEquals([...bytes], [(6 * 37 + 11) % 256, (7 * 37 + 11) % 256]);
 });
 
-Deno.test("Safetensors.read() refuses what there is not, and what has no dtype here", async () => {
+Deno.test("Safetensors.read() rejects a missing tensor and an unsupported dtype", async () => {
   using file = await Safetensors.open(fileOf(`{${member("a", "I64", [2], 0, 16)}}`, 16));
   await assertRejects(() => file.read("b"), SafetensorsError, 'the tensor "b" does not exist');
   await assertRejects(
@@ -145,7 +145,7 @@ const tensors = {
 const metadata = { format: "pt", "ä": "\u0000" };
 
 for (const where of ["memory", "a file"]) {
-  Deno.test(`What is written to ${where} is read again, and tensors lie aligned`, async () => {
+  Deno.test(`a file in ${where} is read as it was written, with aligned tensors`, async () => {
     const directory = await Deno.makeTempDir();
     const path = `${directory}/x.safetensors`;
     await writeSafetensors(path, tensors, metadata);
@@ -165,18 +165,18 @@ for (const where of ["memory", "a file"]) {
   });
 }
 
-Deno.test("encodeSafetensors() gives the same bytes in whatever order the tensors come", () => {
+Deno.test("encodeSafetensors() gives the same bytes for any order of the tensors", () => {
   const reversed = (object: object) => Object.fromEntries(Object.entries(object).reverse());
   const bytes = encodeSafetensors(tensors, metadata);
   assertEquals(encodeSafetensors(reversed(tensors), reversed(metadata)), bytes);
   assertEquals(Number(new DataView(bytes.buffer).getBigUint64(0, true)) % 8, 0);
 });
 
-Deno.test("A file that cannot be written leaves nothing behind and what was there in place", async () => {
+Deno.test("writeSafetensors() leaves the old file in place if it fails", async () => {
   const directory = await Deno.makeTempDir();
   await assertRejects(() => writeSafetensors(`${directory}/none/x`, tensors), Deno.errors.NotFound);
   await Deno.mkdir(`${directory}/taken/full`, { recursive: true });
-  await assertRejects(() => writeSafetensors(`${directory}/taken`, tensors), Error); // a directory takes no file's place
+  await assertRejects(() => writeSafetensors(`${directory}/taken`, tensors), Error); // a file does not replace a directory
   await assertRejects(
     () => writeSafetensors(`${directory}/x`, { "\ud800": tensors.x }),
     SafetensorsError,
@@ -188,7 +188,7 @@ Deno.test("A file that cannot be written leaves nothing behind and what was ther
   await Deno.remove(directory, { recursive: true });
 });
 
-Deno.test("A file that is no file, or becomes shorter, is refused", async () => {
+Deno.test("Safetensors.open() rejects a directory, and read() a file that became shorter", async () => {
   const directory = await Deno.makeTempDir();
   await assertRejects(
     () => Safetensors.open(directory),
@@ -204,7 +204,7 @@ Deno.test("A file that is no file, or becomes shorter, is refused", async () => 
   await Deno.remove(directory, { recursive: true });
 });
 
-Deno.test("A file's tensors can be read at once", async () => {
+Deno.test("the tensors of a file can be read at the same time", async () => {
   const path = await Deno.makeTempFile();
   const many = Object.fromEntries(
     Array.from({ length: 50 }, (_, i) => [`t${i}`, tensor(new Int32Array(1000).fill(i))]),
@@ -218,4 +218,35 @@ Deno.test("A file's tensors can be read at once", async () => {
   );
   file[Symbol.dispose]();
   await Deno.remove(path);
+});
+
+Deno.test("Safetensors.read() rejects memory that was resized or detached after open()", async () => {
+  const content = encodeSafetensors({ x: tensors.x });
+  const changes = [(buffer: ArrayBuffer) => buffer.resize(20), (buffer: ArrayBuffer) => void buffer.transfer()];
+  for (const change of changes) {
+    const bytes = new Uint8Array(new ArrayBuffer(content.length, { maxByteLength: content.length }));
+    bytes.set(content);
+    using file = await Safetensors.open(bytes);
+    change(bytes.buffer);
+    await assertRejects(() => file.read("x"), SafetensorsError, "the memory was resized or detached");
+  }
+});
+
+Deno.test("encodeSafetensors() rejects metadata that is not text", () => {
+  for (const value of [undefined, 1, null, "\ud800"]) {
+    assertThrows(() => encodeSafetensors({}, { a: value as string }), TypeError, "metadata must be well-formed text");
+  }
+});
+
+Deno.test("writeSafetensors() takes a file URL, and rejects other paths", async () => {
+  const directory = await Deno.makeTempDir();
+  const url = new URL(`file://${directory}/a%20name.safetensors`);
+  await writeSafetensors(url, { x: tensors.x });
+  using file = await Safetensors.open(url);
+  assertEquals([...file.tensors.keys()], ["x"]);
+  assertEquals(Array.from(Deno.readDirSync(directory), ({ name }) => name), ["a name.safetensors"]);
+  for (const path of [new URL("https://example.com/x"), 1 as never]) {
+    await assertRejects(() => writeSafetensors(path, {}), TypeError, "path must be a path or a file URL");
+  }
+  await Deno.remove(directory, { recursive: true });
 });

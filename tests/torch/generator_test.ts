@@ -38,13 +38,13 @@ Deno.test("Generator takes the low 32 bits of seeds up to 2^64 - 1", () => {
   assertEquals(draw(2n ** 32n + 5n), draw(5));
 });
 
-Deno.test("Generator refuses what is no seed", () => {
+Deno.test("Generator rejects invalid seeds", () => {
   for (const seed of [-1, 1.5, NaN, 2 ** 53, -1n, 2n ** 64n]) {
     assertThrows(() => new Generator(seed), RangeError, "seed must be an integer from 0 to 2^64 - 1");
   }
 });
 
-Deno.test("randn() in parts continues one stream whatever lies between", () => {
+Deno.test("randn() in parts continues one stream, with other calls in between", () => {
   const whole = new Generator(3).randn([16 * 40]).data;
   const random = new Generator(3);
   const parts = [16, 160, 16 * 29].flatMap((count) => [...random.randn([count]).data]);

@@ -1,5 +1,5 @@
 // The numbers by which the kernels know dtypes, activations and scorings: cuda/codes.cuh has the same tables.
-import type { Activation } from "../../contract/experts.ts";
+import { type Activation, activationRules } from "../../contract/activations.ts";
 import type { Scoring } from "../../routing/router.ts";
 import type { DType } from "../../tensor/tensor.ts";
 
@@ -21,12 +21,7 @@ export const cudaScorings = {
   "sparse-mixer": 4,
 } as const satisfies Record<Scoring, number>;
 
-/** `enum ActivationKind` of cuda/codes.cuh. Both kinds of SwiGLU are kSwish, with different constants. */
-export const cudaActivations = {
-  "none": 0,
-  "swiglu-oai": 1,
-  "silu": 1,
-  "gelu": 2,
-  "gelu-tanh": 3,
-  "relu2": 4,
-} as const satisfies Record<Activation | "none", number>;
+/** The kernels' number of an activation: `enum ActivationKind` of cuda/codes.cuh. */
+export function cudaActivationCode(activation: Activation | "none"): number {
+  return activation === "none" ? 0 : activationRules[activation].cuda;
+}

@@ -2,7 +2,7 @@
 import type { ExpertsVariant } from "../../contract/experts_options.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import { cudaActivations } from "./codes.ts";
+import { cudaActivationCode } from "./codes.ts";
 import { checkInt32, checkMaximum } from "../../contract/limits.ts";
 import { type BoxedTile, simtTiles, tensorTiles, type TileFamily, type TileShape, wgmmaTiles } from "./tiles.ts";
 import { weightBoxes, type WeightSizes } from "./weight_boxes.ts";
@@ -64,7 +64,7 @@ export class ProductKernels {
       return kernels.some(({ name }) => name === wanted);
     };
     const chunks = products.every(({ depth, width, gated }) => depth % 8 === 0 && width % (gated ? 16 : 8) === 0);
-    const swish = products.every(({ activation, gated }) => cudaActivations[activation] === Number(gated));
+    const swish = products.every(({ activation, gated }) => cudaActivationCode(activation) === Number(gated));
     const tensor = tensorTiles(device.computeCapability);
     const wgmma = wgmmaTiles(products.some((product) => this.#splitsColumns(product)));
     this.tiles = !chunks || !has(tensor) ? simtTiles : swish && has(wgmma) ? wgmma : tensor;
@@ -110,7 +110,7 @@ export class ProductKernels {
         depth,
         columnsWidth: width,
         columnsHalf: gated && gateUpLayout === "concatenated" ? width / 2 : 0,
-        activationKind: cudaActivations[activation],
+        activationKind: cudaActivationCode(activation),
         activationAlpha: oai ? activationAlpha : 1,
         activationLimit: limited ? activationLimit : Infinity,
         activationShift: oai ? 1 : 0,

@@ -23,7 +23,7 @@ export function settingsOfNames({ base, packing, correctionBias, routerBias }: L
   }
   if (base.endsWith("mlp.") && routerBias) {
     const experts = { activation: "swiglu-oai", gateUpLayout: "interleaved" } as const;
-    return { family: "gpt-oss", experts, router: { kind: "topk-softmax" }, unknown: {} };
+    return { family: "gpt-oss", experts, router: { kind: "topk-softmax" }, ignoresActivation: true, unknown: {} };
   }
   const activation = "models with different activations have tensors of these names";
   return { family: "unknown", experts: {}, router: {}, unknown: { ...unknown, activation } };

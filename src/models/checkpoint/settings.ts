@@ -77,15 +77,16 @@ function ofConfig(config: ModelConfig, ofNames: ModelSettings, layer: number | u
   const settings = settingsOfConfig(config, layer);
   if (config.modelType !== "" || settings.router.kind) return settings;
   const { router: unknownRouter, activation: unknownActivation } = ofNames.unknown;
-  const namesActivation = config.has(unknownFamily.experts.activation);
+  const { activation, activationLimit } = settings.experts;
+  const namesActivation = !ofNames.ignoresActivation && config.has(unknownFamily.experts.activation);
   return {
     ...ofNames,
-    experts: { ...ofNames.experts, ...namesActivation && { activation: settings.experts.activation } },
+    experts: { ...ofNames.experts, ...namesActivation && { activation }, ...definedMembers({ activationLimit }) },
     router: { ...ofNames.router, ...definedMembers(settings.router) },
     unknown: {
       ...unknownRouter && { router: `${unknownRouter}, and ${config.path} has no model_type` },
       ...!namesActivation && unknownActivation && { activation: unknownActivation },
-      ...settings.unknown.activation && { activation: settings.unknown.activation },
+      ...namesActivation && settings.unknown.activation && { activation: settings.unknown.activation },
     },
   };
 }

@@ -16,6 +16,8 @@ export interface ModelSettings {
   readonly family: string;
   readonly experts: Readonly<ExpertsComputation>;
   readonly router: RouterSettings;
+  /** Whether the activation that config.json names does not count. */
+  readonly ignoresActivation?: boolean;
   /** Why the router, or the activation, is unknown. */
   readonly unknown: { readonly router?: string; readonly activation?: string };
   /** Something that the user should know about how the router was found. */

@@ -1,5 +1,4 @@
-// The activations between the two products, by their codes; see `Activation` in the contract.
-import { GELU, GELU_TANH, RELU2, SILU, SWIGLU_OAI } from "../codes";
+// The activations between the two products; see `Activation` in the contract.
 import {
   ERF_0,
   ERF_1,
@@ -16,6 +15,13 @@ import {
   SIGN,
 } from "./constants";
 import { exp4, mulAdd } from "./math";
+
+// The numbers of `activationRules` in the contract.
+const SWIGLU_OAI = 1;
+const SILU = 2;
+const GELU = 3;
+const GELU_TANH = 4;
+const RELU2 = 5;
 
 // x sigmoid(-minusY).
 // @ts-ignore: decorator
