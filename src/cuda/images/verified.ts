@@ -15,10 +15,10 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "9d59587989b22b7489d2dfbca5d6578f742aee1430eda218134866aab860a848",
+    sha256: "5f5466d095e9da26e87b3e5d1fea3de3ab043bc619b7b1fed53edd6b15609e69",
     device: "NVIDIA H100 80GB HBM3",
     driver: "CUDA 13.0",
-    date: "2026-11-26",
+    date: "2026-11-28",
   },
 ];
 
