@@ -68,7 +68,15 @@ async function checkTool(): Promise<BenchResult> {
 
 /** Runs the suites that every backend must pass: every dtype, activation and layout, routers and whole layers. */
 async function testSuite(): Promise<void> {
-  const { code, stdout } = await run(Deno.execPath(), "test", "-A", "--no-check", "--lock", "tests/deno.lock", "tests/gpu/suite.ts");
+  const { code, stdout } = await run(
+    Deno.execPath(),
+    "test",
+    "-A",
+    "--no-check",
+    "--lock",
+    "tests/deno.lock",
+    "tests/gpu/suite.ts",
+  );
   const [summary = `no summary, exit code ${code}`] = stdout.match(/\d+ passed.*?\d+ failed/) ?? [];
   if (code !== 0) console.error(stdout);
   note("backend tests", summary, { text: "0 failed", passed: code === 0 });
