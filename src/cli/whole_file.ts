@@ -91,7 +91,8 @@ function temporaryFor(path: string): string {
 }
 
 function failure(path: string, error: unknown): string {
-  const [reason] = (error instanceof Error ? error.message : String(error)).split("\n");
+  const [line = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+  const reason = line.replace(/: \w+ '.*'$/, ""); // Deno adds the call and the temporary name
   const hint = error instanceof Deno.errors.NotCapable ? "; its folder needs --allow-read and --allow-write" : "";
   return `Cannot write ${path}: ${reason}${hint}`;
 }
