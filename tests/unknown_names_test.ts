@@ -32,6 +32,7 @@ const layer: MoeLayer = {
 /** The public functions with options, called with a misspelled one: `wrong` has a member that does not exist. */
 const calls: Readonly<Record<string, (wrong: Record<string, unknown>) => unknown>> = {
   openBackend: (wrong) => openBackend("cpu", wrong),
+  openLayer: (wrong) => yamoe.openLayer("fixtures/layers/gpt-oss", { ...wrong } as never),
   experts: (wrong) => yamoe.experts(inputs, wrong),
   moe: (wrong) => yamoe.moe(one(1, 8), layer, wrong),
   route: (wrong) => yamoe.route(one(1, 2), { topK: 1, ...wrong }),

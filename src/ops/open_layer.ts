@@ -1,5 +1,7 @@
 import type { Backend, BackendTensor } from "../backend/backend.ts";
+import { expectObject } from "../contract/checks.ts";
 import type { MoeLayer } from "../contract/moe.ts";
+import { checkNames } from "../known_names.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import { SafetensorsError } from "../safetensors/error.ts";
 import type { DType } from "../tensor/tensor.ts";
@@ -18,6 +20,15 @@ export interface OpenLayerOptions {
   readonly onProgress?: ((fraction: number) => void) | undefined;
 }
 
+/** Every option; the compiler reports a missing one. */
+const knownOptions: Readonly<Record<keyof OpenLayerOptions, true>> = {
+  backend: true,
+  layer: true,
+  prefix: true,
+  dtype: true,
+  onProgress: true,
+};
+
 /**
  * Opens a layer of a model's checkpoint: router, experts and shared expert, with its tensors on a backend. The
  * `config.json` beside the weights says how the layer computes. Quantized weights are decoded. Each tensor is uploaded
@@ -28,6 +39,7 @@ export interface OpenLayerOptions {
  * @returns The layer, for {@linkcode Backend.moe}. Dispose it to free the memory of its tensors.
  * @throws {SafetensorsError} If a tensor is missing or malformed, or the model's family or format is not supported.
  * @throws {RangeError} If the allocation fails.
+ * @throws {TypeError} If an option is unknown.
  *
  * @example From a checkpoint to an output
  * ```ts
@@ -43,8 +55,11 @@ export interface OpenLayerOptions {
  */
 export async function openLayer(
   path: string,
-  { backend, layer, prefix, dtype, onProgress }: OpenLayerOptions,
+  options: OpenLayerOptions,
 ): Promise<MoeLayer<BackendTensor> & Disposable> {
+  expectObject("options", options);
+  checkNames("options", options, Object.keys(knownOptions));
+  const { backend, layer, prefix, dtype, onProgress } = options;
   using scope = new DisposableStack();
   using found = await CheckpointLayer.open(path, { layer, prefix });
   if (found.byToken) {
