@@ -4,12 +4,11 @@
  * @module
  */
 import type { Backend, BackendTensor } from "../backend/backend.ts";
-import { expertsBytes, expertsFlops } from "../contract/experts_sizes.ts";
-import { resolveExperts } from "../contract/resolve_experts.ts";
 import { checkSample, MismatchError, sampleTolerance } from "../verify/sample.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type OutputSummary, summarizeOutput } from "../workload/output_summary.ts";
-import { drawInputs, type Job, jobOptions, type Workload } from "../workload/workload.ts";
+import { prepareCall, type TimedCall } from "../workload/timed_call.ts";
+import type { Job } from "../workload/workload.ts";
 import { watchMachine } from "./machine_load.ts";
 import { measuredShares, rates, shares } from "./rates.ts";
 import type { BenchResult } from "./figures.ts";
@@ -55,23 +54,21 @@ export async function bench(
   const { warmup, iters, stop, verify = false, thorough = false, onProgress = () => {} } = options;
   onProgress("Inputs", 0);
   const generateStart = performance.now();
-  using workload = await drawInputs(job, backend, pool, (fraction) => onProgress("Inputs", fraction));
+  using timed = await prepareCall(job, backend, pool, (fraction) => onProgress("Inputs", fraction));
   await backend.synchronize();
   const uploadTimeMs = backend.uploadMilliseconds;
   const generateTimeMs = performance.now() - generateStart - (uploadTimeMs ?? 0);
-  const { inputs } = workload;
-  const expertsOptions = jobOptions(job);
 
   const call = (phase: string, done: number, share: number) => {
     const report = (fraction: number) => onProgress(phase, Math.min(1, done + fraction * share));
     report(0);
-    return backend.experts(inputs, { ...expertsOptions, onProgress: report });
+    return timed.run(report);
   };
   let verified: { samples: number; error: number } | undefined;
   const check = async (output: BackendTensor) => {
     if (!verify || verified) return;
     onProgress("Check", 0);
-    verified = await checkedSample(backend, workload, output, job);
+    verified = await checkedSample(backend, timed, output);
   };
   let summary: OutputSummary | undefined;
   const timedCall = async (phase: string, done: number, share: number): Promise<CallTimes> => {
@@ -98,21 +95,13 @@ export async function bench(
   const kernelTimesMs = series.calls.map(({ milliseconds }) => milliseconds);
   const statistics = summarize(kernelTimesMs);
   const other = thorough
-    ? await otherModes(backend, statistics, () => backend.experts(inputs, expertsOptions))
+    ? await otherModes(backend, statistics, () => timed.run())
     : undefined;
 
-  const shape = resolveExperts(inputs, expertsOptions);
-  const reached = rates(
-    {
-      tokens: shape.tokens,
-      flops: expertsFlops(shape, workload.kept),
-      bytes: expertsBytes(shape, workload.tokensPerExpert),
-    },
-    statistics.median,
-  );
+  const { shape, flops, bytes, kept, tokensPerExpert } = timed;
+  const reached = rates({ tokens: shape.tokens, flops, bytes }, statistics.median);
   if (!summary) throw new RangeError(`A benchmark needs at least one timed call, got iters: ${iters}`);
-  const assignments = job.batch * job.seq * job.topK;
-  const counts = workload.tokensPerExpert;
+  const assignments = tokensPerExpert.reduce((sum, count) => sum + count, 0);
   return {
     ...jobFigures(job),
     backend: backend.name,
@@ -122,11 +111,11 @@ export async function bench(
     warmup: isCold ? 0 : warm.length,
     iters: kernelTimesMs.length,
     assignments,
-    kept: workload.kept,
-    dropped: assignments - workload.kept,
-    droppedFraction: 1 - workload.kept / assignments,
-    tokensPerExpert: [...counts],
-    imbalance: Math.max(...counts) * counts.length / assignments,
+    kept,
+    dropped: assignments - kept,
+    droppedFraction: assignments > 0 ? 1 - kept / assignments : 0,
+    tokensPerExpert: [...tokensPerExpert],
+    imbalance: assignments > 0 ? Math.max(...tokensPerExpert) * tokensPerExpert.length / assignments : 1,
     ...summary,
     kernelTimeMs: statistics.median,
     kernelTimesMs,
@@ -156,11 +145,10 @@ export async function bench(
 
 async function checkedSample(
   backend: Backend,
-  { inputs }: Workload,
+  { experts: { inputs, options } }: TimedCall,
   output: BackendTensor,
-  job: Job,
 ): Promise<{ samples: number; error: number }> {
-  const check = await checkSample(backend, inputs, output, jobOptions(job), { tolerance: sampleTolerance });
+  const check = await checkSample(backend, inputs, output, options, { tolerance: sampleTolerance });
   if (check.bad) throw new MismatchError(check);
   return check;
 }

@@ -19,6 +19,7 @@ import {
   type Kind,
   list,
   number,
+  numberOr,
   oneOf,
   orNull,
   outcome,
@@ -34,6 +35,9 @@ import type { Provenance } from "./provenance.ts";
 /** The table needs a figure for every member of these types. */
 type Required = Readonly<Record<keyof Job | keyof OutputSummary | keyof Provenance | keyof BackendDetails, unknown>>;
 
+/** The version of the table. A change that old files need to be migrated for raises it. */
+export const schemaVersion = 2;
+
 /** A figure is one line here. Times are in milliseconds. */
 export const figures = {
   /** What happened to the configuration. */
@@ -41,6 +45,13 @@ export const figures = {
   /** Why the configuration did not run. */
   reason: outcome(orNull(text)),
 
+  /** The version of this table. Files without it have the first one. */
+  schema: outcome(oneOf(schemaVersion)),
+
+  /** The model that the layer is from, or "custom". */
+  model: job(text, { title: "model", width: 12, align: "left" }),
+  /** What was timed: the experts, or a whole layer with its router and its shared expert. */
+  op: job(oneOf("experts", "moe"), { title: "op", width: 7, align: "left", usual: true }),
   preset: job(text, { title: "preset", width: 9, align: "left", usual: true }),
   backend: place(text, { title: "backend", width: 8, align: "left", usual: true }),
   device: place(orNull(text), { title: "device", width: 6, align: "left" }),
@@ -67,6 +78,18 @@ export const figures = {
   gateUpLayout: job(orNull(text), { title: "gate/up", width: 12, align: "left" }),
   weightLayout: job(orNull(text), { title: "weights", width: 7, align: "left" }),
   biases: job(orNull(text), { title: "biases", width: 6, align: "left", words: named("biases") }),
+  /** Where the weights are from: "dense" for drawn ones, or the path of a checkpoint. */
+  weights: job(text, { title: "from", width: 6, align: "left" }),
+  /** The number of the checkpoint's layer. */
+  layer: job(orNull(count), { title: "layer", width: 5, words: named("layer") }),
+  /** How the weights are stored: a dtype, or a packed format. */
+  formats: job(text, { title: "formats", width: 7, align: "left", usual: true }),
+  /** The file of the hidden states; null if they are drawn. */
+  hiddenFile: job(orNull(text), { title: "input", width: 6, align: "left", none: "drawn" }),
+  /** Zipf's exponent of the experts' popularity; 0 for the router's own logits, "worst" if all tokens choose the same. */
+  skew: job(numberOr("worst"), { title: "skew", width: 5, words: named("skew") }),
+  /** The number of ranks that share the experts. */
+  ep: job(size, { title: "EP", width: 2, words: named("EP") }),
   /** The kind of the router. */
   router: job(orNull(text), { title: "router", width: 12, align: "left" }),
   sharedIntermediate: job(orNull(count), { title: "shared", width: 6, words: named("shared expert") }),

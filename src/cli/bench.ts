@@ -20,7 +20,7 @@ import { onInterrupt } from "./interrupt.ts";
 import { backendFromFlags } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
 import { RecordOutput } from "./record_output.ts";
-import { UsageError } from "./usage_error.ts";
+import { asUsage, UsageError } from "./usage_error.ts";
 
 const flags = {
   ...sweptFlags,
@@ -73,7 +73,7 @@ export default command({
 
 async function run(values: BenchValues): Promise<number> {
   if (values.json && values.format) throw new UsageError("--json and --format cannot be given together");
-  const plan = configurations(values);
+  const plan = await asUsage(() => configurations(values));
   const note = onceNoted(values.quiet);
   if (values["dry-run"]) {
     return printPlan(await withMemory(plan, !values["no-verify"]), values.format ?? (values.json ? "json" : "text"));

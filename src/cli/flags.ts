@@ -14,6 +14,8 @@ export interface Flag<Value> {
   readonly list?: boolean;
   /** The possible values, if they are few. */
   readonly words?: readonly string[];
+  /** Whether `words` are examples, and other values are possible too. */
+  readonly openWords?: boolean;
   /** A letter that can be used instead of the name, after one dash. */
   readonly short?: string;
   /** Whether the value is the path of a file. */
@@ -94,6 +96,16 @@ export function orNone<Value>(flag: Flag<Value>): Flag<Value | null> {
         throw error instanceof ExpectationError ? new ExpectationError(`${error.message}, or "none"`) : error;
       }
     },
+  };
+}
+
+/** Makes a flag that also takes any text that is not a number. */
+export function orText<Value>(flag: Flag<Value>, value: string, summary: string): Flag<Value | string> {
+  return {
+    ...flag,
+    value: `${flag.value}|${value}`,
+    summary,
+    parse: (text) => /^[+-]?[\d.]+$/.test(text) ? flag.parse(text) : text,
   };
 }
 

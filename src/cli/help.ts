@@ -57,8 +57,8 @@ function signature(name: string, { value, short }: Flag<unknown>): string {
   return `${short ? `-${short}, ` : ""}--${name}${value ? ` ${value}` : ""}`;
 }
 
-function about({ summary, words }: Flag<unknown>): string {
-  return words ? `${summary}. One of ${words.join(", ")}` : summary;
+function about({ summary, words, openWords }: Flag<unknown>): string {
+  return words && !openWords ? `${summary}. One of ${words.join(", ")}` : summary;
 }
 
 /** Marks lines as one command line for a shell. */
