@@ -9,6 +9,7 @@ import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type OutputSummary, summarizeOutput } from "../workload/output_summary.ts";
 import { prepareCall, type TimedCall } from "../workload/timed_call.ts";
 import type { Job } from "../workload/workload.ts";
+import { watchGpu } from "./gpu_watch.ts";
 import { watchMachine } from "./machine_load.ts";
 import { measuredShares, rates, shares } from "./rates.ts";
 import type { BenchResult } from "./figures.ts";
@@ -34,6 +35,9 @@ export interface BenchOptions {
 
 /** The maximum number of calls with cold caches, and of calls without a pause. */
 const maxModeCalls = 100;
+
+/** The pause before a call that is to meet a rested GPU, in milliseconds, and the maximum number of such calls. */
+const pauseMs = 50, maxPausedCalls = 10;
 
 /**
  * Runs a job: draws its inputs, calls the op, checks the output and measures the time.
@@ -76,11 +80,13 @@ export async function bench(
     using output = result;
     await check(output);
     summary ??= await summarizeOutput(backend, pool, output);
+    gpu.sample();
     return times;
   };
 
   backend.resetPeakMemory();
   let load = watchMachine();
+  let gpu = watchGpu(backend.details.deviceUuid);
   const warm = await warmUp(warmup, (done, share) => timedCall("Warm-up", done, share));
   const isCold = warmup === "steady" && iters === 1 && !stop && warm.length === 1 && isLong(warm);
   let series: Series = { calls: warm, converged: null };
@@ -88,9 +94,10 @@ export async function bench(
     await backend.synchronize();
     backend.resetPeakMemory();
     load = watchMachine();
+    gpu = watchGpu(backend.details.deviceUuid);
     series = await repeat(iters, stop, (done, share) => timedCall("Timed runs", done, share));
   }
-  const machineLoad = load();
+  const circumstances = { ...load(), ...gpu.figures(series.calls.length) };
   const peakMemoryBytes = backend.memory.peakBytes;
   const kernelTimesMs = series.calls.map(({ milliseconds }) => milliseconds);
   const statistics = summarize(kernelTimesMs);
@@ -122,6 +129,9 @@ export async function bench(
     minTimeMs: statistics.min,
     maxTimeMs: statistics.max,
     meanTimeMs: statistics.mean,
+    p95Ms: statistics.p95,
+    p99Ms: statistics.p99,
+    deviationMs: statistics.deviation,
     madMs: statistics.mad,
     iqrMs: statistics.iqr,
     medianIntervalMs: statistics.interval,
@@ -129,9 +139,8 @@ export async function bench(
     outliers: statistics.outliers,
     drift: statistics.drift,
     converged: series.converged,
-    ...machineLoad,
-    coldTimeMs: other?.coldTimeMs ?? null,
-    backToBackTimeMs: other?.backToBackTimeMs ?? null,
+    ...circumstances,
+    ...other ?? { coldTimeMs: null, pausedTimeMs: null, backToBackTimeMs: null },
     wallTimeMs: median(series.calls.map(({ wallMilliseconds }) => wallMilliseconds)),
     generateTimeMs,
     uploadTimeMs,
@@ -153,26 +162,35 @@ async function checkedSample(
   return check;
 }
 
-/** Measures the op with cold caches, and the time per call of many calls without a pause. */
+/** The times of a call in other circumstances. */
+type OtherTimes = Pick<BenchResult, "coldTimeMs" | "pausedTimeMs" | "backToBackTimeMs">;
+
+/** Measures the call with cold caches, after pauses, and many times without a pause. */
 async function otherModes(
   backend: Backend,
   { count, median: isolatedMs }: Summary,
   run: () => Promise<BackendTensor>,
-): Promise<{ coldTimeMs: number; backToBackTimeMs: number } | undefined> {
+): Promise<OtherTimes | undefined> {
   if (!backend.flushCaches) return undefined;
-  const cold: number[] = [];
   const calls = Math.min(count, maxModeCalls);
-  for (let i = 0; i < calls; i++) {
-    backend.flushCaches();
-    const { result, milliseconds } = await backend.measure(run);
-    using _output = result;
-    cold.push(milliseconds);
-  }
+  const medianAfter = async (count: number, prepare: () => void | Promise<void>) => {
+    const times: number[] = [];
+    while (times.length < count) {
+      await prepare();
+      const { result, milliseconds } = await backend.measure(run);
+      using _output = result;
+      times.push(milliseconds);
+    }
+    return median(times);
+  };
+  const coldTimeMs = await medianAfter(calls, () => backend.flushCaches?.());
+  const pause = () => new Promise<void>((resolve) => setTimeout(resolve, pauseMs));
+  const pausedTimeMs = await medianAfter(Math.min(calls, maxPausedCalls), pause);
   const many = Math.max(calls, Math.min(maxModeCalls, Math.ceil(100 / isolatedMs)));
   const { milliseconds } = await backend.measure(async () => {
     for (let i = 0; i < many; i++) {
       using _output = await run();
     }
   });
-  return { coldTimeMs: median(cold), backToBackTimeMs: milliseconds / many };
+  return { coldTimeMs, pausedTimeMs, backToBackTimeMs: milliseconds / many };
 }

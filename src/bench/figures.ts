@@ -110,6 +110,12 @@ export const figures = {
   minTimeMs: result(positive),
   maxTimeMs: result(positive),
   meanTimeMs: result(positive),
+  /** The 95th percentile of the times; null below 20 calls. */
+  p95Ms: result(orNull(positive), { title: "p95 ms", width: 8, digits: "significant", rank: 12 }),
+  /** The 99th percentile of the times; null below 100 calls. */
+  p99Ms: result(orNull(positive), { title: "p99 ms", width: 8, digits: "significant", rank: 13 }),
+  /** The standard deviation of the times; null for one call. Outliers dominate it: prefer `madMs` or `iqrMs`. */
+  deviationMs: result(orNull(number), { title: "std ms", width: 8, digits: "significant", rank: 14 }),
   /** Median absolute deviation of the times. */
   madMs: result(number),
   /** Interquartile range of the times. */
@@ -124,8 +130,22 @@ export const figures = {
   preemptionsPerSecond: result(number),
   /** The share of all CPU time that other programs used during the timed calls; null if it is unknown. */
   otherLoad: result(orNull(number)),
+  /** The median clock of the GPU's multiprocessors during the timed calls, in MHz; null without NVML. */
+  runClockMhz: result(orNull(number), { title: "MHz", width: 5, digits: 0, gpuOnly: true, rank: 8 }),
+  /** The same of the GPU's memory. */
+  runMemoryClockMhz: result(orNull(number)),
+  /** The median power during the timed calls. The GPU averages it over a part of a second. */
+  powerWatts: result(orNull(number), { title: "W", width: 5, digits: 0, gpuOnly: true, rank: 8 }),
+  /** The highest temperature during the timed calls. */
+  temperatureCelsius: result(orNull(number), { title: "°C", width: 4, digits: 0, gpuOnly: true, rank: 9 }),
+  /** The energy between the first and the last timed call over the calls: pauses between calls count too. */
+  energyPerCallJoules: result(orNull(number), { title: "J/call", width: 7, digits: "significant", gpuOnly: true, rank: 9 }),
+  /** Why the GPU lowered its clocks during the timed calls. */
+  throttleReasons: result(list(text)),
   /** The median with emptied caches; null if it was not measured. */
   coldTimeMs: result(orNull(positive), { title: "cold ms", width: 8, digits: "significant", gpuOnly: true, rank: 5 }),
+  /** The median of calls after a pause each, in which the GPU cools and its clocks recover; null if not measured. */
+  pausedTimeMs: result(orNull(positive), { title: "paused", width: 8, digits: "significant", gpuOnly: true, rank: 9 }),
   /** The time per call of many calls without a pause; null if it was not measured. */
   backToBackTimeMs: result(orNull(positive), {
     ...{ title: "back to back", width: 12, digits: "significant", gpuOnly: true, rank: 8 },

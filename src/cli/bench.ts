@@ -26,7 +26,7 @@ const flags = {
   ...sweptFlags,
   warmup: integer(
     "N",
-    "Calls before the timed ones (default: 5 on a GPU; on the CPU until two in a row agree)",
+    "Calls before the timed ones (default: until two in a row agree)",
     0,
     1_000_000,
   ),
@@ -91,7 +91,7 @@ async function run(values: BenchValues): Promise<number> {
       const problem = jobProblem(backend, configuration.job, !values["no-verify"]);
       if (problem !== null) throw new Error(problem);
       const prefix = isSweep ? `${current + 1}/${plan.length} ` : "";
-      return { ...measuring(backend), onProgress: (phase, fraction) => progress.show(prefix + phase, fraction) };
+      return { ...measuring, onProgress: (phase, fraction) => progress.show(prefix + phase, fraction) };
     },
   });
 

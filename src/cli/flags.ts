@@ -177,7 +177,8 @@ export function parseFlags<Specs extends Flags>(
   for (const name of switches) {
     if (args.some((arg) => arg.startsWith(`--${name}=`))) throw new UsageError(`--${name} takes no value`);
   }
-  const parsed = parseArgs(joinOddValues(args, valued), {
+  const letters = named.flatMap(([name, { short, value }]) => short && value !== undefined ? [[short, name]] : []);
+  const parsed = parseArgs(joinOddValues(args, valued, Object.fromEntries(letters)), {
     boolean: switches,
     string: ["_", ...valued],
     collect: names,
@@ -214,13 +215,21 @@ function parseValue(name: string, flag: Flag<unknown>, text: string): unknown {
   }
 }
 
-/** The parser takes `--batch -1` for two flags, and `--batch ""` for a flag without a value: joins them to `--batch=-1`. */
-function joinOddValues(args: readonly string[], valued: readonly string[]): string[] {
+/**
+ * The parser takes `--batch -1` for two flags, and `--batch ""` or `-o ""` for a flag without a value: joins them to
+ * `--batch=-1` and `--output=`.
+ */
+function joinOddValues(
+  args: readonly string[],
+  valued: readonly string[],
+  letters: Readonly<Record<string, string>>,
+): string[] {
   const joined: string[] = [];
   for (const arg of args) {
     const last = joined.at(-1) ?? "";
-    if (/^(-[\d.]|$)/.test(arg) && last.startsWith("--") && valued.includes(last.slice(2))) {
-      joined.push(`${joined.pop()}=${arg}`);
+    const name = last.startsWith("--") ? last.slice(2) : letters[last.replace(/^-/, "")];
+    if (/^(-[\d.]|$)/.test(arg) && last.startsWith("-") && name !== undefined && valued.includes(name)) {
+      joined.splice(-1, 1, `--${name}=${arg}`);
     } else joined.push(arg);
   }
   return joined;

@@ -13,12 +13,12 @@ export function helpOverview(commands: CommandTable): string {
   return [
     ...wrap(`yamoe ${version}: run and measure Mixture-of-Experts kernels from Deno`, width),
     "",
-    "Usage: yamoe [command] [flags]",
+    "Usage: yamoe <command> [flags]",
     "",
     "Commands:",
     ...columns(Object.entries(commands).map(([name, { summary }]) => [name, summary]), width),
     "",
-    ...wrap('Without a command, yamoe runs "bench". "yamoe <command> --help" lists the flags of a command.', width),
+    ...wrap('"yamoe <command> --help" lists the flags of a command. Flags without a command are those of bench.', width),
     ...wrap('"yamoe --version" prints the version.', width),
     ...wrap("Data goes to standard output, notes and progress go to standard error.", width),
     ...wrap(
