@@ -139,7 +139,13 @@ export const figures = {
   /** The highest temperature during the timed calls. */
   temperatureCelsius: result(orNull(number), { title: "°C", width: 4, digits: 0, gpuOnly: true, rank: 9 }),
   /** The energy between the first and the last timed call over the calls: pauses between calls count too. */
-  energyPerCallJoules: result(orNull(number), { title: "J/call", width: 7, digits: "significant", gpuOnly: true, rank: 9 }),
+  energyPerCallJoules: result(orNull(number), {
+    title: "J/call",
+    width: 7,
+    digits: "significant",
+    gpuOnly: true,
+    rank: 9,
+  }),
   /** Why the GPU lowered its clocks during the timed calls. */
   throttleReasons: result(list(text)),
   /** The median with emptied caches; null if it was not measured. */

@@ -59,7 +59,9 @@ export function hints(result: BenchResult): string[] {
     found.push(`slowing down: calls became ${percent(drift)} slower; let the ${device} cool, it may be throttling`);
   }
   if (result.throttleReasons.length > 0) {
-    found.push(`throttled: the GPU lowered its clocks (${result.throttleReasons.join(", ")}); let it cool between runs`);
+    found.push(
+      `throttled: the GPU lowered its clocks (${result.throttleReasons.join(", ")}); let it cool between runs`,
+    );
   }
   const busy = backend === "cpu" ? otherPrograms(result) : null;
   if (busy !== null) found.push(`busy machine: other programs ${busy}; run it alone`);

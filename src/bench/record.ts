@@ -6,7 +6,15 @@
 import { type BackendDetails, noDetails } from "../backend/details.ts";
 import type { Job } from "../workload/workload.ts";
 import type { ThreeLines } from "./against.ts";
-import { type BenchRecord, type BenchResult, type FigureKey, figureKeys, type FiguresOf, jobKeys, schemaVersion } from "./figures.ts";
+import {
+  type BenchRecord,
+  type BenchResult,
+  type FigureKey,
+  figureKeys,
+  type FiguresOf,
+  jobKeys,
+  schemaVersion,
+} from "./figures.ts";
 import { hints } from "./hints.ts";
 import type { Provenance } from "./provenance.ts";
 
@@ -84,7 +92,17 @@ function emptyRecord(
   provenance: Provenance,
 ): BenchRecord {
   const known = { ...jobFigures(job), ...place, engine: null };
-  return inOrder({ schema: schemaVersion, ...unknownResults, ...known, status, reason, hints: [], ...provenance, ...noDetails, time: now() });
+  return inOrder({
+    schema: schemaVersion,
+    ...unknownResults,
+    ...known,
+    status,
+    reason,
+    hints: [],
+    ...provenance,
+    ...noDetails,
+    time: now(),
+  });
 }
 
 function now(): string {

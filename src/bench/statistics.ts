@@ -48,7 +48,9 @@ export function summarize(values: readonly number[]): Summary {
     mean,
     p95: values.length < 20 ? null : quantile(sorted, 0.95),
     p99: values.length < 100 ? null : quantile(sorted, 0.99),
-    deviation: values.length < 2 ? null : Math.sqrt(sum(values.map((value) => (value - mean) ** 2)) / (values.length - 1)),
+    deviation: values.length < 2
+      ? null
+      : Math.sqrt(sum(values.map((value) => (value - mean) ** 2)) / (values.length - 1)),
     min: sorted[0]!,
     max: sorted.at(-1)!,
     mad,

@@ -11,6 +11,7 @@ import { plural } from "../text.ts";
 import { version } from "../version.ts";
 import type { Job } from "../workload/workload.ts";
 import { describePlace, measurement } from "./bench_measurement.ts";
+import { runAb } from "./bench_ab.ts";
 import { planLayout, printPlan } from "./bench_plan.ts";
 import { configurations, sweptFlags } from "./bench_configurations.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
@@ -41,6 +42,10 @@ const flags = {
   output: { ...file("FILE", "File to write the records to, in the format of its extension"), short: "o" },
   against: text("COMMAND", "Also run a program that prints the three lines; {batch}, {seq} and so on become the sizes"),
   "against-timeout": positive("SECONDS", "Maximum time of that program (default: 600)"),
+  ab: {
+    ...text('"FLAGS A" "FLAGS B"', "Run two configurations in turn, call by call, and print the ratio of their times"),
+    arity: 2,
+  },
   "dry-run": toggle("Print the configurations without running them"),
   quiet: toggle("Print no notes and no progress"),
 };
@@ -58,6 +63,8 @@ export default command({
       "Rows for a spreadsheet on standard output, all figures in a file",
     "yamoe bench --preset tiny --batch 8 --max-noise 0.5 --timeout 20": "As many calls as a precise median needs",
     "yamoe bench --backend cuda --iters 10 --against 'python3 seed.py'": "The original script's row below ours",
+    'yamoe bench --preset tiny --ab "--blas none" "--threads 1"':
+      "Two configurations in turn, and the ratio of their times",
     "yamoe bench --preset tiny,small --batch 1,1000000 --dry-run": "What would run, and what does not fit",
   },
   details: [
@@ -73,6 +80,8 @@ export default command({
 
 async function run(values: BenchValues): Promise<number> {
   if (values.json && values.format) throw new UsageError("--json and --format cannot be given together");
+  const { ab } = values;
+  if (ab) return await runInTurn(values, ab);
   const plan = await asUsage(() => configurations(values));
   const note = onceNoted(values.quiet);
   if (values["dry-run"]) {
@@ -147,6 +156,16 @@ async function run(values: BenchValues): Promise<number> {
   const failed = records.filter(({ status }) => status !== "ok").length;
   if (failed > 0) note(`${failed} of ${plural(records.length, "row")} failed`);
   return failed > 0 ? exitCode.failed : exitCode.done;
+}
+
+/** Runs the two configurations of `--ab`. */
+async function runInTurn(values: BenchValues, ab: readonly string[]): Promise<number> {
+  for (const name of ["against", "dry-run", "format"] as const) {
+    if (values[name] !== undefined) throw new UsageError(`--ab and --${name} cannot be given together`);
+  }
+  const layout = { varying: [], modes: true, color: false, width: Infinity, samples: values.samples ?? false };
+  const output = RecordOutput.open(undefined, values.output, layout);
+  return await asUsage(() => runAb(values, ab, (record) => output.write(record)));
 }
 
 function printRun(record: FinishedRecord, json = false): void {

@@ -58,7 +58,9 @@ function jobOf(point: Point, { checkpoint, hidden }: Files): Configuration["job"
   const isFile = typeof size === "string";
   if (isFile) {
     for (const name of ["tokens", "batch", "seq"] as const) {
-      if (sizes[name] !== undefined) throw new UsageError(`--hidden FILE decides the tokens, so --${name} cannot be given`);
+      if (sizes[name] !== undefined) {
+        throw new UsageError(`--hidden FILE decides the tokens, so --${name} cannot be given`);
+      }
     }
   }
   if (checkpoint) {

@@ -6,7 +6,7 @@ import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type Job, requiredBytes } from "../workload/workload.ts";
 
 /** The flags that say how to measure. */
-interface MeasurementValues {
+export interface MeasurementValues {
   readonly warmup?: number;
   readonly iters?: number;
   readonly "min-time"?: number;

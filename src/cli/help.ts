@@ -18,7 +18,10 @@ export function helpOverview(commands: CommandTable): string {
     "Commands:",
     ...columns(Object.entries(commands).map(([name, { summary }]) => [name, summary]), width),
     "",
-    ...wrap('"yamoe <command> --help" lists the flags of a command. Flags without a command are those of bench.', width),
+    ...wrap(
+      '"yamoe <command> --help" lists the flags of a command. Flags without a command are those of bench.',
+      width,
+    ),
     ...wrap('"yamoe --version" prints the version.', width),
     ...wrap("Data goes to standard output, notes and progress go to standard error.", width),
     ...wrap(

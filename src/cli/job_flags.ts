@@ -139,7 +139,10 @@ export function checkJob(job: Job): void {
   if (assignments > maxAssignments) {
     throw new UsageError(`Batch x seq x top-k must be at most ${maxAssignments}, got ${assignments}`);
   }
-  const largest = Math.max(batch * seq * Math.max(hidden, experts), ownExperts(job).experts * hidden * gateUpColumns(job));
+  const largest = Math.max(
+    batch * seq * Math.max(hidden, experts),
+    ownExperts(job).experts * hidden * gateUpColumns(job),
+  );
   if (largest > maxElements) {
     throw new UsageError(
       `The job's tensors must have at most ${maxElements} elements, the largest would have ${largest}`,
@@ -151,7 +154,9 @@ export function checkJob(job: Job): void {
 function checkLayer({ op, weights, hiddenFile, skew, ep, experts, activation, gated }: Job): void {
   const isDrawn = op === "experts" && weights === "dense" && hiddenFile === null;
   if (!isDrawn && skew !== 0) {
-    throw new UsageError("--skew needs drawn logits: with --op moe, --weights DIR or --hidden FILE, the router decides");
+    throw new UsageError(
+      "--skew needs drawn logits: with --op moe, --weights DIR or --hidden FILE, the router decides",
+    );
   }
   if (!isDrawn && ep > 1) throw new UsageError("--ep needs --op experts with drawn weights and hidden states");
   if (experts % ep !== 0) throw new UsageError(`--ep must divide the number of experts, ${experts}, got "${ep}"`);

@@ -27,7 +27,9 @@ export function runNotes(record: FinishedRecord): string[] {
   const { verifiedTokens, verifyError } = record;
   return [
     `Kept ${whole.format(record.kept)} of ${whole.format(record.assignments)} assignments${dropped}`,
-    `Peak memory: ${formatBytes(record.peakMemoryBytes)}; a MB of the third line is 2^20 bytes, as in the reference script`,
+    `Peak memory: ${
+      formatBytes(record.peakMemoryBytes)
+    }; a MB of the third line is 2^20 bytes, as in the reference script`,
     `Tokens per expert: ${record.tokensPerExpert.join(" ")}`,
     ...(verifiedTokens === null || verifyError === null ? [] : [
       `Checked ${plural(verifiedTokens, "token")} against float64: relative error ${verifyError.toExponential(1)}`,
@@ -43,7 +45,8 @@ export function runNotes(record: FinishedRecord): string[] {
 
 /** Returns the notes on the spread of the times, if there are several. */
 function timeNotes(record: FinishedRecord): string[] {
-  const { kernelTimeMs, minTimeMs, maxTimeMs, madMs, noise, iters, coldTimeMs, pausedTimeMs, backToBackTimeMs } = record;
+  const { kernelTimeMs, minTimeMs, maxTimeMs, madMs, noise, iters, coldTimeMs, pausedTimeMs, backToBackTimeMs } =
+    record;
   if (iters < 2) return [];
   const ms = (value: number) => `${value.toFixed(3)} ms`;
   const known = noise === null ? "" : ` ± ${(100 * noise).toFixed(1)} %`;
@@ -83,7 +86,9 @@ function isPreset(job: Job): boolean {
 export function describeJob(job: Job): string {
   const { preset, batch, seq, hidden, intermediate, experts, topK, capacity, seed, op, weights, model } = job;
   const name = weights === "dense" ? preset : model;
-  return `${name} ${isPreset(job) || preset === "custom" ? "job" : "layer"}${op === "moe" ? " with its router" : ""}: ${batch} x ${seq} tokens, hidden ${hidden}, intermediate ${intermediate}, ` +
+  return `${name} ${isPreset(job) || preset === "custom" ? "job" : "layer"}${
+    op === "moe" ? " with its router" : ""
+  }: ${batch} x ${seq} tokens, hidden ${hidden}, intermediate ${intermediate}, ` +
     `${plural(experts, "expert")}, top ${topK}, ${
       capacity === null ? "no capacity" : `capacity ${capacity}`
     }, seed ${seed}`;

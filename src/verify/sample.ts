@@ -148,7 +148,7 @@ async function referenceRows(
 /** Returns what is added to the experts' sum of a token. */
 async function addendRow(
   backend: Backend,
-  { addend, addendWeights }: Pick<ExpertsInputs<BackendTensor>, "addend" | "addendWeights">,
+  { addend, addendWeights }: Pick<DenseInputs<BackendTensor>, "addend" | "addendWeights">,
   token: number,
   hidden: number,
 ): Promise<Float64Array> {

@@ -1,6 +1,6 @@
 // What a benchmark times: one call on the tensors of a backend.
 import type { Backend, BackendTensor } from "../backend/backend.ts";
-import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import type { DenseInputs, ExpertsOptions } from "../contract/experts.ts";
 import { expertsBytes, expertsFlops } from "../contract/experts_sizes.ts";
 import type { MoeLayer } from "../contract/moe.ts";
 import { type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
@@ -13,6 +13,9 @@ import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { readHidden } from "./hidden_file.ts";
 import { drawInputs, type Job, jobOptions } from "./workload.ts";
 
+/** A layer whose weights are dense. */
+type DenseLayer = MoeLayer<BackendTensor, BackendTensor>;
+
 /** Reports the fraction of a job that is done. */
 type Progress = (fraction: number) => void;
 
@@ -21,7 +24,7 @@ export interface TimedCall extends Disposable {
   /** Makes the call. */
   run(onProgress?: Progress): Promise<BackendTensor>;
   /** The call of the routed experts. Of a whole layer, it has the backend's routing and its shared expert's rows. */
-  readonly experts: { readonly inputs: ExpertsInputs<BackendTensor>; readonly options: ExpertsOptions };
+  readonly experts: { readonly inputs: DenseInputs<BackendTensor>; readonly options: ExpertsOptions };
   readonly shape: ResolvedExperts;
   /** The assignments of each expert, without the capacity. */
   readonly tokensPerExpert: Int32Array;
@@ -60,7 +63,7 @@ export async function prepareCall(
 
 function expertsCall(
   backend: Backend,
-  inputs: ExpertsInputs<BackendTensor>,
+  inputs: DenseInputs<BackendTensor>,
   options: ExpertsOptions,
   counts: Int32Array,
   owned: DisposableStack,
@@ -82,7 +85,7 @@ function expertsCall(
 function moeCall(
   backend: Backend,
   hidden: BackendTensor,
-  layer: MoeLayer<BackendTensor>,
+  layer: DenseLayer,
   experts: TimedCall["experts"],
   counts: Int32Array,
   owned: DisposableStack,
@@ -121,7 +124,7 @@ async function drawLayer(
   pool: WorkerPool,
   scope: DisposableStack,
   onProgress: Progress,
-): Promise<MoeLayer<BackendTensor>> {
+): Promise<DenseLayer> {
   const { hidden, experts, topK, dtype, router, sharedIntermediate } = job;
   const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
   const oneToken = { batch: 1, seq: 1 };
@@ -161,7 +164,7 @@ async function readLayer(
   backend: Backend,
   scope: DisposableStack,
   onProgress: Progress,
-): Promise<MoeLayer<BackendTensor>> {
+): Promise<DenseLayer> {
   using found = await CheckpointLayer.open(weights, {
     ...{ layer: layer ?? undefined, topK, router: router.kind, activation },
   });
@@ -181,9 +184,9 @@ async function hiddenStates(job: Job, pool: WorkerPool): Promise<Tensor> {
 async function routed(
   backend: Backend,
   hiddenStates: BackendTensor,
-  { router, ...layer }: MoeLayer<BackendTensor>,
+  { router, ...layer }: DenseLayer,
   scope: DisposableStack,
-): Promise<{ inputs: ExpertsInputs<BackendTensor>; counts: Int32Array }> {
+): Promise<{ inputs: DenseInputs<BackendTensor>; counts: Int32Array }> {
   const { weight, bias, options, logitsDType } = router;
   using logits = await backend.ops.linear(hiddenStates, weight, { bias, dtype: logitsDType ?? "f32" });
   const { routerIndices, routerWeights, inputWeights } = await backend.ops.route(logits, options);
@@ -193,7 +196,7 @@ async function routed(
     inputWeights: inputWeights && scope.use(inputWeights),
   };
   return {
-    inputs: { hiddenStates, ...assignments, ...layerWeights<BackendTensor>({ ...layer }) },
+    inputs: { hiddenStates, ...assignments, ...layerWeights(layer) },
     counts: tokensPerExpert(await backend.download(routerIndices), weight.shape[0] ?? 0),
   };
 }
@@ -202,9 +205,9 @@ async function routed(
 async function runShared(
   backend: Backend,
   hidden: BackendTensor,
-  { sharedExpert }: MoeLayer<BackendTensor>,
+  { sharedExpert }: DenseLayer,
   scope: DisposableStack,
-): Promise<Pick<ExpertsInputs<BackendTensor>, "addend" | "addendWeights">> {
+): Promise<Pick<DenseInputs<BackendTensor>, "addend" | "addendWeights">> {
   if (!sharedExpert) return {};
   const { gate, gateUpProj, gateUpProjBias, downProj, downProjBias, ...computation } = sharedExpert;
   const [tokens = 0] = hidden.shape;
