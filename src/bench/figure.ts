@@ -25,6 +25,8 @@ export interface Column {
   readonly usual?: true;
   /** Whether only a GPU has the figure. */
   readonly gpuOnly?: true;
+  /** Whether tables show the column only if it is asked for. */
+  readonly onRequest?: true;
   /** Narrow tables keep the columns of the lowest rank. Without a rank, the column is always kept. */
   readonly rank?: number;
   /** The title of the axis, for sizes that charts can be drawn along. */

@@ -83,7 +83,7 @@ export const figures = {
   /** The number of the checkpoint's layer. */
   layer: job(orNull(count), { title: "layer", width: 5, words: named("layer") }),
   /** How the weights are stored: a dtype, or a packed format. */
-  formats: job(text, { title: "formats", width: 7, align: "left", usual: true }),
+  formats: job(text, { title: "formats", width: 7, align: "left" }),
   /** The file of the hidden states; null if they are drawn. */
   hiddenFile: job(orNull(text), { title: "input", width: 6, align: "left", none: "drawn" }),
   /** Zipf's exponent of the experts' popularity; 0 for the router's own logits, "worst" if all tokens choose the same. */
@@ -115,7 +115,7 @@ export const figures = {
   /** The 99th percentile of the times; null below 100 calls. */
   p99Ms: result(orNull(positive), { title: "p99 ms", width: 8, digits: "significant", rank: 13 }),
   /** The standard deviation of the times; null for one call. Outliers dominate it: prefer `madMs` or `iqrMs`. */
-  deviationMs: result(orNull(number), { title: "std ms", width: 8, digits: "significant", rank: 14 }),
+  deviationMs: result(orNull(number), { title: "std ms", width: 8, digits: "significant", onRequest: true }),
   /** Median absolute deviation of the times. */
   madMs: result(number),
   /** Interquartile range of the times. */

@@ -93,8 +93,8 @@ function emptyRecord(
 ): BenchRecord {
   const known = { ...jobFigures(job), ...place, engine: null };
   return inOrder({
-    schema: schemaVersion,
     ...unknownResults,
+    schema: schemaVersion,
     ...known,
     status,
     reason,

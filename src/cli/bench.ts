@@ -1,5 +1,5 @@
 import { runAgainst, type Running } from "../bench/against.ts";
-import { type BenchRecord, columnOf, type FigureKey } from "../bench/figures.ts";
+import { type BenchRecord, columnOf, type FigureKey, figureKeys } from "../bench/figures.ts";
 import { type Provenance, provenance } from "../bench/provenance.ts";
 import { externalRecord, failedRecord, type FinishedRecord } from "../bench/record.ts";
 import { type Configuration, Runner, sweep } from "../bench/sweep.ts";
@@ -15,12 +15,24 @@ import { runAb } from "./bench_ab.ts";
 import { planLayout, printPlan } from "./bench_plan.ts";
 import { configurations, sweptFlags } from "./bench_configurations.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
-import { choice, file, type FlagValues, integer, positive, text, toggle } from "./flags.ts";
+import {
+  axis,
+  choice,
+  ExpectationError,
+  file,
+  type Flag,
+  type FlagValues,
+  integer,
+  positive,
+  text,
+  toggle,
+} from "./flags.ts";
 import { jobProblem } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFromFlags } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
 import { RecordOutput } from "./record_output.ts";
+import { suggestion } from "./suggestion.ts";
 import { asUsage, UsageError } from "./usage_error.ts";
 
 const flags = {
@@ -38,7 +50,8 @@ const flags = {
   "no-verify": toggle("Do not check the output against float64 before the timed calls"),
   format: choice("NAME", "Format of the records on standard output", formatNames),
   json: toggle("Print the record as a JSON object instead of three lines; in a sweep, an array of records"),
-  samples: toggle("Write the time of every call in CSV, too"),
+  columns: axis(figureName("NAMES", "Figures to show in text, Markdown, CSV and SQL, by their names in JSON")),
+  samples: toggle("Write the time of every call in CSV and SQL, too"),
   output: { ...file("FILE", "File to write the records to, in the format of its extension"), short: "o" },
   against: text("COMMAND", "Also run a program that prints the three lines; {batch}, {seq} and so on become the sizes"),
   "against-timeout": positive("SECONDS", "Maximum time of that program (default: 600)"),
@@ -49,6 +62,17 @@ const flags = {
   "dry-run": toggle("Print the configurations without running them"),
   quiet: toggle("Print no notes and no progress"),
 };
+
+function figureName(value: string, summary: string): Flag<FigureKey> {
+  return {
+    ...{ value, summary, words: figureKeys, openWords: true },
+    parse(text) {
+      const key = figureKeys.find((key) => key === text);
+      if (key !== undefined) return key;
+      throw new ExpectationError("names of figures such as kernelTimeMs", suggestion(text, figureKeys));
+    },
+  };
+}
 
 type BenchValues = FlagValues<typeof flags>;
 
@@ -117,6 +141,7 @@ async function run(values: BenchValues): Promise<number> {
     backend: opened?.backend,
     against: against !== undefined,
     samples: values.samples,
+    columns: values.columns,
   });
   const output = RecordOutput.open(format, values.output, layout);
   let other: Running | undefined;
@@ -163,7 +188,7 @@ async function runInTurn(values: BenchValues, ab: readonly string[]): Promise<nu
   for (const name of ["against", "dry-run", "format"] as const) {
     if (values[name] !== undefined) throw new UsageError(`--ab and --${name} cannot be given together`);
   }
-  const layout = { varying: [], modes: true, color: false, width: Infinity, samples: values.samples ?? false };
+  const layout = planLayout([], { samples: values.samples, columns: values.columns });
   const output = RecordOutput.open(undefined, values.output, layout);
   return await asUsage(() => runAb(values, ab, (record) => output.write(record)));
 }

@@ -70,7 +70,7 @@ export function makeJobOf(name: string, preset: Preset, changes: JobChanges = {}
   const isOwnLayer = Object.entries({ ...given, intermediate }).every(([key, value]) =>
     callKeys.has(key) || value === own[key]
   );
-  const names = isOwnLayer ? { preset: name, model } : { preset: "custom", model: "custom" };
+  const names = isOwnLayer ? { preset: name, model: model.replace(/,.*/, "") } : { preset: "custom", model: "custom" };
   return { ...drawnJob, ...sizes, ...names, intermediate, capacity };
 }
 
