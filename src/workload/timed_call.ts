@@ -16,6 +16,9 @@ import { drawInputs, type Job, jobOptions } from "./workload.ts";
 /** A layer whose weights are dense. */
 type DenseLayer = MoeLayer<BackendTensor, BackendTensor>;
 
+/** The elements of a float tensor. */
+type Normals = Parameters<Generator["fillNormal"]>[1];
+
 /** Reports the fraction of a job that is done. */
 type Progress = (fraction: number) => void;
 
@@ -52,7 +55,7 @@ export async function prepareCall(
   const layer = job.weights === "dense"
     ? await drawLayer(job, backend, pool, scope, onProgress)
     : await readLayer(job, backend, scope, onProgress);
-  const hidden = scope.use(backend.upload(await hiddenStates(job, pool)));
+  const hidden = scope.use(await hiddenStates(job, backend, pool));
   const { inputs, counts } = await routed(backend, hidden, layer, scope);
   if (job.op === "experts") {
     return expertsCall(backend, { ...inputs, ...layerWeights(layer) }, options, counts, scope.move());
@@ -172,12 +175,16 @@ async function readLayer(
 }
 
 /** Reads or draws the hidden states. */
-async function hiddenStates(job: Job, pool: WorkerPool): Promise<Tensor> {
-  const { hiddenFile, batch, seq, hidden, dtype, seed } = job;
-  if (hiddenFile !== null) return convert((await readHidden(hiddenFile)).hidden, dtype);
-  const drawn = new Generator(seed).randn([batch * seq, hidden]);
-  drawn.data.forEach((value, i) => drawn.data[i] = 0.1 * value);
-  return convert(drawn, dtype);
+async function hiddenStates(
+  { hiddenFile, batch, seq, hidden, dtype, seed }: Job,
+  backend: Backend,
+  pool: WorkerPool,
+): Promise<BackendTensor> {
+  if (hiddenFile !== null) return backend.upload(convert((await readHidden(hiddenFile)).hidden, dtype));
+  const drawn = backend.allocate(dtype, [batch * seq, hidden]);
+  const random = new Generator(seed);
+  await backend.fill(drawn, (piece) => random.fillNormal(pool, piece as Normals, { scale: 0.1 }));
+  return drawn;
 }
 
 /** Routes the hidden states as the layer does. */

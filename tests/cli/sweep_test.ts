@@ -113,7 +113,7 @@ Deno.test("text is an aligned table below what all rows share, and nothing else 
   const { stdout } = await yamoe(words(`${small} --batch 1,16 --seq 8 --iters 2 --format text`));
   const lines = stdout.trimEnd().split("\n").filter((line) => !/^ {4}[a-z]/.test(line)); // hints, on a busy machine
   const [common = "", titles = "", ...rows] = lines;
-  assertEquals(common, "experts, f16, seq 8, hidden 32, intermediate 32, 8 experts, top 2, capacity 8");
+  assertEquals(common, "experts, custom, f16, seq 8, hidden 32, intermediate 32, 8 experts, top 2, capacity 8");
   assertEquals(rows.length, 2);
   const figures = ["batch", "time ms", "noise", "TFLOP/s", "GB/s", "tokens/s", "dropped", "max/mean", "output sum"];
   for (const title of figures) assertStringIncludes(titles, title);
@@ -127,7 +127,7 @@ Deno.test("Markdown is a table for an issue: what ran, the time with its noise, 
   const cells = (line: string) => line.split("|").slice(1, -1).map((cell) => cell.trim());
   assertEquals(cells(titles), [
     ...["model", "op", "backend", "threads", "batch", "seq", "formats"],
-    ...["time ms", "TFLOP/s", "GB/s", "% peak", "tokens/s", "note"],
+    ...["time ms", "TFLOP/s", "GB/s", "tokens/s", "% peak", "note"],
   ]);
   assertEquals(cells(rule).length, 13);
   assertEquals(cells(second).slice(0, 7), ["custom", "experts", "cpu", cells(first)[3], "16", "8", "f16"]);

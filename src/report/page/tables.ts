@@ -3,7 +3,7 @@ import { type FigureKey, figureKeys } from "../../bench/figures.ts";
 import { plural, printable } from "../../text.ts";
 import { figureColumns, inWords, noteColumn, recordColumns, usualKeys } from "../columns.ts";
 import type { Column } from "../table.ts";
-import { type Point, type SourcedRecord } from "./dataset.ts";
+import type { Point, SourcedRecord } from "./dataset.ts";
 import { escapeHtml } from "./escape.ts";
 
 /**
