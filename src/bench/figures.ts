@@ -25,6 +25,7 @@ import {
   outcome,
   place,
   positive,
+  profiledKernel,
   provenance,
   result,
   size,
@@ -156,6 +157,8 @@ export const figures = {
   backToBackTimeMs: result(orNull(positive), {
     ...{ title: "back to back", width: 12, digits: "significant", gpuOnly: true, rank: 8 },
   }),
+  /** The kernels of a call in the order of their launches; null unless they were measured one by one. */
+  profile: result(orNull(list(profiledKernel))),
   /** The median of the timed calls by the host's clock. */
   wallTimeMs: result(number),
   /** The time to draw the inputs on the host. */
@@ -218,6 +221,8 @@ export const figures = {
   clockMhz: provenance(orNull(number)),
   memoryClockMhz: provenance(orNull(number)),
   deviceMemoryBytes: provenance(orNull(count)),
+  /** The name of the host; null without the permission to read it. */
+  host: provenance(orNull(text)),
   os: provenance(text),
   arch: provenance(text),
   cpu: provenance(text, { mustAgree: true }),

@@ -142,7 +142,7 @@ export class PreparedJob implements Disposable {
       converged,
       ...this.#load(),
       ...this.#gpu.figures(calls.length),
-      ...{ coldTimeMs: null, pausedTimeMs: null, backToBackTimeMs: null },
+      ...{ coldTimeMs: null, pausedTimeMs: null, backToBackTimeMs: null, profile: null },
       wallTimeMs: median(calls.map(({ wallMilliseconds }) => wallMilliseconds)),
       ...this.#preparation,
       peakMemoryBytes: this.#backend.memory.peakBytes,

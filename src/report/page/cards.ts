@@ -1,6 +1,11 @@
 // The cards at the top of the page: the most important figures.
 import { digits } from "../columns.ts";
-import { configuration, type Dataset, type Point, type SourcedRecord } from "./dataset.ts";
+import { identity } from "../../bench/configuration.ts";
+import type { ProfiledKernel } from "../../bench/figure.ts";
+import { configurationKeys } from "../../bench/figures.ts";
+import { configuration, type Dataset, machineOf, type Point, type SourcedRecord, tokensOf } from "./dataset.ts";
+import { largestProfiled } from "./kernels.ts";
+import { plain } from "./plot.ts";
 import { escapeHtml } from "./escape.ts";
 
 /** Returns the cards. */
@@ -16,9 +21,63 @@ export function cards(records: readonly SourcedRecord[], { points }: Dataset, fa
     ...(quickest?.tokensPerSecond
       ? [card("Most tokens", `${digits(quickest.tokensPerSecond)} per second`, configuration(quickest))]
       : []),
+    ...limitingKernel(points),
+    ...arithmeticFrom(points),
+    ...packedGain(points),
     card("Configurations", `${points.length} of ${records.length} ran`, remarks(records)),
   ];
   return `<div class="cards">\n${list.join("\n")}\n</div>`;
+}
+
+/** Says which kernel of the largest profiled job takes the most time beyond its floor. */
+function limitingKernel(points: readonly Point[]): string[] {
+  const point = largestProfiled(points);
+  const [kernel] = point?.profile.toSorted((a, b) => lost(b) - lost(a)) ?? [];
+  if (!point || !kernel) return [];
+  const total = point.profile.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  const share = `${(100 * kernel.milliseconds / total).toFixed(0)} % of the time`;
+  const floor = kernel.floorMs ? `, ${digits(kernel.milliseconds / kernel.floorMs)} times its floor` : "";
+  return [card("Limiting kernel", kernel.kernel, `${share}${floor}; ${configuration(point)}`)];
+}
+
+function lost({ milliseconds, floorMs }: ProfiledKernel): number {
+  return milliseconds - (floorMs ?? 0);
+}
+
+/** Says from how many tokens on arithmetic limits the job, for the series in which that changes. */
+function arithmeticFrom(points: readonly Point[]): string[] {
+  const known = points.filter(({ boundBy }) => boundBy !== null).toSorted((a, b) => tokensOf(a) - tokensOf(b));
+  const layers = Map.groupBy(known, (point) => [point.preset, point.formats, machineOf(point)].join(", "));
+  const changes = [...layers].flatMap(([name, group]) => {
+    const last = group.findLast(({ boundBy }) => boundBy === "memory");
+    const first = group.find((point) => tokensOf(point) > (last ? tokensOf(last) : 0));
+    if (!last || !first) return [];
+    return [{ from: tokensOf(first), text: `${name}: ${plain(tokensOf(first))}, memory at ${plain(tokensOf(last))}` }];
+  });
+  const [first] = changes.toSorted((a, b) => a.from - b.from);
+  if (!first) return [];
+  return [card("Arithmetic limits from", `${plain(first.from)} tokens`, changes.map(({ text }) => text).join("; "))];
+}
+
+/** Says what packed weights gain at best over the dense ones of the same job. */
+function packedGain(points: readonly Point[]): string[] {
+  const isDense = ({ formats, dtype }: Point) => formats === dtype;
+  const keys = configurationKeys.filter((key) => !["formats", "weights", "engine"].includes(key));
+  const dense = new Map(points.filter(isDense).map((point) => [identity(point, keys), point]));
+  const gains = points.filter((point) => !isDense(point)).flatMap((point) => {
+    const base = dense.get(identity(point, keys));
+    return base ? [{ point, base, factor: base.kernelTimeMs / point.kernelTimeMs }] : [];
+  });
+  const [best] = gains.toSorted((a, b) => b.factor - a.factor);
+  if (!best) return [];
+  const { point, base, factor } = best;
+  return [
+    card(
+      "Packed weights",
+      `${point.formats}: ${digits(factor)} ×`,
+      `as fast as ${base.formats}; ${configuration(point)}`,
+    ),
+  ];
 }
 
 function remarks(records: readonly SourcedRecord[]): string {
