@@ -211,7 +211,7 @@ Deno.test("the page answers: which kernel limits, from how many tokens arithmeti
   assertEquals(card("Limiting kernel")?.[0], "gate_up_product_with_a_long_name");
   assertStringIncludes(card("Limiting kernel")?.[1] ?? "", "60 % of the time, 1.500 times its floor");
   assertEquals(card("Arithmetic limits from")?.[0], "64 tokens");
-  assertStringIncludes(card("Arithmetic limits from")?.[1] ?? "", "tiny, f16, node1: A processor: 1024, memory at 64");
+  assertStringIncludes(card("Arithmetic limits from")?.[1] ?? "", "tiny, f16: 1024, memory at 64");
   assertEquals(card("Packed weights")?.[0], "mxfp4: 2.500 ×");
   assertEquals(card("Limited by")?.[1]?.startsWith("40.0 % of "), true);
 });

@@ -8,6 +8,11 @@ import { largestProfiled } from "./kernels.ts";
 import { plain } from "./plot.ts";
 import { escapeHtml } from "./escape.ts";
 
+const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+/** The maximum number of series that a card names. */
+const maxNamed = 3;
+
 /** Returns the cards. */
 export function cards(records: readonly SourcedRecord[], { points }: Dataset, fastest: Point | undefined): string {
   const [quickest] = points.toSorted((a, b) => (b.tokensPerSecond ?? 0) - (a.tokensPerSecond ?? 0));
@@ -19,7 +24,7 @@ export function cards(records: readonly SourcedRecord[], { points }: Dataset, fa
       ]
       : []),
     ...(quickest?.tokensPerSecond
-      ? [card("Most tokens", `${digits(quickest.tokensPerSecond)} per second`, configuration(quickest))]
+      ? [card("Most tokens", `${whole.format(quickest.tokensPerSecond)} per second`, configuration(quickest))]
       : []),
     ...limitingKernel(points),
     ...arithmeticFrom(points),
@@ -47,16 +52,23 @@ function lost({ milliseconds, floorMs }: ProfiledKernel): number {
 /** Says from how many tokens on arithmetic limits the job, for the series in which that changes. */
 function arithmeticFrom(points: readonly Point[]): string[] {
   const known = points.filter(({ boundBy }) => boundBy !== null).toSorted((a, b) => tokensOf(a) - tokensOf(b));
-  const layers = Map.groupBy(known, (point) => [point.preset, point.formats, machineOf(point)].join(", "));
+  const several = new Set(points.map(machineOf)).size > 1;
+  const layers = Map.groupBy(known, (point) => {
+    const machine = several ? [machineOf(point)] : [];
+    return [point.preset, point.formats, ...machine].join(", ");
+  });
   const changes = [...layers].flatMap(([name, group]) => {
     const last = group.findLast(({ boundBy }) => boundBy === "memory");
     const first = group.find((point) => tokensOf(point) > (last ? tokensOf(last) : 0));
     if (!last || !first) return [];
     return [{ from: tokensOf(first), text: `${name}: ${plain(tokensOf(first))}, memory at ${plain(tokensOf(last))}` }];
   });
-  const [first] = changes.toSorted((a, b) => a.from - b.from);
+  const sorted = changes.toSorted((a, b) => a.from - b.from);
+  const [first] = sorted;
   if (!first) return [];
-  return [card("Arithmetic limits from", `${plain(first.from)} tokens`, changes.map(({ text }) => text).join("; "))];
+  const others = sorted.length > maxNamed ? `; and ${sorted.length - maxNamed} more` : "";
+  const named = sorted.slice(0, maxNamed).map(({ text }) => text).join("; ");
+  return [card("Arithmetic limits from", `${plain(first.from)} tokens`, named + others)];
 }
 
 /** Says what packed weights gain at best over the dense ones of the same job. */

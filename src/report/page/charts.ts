@@ -73,6 +73,7 @@ export const charts = {
     caption:
       "The time of each kernel in the largest job that was profiled. The line in a bar is its floor: the time that " +
       "its operations or its bytes need at the peak rates.",
+    legend: {},
     draw: drawKernels,
   },
   load: {

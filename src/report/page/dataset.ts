@@ -87,6 +87,10 @@ export function machineOf({ host, device, cpu }: BenchRecord): string {
   return printable(host === null ? name : `${host}: ${name}`);
 }
 
+function hasRun(record: SourcedRecord): record is Point {
+  return record.status === "ok" && record.kernelTimeMs !== null;
+}
+
 function panelsOf(points: readonly Point[], axis: Axis): Panel[] {
   const parts = seriesParts(points, axis.key);
   const named = (parts: readonly Part[]): Part => (point) => parts.map((part) => part(point)).join(", ");

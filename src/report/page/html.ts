@@ -48,7 +48,7 @@ ${provenanceTable(records)}
 
 function subtitle(records: readonly SourcedRecord[]): string {
   const distinct = (key: "threads" | "version") =>
-    new Set(records.filter((record) => (record[key] ?? null) !== null).map((record) => inWords(key, record)));
+    new Set(records.filter((record) => record[key]).map((record) => inWords(key, record)));
   const day = records.map(({ time }) => `${time}`).toSorted().at(-1)?.slice(0, 16).replace("T", " ");
   const versions = `yamoe ${[...distinct("version")].join(", ")}`;
   const text = [...new Set(records.map(machineOf)), ...distinct("threads"), versions, `${day} UTC`].join(" · ");
@@ -62,8 +62,7 @@ function part(heading: string, names: readonly ChartName[], dataset: Dataset): s
     return dataset.panels.flatMap((panel, i) => {
       const svg = chart.draw(dataset, panel);
       if (!svg) return [];
-      const isWhole = name === "kernels" || chart.legend;
-      const title = several && panel.title && !isWhole ? `${chart.title}: ${panel.title}` : chart.title;
+      const title = several && panel.title && !chart.legend ? `${chart.title}: ${panel.title}` : chart.title;
       const id = i === 0 ? ` id="${name}"` : "";
       const caption = i === 0 ? `\n<figcaption>${escapeHtml(chart.caption)}</figcaption>` : "";
       const legend = legendItems(legendOf(chart, panel));

@@ -24,8 +24,8 @@ const sameJobKeys = jobKeys.filter((key) => key !== "formats" && key !== "weight
  */
 export function improvements({ axis, panels, points }: Dataset): Improvements {
   const [baseline] = points;
-  const differing = implementationKeys.find((key) => points.some((point) => point[key] !== baseline?.[key]));
-  if (!baseline || !differing) {
+  const differing = implementationKeys.filter((key) => points.some((point) => point[key] !== baseline?.[key]));
+  if (!baseline || differing.length === 0) {
     const first = new Map(
       panels.flatMap(({ series }) =>
         series.flatMap(({ points }) => points.map((point) => [point, points[0]] as const))
@@ -39,7 +39,7 @@ export function improvements({ axis, panels, points }: Dataset): Improvements {
   const isBaseline = (point: Point) => implementationKeys.every((key) => point[key] === baseline[key]);
   const base = new Map(points.filter(isBaseline).map((point) => [identity(point, sameJobKeys), point]));
   return {
-    label: `Times faster than ${baseline[differing]}`,
+    label: `Times faster than ${differing.map((key) => baseline[key]).join(", ")}`,
     factor: (point) => ratio(base.get(identity(point, sameJobKeys))?.kernelTimeMs, point.kernelTimeMs),
   };
 }

@@ -13,7 +13,7 @@ export function largestProfiled(points: readonly Point[]): ProfiledPoint | undef
 }
 
 /** The longest name of a kernel that the chart has room for. */
-const longestName = 22;
+const longestName = 20;
 
 /** Draws a bar for each kernel, as the first of several panels only. */
 export function drawKernels({ points, panels }: Dataset, panel: Panel): string | undefined {
@@ -30,7 +30,7 @@ export function drawKernels({ points, panels }: Dataset, panel: Panel): string |
     };
   });
   return draw({
-    marginLeft: 170,
+    marginLeft: 176,
     x: { label: "Milliseconds", grid: true, tickFormat: plain, ticks: 5 },
     y: { label: null, type: "band", domain: bars.map(({ kernel }) => kernel) },
     marks: [

@@ -64,6 +64,7 @@ function spaced(values: readonly number[]): number[] {
 
 /** Formats the number of a tick without an exponent. Integers are exact. */
 export function plain(value: number): string {
+  if (value >= 1e6) return `${Number((value / 1e6).toPrecision(3))}M`;
   if (Number.isInteger(value) && value < 10_000) return `${value}`;
   return value >= 10_000 ? value.toLocaleString("en-US") : `${Number(value.toPrecision(3))}`;
 }

@@ -37,7 +37,7 @@ export function drawRoofline(dataset: Dataset, panel: Panel): string | undefined
   );
   const scale = logScale([
     ...roofed.map(({ tflops }) => tflops),
-    ...all.flatMap(({ peak, slope }) => [peak, left * slope]),
+    ...all.flatMap(({ peak, slope }) => [2 * peak, left * slope]),
   ]);
   return draw({
     x: { type: "log", label: "Operations per byte", tickFormat: plain, ticks: 4, domain: [left, right] },
