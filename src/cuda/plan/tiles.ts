@@ -35,10 +35,10 @@ export type TileFamily = readonly (TileShape | BoxedTile)[];
 /** The tile shapes on tensor cores. The efficiencies were measured on an H100, except for 16 rows, which is a guess. */
 export function tensorTiles(computeCapability: number): TileFamily {
   const shapes = [
-    { rows: 256, columns: 128, threads: 256, stages: 4, efficiency: 1 },
-    { rows: 128, columns: 128, threads: 128, stages: 4, efficiency: 0.86 },
-    { rows: 64, columns: 128, threads: 128, stages: 4, efficiency: 0.74 },
-    { rows: 16, columns: 64, threads: 32, stages: 8, efficiency: 0.24 },
+    { rows: 256, columns: 128, threads: 256, stages: 4, efficiency: 1, bandwidth: 0.75 },
+    { rows: 128, columns: 128, threads: 128, stages: 4, efficiency: 0.86, bandwidth: 0.85 },
+    { rows: 64, columns: 128, threads: 128, stages: 4, efficiency: 0.74, bandwidth: 0.92 },
+    { rows: 16, columns: 64, threads: 32, stages: 8, efficiency: 0.24, bandwidth: 0.95 },
   ];
   return shapes.map(({ stages, ...shape }) => {
     // A ring of steps of A and B with a depth of 32 and 2 bytes per element; two stages if copies go through registers.
