@@ -61,11 +61,11 @@ export function layerChanges(
 }
 
 function routerOf(kind: RouterKind, { groups, topGroups, scale, correctionBias }: RouterPreset): RouterPreset {
-  const { before, grouped } = routerRules[kind];
+  const { before, groupScores } = routerRules[kind];
   return {
     kind,
     ...scale !== undefined && { scale },
-    ...grouped && groups !== undefined && { groups, ...topGroups !== undefined && { topGroups } },
+    ...groupScores > 0 && groups !== undefined && { groups, ...topGroups !== undefined && { topGroups } },
     ...correctionBias && before !== "none" && before !== "softmax" && { correctionBias },
   };
 }

@@ -26,7 +26,7 @@ export async function checkpointPreset(path: string, choice: CheckpointChoice): 
     throw new SafetensorsError(`${path}: layer ${found.number} chooses experts by token id, which bench cannot time`);
   }
   const { routed, router, shared } = found.shape;
-  const { before, grouped } = routerRules[found.routerKind];
+  const { before, groupScores } = routerRules[found.routerKind];
   const { groups, topGroups, renormalize, scale } = router;
   const { activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout, batchInvariant } = routed;
   const number = found.number === undefined ? "" : `, layer ${found.number}`;
@@ -40,7 +40,7 @@ export async function checkpointPreset(path: string, choice: CheckpointChoice): 
     biases: found.hasBiases ? "random" : "none",
     router: {
       ...{ kind: found.routerKind, scale },
-      ...grouped && { groups, topGroups },
+      ...groupScores > 0 && { groups, topGroups },
       ...before !== "none" && { renormalize },
     },
     sharedIntermediate: shared?.intermediate ?? 0,
