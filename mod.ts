@@ -43,16 +43,8 @@ export {
 } from "./src/contract/moe.ts";
 export { moe } from "./src/ops/moe.ts";
 export { openLayer, type OpenLayerOptions } from "./src/ops/open_layer.ts";
-export {
-  type LayerPreset,
-  type LayerWork,
-  layerWork,
-  type Preset,
-  type PresetName,
-  presets,
-  type RouterPreset,
-} from "./src/models/presets.ts";
-export { summarize, type Summary } from "./src/bench/statistics.ts";
+export { type PresetName, presets } from "./src/models/presets.ts";
+export { summarize, type Summary } from "./src/statistics.ts";
 export * as ops from "./src/ops/mod.ts";
 export type {
   BackendOps,

@@ -1,5 +1,6 @@
 import type { Gpu } from "../cuda/plan/gpus.ts";
-import { type LayerWork, layerWork, type Preset, type PresetName, presets } from "../models/presets.ts";
+import { type LayerWork, layerWork, type Preset } from "../models/preset.ts";
+import { type PresetName, presets } from "../models/presets.ts";
 import { toJson } from "../report/json.ts";
 import { type Column, textTable } from "../report/table.ts";
 import { wrap } from "../report/wrap.ts";

@@ -1,6 +1,6 @@
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import type { LayerOptions } from "../models/checkpoint/settings.ts";
-import type { Preset } from "../models/presets.ts";
+import type { Preset } from "../models/preset.ts";
 import { routerRules } from "../routing/router.ts";
 import { SafetensorsError } from "../safetensors/error.ts";
 

@@ -16,8 +16,9 @@ export interface Summary {
   readonly min: number;
   /** The largest measurement. */
   readonly max: number;
-  /** The 95th and the 99th percentile; null below 20 and below 100 measurements, which have no value beyond them. */
+  /** The 95th percentile; null below 20 measurements, which have no value beyond it. */
   readonly p95: number | null;
+  /** The 99th percentile; null below 100 measurements, which have no value beyond it. */
   readonly p99: number | null;
   /** The standard deviation of the distribution, estimated with n − 1; null for one measurement. */
   readonly deviation: number | null;
