@@ -8,12 +8,13 @@ const records: string[] = [];
 /** Runs a sweep and keeps its records. A sweep with failed rows goes on. */
 async function sweep(name: string, args: readonly string[]): Promise<void> {
   const path = `${folder}/${name}.jsonl`;
+  await Deno.remove(path).catch(() => {}); // from an earlier run
   const { code, stderr } = await yamoe(["bench", "--quiet", "--output", path, ...args, ...flags], ["-A"]);
   console.log(`${name}: exit code ${code} ${stderr.trim().split("\n").at(-1) ?? ""}`);
   await Deno.readTextFile(path).then((text) => records.push(text), () => console.log(`${name}: no records`));
 }
 
-const timing = ["--timeout", "0.6", "--iters", "6", "--dtype", "bf16"];
+const timing = [...flags.includes("--timeout") ? [] : ["--timeout", "0.6"], "--iters", "6", "--dtype", "bf16"];
 for (const preset of ["gpt-oss-20b", "qwen3-30b-a3b", "mixtral-8x7b"]) {
   await sweep(preset, ["--preset", preset, "--tokens", "1,16,64,256,1024,8192", ...timing]);
 }
