@@ -18,10 +18,11 @@
 
 namespace yamoe {
 
-template <int kBM_, int kStages_, int kBoxes_>
+template <int kBM_, int kBN_, int kStages_, int kBoxes_>
 struct StreamTile {
-  static constexpr int kBM = kBM_, kBN = 64, kStages = kStages_;
+  static constexpr int kBM = kBM_, kBN = kBN_, kStages = kStages_;
   static constexpr int kBoxes = kBoxes_, kBoxDepth = 64, kBK = kBoxes * kBoxDepth;  // depth of a step
+  static constexpr int kSlabColumns = 64, kSlabBytes = kBoxDepth * kSlabColumns * 2;  // of weights [in, out]
   static constexpr int kConsumers = kBN / 16, kThreads = (kConsumers + 2) * 32;
 
   static constexpr int kBoxBytes = kBN * kBoxDepth * 2, kWeightBytes = kBoxes * kBoxBytes;
@@ -51,7 +52,12 @@ __device__ __forceinline__ void copy_weights(const Product<T>& p, const TensorMa
           if constexpr (kLayout == WeightLayout::kOutIn) {
             bulk_copy_4d(to + b * Tile::kBoxBytes, weights, full, deep, 0, column, at.expert);
           } else {
-            bulk_copy_4d(to + b * Tile::kBoxBytes, weights, full, column, deep, 0, at.expert);
+            constexpr int kParts = kLayout == WeightLayout::kInOutSplit ? 2 : 1;
+#pragma unroll
+            for (int s = 0; s < Tile::kBN / Tile::kSlabColumns; ++s) {
+              bulk_copy_4d(to + b * Tile::kBoxBytes + s * Tile::kSlabBytes, weights, full,
+                           column + s * Tile::kSlabColumns / kParts, deep, 0, at.expert);
+            }
           }
         }
         place.next();
@@ -107,9 +113,9 @@ struct WeightReader {
       const int column = warp * 16 + row * 2 + (second ^ row / 4);
       offset = column * 128 + (deep ^ column % 8) * 16;
     } else if constexpr (kLayout == WeightLayout::kInOut) {
-      offset = (deep * 8 + row) * 128 + (warp * 2 + second ^ row) * 16;
+      offset = warp / 4 * 8192 + (deep * 8 + row) * 128 + (warp % 4 * 2 + second ^ row) * 16;
     } else {
-      offset = second * 4096 + (deep * 8 + row) * 64 + (warp ^ row / 2) * 16;
+      offset = warp / 4 * 8192 + second * 4096 + (deep * 8 + row) * 64 + (warp % 4 ^ row / 2) * 16;
     }
   }
 
