@@ -106,13 +106,6 @@ for (const it of boxes) {
   });
 }
 
-test("a bulk copy of consecutive bytes delivers them", (device) => {
-  const words = Uint32Array.from({ length: 100 }, (_, i) => i * 0x01010101);
-  const out = device.allocate(400);
-  device.launch("test_bulk_bytes", 64, [device.upload(words), out.pointer, 400], { sharedBytes: 2 * 400 + 16 });
-  assertEquals(new Uint32Array(device.download(out).buffer), words);
-});
-
 test("bulk copies deliver the right bytes to a ring, whatever the order in which they land", (device) => {
   const rounds = 14;
   const pointer = upload(device, 2, rounds * 512);
@@ -198,10 +191,6 @@ const faults: Record<string, readonly [code: number, text: string, other?: Other
   fault_bulk_nobody_waits: [719, "ends with a bulk copy for which no thread has waited"],
   fault_bulk_before_all_have_read: [719, "a race: write"],
   fault_bulk_before_a_warp_has_read: [719, "a race: write"],
-  fault_bulk_bytes_misaligned: [716, "both must be multiples of 16"],
-  fault_bulk_bytes_misaligned_in_shared: [716, "which must be a multiple of 16"],
-  fault_bulk_bytes_out_of_bounds: [700, "out-of-bounds"],
-  fault_bulk_bytes_past_shared: [700, "past dynamic shared memory"],
   fault_bulk_map_misaligned: [716, "the address must be a multiple of 64"],
   fault_bulk_map_copied: [719, "a copy of a tensor map"],
   fault_bulk_no_map: [719, "not a tensor map that the driver has encoded"],

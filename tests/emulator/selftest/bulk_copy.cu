@@ -47,17 +47,6 @@ COPY(test_bulk_copy) {
   copy_out(bytes, out, map, [&](uint32_t to, uint32_t barrier) { bulk_copy_4d(to, map, barrier, a, b, c, d); });
 }
 
-// The same of consecutive bytes.
-extern "C" __global__ void test_bulk_bytes(const unsigned char* from, unsigned* out, int bytes) {
-  const Stages stages(bytes);
-  if (threadIdx.x == 0) {
-    mbarrier_arrive_expecting(stages.full(0), bytes);
-    bulk_copy(stages.box(0), from, bytes, stages.full(0));
-  }
-  mbarrier_wait(stages.full(0), 0);
-  for (int i = threadIdx.x; i < bytes / 4; i += blockDim.x) out[i] = stages.words(0)[i];
-}
-
 // out[thread] = the sum over rounds of the thread's word of the round's box. The boxes pass through a ring of two stages. A copy is
 // issued before or after the mbarrier expects its bytes.
 extern "C" __global__ void test_bulk_ring(const __grid_constant__ TensorMap map, unsigned* out, int rounds) {
@@ -290,20 +279,6 @@ FAULTY(fault_bulk_before_a_warp_has_read) {
   }
   mbarrier_wait(stages.full(1), 0);
 }
-
-// Copies of consecutive bytes; `in` has 512 bytes.
-__device__ void copy_bytes(uint32_t offset, const unsigned char* from, int bytes, unsigned* out) {
-  const Stages stages;
-  if (threadIdx.x == 0) {
-    mbarrier_arrive_expecting(stages.full(0), bytes);
-    bulk_copy(stages.start + offset, from, bytes, stages.full(0));
-  }
-  mbarrier_wait(stages.full(0), 0);
-}
-FAULTY(fault_bulk_bytes_misaligned) { copy_bytes(0, in + (fixed ? 16 : 8), 256, out); }
-FAULTY(fault_bulk_bytes_misaligned_in_shared) { copy_bytes(fixed ? 16 : 8, in, 256, out); }
-FAULTY(fault_bulk_bytes_out_of_bounds) { copy_bytes(0, in + (fixed ? 256 : 272), 256, out); }
-FAULTY(fault_bulk_bytes_past_shared) { copy_bytes(2 * kBox + 128, in, fixed ? 128 : 256, out); }
 
 FAULTY(fault_bulk_map_misaligned) {
   const Stages stages;
