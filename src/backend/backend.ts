@@ -95,6 +95,42 @@ export interface Backend extends Disposable {
    * @throws {RangeError} If a shape does not match, or an option is out of range.
    */
   moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options?: MoeOptions): Promise<BackendTensor>;
+  /**
+   * Captures the calls that a function makes, so that they can be repeated without their cost on the host: on a GPU as one
+   * CUDA graph. The function can run several calls of {@linkcode Backend.experts}, {@linkcode Backend.moe} and
+   * {@linkcode Backend.ops}, for example a sequence of layers. It is called once, and its calls are executed.
+   *
+   * A replay reads the same tensors and writes the same result. To use other numbers, write them with
+   * {@linkcode Backend.fill} to a tensor that the function uses. The captured calls keep the memory of the tensors that
+   * they use, so these may be disposed. On the CPU, a replay calls the function again.
+   *
+   * @param run The function. It must dispose each tensor that it makes, or return it: by itself, or as a member of an array
+   * or an object. It must not dispose other tensors, nor copy to or from the host, measure, synchronize or capture.
+   * @returns The captured calls. Dispose them to free the result and the workspace.
+   * @throws {TypeError} If the function does what a replay cannot repeat. The backend remains usable.
+   * @throws The error of `run`.
+   *
+   * @example Replay a layer
+   * ```ts
+   * import { Generator, openBackend } from "@yamoe/yamoe";
+   * import { assertNotEquals } from "@std/assert";
+   *
+   * using backend = await openBackend("cpu", { threads: 1 });
+   * const random = new Generator(0);
+   * using hidden = backend.upload(random.randn([5, 16]));
+   * using weight = backend.upload(random.randn([4, 16]));
+   * using gateUpProj = backend.upload(random.randn([4, 16, 64]));
+   * using downProj = backend.upload(random.randn([4, 32, 16]));
+   * const router = { weight, options: { kind: "softmax-renormalize", topK: 2 } } as const;
+   *
+   * using layer = await backend.capture(() => backend.moe(hidden, { router, gateUpProj, downProj }));
+   * const first = await backend.download(layer.result);
+   * await backend.fill(hidden, (piece) => void piece.fill(0.5));
+   * await layer.replay();
+   * assertNotEquals(await backend.download(layer.result), first);
+   * ```
+   */
+  capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>>;
   /** The steps of a layer, one by one. */
   readonly ops: BackendOps;
   /**
@@ -119,6 +155,22 @@ export interface Backend extends Disposable {
   peakRates(dtype: DType): Promise<PeakRates | undefined>;
   /** Facts about the device and its software, for records of a run. */
   readonly details: BackendDetails;
+}
+
+/**
+ * The calls of a captured function; see {@linkcode Backend.capture}.
+ *
+ * @typeParam Result The value that the function returned.
+ */
+export interface Captured<Result> extends Disposable {
+  /** The value that the function returned. Its tensors are disposed with the captured calls. Each replay writes them again. */
+  readonly result: Result;
+  /**
+   * Runs the calls again, after all calls that were started before. On a GPU, the promise resolves when the work is queued.
+   *
+   * @throws {TypeError} If the captured calls or the backend are disposed.
+   */
+  replay(): Promise<void>;
 }
 
 /** A range of a tensor's elements, in row-major order: from `start` up to but not including `end`. */

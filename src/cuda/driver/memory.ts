@@ -43,9 +43,15 @@ export class DeviceBuffer implements Disposable {
     return this.#pointer;
   }
 
-  /** Adds a user, who must dispose the buffer too. */
-  retain(): void {
+  /** The number of users. */
+  get users(): number {
+    return this.#users;
+  }
+
+  /** Adds a user, who must dispose the buffer too. Returns the buffer. */
+  retain(): this {
     this.#users += 1;
+    return this;
   }
 
   /** Queues a copy from the host. The host memory must not change until the copy is complete. */

@@ -1,6 +1,6 @@
 import type { Context } from "./context.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import { Kernel, type KernelLaunch } from "./kernel.ts";
+import { Kernel, type KernelLaunch, type Pointers } from "./kernel.ts";
 import type { Stream } from "./stream.ts";
 
 /** A loaded cubin and its kernels. */
@@ -37,9 +37,18 @@ export class Module implements Disposable {
    * @throws {TypeError} If the module does not have the kernel, or the arguments are not the kernel's.
    */
   launch(stream: Stream, launch: KernelLaunch): void {
-    const kernel = this.#kernels.get(launch.kernel);
-    if (!kernel) throw new TypeError(`Cannot launch ${launch.kernel}: the image does not have this kernel`);
-    kernel.launch(stream, launch);
+    this.#kernel(launch.kernel).launch(stream, launch);
+  }
+
+  /** Prepares launches of a kernel; see {@linkcode Kernel.prepare}. */
+  prepare<Name extends string>(launch: KernelLaunch<Name>): (stream: Stream, pointers: Pointers<Name>) => void {
+    return this.#kernel(launch.kernel).prepare(launch);
+  }
+
+  #kernel(name: string): Kernel {
+    const kernel = this.#kernels.get(name);
+    if (!kernel) throw new TypeError(`Cannot launch ${name}: the image does not have this kernel`);
+    return kernel;
   }
 
   /** Unloads the module. A second call does nothing. */
