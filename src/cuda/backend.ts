@@ -309,6 +309,7 @@ export class CudaBackend implements Backend {
   }
 
   async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
+    this.#captures.refuse("measure");
     const start = performance.now();
     this.#start.record(this.#stream);
     const result = await run();
