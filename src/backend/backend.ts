@@ -7,12 +7,13 @@ import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
-import type { BackendTensor } from "../tensor/backend_tensor.ts";
+import type { BackendTensor, PackedBackendTensor } from "../tensor/backend_tensor.ts";
+import type { PackedTensor } from "../tensor/packed_tensor.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 import type { BackendDetails } from "./details.ts";
 import type { BackendSteps } from "./steps.ts";
 
-export type { BackendTensor } from "../tensor/backend_tensor.ts";
+export type { BackendTensor, PackedBackendTensor } from "../tensor/backend_tensor.ts";
 export type { BackendDetails } from "./details.ts";
 
 /** The memory of a backend's tensors: inputs, outputs and workspace. */
@@ -56,6 +57,13 @@ export interface Backend extends Disposable {
    * @throws {RangeError} If the allocation fails.
    */
   upload(tensor: Tensor): BackendTensor;
+  /**
+   * Copies a packed tensor from the host. The result owns its parts and has the memory of the packed format.
+   *
+   * @throws {TypeError} If the tensor is malformed.
+   * @throws {RangeError} If the allocation fails.
+   */
+  upload(tensor: PackedTensor): PackedBackendTensor;
   /**
    * Writes a tensor piece by piece. `produce` gets shared host memory for the elements from `start` on and writes all of
    * it. On the CPU, there is one piece, the tensor itself. On a GPU, a piece is a small buffer, so that the host never has
@@ -147,8 +155,17 @@ export interface Backend extends Disposable {
   readonly steps: BackendSteps;
   /** Waits for all calls that have been started. */
   synchronize(): Promise<void>;
-  /** Runs a function and measures the time until the work that it starts is complete. */
+  /**
+   * Runs a function and measures the time of the work that it starts. On a GPU, the work begins when all of it is queued, so
+   * that the device's time does not contain the host's. That is impossible if the function itself waits for the device or
+   * takes longer than 20 ms: then the device's clock starts before.
+   */
   measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>>;
+  /**
+   * Runs a function kernel by kernel and measures the device time of each. The function is one that
+   * {@linkcode Backend.capture} takes; the tensors that it returns are disposed. Only available on a GPU.
+   */
+  profile?(run: () => Promise<unknown>): Promise<KernelTime[]>;
   /** Evicts all data from the caches of the device. Not available on every backend. */
   flushCaches?(): void;
   /** Returns the peak rates of the device for a dtype, or undefined if they are unknown. */
@@ -197,8 +214,22 @@ export interface Measurement<Result> {
   readonly result: Result;
   /** The time on the device, by its own clock if it has one. */
   readonly milliseconds: number;
-  /** The wall-clock time, including the host's part. */
+  /** The wall-clock time until the work was complete: that of the host and that of the device. */
   readonly wallMilliseconds: number;
+  /** The time that the host took to run the function, which queues the work; null if the host computes. */
+  readonly hostMilliseconds: number | null;
+}
+
+/** The time of one kernel; see {@linkcode Backend.profile}. */
+export interface KernelTime {
+  /** The name of the kernel. */
+  readonly kernel: string;
+  /** The device time in milliseconds, with an event before and after the kernel. */
+  readonly milliseconds: number;
+  /** Useful floating-point operations; null if they are not known. */
+  readonly flops: number | null;
+  /** The bytes that must be read or written at least once; null if they are not known. */
+  readonly bytes: number | null;
 }
 
 /** The names of the backends. */

@@ -4,7 +4,7 @@ import type { ExpertsOptions } from "./experts.ts";
 import { type ResolvedExperts, resolveExperts } from "./resolve_experts.ts";
 
 /** The maximum number of different calls that are remembered. */
-const capacity = 16;
+const capacity = 128;
 
 /** What a call was resolved from. Two calls with equal members are resolved to the same. */
 type Members = readonly unknown[];
@@ -34,8 +34,9 @@ function membersOf(inputs: unknown, options: unknown): Members | undefined {
   const members: unknown[] = [];
   for (const name of Object.keys(inputs)) {
     const tensor = inputs[name];
-    if (!isObject(tensor) || "format" in tensor || !Array.isArray(tensor.shape)) return undefined;
-    members.push(name, tensor.dtype, tensor.shape.length, ...tensor.shape);
+    if (!isObject(tensor) || !Array.isArray(tensor.shape)) return undefined;
+    // Only packed tensors have a format and parts, which are compared by identity.
+    members.push(name, tensor.dtype, tensor.format, tensor.parts, tensor.shape.length, ...tensor.shape);
   }
   for (const name of Object.keys(options)) {
     members.push(name, name === "onProgress" ? typeof options[name] : options[name]);

@@ -5,22 +5,25 @@ import type {
   BackendTensor,
   Captured,
   ElementRange,
+  KernelTime,
   Measurement,
+  PackedBackendTensor,
   PeakRates,
 } from "../backend/backend.ts";
 import { Captures, expectFunction } from "../backend/captures.ts";
 import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
-import { runMoe } from "../backend/run_moe.ts";
+import { uploadParts } from "../backend/upload_packed.ts";
+import { shareAndRunMoe } from "../backend/run_moe.ts";
 import { resolvedOps } from "../backend/steps.ts";
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { inputNames } from "../contract/experts_inputs.ts";
-import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
+import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { RepeatedExperts } from "../contract/resolve_repeated.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
-import { mapLayer, resolveMoe } from "../contract/resolve_moe.ts";
+import { isPacked, type PackedTensor } from "../tensor/packed_tensor.ts";
 import {
   bytesPerElement,
   checkDType,
@@ -35,8 +38,8 @@ import {
 import { Context } from "./driver/context.ts";
 import { type DeviceProperties, deviceProperties } from "./driver/device.ts";
 import { asUnavailable, Driver, formatVersion } from "./driver/driver.ts";
-import { Event } from "./driver/event.ts";
 import { type Addresses, GraphCache } from "./driver/graph_cache.ts";
+import type { KernelLaunch } from "./driver/kernel.ts";
 import { DeviceBuffer, keepFreedMemory } from "./driver/memory.ts";
 import { Module } from "./driver/module.ts";
 import { Stream } from "./driver/stream.ts";
@@ -44,11 +47,12 @@ import { manifest } from "./images/built/manifest.ts";
 import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
 import { CudaOps } from "./ops.ts";
-import { planLaunches, type PlannedLaunch } from "./plan/experts.ts";
+import { planLaunches } from "./plan/experts.ts";
 import { devicePeak } from "./plan/peak.ts";
 import { PlanCache } from "./plan_cache.ts";
 import { PreparedPlan } from "./prepared_plan.ts";
-import { CapturedGraph, Recording } from "./recording.ts";
+import { CapturedGraph, Profile, type QueuedKernel, Recording } from "./recording.ts";
+import { Stopwatch } from "./stopwatch.ts";
 import { CudaTensor } from "./tensor.ts";
 import { type PieceHandler, Transfers } from "./transfers.ts";
 
@@ -102,12 +106,11 @@ export class CudaBackend implements Backend {
   readonly memory = new MemoryCounter();
   /** The name of the kernel image. */
   readonly imageName: string;
+  readonly engine: string;
   readonly steps: CudaOps<CudaTensor>;
   readonly ops: BackendOps;
-  readonly #module: Module;
   readonly #stream: Stream;
-  readonly #start: Event;
-  readonly #end: Event;
+  readonly #stopwatch: Stopwatch;
   readonly #context: Context;
   readonly #captures = new Captures<Recording>();
   readonly #repeated = new RepeatedExperts();
@@ -128,16 +131,15 @@ export class CudaBackend implements Backend {
     this.#driverVersion = driver.version;
     this.properties = properties;
     this.device = properties.name;
-    this.imageName = imageName;
+    this.engine = this.imageName = imageName;
     const { kernels } = manifest.images[imageName]!;
     using owned = new DisposableStack();
-    const context = owned.use(new Context(driver, properties.ordinal));
-    this.#context = context;
+    const context = this.#context = owned.use(new Context(driver, properties.ordinal));
     owned.use(keepFreedMemory(context));
-    this.#module = owned.use(new Module(context, image, kernels));
+    const module = owned.use(new Module(context, image, kernels));
     this.#stream = owned.use(new Stream(context));
-    this.#start = owned.use(new Event(context));
-    this.#end = owned.use(new Event(context));
+    const launch = (kernel: KernelLaunch) => module.launch(this.#stream, kernel);
+    this.#stopwatch = owned.use(new Stopwatch(context, this.#stream, launch));
     this.#graphs = owned.use(new GraphCache());
     this.#transfers = owned.use(new Transfers(context, this.#stream));
     this.steps = new CudaOps({
@@ -145,18 +147,13 @@ export class CudaBackend implements Backend {
       kernels,
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       own: (tensor) => this.#own(tensor),
-      launch: (launch) => this.queue(() => this.#module.launch(this.#stream, launch)),
+      launch: (kernel) => this.queue({ kernel: kernel.kernel, flops: null, bytes: null }, () => launch(kernel)),
     });
     this.#plans = new PlanCache((shape) =>
-      new PreparedPlan(planLaunches(shape, properties, kernels, tileRows), this.#module, separateWorkspace)
+      new PreparedPlan(planLaunches(shape, properties, kernels, tileRows), module, separateWorkspace)
     );
     this.ops = resolvedOps(this.steps);
     this.#owned = owned.move();
-  }
-
-  /** The name of the kernel image; see {@linkcode Backend.engine}. */
-  get engine(): string {
-    return this.imageName;
   }
 
   /** The free and the total device memory that the driver reports. */
@@ -189,8 +186,11 @@ export class CudaBackend implements Backend {
     return this.#captures.recording?.allocate(bytes) ?? new DeviceBuffer(this.#stream, bytes, this.memory);
   }
 
-  upload(tensor: Tensor): CudaTensor {
-    this.#captures.refuse("upload");
+  upload(tensor: Tensor): CudaTensor;
+  upload(tensor: PackedTensor): PackedBackendTensor;
+  upload(tensor: Tensor | PackedTensor): CudaTensor | PackedBackendTensor {
+    this.#beforeWait("upload");
+    if (isPacked<PackedTensor>(tensor)) return uploadParts(tensor, (part) => this.upload(part));
     checkTensor("tensor", tensor);
     using cleanup = new DisposableStack();
     const copy = cleanup.use(this.allocate(tensor.dtype, tensor.shape));
@@ -200,13 +200,13 @@ export class CudaBackend implements Backend {
   }
 
   async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
-    this.#captures.refuse("fill");
+    this.#beforeWait("fill");
     using target = this.#own(tensor).share();
     await this.#transfers.fill(target, produce);
   }
 
   async read(tensor: BackendTensor, consume: PieceHandler, range?: ElementRange): Promise<void> {
-    this.#captures.refuse("read");
+    this.#beforeWait("read");
     using source = this.#own(tensor).share();
     await this.#transfers.read(source, consume, resolveRange(source, range));
   }
@@ -227,10 +227,12 @@ export class CudaBackend implements Backend {
   runExperts(call: ExpertsCall<BackendTensor>): Promise<CudaTensor> {
     return Promise.try(() =>
       this.#run(call, (plan, addresses) => {
-        const launch = () => plan.launch(this.#stream, addresses);
         const { recording } = this.#captures;
-        if (recording) recording.queue(launch);
-        else this.#graphs.run(plan, addresses, launch, () => this.#stream.capture(launch));
+        if (!recording) {
+          const launch = () => plan.launch(this.#stream, addresses);
+          return this.#graphs.run(plan, addresses, launch, () => this.#stream.capture(launch));
+        }
+        for (const kernel of plan.kernels) recording.queue(kernel, () => kernel.launch(this.#stream, addresses));
       })
     );
   }
@@ -245,30 +247,20 @@ export class CudaBackend implements Backend {
     return new CapturedGraph(captured, recording);
   }
 
-  /** Queues work on the stream. In a captured function, the work is also recorded, and repeated by each replay. */
-  queue(work: () => void): void {
-    const { recording } = this.#captures;
-    if (recording) recording.queue(work);
-    else work();
+  async profile(run: () => Promise<unknown>): Promise<KernelTime[]> {
+    expectFunction(run);
+    this.#captures.refuse("profile");
+    using profile = new Profile(this.#stream, this.memory, this.#stopwatch);
+    const { tensors } = await this.#captures.run(profile, run);
+    for (const tensor of tensors) tensor[Symbol.dispose]();
+    return profile.times;
   }
 
-  /** Runs the op once, kernel by kernel, and measures the device time of each in milliseconds. */
-  profile(
-    inputs: ExpertsInputs<BackendTensor>,
-    options: ExpertsOptions = {},
-  ): { launch: PlannedLaunch; milliseconds: number }[] {
-    const times: { launch: PlannedLaunch; milliseconds: number }[] = [];
-    const call = { inputs, shape: resolveExperts(inputs, options), onProgress: undefined };
-    using _output = this.#run(call, (plan, addresses) => {
-      for (const [i, launch] of plan.plan.launches.entries()) {
-        this.#start.record(this.#stream);
-        plan.launchOne(i, this.#stream, addresses);
-        this.#end.record(this.#stream);
-        this.#end.synchronize();
-        times.push({ launch, milliseconds: this.#end.millisecondsSince(this.#start) });
-      }
-    });
-    return times;
+  /** Queues a kernel on the stream. In a captured function, it is also recorded, and repeated by each replay. */
+  queue(kernel: QueuedKernel, work: () => void): void {
+    const { recording } = this.#captures;
+    if (recording) recording.queue(kernel, work);
+    else work();
   }
 
   /** Allocates the memory of a call, calls `queue` to queue its launches, and frees all memory except for the output. */
@@ -283,7 +275,7 @@ export class CudaBackend implements Backend {
       using workspace = new DisposableStack();
       const addresses: (bigint | null)[] = inputNames.map((name) => {
         const tensor = inputs[name];
-        return tensor ? this.#own(tensor).pointer : null;
+        return tensor && !isPacked(tensor) ? this.#own(tensor).pointer : null;
       });
       addresses.push(output.pointer);
       for (const bytes of plan.buffers) addresses.push(workspace.use(this.#allocate(bytes)).pointer);
@@ -294,32 +286,19 @@ export class CudaBackend implements Backend {
   }
 
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
-    const shape = resolveMoe(hidden, layer, options);
-    using shared = new DisposableStack();
-    const share = (tensor: BackendTensor) => shared.use(this.#own(tensor).share());
-    const tensors = { hidden: share(hidden), layer: mapLayer(layer, share) };
-    return await runMoe(this, { ...tensors, shape, onProgress: options.onProgress });
+    return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), hidden, layer, options);
   }
 
   synchronize(): Promise<void> {
     return Promise.try(() => {
-      this.#captures.refuse("synchronize");
+      this.#beforeWait("synchronize");
       this.#stream.synchronize();
     });
   }
 
   async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
     this.#captures.refuse("measure");
-    const start = performance.now();
-    this.#start.record(this.#stream);
-    const result = await run();
-    this.#end.record(this.#stream);
-    this.#end.synchronize();
-    return {
-      result,
-      milliseconds: this.#end.millisecondsSince(this.#start),
-      wallMilliseconds: performance.now() - start,
-    };
+    return await this.#stopwatch.measure(run);
   }
 
   flushCaches(): void {
@@ -345,6 +324,12 @@ export class CudaBackend implements Backend {
       memoryClockMhz,
       deviceMemoryBytes: memoryBytes,
     };
+  }
+
+  /** Prepares an action that waits for the stream. */
+  #beforeWait(action: string): void {
+    this.#captures.refuse(action);
+    this.#stopwatch.release();
   }
 
   #own(tensor: BackendTensor): CudaTensor {

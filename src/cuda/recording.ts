@@ -1,9 +1,13 @@
 // What the GPU backend keeps of a captured function: the work that it queues, and all memory that the work uses.
-import type { Captured } from "../backend/backend.ts";
+import type { Captured, KernelTime } from "../backend/backend.ts";
 import type { CapturedRun } from "../backend/captures.ts";
 import type { MemoryCounter } from "../backend/memory_counter.ts";
 import { DeviceBuffer } from "./driver/memory.ts";
 import type { Graph, Stream } from "./driver/stream.ts";
+import type { Stopwatch } from "./stopwatch.ts";
+
+/** A kernel that is queued, and its work if that is known. */
+export type QueuedKernel = Pick<KernelTime, "kernel" | "flops" | "bytes">;
 
 /**
  * The recording of a captured function. It is a user of every buffer that the function uses, so that the addresses in the
@@ -37,8 +41,8 @@ export class Recording implements Disposable {
     if (!this.#allocated.has(buffer) && !this.#kept.has(buffer)) this.#kept.add(buffer.retain());
   }
 
-  /** Queues work and records it. */
-  queue(work: () => void): void {
+  /** Queues a kernel and records it. */
+  queue(_kernel: QueuedKernel, work: () => void): void {
     work();
     this.#work.push(work);
   }
@@ -54,6 +58,21 @@ export class Recording implements Disposable {
     for (const buffer of [...this.#allocated, ...this.#kept]) buffers.use(buffer);
     this.#allocated.clear();
     this.#kept.clear();
+  }
+}
+
+/** A recording that measures each kernel while the function runs, and keeps only the times. */
+export class Profile extends Recording {
+  readonly times: KernelTime[] = [];
+  readonly #stopwatch: Stopwatch;
+
+  constructor(stream: Stream, counter: MemoryCounter, stopwatch: Stopwatch) {
+    super(stream, counter);
+    this.#stopwatch = stopwatch;
+  }
+
+  override queue(kernel: QueuedKernel, work: () => void): void {
+    this.times.push({ ...kernel, milliseconds: this.#stopwatch.time(work) });
   }
 }
 

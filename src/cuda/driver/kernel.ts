@@ -34,8 +34,8 @@ export interface KernelLaunch<Pointer = bigint> {
   readonly arguments: Readonly<Record<string, ArgumentValue<Pointer>>>;
 }
 
-/** The pointers of a prepared launch, by name. */
-export type Pointers<Name extends string> = Readonly<Record<Name, bigint | null>>;
+/** Finds a device pointer among those of a call. */
+type Find<Call> = (call: Call) => bigint | null;
 
 /** A kernel of a loaded module. */
 export class Kernel {
@@ -66,32 +66,35 @@ export class Kernel {
   }
 
   /**
-   * Prepares launches with the same numbers.
+   * Prepares launches with the same numbers and other pointers.
    *
-   * @returns A function that queues the kernel. It takes the pointers, by their names in the launch.
+   * @param pointerOf Returns how a call's pointer is found, by its name in the launch.
+   * @returns A function that queues the kernel for a call.
    * @throws {TypeError} If an argument is missing, unknown or of another type than the kernel's.
    * @throws {RangeError} If a number does not fit the kernel's type.
    */
-  prepare<Name extends string>(
+  prepare<Name extends string, Call>(
     { arguments: values, ...grid }: Omit<KernelLaunch<Name>, "kernel">,
-  ): (stream: Stream, pointers: Pointers<Name>) => void {
+    pointerOf: (name: Name) => Find<Call>,
+  ): (stream: Stream, call: Call) => void {
     this.#check(values);
     const buffer = new ArgumentBuffer(this.#context, this.record);
-    const named: [field: ArgumentField, name: Name][] = [];
-    const maps: { field: ArgumentField; value: TensorMapOptions<Name>; encodedFor: bigint | undefined }[] = [];
+    const pointers: [field: ArgumentField, find: Find<Call>][] = [];
+    const maps: { field: ArgumentField; value: TensorMapOptions<Name>; find: Find<Call>; last: bigint | null }[] = [];
     for (const field of this.record.fields) {
       const value = values[field.name];
-      if (typeof value === "string") named.push([field, value]);
-      else if (typeof value === "object" && value) maps.push({ field, value, encodedFor: undefined });
-      else buffer.write(field, value);
+      if (typeof value === "string") pointers.push([field, pointerOf(value)]);
+      else if (typeof value === "object" && value) {
+        maps.push({ field, value, find: pointerOf(value.pointer), last: null });
+      } else buffer.write(field, value);
     }
-    return (stream, pointers) => {
-      for (const [field, name] of named) buffer.write(field, pointers[name]);
+    return (stream, call) => {
+      for (const [field, find] of pointers) buffer.write(field, find(call));
       for (const map of maps) {
-        const pointer = pointers[map.value.pointer];
-        if (pointer === map.encodedFor) continue; // encoding a map takes longer than the rest of a launch
+        const pointer = map.find(call);
+        if (pointer === map.last && pointer !== null) continue; // encoding a map takes longer than the rest of a launch
         buffer.write(map.field, pointer && { ...map.value, pointer });
-        map.encodedFor = pointer ?? undefined;
+        map.last = pointer;
       }
       this.#queue(stream, grid, buffer);
     };

@@ -99,6 +99,11 @@ export class StagingBuffer implements Disposable {
     context.call("cuMemHostRegister_v2", new Uint8Array(this.memory), BigInt(bytes), 0);
   }
 
+  /** The address of the memory for kernels, a CUdeviceptr. */
+  get pointer(): bigint {
+    return this.#context.handle("cuMemHostGetDevicePointer_v2", new Uint8Array(this.memory), 0);
+  }
+
   /** Unlocks the memory. A second call does nothing. */
   [Symbol.dispose](): void {
     if (!this.#registered) return;

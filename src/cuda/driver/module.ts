@@ -1,6 +1,6 @@
 import type { Context } from "./context.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import { Kernel, type KernelLaunch, type Pointers } from "./kernel.ts";
+import { Kernel, type KernelLaunch } from "./kernel.ts";
 import type { Stream } from "./stream.ts";
 
 /** A loaded cubin and its kernels. */
@@ -41,8 +41,11 @@ export class Module implements Disposable {
   }
 
   /** Prepares launches of a kernel; see {@linkcode Kernel.prepare}. */
-  prepare<Name extends string>(launch: KernelLaunch<Name>): (stream: Stream, pointers: Pointers<Name>) => void {
-    return this.#kernel(launch.kernel).prepare(launch);
+  prepare<Name extends string, Call>(
+    launch: KernelLaunch<Name>,
+    pointerOf: (name: Name) => (call: Call) => bigint | null,
+  ): (stream: Stream, call: Call) => void {
+    return this.#kernel(launch.kernel).prepare(launch, pointerOf);
   }
 
   #kernel(name: string): Kernel {
