@@ -14,5 +14,6 @@ struct WaitArguments {
 
 // One thread.
 extern "C" __global__ void __launch_bounds__(1) wait_for_host(const yamoe::WaitArguments p) {
+  yamoe::wait_for_previous_kernel();
   yamoe::wait_for_flag(p.flag, p.ticket, p.microseconds);
 }
