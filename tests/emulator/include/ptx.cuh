@@ -44,7 +44,7 @@ inline uint4 load_streaming_16(const void* from) { return *static_cast<const uin
 inline void store_streaming_16(void* to, uint4 value) { *static_cast<uint4*>(to) = value; }
 
 // Work runs when it is queued, so the host can write the flag only when the kernel has ended.
-inline void wait_for_flag(const int*, int, int) {}
+inline void wait_for_flag(const int* flag, int value, int microseconds) {}
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
