@@ -55,6 +55,8 @@ function result(job: Job, times: readonly number[], more: Partial<BenchResult>):
       coldTimeMs: null,
       pausedTimeMs: null,
       backToBackTimeMs: null,
+      replayTimeMs: null,
+      hostTimeMs: null,
       wallTimeMs: median,
       generateTimeMs: 1,
       uploadTimeMs: null,
