@@ -22,6 +22,7 @@ export type Packing =
   | "aria"
   | "dbrx"
   | "step"
+  | "split"
   | "mlx";
 
 /** A family's checkpoint. */
@@ -47,6 +48,8 @@ export interface Published {
   };
   readonly gated?: boolean;
   readonly biases?: boolean;
+  /** What `--prefix` must say if another model of the checkpoint has a layer 1 too. */
+  readonly prefix?: string;
   /** Tensors of other layers, which must not matter. */
   readonly others?: readonly string[];
 }
@@ -55,6 +58,7 @@ export interface Published {
 export const sizes = { tokens: 6, hidden: 64, intermediate: 32, experts: 8 } as const;
 
 type Names = Record<string, Raw>;
+type FloatTensor = ReturnType<typeof floatTensor>;
 
 const matrix = ({ rows, columns, values }: Encoded): Matrix => ({ rows, columns, values });
 const list = <Value>(count: number, make: (i: number) => Value) => Array.from({ length: count }, (_, i) => make(i));
@@ -116,6 +120,12 @@ function packExperts(packing: Packing, base: string, experts: readonly Made[]): 
         ...stackLinear(`${base}switch_mlp.up_proj`, experts.map(({ up }) => up)),
         ...stackLinear(`${base}switch_mlp.down_proj`, experts.map(({ down }) => down)),
       };
+    case "split":
+      return {
+        ...stackLinear(`${base}experts.gate_proj`, experts.map(({ gate }) => gate!)),
+        ...stackLinear(`${base}experts.up_proj`, experts.map(({ up }) => up)),
+        ...stackLinear(`${base}experts.down_proj`, experts.map(({ down }) => down)),
+      };
     case "step":
       return {
         ...stackLinear(`${base}gate_proj`, experts.map(({ gate }) => gate!)),
@@ -124,7 +134,7 @@ function packExperts(packing: Packing, base: string, experts: readonly Made[]): 
       };
     case "fused-out-in":
       return {
-        [`${base}experts.gate_up_proj`]: stacked(experts.map(gateUp)),
+        [`${base}experts.${experts[0]!.gate ? "gate_up_proj" : "up_proj"}`]: stacked(experts.map(gateUp)),
         [`${base}experts.down_proj`]: stacked(experts.map(({ down }) => weight(down))),
       };
     case "fused-in-out":
@@ -162,6 +172,38 @@ function packExperts(packing: Packing, base: string, experts: readonly Made[]): 
       };
     }
   }
+}
+
+interface MadeBiases {
+  readonly gate: FloatTensor;
+  readonly up: FloatTensor;
+  readonly down: FloatTensor;
+}
+
+/** The tensors of the experts' biases. */
+function packBiases(packing: Packing, base: string, experts: readonly MadeBiases[]): Names {
+  const parts = ["gate", "up", "down"] as const;
+  if (packing === "gate_proj") {
+    return Object.fromEntries(
+      experts.flatMap((expert, e) => parts.map((part) => [`${base}experts.${e}.${part}_proj.bias`, expert[part].raw])),
+    );
+  }
+  const stacked = (rows: readonly FloatTensor[]) =>
+    concat(rows.map(({ raw }) => raw), [rows.length, rows[0]!.values.length]);
+  if (packing === "split") {
+    return Object.fromEntries(
+      parts.map((part) => [`${base}experts.${part}_proj.bias`, stacked(experts.map((expert) => expert[part]))]),
+    );
+  }
+  const interleaved = ({ gate, up }: MadeBiases) =>
+    list(2 * gate.values.length, (i) => (i % 2 === 0 ? gate : up).values[i >> 1]!);
+  return {
+    [`${base}experts.gate_up_proj_bias`]: stacked(experts.map((expert) => {
+      const both = interleaved(expert);
+      return floatTensor("F32", both, [both.length]);
+    })),
+    [`${base}experts.down_proj_bias`]: stacked(experts.map(({ down }) => down)),
+  };
 }
 
 function packShared({ prefix, packing }: NonNullable<Published["shared"]>, { gate, up, down }: Made): Names {
@@ -232,8 +274,6 @@ export function makeCheckpoint(
     columns: H,
     values: floatTensor("BF16", list(tokens * H, () => 4 * (random() - 0.5)), []).values,
   };
-  const interleaved = ({ gate, up }: (typeof expertBiases)[number]) =>
-    list(2 * I, (i) => (i % 2 === 0 ? gate : up).values[i >> 1]!);
   const tensors: Names = {
     "lm_head.weight": floatTensor("F32", [0], [1, 1]).raw,
     ...packExperts(packing, base, made),
@@ -246,11 +286,7 @@ export function makeCheckpoint(
     },
     ...sharedMade && packShared(shared, sharedMade),
     ...sharedGate && { [base + shared!.gate! + ".weight"]: sharedGate.tensors[".weight"]! },
-    ...biases && {
-      [`${base}experts.gate_up_proj_bias`]: floatTensor("F32", expertBiases.flatMap(interleaved), [E, 2 * I]).raw,
-      [`${base}experts.down_proj_bias`]:
-        floatTensor("F32", expertBiases.flatMap(({ down }) => [...down.values]), [E, H]).raw,
-    },
+    ...biases && packBiases(packing, base, expertBiases),
     ...Object.fromEntries((published.others ?? []).map((name) => [name, floatTensor("F32", [1, 2], [1, 2]).raw])),
   };
   return { tensors, hidden, layer, output: computeLayer(published.definition, layer, hidden) };

@@ -25,7 +25,7 @@ async function errorOf({ published, encodings, quantization, dtype = "f32" }: Ru
   const directory = await Deno.makeTempDir();
   try {
     await writeCheckpoint(directory, published, tensors, quantization);
-    using layer = await CheckpointLayer.open(directory, { layer: 1 });
+    using layer = await CheckpointLayer.open(directory, { layer: 1, prefix: published.prefix });
     const input = tensor(Float32Array.from(hidden.values), [hidden.rows, hidden.columns]);
     const result = await moe(convert(input, dtype), await layer.read(dtype));
     return relativeError(convert(result, "f32").data, output);
@@ -133,6 +133,14 @@ for (const { format, ...run } of formats) {
     assertLess(await errorOf(run), 2e-6);
   });
 }
+
+Deno.test("every family cites the code that its facts come from", () => {
+  const permalink = /^https:\/\/github\.com\/[\w-]+\/\w+\/blob\/[0-9a-f]{40}\/\S+\.py$/;
+  const without = families.filter(({ sources }) =>
+    !(sources.length > 0 && sources.every((url) => permalink.test(url)))
+  );
+  assertEquals(without.map(({ types }) => types[0]), []);
+});
 
 Deno.test("every supported family of the table has a checkpoint here", () => {
   const tested = new Set(published.flatMap(({ config }) => typesIn(config)));

@@ -37,8 +37,8 @@ export interface Inspection {
   readonly path: string;
   /** The `model_type` of the language model, or null without a config.json. */
   readonly family: string | null;
-  /** Where the facts on the family come from, or null if it is unknown. */
-  readonly source: string | null;
+  /** The code that the facts on the family come from, as permalinks. Empty if the family is unknown. */
+  readonly sources: readonly string[];
   readonly tensors: number;
   readonly layers: readonly InspectedLayer[];
   /** Layers with experts of other models: those that draft tokens, or read images or speech. */
@@ -64,7 +64,7 @@ export async function inspectCheckpoint(path: string, choice: LayerChoice = {}):
   const about = {
     path: checkpoint.path,
     family: model ? model.modelType : null,
-    source: model?.family?.source ?? null,
+    sources: model?.family?.sources ?? [],
     tensors: [...checkpoint.names].length,
   };
   const experts = findExperts(checkpoint);
