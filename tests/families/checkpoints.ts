@@ -47,6 +47,8 @@ export interface Published {
     readonly gate?: string;
   };
   readonly gated?: boolean;
+  /** The size of the routed experts' own space, which linear layers lead into and out of. */
+  readonly latent?: number;
   readonly biases?: boolean;
   /** What `--prefix` must say if another model of the checkpoint has a layer 1 too. */
   readonly prefix?: string;
@@ -232,14 +234,17 @@ export function makeCheckpoint(
   seed: number,
 ): { readonly tensors: Names; readonly hidden: Matrix; readonly output: Float64Array; readonly layer: LayerWeights } {
   const { tokens, hidden: H, intermediate: I, experts: E } = sizes;
-  const { base, packing, gated = true, shared, biases } = published;
+  const { base, packing, gated = true, shared, biases, latent } = published;
   const random = randomOf(seed);
-  const make = (encoding: Encoding, size: number = I): Made => ({
-    ...gated && { gate: encoding(random, size, H) },
-    up: encoding(random, size, H),
-    down: encoding(random, H, size),
+  const make = (encoding: Encoding, size: number = I, width: number = H): Made => ({
+    ...gated && { gate: encoding(random, size, width) },
+    up: encoding(random, size, width),
+    down: encoding(random, width, size),
   });
-  const made = list(E, () => make(encoding));
+  const made = list(E, () => make(encoding, I, latent));
+  const projections = latent === undefined
+    ? undefined
+    : { input: floatsOf("BF16")(random, latent, H), output: floatsOf("BF16")(random, H, latent) };
   const router = routerEncoding(random, E, H);
   const vector = (size: number, spread = 1) => floatTensor("F32", list(size, () => spread * (random() - 0.5)), [size]);
   const expertOf = ({ gate, up, down }: Made): Expert => ({
@@ -268,6 +273,7 @@ export function makeCheckpoint(
     })),
     ...sharedMade && { shared: expertOf(sharedMade) },
     ...sharedGate && { sharedGate: matrix(sharedGate) },
+    ...projections && { latent: { input: matrix(projections.input), output: matrix(projections.output) } },
   };
   const hidden: Matrix = {
     rows: tokens,
@@ -286,6 +292,10 @@ export function makeCheckpoint(
     },
     ...sharedMade && packShared(shared, sharedMade),
     ...sharedGate && { [base + shared!.gate! + ".weight"]: sharedGate.tensors[".weight"]! },
+    ...projections && {
+      [`${base}fc1_latent_proj.weight`]: projections.input.tensors[".weight"]!,
+      [`${base}fc2_latent_proj.weight`]: projections.output.tensors[".weight"]!,
+    },
     ...biases && packBiases(packing, base, expertBiases),
     ...Object.fromEntries((published.others ?? []).map((name) => [name, floatTensor("F32", [1, 2], [1, 2]).raw])),
   };

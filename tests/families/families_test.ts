@@ -9,8 +9,12 @@ import { type Encodings, makeCheckpoint, type Published, writeCheckpoint } from 
 import { awqOf, floatsOf, fp8Of, gptqOf, mlxOf, mxfp4Of, nvfp4Of, packedOf } from "./encodings.ts";
 import { published } from "./published.ts";
 
-/** The op's bound in bf16. With so few numbers the error varies, so a fifth more is allowed. */
-const bf16Bound = 1.2 * 3e-3;
+/**
+ * The op's bound in bf16. With so few numbers the error varies, so a fifth more is allowed. The projections of latent experts
+ * round three more times, the latent states, their projected sum, and the sum with the shared expert, by 1.6e-3 each: the
+ * root mean square of bf16's rounding.
+ */
+const bf16Bound = ({ latent }: Published) => 1.2 * Math.hypot(3e-3, latent ? Math.sqrt(3) * 1.6e-3 : 0);
 
 interface Run {
   readonly published: Published;
@@ -40,7 +44,7 @@ for (const family of published) {
       assertLess(await errorOf({ published: family, encodings: { experts: floatsOf(dtype) } }), 2e-6, dtype);
     }
     const encodings = { experts: floatsOf("BF16") };
-    assertLess(await errorOf({ published: family, encodings, dtype: "bf16" }), bf16Bound);
+    assertLess(await errorOf({ published: family, encodings, dtype: "bf16" }), bf16Bound(family));
   });
 }
 
@@ -162,7 +166,6 @@ const refused: readonly [config: Record<string, unknown>, message: string][] = [
       : []
   ),
   [{ model_type: "deepseek_v2", num_experts_per_tok: 2, topk_method: "best_of_all" }, "best_of_all"],
-  [{ model_type: "nemotron_h", num_experts_per_tok: 2, moe_latent_size: 16 }, "latent experts"],
   [{ model_type: "step3p5", moe_top_k: 2, swiglu_limits: [0, 7] }, "clamped after the activation"],
   [
     { model_type: "dbrx", ffn_config: { moe_top_k: 2, moe_normalize_expert_weights: 2 } },

@@ -131,9 +131,5 @@ export const deepseek: readonly Family[] = [
       activation: { keys: ["mlp_hidden_act"], absent: "relu2", values: activations },
       gated: false,
     },
-    refusals: [{
-      key: "moe_latent_size",
-      reason: "the experts work on a projection of the hidden states (latent experts)",
-    }],
   },
 ];
