@@ -23,6 +23,22 @@ export interface Kernels {
     groupStep: number,
     high: number,
   ): void;
+  widenScales(type: number, from: number, count: number, factor: number, to: number): void;
+  decodeRows(
+    dtype: number,
+    kind: number,
+    rows: number,
+    values: number,
+    valueStride: number,
+    scales: number,
+    zeros: number,
+    scaleStride: number,
+    start: number,
+    count: number,
+    group: number,
+    out: number,
+    stride: number,
+  ): void;
   packSix(dtype: number, source: number, stride: number, depth: number, tiles: number, out: number): void;
   packEight(dtype: number, source: number, stride: number, depth: number, panels: number, out: number): void;
   multiply(

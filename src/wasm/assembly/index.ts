@@ -1,6 +1,7 @@
 // The exports of the WebAssembly module.
 export { normals, twist, uniforms } from "./random";
 export { packEight, packSix, widen } from "./pack";
+export { decodeRows, widenScales } from "./packed";
 export { multiply } from "./gemm";
 export { multiplyFew } from "./few";
 export { store } from "./epilogue";

@@ -1,6 +1,7 @@
 import type { Context } from "../context.ts";
 import type { blasProduct } from "./blas_product.ts";
 import type { operands } from "./operands.ts";
+import type { packedRows } from "./packed_rows.ts";
 import type { panelProduct } from "./panel_product.ts";
 import type { Block, PackedRows, Product } from "./product.ts";
 
@@ -12,6 +13,7 @@ export function blockProduct(
   packed: PackedRows,
   parts: {
     readonly operands: typeof operands;
+    readonly packedRows: typeof packedRows;
     readonly panelProduct: typeof panelProduct;
     readonly blasProduct: typeof blasProduct;
   },

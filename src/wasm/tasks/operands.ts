@@ -25,8 +25,8 @@ export interface Operands {
   stageColumns(at: number, first: number, count: number): void;
   /** Copies part of a row of B that is transposed: the weights of a column of C, or of its up projection. */
   stageWeights(at: number, result: number, isUp: boolean, start: number, count: number): void;
-  /** Copies the bias of the block's columns in the layout of a row of B. Writes zeros if the product has no bias. */
-  stageBias(at: number): void;
+  /** Widens the bias of the block's columns to groups of 32 bytes. Writes zeros if the product has no bias. */
+  widenBias(staging: number, to: number): void;
   /** Applies scale, bias and activation to the sums of some rows, and writes C. `staging` has room for these rows. */
   finish(sums: Sums, first: number, count: number, bias: number, staging: number): void;
 }
@@ -61,7 +61,7 @@ export function operands(context: Context, product: Product, block: Block): Oper
     else if (pairs) stage(at, source, from + 2 * column, 2 * columns);
     else {
       stage(at, source, from + column, columns);
-      stage(at + paddedColumns * size, source, from + outWidth + column, columns);
+      stage(at + paddedColumns * source.BYTES_PER_ELEMENT, source, from + outWidth + column, columns);
     }
   };
 
@@ -87,6 +87,8 @@ export function operands(context: Context, product: Product, block: Block): Oper
   };
 
   const columnBytes = groups * 8 * size;
+  const stepOf = (size: number) => (gated && !pairs ? 4 : 8) * size;
+  const highOf = (size: number) => (gated && !pairs ? paddedColumns : 4) * size;
   return {
     aSize,
     size,
@@ -94,8 +96,8 @@ export function operands(context: Context, product: Product, block: Block): Oper
     pairs,
     groups,
     groupColumns,
-    groupStep: (gated && !pairs ? 4 : 8) * size,
-    groupHigh: (gated && !pairs ? paddedColumns : 4) * size,
+    groupStep: stepOf(size),
+    groupHigh: highOf(size),
     columnBytes,
     stageRows(at, first, count, stride) {
       const { rowsOfA } = product;
@@ -121,9 +123,11 @@ export function operands(context: Context, product: Product, block: Block): Oper
       const line = !gated ? index : pairs ? 2 * index + Number(isUp) : isUp ? outWidth + index : index;
       stage(at, b, (matrix * width + line) * depth + start, count);
     },
-    stageBias(at) {
-      if (bias) stageRow(at, bias, matrix * width);
-      else view(size).fill(0, at / size, (at + columnBytes) / size);
+    widenBias(staging, to) {
+      if (!bias) return void context.f32.fill(0, to / 4, to / 4 + groups * 8);
+      const size = bias.BYTES_PER_ELEMENT, dtype = product.dtypes.bias;
+      stageRow(staging, bias, matrix * width);
+      context.kernels.widen(dtype, pairs, staging, 0, 1, groups, stepOf(size), highOf(size), to, 0, 32, 16);
     },
     finish(sums, first, count, bias, staging) {
       const { at, rowStep, groupStep, high } = sums;

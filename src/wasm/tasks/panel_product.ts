@@ -1,5 +1,6 @@
 import type { Context } from "../context.ts";
 import type { operands } from "./operands.ts";
+import type { packedRows } from "./packed_rows.ts";
 import type { Block, PackedRows, Product } from "./product.ts";
 
 /** Computes a block with the kernels. Consecutive blocks with the same rows of A pack these rows once. */
@@ -8,7 +9,7 @@ export function panelProduct(
   product: Product,
   block: Block,
   packed: PackedRows,
-  parts: { readonly operands: typeof operands },
+  parts: { readonly operands: typeof operands; readonly packedRows: typeof packedRows },
 ): void {
   const { kernels } = context;
   const { depth, blocking, isTransposed, dtypes: { a: aDType, b: dtype } } = product;
@@ -24,16 +25,23 @@ export function panelProduct(
   const isFew = rows < blocking.fewRows;
   const stagedRows = isFew ? 16 : 32, finishedRows = 96;
   const bytesOfB = isTransposed ? 8 * (isFew ? paddedDepth : passDepth) * size : stagedRows * columnBytes;
+  const weights = product.packed && parts.packedRows(context, product, product.packed, block);
+  const areas = weights?.areas(isFew ? groupColumns : groups * groupColumns);
+  const decodedStride = (passDepth + 32) * 4;
   const bytesOfPackedB = !isFew ? groups * passDepth * 32 : isTransposed ? passDepth * 32 : groups * panelStride;
   const memory = context.allocate({
     packedA: rowTiles * paddedDepth * 24, // first, so that it keeps its place
     a: passTiles * 6 * paddedDepth * aSize,
-    b: Math.max(bytesOfB, columnBytes) + 64,
+    b: Math.max(weights ? 8 * decodedStride : bytesOfB, columnBytes) + 64,
     packedB: bytesOfPackedB,
     wideB: isFew && !isTransposed ? stagedRows * groups * 32 : 0,
     c: groups * panelStride,
     bias: groups * 32,
     out: finishedRows * groups * groupColumns * outSize,
+    values: areas?.values ?? 0,
+    scales: areas?.scales ?? 0,
+    zeros: areas?.zeros ?? 0,
+    raw: areas?.raw ?? 0,
   });
   // The address of tiles of A: they are ordered by pass over the depth, then by tile.
   const tilesAt = (k: number, tile: number, pass: number) => memory.packedA + (k * rowTiles + tile * pass) * 24;
@@ -80,11 +88,32 @@ export function panelProduct(
     }
   };
 
+  /** Decodes the part of eight packed rows of B that makes a panel. Decodes whole units, of which the panel has a part. */
+  const decodePanel = (
+    { unit, decode }: NonNullable<typeof weights>,
+    panel: number,
+    k: number,
+    pass: number,
+    to: number,
+  ) => {
+    const start = k - k % unit, end = Math.min(depth, Math.ceil((k + pass) / unit) * unit);
+    const first = panel * groupColumns, count = Math.min(groupColumns, block.columns - first);
+    if (k + pass > end) clear(memory.b, 8 * decodedStride);
+    decode(false, first, count, start, end - start, memory.b, decodedStride);
+    if (product.isGated) decode(true, first, count, start, end - start, memory.b + 4 * decodedStride, decodedStride);
+    kernels.packEight(dtype, memory.b + (k - start) * 4, decodedStride, pass, 1, to);
+  };
+
   /** Transposes the part of B of one pass into panels. */
   const transposeRows = (k: number, pass: number) => {
     for (let panel = 0; panel < groups; panel++) {
+      const to = memory.packedB + panel * pass * 32;
+      if (weights) {
+        decodePanel(weights, panel, k, pass, to);
+        continue;
+      }
       stagePanel(panel, k, Math.min(pass, depth - k), pass * size);
-      kernels.packEight(dtype, memory.b, pass * size, pass, 1, memory.packedB + panel * pass * 32);
+      kernels.packEight(dtype, memory.b, pass * size, pass, 1, to);
     }
   };
 
@@ -141,23 +170,26 @@ export function panelProduct(
   const multiplyTransposed = () => {
     const stride = paddedDepth * size;
     for (let panel = 0; panel < groups; panel++) {
-      stagePanel(panel, 0, depth, stride);
+      if (weights) {
+        weights.stage(memory, panel * groupColumns, Math.min(groupColumns, block.columns - panel * groupColumns));
+      } else stagePanel(panel, 0, depth, stride);
       for (let k = 0; k < paddedDepth; k += passDepth) {
         const pass = Math.min(passDepth, paddedDepth - k);
         const c = memory.c + panel * panelStride;
-        kernels.packEight(dtype, memory.b + k * size, stride, pass, 1, memory.packedB);
+        if (weights) decodePanel(weights, panel, k, pass, memory.packedB);
+        else kernels.packEight(dtype, memory.b + k * size, stride, pass, 1, memory.packedB);
         kernels.multiply(rowTiles, 1, pass, tilesAt(k, 0, pass), memory.packedB, c, panelStride, k > 0);
       }
     }
   };
 
   if (depth === 0) clear(memory.c, groups * panelStride);
+  if (weights && !isFew) weights.stage(memory, 0, block.columns);
   if (!isFew) multiplyPanels();
   else if (isTransposed) multiplyTransposed();
   else multiplyColumns();
 
-  operand.stageBias(memory.b);
-  widen(memory.b, 1, memory.bias, 32, 32);
+  operand.widenBias(memory.b, memory.bias);
   const sums = { at: memory.c, rowStep: 32, groupStep: panelStride, high: 16 };
   for (let r = 0; r < rows; r += finishedRows) {
     operand.finish(sums, r, Math.min(finishedRows, rows - r), memory.bias, memory.out);

@@ -2,10 +2,11 @@
 import { blasProduct } from "./blas_product.ts";
 import { blockProduct } from "./block_product.ts";
 import { operands } from "./operands.ts";
+import { packedRows } from "./packed_rows.ts";
 import { panelProduct } from "./panel_product.ts";
 
 /** The functions, by name. */
-export const parts = { operands, panelProduct, blasProduct, blockProduct };
+export const parts = { operands, packedRows, panelProduct, blasProduct, blockProduct };
 
 /** The type of {@linkcode parts}. */
 export type Parts = typeof parts;
