@@ -29,19 +29,15 @@ export function blasProduct(
   const passes = Math.max(1, Math.ceil(depth / blocking.depth));
   const passDepth = Math.ceil(depth / passes / 8) * 8;
   const weights = product.packed && parts.packedRows(context, product, product.packed, block);
-  const areas = weights?.areas(block.columns);
   const bStride = weights ? passDepth + 32 : isTransposed ? passDepth : sums;
   const memory = context.allocate({
     a: rows * depthStride * 4, // first, so that it keeps its place
     staged: stagedRows * lineBytes,
-    b: weights ? bStride * sums * 4 : passDepth * sums * 4,
+    b: (weights ? bStride : passDepth) * sums * 4,
     c: rows * sums * 4,
     bias: sums * 4,
     out: finishedRows * groups * groupColumns * outSize,
-    values: areas?.values ?? 0,
-    scales: areas?.scales ?? 0,
-    zeros: areas?.zeros ?? 0,
-    raw: areas?.raw ?? 0,
+    ...weights?.areas(block.columns) ?? { values: 0, scales: 0, zeros: 0, raw: 0 },
   });
   /** Widens staged rows of `length` elements, a multiple of 8. */
   const widenDepth = (dtype: number, size: number, count: number, length: number, to: number) =>
@@ -111,26 +107,17 @@ export function blasProduct(
     }
   };
 
-  /** Decodes parts of packed rows. Decodes whole units. Returns the first element of the part. */
-  const decodeRows = ({ unit, decode }: NonNullable<typeof weights>, start: number, depth: number) => {
-    const first = start - start % unit, end = Math.min(product.depth, Math.ceil((start + depth) / unit) * unit);
-    const up = memory.b + groups * groupColumns * bStride * 4;
-    decode(false, 0, block.columns, first, end - first, memory.b, bStride * 4);
-    if (isGated) decode(true, 0, block.columns, first, end - first, up, bStride * 4);
-    return memory.b / 4 + start - first;
-  };
-
   const { f32 } = context;
   const c = f32.subarray(memory.c / 4);
   weights?.stage(memory, 0, block.columns);
   if (depth === 0) c.fill(0, 0, rows * sums);
   for (let k = 0; k < depth; k += passDepth) {
     const pass = Math.min(passDepth, depth - k);
-    let first = memory.b / 4;
-    if (weights) first = decodeRows(weights, k, pass);
+    let from = memory.b;
+    if (weights) from = weights.decode(0, block.columns, groups * groupColumns, k, pass, memory.b, bStride * 4);
     else if (isTransposed) widenTransposed(k, pass);
     else widenRows(k, pass);
-    const a = f32.subarray(memory.a / 4 + k), b = f32.subarray(first);
+    const a = f32.subarray(memory.a / 4 + k), b = f32.subarray(from / 4);
     sgemm(isTransposed, rows, sums, pass, a, depthStride, b, bStride, c, sums, k > 0);
   }
 

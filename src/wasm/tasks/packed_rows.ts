@@ -15,14 +15,25 @@ export interface PackedAreas {
 
 /** Rows of packed weights of a block: B is transposed, and a column of C has one row, or with a gate two. */
 export interface PackedRowsOfBlock {
-  /** Start and length of a range of the depth that can be decoded are multiples of this. The end can be that of the depth. */
-  readonly unit: number;
   /** Computes the bytes of the areas for the rows of some columns of C. */
   areas(columns: number): PackedAreas;
   /** Copies the rows of some columns of C. */
   stage(at: PackedAreas, first: number, columns: number): void;
-  /** Decodes a range of the depth of staged rows, the gate's or the up projection's, to f32. */
-  decode(isUp: boolean, first: number, columns: number, start: number, count: number, to: number, stride: number): void;
+  /**
+   * Decodes a range of the depth of the rows of some staged columns to f32. With a gate, the rows of the up projection follow
+   * `room` rows later. Decodes up to 15 numbers more at each end, and clears what is beyond the depth.
+   *
+   * @returns The address of the range in the first row.
+   */
+  decode(
+    first: number,
+    columns: number,
+    room: number,
+    start: number,
+    count: number,
+    to: number,
+    stride: number,
+  ): number;
 }
 
 /** Describes the packed weights of a block. */
@@ -36,6 +47,7 @@ export function packedRows(context: Context, product: Product, packed: PackedWei
   const groups = Math.ceil(depth / group), scaleStride = groups * 4;
   const bands = Math.ceil(width / band);
   const globals = globalScales ? globalScales.length / packed.matrices : 0;
+  const unit = packed.isPairs ? 16 : 1;
   let at: PackedAreas, firstStaged = 0, columnsStaged = 0;
 
   /** The rows of some columns, as ranges: first row, rows. */
@@ -68,7 +80,6 @@ export function packedRows(context: Context, product: Product, packed: PackedWei
   };
 
   return {
-    unit: packed.isPairs ? 16 : 1,
     areas(columns) {
       const rows = gated ? 2 * columns : columns;
       return {
@@ -86,24 +97,34 @@ export function packedRows(context: Context, product: Product, packed: PackedWei
         staged += rows!;
       }
     },
-    decode(isUp, first, columns, start, count, to, stride) {
+    decode(first, columns, room, start, count, to, stride) {
+      const from = start - start % unit, end = start + count;
+      const decoded = Math.min(depth, Math.ceil(end / unit) * unit);
       const step = pairs ? 2 : 1, index = first - firstStaged;
-      const row = pairs ? 2 * index + Number(isUp) : isUp ? columnsStaged + index : index;
-      kernels.decodeRows(
-        dtype,
-        kind,
-        columns,
-        at.values + row * valueBytes,
-        step * valueBytes,
-        at.scales + row * scaleStride,
-        zeroPoints ? at.zeros + row * scaleStride : 0,
-        step * scaleStride,
-        start,
-        count,
-        group,
-        to,
-        stride,
-      );
+      for (let part = 0; part < (gated ? 2 : 1); part++) {
+        const row = pairs ? 2 * index + part : part * columnsStaged + index;
+        const out = to + part * room * stride;
+        kernels.decodeRows(
+          dtype,
+          kind,
+          columns,
+          at.values + row * valueBytes,
+          step * valueBytes,
+          at.scales + row * scaleStride,
+          zeroPoints ? at.zeros + row * scaleStride : 0,
+          step * scaleStride,
+          from,
+          decoded - from,
+          group,
+          out,
+          stride,
+        );
+        for (let r = 0; decoded < end && r < columns; r++) {
+          const line = (out + r * stride) / 4 - from;
+          context.f32.fill(0, line + decoded, line + end);
+        }
+      }
+      return to + (start - from) * 4;
     },
   };
 }
