@@ -11,6 +11,11 @@ export interface Summary {
   readonly mean: number;
   readonly min: number;
   readonly max: number;
+  /** The 95th and the 99th percentile; null below 20 and below 100 measurements, which have no value beyond them. */
+  readonly p95: number | null;
+  readonly p99: number | null;
+  /** The standard deviation of the distribution, estimated with n − 1; null for one measurement. */
+  readonly deviation: number | null;
   /** Median absolute deviation from the median. */
   readonly mad: number;
   /** Interquartile range. */
@@ -36,10 +41,16 @@ export function summarize(values: readonly number[]): Summary {
   const mad = quantile(distances.toSorted((a, b) => a - b), 0.5);
   const interval = medianInterval(sorted);
   const half = values.length >> 1;
+  const mean = sum(values) / values.length;
   return {
     count: values.length,
     median: center,
-    mean: values.reduce((sum, value) => sum + value, 0) / values.length,
+    mean,
+    p95: values.length < 20 ? null : quantile(sorted, 0.95),
+    p99: values.length < 100 ? null : quantile(sorted, 0.99),
+    deviation: values.length < 2
+      ? null
+      : Math.sqrt(sum(values.map((value) => (value - mean) ** 2)) / (values.length - 1)),
     min: sorted[0]!,
     max: sorted.at(-1)!,
     mad,
@@ -54,6 +65,10 @@ export function summarize(values: readonly number[]): Summary {
 /** Returns the median of at least one value. */
 export function median(values: readonly number[]): number {
   return quantile(values.toSorted((a, b) => a - b), 0.5);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }
 
 /** Returns a quantile of ascending values, with linear interpolation. */

@@ -135,8 +135,8 @@ const deepSeekV4 = {
 export const presets = {
   /** The job that every default follows. */
   "reference": { ...reference, batch: 128, seq: 2048, experts: 32, topK: 4 },
-  "small": { ...reference, batch: 16, seq: 256, experts: 8, topK: 2 },
-  "tiny": { ...reference, batch: 4, seq: 64, hidden: 256, experts: 8, topK: 2 },
+  "small": { ...reference, model: "synthetic", batch: 16, seq: 256, experts: 8, topK: 2 },
+  "tiny": { ...reference, model: "synthetic", batch: 4, seq: 64, hidden: 256, experts: 8, topK: 2 },
 
   "gpt-oss-20b": { ...gptOss, model: "gpt-oss-20b", experts: 32 },
   "gpt-oss-120b": { ...gptOss, model: "gpt-oss-120b", experts: 128 },
