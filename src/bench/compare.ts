@@ -6,7 +6,7 @@
 import { distinguishingKeys, identity } from "./configuration.ts";
 import { type BenchRecord, type FigureKey, jobKeys, placeKeys } from "./figures.ts";
 import { unreliable } from "./hints.ts";
-import { summarize } from "./statistics.ts";
+import { summarize } from "../statistics.ts";
 
 /** The possible results of a comparison. */
 export const verdicts = ["faster", "same", "slower", "unclear", "missing"] as const;
@@ -62,6 +62,20 @@ function configurationKeys(before: readonly BenchRecord[], after: readonly Bench
   const places = new Set([before, after].flatMap((records) => distinguishingKeys(records.filter(ran), placeKeys)));
   const known = (key: FigureKey) => [...before, ...after].every((record) => record[key] !== undefined);
   return [...jobKeys, ...places].filter(known);
+}
+
+/**
+ * Returns why configurations have no partner: the figures of the job in which the two sets have nothing in common, and those
+ * that one of them does not record.
+ */
+export function jobDifferences(before: readonly BenchRecord[], after: readonly BenchRecord[]): string[] {
+  return jobKeys.flatMap((key) => {
+    const [a, b] = [before, after].map((records) => new Set(records.map((record) => record[key])));
+    if (!a || !b || !a.isDisjointFrom(b)) return [];
+    const text = (values: Set<unknown>) =>
+      [...values].map((value) => value === undefined ? "not recorded" : `${value}`);
+    return [`${key}: ${text(a).join(", ")}; ${text(b).join(", ")}`];
+  });
 }
 
 function compareOne(before: readonly BenchRecord[], after: readonly BenchRecord[], threshold: number): Comparison {
