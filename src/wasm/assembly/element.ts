@@ -82,12 +82,26 @@ export function roundBrain(value: v128): v128 {
   return v128.and(roundUpBrain(value), v128.load(BRAIN_FIELDS));
 }
 
-// Whether any of eight f16 is zero, subnormal, infinite or NaN: these have the lowest and the highest exponent.
+// Sets the words of zeros, subnormals, infinities and NaN: these have the lowest and the highest exponent of f16.
+// @ts-ignore: decorator
+@inline
+function specials(halves: v128): v128 {
+  const exponent = i16x8.sub(v128.and(halves, v128.load(HALF_MAGNITUDE_8)), v128.load(HALF_NORMAL_8));
+  return i16x8.ge_u(exponent, v128.load(HALF_SPECIAL_8));
+}
+
+// Whether any of eight f16 is zero, subnormal, infinite or NaN.
 // @ts-ignore: decorator
 @inline
 export function anySpecial(halves: v128): bool {
-  const exponent = i16x8.sub(v128.and(halves, v128.load(HALF_MAGNITUDE_8)), v128.load(HALF_NORMAL_8));
-  return v128.any_true(i16x8.ge_u(exponent, v128.load(HALF_SPECIAL_8)));
+  return v128.any_true(specials(halves));
+}
+
+// Whether any of 32 f16 is zero, subnormal, infinite or NaN.
+// @ts-ignore: decorator
+@inline
+export function anySpecial4(a: v128, b: v128, c: v128, d: v128): bool {
+  return v128.any_true(v128.or(v128.or(specials(a), specials(b)), v128.or(specials(c), specials(d))));
 }
 
 // Widens four f16 whose exponents are neither the lowest nor the highest. `bits` are their patterns times 2^13, sign-extended.

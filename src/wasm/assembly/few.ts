@@ -2,7 +2,7 @@
 // gain from it. The bits are those of `multiply`: each sum is a chain of fused multiply-adds over ascending k from zero, then
 // one addition to the old value of C.
 import { BF16, F16 } from "../codes";
-import { anySpecial, gather8, highFour, load4, lowFour, shiftOf } from "./element";
+import { anySpecial, anySpecial4, gather8, highFour, load4, lowFour, shiftOf } from "./element";
 
 // The rows of weights that are multiplied before the chains are stored. With a short loop, the processor overlaps the chains of
 // several groups.
@@ -21,7 +21,7 @@ function begin(sums: usize, first: bool): v128 {
 // Stores a chain, or adds its sum to C.
 // @ts-ignore: decorator
 @inline
-function end(sums: usize, c: usize, value: v128, last: bool, add: bool): void {
+function finish(sums: usize, c: usize, value: v128, last: bool, add: bool): void {
   if (!last) v128.store(sums, value);
   else v128.store(c, add ? f32x4.add(v128.load(c), value) : value);
 }
@@ -109,29 +109,93 @@ function tile<T>(
         c51 = f32x4.relaxed_madd(value, high4, c51);
       }
     }
-    end(sums, c, c00, last, add);
-    end(sums + 16, c + 16, c01, last, add);
+    finish(sums, c, c00, last, add);
+    finish(sums + 16, c + 16, c01, last, add);
     if (rows > 1) {
-      end(sums + 32, c + 32, c10, last, add);
-      end(sums + 48, c + 48, c11, last, add);
+      finish(sums + 32, c + 32, c10, last, add);
+      finish(sums + 48, c + 48, c11, last, add);
     }
     if (rows > 2) {
-      end(sums + 64, c + 64, c20, last, add);
-      end(sums + 80, c + 80, c21, last, add);
+      finish(sums + 64, c + 64, c20, last, add);
+      finish(sums + 80, c + 80, c21, last, add);
     }
     if (rows > 3) {
-      end(sums + 96, c + 96, c30, last, add);
-      end(sums + 112, c + 112, c31, last, add);
+      finish(sums + 96, c + 96, c30, last, add);
+      finish(sums + 112, c + 112, c31, last, add);
     }
     if (rows > 4) {
-      end(sums + 128, c + 128, c40, last, add);
-      end(sums + 144, c + 144, c41, last, add);
+      finish(sums + 128, c + 128, c40, last, add);
+      finish(sums + 144, c + 144, c41, last, add);
     }
     if (rows > 5) {
-      end(sums + 160, c + 160, c50, last, add);
-      end(sums + 176, c + 176, c51, last, add);
+      finish(sums + 160, c + 160, c50, last, add);
+      finish(sums + 176, c + 176, c51, last, add);
     }
   }
+}
+
+// Multiplies one row of A by the groups of eight 16-bit weights in `depth` rows, four groups at a time: their eight chains hide the
+// latency of the multiply-adds, and the weights of a row are a whole cache line.
+// @ts-ignore: decorator
+@inline
+function oneRow<T>(
+  pairs: bool,
+  groups: i32,
+  depth: i32,
+  a: usize,
+  b: usize,
+  stride: usize,
+  step: usize,
+  high: usize,
+  sums: usize,
+  c: usize,
+  first: bool,
+  last: bool,
+  add: bool,
+): void {
+  const end = a + (<usize> depth << 2);
+  for (; groups >= 4; groups -= 4, b += 4 * step, sums += 128, c += 128) {
+    let c00 = begin(sums, first), c01 = begin(sums + 16, first);
+    let c10 = begin(sums + 32, first), c11 = begin(sums + 48, first);
+    let c20 = begin(sums + 64, first), c21 = begin(sums + 80, first);
+    let c30 = begin(sums + 96, first), c31 = begin(sums + 112, first);
+    for (let x = a, from = b; x < end; x += 4, from += stride) {
+      const upper = from + high;
+      const bits0 = gather8(pairs, from, upper);
+      const bits1 = gather8(pairs, from + step, upper + step);
+      const bits2 = gather8(pairs, from + 2 * step, upper + 2 * step);
+      const bits3 = gather8(pairs, from + 3 * step, upper + 3 * step);
+      const value = v128.load32_splat(x);
+      if (!isSigned<T>() && anySpecial4(bits0, bits1, bits2, bits3)) {
+        c00 = f32x4.relaxed_madd(value, lowFour<T>(bits0, pairs, true), c00);
+        c01 = f32x4.relaxed_madd(value, highFour<T>(bits0, pairs, true), c01);
+        c10 = f32x4.relaxed_madd(value, lowFour<T>(bits1, pairs, true), c10);
+        c11 = f32x4.relaxed_madd(value, highFour<T>(bits1, pairs, true), c11);
+        c20 = f32x4.relaxed_madd(value, lowFour<T>(bits2, pairs, true), c20);
+        c21 = f32x4.relaxed_madd(value, highFour<T>(bits2, pairs, true), c21);
+        c30 = f32x4.relaxed_madd(value, lowFour<T>(bits3, pairs, true), c30);
+        c31 = f32x4.relaxed_madd(value, highFour<T>(bits3, pairs, true), c31);
+      } else {
+        c00 = f32x4.relaxed_madd(value, lowFour<T>(bits0, pairs, false), c00);
+        c01 = f32x4.relaxed_madd(value, highFour<T>(bits0, pairs, false), c01);
+        c10 = f32x4.relaxed_madd(value, lowFour<T>(bits1, pairs, false), c10);
+        c11 = f32x4.relaxed_madd(value, highFour<T>(bits1, pairs, false), c11);
+        c20 = f32x4.relaxed_madd(value, lowFour<T>(bits2, pairs, false), c20);
+        c21 = f32x4.relaxed_madd(value, highFour<T>(bits2, pairs, false), c21);
+        c30 = f32x4.relaxed_madd(value, lowFour<T>(bits3, pairs, false), c30);
+        c31 = f32x4.relaxed_madd(value, highFour<T>(bits3, pairs, false), c31);
+      }
+    }
+    finish(sums, c, c00, last, add);
+    finish(sums + 16, c + 16, c01, last, add);
+    finish(sums + 32, c + 32, c10, last, add);
+    finish(sums + 48, c + 48, c11, last, add);
+    finish(sums + 64, c + 64, c20, last, add);
+    finish(sums + 80, c + 80, c21, last, add);
+    finish(sums + 96, c + 96, c30, last, add);
+    finish(sums + 112, c + 112, c31, last, add);
+  }
+  if (groups > 0) tile<T>(1, pairs, groups, depth, a, b, stride, step, high, sums, c, 32, first, last, add);
 }
 
 // Multiplies tiles of A by staged rows of weights; see `widenRows` for their groups. A has `rows` rows of `depth` values, in tiles
@@ -161,6 +225,10 @@ function fewRows<T>(
   for (let k: i32 = 0; k < count; k += CHUNK, b += <usize> CHUNK * stride, first = false) {
     const n = min(CHUNK, count - k);
     const isLast = last && k + n == count;
+    if (!isFloat<T>() && rows == 1) {
+      oneRow<T>(pairs, groups, n, a + (<usize> (start + k) << 2), b, stride, step, high, sums, c, first, isLast, add);
+      continue;
+    }
     let s = sums, to = c, tiles = a;
     for (let left = rows; left > 0;) {
       const height = tileHeight(left);

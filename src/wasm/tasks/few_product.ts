@@ -37,8 +37,10 @@ export function fewProduct(
   const lineBytes = depth * size;
   // f16 takes many instructions to widen. Several tiles of A share them if B is widened first.
   const isWide = rows > 6 && dtype === f16 && !isTransposed;
-  const pieceRows = isTransposed ? 128 : Math.min(32, Math.max(rows > 1 ? 16 : 4, Math.floor(16384 / columnBytes)));
-  const blocks = isTransposed ? Math.min(groups, Math.max(1, Math.floor(8192 / lineBytes))) : groups;
+  // One row of A is limited by the copies of B, which are fastest into L1. More rows are limited by the multiply-adds.
+  const smallest = rows === 1 ? 1 : 4 * rows;
+  const pieceRows = isTransposed ? 128 : Math.min(32, Math.max(smallest, Math.floor(8192 / columnBytes)));
+  const blocks = isTransposed ? Math.min(groups, Math.max(1, Math.floor(16384 / lineBytes))) : groups;
   const weights = product.packed && parts.packedRows(context, product, product.packed, block);
   const decodedGroups = Math.min(groups, 4), decodedStride = (pieceRows + 32) * 4;
   const pieceBytes = isTransposed ? (pieceRows + 8) * (weights ? decodedGroups : blocks) * 8 * size : 0;
