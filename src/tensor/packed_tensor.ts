@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Tensor } from "./tensor.ts";
+import type { DType, Tensor } from "./tensor.ts";
 
 /** What all packed formats have in common. */
 interface RowOrder {
@@ -152,8 +152,8 @@ export function partShapes(
   }
 }
 
-/** The bytes of an element of each part. */
-export function partElementBytes(format: PackedFormat): Record<keyof PackedParts, number> {
-  const scales = "scale" in format ? { f32: 4, f16: 2, bf16: 2, e8m0: 1 }[format.scale] : 1;
-  return { values: 1, scales, globalScales: 4, zeroPoints: 1 };
+/** The dtype of each part. */
+export function partDTypes(format: PackedFormat): Record<keyof PackedParts, DType> {
+  const scales = !("scale" in format) || format.scale === "e8m0" ? "u8" : format.scale;
+  return { values: "u8", scales, globalScales: "f32", zeroPoints: "u8" };
 }
