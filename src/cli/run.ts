@@ -16,6 +16,7 @@ import { SafetensorsError } from "../safetensors/error.ts";
 import { quote } from "../text.ts";
 import { Safetensors } from "../safetensors/safetensors.ts";
 import { temporaryFiles, writeSafetensors } from "../safetensors/write.ts";
+import type { PackedFormat } from "../tensor/packed_tensor.ts";
 import { bytesPerElement, convert, type DType, formatShape, type Tensor } from "../tensor/tensor.ts";
 import { version } from "../version.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
@@ -108,7 +109,8 @@ export default command({
 
     using pool = new WorkerPool(values.threads);
     using backend = await backendFromFlags(values, pool);
-    const need = layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype) +
+    const reading = { dtype, supports: (format: PackedFormat) => backend.supports(format) };
+    const need = layer.bytes(reading) + workspaceBytes(layer, tokens, dtype) +
       overheadBytes({ ...routed, tokens }, cpuResources(backend));
     const problem = backend.name === "cpu" ? memoryProblem("The layer", need) : null;
     if (problem !== null) throw new Error(problem);
@@ -121,7 +123,10 @@ export default command({
     layer.notes.forEach(printNote);
     if (backend.name === "cuda") onInterrupt(finish, { tail: "" });
     const readStart = performance.now();
-    const tensors = await layer.read(dtype, (fraction) => progress.show("Weights", fraction));
+    const tensors = await layer.readTo((tensor) => tensor, (weight) => weight, {
+      ...reading,
+      onProgress: (fraction) => progress.show("Weights", fraction),
+    });
     const readTimeMs = performance.now() - readStart;
     const start = performance.now();
     const result = await runLayer(backend, convert(hidden, dtype), tensors, values, chosen);

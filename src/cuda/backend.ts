@@ -23,7 +23,7 @@ import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { RepeatedExperts } from "../contract/resolve_repeated.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
-import { isPacked, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { isPacked, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
 import {
   bytesPerElement,
   checkDType,
@@ -198,6 +198,8 @@ export class CudaBackend implements Backend {
     cleanup.move();
     return copy;
   }
+
+  readonly supports = (_format: PackedFormat): boolean => false;
 
   async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
     this.#beforeWait("fill");

@@ -1,6 +1,8 @@
 // Layers in the checkpoints of several families, against PyTorch's output: see make_layers.py.
 import { assertEquals, assertLess } from "@std/assert";
-import { convert, Safetensors } from "../../mod.ts";
+import { convert, moe, type PackedFormat, type PackedTensor, Safetensors, type Tensor } from "../../mod.ts";
+import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
+import { isPacked } from "../../src/tensor/packed_tensor.ts";
 import { relativeError } from "../fixtures.ts";
 
 const directory = new URL("../../fixtures/layers/", import.meta.url).pathname;
@@ -35,5 +37,27 @@ for (const { name } of Deno.readDirSync(directory)) {
     assertEquals([actual!.dtype, actual!.shape], [input!.dtype, input!.shape]);
     assertLess(relativeError(actual!.values, expected!.values), bounds[dtype]!);
     await Deno.remove(output);
+  });
+}
+
+const kept = { "deepseek-v3-fp8": "fp8", "gpt-oss-mxfp4": "mxfp4", "qwen3-moe-fp8": "fp8" } as const;
+
+for (const [name, kind] of Object.entries<PackedFormat["kind"]>(kept)) {
+  Deno.test(`The layer ${name} has the same bits with weights in ${kind} and with decoded weights`, async () => {
+    using layer = await CheckpointLayer.open(`${directory}${name}`, { topK: 2 });
+    const keep = <Value>(value: Value) => value;
+    const packed = await layer.readTo<Tensor, Tensor | PackedTensor>(keep, keep, {
+      ...{ dtype: "bf16", supports: () => true },
+    });
+    for (const weight of [packed.gateUpProj, packed.downProj]) {
+      assertEquals(isPacked<PackedTensor>(weight) && weight.format.kind, kind);
+    }
+    using file = await Safetensors.open(`${directory}${name}/input.safetensors`);
+    const input = await file.read([...file.tensors.keys()][0] ?? "");
+    const hidden = convert({
+      ...input,
+      shape: [input.data.length / layer.shape.routed.hidden, layer.shape.routed.hidden],
+    }, "bf16");
+    assertEquals(await moe(hidden, packed), await moe(hidden, await layer.read("bf16")));
   });
 }

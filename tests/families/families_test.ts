@@ -6,8 +6,9 @@ import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts
 import { convert, type DType } from "../../src/tensor/tensor.ts";
 import { relativeError } from "../fixtures.ts";
 import { type Encodings, makeCheckpoint, type Published, writeCheckpoint } from "./checkpoints.ts";
-import { awqOf, floatsOf, fp8Of, gptqOf, mlxOf, mxfp4Of, nvfp4Of, packedOf } from "./encodings.ts";
+import { floatsOf } from "./encodings.ts";
 import { published } from "./published.ts";
+import { named, storedFormats } from "./stored_formats.ts";
 
 /**
  * The op's bound in bf16. With so few numbers the error varies, so a fifth more is allowed. The projections of latent experts
@@ -48,91 +49,9 @@ for (const family of published) {
   });
 }
 
-const named = (name: string) => published.find((family) => family.name === name)!;
 const qwen = named("qwen3_moe"), deepseek = named("deepseek_v3");
 
-const formats: readonly (Omit<Run, "dtype"> & { readonly format: string })[] = [
-  { format: "f16", published: qwen, encodings: { experts: floatsOf("F16") } },
-  {
-    format: "fp8 in blocks (DeepSeek-V3)",
-    published: deepseek,
-    encodings: { experts: fp8Of({ name: ".weight_scale_inv", block: [16, 32], dtype: "F32" }) },
-    quantization: { quantization_config: { quant_method: "fp8", weight_block_size: [16, 32] } },
-  },
-  {
-    format: "fp8 in blocks, ragged, shared expert in bf16 (Qwen3-Next)",
-    published: named("qwen3_next"),
-    encodings: {
-      experts: fp8Of({ name: ".weight_scale_inv", block: [24, 48], dtype: "BF16" }),
-      shared: floatsOf("BF16"),
-    },
-    quantization: { quantization_config: { weight_block_size: [24, 48] } },
-  },
-  {
-    format: "fp8 by row (compressed-tensors)",
-    published: qwen,
-    encodings: { experts: fp8Of({ name: ".weight_scale", block: "row", dtype: "BF16" }) },
-  },
-  {
-    format: "fp8 by matrix (ModelOpt)",
-    published: named("mixtral"),
-    encodings: { experts: fp8Of({ name: ".weight_scale", block: "tensor", dtype: "F32" }) },
-  },
-  {
-    format: "mxfp4 pairs in I8, shared expert in fp8 (DeepSeek-V4)",
-    published: named("deepseek_v4"),
-    encodings: {
-      experts: mxfp4Of("deepseek"),
-      shared: fp8Of({ name: ".scale", block: [16, 32], dtype: "F8_E8M0" }),
-    },
-    quantization: { quantization_config: { scale_fmt: "ue8m0", weight_block_size: [16, 32] } },
-  },
-  { format: "mxfp4 (compressed-tensors)", published: qwen, encodings: { experts: mxfp4Of("compressed-tensors") } },
-  {
-    format: "nvfp4 (ModelOpt), shared expert in bf16",
-    published: deepseek,
-    encodings: { experts: nvfp4Of("modelopt"), shared: floatsOf("BF16") },
-  },
-  { format: "nvfp4 (compressed-tensors)", published: qwen, encodings: { experts: nvfp4Of("compressed-tensors") } },
-  {
-    format: "GPTQ",
-    published: qwen,
-    encodings: { experts: gptqOf(16) },
-    quantization: { quantization_config: { bits: 4 } },
-  },
-  { format: "GPTQ, reordered", published: qwen, encodings: { experts: gptqOf(16, { reordered: true }) } },
-  {
-    format: "GPTQ, 8 bits",
-    published: qwen,
-    encodings: { experts: gptqOf(32, { bits: 8 }) },
-    quantization: { quantization_config: { bits: 8 } },
-  },
-  {
-    format: "AWQ",
-    published: qwen,
-    encodings: { experts: awqOf(16) },
-    quantization: { quantization_config: { bits: 4 } },
-  },
-  {
-    format: "int4 (compressed-tensors, Kimi K2 Thinking)",
-    published: named("kimi_k2"),
-    encodings: { experts: packedOf(32, 4, true), shared: floatsOf("BF16") },
-  },
-  {
-    format: "int4 with zero points (compressed-tensors)",
-    published: qwen,
-    encodings: { experts: packedOf(32, 4, false) },
-  },
-  { format: "int8 (compressed-tensors)", published: qwen, encodings: { experts: packedOf(32, 8, true) } },
-  {
-    format: "MLX, router in 8 bits",
-    published: { ...named("qwen3_moe"), packing: "mlx" },
-    encodings: { experts: mlxOf(32), router: mlxOf(32, 8) },
-    quantization: { quantization: { group_size: 32, bits: 4, "model.layers.1.mlp.gate": { group_size: 32, bits: 8 } } },
-  },
-];
-
-for (const { format, ...run } of formats) {
+for (const { format, kept: _kept, keptDown: _keptDown, ...run } of storedFormats) {
   Deno.test(`${run.published.name} in ${format} is decoded exactly`, async () => {
     assertLess(await errorOf(run), 2e-6);
   });
