@@ -51,6 +51,7 @@ function result(job: Job, times: readonly number[], more: Partial<BenchResult>):
     ...{ runClockMhz: null, runMemoryClockMhz: null, powerWatts: null, temperatureCelsius: null },
     ...{ energyPerCallJoules: null, throttleReasons: [] },
     ...{
+      profile: null,
       coldTimeMs: null,
       pausedTimeMs: null,
       backToBackTimeMs: null,

@@ -143,7 +143,7 @@ export class PreparedJob implements Disposable {
       converged,
       ...this.#load(),
       ...this.#gpu.figures(calls.length),
-      ...{ coldTimeMs: null, pausedTimeMs: null, backToBackTimeMs: null, replayTimeMs: null },
+      ...{ coldTimeMs: null, pausedTimeMs: null, backToBackTimeMs: null, replayTimeMs: null, profile: null },
       wallTimeMs: median(calls.map(({ wallMilliseconds }) => wallMilliseconds)),
       hostTimeMs: hostTimes.length > 0 ? median(hostTimes) : null,
       ...this.#preparation,
