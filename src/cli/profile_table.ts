@@ -1,6 +1,6 @@
 import type { ProfiledKernel } from "../bench/figure.ts";
 
-const columns = [["time us", 9], ["share", 7], ["GB/s", 7], ["TFLOP/s", 8], ["of floor", 9]] as const;
+const columns = [["time us", 9], ["share", 8], ["GB/s", 6], ["TFLOP/s", 8], ["of floor", 9]] as const;
 
 /** The width of the kernels' names, so that a line has 80 columns. */
 const nameWidth = 40;
