@@ -157,10 +157,10 @@ export const figures = {
   backToBackTimeMs: result(orNull(positive), {
     ...{ title: "back to back", width: 12, digits: "significant", gpuOnly: true, rank: 8 },
   }),
-  /** The time per replay of a call that was captured, with many replays in a row; null if it was not measured. */
-  replayTimeMs: result(orNull(positive), { title: "replay", width: 8, digits: "significant", gpuOnly: true, rank: 8 }),
   /** The kernels of a call in the order of their launches; null unless they were measured one by one. */
   profile: result(orNull(list(profiledKernel))),
+  /** The time per replay of a call that was captured, with many replays in a row; null if it was not measured. */
+  replayTimeMs: result(orNull(positive), { title: "replay", width: 8, digits: "significant", gpuOnly: true, rank: 8 }),
   /** The median of the timed calls by the host's clock: the host queues the call, then the device runs it. */
   wallTimeMs: result(number),
   /** The median time that the host took to queue a timed call; null if the host computes. */
