@@ -35,7 +35,8 @@ export async function profileCall(
     kernel,
     milliseconds: median(timed.flatMap((pass) => pass[i]?.milliseconds ?? [])),
     floorMs: flops === null || bytes === null || !peak ? null : floorOf(flops, bytes, peak),
-    ...{ flops: flops ?? 0, bytes: bytes ?? 0 },
+    flops: flops ?? 0,
+    bytes: bytes ?? 0,
   }));
 }
 

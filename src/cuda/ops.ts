@@ -85,10 +85,9 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
         inputWeights: router.onInput ? result("f32", shape) : undefined,
       };
       const { routerIndices, routerWeights, inputWeights } = targets;
-      const bytes = [x, routerIndices, routerWeights, ...inputWeights ? [inputWeights] : []].map(tensorBytes);
-      this.#launch(planRoute(tokens, router, x, bias, targets, device.multiprocessors), {
-        ...{ flops: 0, bytes: bytes.reduce((sum, count) => sum + count) },
-      });
+      const tensors = [x, routerIndices, routerWeights, ...inputWeights ? [inputWeights] : []];
+      const bytes = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+      this.#launch(planRoute(tokens, router, x, bias, targets, device.multiprocessors), { flops: 0, bytes });
       return targets;
     });
   }
