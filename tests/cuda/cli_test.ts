@@ -61,6 +61,10 @@ test("bench --profile prints each kernel of a layer", async (folder) => {
   const names = lines.map((line) => line.split(" ")[0]);
   assertEquals([names[0], names.at(-1)], ["kernel", "sum"]);
   for (const name of ["linear_f16", "route_f32", "sort_small", "combine_f16"]) assert(names.includes(name), stdout);
+  const json = await yamoe(folder, ...line.split(" "), "--json");
+  const { profile } = JSON.parse(json.stdout);
+  assertEquals(profile.map((kernel: { kernel: string }) => kernel.kernel), names.slice(1, -1));
+  for (const { milliseconds, floorMs, bytes } of profile) assert(milliseconds > 0 && floorMs > 0 && bytes > 0);
 });
 
 test("a sweep also reports the times with cold caches and back to back, the device's peak and its software", async (folder) => {
