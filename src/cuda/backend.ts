@@ -147,7 +147,8 @@ export class CudaBackend implements Backend {
       kernels,
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       own: (tensor) => this.#own(tensor),
-      launch: (kernel) => this.queue({ kernel: kernel.kernel, flops: null, bytes: null }, () => launch(kernel)),
+      launch: (kernel, work = { flops: null, bytes: null }) =>
+        this.queue({ kernel: kernel.kernel, ...work }, () => launch(kernel)),
     });
     this.#plans = new PlanCache((shape) =>
       new PreparedPlan(planLaunches(shape, properties, kernels, tileRows), module, separateWorkspace)
