@@ -26,7 +26,13 @@ export * from "./src/backend/backend.ts";
 export { openBackend, type OpenBackendOptions } from "./src/open_backend.ts";
 export { BackendUnavailableError } from "./src/backend/unavailable_error.ts";
 export { CudaError } from "./src/cuda/driver/error.ts";
-export type { Activation, ExpertsComputation, ExpertsInputs, ExpertsOptions } from "./src/contract/experts.ts";
+export type {
+  Activation,
+  DenseInputs,
+  ExpertsComputation,
+  ExpertsInputs,
+  ExpertsOptions,
+} from "./src/contract/experts.ts";
 export { experts } from "./src/ops/experts.ts";
 export {
   type ExpertsLayer,
@@ -56,5 +62,17 @@ export { SafetensorsError } from "./src/safetensors/error.ts";
 export { type StoredDType, type StoredTensor } from "./src/safetensors/header.ts";
 export { Safetensors } from "./src/safetensors/safetensors.ts";
 export { encodeSafetensors, type NamedTensors, writeSafetensors } from "./src/safetensors/write.ts";
+export { decode } from "./src/tensor/decode.ts";
+export { packed, type PackedOptions } from "./src/tensor/packed.ts";
+export type {
+  Fp8Format,
+  Int4Format,
+  Mxfp4Format,
+  Nvfp4Format,
+  PackedFormat,
+  PackedParts,
+  PackedSpec,
+  PackedTensor,
+} from "./src/tensor/packed_tensor.ts";
 export { convert, type DType, type Tensor, tensor, type TensorData, zeros } from "./src/tensor/tensor.ts";
 export { Generator } from "./src/torch/generator.ts";

@@ -1,6 +1,6 @@
 // Tests of whole layers that every backend must pass. The tests of each backend call `testMoe`.
 import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
-import { type Backend, convert, type DType, Generator, moe, type MoeLayer, tensor } from "../mod.ts";
+import { type Backend, convert, type DType, Generator, moe, type MoeLayer, type Tensor, tensor } from "../mod.ts";
 import { routerRules } from "../src/routing/router.ts";
 import { backendTest } from "./backend_case.ts";
 import { relativeError } from "./fixtures.ts";
@@ -39,7 +39,7 @@ export function testMoe(
             downProj: normal([E, I, H], 1 / Math.sqrt(I)),
           });
           const gate = shared === "gated" ? exactTensor(random, dtype, [1, H]) : undefined;
-          const layer: MoeLayer = {
+          const layer: MoeLayer<Tensor, Tensor> = {
             ...weights(E, I),
             router: {
               weight: exactTensor(random, i === 2 ? "f32" : dtype, [E, H]),
@@ -80,7 +80,7 @@ export function testMoe(
             gateUpProj: normal([E, H, 2 * I], 1 / Math.sqrt(H)),
             downProj: normal([E, I, H], 1 / Math.sqrt(I)),
           });
-          const layer: MoeLayer = {
+          const layer: MoeLayer<Tensor, Tensor> = {
             ...weights(E, I),
             activation: "silu",
             router: { weight: normal([E, H], 2 / Math.sqrt(H)), options: { kind, topK: K } },

@@ -75,7 +75,7 @@ export function naiveRoute(logits: number[], options: RouterOptions): { experts:
 /** A layer's output and how far a result may be from it. The logits must be exact in f32, for the choice to be certain. */
 export function naiveMoe(
   hidden: Tensor,
-  layer: MoeLayer,
+  layer: MoeLayer<Tensor, Tensor>,
   { expertCapacity }: MoeOptions = {},
 ): { exact: Float64Array; tolerance: Float64Array } {
   const [T, H] = hidden.shape as [number, number];

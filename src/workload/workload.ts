@@ -4,7 +4,7 @@
  * @module
  */
 import type { Backend, BackendTensor } from "../backend/backend.ts";
-import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import type { DenseInputs, ExpertsOptions } from "../contract/experts.ts";
 import { activationOptions } from "../contract/activations.ts";
 import { gateUpColumns, weightShapes } from "../contract/experts_sizes.ts";
 import { type LayerPreset, type Preset, type PresetName, presets } from "../models/presets.ts";
@@ -67,7 +67,7 @@ export function weighsInputs({ router }: Pick<Job, "router">): boolean {
 
 /** Computes the bytes of each input and of the output. */
 export function tensorBytes(job: Job): {
-  readonly inputs: Readonly<Record<Exclude<keyof ExpertsInputs, "addend" | "addendWeights">, number>>;
+  readonly inputs: Readonly<Record<Exclude<keyof DenseInputs, "addend" | "addendWeights">, number>>;
   readonly output: number;
 } {
   const { batch, seq, hidden, experts, topK, dtype, biases } = job;
@@ -107,7 +107,7 @@ export function requiredBytes(job: Job): number {
 /** The inputs of a job, on a backend. Dispose it to free their memory. */
 export interface Workload extends Disposable {
   /** The inputs of `experts`. */
-  readonly inputs: ExpertsInputs<BackendTensor>;
+  readonly inputs: DenseInputs<BackendTensor>;
   /** The assignments of each expert, without the capacity. */
   readonly tokensPerExpert: Int32Array;
   /** The number of assignments that the capacity keeps. */
@@ -145,7 +145,7 @@ export async function drawInputs(
   const draw = async (shape: readonly number[], scale: number) => {
     const target = scope.use(backend.allocate(dtype, shape));
     await backend.fill(target, async (piece) => {
-      await random.fillNormal(pool, piece as Exclude<TensorData, Int32Array>, {
+      await random.fillNormal(pool, piece as Exclude<TensorData, Int32Array | Uint8Array>, {
         scale,
         onProgress: (done) => onProgress((drawn + done) / total),
       });
@@ -168,7 +168,7 @@ export async function drawInputs(
     return biases === "zero" ? upload(zeros(dtype, shape)) : await draw(shape, 0.02);
   };
 
-  const inputs: ExpertsInputs<BackendTensor> = {
+  const inputs: DenseInputs<BackendTensor> = {
     routerIndices: upload(routerIndices),
     routingWeights: upload(convert(routerWeights, dtype)),
     inputWeights: inputWeights && upload(inputWeights),

@@ -3,7 +3,7 @@
 import type { ExpertsInputs } from "../../contract/experts.ts";
 import { gateUpColumns } from "../../contract/experts_sizes.ts";
 import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
-import { weightBytes } from "../../contract/weights.ts";
+import { type DenseFormat, weightBytes, type WeightFormat } from "../../contract/weights.ts";
 import { bytesPerElement } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
@@ -66,11 +66,11 @@ export function planLaunches(
   const width = gateUpColumns(shape);
   const first: Product = {
     ...{ experts, depth: hidden, width, gated: shape.gated, activation: shape.activation },
-    format: formats.gateUpProj,
+    format: denseFormat("gateUpProj", formats.gateUpProj),
   };
   const second: Product = {
     ...{ experts, depth: intermediate, width: hidden, gated: false, activation: "none" },
-    format: formats.downProj,
+    format: denseFormat("downProj", formats.downProj),
   };
   const products = new ProductKernels(shape, [first, second], device, kernels);
   const tile = tileRows === undefined
@@ -130,7 +130,7 @@ export function planLaunches(
         ...{ rowIndex: "rowTokens", rowScales, rowOffsets, tileOffsets },
       }),
       flops: kept * 2 * hidden * width,
-      bytes: weightBytes(first.format, busy * width * hidden) +
+      bytes: weightBytes(first.format, [busy, width, hidden]) +
         element * (kept * hidden + busy * width + kept * intermediate),
     },
     {
@@ -139,7 +139,7 @@ export function planLaunches(
         ...{ rowIndex: null, rowScales: null, rowOffsets, tileOffsets },
       }),
       flops: kept * 2 * hidden * intermediate,
-      bytes: weightBytes(second.format, busy * hidden * intermediate) +
+      bytes: weightBytes(second.format, [busy, hidden, intermediate]) +
         element * (kept * intermediate + busy * hidden + kept * hidden),
     },
     {
@@ -159,4 +159,14 @@ export function planLaunches(
     },
   ];
   return { tile, launches, workspace };
+}
+
+/**
+ * Returns the format of a weight that the kernels read.
+ *
+ * @throws {TypeError} If no kernel reads the format.
+ */
+function denseFormat(name: string, format: WeightFormat): DenseFormat {
+  if (format.kind === "dense") return format;
+  throw new TypeError(`${name} must be a dense tensor on the GPU, got a tensor in ${format.kind}: decode it first`);
 }
