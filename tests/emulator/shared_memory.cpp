@@ -213,9 +213,9 @@ void mark_mbarrier(const unsigned char* at) {
   for (unsigned i = 0; i < 8; ++i) cells[i] = {{kMbarrier, false, 0, 0, 0}, {}};
 }
 
-void check_box(uint32_t address, unsigned bytes, Where where) {
-  if (address % 128)
-    fault(716, where, "a bulk copy to the shared address %#x, which must be a multiple of 128", address);
+void check_box(uint32_t address, unsigned bytes, unsigned alignment, Where where) {
+  if (address % alignment)
+    fault(716, where, "a bulk copy to the shared address %#x, which must be a multiple of %u", address, alignment);
   const uint32_t offset = address - kWindow;
   if (offset >= kDynamicMax) fault(717, where, "a bulk copy to %#x, which is not in dynamic shared memory", address);
   if (offset + bytes > dynamic_bytes) {

@@ -1,4 +1,4 @@
-// The tile shapes of the matrix products, as cuda/gemm.cu, cuda/wgmma.cu and cuda/simt_gemm.cu instantiate them.
+// The tile shapes of the matrix products, as cuda/gemm.cu, cuda/wgmma.cu, cuda/stream.cu and cuda/simt_gemm.cu instantiate them.
 
 /** A tile shape. */
 export interface TileShape {
@@ -43,26 +43,23 @@ export function tensorTiles(computeCapability: number): TileFamily {
   });
 }
 
-/**
- * The tile shapes with Hopper's wgmma; for fewer rows those on tensor cores. The efficiencies were measured on an H100.
- *
- * @param split Whether gate and up columns are split in weights [in, out]: the general kernels read those in short pieces.
- */
-export function wgmmaTiles(split: boolean): TileFamily {
-  return [
-    // A ring of steps with a depth of 64, a pointer for each row, and two mbarriers for each step.
-    ...[{ rows: 256, stages: 4, efficiency: 1 }, { rows: 128, stages: 5, efficiency: 0.9 }].map(
-      ({ rows, stages, efficiency }) => ({
-        ...{ name: `wgmma${rows}`, rows, columns: 192, threads: 512, efficiency, boxDepth: 64, boxColumns: 64 },
-        sharedBytes: stages * ((rows + 192) * 64 * 2 + 16) + rows * 8,
-      }),
-    ),
-    ...[{ rows: 64, efficiency: split ? 0.38 : 0.55 }, { rows: 16, efficiency: split ? 0.1 : 0.16 }].map((few) => ({
-      ...tensorTiles(90).find(({ rows }) => rows === few.rows)!,
-      ...few,
-    })),
-  ];
-}
+/** The tile shapes with Hopper's wgmma; for fewer rows, those that stream the weights. The efficiencies were measured on an H100. */
+export const hopperTiles: readonly BoxedTile[] = [
+  // A ring of steps with a depth of 64, a pointer for each row, and two mbarriers for each step.
+  ...[{ rows: 256, stages: 4, efficiency: 1 }, { rows: 128, stages: 5, efficiency: 0.9 }].map(
+    ({ rows, stages, efficiency }) => ({
+      ...{ name: `wgmma${rows}`, rows, columns: 192, threads: 512, efficiency, boxDepth: 64, boxColumns: 64 },
+      sharedBytes: stages * ((rows + 192) * 64 * 2 + 16) + rows * 8,
+    }),
+  ),
+  // A ring of steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step.
+  ...[{ rows: 64, stages: 3, efficiency: 0.55 }, { rows: 16, stages: 3, efficiency: 0.16 }].map(
+    ({ rows, stages, efficiency }) => ({
+      ...{ name: `stream${rows}`, rows, columns: 64, threads: 192, efficiency, boxDepth: 64, boxColumns: 64 },
+      sharedBytes: stages * (64 * 128 * 2 + rows * (128 * 2 + 16) + 16),
+    }),
+  ),
+];
 
 /** The tile shapes without tensor cores, in f32. The efficiencies are guesses. */
 export const simtTiles: TileFamily = [
