@@ -128,6 +128,7 @@ bool in_collective();  // whether a collective runs, in which one lane accesses 
 // ---- mbarriers (mbarrier.cpp)
 
 void reset_mbarriers();
+bool uses_mbarriers();  // whether the block has initialized one
 // Returns whether an mbarrier orders the other thread's accesses before that release, before the running thread. `fenced`: whether
 // it did so when the running thread last fenced the async proxy.
 bool acquired(int thread, unsigned release, bool fenced = false);
