@@ -175,25 +175,30 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], ui
   sums_are_complete(sums);
 }
 
-// The same with mma.sync, for the fewest rows: a wgmma of 8 columns takes as long as one of 64.
+// The same with mma.sync, for the fewest rows: a wgmma of 8 columns takes as long as one of 64. Missing rows are replaced by
+// the last one.
 template <class Tile, int kEights>
 __device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], uint32_t ring, PackedPlace<Tile>& place,
-                                                  int steps) {
+                                                  int steps, int rows) {
   using Format = typename Tile::Format;
   const int lane = threadIdx.x % 32;
   const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * Format::kBlockBytes;
-  const uint32_t own = ring + lane % 8 * 128, chunk = (lane / 8 ^ lane % 8) * 16;
+  uint32_t own[kEights];  // the lane's chunk of its row in the first half of a step
+#pragma unroll
+  for (int j = 0; j < kEights; ++j) {
+    const int row = min(j * 8 + lane % 8, rows - 1);
+    own[j] = ring + row * 128 + (lane / 8 ^ row % 8) * 16;
+  }
   clear(sums);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     mbarrier_wait(ring + Tile::kFull + place.stage * 8, place.round);
     const typename Format::Packed packed = Format::load(blocks + place.stage * Tile::kWeightBytes);
-    const uint32_t rows = own + place.stage * Tile::kRowBytes;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       uint32_t b[kEights][4];
 #pragma unroll
-      for (int j = 0; j < kEights; ++j) ldmatrix_x4(b[j], rows + j * 1024 + (chunk ^ half * 64));
+      for (int j = 0; j < kEights; ++j) ldmatrix_x4(b[j], (own[j] ^ half * 64) + place.stage * Tile::kRowBytes);
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         uint32_t operand[4];
@@ -250,7 +255,7 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
         constexpr int kRows = decltype(width)::value;
         float sums[kRows / 8][4];
         if constexpr (kRows <= kWarpRows) {
-          multiply_by_warps<Tile>(sums, ring, place, steps);
+          multiply_by_warps<Tile>(sums, ring, place, steps, at.rows);
         } else if constexpr (kRows <= kBurstRows && Tile::kMaxRows <= kBurstRows) {
           multiply_in_bursts<Tile>(sums, ring, place, steps);
         } else {
