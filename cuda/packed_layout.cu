@@ -1,6 +1,7 @@
 // The kernels that prepare the operands of the packed products, for Hopper: they lay weights out in blocks, at upload, and
 // gather the hidden states into panels, in each call. packed_format.cuh and packed_gemm.cuh describe both layouts.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#include "dtype.cuh"
 #include "packed_panels.cuh"
 
 namespace yamoe {
@@ -12,6 +13,12 @@ struct Mxfp4BlocksArguments {
   int width, depth;
 };
 
+struct DecodeArguments {
+  const unsigned char* blocks;
+  void* out;  // [experts][width][depth]
+  int width, depth, dtype;
+};
+
 constexpr int kPanelThreads = 256;
 constexpr int kPanelRows = kPanelThreads / 8;  // of a block: eight threads copy the 128 bytes of a row
 constexpr int kPanelsPerBlock = 9;
@@ -21,11 +28,10 @@ struct GatherPanelsArguments {
   const int* row_tokens;       // [rows]: the token of each row
   const int* row_offsets;      // [experts + 1]: the first row of each expert
   unsigned char* panels;       // out: the gathered rows
-  unsigned char* cleared;      // out: `cleared_chunks` chunks of 16 bytes become zeros
-  int* finished;               // out: `row_tiles` zeros
-  int cleared_chunks, row_tiles;
-  int experts, depth;
-  int rows;                    // of a panel
+  unsigned char* activations;  // out: panels of `intermediate` columns; the last one becomes zeros if it is not full
+  int* finished;               // out: `finished_count` zeros
+  int finished_count, experts, depth, intermediate;
+  int rows;  // of a panel
 };
 
 // The block of weights of a thread block, in the order of memory.
@@ -60,6 +66,32 @@ __device__ __forceinline__ void lay_out_mxfp4(const Mxfp4BlocksArguments& p) {
   block[Format::kValueBytes + thread] = exists ? p.scales[(first_row + row) * (p.depth / 32) + group] : 0;
 }
 
+// The value of an E2M1 number.
+__device__ __forceinline__ float widen_e2m1(int bits) {
+  const int exponent = bits >> 1 & 3, mantissa = bits & 1;
+  const float magnitude = exponent ? (2 + mantissa) * (1 << exponent) * 0.25f : mantissa * 0.5f;
+  return bits & 8 ? -magnitude : magnitude;
+}
+
+template <class Format>
+__device__ __forceinline__ void decode_mxfp4(const DecodeArguments& p) {
+  const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
+  const unsigned char* const block = p.blocks + static_cast<size_t>(blockIdx.x) * Format::kBlockBytes;
+  const int thread = threadIdx.x;
+  const uint32_t* const words = reinterpret_cast<const uint32_t*>(block) + thread * 4;
+  for (int i = 0; i < 32; ++i) {
+    const int c = i / 8, r = i / 2 % 4, half = i % 2;
+    const FragmentPosition to = fragment_position(thread, c, r, half);
+    const int row = at.strip * kBlockRows + to.row, k = at.step * kBlockDepth + to.depth;
+    if (row >= p.width || k >= p.depth) continue;
+    int value = 0;
+    for (int b = 0; b < 4; ++b) value |= static_cast<int>(words[c] >> Format::bit_position(r, half, b) & 1) << b;
+    const int scale = block[Format::kValueBytes + thread / 4 * 4 + c / 2 * 2 + r % 2];
+    const size_t index = (static_cast<size_t>(at.expert) * p.width + row) * p.depth + k;
+    store_as(p.out, index, ldexpf(widen_e2m1(value), scale - 127), p.dtype);
+  }
+}
+
 }  // namespace yamoe
 
 // A block of 128 threads for each block of weights.
@@ -69,6 +101,13 @@ extern "C" __global__ void __launch_bounds__(128) mxfp4_blocks(const yamoe::Mxfp
   yamoe::lay_out_mxfp4<yamoe::Mxfp4<__nv_bfloat16>>(arguments);
 }
 
+// Writes the weights as a dense tensor. The same grid.
+extern "C" __global__ void __launch_bounds__(128) mxfp4_decode(const yamoe::DecodeArguments arguments) {
+  yamoe::wait_for_previous_kernel();
+  yamoe::allow_next_kernel();
+  yamoe::decode_mxfp4<yamoe::Mxfp4<__nv_bfloat16>>(arguments);
+}
+
 // Eight threads for each row, kPanelRows rows and kPanelsPerBlock panels for each block.
 extern "C" __global__ void __launch_bounds__(yamoe::kPanelThreads) gather_panels(
     const yamoe::GatherPanelsArguments p) {
@@ -76,9 +115,10 @@ extern "C" __global__ void __launch_bounds__(yamoe::kPanelThreads) gather_panels
   wait_for_previous_kernel();
   allow_next_kernel();
   const int threads = gridDim.x * kPanelThreads, thread = blockIdx.x * kPanelThreads + threadIdx.x;
-  for (int i = thread; i < p.row_tiles; i += threads) p.finished[i] = 0;
-  for (int i = thread; i < p.cleared_chunks; i += threads) {
-    reinterpret_cast<uint4*>(p.cleared)[i] = make_uint4(0, 0, 0, 0);
+  for (int i = thread; i < p.finished_count; i += threads) p.finished[i] = 0;
+  if (p.intermediate % 64) {
+    unsigned char* const last = p.activations + static_cast<size_t>(p.intermediate / 64) * p.rows * 128;
+    for (int i = thread; i < p.rows * 8; i += threads) reinterpret_cast<uint4*>(last)[i] = make_uint4(0, 0, 0, 0);
   }
 
   const int panels = ceil_div(p.depth, 64), groups = ceil_div(panels, kPanelsPerBlock);

@@ -46,8 +46,10 @@ import { isVerified } from "./images/verified.ts";
 import { CudaOps } from "./ops.ts";
 import { type Plan, planLaunches, type PlannedLaunch, type TensorName } from "./plan/experts.ts";
 import { devicePeak } from "./plan/peak.ts";
+import { usesBlocks } from "./plan/packed_layout.ts";
 import { CudaTensor } from "./tensor.ts";
 import { type PieceHandler, Transfers } from "./transfers.ts";
+import { uploadBlocks } from "./upload_blocks.ts";
 
 /** Options of {@linkcode openCudaBackend}. */
 export interface CudaOptions {
@@ -177,13 +179,24 @@ export class CudaBackend implements Backend {
   upload(tensor: Tensor): CudaTensor;
   upload(tensor: PackedTensor): PackedBackendTensor;
   upload(tensor: Tensor | PackedTensor): CudaTensor | PackedBackendTensor {
-    if (isPacked<PackedTensor>(tensor)) return uploadParts(tensor, (part) => this.upload(part));
+    if (isPacked<PackedTensor>(tensor)) return this.#uploadPacked(tensor);
     checkTensor("tensor", tensor);
     using cleanup = new DisposableStack();
     const copy = cleanup.use(this.allocate(tensor.dtype, tensor.shape));
     this.#transfers.upload(copy, tensor.data as BufferSource);
     cleanup.move();
     return copy;
+  }
+
+  #uploadPacked(tensor: PackedTensor): PackedBackendTensor {
+    if (!usesBlocks(tensor.format, manifest.images[this.imageName]!.kernels)) {
+      return uploadParts(tensor, (part) => this.upload(part));
+    }
+    return uploadBlocks(tensor, {
+      allocateBytes: (bytes) => this.allocate("u8", [bytes]),
+      launch: (launch) => this.#module.launch(this.#stream, launch),
+      synchronize: () => this.#stream.synchronize(),
+    });
   }
 
   async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
@@ -249,7 +262,7 @@ export class CudaBackend implements Backend {
       const pointers: Record<string, bigint | null> = { output: output.buffer.pointer };
       for (const name of inputNames) {
         const tensor = inputs[name];
-        pointers[name] = tensor && !isPacked(tensor) ? this.#own(tensor).buffer.pointer : null;
+        pointers[name] = tensor ? this.#own(isPacked(tensor) ? tensor.parts.values : tensor).buffer.pointer : null;
       }
       for (const [name, bytes] of Object.entries(plan.workspace)) {
         if (bytes > 0) pointers[name] = workspace.use(new DeviceBuffer(this.#stream, bytes, this.memory)).pointer;

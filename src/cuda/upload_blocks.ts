@@ -1,0 +1,70 @@
+// Uploads packed weights and lays them out in blocks; see plan/packed_layout.ts.
+import type { PackedBackendTensor } from "../backend/backend.ts";
+import { checkPacked } from "../tensor/packed.ts";
+import type { PackedTensor } from "../tensor/packed_tensor.ts";
+import type { TensorData } from "../tensor/tensor.ts";
+import type { KernelLaunch } from "./driver/kernel.ts";
+import type { DeviceBuffer } from "./driver/memory.ts";
+import { blocksBytes, maximumScale, planLayout } from "./plan/packed_layout.ts";
+import type { CudaTensor } from "./tensor.ts";
+
+/** A copy to the device contains the experts that fit, at least one. */
+const copyBytes = 32 * 2 ** 20;
+
+/** What an upload needs of the backend. */
+export interface BlockUploader {
+  /** Allocates a tensor of bytes. */
+  allocateBytes(bytes: number): CudaTensor;
+  launch(launch: KernelLaunch): void;
+  /** Waits for the copies from the host. */
+  synchronize(): void;
+}
+
+/**
+ * Uploads a packed tensor. Both parts of the result are the blocks, which contain values and scales. The device memory
+ * never contains more than the blocks and a few experts.
+ *
+ * @throws {TypeError} If the tensor is malformed.
+ * @throws {RangeError} If a scale is too large for the kernels, or the allocation fails.
+ */
+export function uploadBlocks(
+  tensor: PackedTensor,
+  { allocateBytes, launch, synchronize }: BlockUploader,
+): PackedBackendTensor {
+  checkPacked("tensor", tensor);
+  const { format, shape, parts: { values, scales } } = tensor;
+  const tooLarge = scales.data.findIndex((scale) => scale > maximumScale);
+  if (tooLarge >= 0) {
+    throw new RangeError(
+      `scales must be at most ${maximumScale} (2) on this GPU, got ${scales.data[tooLarge]} at element ${tooLarge}`,
+    );
+  }
+  const [experts = 0, ...matrix] = shape;
+  const valueBytes = values.data.byteLength / experts, scaleBytes = scales.data.byteLength / experts;
+  const atOnce = Math.max(1, Math.min(experts, Math.floor(copyBytes / valueBytes)));
+
+  using cleanup = new DisposableStack();
+  const blocks = cleanup.use(allocateBytes(blocksBytes(format, shape)));
+  using copies = new DisposableStack();
+  const valueCopy = copies.use(allocateBytes(atOnce * valueBytes));
+  const scaleCopy = copies.use(allocateBytes(atOnce * scaleBytes));
+  for (let first = 0; first < experts; first += atOnce) {
+    const count = Math.min(atOnce, experts - first);
+    write(valueCopy.buffer, values.data, first * valueBytes, count * valueBytes);
+    write(scaleCopy.buffer, scales.data, first * scaleBytes, count * scaleBytes);
+    launch(planLayout(format, [count, ...matrix], {
+      values: valueCopy.pointer,
+      scales: scaleCopy.pointer,
+      blocks: blocks.pointer + BigInt(blocksBytes(format, [first, ...matrix])),
+    }));
+  }
+  synchronize();
+  const second = cleanup.use(blocks.share());
+  const owned = cleanup.move();
+  return { format, shape, parts: { values: blocks, scales: second }, [Symbol.dispose]: () => owned.dispose() };
+}
+
+/** Queues a copy of some bytes of host data. */
+function write(target: DeviceBuffer, { buffer, byteOffset }: TensorData, start: number, bytes: number): void {
+  target.write(new Uint8Array(buffer, byteOffset + start, bytes) as BufferSource);
+}
