@@ -11,12 +11,15 @@ struct Mxfp4BlocksArguments {
   const unsigned char* scales;  // [experts][width][depth / 32]
   unsigned char* blocks;
   int width, depth;
+  int half;  // 0, or the distance of a gate row and its up row, which become rows 2 n and 2 n + 1
 };
 
 struct DecodeArguments {
   const unsigned char* blocks;
   void* out;  // [experts][width][depth]
-  int width, depth, dtype;
+  int width, depth;
+  int half;  // as in Mxfp4BlocksArguments
+  int dtype;
 };
 
 constexpr int kPanelThreads = 256;
@@ -44,6 +47,9 @@ __device__ __forceinline__ BlockPosition block_position(int index, int width, in
   return {group / groups, group % groups * kStrips + index % kStrips, index / kStrips % steps};
 }
 
+// The row in a tensor of a row of a block.
+__device__ __forceinline__ int source_row(int row, int half) { return half ? row % 2 * half + row / 2 : row; }
+
 template <class Format>
 __device__ __forceinline__ void lay_out_mxfp4(const Mxfp4BlocksArguments& p) {
   const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
@@ -56,14 +62,15 @@ __device__ __forceinline__ void lay_out_mxfp4(const Mxfp4BlocksArguments& p) {
     const FragmentPosition from = fragment_position(thread, c, r, half);
     const int row = at.strip * kBlockRows + from.row, k = at.step * kBlockDepth + from.depth;
     if (row >= p.width || k >= p.depth) continue;
-    const int pair = p.values[(first_row + row) * (p.depth / 2) + k / 2];
+    const int pair = p.values[(first_row + source_row(row, p.half)) * (p.depth / 2) + k / 2];
     const int value = k % 2 ? pair >> 4 : pair & 15;
     for (int b = 0; b < 4; ++b) words[c] |= static_cast<uint32_t>(value >> b & 1) << Format::bit_position(r, half, b);
   }
   reinterpret_cast<uint4*>(block)[thread] = make_uint4(words[0], words[1], words[2], words[3]);
   const int row = at.strip * kBlockRows + thread / 4 * 2 + thread % 2, group = at.step * 2 + thread % 4 / 2;
   const bool exists = row < p.width && group < p.depth / 32;
-  block[Format::kValueBytes + thread] = exists ? p.scales[(first_row + row) * (p.depth / 32) + group] : 0;
+  const size_t source = first_row + source_row(row, p.half);
+  block[Format::kValueBytes + thread] = exists ? p.scales[source * (p.depth / 32) + group] : 0;
 }
 
 // The value of an E2M1 number.
@@ -87,7 +94,7 @@ __device__ __forceinline__ void decode_mxfp4(const DecodeArguments& p) {
     int value = 0;
     for (int b = 0; b < 4; ++b) value |= static_cast<int>(words[c] >> Format::bit_position(r, half, b) & 1) << b;
     const int scale = block[Format::kValueBytes + thread / 4 * 4 + c / 2 * 2 + r % 2];
-    const size_t index = (static_cast<size_t>(at.expert) * p.width + row) * p.depth + k;
+    const size_t index = (static_cast<size_t>(at.expert) * p.width + source_row(row, p.half)) * p.depth + k;
     store_as(p.out, index, ldexpf(widen_e2m1(value), scale - 127), p.dtype);
   }
 }

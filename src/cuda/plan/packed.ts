@@ -83,7 +83,9 @@ export class PackedProducts {
   static find(shape: PackedShape, device: PlanDevice, kernels: readonly KernelRecord[]): PackedProducts | undefined {
     const { gateUpProj, downProj } = shape.formats;
     if (!isPackedFormat(gateUpProj) || gateUpProj.kind !== downProj.kind) return undefined;
-    if (!usesBlocks(gateUpProj, kernels) || !shape.gated || shape.gateUpLayout !== "interleaved") return undefined;
+    const { gateUpLayout = "interleaved" } = gateUpProj;
+    if (!usesBlocks(gateUpProj, kernels) || !shape.gated || shape.gateUpLayout !== gateUpLayout) return undefined;
+    if (!isPackedFormat(downProj) || downProj.gateUpLayout === "concatenated") return undefined;
     const name = (rows: number) => `${gateUpProj.kind}_${rows}_${shape.dtype}`;
     if (!kernels.some((kernel) => kernel.name === name(16))) return undefined;
     return new PackedProducts(shape, device, blockSize(gateUpProj), gateUpProj.kind);

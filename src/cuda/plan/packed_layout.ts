@@ -48,25 +48,29 @@ export interface LayoutTensors<Pointer> {
 
 /** Plans the kernel that lays out a weight, or some experts of it. */
 export function planLayout<Pointer>(
-  { kind }: PackedFormat,
+  format: PackedFormat,
   shape: readonly number[],
   tensors: LayoutTensors<Pointer>,
 ): KernelLaunch<Pointer> {
-  const [, width = 0, depth = 0] = shape;
-  const blocks = blockCount(shape);
-  checkInt32("The number of blocks of a weight", blocks);
-  return { kernel: `${kind}_blocks`, blocks, threads, sharedBytes: 0, arguments: { ...tensors, width, depth } };
+  return { ...grid(`${format.kind}_blocks`, shape), arguments: { ...tensors, ...sizes(format, shape) } };
 }
 
 /** Plans the kernel that decodes a weight in blocks to a dense tensor of the same shape. */
 export function planDecode<Pointer>(
-  { kind }: PackedFormat,
+  format: PackedFormat,
   shape: readonly number[],
   dtype: number,
   tensors: { readonly blocks: Pointer; readonly out: Pointer },
 ): KernelLaunch<Pointer> {
-  const [, width = 0, depth = 0] = shape;
+  return { ...grid(`${format.kind}_decode`, shape), arguments: { ...tensors, ...sizes(format, shape), dtype } };
+}
+
+function grid(kernel: string, shape: readonly number[]) {
   const blocks = blockCount(shape);
   checkInt32("The number of blocks of a weight", blocks);
-  return { kernel: `${kind}_decode`, blocks, threads, sharedBytes: 0, arguments: { ...tensors, width, depth, dtype } };
+  return { kernel, blocks, threads, sharedBytes: 0 };
+}
+
+function sizes({ gateUpLayout }: PackedFormat, [, width = 0, depth = 0]: readonly number[]) {
+  return { width, depth, half: gateUpLayout === "concatenated" ? width / 2 : 0 };
 }
