@@ -10,7 +10,7 @@
 
 namespace yamoe {
 
-constexpr int kCombineThreads = 256;
+constexpr int kCombineThreads = 128;
 constexpr unsigned kWarp = 0xffffffffu;
 
 template <class T>
@@ -26,27 +26,26 @@ struct CombineArguments {
   int warps;  // per token
 };
 
-// Slots whose rows are loaded before the first of them is added.
-constexpr int kCombineSlots = 8;
-
-template <int kCount, class T>
+// kSlots slots of kParts parts of 32 * kCount columns are loaded before the first of them is added.
+template <int kCount, int kSlots, int kParts, class T>
 __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
+  constexpr int kPart = 32 * kCount;
   const int lane = threadIdx.x & 31;
-  const int warp = static_cast<int>(blockIdx.x) * static_cast<int>(blockDim.x / 32) + threadIdx.x / 32;
-  const int t = warp / p.warps;
+  const unsigned warp = blockIdx.x * (kCombineThreads / 32) + threadIdx.x / 32;
+  const int t = static_cast<int>(warp / static_cast<unsigned>(p.warps));
+  const int part_of_row = static_cast<int>(warp % static_cast<unsigned>(p.warps));
   wait_for_previous_kernel();
   allow_next_kernel();
   if (t >= p.tokens) return;
   const size_t slot = static_cast<size_t>(t) * p.top_k;
-  for (int first = warp % p.warps * 32 * kCount; first < p.width; first += p.warps * 32 * kCount) {
-    const int c = first + lane * kCount;
-    const bool inside = c < p.width;
-    float sum[kCount] = {};
-    const auto add = [&](const Elements<T, kCount>& elements, float weight) {
+  for (int first = part_of_row * kParts * kPart; first < p.width; first += p.warps * kParts * kPart) {
+    const int begin = first + lane * kCount;
+    float sums[kParts][kCount] = {};
+    const auto add = [&](int part, const Elements<T, kCount>& elements, float weight) {
       float v[kCount];
       widen_elements<T>(elements, v);
 #pragma unroll
-      for (int i = 0; i < kCount; ++i) sum[i] = fmaf(weight, v[i], sum[i]);
+      for (int i = 0; i < kCount; ++i) sums[part][i] = fmaf(weight, v[i], sums[part][i]);
     };
     for (int base = 0; base < p.top_k; base += 32) {
       // Each lane loads the row and the weight of a slot.
@@ -57,43 +56,59 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
         const int column = p.indices ? p.indices[slot + k] : k;
         own_weight = load_as(p.weights, static_cast<size_t>(t) * p.weight_columns + column, p.weights_dtype);
       }
-      for (int i = 0; i < 32 && base + i < p.top_k; i += kCombineSlots) {
-        Elements<T, kCount> elements[kCombineSlots];
+      for (int i = 0; i < 32 && base + i < p.top_k; i += kSlots) {
+        Elements<T, kCount> elements[kSlots][kParts];
 #pragma unroll
-        for (int j = 0; j < kCombineSlots; ++j) {
+        for (int j = 0; j < kSlots; ++j) {
           const int row = __shfl_sync(kWarp, own_row, i + j);
-          if (row >= 0 && inside) {
-            elements[j] = load_elements<kCount>(p.expert_outputs + static_cast<size_t>(row) * p.width + c);
+          const T* const from = p.expert_outputs + static_cast<size_t>(max(row, 0)) * p.width;
+#pragma unroll
+          for (int part = 0; part < kParts; ++part) {
+            const int c = begin + part * kPart;
+            if (row >= 0 && c < p.width) elements[j][part] = load_elements<kCount>(from + c);
           }
         }
 #pragma unroll
-        for (int j = 0; j < kCombineSlots; ++j) {
+        for (int j = 0; j < kSlots; ++j) {
           const bool kept = __shfl_sync(kWarp, own_row, i + j) >= 0;
           const float weight = __shfl_sync(kWarp, own_weight, i + j);
-          if (kept && inside) add(elements[j], weight);
+#pragma unroll
+          for (int part = 0; part < kParts; ++part) {
+            if (kept && begin + part * kPart < p.width) add(part, elements[j][part], weight);
+          }
         }
       }
     }
-    if (!inside) continue;
-    if (p.addend) {
-      add(load_elements<kCount>(p.addend + static_cast<size_t>(t) * p.width + c),
-          p.addend_weights ? p.addend_weights[t] : 1.0f);
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      const int c = begin + part * kPart;
+      if (c >= p.width) continue;
+      const size_t at = static_cast<size_t>(t) * p.width + c;
+      if (p.addend) add(part, load_elements<kCount>(p.addend + at), p.addend_weights ? p.addend_weights[t] : 1.0f);
+      store_elements(p.out + at, sums[part]);
     }
-    store_elements(p.out + static_cast<size_t>(t) * p.width + c, sum);
+  }
+}
+
+// Rows whose parts are not aligned to 16 bytes are loaded one element at a time.
+template <class T>
+__device__ __forceinline__ void combine(const CombineArguments<T>& p) {
+  constexpr int kCount = kElements<T>;
+  if (p.width % kCount != 0) {
+    combine<1, 8, 1>(p);
+  } else if (p.top_k > 4) {
+    combine<kCount, 8, 1>(p);
+  } else {
+    combine<kCount, 4, 2>(p);
   }
 }
 
 }  // namespace yamoe
 
 #define YAMOE_COMBINE(dtype, T)                                           \
-  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 3) \
+  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 5) \
       combine_##dtype(const yamoe::CombineArguments<T> arguments) {       \
-    constexpr int kCount = yamoe::kElements<T>;                           \
-    if (arguments.width % kCount == 0) {                                  \
-      yamoe::combine<kCount>(arguments);                                  \
-    } else {                                                              \
-      yamoe::combine<1>(arguments);                                       \
-    }                                                                     \
+    yamoe::combine(arguments);                                            \
   }
 
 YAMOE_COMBINE(f16, __half)

@@ -71,21 +71,35 @@ __device__ __forceinline__ bool is_expert(int expert, int experts) {
   return static_cast<unsigned>(expert) < static_cast<unsigned>(experts);
 }
 
+// The lanes of the warp with the same number, which is from 0 to maximum. A vote for each bit takes less time than
+// __match_any_sync, whose time grows with the number of different numbers.
+__device__ __forceinline__ unsigned lanes_with(int number, int maximum) {
+  unsigned lanes = kFullWarp;
+#pragma unroll 4
+  for (int bit = 1; bit <= maximum; bit <<= 1) {
+    const unsigned set = __ballot_sync(kFullWarp, (number & bit) != 0);
+    lanes &= number & bit ? set : ~set;
+  }
+  return lanes;
+}
+
 }  // namespace yamoe
 
 // Sorts up to kSmallLimit assignments. The block has a thread for each expert and `warps` warps for the assignments. Each
 // of these ranks its assignments among its own. Then each expert's thread adds up the warps' counts.
-// Dynamic shared memory: `experts` ints, then for each of the `warps` the 16-bit counts of all experts, rounded up to a
-// multiple of 8.
+// Dynamic shared memory: `experts` ints, then numbers of 16 bits: for each of the `warps` the counts of all experts,
+// rounded up to a multiple of 8, and the `n` assignments in the order of their rows.
 extern "C" __global__ void __launch_bounds__(yamoe::kSmallThreads) sort_small(const yamoe::SortSmallArguments p) {
   using namespace yamoe;
   __shared__ int warp_sums[32];
+  __shared__ int rows;
   int* const first_rows = reinterpret_cast<int*>(dynamic_smem());
   const int stride = (p.experts + 7) & ~7;
   unsigned short* const counts = reinterpret_cast<unsigned short*>(first_rows + ((p.experts + 3) & ~3));
   const int lane = threadIdx.x & 31;
   const int warp = threadIdx.x >> 5;
   unsigned short* const mine = counts + warp * stride;
+  unsigned short* const order = counts + p.warps * stride;
   const int sets = (p.n + p.warps * 32 - 1) / (p.warps * 32);
 
   if (warp < p.warps) {
@@ -95,13 +109,11 @@ extern "C" __global__ void __launch_bounds__(yamoe::kSmallThreads) sort_small(co
   allow_next_kernel();
 
   int experts[kSmallSets], ranks[kSmallSets];
-  float input_weights[kSmallSets];
 #pragma unroll
   for (int s = 0; s < kSmallSets; ++s) {
     const int i = (warp * sets + s) * 32 + lane;
     const bool exists = s < sets && warp < p.warps && i < p.n;
     experts[s] = exists ? p.indices[i] : -1;
-    input_weights[s] = exists && p.input_weights ? p.input_weights[i] : 0.0f;
   }
   __syncwarp();
 #pragma unroll
@@ -109,7 +121,7 @@ extern "C" __global__ void __launch_bounds__(yamoe::kSmallThreads) sort_small(co
     ranks[s] = 0;
     if (s >= sets || warp >= p.warps) continue;
     const bool ok = is_expert(experts[s], p.experts);
-    const unsigned peers = __match_any_sync(kFullWarp, ok ? experts[s] : -1);
+    const unsigned peers = lanes_with(ok ? experts[s] : p.experts, p.experts);
     const unsigned before = peers & ((1u << lane) - 1);
     const int first = ok ? mine[experts[s]] : 0;
     ranks[s] = first + __popc(before);
@@ -121,12 +133,14 @@ extern "C" __global__ void __launch_bounds__(yamoe::kSmallThreads) sort_small(co
 
   const int e = threadIdx.x;
   int all = 0;
-  if (e < p.experts) {
-    for (int w = 0; w < p.warps; ++w) {
-      unsigned short& count = counts[w * stride + e];
-      const int of_warp = count;
-      count = static_cast<unsigned short>(all);
-      all += of_warp;
+  for (int base = 0; e < p.experts && base < p.warps; base += 8) {
+    int of_warps[8];
+#pragma unroll
+    for (int w = 0; w < 8; ++w) of_warps[w] = base + w < p.warps ? counts[(base + w) * stride + e] : 0;
+#pragma unroll
+    for (int w = 0; w < 8; ++w) {
+      if (base + w < p.warps) counts[(base + w) * stride + e] = static_cast<unsigned short>(all);
+      all += of_warps[w];
     }
   }
   const int kept = min(all, p.capacity);
@@ -141,6 +155,7 @@ extern "C" __global__ void __launch_bounds__(yamoe::kSmallThreads) sort_small(co
     p.totals[e] = all;
     p.row_offsets[e + 1] = sum >> 16;
     p.tile_offsets[e + 1] = sum & 0xffff;
+    if (e == p.experts - 1) rows = sum >> 16;
   }
   if (e == 0) {
     p.row_offsets[0] = 0;
@@ -159,9 +174,14 @@ extern "C" __global__ void __launch_bounds__(yamoe::kSmallThreads) sort_small(co
     const bool is_kept = ok && rank < p.capacity;
     const int row = is_kept ? first_rows[expert] + rank : -1;
     p.rows[i] = row;
-    if (!is_kept) continue;
+    if (is_kept) order[row] = static_cast<unsigned short>(i);
+  }
+  __syncthreads();
+  // Consecutive threads write consecutive rows.
+  for (int row = threadIdx.x; row < rows; row += blockDim.x) {
+    const int i = order[row];
     p.row_tokens[row] = i / p.top_k;
-    if (p.input_weights) p.row_scales[row] = input_weights[s];
+    if (p.input_weights) p.row_scales[row] = p.input_weights[i];
   }
 }
 
@@ -271,7 +291,7 @@ extern "C" __global__ void __launch_bounds__(yamoe::kSortThreads) sort_rank(cons
     const int i = base + lane;
     const int e = i < end ? p.indices[i] : -1;
     const bool ok = i < end && yamoe::is_expert(e, p.experts);
-    const unsigned peers = __match_any_sync(yamoe::kFullWarp, ok ? e : -1);
+    const unsigned peers = yamoe::lanes_with(ok ? e : p.experts, p.experts);
     const unsigned before = peers & ((1u << lane) - 1);
     const int first = ok ? mine[e] : 0;
     const int rank = first + __popc(before);

@@ -5,9 +5,8 @@
 
 namespace yamoe {
 
-//                             rows stages boxes
-using Stream16 = StreamTile<16, 3, 2>;
-using Stream64 = StreamTile<64, 3, 2>;
+//                           rows columns stages boxes
+using Stream32 = StreamTile<32, 64, 4, 2>;
 
 }  // namespace yamoe
 
@@ -28,9 +27,7 @@ using Stream64 = StreamTile<64, 3, 2>;
   YAMOE_STREAM(gated_stream##rows##_##dtype##_out_in, true, Stream##rows, blocks, kOutIn, T)                \
   YAMOE_STREAM(plain_stream##rows##_##dtype##_out_in, false, Stream##rows, blocks, kOutIn, T)
 
-YAMOE_STREAMS(16, 3, f16, __half)
-YAMOE_STREAMS(16, 3, bf16, __nv_bfloat16)
-YAMOE_STREAMS(64, 2, f16, __half)
-YAMOE_STREAMS(64, 2, bf16, __nv_bfloat16)
+YAMOE_STREAMS(32, 2, f16, __half)
+YAMOE_STREAMS(32, 2, bf16, __nv_bfloat16)
 
 #endif

@@ -6,7 +6,7 @@
 import { distinguishingKeys, identity } from "./configuration.ts";
 import { type BenchRecord, type FigureKey, jobKeys, placeKeys } from "./figures.ts";
 import { unreliable } from "./hints.ts";
-import { summarize } from "./statistics.ts";
+import { summarize } from "../statistics.ts";
 
 /** The possible results of a comparison. */
 export const verdicts = ["faster", "same", "slower", "unclear", "missing"] as const;
@@ -64,6 +64,20 @@ function configurationKeys(before: readonly BenchRecord[], after: readonly Bench
   return [...jobKeys, ...places].filter(known);
 }
 
+/**
+ * Returns why configurations have no partner: the figures of the job in which the two sets have nothing in common, and those
+ * that one of them does not record.
+ */
+export function jobDifferences(before: readonly BenchRecord[], after: readonly BenchRecord[]): string[] {
+  return jobKeys.flatMap((key) => {
+    const [a, b] = [before, after].map((records) => new Set(records.map((record) => record[key])));
+    if (!a || !b || !a.isDisjointFrom(b)) return [];
+    const text = (values: Set<unknown>) =>
+      [...values].map((value) => value === undefined ? "not recorded" : `${value}`);
+    return [`${key}: ${text(a).join(", ")}; ${text(b).join(", ")}`];
+  });
+}
+
 function compareOne(before: readonly BenchRecord[], after: readonly BenchRecord[], threshold: number): Comparison {
   const record = (after[0] ?? before[0])!;
   const [a, b] = [before, after].map((records) => {
@@ -92,7 +106,8 @@ function ran({ status }: BenchRecord): boolean {
   return status === "ok";
 }
 
-function judge(ratio: number, interval: readonly [number, number] | null, threshold: number): Verdict {
+/** Judges a ratio of times and its interval. A change of at most `threshold`, as a fraction, counts as "same". */
+export function judge(ratio: number, interval: readonly [number, number] | null, threshold: number): Verdict {
   if (!interval) return "unclear";
   const [low, high] = interval, largest = 1 + threshold;
   if (low >= 1 / largest && high <= largest) return "same";
@@ -101,7 +116,8 @@ function judge(ratio: number, interval: readonly [number, number] | null, thresh
   return high < 1 ? "faster" : "slower";
 }
 
-function outputsAgree(a: BenchRecord | undefined, b: BenchRecord | undefined): boolean | null {
+/** Returns whether both outputs are those of the same job; null if one of them is unknown. */
+export function outputsAgree(a: BenchRecord | undefined, b: BenchRecord | undefined): boolean | null {
   const [before, after, magnitude] = [a?.outputSum, b?.outputSum, a?.outputAbsSum];
   if (typeof before !== "number" || typeof after !== "number" || typeof magnitude !== "number") return null;
   return Math.abs(before - after) <= sumTolerance * magnitude;

@@ -25,6 +25,8 @@ export interface Column {
   readonly usual?: true;
   /** Whether only a GPU has the figure. */
   readonly gpuOnly?: true;
+  /** Whether tables show the column only if it is asked for. */
+  readonly onRequest?: true;
   /** Narrow tables keep the columns of the lowest rank. Without a rank, the column is always kept. */
   readonly rank?: number;
   /** The title of the axis, for sizes that charts can be drawn along. */
@@ -106,10 +108,18 @@ export const integer: ValueType<number | bigint> = {
 /** True or false. */
 export const flag: ValueType<boolean> = { name: "true or false", has: (value) => typeof value === "boolean" };
 
-/** One of some words. */
-export function oneOf<Word extends string>(...words: readonly Word[]): ValueType<Word> {
+/** A finite number, or a word. */
+export function numberOr<Word extends string>(word: Word): ValueType<number | Word> {
   return {
-    name: `one of ${words.map((word) => `"${word}"`).join(", ")}`,
+    name: `a number, or "${word}"`,
+    has: (value): value is number | Word => isNumber(value) || value === word,
+  };
+}
+
+/** One of some words or numbers. */
+export function oneOf<Word extends string | number>(...words: readonly Word[]): ValueType<Word> {
+  return {
+    name: words.length === 1 ? JSON.stringify(words[0]) : `one of ${words.map((word) => `"${word}"`).join(", ")}`,
     has: (value): value is Word => words.some((word) => word === value),
   };
 }
@@ -127,6 +137,26 @@ export const interval: ValueType<readonly [number, number]> = {
   name: "two numbers, the lower one first",
   has: (value): value is readonly [number, number] =>
     list(number).has(value) && value.length === 2 && Number(value[0]) <= Number(value[1]),
+};
+
+/** The time of one kernel of a call. */
+export interface ProfiledKernel {
+  readonly kernel: string;
+  readonly milliseconds: number;
+  /** The time that its operations or its bytes need at the peak rates; null if these are unknown. */
+  readonly floorMs: number | null;
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+/** The time of one kernel of a call. */
+export const profiledKernel: ValueType<ProfiledKernel> = {
+  name: "a kernel with its times, operations and bytes",
+  has: (value): value is ProfiledKernel => {
+    if (typeof value !== "object" || value === null) return false;
+    const { kernel, milliseconds, floorMs, flops, bytes }: Partial<Record<keyof ProfiledKernel, unknown>> = value;
+    return text.has(kernel) && [milliseconds, flops, bytes].every(number.has) && orNull(number).has(floorMs);
+  },
 };
 
 /** A value that a run may leave unknown. */

@@ -1,5 +1,5 @@
 // Series of calls: how many to make, and when to stop.
-import { summarize } from "./statistics.ts";
+import { summarize } from "../statistics.ts";
 
 /** When to end a series of timed calls whose number is not fixed. */
 export interface StopRule {
@@ -17,6 +17,8 @@ export interface CallTimes {
   readonly milliseconds: number;
   /** By the host's clock. */
   readonly wallMilliseconds: number;
+  /** The host's part, which queues the work; null if the host computes. */
+  readonly hostMilliseconds: number | null;
 }
 
 /** A series of timed calls. */

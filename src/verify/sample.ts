@@ -111,7 +111,7 @@ async function referenceRows(
   tokens: readonly number[],
 ): Promise<Float64Array[]> {
   const { hidden, topK, denseWeights } = shape;
-  const rows = tokens.map(() => new Float64Array(hidden));
+  const rows = await Promise.all(tokens.map((token) => addendRow(backend, inputs, token, hidden)));
   const uses = tokens.flatMap((token, row) =>
     Array.from({ length: topK }, (_, k) => token * topK + k)
       .filter((assignment) => kept[assignment])
@@ -143,6 +143,18 @@ async function referenceRows(
     }
   }
   return rows;
+}
+
+/** Returns what is added to the experts' sum of a token. */
+async function addendRow(
+  backend: Backend,
+  { addend, addendWeights }: Pick<DenseInputs<BackendTensor>, "addend" | "addendWeights">,
+  token: number,
+  hidden: number,
+): Promise<Float64Array> {
+  if (!addend) return new Float64Array(hidden);
+  const weight = addendWeights ? (await part(backend, addendWeights, token)).data[0] ?? 1 : 1;
+  return Float64Array.from((await part(backend, addend, token)).data, (value) => weight * value);
 }
 
 /** Reads one entry along a tensor's first dimension to the host. Converts bf16 to f32, whose array holds the values. */

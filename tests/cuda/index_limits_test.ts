@@ -62,8 +62,8 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
   plain: product,
   simt: product,
   combine: (a) => ({
-    "blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32": [a.blocks! * (a.threads! / 32n), 31],
-    "first += warps * 32 * kCount": [a.width! + 2n * a.warps! * 32n * 8n, 31],
+    "blockIdx.x * 4 + threadIdx.x / 32": [a.blocks! * 4n, 32],
+    "first += warps * kParts * kPart": [a.width! + 2n * a.warps! * 2n * 32n * 8n, 31],
     "t * weight_columns": [a.tokens! * a.weightColumns!, 63],
     "row * width": [BigInt(maximumItems) * a.width!, 63],
   }),

@@ -39,7 +39,12 @@ for (const rows of [16, 64, 160, 192]) {
           const make = (out: number, inputs: number, scale: number) => mxfp4[0]!.make(random, [E, out, inputs], scale);
           const options = { weightLayout: "out-in", expertCapacity: seed === 1 ? rows + 7 : undefined } as const;
           const extra = seed === 1 ? "input weights" : "addend";
-          const inputs = randomInputs({ E, H, I, ...shape }, seed, { dtype, weightLayout: "out-in", extra, bias: seed < 2 });
+          const inputs = randomInputs({ E, H, I, ...shape }, seed, {
+            dtype,
+            weightLayout: "out-in",
+            extra,
+            bias: seed < 2,
+          });
           const gateUpProj = make(2 * I, H, 1.5 / Math.sqrt(H)), downProj = make(H, I, 1 / Math.sqrt(I));
           const dense = { gateUpProj: decode(gateUpProj, dtype), downProj: decode(downProj, dtype) };
           const expected = await experts({ ...inputs, ...dense }, { ...options, backend: own });
@@ -75,7 +80,11 @@ Deno.test({
   ignore: !toolkit,
   fn: async () => {
     using backend = (await openEmulated(90)).backend;
-    assertThrows(() => backend.upload(mxfp4Weight([1, 2, 32], 129)), RangeError, "scales must be at most 128 (2) on this GPU");
+    assertThrows(
+      () => backend.upload(mxfp4Weight([1, 2, 32], 129)),
+      RangeError,
+      "scales must be at most 128 (2) on this GPU",
+    );
     assertEquals(backend.memory.liveBytes, 0);
   },
 });

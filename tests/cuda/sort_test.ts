@@ -11,7 +11,7 @@ const cases: readonly [count: number, experts: number, capacity: number, ways: r
   [4097, 128, 40, ["chunks"]],
   [4096, 128, 40, ["small", "chunks"]],
   [4096, 1, 5000, ["small"]],
-  [4095, 700, 2 ** 31 - 1, ["small"]],
+  [4095, 500, 2 ** 31 - 1, ["small"]],
   [1025, 7, 100, ["small", "chunks"]],
   [700, 1024, 1, ["small"]],
   [255, 5, 2 ** 31 - 1, ["small", "chunks"]],

@@ -68,7 +68,8 @@ export class ProductKernels {
     const chunks = products.every(({ depth, width, gated }) => depth % 8 === 0 && width % (gated ? 16 : 8) === 0);
     const swish = products.every(({ activation, gated }) => cudaActivationCode(activation) === Number(gated));
     const tensor = tensorTiles(device.computeCapability);
-    this.tiles = !chunks || !has(tensor) ? simtTiles : swish && has(hopperTiles) ? hopperTiles : tensor;
+    const hopper = hopperTiles(products.some((product) => this.#splitsColumns(product)));
+    this.tiles = !chunks || !has(tensor) ? simtTiles : swish && has(hopper) ? hopper : tensor;
   }
 
   /** How many blocks of a product's kernel the GPU runs at once. */

@@ -12,12 +12,11 @@ import { chooseTile } from "./tiles.ts";
 const sortThreads = 256;
 const scanThreads = 1024;
 const smallSortThreads = 1024, smallSortPart = 128; // assignments per warp
-const combineThreads = 256;
-const combineWarps = 32; // that keep a multiprocessor busy
+const combineThreads = 128;
+const combineWarps = 64; // per multiprocessor
 const opThreads = 256;
 
-/** A chunk of the sort has at least `minimumChunk` assignments. One block scans the counts of at most `maximumChunks`. */
-const minimumChunk = 8192;
+/** The sort has at most `maximumChunks` chunks, because one block scans their counts. */
 const maximumChunks = 1024;
 
 /** The shared memory that the kernel for short lists may use. */
@@ -32,7 +31,8 @@ export interface SortChunks {
 
 /** Splits a sort into chunks. */
 export function sortChunks(count: number): SortChunks {
-  const chunks = Math.min(maximumChunks, Math.ceil(count / minimumChunk));
+  // About a block for each multiprocessor, unless the chunks were very short or long.
+  const chunks = Math.min(maximumChunks, Math.max(Math.ceil(count / 8192), Math.min(128, Math.ceil(count / 1024))));
   const chunk = Math.ceil(Math.max(1, count) / Math.max(1, chunks) / sortThreads) * sortThreads;
   return { chunk, blocks: Math.max(1, Math.ceil(count / chunk)) };
 }
@@ -70,8 +70,8 @@ export function sortCounts({ count, experts }: Pick<SortShape, "count" | "expert
 
 /** The launch of the kernel that sorts a short list by itself, or undefined if the list is too long. */
 function smallSort(count: number, experts: number) {
-  const warps = Math.max(1, Math.min(smallSortThreads / 32, Math.ceil(count / 32)));
-  const sharedBytes = Math.ceil(experts / 4) * 16 + warps * Math.ceil(experts / 8) * 16;
+  const warps = Math.max(1, Math.min(smallSortThreads / 32, Math.ceil(count / 64)));
+  const sharedBytes = Math.ceil(experts / 4) * 16 + warps * Math.ceil(experts / 8) * 16 + count * 2;
   if (count > warps * smallSortPart || sharedBytes > smallSortBytes) return undefined;
   return { warps, threads: Math.max(Math.ceil(experts / 32), warps) * 32, sharedBytes };
 }
@@ -153,14 +153,13 @@ export function planCombine<Pointer>(
   const { tokens, width } = shape;
   checkMaximum("The number of tokens", tokens);
   checkMaximum("The number of columns", width);
-  const columns = 32 * 16 / bytesPerElement(dtype); // of a warp
-  const enough = multiprocessors * combineWarps;
-  const warps = Math.max(1, Math.min(Math.ceil(width / columns), Math.floor(enough / Math.max(1, tokens))));
-  const threads = tokens * warps < enough / 4 ? 32 : combineThreads; // few warps are spread over the multiprocessors
+  const parts = Math.ceil(width / (32 * 16 / bytesPerElement(dtype))); // of 16 bytes per lane
+  const enough = Math.floor(multiprocessors * combineWarps / Math.max(1, tokens));
+  const warps = Math.max(1, Math.min(parts, Math.max(2, enough)));
   return {
     kernel: `combine_${dtype}`,
-    blocks: Math.ceil(tokens * warps / (threads / 32)),
-    ...{ threads, sharedBytes: 0 },
+    blocks: Math.ceil(tokens * warps / (combineThreads / 32)),
+    ...{ threads: combineThreads, sharedBytes: 0 },
     arguments: { ...tensors, ...shape, weightsDtype: cudaDTypeCode(weightsDType), warps },
   };
 }

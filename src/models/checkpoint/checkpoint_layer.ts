@@ -34,6 +34,8 @@ export class CheckpointLayer implements Disposable {
   readonly notes: readonly string[];
   /** The formats of the experts' weights in the files. */
   readonly formats: readonly string[];
+  /** Whether the experts' products have biases. */
+  readonly hasBiases: boolean;
   /** Whether a table of token ids, and not the router's scores, chooses the experts. */
   readonly byToken: boolean;
   readonly #checkpoint: Checkpoint;
@@ -46,6 +48,7 @@ export class CheckpointLayer implements Disposable {
     ({ family: this.family, number: this.number, dtype: this.dtype, shape: this.shape } = resolved);
     ({ routerKind: this.routerKind, notes: this.notes, formats: this.formats } = resolved);
     this.#tokenTable = resolved.tokenTable;
+    this.hasBiases = resolved.plan.gateUpProjBias !== undefined || resolved.plan.downProjBias !== undefined;
     this.byToken = resolved.tokenTable !== undefined;
   }
 

@@ -1,18 +1,24 @@
-// Uploads packed weights and lays them out in blocks; see plan/packed_layout.ts.
-import type { PackedBackendTensor } from "../backend/backend.ts";
+// Uploads packed weights. On Hopper, they are laid out in blocks; see plan/packed_layout.ts.
+import type { BackendTensor, PackedBackendTensor } from "../backend/backend.ts";
+import { uploadParts } from "../backend/upload_packed.ts";
 import { checkPacked } from "../tensor/packed.ts";
 import type { PackedTensor } from "../tensor/packed_tensor.ts";
-import type { TensorData } from "../tensor/tensor.ts";
+import type { Tensor, TensorData } from "../tensor/tensor.ts";
 import type { KernelLaunch } from "./driver/kernel.ts";
 import type { DeviceBuffer } from "./driver/memory.ts";
-import { blocksBytes, maximumScale, planLayout } from "./plan/packed_layout.ts";
+import type { KernelRecord } from "./images/manifest_types.ts";
+import { blocksBytes, maximumScale, planLayout, usesBlocks } from "./plan/packed_layout.ts";
 import type { CudaTensor } from "./tensor.ts";
 
 /** A copy to the device contains the experts that fit, at least one. */
 const copyBytes = 32 * 2 ** 20;
 
 /** What an upload needs of the backend. */
-export interface BlockUploader {
+export interface PackedUploader {
+  /** The kernels of the image. */
+  readonly kernels: readonly KernelRecord[];
+  /** Uploads one part as it is. */
+  upload(part: Tensor): BackendTensor;
   /** Allocates a tensor of bytes. */
   allocateBytes(bytes: number): CudaTensor;
   launch(launch: KernelLaunch): void;
@@ -21,15 +27,23 @@ export interface BlockUploader {
 }
 
 /**
- * Uploads a packed tensor. Both parts of the result are the blocks, which contain values and scales. The device memory
- * never contains more than the blocks and a few experts.
+ * Uploads a packed tensor: in blocks if the kernels read them, or else part by part.
  *
  * @throws {TypeError} If the tensor is malformed.
  * @throws {RangeError} If a scale is too large for the kernels, or the allocation fails.
  */
-export function uploadBlocks(
+export function uploadPacked(tensor: PackedTensor, uploader: PackedUploader): PackedBackendTensor {
+  if (usesBlocks(tensor.format, uploader.kernels)) return uploadBlocks(tensor, uploader);
+  return uploadParts(tensor, (part) => uploader.upload(part));
+}
+
+/**
+ * Uploads a packed tensor in blocks. Both parts of the result are the blocks, which contain values and scales. The device
+ * memory never contains more than the blocks and a few experts.
+ */
+function uploadBlocks(
   tensor: PackedTensor,
-  { allocateBytes, launch, synchronize }: BlockUploader,
+  { allocateBytes, launch, synchronize }: PackedUploader,
 ): PackedBackendTensor {
   checkPacked("tensor", tensor);
   const { format, shape, parts: { values, scales } } = tensor;
