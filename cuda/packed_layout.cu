@@ -67,10 +67,15 @@ __device__ __forceinline__ void lay_out_mxfp4(const Mxfp4BlocksArguments& p) {
     for (int b = 0; b < 4; ++b) words[c] |= static_cast<uint32_t>(value >> b & 1) << Format::bit_position(r, half, b);
   }
   reinterpret_cast<uint4*>(block)[thread] = make_uint4(words[0], words[1], words[2], words[3]);
-  const int row = at.strip * kBlockRows + thread / 4 * 2 + thread % 2, group = at.step * 2 + thread % 4 / 2;
-  const bool exists = row < p.width && group < p.depth / 32;
-  const size_t source = first_row + source_row(row, p.half);
-  block[Format::kValueBytes + thread] = exists ? p.scales[source * (p.depth / 32) + group] : 0;
+  if (thread >= kBlockRows / 2) return;
+  uint32_t scales = 0;  // of two rows and two groups of columns
+  for (int i = 0; i < 4; ++i) {
+    const int row = at.strip * kBlockRows + thread * 2 + i % 2, group = at.step * 2 + i / 2;
+    if (row >= p.width || group >= p.depth / 32) continue;
+    const size_t source = first_row + source_row(row, p.half);
+    scales |= static_cast<uint32_t>(p.scales[source * (p.depth / 32) + group]) << i * 8;
+  }
+  reinterpret_cast<uint32_t*>(block + Format::kValueBytes)[thread] = scales;
 }
 
 // The value of an E2M1 number.
