@@ -10,8 +10,8 @@ import type { KernelRecord } from "./images/manifest_types.ts";
 import { blocksBytes, maximumScale, planLayout, usesBlocks } from "./plan/packed_layout.ts";
 import type { CudaTensor } from "./tensor.ts";
 
-/** A copy to the device contains the experts that fit, at least one. */
-const copyBytes = 32 * 2 ** 20;
+/** A copy to the device contains as many experts as fit in this many bytes and in this part of the tensor, at least one. */
+const copyBytes = 32 * 2 ** 20, copyPart = 1 / 32;
 
 /** What an upload needs of the backend. */
 export interface PackedUploader {
@@ -39,7 +39,7 @@ export function uploadPacked(tensor: PackedTensor, uploader: PackedUploader): Pa
 
 /**
  * Uploads a packed tensor in blocks. Both parts of the result are the blocks, which contain values and scales. The device
- * memory never contains more than the blocks and a few experts.
+ * memory never contains more than the blocks and one piece of the parts.
  */
 function uploadBlocks(
   tensor: PackedTensor,
@@ -55,7 +55,7 @@ function uploadBlocks(
   }
   const [experts = 0, ...matrix] = shape;
   const valueBytes = values.data.byteLength / experts, scaleBytes = scales.data.byteLength / experts;
-  const atOnce = Math.max(1, Math.min(experts, Math.floor(copyBytes / valueBytes)));
+  const atOnce = Math.max(1, Math.floor(Math.min(experts * copyPart, copyBytes / valueBytes)));
 
   using cleanup = new DisposableStack();
   const blocks = cleanup.use(allocateBytes(blocksBytes(format, shape)));
