@@ -158,7 +158,7 @@ export class PackedProducts {
       };
     };
     const blocks = Math.ceil(rows / gatherRows) * panelGroups;
-    checkInt32("The number of blocks of the gather", blocks);
+    checkInt32("The number of threads of the gather", blocks * gatherThreads + 8 * rows);
     return [
       {
         ...{ kernel: "gather_panels", blocks, threads: gatherThreads, sharedBytes: 0 },

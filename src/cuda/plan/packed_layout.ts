@@ -1,7 +1,7 @@
 // How packed weights are stored on Hopper: in blocks, as cuda/packed_format.cuh describes them.
 import type { PackedFormat } from "../../tensor/packed_tensor.ts";
 import type { WeightFormat } from "../../contract/weights.ts";
-import { checkInt32 } from "../../contract/limits.ts";
+import { checkInt32, checkMaximum } from "../../contract/limits.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 
@@ -67,6 +67,7 @@ export function planDecode<Pointer>(
 
 function grid(kernel: string, shape: readonly number[]) {
   const blocks = blockCount(shape);
+  for (const size of shape) checkMaximum("The size of a packed weight", size);
   checkInt32("The number of blocks of a weight", blocks);
   return { kernel, blocks, threads, sharedBytes: 0 };
 }
