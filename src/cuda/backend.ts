@@ -34,16 +34,16 @@ import { type DeviceProperties, deviceProperties } from "./driver/device.ts";
 import { asUnavailable, Driver, formatVersion } from "./driver/driver.ts";
 import { Event } from "./driver/event.ts";
 import { GraphCache } from "./driver/graph_cache.ts";
-import type { KernelLaunch } from "./driver/kernel.ts";
 import { DeviceBuffer, keepFreedMemory } from "./driver/memory.ts";
 import { Module } from "./driver/module.ts";
 import { Stream } from "./driver/stream.ts";
 import { manifest } from "./images/built/manifest.ts";
 import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
-import { CudaOps } from "./ops.ts";
-import { type Plan, planLaunches, type PlannedLaunch, type TensorName } from "./plan/experts.ts";
+import { type CudaHost, CudaOps } from "./ops.ts";
+import { type Plan, planLaunches, type PlannedLaunch } from "./plan/experts.ts";
 import { devicePeak } from "./plan/peak.ts";
+import { type PointerTable, resolveLaunch } from "./resolve_launch.ts";
 import { CudaTensor } from "./tensor.ts";
 import { type PieceHandler, Transfers } from "./transfers.ts";
 
@@ -94,6 +94,8 @@ export class CudaBackend implements Backend {
   /** The name of the kernel image. */
   readonly imageName: string;
   readonly steps: CudaOps<CudaTensor>;
+  /** What ops outside of this class need from it. */
+  readonly host: CudaHost<CudaTensor>;
   readonly ops: BackendOps;
   readonly #module: Module;
   readonly #stream: Stream;
@@ -130,13 +132,16 @@ export class CudaBackend implements Backend {
     this.#end = owned.use(new Event(context));
     this.#graphs = owned.use(new GraphCache());
     this.#transfers = owned.use(new Transfers(context, this.#stream));
-    this.steps = new CudaOps({
+    this.host = {
+      context,
+      stream: this.#stream,
       device: properties,
       kernels: manifest.images[imageName]!.kernels,
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       own: (tensor) => this.#own(tensor),
       launch: (launch) => this.#module.launch(this.#stream, launch),
-    });
+    };
+    this.steps = new CudaOps(this.host);
     this.ops = resolvedOps(this.steps);
     this.#owned = owned.move();
   }
@@ -205,7 +210,7 @@ export class CudaBackend implements Backend {
   runExperts(call: ExpertsCall<BackendTensor>): Promise<CudaTensor> {
     return Promise.try(() =>
       this.#run(call, ({ key, launches }, pointers) => {
-        const queue = () => launches.forEach((launch) => this.#module.launch(this.#stream, resolve(launch, pointers)));
+        const queue = () => launches.forEach((launch) => this.#module.launch(this.#stream, resolveLaunch(launch, pointers)));
         // The plan and the pointers determine all arguments of the launches.
         this.#graphs.run(`${key} ${Object.values(pointers)}`, queue, () => this.#stream.capture(queue));
       })
@@ -222,7 +227,7 @@ export class CudaBackend implements Backend {
     using _output = this.#run(call, ({ launches }, pointers) => {
       for (const launch of launches) {
         this.#start.record(this.#stream);
-        this.#module.launch(this.#stream, resolve(launch, pointers));
+        this.#module.launch(this.#stream, resolveLaunch(launch, pointers));
         this.#end.record(this.#stream);
         this.#end.synchronize();
         times.push({ launch, milliseconds: this.#end.millisecondsSince(this.#start) });
@@ -331,18 +336,3 @@ export class CudaBackend implements Backend {
 
 /** A plan with the sizes that it was made for, as a string. */
 type KeyedPlan = Plan & { readonly key: string };
-
-type PointerTable = Readonly<Record<TensorName, bigint | null>>;
-
-/** Replaces the names of tensors by their pointers. */
-function resolve({ arguments: values, ...launch }: KernelLaunch<TensorName>, pointers: PointerTable): KernelLaunch {
-  const resolved = Object.entries(values).map(([name, value]) => [
-    name,
-    typeof value === "string"
-      ? pointers[value]
-      : typeof value === "object" && value
-      ? { ...value, pointer: pointers[value.pointer] }
-      : value,
-  ]);
-  return { ...launch, arguments: Object.fromEntries(resolved) };
-}

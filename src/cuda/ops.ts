@@ -15,7 +15,9 @@ import type {
 } from "../contract/resolve_ops.ts";
 import { toBfloat16 } from "../tensor/bfloat16.ts";
 import { bytesPerElement, type DType, elementCount, viewOf } from "../tensor/tensor.ts";
+import type { Context } from "./driver/context.ts";
 import type { KernelLaunch } from "./driver/kernel.ts";
+import type { Stream } from "./driver/stream.ts";
 import type { KernelRecord } from "./images/manifest_types.ts";
 import type { PlanDevice } from "./plan/product.ts";
 import { type DeviceOperand, planLinear, planRoute } from "./plan/router.ts";
@@ -40,6 +42,12 @@ export interface CudaOpsHost<T extends DeviceTensor> {
   /** Checks that a tensor belongs to the backend. */
   own(tensor: BackendTensor): T;
   launch(launch: KernelLaunch): void;
+}
+
+/** The services that exchanges with other GPUs use as well. */
+export interface CudaHost<T extends DeviceTensor> extends CudaOpsHost<T> {
+  readonly context: Context;
+  readonly stream: Stream;
 }
 
 /** Allocates the memory of one op. */

@@ -1,0 +1,230 @@
+// The backend of one rank: its own GPU, whose experts serve the tokens of all ranks.
+import type {
+  Backend,
+  BackendDetails,
+  BackendTensor,
+  ElementRange,
+  Measurement,
+  PeakRates,
+} from "../backend/backend.ts";
+import { runMoe } from "../backend/run_moe.ts";
+import type { BackendSteps } from "../backend/steps.ts";
+import type { ExpertsInputs } from "../contract/experts.ts";
+import { mapInputs } from "../contract/experts_inputs.ts";
+import type { MoeLayer } from "../contract/moe.ts";
+import type { BackendOps } from "../contract/ops.ts";
+import type { ExpertsCall } from "../contract/resolve_experts.ts";
+import { mapLayer } from "../contract/resolve_moe.ts";
+import type { DType, Tensor } from "../tensor/tensor.ts";
+import { runByAssignment } from "./by_assignment.ts";
+import { runByToken } from "./by_token.ts";
+import { type Range, shareOf } from "./exchange_plan.ts";
+import type { RankGroup } from "./rank_group.ts";
+import {
+  checkTokensPerRank,
+  type ParallelExpertsOptions,
+  type ParallelMoeOptions,
+  resolveParallelExperts,
+  resolveParallelMoe,
+} from "./resolve.ts";
+
+/**
+ * How tokens reach the experts: `"assignments"` sends each token to the GPU of each of its experts, and gives the same bits as one
+ * GPU; `"tokens"` sends every token to every GPU, which is faster for few tokens and needs the same number on every rank; `"auto"`
+ * chooses `"tokens"` for few tokens if `tokensPerRank` is given.
+ */
+export type ExchangeMode = "auto" | "assignments" | "tokens";
+
+/** `"auto"` sends every token to every GPU up to this number of tokens of all ranks. */
+const fewTokens = 2048;
+
+/**
+ * The backend of one rank, which {@linkcode openParallel} opens. All ranks must make the same calls of `experts`, `moe`, `measure` and
+ * `dispose` in the same order. Each passes its own tokens, and the weights of its own experts: see {@linkcode ParallelBackend.share}.
+ */
+export class ParallelBackend implements Backend {
+  readonly name = "cuda";
+  readonly threads = 0;
+  readonly #group: RankGroup;
+  readonly #mode: ExchangeMode;
+  readonly #owned: DisposableStack;
+
+  /** Takes over what `owned` disposes. */
+  constructor(group: RankGroup, mode: ExchangeMode, owned: DisposableStack) {
+    this.#group = group;
+    this.#mode = mode;
+    this.#owned = owned;
+  }
+
+  /** The number of this rank, from 0. */
+  get rank(): number {
+    return this.#group.rank;
+  }
+
+  /** The number of ranks. */
+  get ranks(): number {
+    return this.#group.ranks;
+  }
+
+  /** Returns the experts of this rank: `total` experts are divided as evenly as possible, in order. */
+  share(total: number): Range {
+    return shareOf(total, this.ranks, this.rank);
+  }
+
+  /** Collects a JSON value from every rank, in the order of the ranks. All ranks must call it. */
+  allGather<Value>(value: Value): Promise<Value[]> {
+    return this.#group.world.allGather(value);
+  }
+
+  get device(): string {
+    return this.#group.inner.device;
+  }
+
+  get engine(): string {
+    return this.#group.inner.engine;
+  }
+
+  get memory(): Backend["memory"] {
+    return this.#group.inner.memory;
+  }
+
+  get uploadMilliseconds(): number {
+    return this.#group.inner.uploadMilliseconds;
+  }
+
+  get ops(): BackendOps {
+    return this.#group.inner.ops;
+  }
+
+  get steps(): BackendSteps {
+    return this.#group.inner.steps;
+  }
+
+  get details(): BackendDetails {
+    return this.#group.inner.details;
+  }
+
+  resetPeakMemory(): void {
+    this.#group.inner.resetPeakMemory();
+  }
+
+  allocate(dtype: DType, shape: readonly number[]): BackendTensor {
+    return this.#group.inner.allocate(dtype, shape);
+  }
+
+  upload(tensor: Tensor): BackendTensor {
+    return this.#group.inner.upload(tensor);
+  }
+
+  fill(...call: Parameters<Backend["fill"]>): Promise<void> {
+    return this.#group.inner.fill(...call);
+  }
+
+  async read(tensor: BackendTensor, consume: Parameters<Backend["read"]>[1], range?: ElementRange): Promise<void> {
+    await this.#group.inner.read(tensor, consume, range);
+    this.#group.checkAlive();
+  }
+
+  async download(tensor: BackendTensor): Promise<Tensor> {
+    const copy = await this.#group.inner.download(tensor);
+    this.#group.checkAlive();
+    return copy;
+  }
+
+  /**
+   * Runs the experts of all ranks on this rank's tokens; see {@linkcode Backend.experts}. `gateUpProj`, `downProj` and their biases have
+   * this rank's experts; `routerIndices` and dense `routingWeights` count the experts of all ranks.
+   *
+   * @returns The output of this rank's tokens, [T, H].
+   * @throws {RangeError} If a shape does not match, or the ranks make different calls.
+   * @throws {TypeError} If a dtype does not match, or a name is unknown.
+   * @throws {RankLostError} If a rank has ended.
+   */
+  async experts(inputs: ExpertsInputs<BackendTensor>, options: ParallelExpertsOptions = {}): Promise<BackendTensor> {
+    const shape = resolveParallelExperts(inputs, options, this.#group);
+    return await this.#run({ inputs, shape, onProgress: options.onProgress }, options.tokensPerRank);
+  }
+
+  /**
+   * Runs a whole layer on this rank's tokens; see {@linkcode Backend.moe}. The routed experts are this rank's; the router and the shared
+   * expert are whole on every rank.
+   *
+   * @returns The output of this rank's tokens, [T, H].
+   * @throws {RangeError} If a shape does not match, or the ranks make different calls.
+   * @throws {TypeError} If a dtype does not match, or a name is unknown.
+   * @throws {RankLostError} If a rank has ended.
+   */
+  async moe(
+    hidden: BackendTensor,
+    layer: MoeLayer<BackendTensor>,
+    options: ParallelMoeOptions = {},
+  ): Promise<BackendTensor> {
+    const shape = resolveParallelMoe(hidden, layer, options, this.#group);
+    const { inner } = this.#group;
+    using shared = new DisposableStack();
+    const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
+    const call = { hidden: share(hidden), layer: mapLayer(layer, share), shape, onProgress: options.onProgress };
+    return await runMoe(inner, call, (routed) => this.#run(routed, options.tokensPerRank));
+  }
+
+  runExperts(call: ExpertsCall<BackendTensor>): Promise<BackendTensor> {
+    return this.#run(call, undefined);
+  }
+
+  async #run(
+    { inputs, ...call }: ExpertsCall<BackendTensor>,
+    tokensPerRank: readonly number[] | undefined,
+  ): Promise<BackendTensor> {
+    const { inner } = this.#group;
+    using shared = new DisposableStack();
+    const owned = { ...call, inputs: mapInputs(inputs, (tensor) => shared.use(inner.host.own(tensor).share())) };
+    if (tokensPerRank) checkTokensPerRank(tokensPerRank, call.shape.tokens, this.#group);
+    return await this.#sendsTokens(call.shape.tokens, tokensPerRank)
+      ? runByToken(this.#group, owned)
+      : await runByAssignment(this.#group, owned);
+  }
+
+  /** Returns whether every token travels to every GPU. The answer is the same on all ranks. */
+  async #sendsTokens(tokens: number, known: readonly number[] | undefined): Promise<boolean> {
+    if (this.#mode === "assignments") return false;
+    const counts = known ?? (this.#mode === "tokens" ? await this.allGather(tokens) : undefined);
+    if (!counts) return false;
+    const equal = counts.every((count) => count === counts[0]);
+    if (this.#mode === "auto") return equal && tokens * this.ranks <= fewTokens;
+    if (equal) return true;
+    throw new RangeError(
+      `The exchange of tokens needs the same number of tokens on every rank, got ${counts.join(", ")}`,
+    );
+  }
+
+  synchronize(): Promise<void> {
+    return Promise.try(() => this.#group.synchronize());
+  }
+
+  /** Measures a function on all ranks, which start together. The times are those of the slowest rank. */
+  async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
+    this.#group.barrier();
+    const measured = await this.#group.inner.measure(run);
+    this.#group.checkAlive();
+    const times = await this.allGather([measured.milliseconds, measured.wallMilliseconds]);
+    const slowest = (i: number) => Math.max(...times.map((pair) => pair[i] ?? 0));
+    return { ...measured, milliseconds: slowest(0), wallMilliseconds: slowest(1) };
+  }
+
+  flushCaches(): void {
+    this.#group.inner.flushCaches();
+  }
+
+  peakRates(dtype: DType): Promise<PeakRates | undefined> {
+    return this.#group.inner.peakRates(dtype);
+  }
+
+  /** Leaves the other ranks because this one failed. They end too, and name the reason. */
+  fail(reason: string): void {
+    this.#group.world.fail(reason);
+  }
+
+  [Symbol.dispose](): void {
+    this.#owned[Symbol.dispose]();
+  }
+}

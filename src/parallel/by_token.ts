@@ -1,0 +1,82 @@
+// Experts over several GPUs for few tokens: every token travels to every GPU, each GPU sums over its own experts in f32, and the sums
+// are added on the way back. The sizes are known in advance, so that a call is one graph. The sums are added in another order than on
+// one GPU, so the bits can differ.
+import type { ExpertsCall } from "../contract/resolve_experts.ts";
+import { cudaDTypeCode } from "../cuda/plan/codes.ts";
+import { planLaunches } from "../cuda/plan/experts.ts";
+import { planItems } from "../cuda/plan/steps.ts";
+import { type PointerTable, resolveLaunch } from "../cuda/resolve_launch.ts";
+import type { CudaTensor } from "../cuda/tensor.ts";
+import { bytesPerElement } from "../tensor/tensor.ts";
+import { shareOf } from "./exchange_plan.ts";
+import type { RankGroup } from "./rank_group.ts";
+
+/** Runs a call of the same number of tokens on every rank. */
+export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<CudaTensor>): CudaTensor {
+  const { inner, communicator, rank, ranks, stream } = group;
+  const { host } = inner;
+  const { hidden, experts, topK, dtype, denseWeights, weightsDType } = shape;
+  const tokens = shape.tokens * ranks;
+  const { start: first, end } = shareOf(experts, ranks, rank);
+  using cleanup = new DisposableStack();
+  const output = cleanup.use(inner.allocate(dtype, [shape.tokens, hidden]));
+  if (tokens === 0) {
+    cleanup.move();
+    return output;
+  }
+
+  using scope = new DisposableStack();
+  const bytes = (count: number) => scope.use(inner.allocate("i32", [Math.ceil(count / 4)])).pointer;
+  const plan = planLaunches(
+    { ...shape, tokens, experts: end - first, hasAddend: false },
+    host.device,
+    host.kernels,
+  );
+  const items = (kernel: string, count: number, args: Parameters<typeof planItems>[3]) =>
+    planItems(kernel, count, host.device.multiprocessors, args);
+  const { hiddenStates, routerIndices, routingWeights, inputWeights, addend, addendWeights } = inputs;
+  const gathers = [hiddenStates, routerIndices, routingWeights, ...inputWeights ? [inputWeights] : []].map((source) => {
+    const size = source.shape.reduce((product, length) => product * length, bytesPerElement(source.dtype));
+    return { source: { pointer: source.pointer, bytes: size }, target: bytes(size * ranks) };
+  });
+  const [allHidden, allIndices, allWeights, allScales] = gathers.map(({ target }) => target);
+  const localIndices = bytes(4 * tokens * topK);
+  const sums = bytes(4 * tokens * hidden), ownSums = bytes(4 * shape.tokens * hidden);
+  const pointers: Record<string, bigint | null> = {
+    ...{ hiddenStates: allHidden ?? null, routerIndices: localIndices, inputWeights: allScales ?? null },
+    ...{ routingWeights: allWeights ?? null, addend: null, addendWeights: null },
+    ...{ gateUpProj: inputs.gateUpProj.pointer, gateUpProjBias: inputs.gateUpProjBias?.pointer ?? null },
+    ...{ downProj: inputs.downProj.pointer, downProjBias: inputs.downProjBias?.pointer ?? null },
+    output: bytes(tokens * hidden * bytesPerElement(dtype)), // the plan may store activations in it
+  };
+  for (const [name, size] of Object.entries(plan.workspace)) if (size > 0) pointers[name] = bytes(size);
+
+  const products = plan.launches.filter(({ kernel }) => !kernel.startsWith("combine_"));
+  const launches = [
+    items("local_experts", tokens * topK, {
+      ...{ indices: allIndices ?? null, out: localIndices, n: tokens * topK, first, count: end - first },
+    }),
+    ...products.map((launch) => resolveLaunch(launch, pointers as PointerTable)),
+    items(`partial_sum_${dtype}`, tokens * hidden, {
+      ...{ expertOutputs: pointers.expertOutputs ?? null, rows: pointers.rows ?? null, weights: allWeights ?? null },
+      ...{ indices: denseWeights ? allIndices ?? null : null, out: sums, count: tokens * hidden },
+      ...{ weightsDtype: cudaDTypeCode(weightsDType), topK, weightColumns: denseWeights ? experts : topK },
+      width: hidden,
+    }),
+  ];
+  const round = items(`round_sum_${dtype}`, shape.tokens * hidden, {
+    ...{ sums: ownSums, addend: addend?.pointer ?? null, addendWeights: addendWeights?.pointer ?? null },
+    ...{ out: output.pointer, count: shape.tokens * hidden, width: hidden },
+  });
+  const queue = () => {
+    communicator.group(() => gathers.forEach(({ source, target }) => communicator.allGather(source, target, stream)));
+    launches.forEach(host.launch);
+    communicator.reduceScatter(sums, ownSums, shape.tokens * hidden, stream);
+    host.launch(round);
+  };
+  // The launches and their arguments determine the graph.
+  const key = JSON.stringify([gathers, launches, round], (_, value) => typeof value === "bigint" ? `${value}` : value);
+  group.graphs.run(key, queue, () => host.stream.capture(queue));
+  cleanup.move();
+  return output;
+}

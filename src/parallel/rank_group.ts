@@ -1,0 +1,114 @@
+// One rank's GPU and its connection to the others.
+import type { CudaBackend } from "../cuda/backend.ts";
+import { Event } from "../cuda/driver/event.ts";
+import { GraphCache } from "../cuda/driver/graph_cache.ts";
+import { StagingBuffer } from "../cuda/driver/memory.ts";
+import { Communicator, type DeviceBytes } from "../nccl/communicator.ts";
+import type { Nccl } from "../nccl/library.ts";
+import type { World } from "../world/world.ts";
+import type { Part } from "./exchange_plan.ts";
+
+/** The GPU of a rank, and the communicator that connects it to the GPUs of the other ranks. */
+export class RankGroup implements Disposable {
+  readonly inner: CudaBackend;
+  readonly world: World;
+  readonly communicator: Communicator;
+  /** The graphs of repeated calls. The communicator owns them. */
+  readonly graphs: GraphCache;
+  readonly #copied: Event;
+  readonly #owned: DisposableStack;
+  #staging: StagingBuffer | undefined;
+
+  /**
+   * Connects to the other ranks. The backend and the world stay open when the group is closed.
+   *
+   * @throws {NcclError} If the connection fails.
+   */
+  constructor(inner: CudaBackend, world: World, nccl: Nccl) {
+    const { context } = inner.host;
+    using owned = new DisposableStack();
+    this.inner = inner;
+    this.world = world;
+    this.#copied = owned.use(new Event(context));
+    owned.defer(() => this.#staging?.[Symbol.dispose]());
+    this.communicator = owned.use(
+      new Communicator({
+        ...{ nccl, rank: world.rank, ranks: world.ranks, id: world.id },
+        makeCurrent: () => context.makeCurrent(),
+        lost: () => world.lost,
+      }),
+    );
+    world.watch(this.communicator.handle);
+    owned.defer(() => world.watch(0n));
+    this.graphs = this.communicator.own(new GraphCache());
+    this.barrier(); // NCCL makes its connections on first use, which takes up to 0.2 s
+    this.synchronize();
+    this.#owned = owned.move();
+  }
+
+  /** The number of this rank. */
+  get rank(): number {
+    return this.world.rank;
+  }
+
+  /** The number of ranks. */
+  get ranks(): number {
+    return this.world.ranks;
+  }
+
+  /** The stream of all calls. */
+  get stream(): bigint {
+    return this.inner.host.stream.handle;
+  }
+
+  /** Queues an exchange of one byte with every rank. It ends on no rank before it has begun on all. */
+  barrier(): void {
+    using memory = this.inner.allocate("i32", [this.ranks, 2]);
+    memory.buffer.clear();
+    const byte = (i: number): DeviceBytes => ({ pointer: memory.pointer + BigInt(4 * i), bytes: 1 });
+    const numbers = Array.from({ length: this.ranks }, (_, i) => i);
+    this.communicator.exchange(numbers.map(byte), numbers.map((i) => byte(this.ranks + i)), this.stream);
+  }
+
+  /** Waits for all queued work, and throws if a rank was lost meanwhile. */
+  synchronize(): void {
+    this.inner.host.stream.synchronize();
+    this.checkAlive();
+  }
+
+  /**
+   * Throws if a rank was lost. Waiting for the device then succeeds, but the data are wrong.
+   *
+   * @throws {RankLostError} If a rank was lost.
+   */
+  checkAlive(): void {
+    const { lost } = this.world;
+    if (lost) throw lost;
+  }
+
+  /** Starts to copy integers from device memory. The result waits for the copy and returns them until the next call. */
+  readBack(pointer: bigint, count: number): () => Int32Array {
+    const { context, stream } = this.inner.host;
+    if (!this.#staging || this.#staging.memory.byteLength < 4 * count) {
+      this.#staging?.[Symbol.dispose]();
+      this.#staging = new StagingBuffer(context, 4 * count);
+    }
+    const target = new Int32Array(this.#staging.memory, 0, count);
+    context.call("cuMemcpyDtoHAsync_v2", target as unknown as BufferSource, pointer, BigInt(4 * count), stream.handle);
+    this.#copied.record(stream);
+    return () => {
+      this.#copied.synchronize();
+      this.checkAlive();
+      return target;
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#owned[Symbol.dispose]();
+  }
+}
+
+/** Returns the bytes of parts of a buffer of rows. */
+export function partBytes(pointer: bigint, parts: readonly Part[], rowBytes: number): DeviceBytes[] {
+  return parts.map(({ start, rows }) => ({ pointer: pointer + BigInt(start * rowBytes), bytes: rows * rowBytes }));
+}

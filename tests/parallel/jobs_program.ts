@@ -1,0 +1,66 @@
+// Runs jobs over several ranks and compares each rank's output with that of one emulated GPU, bit by bit. Prints one JSON line.
+import { CudaBackend } from "../../src/cuda/backend.ts";
+import { openCudaBackend } from "../../src/cuda/backend.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../../src/contract/experts.ts";
+import { mapInputs } from "../../src/contract/experts_inputs.ts";
+import { shareOf } from "../../src/parallel/exchange_plan.ts";
+import { openParallel } from "../../src/parallel/open_parallel.ts";
+import type { BackendTensor } from "../../src/tensor/backend_tensor.ts";
+import { convert, type Tensor, tensor } from "../../src/tensor/tensor.ts";
+import { randomJob } from "./random_job.ts";
+
+void CudaBackend;
+const [first = "0", count = "1", exchange = "assignments"] = Deno.args;
+using parallel = await openParallel({ exchange: exchange as "assignments" | "tokens", timeout: 30 });
+using single = await openCudaBackend({ device: parallel.rank });
+const { rank, ranks } = parallel;
+let different = 0, worst = 0;
+for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
+  const { inputs, options, experts, tokensPerRank } = randomJob(seed, ranks, exchange === "tokens");
+  const tokens = { start: tokensPerRank.slice(0, rank).reduce((sum, n) => sum + n, 0), end: 0 };
+  tokens.end = tokens.start + (tokensPerRank[rank] ?? 0);
+  const whole = await run(single, inputs, options);
+  const expected = slice(whole, tokens);
+  const shared = shareOf(experts, ranks, rank);
+  const own = Object.fromEntries(
+    Object.entries(inputs).map(([name, value]) => [name, slice(value, /Proj/.test(name) ? shared : tokens)]),
+  ) as unknown as ExpertsInputs;
+  const actual = await run(parallel, own, { ...options, totalExperts: experts, tokensPerRank });
+  if (!same(actual, expected)) different++;
+  worst = Math.max(worst, distance(actual, expected));
+}
+console.log(JSON.stringify({ rank, different, worst, live: parallel.memory.liveBytes }));
+
+async function run(
+  backend: { upload(tensor: Tensor): BackendTensor; download(tensor: BackendTensor): Promise<Tensor> } & {
+    experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions): Promise<BackendTensor>;
+  },
+  inputs: ExpertsInputs,
+  options: ExpertsOptions,
+): Promise<Tensor> {
+  using scope = new DisposableStack();
+  const uploaded = mapInputs(inputs, (value) => scope.use(backend.upload(value)));
+  return await backend.download(scope.use(await backend.experts(uploaded, options)));
+}
+
+function slice(value: Tensor, { start, end }: { start: number; end: number }): Tensor {
+  const [, ...rest] = value.shape;
+  const width = rest.reduce((product, length) => product * length, 1);
+  return tensor(value.data.slice(start * width, end * width), [end - start, ...rest], value.dtype);
+}
+
+function same(a: Tensor, b: Tensor): boolean {
+  const bytes = ({ data }: Tensor) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  const [x, y] = [bytes(a), bytes(b)];
+  return x.length === y.length && x.every((byte, i) => byte === y[i]);
+}
+
+function distance(a: Tensor, b: Tensor): number {
+  const [x, y] = [convert(a, "f32").data, convert(b, "f32").data];
+  let error = 0, norm = 0;
+  for (let i = 0; i < x.length; i++) {
+    error += ((x[i] ?? 0) - (y[i] ?? 0)) ** 2;
+    norm += (y[i] ?? 0) ** 2;
+  }
+  return norm === 0 ? Math.sqrt(error) : Math.sqrt(error / norm);
+}
