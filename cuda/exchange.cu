@@ -11,9 +11,11 @@ constexpr int kExchangeThreads = 256;
 // experts[i] = the expert of the i-th received row, counted from the first expert of this GPU. The rows come from GPU after GPU, those
 // of each in the order of their experts.
 struct ReceivedExpertsArguments {
-  const int* table;  // [ranks][stride]: the last experts + 1 integers of each row are the first row of each expert, and the end
-  int* out;          // [rows]
-  int ranks, stride, experts, first, count, rows;
+  const int* offsets;  // [ranks][stride], of which the first integers are the first row of every expert, and the end
+  int* out;            // [rows]
+  int ranks, stride;
+  int first, count;  // the experts of this GPU
+  int rows;
 };
 
 // out[i] = indices[i] - first, or -1 for an expert of another GPU.
@@ -83,7 +85,7 @@ extern "C" __global__ void __launch_bounds__(yamoe::kExchangeThreads)
     received_experts(const yamoe::ReceivedExpertsArguments p) {
   for (long long row = yamoe::first_element(); row < p.rows; row += yamoe::element_step()) {
     int left = static_cast<int>(row);
-    const int* offsets = p.table + p.stride - p.experts - 1 + p.first;
+    const int* offsets = p.offsets + p.first;
     for (int rank = 1; rank < p.ranks && left >= offsets[p.count] - offsets[0]; ++rank) {
       left -= offsets[p.count] - offsets[0];
       offsets += p.stride;

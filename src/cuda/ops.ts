@@ -110,7 +110,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       this.#launch(
         planRank(shape, { ...tensors, inputWeights: null, rows: scratch(count), rowTokens, rowScales: null }),
       );
-      this.#selectRows(source.pointer, rowTokens, sorted.values.pointer, { rows: count, sourceRows: count, bytes: 4 });
+      this.selectRows(source.pointer, rowTokens, sorted.values.pointer, { rows: count, sourceRows: count, bytes: 4 });
       return sorted;
     });
   }
@@ -131,7 +131,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       const [from, at] = [this.#host.own(source), this.#host.own(indices)];
       const output = result(source.dtype, [rows, ...source.shape.slice(1)]);
       const bytes = width * bytesPerElement(source.dtype);
-      this.#selectRows(from.pointer, at.pointer, output.pointer, { rows, sourceRows: source.shape[0] ?? 0, bytes });
+      this.selectRows(from.pointer, at.pointer, output.pointer, { rows, sourceRows: source.shape[0] ?? 0, bytes });
       return output;
     });
   }
@@ -150,7 +150,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
         ...{ n, bins, capacity, topK },
       });
       const bytes = hidden * bytesPerElement(source.dtype);
-      this.#selectRows(from!, binTokens, output.pointer, { rows, sourceRows: tokens, bytes });
+      this.selectRows(from!, binTokens, output.pointer, { rows, sourceRows: tokens, bytes });
       return output;
     });
   }
@@ -208,7 +208,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
   }
 
   /** Selects rows of `bytes` bytes, in the largest units that divide them. */
-  #selectRows(
+  selectRows(
     source: bigint,
     indices: bigint,
     out: bigint,

@@ -38,6 +38,12 @@ export type ExchangeMode = "auto" | "assignments" | "tokens";
 /** `"auto"` sends every token to every GPU up to this number of tokens of all ranks. */
 const fewTokens = 2048;
 
+/** From this number of tokens of each rank on, rows travel while others are computed. */
+const manyTokens = 4096;
+
+/** The number of chunks in which they travel. */
+const overlappedChunks = 4;
+
 /**
  * The backend of one rank, which {@linkcode openParallel} opens. All ranks must make the same calls of `experts`, `moe`, `measure` and
  * `dispose` in the same order. Each passes its own tokens, and the weights of its own experts: see {@linkcode ParallelBackend.share}.
@@ -45,6 +51,8 @@ const fewTokens = 2048;
 export class ParallelBackend implements Backend {
   readonly name = "cuda";
   readonly threads = 0;
+  /** The number of chunks to split calls into, for measurements. By default, it depends on the number of tokens. */
+  chunks: number | undefined;
   readonly #group: RankGroup;
   readonly #mode: ExchangeMode;
   readonly #owned: DisposableStack;
@@ -181,7 +189,7 @@ export class ParallelBackend implements Backend {
     if (tokensPerRank) checkTokensPerRank(tokensPerRank, call.shape.tokens, this.#group);
     return await this.#sendsTokens(call.shape.tokens, tokensPerRank)
       ? runByToken(this.#group, owned)
-      : await runByAssignment(this.#group, owned);
+      : await runByAssignment(this.#group, owned, this.#chunks(call.shape.capacity, tokensPerRank));
   }
 
   /** Returns whether every token travels to every GPU. The answer is the same on all ranks. */
@@ -195,6 +203,12 @@ export class ParallelBackend implements Backend {
     throw new RangeError(
       `The exchange of tokens needs the same number of tokens on every rank, got ${counts.join(", ")}`,
     );
+  }
+
+  /** Returns how many chunks travel one after the other. The answer is the same on all ranks. */
+  #chunks(capacity: number, known: readonly number[] | undefined): number {
+    if (this.chunks !== undefined) return this.chunks;
+    return known && capacity === Infinity && Math.min(...known) >= manyTokens ? overlappedChunks : 1;
   }
 
   synchronize(): Promise<void> {

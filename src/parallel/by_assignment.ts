@@ -1,94 +1,174 @@
 // Experts over several GPUs, with the same bits as on one: every assignment travels to the GPU of its expert, and its row travels
 // back. Each token's rows are summed in the order of its slots on the GPU that has the token.
+//
+// Many tokens are split into chunks: while one chunk is computed, the rows of others travel on a second stream.
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
-import type { CudaTensor } from "../cuda/tensor.ts";
 import { planCombine, planCounts, planItems, planRank, sortChunks, type SortShape } from "../cuda/plan/steps.ts";
+import type { CudaTensor } from "../cuda/tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
-import { digestText, headerLength, planExchange, readTable, shareOf } from "./exchange_plan.ts";
+import { digestText, type ExchangePlan, headerLength, planExchange, readTable, shareOf } from "./exchange_plan.ts";
 import { partBytes, type RankGroup } from "./rank_group.ts";
 
-/** Runs a call. The expert weights are those of this rank; the sizes are those of the whole layer. */
+/** Consecutive tokens whose rows travel together. */
+interface Chunk {
+  readonly index: number;
+  readonly tokens: number;
+  readonly assignments: number;
+  /** The first token and the first assignment. */
+  readonly firstToken: number;
+  readonly firstAssignment: number;
+  /** The most rows that the chunk can send. */
+  readonly maximum: number;
+  readonly sort: SortShape;
+}
+
+/** The memory of a chunk after its assignments were sorted. */
+interface SortedChunk extends Chunk {
+  /** [tokens, K]: the row of each assignment in `packed`, or -1. */
+  readonly rows: bigint;
+  /** [maximum, H]: the rows to send; later the rows that come back. */
+  readonly packed: CudaTensor;
+  /** [maximum, 1]: the input weight of each row. */
+  readonly scales: CudaTensor | undefined;
+}
+
+/**
+ * Runs a call. The expert weights are those of this rank; the sizes are those of the whole layer.
+ *
+ * @param chunks The number of chunks, the same on all ranks. Must be 1 for a finite capacity, which depends on the order of all tokens.
+ */
 export async function runByAssignment(
   group: RankGroup,
   { inputs, shape }: ExpertsCall<CudaTensor>,
+  chunks: number,
 ): Promise<CudaTensor> {
-  const { inner, communicator, rank, ranks, stream } = group;
+  const { inner, communicator, rank, ranks } = group;
   const { host, steps } = inner;
-  const { tokens, hidden, experts, topK, capacity, dtype, denseWeights, weightsDType } = shape;
+  const { hidden, experts, topK, capacity, dtype, denseWeights, weightsDType } = shape;
   const rowBytes = hidden * bytesPerElement(dtype);
-  const assignments = tokens * topK;
-  const maximum = Math.min(assignments, experts * capacity); // rows that this rank can send
   using scope = new DisposableStack();
   const integers = (count: number) => scope.use(inner.allocate("i32", [count])).pointer;
+  const at = (tensor: CudaTensor, row: number) =>
+    tensor.pointer + BigInt(row * (tensor.shape[1] ?? 1) * bytesPerElement(tensor.dtype));
 
-  // The capacity is applied twice: here to what travels, and by each expert to what arrives. An expert keeps its first tokens, in the
-  // order of the ranks, so it never keeps more of a rank than that rank's first ones.
-  const sort: SortShape = { count: assignments, experts, topK, capacity, tileRows: 1 };
-  const width = headerLength + experts + 1;
+  const width = headerLength + chunks * (experts + 1);
   const table = scope.use(inner.allocate("i32", [ranks, width]));
-  const ownRow = 4 * rank * width;
-  table.buffer.write(Int32Array.of(digestText(JSON.stringify({ ...shape, tokens: 0 })), tokens), ownRow);
-  const rowOffsets = table.pointer + BigInt(ownRow + 4 * headerLength);
-  const sorted = {
-    ...{ indices: inputs.routerIndices.pointer, rowOffsets, tileOffsets: integers(experts + 1) },
-    ...{ counts: integers(experts * sortChunks(assignments).blocks), totals: integers(experts) },
-  };
-  planCounts(sort, sorted).forEach(host.launch);
-  communicator.allGather({ pointer: table.pointer + BigInt(ownRow), bytes: 4 * width }, table.pointer, stream);
-  const gathered = group.readBack(table.pointer, ranks * width);
+  const offsetsAt = (r: number, chunk: number) =>
+    table.pointer + BigInt(4 * (r * width + headerLength + chunk * (experts + 1)));
 
-  const rows = integers(assignments);
-  const rowTokens = scope.use(await steps.full({ dtype: "i32", shape: [maximum], value: -1 }));
-  const rowScales = inputs.inputWeights && scope.use(inner.allocate("f32", [maximum, 1]));
-  host.launch(planRank(sort, {
-    ...{ ...sorted, rows, rowTokens: rowTokens.pointer },
-    ...{ inputWeights: inputs.inputWeights?.pointer ?? null, rowScales: rowScales?.pointer ?? null },
-  }));
-  const packed = scope.use(
-    await steps.indexSelect({ source: inputs.hiddenStates, indices: rowTokens, rows: maximum, width: hidden }),
-  );
-
-  const { offsets } = readTable(gathered(), ranks, rank);
-  const plan = planExchange(offsets, rank);
-  const received = scope.use(inner.allocate(dtype, [plan.received, hidden]));
-  const scales = rowScales && scope.use(inner.allocate("f32", [plan.received, 1]));
-  communicator.group(() => {
-    const exchange = (from: CudaTensor, to: CudaTensor, bytes: number) =>
-      communicator.exchange(
-        partBytes(from.pointer, plan.sends, bytes),
-        partBytes(to.pointer, plan.receives, bytes),
-        stream,
-      );
-    exchange(packed, received, rowBytes);
-    if (rowScales && scales) exchange(rowScales, scales, 4);
-  });
-
-  const computed = plan.received === 0 ? received : scope.use(await compute());
-  communicator.exchange(
-    partBytes(computed.pointer, plan.receives, rowBytes),
-    partBytes(packed.pointer, plan.sends, rowBytes), // its rows have been sent
-    stream,
-  );
+  const plans = await exchangeCounts();
+  const exchangeStream = chunks > 1 ? group.exchangeStream : host.stream;
+  const arrivals = plans.sorted.map((chunk, i) => dispatch(chunk, plans.exchanges[i]));
+  for (const arrival of arrivals) await returnRows(arrival);
   return combine();
 
+  function split(): Chunk[] {
+    return Array.from({ length: chunks }, (_, index) => {
+      const { start, end } = shareOf(shape.tokens, chunks, index);
+      const tokens = end - start, assignments = tokens * topK;
+      // The capacity is applied twice: here to what travels, and by each expert to what arrives. An expert keeps its first tokens, in
+      // the order of the ranks, so it never keeps more of a rank than that rank's first ones.
+      const sort = { count: assignments, experts, topK, capacity, tileRows: 1 };
+      const maximum = Math.min(assignments, experts * capacity);
+      return { index, tokens, assignments, firstToken: start, firstAssignment: start * topK, maximum, sort };
+    });
+  }
+
+  /** Sorts the assignments, gathers the counts of all ranks, and packs the rows to send meanwhile. */
+  async function exchangeCounts(): Promise<{ sorted: SortedChunk[]; exchanges: ExchangePlan[] }> {
+    const header = Int32Array.of(digestText(JSON.stringify({ ...shape, tokens: 0, chunks })), shape.tokens);
+    table.buffer.write(header, 4 * rank * width);
+    const counted = split().map((chunk) => {
+      const tensors = {
+        ...{ indices: at(inputs.routerIndices, chunk.firstToken), rowOffsets: offsetsAt(rank, chunk.index) },
+        ...{ counts: integers(experts * sortChunks(chunk.assignments).blocks), totals: integers(experts) },
+        tileOffsets: integers(experts + 1),
+      };
+      planCounts(chunk.sort, tensors).forEach(host.launch);
+      return { ...chunk, tensors };
+    });
+    const ownRow = table.pointer + BigInt(4 * rank * width);
+    communicator.allGather({ pointer: ownRow, bytes: 4 * width }, table.pointer, group.stream);
+    const gathered = group.readBack(table.pointer, ranks * width);
+
+    const sorted: SortedChunk[] = [];
+    for (const { tensors, ...chunk } of counted) {
+      const { assignments, maximum, firstToken, sort } = chunk;
+      const rows = integers(assignments);
+      const rowTokens = scope.use(await steps.full({ dtype: "i32", shape: [maximum], value: -1 }));
+      const scales = inputs.inputWeights && scope.use(inner.allocate("f32", [maximum, 1]));
+      const packed = scope.use(inner.allocate(dtype, [maximum, hidden]));
+      host.launch(planRank(sort, {
+        ...{ ...tensors, rows, rowTokens: rowTokens.pointer, rowScales: scales?.pointer ?? null },
+        inputWeights: inputs.inputWeights ? at(inputs.inputWeights, firstToken) : null,
+      }));
+      const sizes = { rows: maximum, sourceRows: chunk.tokens, bytes: rowBytes };
+      steps.selectRows(at(inputs.hiddenStates, firstToken), rowTokens.pointer, packed.pointer, sizes);
+      sorted.push({ ...chunk, rows, packed, scales });
+    }
+
+    const { offsets } = readTable(gathered(), ranks, rank);
+    const exchanges = sorted.map(({ index }) => {
+      const start = index * (experts + 1);
+      return planExchange(offsets.map((row) => row.subarray(start, start + experts + 1)), rank);
+    });
+    return { sorted, exchanges };
+  }
+
+  /** Sends the rows of a chunk to the GPUs of their experts. */
+  function dispatch(chunk: SortedChunk, plan: ExchangePlan | undefined) {
+    if (!plan) throw new RangeError(`Chunk ${chunk.index} has no plan`);
+    const received = scope.use(inner.allocate(dtype, [plan.received, hidden]));
+    const scales = chunk.scales && scope.use(inner.allocate("f32", [plan.received, 1]));
+    group.follow(exchangeStream, host.stream);
+    communicator.group(() => {
+      exchange(chunk.packed, plan.sends, received, plan.receives, rowBytes);
+      if (chunk.scales && scales) exchange(chunk.scales, plan.sends, scales, plan.receives, 4);
+    });
+    return { chunk, plan, received, scales, arrived: group.mark(exchangeStream) };
+  }
+
+  function exchange(
+    from: CudaTensor,
+    sends: ExchangePlan["sends"],
+    to: CudaTensor,
+    receives: ExchangePlan["receives"],
+    bytes: number,
+  ): void {
+    const [out, into] = [partBytes(from.pointer, sends, bytes), partBytes(to.pointer, receives, bytes)];
+    communicator.exchange(out, into, exchangeStream.handle);
+  }
+
+  /** Runs this rank's experts on the rows that arrived, and sends the results back. */
+  async function returnRows({ chunk, plan, received, scales, arrived }: ReturnType<typeof dispatch>): Promise<void> {
+    arrived.block(host.stream);
+    const computed = plan.received === 0 ? received : scope.use(await compute(chunk, plan, received, scales));
+    group.follow(exchangeStream, host.stream);
+    exchange(computed, plan.receives, chunk.packed, plan.sends, rowBytes); // its rows have been sent
+  }
+
   /** Runs this rank's experts on the received rows, each of which is a token with one assignment. */
-  async function compute(): Promise<CudaTensor> {
+  async function compute(
+    { index }: Chunk,
+    { received: rows }: ExchangePlan,
+    received: CudaTensor,
+    inputWeights: CudaTensor | undefined,
+  ): Promise<CudaTensor> {
     const { start: first, end } = shareOf(experts, ranks, rank);
-    const shapeOfRows = [plan.received, 1];
-    using routerIndices = inner.allocate("i32", shapeOfRows);
-    using routingWeights = await steps.full({ dtype: "f32", shape: shapeOfRows, value: 1 });
-    host.launch(planItems("received_experts", plan.received, host.device.multiprocessors, {
-      ...{ table: table.pointer, out: routerIndices.pointer },
-      ...{ ranks, stride: width, experts, first, count: end - first, rows: plan.received },
+    using routerIndices = inner.allocate("i32", [rows, 1]);
+    using routingWeights = await steps.full({ dtype: "f32", shape: [rows, 1], value: 1 });
+    host.launch(planItems("received_experts", rows, host.device.multiprocessors, {
+      ...{ offsets: offsetsAt(0, index), out: routerIndices.pointer },
+      ...{ ranks, stride: width, first, count: end - first, rows },
     }));
     const { gateUpProj, gateUpProjBias, downProj, downProjBias } = inputs;
     return await inner.runExperts({
       inputs: {
-        ...{ hiddenStates: received, routerIndices, routingWeights, inputWeights: scales },
+        ...{ hiddenStates: received, routerIndices, routingWeights, inputWeights },
         ...{ gateUpProj, gateUpProjBias, downProj, downProjBias },
       },
       shape: {
-        ...{ ...shape, tokens: plan.received, experts: end - first, topK: 1 },
+        ...{ ...shape, tokens: rows, experts: end - first, topK: 1 },
         ...{ denseWeights: false, weightsDType: "f32", hasAddend: false },
       },
       onProgress: undefined,
@@ -98,14 +178,17 @@ export async function runByAssignment(
   /** Sums the rows of each token. */
   function combine(): CudaTensor {
     using cleanup = new DisposableStack();
-    const output = cleanup.use(inner.allocate(dtype, [tokens, hidden]));
-    if (tokens > 0) {
+    const output = cleanup.use(inner.allocate(dtype, [shape.tokens, hidden]));
+    group.follow(host.stream, exchangeStream);
+    for (const { tokens, firstToken, packed, rows } of plans.sorted) {
+      if (tokens === 0) continue;
       const sizes = { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden };
+      const from = (tensor: CudaTensor | undefined) => tensor ? at(tensor, firstToken) : null;
       host.launch(planCombine(dtype, weightsDType, sizes, {
-        ...{ expertOutputs: packed.pointer, rows, weights: inputs.routingWeights.pointer },
-        indices: denseWeights ? inputs.routerIndices.pointer : null,
-        ...{ addend: inputs.addend?.pointer ?? null, addendWeights: inputs.addendWeights?.pointer ?? null },
-        out: output.pointer,
+        ...{ expertOutputs: packed.pointer, rows, weights: at(inputs.routingWeights, firstToken) },
+        indices: denseWeights ? at(inputs.routerIndices, firstToken) : null,
+        ...{ addend: from(inputs.addend), addendWeights: from(inputs.addendWeights) },
+        out: at(output, firstToken),
       }));
     }
     cleanup.move();

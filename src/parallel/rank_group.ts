@@ -3,10 +3,14 @@ import type { CudaBackend } from "../cuda/backend.ts";
 import { Event } from "../cuda/driver/event.ts";
 import { GraphCache } from "../cuda/driver/graph_cache.ts";
 import { StagingBuffer } from "../cuda/driver/memory.ts";
+import { Stream } from "../cuda/driver/stream.ts";
 import { Communicator, type DeviceBytes } from "../nccl/communicator.ts";
 import type { Nccl } from "../nccl/library.ts";
 import type { World } from "../world/world.ts";
 import type { Part } from "./exchange_plan.ts";
+
+/** More events than a call uses. */
+const eventCount = 64;
 
 /** The GPU of a rank, and the communicator that connects it to the GPUs of the other ranks. */
 export class RankGroup implements Disposable {
@@ -16,6 +20,10 @@ export class RankGroup implements Disposable {
   /** The graphs of repeated calls. The communicator owns them. */
   readonly graphs: GraphCache;
   readonly #copied: Event;
+  /** Events of calls, used again and again. */
+  readonly #events: Event[] = [];
+  #nextEvent = 0;
+  #exchangeStream: Stream | undefined;
   readonly #owned: DisposableStack;
   #staging: StagingBuffer | undefined;
 
@@ -30,7 +38,12 @@ export class RankGroup implements Disposable {
     this.inner = inner;
     this.world = world;
     this.#copied = owned.use(new Event(context));
-    owned.defer(() => this.#staging?.[Symbol.dispose]());
+    owned.defer(() => {
+      using rest = new DisposableStack();
+      rest.use(this.#staging);
+      rest.use(this.#exchangeStream);
+      for (const event of this.#events) rest.use(event);
+    });
     this.communicator = owned.use(
       new Communicator({
         ...{ nccl, rank: world.rank, ranks: world.ranks, id: world.id },
@@ -84,6 +97,24 @@ export class RankGroup implements Disposable {
   checkAlive(): void {
     const { lost } = this.world;
     if (lost) throw lost;
+  }
+
+  /** A second stream, for rows that travel while others are computed. */
+  get exchangeStream(): Stream {
+    return this.#exchangeStream ??= new Stream(this.inner.host.context, { urgent: true });
+  }
+
+  /** Marks the present end of a stream's queue. The mark is valid until {@linkcode RankGroup.mark} has been called many times. */
+  mark(stream: Stream): Event {
+    const event = this.#events[this.#nextEvent] ??= new Event(this.inner.host.context);
+    this.#nextEvent = (this.#nextEvent + 1) % eventCount;
+    event.record(stream);
+    return event;
+  }
+
+  /** Makes a stream wait for all that is queued on another one. */
+  follow(stream: Stream, other: Stream): void {
+    if (stream !== other) this.mark(other).block(stream);
   }
 
   /** Starts to copy integers from device memory. The result waits for the copy and returns them until the next call. */

@@ -1,22 +1,25 @@
 // Runs jobs over several ranks and compares each rank's output with that of one emulated GPU, bit by bit. Prints one JSON line.
-import { CudaBackend } from "../../src/cuda/backend.ts";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
-import type { ExpertsInputs, ExpertsOptions } from "../../src/contract/experts.ts";
+import type { ExpertsInputs } from "../../src/contract/experts.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
+import type { ParallelExpertsOptions } from "../../src/parallel/resolve.ts";
 import { openParallel } from "../../src/parallel/open_parallel.ts";
 import type { BackendTensor } from "../../src/tensor/backend_tensor.ts";
 import { convert, type Tensor, tensor } from "../../src/tensor/tensor.ts";
 import { randomJob } from "./random_job.ts";
 
-void CudaBackend;
-const [first = "0", count = "1", exchange = "assignments"] = Deno.args;
+const [first = "0", count = "1", exchange = "assignments", chunks] = Deno.args;
 using parallel = await openParallel({ exchange: exchange as "assignments" | "tokens", timeout: 30 });
 using single = await openCudaBackend({ device: parallel.rank });
+if (chunks !== undefined) parallel.chunks = Number(chunks);
 const { rank, ranks } = parallel;
 let different = 0, worst = 0;
 for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
-  const { inputs, options, experts, tokensPerRank } = randomJob(seed, ranks, exchange === "tokens");
+  const { inputs, options, experts, tokensPerRank } = randomJob(seed, ranks, {
+    even: exchange === "tokens",
+    dropless: chunks !== undefined,
+  });
   const tokens = { start: tokensPerRank.slice(0, rank).reduce((sum, n) => sum + n, 0), end: 0 };
   tokens.end = tokens.start + (tokensPerRank[rank] ?? 0);
   const whole = await run(single, inputs, options);
@@ -33,10 +36,10 @@ console.log(JSON.stringify({ rank, different, worst, live: parallel.memory.liveB
 
 async function run(
   backend: { upload(tensor: Tensor): BackendTensor; download(tensor: BackendTensor): Promise<Tensor> } & {
-    experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions): Promise<BackendTensor>;
+    experts(inputs: ExpertsInputs<BackendTensor>, options: ParallelExpertsOptions): Promise<BackendTensor>;
   },
   inputs: ExpertsInputs,
-  options: ExpertsOptions,
+  options: ParallelExpertsOptions,
 ): Promise<Tensor> {
   using scope = new DisposableStack();
   const uploaded = mapInputs(inputs, (value) => scope.use(backend.upload(value)));

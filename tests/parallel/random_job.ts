@@ -13,8 +13,12 @@ export interface RandomJob {
   readonly tokensPerRank: readonly number[];
 }
 
-/** Makes a job. With `even`, all ranks have the same number of tokens. */
-export function randomJob(seed: number, ranks: number, even: boolean): RandomJob {
+/** Makes a job. With `even`, all ranks have the same number of tokens. With `dropless`, no expert has a capacity. */
+export function randomJob(
+  seed: number,
+  ranks: number,
+  { even, dropless }: { readonly even: boolean; readonly dropless: boolean },
+): RandomJob {
   const random = new SmallRandom(seed);
   const below = (limit: number) => Math.floor(random.next() * limit);
   const choose = <T>(choices: readonly T[]) => choices[below(choices.length)] as T;
@@ -35,12 +39,13 @@ export function randomJob(seed: number, ranks: number, even: boolean): RandomJob
     spread: choose([0, 0.3, 1, 1]),
   });
   return {
-    inputs: Object.fromEntries(Object.entries(inputs).filter(([, value]) => value !== undefined)) as unknown as
-      & ExpertsInputs,
+    inputs: Object.fromEntries(
+      Object.entries(inputs).filter(([, value]) => value !== undefined),
+    ) as unknown as ExpertsInputs,
     options: {
       ...{ gated, weightLayout, activation: gated ? choose(["swiglu-oai", "silu", "gelu"] as const) : "relu2" },
       gateUpLayout: choose(["interleaved", "concatenated"] as const),
-      expertCapacity: choose([undefined, undefined, 1, 1 + below(9)]),
+      expertCapacity: dropless ? undefined : choose([undefined, undefined, 1, 1 + below(9)]),
     },
     experts: E,
     tokensPerRank,

@@ -42,12 +42,14 @@ export function openLibrary(path?: string): Symbols {
     return result.symbols;
   }
   const { kind, detail } = result.problem;
-  throw new BackendUnavailableError({
-    symbol: `Cannot use the NVIDIA driver: it is too old, CUDA 13.0 (driver 580) is needed (${detail})`,
-    broken: `Cannot load the NVIDIA driver: ${detail}`,
-    permission: "Cannot use the NVIDIA driver: opening it needs the permission --allow-ffi",
-    missing: paths.length === 0
-      ? `Cannot find the NVIDIA driver: it does not exist for ${Deno.build.os}`
-      : `Cannot find the NVIDIA driver: ${paths[0]} was not found`,
-  }[kind]);
+  throw new BackendUnavailableError(
+    {
+      symbol: `Cannot use the NVIDIA driver: it is too old, CUDA 13.0 (driver 580) is needed (${detail})`,
+      broken: `Cannot load the NVIDIA driver: ${detail}`,
+      permission: "Cannot use the NVIDIA driver: opening it needs the permission --allow-ffi",
+      missing: paths.length === 0
+        ? `Cannot find the NVIDIA driver: it does not exist for ${Deno.build.os}`
+        : `Cannot find the NVIDIA driver: ${paths[0]} was not found`,
+    }[kind],
+  );
 }
