@@ -10,7 +10,10 @@ import { convert, type Tensor, tensor } from "../../src/tensor/tensor.ts";
 import { randomJob } from "./random_job.ts";
 
 const [first = "0", count = "1", exchange = "assignments", chunks] = Deno.args;
-using parallel = await openParallel({ exchange: exchange as "assignments" | "tokens", timeout: 30 });
+using parallel = await openParallel({
+  ...{ exchange: exchange as "assignments" | "tokens", timeout: 30 },
+  nccl: Deno.env.get("YAMOE_NCCL_PATH"),
+});
 using single = await openCudaBackend({ device: parallel.rank });
 if (chunks !== undefined) parallel.chunks = Number(chunks);
 const { rank, ranks } = parallel;
