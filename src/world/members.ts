@@ -17,8 +17,9 @@ export interface Member {
 /** Checks the type of a message. */
 export function isMember(value: unknown): value is Member {
   if (typeof value !== "object" || value === null) return false;
-  const types = { rank: "number", ranks: "number", version: "string", nccl: "number", host: "string", gpu: "string" };
-  return Object.entries(types).every(([name, type]) => typeof (value as Record<string, unknown>)[name] === type);
+  const { rank, ranks, version, nccl, host, gpu } = value as Record<keyof Member, unknown>;
+  return [rank, ranks, nccl].every((number) => typeof number === "number") &&
+    [version, host, gpu].every((text) => typeof text === "string");
 }
 
 /**

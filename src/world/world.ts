@@ -9,6 +9,9 @@ import { Watchdog } from "./watchdog.ts";
 /** The version of the messages that ranks exchange when they join. */
 const protocol = 1;
 
+/** After a rank that does not fit, rank 0 waits this long for others to arrive, so that they hear the reason; in milliseconds. */
+const lateness = 500;
+
 /** Options of {@linkcode joinWorld}. */
 export interface WorldOptions {
   readonly placement: Pick<Placement, "rank" | "ranks" | "host" | "port" | "secret">;
@@ -45,9 +48,11 @@ export async function joinWorld(options: WorldOptions): Promise<World> {
   if (ranks === 1) return new World([own], 0, nccl.createId(), [], undefined);
   using cleanup = new DisposableStack();
   const timer = Promise.withResolvers<never>();
+  // Rank 0 gives up first, so that the others hear from it which rank is missing.
+  const patience = rank === 0 ? timeout : timeout + 2000;
   const clock = setTimeout(
     () => timer.reject(new Error(`not all ranks have arrived within ${timeout / 1000} s`)),
-    timeout,
+    patience,
   );
   cleanup.defer(() => clearTimeout(clock));
   timer.promise.catch(() => {});
@@ -65,10 +70,11 @@ async function gather(
   cleanup: DisposableStack,
 ): Promise<World> {
   const members: [Member, ...Member[]] = [own];
-  const peers = new Map<number, Connection>();
+  const peers = new Map<number, Connection>(), refused: Connection[] = [];
   using held = new DisposableStack();
   const hostname = isLoopback(host) ? "127.0.0.1" : "0.0.0.0";
   using listener = Deno.listen({ hostname, port });
+  const ready: Promise<void>[] = [];
   const complete = Promise.withResolvers<void>();
   const accept = async (connection: Connection) => {
     const nonce = crypto.randomUUID();
@@ -80,12 +86,19 @@ async function gather(
     }
     const problem = joinProblem(hello.member, members);
     if (problem !== undefined) {
-      await connection.send({ refused: problem });
-      return complete.reject(new Error(problem));
+      refused.push(connection); // it hears the reason with the others
+      setTimeout(() => complete.reject(new Error(problem)), lateness);
+      return;
     }
     await connection.send({ proof: await proof(secret, String(hello.nonce), "welcome") });
+    const { rank, host } = hello.member;
     members.push(hello.member);
-    peers.set(hello.member.rank, connection);
+    peers.set(rank, connection);
+    const answer = connection.receive().then((message) => {
+      if (message === undefined) throw new Error(`rank ${rank} on ${host} ended while the others were joining`);
+    });
+    answer.catch(complete.reject);
+    ready.push(answer);
     if (peers.size === ranks - 1) complete.resolve();
   };
   (async () => {
@@ -114,9 +127,6 @@ async function gather(
     members.sort((a, b) => a.rank - b.rank);
     const welcome: Welcome = { id: id.toHex(), port: await watchdog.port, token, members };
     await sendAll(connections(), welcome);
-    const ready = connections().map(async (connection, i) => {
-      if (await connection.receive() === undefined) throw new Error(`rank ${i + 1} on ${members[i + 1]?.host} ended`);
-    });
     await Promise.race([Promise.all([watchdog.connected, ...ready]), timeout]);
     await sendAll(connections(), { go: true });
     watchdog.start(members);
@@ -125,7 +135,7 @@ async function gather(
     return new World(members, 0, id, connections(), watchdog);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    await sendAll(connections(), { refused: reason });
+    await sendAll([...connections(), ...refused], { refused: reason });
     throw new Error(`Cannot start ${ranks} ranks: ${reason}`);
   }
 }

@@ -1,9 +1,9 @@
 // One rank of tests/gpu/ranks.ts.
-import { CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
+import { type CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
 import { Event } from "../../src/cuda/driver/event.ts";
 import type { ExpertsInputs } from "../../src/contract/experts.ts";
 import { weightShapes } from "../../src/contract/experts_sizes.ts";
-import { type PresetName } from "../../src/models/presets.ts";
+import type { PresetName } from "../../src/models/presets.ts";
 import { Nccl } from "../../src/nccl/library.ts";
 import { ParallelBackend } from "../../src/parallel/backend.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";

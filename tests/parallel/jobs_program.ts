@@ -6,8 +6,9 @@ import { shareOf } from "../../src/parallel/exchange_plan.ts";
 import type { ParallelExpertsOptions } from "../../src/parallel/resolve.ts";
 import { openParallel } from "../../src/parallel/open_parallel.ts";
 import type { BackendTensor } from "../../src/tensor/backend_tensor.ts";
-import { convert, type Tensor, tensor } from "../../src/tensor/tensor.ts";
+import { convert, type Tensor } from "../../src/tensor/tensor.ts";
 import { randomJob } from "./random_job.ts";
+import { sameBits, sliceRows } from "./slices.ts";
 
 const [first = "0", count = "1", exchange = "assignments", chunks] = Deno.args;
 using parallel = await openParallel({
@@ -26,13 +27,13 @@ for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
   const tokens = { start: tokensPerRank.slice(0, rank).reduce((sum, n) => sum + n, 0), end: 0 };
   tokens.end = tokens.start + (tokensPerRank[rank] ?? 0);
   const whole = await run(single, inputs, options);
-  const expected = slice(whole, tokens);
+  const expected = sliceRows(whole, tokens);
   const shared = shareOf(experts, ranks, rank);
   const own = Object.fromEntries(
-    Object.entries(inputs).map(([name, value]) => [name, slice(value, /Proj/.test(name) ? shared : tokens)]),
+    Object.entries(inputs).map(([name, value]) => [name, sliceRows(value, /Proj/.test(name) ? shared : tokens)]),
   ) as unknown as ExpertsInputs;
   const actual = await run(parallel, own, { ...options, totalExperts: experts, tokensPerRank });
-  if (!same(actual, expected)) different++;
+  if (!sameBits(actual, expected)) different++;
   worst = Math.max(worst, distance(actual, expected));
 }
 console.log(JSON.stringify({ rank, different, worst, live: parallel.memory.liveBytes }));
@@ -47,18 +48,6 @@ async function run(
   using scope = new DisposableStack();
   const uploaded = mapInputs(inputs, (value) => scope.use(backend.upload(value)));
   return await backend.download(scope.use(await backend.experts(uploaded, options)));
-}
-
-function slice(value: Tensor, { start, end }: { start: number; end: number }): Tensor {
-  const [, ...rest] = value.shape;
-  const width = rest.reduce((product, length) => product * length, 1);
-  return tensor(value.data.slice(start * width, end * width), [end - start, ...rest], value.dtype);
-}
-
-function same(a: Tensor, b: Tensor): boolean {
-  const bytes = ({ data }: Tensor) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  const [x, y] = [bytes(a), bytes(b)];
-  return x.length === y.length && x.every((byte, i) => byte === y[i]);
 }
 
 function distance(a: Tensor, b: Tensor): number {

@@ -11,6 +11,8 @@ export interface RankOutcome {
 /** Ranks that are running. */
 export interface Ranks extends AsyncDisposable {
   readonly processes: readonly Deno.ChildProcess[];
+  /** Waits until a rank has printed a line. */
+  printed(rank: number, line: string): Promise<void>;
   /** Waits for all ranks. */
   readonly outcomes: Promise<RankOutcome[]>;
 }
@@ -42,24 +44,68 @@ export async function startRanks(
       stderr: "piped",
       stdin: "null",
     }).spawn());
-  const outcomes = Promise.all(processes.map(async (process) => {
-    const { code, stdout, stderr } = await process.output();
-    const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    return { code, stdout: decode(stdout), stderr: decode(stderr) };
+  const killAll = () => {
+    for (const process of processes) {
+      try {
+        process.kill("SIGKILL");
+      } catch {
+        // It has ended.
+      }
+    }
+  };
+  const timer = setTimeout(killAll, 100_000); // ranks that wait for each other must not block the tests
+  const texts = processes.map((process) => new LineReader(process.stdout));
+  const outcomes = Promise.all(processes.map(async (process, rank) => {
+    const [{ code }, stdout, stderr] = await Promise.all([
+      process.status,
+      texts[rank]?.all ?? "",
+      new Response(process.stderr).text(),
+    ]);
+    return { code, stdout, stderr };
   }));
   return {
     processes,
     outcomes,
+    printed: async (rank, line) => await texts[rank]?.printed(line),
     async [Symbol.asyncDispose]() {
-      for (const process of processes) {
-        try {
-          process.kill("SIGKILL");
-        } catch {
-          // It has ended.
-        }
-      }
+      clearTimeout(timer);
+      killAll();
       await outcomes;
       await Deno.remove(folder, { recursive: true });
     },
   };
+}
+
+/** Collects what a process prints. */
+class LineReader {
+  /** The whole text, when it has ended. */
+  readonly all: Promise<string>;
+  #text = "";
+  #wake = Promise.withResolvers<void>();
+  #ended = false;
+
+  constructor(stream: ReadableStream<Uint8Array>) {
+    this.all = this.#collect(stream);
+  }
+
+  async #collect(stream: ReadableStream<Uint8Array>): Promise<string> {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) {
+      this.#text += decoder.decode(chunk, { stream: true });
+      this.#notify();
+    }
+    this.#ended = true;
+    this.#notify();
+    return this.#text;
+  }
+
+  #notify(): void {
+    this.#wake.resolve();
+    this.#wake = Promise.withResolvers<void>();
+  }
+
+  /** Waits until a line is printed, or the process ends. */
+  async printed(line: string): Promise<void> {
+    while (!this.#ended && !this.#text.split("\n").includes(line)) await this.#wake.promise;
+  }
 }
