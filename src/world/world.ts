@@ -142,16 +142,15 @@ async function gather(
 
 /** Joins as another rank. */
 async function arrive(
-  { placement: { host, port, secret, ranks }, nccl, exitWhenLost }: WorldOptions,
+  { placement: { host, port, secret, ranks }, nccl, timeout: patience, exitWhenLost }: WorldOptions,
   own: Member,
   timeout: Promise<never>,
   cleanup: DisposableStack,
 ): Promise<World> {
   const fail = (reason: string) => new Error(`Cannot join rank 0 at ${host}:${port}: ${reason}`);
   using held = new DisposableStack();
-  let expired = false;
-  timeout.catch(() => expired = true);
-  const connection = held.use(new Connection(await connectUntil(host, port, () => expired, fail)));
+  const deadline = performance.now() + patience;
+  const connection = held.use(new Connection(await connectUntil(host, port, () => performance.now() > deadline, fail)));
   const receive = async () => {
     const message = await Promise.race([
       connection.receive(),
