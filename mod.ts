@@ -24,9 +24,22 @@
 import "./src/require_deno.ts";
 export * from "./src/backend/backend.ts";
 export { openBackend, type OpenBackendOptions } from "./src/open_backend.ts";
+export { openParallel, type OpenParallelOptions } from "./src/parallel/open_parallel.ts";
+export type { ExchangeMode, ParallelBackend } from "./src/parallel/parallel_backend.ts";
+export type { Range } from "./src/parallel/exchange_plan.ts";
+export type { ParallelCallOptions, ParallelExpertsOptions, ParallelMoeOptions } from "./src/parallel/resolve.ts";
+export type { Placement } from "./src/world/launcher.ts";
+export { RankLostError } from "./src/world/rank_lost_error.ts";
+export { NcclError } from "./src/nccl/error.ts";
 export { BackendUnavailableError } from "./src/backend/unavailable_error.ts";
 export { CudaError } from "./src/cuda/driver/error.ts";
-export type { Activation, ExpertsComputation, ExpertsInputs, ExpertsOptions } from "./src/contract/experts.ts";
+export type {
+  Activation,
+  DenseInputs,
+  ExpertsComputation,
+  ExpertsInputs,
+  ExpertsOptions,
+} from "./src/contract/experts.ts";
 export { experts } from "./src/ops/experts.ts";
 export {
   type ExpertsLayer,
@@ -37,6 +50,8 @@ export {
 } from "./src/contract/moe.ts";
 export { moe } from "./src/ops/moe.ts";
 export { openLayer, type OpenLayerOptions } from "./src/ops/open_layer.ts";
+export { type PresetName, presets } from "./src/models/presets.ts";
+export { summarize, type Summary } from "./src/statistics.ts";
 export * as ops from "./src/ops/mod.ts";
 export type {
   BackendOps,
@@ -56,5 +71,17 @@ export { SafetensorsError } from "./src/safetensors/error.ts";
 export { type StoredDType, type StoredTensor } from "./src/safetensors/header.ts";
 export { Safetensors } from "./src/safetensors/safetensors.ts";
 export { encodeSafetensors, type NamedTensors, writeSafetensors } from "./src/safetensors/write.ts";
+export { decode } from "./src/tensor/decode.ts";
+export { packed, type PackedOptions } from "./src/tensor/packed.ts";
+export type {
+  Fp8Format,
+  Int4Format,
+  Mxfp4Format,
+  Nvfp4Format,
+  PackedFormat,
+  PackedParts,
+  PackedSpec,
+  PackedTensor,
+} from "./src/tensor/packed_tensor.ts";
 export { convert, type DType, type Tensor, tensor, type TensorData, zeros } from "./src/tensor/tensor.ts";
 export { Generator } from "./src/torch/generator.ts";

@@ -1,7 +1,8 @@
 // Computes each token's output row: the weighted sum of its experts' rows, in f32, in slot order, then of an addend's
 // row, with one rounding. Every row is written once; a token without a kept assignment gets zeros. The kernel is bound
-// by memory: one warp computes one token, 16 bytes a lane. A grid with fewer warps than tokens, looping over them, was
-// 15 % slower.
+// by memory: each lane loads 16 bytes of several rows at once. One warp computes a token if there are many; otherwise
+// several warps divide the columns. The order of a sum does not depend on that. A grid with fewer warps than tokens,
+// looping over them, was 15 % slower.
 #include <ptx.cuh>
 
 #include "dtype.cuh"
@@ -9,7 +10,8 @@
 
 namespace yamoe {
 
-constexpr int kCombineThreads = 256;
+constexpr int kCombineThreads = 128;
+constexpr unsigned kWarp = 0xffffffffu;
 
 template <class T>
 struct CombineArguments {
@@ -21,44 +23,92 @@ struct CombineArguments {
   const float* addend_weights;  // [tokens], or null for 1
   T* out;                       // [tokens][width]
   int weights_dtype, tokens, top_k, weight_columns, width;
+  int warps;  // per token
 };
 
-template <int kCount, class T>
+// kSlots slots of kParts parts of 32 * kCount columns are loaded before the first of them is added.
+template <int kCount, int kSlots, int kParts, class T>
 __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
-  const int t = blockIdx.x * (kCombineThreads / 32) + threadIdx.x / 32;
+  constexpr int kPart = 32 * kCount;
+  const int lane = threadIdx.x & 31;
+  const unsigned warp = blockIdx.x * (kCombineThreads / 32) + threadIdx.x / 32;
+  const int t = static_cast<int>(warp / static_cast<unsigned>(p.warps));
+  const int part_of_row = static_cast<int>(warp % static_cast<unsigned>(p.warps));
+  wait_for_previous_kernel();
+  allow_next_kernel();
   if (t >= p.tokens) return;
   const size_t slot = static_cast<size_t>(t) * p.top_k;
-  for (int c = (threadIdx.x & 31) * kCount; c < p.width; c += 32 * kCount) {
-    float sum[kCount] = {};
-    const auto add = [&](const T* row, float weight) {
+  for (int first = part_of_row * kParts * kPart; first < p.width; first += p.warps * kParts * kPart) {
+    const int begin = first + lane * kCount;
+    float sums[kParts][kCount] = {};
+    const auto add = [&](int part, const Elements<T, kCount>& elements, float weight) {
       float v[kCount];
-      load_elements(row + c, v);
+      widen_elements<T>(elements, v);
 #pragma unroll
-      for (int i = 0; i < kCount; ++i) sum[i] = fmaf(weight, v[i], sum[i]);
+      for (int i = 0; i < kCount; ++i) sums[part][i] = fmaf(weight, v[i], sums[part][i]);
     };
-    for (int k = 0; k < p.top_k; ++k) {
-      const int row = p.rows[slot + k];
-      if (row < 0) continue;
-      const int column = p.indices ? p.indices[slot + k] : k;
-      add(p.expert_outputs + static_cast<size_t>(row) * p.width,
-          load_as(p.weights, static_cast<size_t>(t) * p.weight_columns + column, p.weights_dtype));
+    for (int base = 0; base < p.top_k; base += 32) {
+      // Each lane loads the row and the weight of a slot.
+      const int k = base + lane;
+      const int own_row = k < p.top_k ? p.rows[slot + k] : -1;
+      float own_weight = 0.0f;
+      if (own_row >= 0) {
+        const int column = p.indices ? p.indices[slot + k] : k;
+        own_weight = load_as(p.weights, static_cast<size_t>(t) * p.weight_columns + column, p.weights_dtype);
+      }
+      for (int i = 0; i < 32 && base + i < p.top_k; i += kSlots) {
+        Elements<T, kCount> elements[kSlots][kParts];
+#pragma unroll
+        for (int j = 0; j < kSlots; ++j) {
+          const int row = __shfl_sync(kWarp, own_row, i + j);
+          const T* const from = p.expert_outputs + static_cast<size_t>(max(row, 0)) * p.width;
+#pragma unroll
+          for (int part = 0; part < kParts; ++part) {
+            const int c = begin + part * kPart;
+            if (row >= 0 && c < p.width) elements[j][part] = load_elements<kCount>(from + c);
+          }
+        }
+#pragma unroll
+        for (int j = 0; j < kSlots; ++j) {
+          const bool kept = __shfl_sync(kWarp, own_row, i + j) >= 0;
+          const float weight = __shfl_sync(kWarp, own_weight, i + j);
+#pragma unroll
+          for (int part = 0; part < kParts; ++part) {
+            if (kept && begin + part * kPart < p.width) add(part, elements[j][part], weight);
+          }
+        }
+      }
     }
-    if (p.addend) add(p.addend + static_cast<size_t>(t) * p.width, p.addend_weights ? p.addend_weights[t] : 1.0f);
-    store_elements(p.out + static_cast<size_t>(t) * p.width + c, sum);
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      const int c = begin + part * kPart;
+      if (c >= p.width) continue;
+      const size_t at = static_cast<size_t>(t) * p.width + c;
+      if (p.addend) add(part, load_elements<kCount>(p.addend + at), p.addend_weights ? p.addend_weights[t] : 1.0f);
+      store_elements(p.out + at, sums[part]);
+    }
+  }
+}
+
+// Rows whose parts are not aligned to 16 bytes are loaded one element at a time.
+template <class T>
+__device__ __forceinline__ void combine(const CombineArguments<T>& p) {
+  constexpr int kCount = kElements<T>;
+  if (p.width % kCount != 0) {
+    combine<1, 8, 1>(p);
+  } else if (p.top_k > 4) {
+    combine<kCount, 8, 1>(p);
+  } else {
+    combine<kCount, 4, 2>(p);
   }
 }
 
 }  // namespace yamoe
 
 #define YAMOE_COMBINE(dtype, T)                                           \
-  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 4) \
+  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 5) \
       combine_##dtype(const yamoe::CombineArguments<T> arguments) {       \
-    constexpr int kCount = yamoe::kElements<T>;                           \
-    if (arguments.width % kCount == 0) {                                  \
-      yamoe::combine<kCount>(arguments);                                  \
-    } else {                                                              \
-      yamoe::combine<1>(arguments);                                       \
-    }                                                                     \
+    yamoe::combine(arguments);                                            \
   }
 
 YAMOE_COMBINE(f16, __half)

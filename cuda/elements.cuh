@@ -7,12 +7,24 @@
 
 namespace yamoe {
 
+// Elements as they are loaded.
+template <class T, int kCount>
+using Elements = std::conditional_t<kCount == 1, T, uint4>;
+
 template <int kCount, class T>
-__device__ __forceinline__ void load_elements(const T* from, float (&to)[kCount]) {
+__device__ __forceinline__ Elements<T, kCount> load_elements(const T* from) {
   if constexpr (kCount == 1) {
-    to[0] = widen(*from);
+    return *from;
   } else {
-    unpack_16<T>(load_streaming_16(from), to);
+    return load_streaming_16(from);
+  }
+}
+template <class T, int kCount>
+__device__ __forceinline__ void widen_elements(const Elements<T, kCount>& from, float (&to)[kCount]) {
+  if constexpr (kCount == 1) {
+    to[0] = widen(from);
+  } else {
+    unpack_16<T>(from, to);
   }
 }
 template <int kCount, class T>

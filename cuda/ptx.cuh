@@ -137,6 +137,26 @@ __device__ __forceinline__ float max_or_nan(float x, float y) {
 __device__ __forceinline__ uint4 load_streaming_16(const void* from) { return __ldcs(static_cast<const uint4*>(from)); }
 __device__ __forceinline__ void store_streaming_16(void* to, uint4 value) { __stcs(static_cast<uint4*>(to), value); }
 
+// "griddepcontrol": programmatic dependent launch. From sm_90, a kernel may start when every block of the kernel before it
+// has called allow_next_kernel() or has ended. wait_for_previous_kernel() returns when that kernel is complete and its
+// writes are visible. The rule of all kernels:
+//
+// - Each thread waits before it reads what a kernel may have written, and before its first write to global memory.
+// - Blocks allow the next kernel after a wait, never before it. So when a kernel starts, all kernels except for the one
+//   before it are complete, and it needs to wait only for what that one reads or writes. A kernel without work waits too.
+// - Before the wait, a kernel may load what the kernel before it does not write, such as weights. What an earlier kernel
+//   of the same call has written is read through L2.
+__device__ __forceinline__ void wait_for_previous_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void allow_next_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 // "mbarrier": init, arrive, try_wait.parity. A phase completes after `arrivals` arrivals. A wait for a parity returns
@@ -179,6 +199,15 @@ __device__ __forceinline__ void bulk_copy_4d(uint32_t to, const TensorMap& map, 
       "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
       "[%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to),
       "l"(&map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
+      : "memory");
+}
+
+// "cp.async.bulk": copies consecutive bytes to shared memory; both addresses and the size are multiples of 16. One thread
+// issues the copy, and its bytes count at the barrier.
+__device__ __forceinline__ void bulk_copy(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from),
+      "r"(bytes), "r"(barrier)
       : "memory");
 }
 

@@ -1,7 +1,8 @@
-// A stable counting sort of assignments by expert, with the capacity applied, in three kernels: histogram, scan, rank.
-// The result is deterministic: positions come from counts, never from the order in which atomics arrive.
+// A stable counting sort of assignments by expert, with the capacity applied. A short list is sorted by one kernel with
+// one block, a long one by three: histogram, scan, rank. The results are the same and deterministic: positions come from
+// counts, never from the order in which atomics arrive.
 //
-// The n = tokens * top_k indices are split into one chunk per block. `counts` is [experts][blocks].
+// The three kernels split the n = tokens * top_k indices into one chunk per block. `counts` is [experts][blocks].
 #include <ptx.cuh>
 
 namespace yamoe {
@@ -10,6 +11,12 @@ constexpr int kSortThreads = 256;
 constexpr int kSortWarps = kSortThreads / 32;
 constexpr int kScanThreads = 1024;  // one for each expert
 constexpr unsigned kFullWarp = 0xffffffffu;
+
+constexpr int kSmallThreads = 1024;  // one for each expert
+constexpr int kSmallSets = 4;        // sets of 32 consecutive assignments per warp
+constexpr int kSmallPart = kSmallSets * 32;
+constexpr int kSmallLimit = kSmallThreads / 32 * kSmallPart;
+static_assert(kSmallLimit < 1 << 15, "counts have 16 bits, and two sums share an int");
 
 struct HistogramArguments {
   const int* indices;  // [n]
@@ -36,6 +43,19 @@ struct RankArguments {
   int n, chunk, experts, top_k, capacity;
 };
 
+struct SortSmallArguments {
+  const int* indices;          // [n]
+  const float* input_weights;  // [n], or null
+  int* totals;                 // [experts]; this and the others as the three kernels write them
+  int* row_offsets;            // [experts + 1]
+  int* tile_offsets;           // [experts + 1]
+  int* rows;                   // [n], or null to write only the counts and offsets
+  int* row_tokens;             // [rows]
+  float* row_scales;           // [rows], unless input_weights is null
+  int n, experts, top_k, capacity, tile_rows;
+  int warps;  // that have assignments: at least n / kSmallPart
+};
+
 // The running sum over a warp's lanes, including this lane.
 __device__ __forceinline__ int warp_inclusive_sum(int value, int lane) {
 #pragma unroll
@@ -51,12 +71,126 @@ __device__ __forceinline__ bool is_expert(int expert, int experts) {
   return static_cast<unsigned>(expert) < static_cast<unsigned>(experts);
 }
 
+// The lanes of the warp with the same number, which is from 0 to maximum. A vote for each bit takes less time than
+// __match_any_sync, whose time grows with the number of different numbers.
+__device__ __forceinline__ unsigned lanes_with(int number, int maximum) {
+  unsigned lanes = kFullWarp;
+#pragma unroll 4
+  for (int bit = 1; bit <= maximum; bit <<= 1) {
+    const unsigned set = __ballot_sync(kFullWarp, (number & bit) != 0);
+    lanes &= number & bit ? set : ~set;
+  }
+  return lanes;
+}
+
 }  // namespace yamoe
+
+// Sorts up to kSmallLimit assignments. The block has a thread for each expert and `warps` warps for the assignments. Each
+// of these ranks its assignments among its own. Then each expert's thread adds up the warps' counts.
+// Dynamic shared memory: `experts` ints, then numbers of 16 bits: for each of the `warps` the counts of all experts,
+// rounded up to a multiple of 8, and the `n` assignments in the order of their rows.
+extern "C" __global__ void __launch_bounds__(yamoe::kSmallThreads) sort_small(const yamoe::SortSmallArguments p) {
+  using namespace yamoe;
+  __shared__ int warp_sums[32];
+  __shared__ int rows;
+  int* const first_rows = reinterpret_cast<int*>(dynamic_smem());
+  const int stride = (p.experts + 7) & ~7;
+  unsigned short* const counts = reinterpret_cast<unsigned short*>(first_rows + ((p.experts + 3) & ~3));
+  const int lane = threadIdx.x & 31;
+  const int warp = threadIdx.x >> 5;
+  unsigned short* const mine = counts + warp * stride;
+  unsigned short* const order = counts + p.warps * stride;
+  const int sets = (p.n + p.warps * 32 - 1) / (p.warps * 32);
+
+  if (warp < p.warps) {
+    for (int i = lane; i < stride / 8; i += 32) reinterpret_cast<uint4*>(mine)[i] = make_uint4(0, 0, 0, 0);
+  }
+  wait_for_previous_kernel();
+  allow_next_kernel();
+
+  int experts[kSmallSets], ranks[kSmallSets];
+#pragma unroll
+  for (int s = 0; s < kSmallSets; ++s) {
+    const int i = (warp * sets + s) * 32 + lane;
+    const bool exists = s < sets && warp < p.warps && i < p.n;
+    experts[s] = exists ? p.indices[i] : -1;
+  }
+  __syncwarp();
+#pragma unroll
+  for (int s = 0; s < kSmallSets; ++s) {
+    ranks[s] = 0;
+    if (s >= sets || warp >= p.warps) continue;
+    const bool ok = is_expert(experts[s], p.experts);
+    const unsigned peers = lanes_with(ok ? experts[s] : p.experts, p.experts);
+    const unsigned before = peers & ((1u << lane) - 1);
+    const int first = ok ? mine[experts[s]] : 0;
+    ranks[s] = first + __popc(before);
+    __syncwarp();  // every peer reads the count before one of them updates it
+    if (ok && before == 0) mine[experts[s]] = static_cast<unsigned short>(first + __popc(peers));
+    __syncwarp();
+  }
+  __syncthreads();
+
+  const int e = threadIdx.x;
+  int all = 0;
+  for (int base = 0; e < p.experts && base < p.warps; base += 8) {
+    int of_warps[8];
+#pragma unroll
+    for (int w = 0; w < 8; ++w) of_warps[w] = base + w < p.warps ? counts[(base + w) * stride + e] : 0;
+#pragma unroll
+    for (int w = 0; w < 8; ++w) {
+      if (base + w < p.warps) counts[(base + w) * stride + e] = static_cast<unsigned short>(all);
+      all += of_warps[w];
+    }
+  }
+  const int kept = min(all, p.capacity);
+  const int tiles = (kept + p.tile_rows - 1) / p.tile_rows;
+  const int pair = kept << 16 | tiles;  // both sums at once
+  int sum = warp_inclusive_sum(pair, lane);
+  if (lane == 31) warp_sums[warp] = sum;
+  __syncthreads();
+  for (int w = 0; w < warp; ++w) sum += warp_sums[w];
+  if (e < p.experts) {
+    first_rows[e] = (sum - pair) >> 16;
+    p.totals[e] = all;
+    p.row_offsets[e + 1] = sum >> 16;
+    p.tile_offsets[e + 1] = sum & 0xffff;
+    if (e == p.experts - 1) rows = sum >> 16;
+  }
+  if (e == 0) {
+    p.row_offsets[0] = 0;
+    p.tile_offsets[0] = 0;
+  }
+  if (!p.rows) return;
+  __syncthreads();
+
+#pragma unroll
+  for (int s = 0; s < kSmallSets; ++s) {
+    const int i = (warp * sets + s) * 32 + lane;
+    if (s >= sets || warp >= p.warps || i >= p.n) continue;
+    const int expert = experts[s];
+    const bool ok = is_expert(expert, p.experts);
+    const int rank = ok ? mine[expert] + ranks[s] : 0;
+    const bool is_kept = ok && rank < p.capacity;
+    const int row = is_kept ? first_rows[expert] + rank : -1;
+    p.rows[i] = row;
+    if (is_kept) order[row] = static_cast<unsigned short>(i);
+  }
+  __syncthreads();
+  // Consecutive threads write consecutive rows.
+  for (int row = threadIdx.x; row < rows; row += blockDim.x) {
+    const int i = order[row];
+    p.row_tokens[row] = i / p.top_k;
+    if (p.input_weights) p.row_scales[row] = p.input_weights[i];
+  }
+}
 
 // Dynamic shared memory: `experts` ints.
 extern "C" __global__ void __launch_bounds__(yamoe::kSortThreads) sort_histogram(const yamoe::HistogramArguments p) {
   int* const histogram = reinterpret_cast<int*>(yamoe::dynamic_smem());
   for (int e = threadIdx.x; e < p.experts; e += yamoe::kSortThreads) histogram[e] = 0;
+  yamoe::wait_for_previous_kernel();
+  yamoe::allow_next_kernel();
   __syncthreads();
   const int begin = blockIdx.x * p.chunk;
   const int end = min(p.n, begin + p.chunk);
@@ -77,6 +211,8 @@ extern "C" __global__ void __launch_bounds__(yamoe::kScanThreads) sort_scan(cons
   const int lane = threadIdx.x & 31;
   const int warp = threadIdx.x >> 5;
 
+  yamoe::wait_for_previous_kernel();
+  yamoe::allow_next_kernel();
   for (int e = warp; e < p.experts; e += 32) {
     int carry = 0;
     for (int base = 0; base < p.blocks; base += 32) {
@@ -132,6 +268,8 @@ extern "C" __global__ void __launch_bounds__(yamoe::kSortThreads) sort_rank(cons
   const int end = min(chunk_end, begin + part);
 
   for (int i = threadIdx.x; i < yamoe::kSortWarps * p.experts; i += yamoe::kSortThreads) next[i] = 0;
+  yamoe::wait_for_previous_kernel();
+  yamoe::allow_next_kernel();
   __syncthreads();
   for (int i = begin + lane; i < end; i += 32) {
     const int e = p.indices[i];
@@ -153,7 +291,7 @@ extern "C" __global__ void __launch_bounds__(yamoe::kSortThreads) sort_rank(cons
     const int i = base + lane;
     const int e = i < end ? p.indices[i] : -1;
     const bool ok = i < end && yamoe::is_expert(e, p.experts);
-    const unsigned peers = __match_any_sync(yamoe::kFullWarp, ok ? e : -1);
+    const unsigned peers = yamoe::lanes_with(ok ? e : p.experts, p.experts);
     const unsigned before = peers & ((1u << lane) - 1);
     const int first = ok ? mine[e] : 0;
     const int rank = first + __popc(before);

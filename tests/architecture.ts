@@ -28,6 +28,7 @@ export const order: readonly string[] = [
   "src/backend/",
   "src/contract/",
   "src/routing/",
+  "src/nvml/",
   "src/torch/",
   "src/wasm/",
   "src/safetensors/",

@@ -1,6 +1,6 @@
 // The golden tensors of fixtures/, made with PyTorch 1.13.1 on a CPU.
 import { assert } from "@std/assert";
-import type { ExpertsInputs } from "../src/contract/experts.ts";
+import type { DenseInputs } from "../src/contract/experts.ts";
 import { headerLength, lengthBytes, parseHeader } from "../src/safetensors/header.ts";
 import { type Tensor, tensor } from "../src/tensor/tensor.ts";
 
@@ -69,7 +69,7 @@ export class Fixture {
 export const jobNames = ["tiny", "drop-bias", "clamp", "gpt-oss-like", "skewed"] as const;
 
 /** The op's inputs in a job fixture. */
-export function expertsInputs(fixture: Fixture, weights: "top-k" | "dense" = "top-k"): ExpertsInputs {
+export function expertsInputs(fixture: Fixture, weights: "top-k" | "dense" = "top-k"): DenseInputs {
   return {
     hiddenStates: fixture.f16("hidden_states"),
     routerIndices: fixture.i32("router_indices"),

@@ -70,7 +70,7 @@ export function testMemory(test: BackendTest, open: () => Promise<Backend>): voi
   });
 
   test("allocate() refuses an unknown dtype, and a disposed backend", async (backend) => {
-    const message = 'dtype must be one of f16, bf16, f32, i32, got "f64"';
+    const message = 'dtype must be one of f16, bf16, f32, i32, u8, got "f64"';
     assertThrows(() => backend.allocate("f64" as DType, [1]), TypeError, message);
     const closed = await open();
     closed[Symbol.dispose]();

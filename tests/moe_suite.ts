@@ -1,6 +1,6 @@
 // Tests of whole layers that every backend must pass. The tests of each backend call `testMoe`.
 import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
-import { type Backend, convert, type DType, Generator, moe, type MoeLayer, tensor } from "../mod.ts";
+import { type Backend, convert, type DType, Generator, moe, type MoeLayer, type Tensor, tensor } from "../mod.ts";
 import { routerRules } from "../src/routing/router.ts";
 import { backendTest } from "./backend_case.ts";
 import { relativeError } from "./fixtures.ts";
@@ -30,7 +30,7 @@ export function testMoe(
         for (const shared of ["none", "plain", "gated"] as const) {
           const random = new Generator(10 * i + shared.length);
           const [T, H, I, E, K] = [33, 32, 24, 12, kind === "sigmoid-input" && shared === "plain" ? 1 : 3];
-          const { grouped, before } = routerRules[kind];
+          const { groupScores, before } = routerRules[kind];
           const normal = (shape: number[], scale: number) =>
             convert(tensor(random.randn(shape).data.map((x) => x * scale) as Float32Array, shape), dtype);
           const weights = (E: number, I: number) => ({
@@ -39,7 +39,7 @@ export function testMoe(
             downProj: normal([E, I, H], 1 / Math.sqrt(I)),
           });
           const gate = shared === "gated" ? exactTensor(random, dtype, [1, H]) : undefined;
-          const layer: MoeLayer = {
+          const layer: MoeLayer<Tensor, Tensor> = {
             ...weights(E, I),
             router: {
               weight: exactTensor(random, i === 2 ? "f32" : dtype, [E, H]),
@@ -48,7 +48,7 @@ export function testMoe(
               options: {
                 kind,
                 topK: K,
-                ...(grouped ? { groups: 4, topGroups: 2 } : {}),
+                ...(groupScores > 0 ? { groups: 4, topGroups: 2 } : {}),
                 ...(before === "none" ? {} : { correctionBias: random.randn([E]), scale: 2.5 }),
               },
             },
@@ -80,7 +80,7 @@ export function testMoe(
             gateUpProj: normal([E, H, 2 * I], 1 / Math.sqrt(H)),
             downProj: normal([E, I, H], 1 / Math.sqrt(I)),
           });
-          const layer: MoeLayer = {
+          const layer: MoeLayer<Tensor, Tensor> = {
             ...weights(E, I),
             activation: "silu",
             router: { weight: normal([E, H], 2 / Math.sqrt(H)), options: { kind, topK: K } },

@@ -1,5 +1,5 @@
 // `experts` as its contract reads, one number after the other in float64. Shares no code with the product.
-import type { Activation, ExpertsInputs, ExpertsOptions } from "../src/contract/experts.ts";
+import type { Activation, DenseInputs, ExpertsOptions } from "../src/contract/experts.ts";
 import type { DType, Tensor } from "../src/tensor/tensor.ts";
 
 /** What the naive model finds, [T, H] each. */
@@ -18,6 +18,7 @@ const rounding: Readonly<Record<DType, { readonly relative: number; readonly lea
   bf16: { relative: 2 ** -8, least: 2 ** -134 },
   f32: { relative: 2 ** -24, least: 2 ** -150 },
   i32: { relative: 0, least: 0 },
+  u8: { relative: 0, least: 0 },
 };
 
 /** What an f32 sum of `count` terms may lose, relative to the sum of their magnitudes; large next to what it mostly loses. */
@@ -75,7 +76,7 @@ function activationOf(
 }
 
 /** Computes the op without regard to speed. */
-export function naiveExperts(inputs: ExpertsInputs, options: ExpertsOptions = {}): NaiveResult {
+export function naiveExperts(inputs: DenseInputs, options: ExpertsOptions = {}): NaiveResult {
   const [T, H] = inputs.hiddenStates.shape as [number, number];
   const K = inputs.routerIndices.shape[1]!;
   const { gated = true, weightLayout = "in-out", expertCapacity = Infinity } = options;

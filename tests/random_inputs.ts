@@ -3,9 +3,9 @@ import { assert, assertEquals } from "@std/assert";
 import {
   type Backend,
   convert,
+  type DenseInputs,
   type DType,
   experts,
-  type ExpertsInputs,
   type ExpertsOptions,
   Generator,
   type Tensor,
@@ -47,7 +47,7 @@ export function randomInputs(
   seed: number,
   { dtype = "f16", bias = true, dense = false, spread = 1, gated = true, weightLayout = "in-out", extra = "none" }:
     RandomInputsOptions = {},
-): ExpertsInputs {
+): DenseInputs {
   const random = new Generator(seed);
   const normal = (shape: number[], scale: number) =>
     convert(tensor(random.randn(shape).data.map((x) => x * scale) as Float32Array, shape), dtype);
@@ -70,7 +70,7 @@ export function randomInputs(
 }
 
 /** The same, and weights of the inputs, and an addend. */
-export function scaledInputs(shape: RandomShape, seed: number, options: RandomInputsOptions = {}): ExpertsInputs {
+export function scaledInputs(shape: RandomShape, seed: number, options: RandomInputsOptions = {}): DenseInputs {
   const { addend } = randomInputs(shape, seed + 1, { ...options, extra: "addend" });
   return { ...randomInputs(shape, seed, { ...options, extra: "input weights" }), addend };
 }
@@ -78,7 +78,7 @@ export function scaledInputs(shape: RandomShape, seed: number, options: RandomIn
 /** Runs the op, compares each element with the naive model and returns the relative error of the whole. */
 export async function checkAgainstNaive(
   backend: Backend,
-  inputs: ExpertsInputs,
+  inputs: DenseInputs,
   options: ExpertsOptions = {},
 ): Promise<number> {
   const output = await experts(inputs, { ...options, backend });
@@ -93,7 +93,7 @@ export async function checkAgainstNaive(
 }
 
 /** The first of a job's tokens. */
-export function firstTokens(inputs: ExpertsInputs, count: number): ExpertsInputs {
+export function firstTokens(inputs: DenseInputs, count: number): DenseInputs {
   const first = ({ dtype, data, shape: [, width] }: Tensor) =>
     tensor(data.slice(0, count * width!), [count, width!], dtype);
   const { inputWeights, addend, addendWeights } = inputs;

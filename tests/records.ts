@@ -3,7 +3,7 @@ import { provenance } from "../src/bench/provenance.ts";
 import type { BenchRecord, BenchResult } from "../src/bench/figures.ts";
 import { failedRecord, finishedRecord, jobFigures } from "../src/bench/record.ts";
 import { noDetails } from "../src/backend/details.ts";
-import { summarize } from "../src/bench/statistics.ts";
+import { summarize } from "../src/statistics.ts";
 import { type Job, jobBytes, type JobChanges, makeJob } from "../src/workload/workload.ts";
 
 /** Makes the record of a run of the tiny job, with changes, from the time of each call in milliseconds. */
@@ -22,7 +22,8 @@ export function failure(reason: string, changes: JobChanges = {}): BenchRecord {
 }
 
 function result(job: Job, times: readonly number[], more: Partial<BenchResult>): BenchResult {
-  const { count, median, mean, min, max, mad, iqr, interval, noise, outliers, drift } = summarize(times);
+  const summary = summarize(times);
+  const { count, median, mean, min, max, mad, iqr, interval, noise, outliers, drift } = summary;
   const tokens = job.batch * job.seq, assignments = tokens * job.topK;
   const flops = assignments * 6 * job.hidden * job.intermediate, bytes = jobBytes(job);
   return {
@@ -46,7 +47,17 @@ function result(job: Job, times: readonly number[], more: Partial<BenchResult>):
       preemptionsPerSecond: 0,
       otherLoad: null,
     },
-    ...{ coldTimeMs: null, backToBackTimeMs: null, wallTimeMs: median, generateTimeMs: 1, uploadTimeMs: null },
+    ...{ p95Ms: summary.p95, p99Ms: summary.p99, deviationMs: summary.deviation },
+    ...{ runClockMhz: null, runMemoryClockMhz: null, powerWatts: null, temperatureCelsius: null },
+    ...{ energyPerCallJoules: null, throttleReasons: [] },
+    ...{
+      coldTimeMs: null,
+      pausedTimeMs: null,
+      backToBackTimeMs: null,
+      wallTimeMs: median,
+      generateTimeMs: 1,
+      uploadTimeMs: null,
+    },
     peakMemoryBytes: bytes,
     ...{ tflops: flops / median / 1e9, gigabytesPerSecond: bytes / median / 1e6 },
     ...{ tokensPerSecond: tokens / median * 1000, intensity: flops / bytes },

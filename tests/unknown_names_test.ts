@@ -35,6 +35,10 @@ const calls: Readonly<Record<string, (wrong: Record<string, unknown>) => unknown
   openLayer: (wrong) => yamoe.openLayer("fixtures/layers/gpt-oss", { ...wrong } as never),
   experts: (wrong) => yamoe.experts(inputs, wrong),
   moe: (wrong) => yamoe.moe(one(1, 8), layer, wrong),
+  packed: (wrong) => {
+    const parts = { values: tensor(new Uint8Array(16), [1, 1, 16]), scales: tensor(new Uint8Array(1), [1, 1, 1]) };
+    yamoe.packed("mxfp4", parts, [1, 1, 32], wrong);
+  },
   route: (wrong) => yamoe.route(one(1, 2), { topK: 1, ...wrong }),
   "ops.experts": (wrong) => ops.experts(inputs, wrong),
   "ops.sort": (wrong) => ops.sort(integers(0), 1, wrong),
@@ -47,7 +51,7 @@ const calls: Readonly<Record<string, (wrong: Record<string, unknown>) => unknown
 
 /** Functions and classes without options. */
 const withoutOptions = [
-  ...["convert", "denseWeights", "encodeSafetensors", "keptAssignments", "tensor", "tokensPerExpert"],
+  ...["convert", "decode", "denseWeights", "encodeSafetensors", "keptAssignments", "tensor", "tokensPerExpert"],
   ...["writeSafetensors", "zeros", "Generator", "Safetensors"],
   ...["BackendUnavailableError", "CudaError", "SafetensorsError"],
 ];

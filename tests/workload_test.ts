@@ -90,6 +90,8 @@ Deno.test("makeJob() lets intermediate follow hidden and capacity follow seq", (
     router: { kind: "softmax" },
     sharedIntermediate: 0,
     seed: 2n ** 63n,
+    model: "custom",
+    ...{ op: "experts", weights: "dense", layer: null, hiddenFile: null, skew: 0, ep: 1 },
   });
 });
 

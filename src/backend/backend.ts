@@ -7,12 +7,13 @@ import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
-import type { BackendTensor } from "../tensor/backend_tensor.ts";
+import type { BackendTensor, PackedBackendTensor } from "../tensor/backend_tensor.ts";
+import type { PackedTensor } from "../tensor/packed_tensor.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 import type { BackendDetails } from "./details.ts";
 import type { BackendSteps } from "./steps.ts";
 
-export type { BackendTensor } from "../tensor/backend_tensor.ts";
+export type { BackendTensor, PackedBackendTensor } from "../tensor/backend_tensor.ts";
 export type { BackendDetails } from "./details.ts";
 
 /** The memory of a backend's tensors: inputs, outputs and workspace. */
@@ -56,6 +57,13 @@ export interface Backend extends Disposable {
    * @throws {RangeError} If the allocation fails.
    */
   upload(tensor: Tensor): BackendTensor;
+  /**
+   * Copies a packed tensor from the host. The result owns its parts and has the memory of the packed format.
+   *
+   * @throws {TypeError} If the tensor is malformed.
+   * @throws {RangeError} If the allocation fails.
+   */
+  upload(tensor: PackedTensor): PackedBackendTensor;
   /**
    * Writes a tensor piece by piece. `produce` gets shared host memory for the elements from `start` on and writes all of
    * it. On the CPU, there is one piece, the tensor itself. On a GPU, a piece is a small buffer, so that the host never has

@@ -1,9 +1,10 @@
 // Runs a whole layer on a backend, step by step. Nothing is copied to the host in between.
 import type { Backend, BackendTensor } from "./backend.ts";
-import type { SharedExpert } from "../contract/moe.ts";
-import { layerWeights, type MoeCall } from "../contract/resolve_moe.ts";
+import type { MoeLayer, MoeOptions, SharedExpert } from "../contract/moe.ts";
+import { layerWeights, mapLayer, type MoeCall, resolveMoe } from "../contract/resolve_moe.ts";
 import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 import { resolveRouter } from "../routing/router.ts";
+import { mapWeight } from "../tensor/packed_tensor.ts";
 
 /** The part of a backend that runs a layer. */
 type LayerBackend = Pick<Backend, "steps" | "runExperts">;
@@ -37,6 +38,25 @@ export async function runMoe(
   };
   const inputs = { hiddenStates: hidden, ...assignments, ...sharedRows, ...layerWeights(layer) };
   return await runRouted({ inputs, shape: routed, onProgress });
+}
+
+/**
+ * Resolves a call and runs it on tensors that keep their memory until it ends.
+ *
+ * @param share Makes another tensor with the memory of a tensor.
+ */
+export async function shareAndRunMoe(
+  backend: Backend,
+  share: (tensor: BackendTensor) => BackendTensor,
+  hidden: BackendTensor,
+  layer: MoeLayer<BackendTensor>,
+  options: MoeOptions,
+): Promise<BackendTensor> {
+  const shape = resolveMoe(hidden, layer, options);
+  using shared = new DisposableStack();
+  const use = (tensor: BackendTensor) => shared.use(share(tensor));
+  const tensors = { hidden: use(hidden), layer: mapLayer(layer, use, (weight) => mapWeight(weight, use)) };
+  return await runMoe(backend, { ...tensors, shape, onProgress: options.onProgress });
 }
 
 /** Runs the shared expert on every token: its rows, and the sigmoid that weighs them. */

@@ -5,6 +5,9 @@
  */
 import type { Job } from "../workload/workload.ts";
 
+/** The megabyte of the three lines. The reference script divides by 2^20; this tool writes MiB everywhere else. */
+export const referenceMegabyte = 2 ** 20;
+
 /** The figures that such a program prints. */
 export interface ThreeLines {
   readonly outputSum: number;
@@ -55,7 +58,7 @@ export function runAgainst(command: string, job: Job, timeoutMs: number): Runnin
 }
 
 /**
- * Finds the three figures in the output of a program. A megabyte is 2^20 bytes there, as in the reference script.
+ * Finds the three figures in the output of a program.
  *
  * @throws {SyntaxError} If a figure is missing.
  */
@@ -68,7 +71,9 @@ export function parseThreeLines(text: string, program: string): ThreeLines {
   return {
     outputSum: find("Output sum: N", /^Output sum:\s*(\S+)\s*$/m),
     kernelTimeMs: find("Kernel time: N ms", /^Kernel time:\s*(\S+)\s*ms\s*$/m),
-    peakMemoryBytes: Math.round(2 ** 20 * find("Peak memory: N MiB", /^Peak (?:\w+ )?memory:\s*(\S+)\s*Mi?B\s*$/m)),
+    peakMemoryBytes: Math.round(
+      referenceMegabyte * find("Peak memory: N MB", /^Peak (?:\w+ )?memory:\s*(\S+)\s*Mi?B\s*$/m),
+    ),
   };
 }
 

@@ -3,19 +3,14 @@
  *
  * @module
  */
-import type { Backend, BackendTensor } from "../backend/backend.ts";
-import { expertsBytes, expertsFlops } from "../contract/experts_sizes.ts";
-import { resolveExperts } from "../contract/resolve_experts.ts";
-import { checkSample, MismatchError, sampleTolerance } from "../verify/sample.ts";
+import type { Backend } from "../backend/backend.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
-import { type OutputSummary, summarizeOutput } from "../workload/output_summary.ts";
-import { drawInputs, type Job, jobOptions, type Workload } from "../workload/workload.ts";
-import { watchMachine } from "./machine_load.ts";
-import { measuredShares, rates, shares } from "./rates.ts";
+import type { Job } from "../workload/workload.ts";
 import type { BenchResult } from "./figures.ts";
-import { jobFigures } from "./record.ts";
-import { type CallTimes, isLong, repeat, type Series, type StopRule, warmUp } from "./series.ts";
-import { median, summarize, type Summary } from "./statistics.ts";
+import { otherTimes } from "./other_times.ts";
+import { PreparedJob } from "./prepared_job.ts";
+import { measuredShares } from "./rates.ts";
+import { isLong, repeat, type Series, type StopRule, warmUp } from "./series.ts";
 
 /** Options of {@linkcode bench}. */
 export interface BenchOptions {
@@ -33,9 +28,6 @@ export interface BenchOptions {
   readonly onProgress?: (phase: string, fraction: number) => void;
 }
 
-/** The maximum number of calls with cold caches, and of calls without a pause. */
-const maxModeCalls = 100;
-
 /**
  * Runs a job: draws its inputs, calls the op, checks the output and measures the time.
  *
@@ -52,139 +44,22 @@ export async function bench(
   pool: WorkerPool,
   options: BenchOptions,
 ): Promise<BenchResult> {
-  const { warmup, iters, stop, verify = false, thorough = false, onProgress = () => {} } = options;
-  onProgress("Inputs", 0);
-  const generateStart = performance.now();
-  using workload = await drawInputs(job, backend, pool, (fraction) => onProgress("Inputs", fraction));
-  await backend.synchronize();
-  const uploadTimeMs = backend.uploadMilliseconds;
-  const generateTimeMs = performance.now() - generateStart - (uploadTimeMs ?? 0);
-  const { inputs } = workload;
-  const expertsOptions = jobOptions(job);
-
-  const call = (phase: string, done: number, share: number) => {
-    const report = (fraction: number) => onProgress(phase, Math.min(1, done + fraction * share));
-    report(0);
-    return backend.experts(inputs, { ...expertsOptions, onProgress: report });
-  };
-  let verified: { samples: number; error: number } | undefined;
-  const check = async (output: BackendTensor) => {
-    if (!verify || verified) return;
-    onProgress("Check", 0);
-    verified = await checkedSample(backend, workload, output, job);
-  };
-  let summary: OutputSummary | undefined;
-  const timedCall = async (phase: string, done: number, share: number): Promise<CallTimes> => {
-    const { result, ...times } = await backend.measure(() => call(phase, done, share));
-    using output = result;
-    await check(output);
-    summary ??= await summarizeOutput(backend, pool, output);
-    return times;
-  };
-
-  backend.resetPeakMemory();
-  let load = watchMachine();
-  const warm = await warmUp(warmup, (done, share) => timedCall("Warm-up", done, share));
+  const { warmup, iters, stop, thorough = false, onProgress = () => {} } = options;
+  using prepared = await PreparedJob.open(job, backend, pool, options);
+  const call = (phase: string) => (done: number, share: number) =>
+    prepared.call((fraction) => onProgress(phase, Math.min(1, done + fraction * share)));
+  prepared.start();
+  const warm = await warmUp(warmup, call("Warm-up"));
   const isCold = warmup === "steady" && iters === 1 && !stop && warm.length === 1 && isLong(warm);
   let series: Series = { calls: warm, converged: null };
   if (!isCold) {
     await backend.synchronize();
-    backend.resetPeakMemory();
-    load = watchMachine();
-    series = await repeat(iters, stop, (done, share) => timedCall("Timed runs", done, share));
+    prepared.start();
+    series = await repeat(iters, stop, call("Timed runs"));
   }
-  const machineLoad = load();
-  const peakMemoryBytes = backend.memory.peakBytes;
-  const kernelTimesMs = series.calls.map(({ milliseconds }) => milliseconds);
-  const statistics = summarize(kernelTimesMs);
-  const other = thorough
-    ? await otherModes(backend, statistics, () => backend.experts(inputs, expertsOptions))
-    : undefined;
-
-  const shape = resolveExperts(inputs, expertsOptions);
-  const reached = rates(
-    {
-      tokens: shape.tokens,
-      flops: expertsFlops(shape, workload.kept),
-      bytes: expertsBytes(shape, workload.tokensPerExpert),
-    },
-    statistics.median,
-  );
-  if (!summary) throw new RangeError(`A benchmark needs at least one timed call, got iters: ${iters}`);
-  const assignments = job.batch * job.seq * job.topK;
-  const counts = workload.tokensPerExpert;
-  return {
-    ...jobFigures(job),
-    backend: backend.name,
-    device: backend.device,
-    threads: pool.threads,
-    engine: backend.engine,
-    warmup: isCold ? 0 : warm.length,
-    iters: kernelTimesMs.length,
-    assignments,
-    kept: workload.kept,
-    dropped: assignments - workload.kept,
-    droppedFraction: 1 - workload.kept / assignments,
-    tokensPerExpert: [...counts],
-    imbalance: Math.max(...counts) * counts.length / assignments,
-    ...summary,
-    kernelTimeMs: statistics.median,
-    kernelTimesMs,
-    minTimeMs: statistics.min,
-    maxTimeMs: statistics.max,
-    meanTimeMs: statistics.mean,
-    madMs: statistics.mad,
-    iqrMs: statistics.iqr,
-    medianIntervalMs: statistics.interval,
-    noise: statistics.noise,
-    outliers: statistics.outliers,
-    drift: statistics.drift,
-    converged: series.converged,
-    ...machineLoad,
-    coldTimeMs: other?.coldTimeMs ?? null,
-    backToBackTimeMs: other?.backToBackTimeMs ?? null,
-    wallTimeMs: median(series.calls.map(({ wallMilliseconds }) => wallMilliseconds)),
-    generateTimeMs,
-    uploadTimeMs,
-    peakMemoryBytes,
-    ...reached,
-    ...(thorough ? await measuredShares(backend, shape.dtype, reached) : shares(reached, undefined)),
-    verifyError: verified?.error ?? null,
-    verifiedTokens: verified?.samples ?? null,
-  };
-}
-
-async function checkedSample(
-  backend: Backend,
-  { inputs }: Workload,
-  output: BackendTensor,
-  job: Job,
-): Promise<{ samples: number; error: number }> {
-  const check = await checkSample(backend, inputs, output, jobOptions(job), { tolerance: sampleTolerance });
-  if (check.bad) throw new MismatchError(check);
-  return check;
-}
-
-/** Measures the op with cold caches, and the time per call of many calls without a pause. */
-async function otherModes(
-  backend: Backend,
-  { count, median: isolatedMs }: Summary,
-  run: () => Promise<BackendTensor>,
-): Promise<{ coldTimeMs: number; backToBackTimeMs: number } | undefined> {
-  if (!backend.flushCaches) return undefined;
-  const cold: number[] = [];
-  const calls = Math.min(count, maxModeCalls);
-  for (let i = 0; i < calls; i++) {
-    backend.flushCaches();
-    const { result, milliseconds } = await backend.measure(run);
-    using _output = result;
-    cold.push(milliseconds);
-  }
-  const many = Math.max(calls, Math.min(maxModeCalls, Math.ceil(100 / isolatedMs)));
-  const { milliseconds } = await backend.measure(async () => {
-    for (let i = 0; i < many; i++) {
-      using _output = await run();
-    }
-  });
-  return { coldTimeMs: median(cold), backToBackTimeMs: milliseconds / many };
+  const result = prepared.result(series, isCold ? 0 : warm.length);
+  if (!thorough) return result;
+  const isolatedMs = result.kernelTimeMs;
+  const other = await otherTimes(backend, { count: result.iters, isolatedMs }, () => prepared.timed.run());
+  return { ...result, ...other, ...await measuredShares(backend, prepared.timed.shape.dtype, result) };
 }

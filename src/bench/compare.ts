@@ -6,7 +6,7 @@
 import { distinguishingKeys, identity } from "./configuration.ts";
 import { type BenchRecord, type FigureKey, jobKeys, placeKeys } from "./figures.ts";
 import { unreliable } from "./hints.ts";
-import { summarize } from "./statistics.ts";
+import { summarize } from "../statistics.ts";
 
 /** The possible results of a comparison. */
 export const verdicts = ["faster", "same", "slower", "unclear", "missing"] as const;
@@ -92,7 +92,8 @@ function ran({ status }: BenchRecord): boolean {
   return status === "ok";
 }
 
-function judge(ratio: number, interval: readonly [number, number] | null, threshold: number): Verdict {
+/** Judges a ratio of times and its interval. A change of at most `threshold`, as a fraction, counts as "same". */
+export function judge(ratio: number, interval: readonly [number, number] | null, threshold: number): Verdict {
   if (!interval) return "unclear";
   const [low, high] = interval, largest = 1 + threshold;
   if (low >= 1 / largest && high <= largest) return "same";
@@ -101,7 +102,8 @@ function judge(ratio: number, interval: readonly [number, number] | null, thresh
   return high < 1 ? "faster" : "slower";
 }
 
-function outputsAgree(a: BenchRecord | undefined, b: BenchRecord | undefined): boolean | null {
+/** Returns whether both outputs are those of the same job; null if one of them is unknown. */
+export function outputsAgree(a: BenchRecord | undefined, b: BenchRecord | undefined): boolean | null {
   const [before, after, magnitude] = [a?.outputSum, b?.outputSum, a?.outputAbsSum];
   if (typeof before !== "number" || typeof after !== "number" || typeof magnitude !== "number") return null;
   return Math.abs(before - after) <= sumTolerance * magnitude;

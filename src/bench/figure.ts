@@ -25,6 +25,8 @@ export interface Column {
   readonly usual?: true;
   /** Whether only a GPU has the figure. */
   readonly gpuOnly?: true;
+  /** Whether tables show the column only if it is asked for. */
+  readonly onRequest?: true;
   /** Narrow tables keep the columns of the lowest rank. Without a rank, the column is always kept. */
   readonly rank?: number;
   /** The title of the axis, for sizes that charts can be drawn along. */
@@ -106,10 +108,18 @@ export const integer: ValueType<number | bigint> = {
 /** True or false. */
 export const flag: ValueType<boolean> = { name: "true or false", has: (value) => typeof value === "boolean" };
 
-/** One of some words. */
-export function oneOf<Word extends string>(...words: readonly Word[]): ValueType<Word> {
+/** A finite number, or a word. */
+export function numberOr<Word extends string>(word: Word): ValueType<number | Word> {
   return {
-    name: `one of ${words.map((word) => `"${word}"`).join(", ")}`,
+    name: `a number, or "${word}"`,
+    has: (value): value is number | Word => isNumber(value) || value === word,
+  };
+}
+
+/** One of some words or numbers. */
+export function oneOf<Word extends string | number>(...words: readonly Word[]): ValueType<Word> {
+  return {
+    name: words.length === 1 ? JSON.stringify(words[0]) : `one of ${words.map((word) => `"${word}"`).join(", ")}`,
     has: (value): value is Word => words.some((word) => word === value),
   };
 }

@@ -19,6 +19,7 @@ import {
   type Kind,
   list,
   number,
+  numberOr,
   oneOf,
   orNull,
   outcome,
@@ -34,6 +35,9 @@ import type { Provenance } from "./provenance.ts";
 /** The table needs a figure for every member of these types. */
 type Required = Readonly<Record<keyof Job | keyof OutputSummary | keyof Provenance | keyof BackendDetails, unknown>>;
 
+/** The version of the table. A change that old files need to be migrated for raises it. */
+export const schemaVersion = 2;
+
 /** A figure is one line here. Times are in milliseconds. */
 export const figures = {
   /** What happened to the configuration. */
@@ -41,6 +45,13 @@ export const figures = {
   /** Why the configuration did not run. */
   reason: outcome(orNull(text)),
 
+  /** The version of this table. Files without it have the first one. */
+  schema: outcome(oneOf(schemaVersion)),
+
+  /** The model that the layer is from, or "custom". */
+  model: job(text, { title: "model", width: 12, align: "left" }),
+  /** What was timed: the experts, or a whole layer with its router and its shared expert. */
+  op: job(oneOf("experts", "moe"), { title: "op", width: 7, align: "left", usual: true }),
   preset: job(text, { title: "preset", width: 9, align: "left", usual: true }),
   backend: place(text, { title: "backend", width: 8, align: "left", usual: true }),
   device: place(orNull(text), { title: "device", width: 6, align: "left" }),
@@ -67,6 +78,18 @@ export const figures = {
   gateUpLayout: job(orNull(text), { title: "gate/up", width: 12, align: "left" }),
   weightLayout: job(orNull(text), { title: "weights", width: 7, align: "left" }),
   biases: job(orNull(text), { title: "biases", width: 6, align: "left", words: named("biases") }),
+  /** Where the weights are from: "dense" for drawn ones, or the path of a checkpoint. */
+  weights: job(text, { title: "from", width: 6, align: "left" }),
+  /** The number of the checkpoint's layer. */
+  layer: job(orNull(count), { title: "layer", width: 5, words: named("layer") }),
+  /** How the weights are stored: a dtype, or a packed format. */
+  formats: job(text, { title: "formats", width: 7, align: "left" }),
+  /** The file of the hidden states; null if they are drawn. */
+  hiddenFile: job(orNull(text), { title: "input", width: 6, align: "left", none: "drawn" }),
+  /** Zipf's exponent of the experts' popularity; 0 for the router's own logits, "worst" if all tokens choose the same. */
+  skew: job(numberOr("worst"), { title: "skew", width: 5, words: named("skew") }),
+  /** The number of ranks that share the experts. */
+  ep: job(size, { title: "EP", width: 2, words: named("EP") }),
   /** The kind of the router. */
   router: job(orNull(text), { title: "router", width: 12, align: "left" }),
   sharedIntermediate: job(orNull(count), { title: "shared", width: 6, words: named("shared expert") }),
@@ -87,6 +110,12 @@ export const figures = {
   minTimeMs: result(positive),
   maxTimeMs: result(positive),
   meanTimeMs: result(positive),
+  /** The 95th percentile of the times; null below 20 calls. */
+  p95Ms: result(orNull(positive), { title: "p95 ms", width: 8, digits: "significant", rank: 12 }),
+  /** The 99th percentile of the times; null below 100 calls. */
+  p99Ms: result(orNull(positive), { title: "p99 ms", width: 8, digits: "significant", rank: 13 }),
+  /** The standard deviation of the times; null for one call. Outliers dominate it: prefer `madMs` or `iqrMs`. */
+  deviationMs: result(orNull(number), { title: "std ms", width: 8, digits: "significant", onRequest: true }),
   /** Median absolute deviation of the times. */
   madMs: result(number),
   /** Interquartile range of the times. */
@@ -101,8 +130,28 @@ export const figures = {
   preemptionsPerSecond: result(number),
   /** The share of all CPU time that other programs used during the timed calls; null if it is unknown. */
   otherLoad: result(orNull(number)),
+  /** The median clock of the GPU's multiprocessors during the timed calls, in MHz; null without NVML. */
+  runClockMhz: result(orNull(number), { title: "MHz", width: 5, digits: 0, gpuOnly: true, rank: 8 }),
+  /** The same of the GPU's memory. */
+  runMemoryClockMhz: result(orNull(number)),
+  /** The median power during the timed calls. The GPU averages it over a part of a second. */
+  powerWatts: result(orNull(number), { title: "W", width: 5, digits: 0, gpuOnly: true, rank: 8 }),
+  /** The highest temperature during the timed calls. */
+  temperatureCelsius: result(orNull(number), { title: "°C", width: 4, digits: 0, gpuOnly: true, rank: 9 }),
+  /** The energy between the first and the last timed call over the calls: pauses between calls count too. */
+  energyPerCallJoules: result(orNull(number), {
+    title: "J/call",
+    width: 7,
+    digits: "significant",
+    gpuOnly: true,
+    rank: 9,
+  }),
+  /** Why the GPU lowered its clocks during the timed calls. */
+  throttleReasons: result(list(text)),
   /** The median with emptied caches; null if it was not measured. */
   coldTimeMs: result(orNull(positive), { title: "cold ms", width: 8, digits: "significant", gpuOnly: true, rank: 5 }),
+  /** The median of calls after a pause each, in which the GPU cools and its clocks recover; null if not measured. */
+  pausedTimeMs: result(orNull(positive), { title: "paused", width: 8, digits: "significant", gpuOnly: true, rank: 9 }),
   /** The time per call of many calls without a pause; null if it was not measured. */
   backToBackTimeMs: result(orNull(positive), {
     ...{ title: "back to back", width: 12, digits: "significant", gpuOnly: true, rank: 8 },

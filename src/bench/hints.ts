@@ -58,6 +58,11 @@ export function hints(result: BenchResult): string[] {
     const device = backend === "cuda" ? "GPU" : "CPU";
     found.push(`slowing down: calls became ${percent(drift)} slower; let the ${device} cool, it may be throttling`);
   }
+  if (result.throttleReasons.length > 0) {
+    found.push(
+      `throttled: the GPU lowered its clocks (${result.throttleReasons.join(", ")}); let it cool between runs`,
+    );
+  }
   const busy = backend === "cpu" ? otherPrograms(result) : null;
   if (busy !== null) found.push(`busy machine: other programs ${busy}; run it alone`);
   if (backend === "cpu" && percentOfPeak === null && peakTflops !== null) {

@@ -6,7 +6,15 @@
 import { type BackendDetails, noDetails } from "../backend/details.ts";
 import type { Job } from "../workload/workload.ts";
 import type { ThreeLines } from "./against.ts";
-import { type BenchRecord, type BenchResult, type FigureKey, figureKeys, type FiguresOf, jobKeys } from "./figures.ts";
+import {
+  type BenchRecord,
+  type BenchResult,
+  type FigureKey,
+  figureKeys,
+  type FiguresOf,
+  jobKeys,
+  schemaVersion,
+} from "./figures.ts";
 import { hints } from "./hints.ts";
 import type { Provenance } from "./provenance.ts";
 
@@ -21,6 +29,7 @@ export function jobFigures(job: Job): FiguresOf<"job"> {
   const figures: FiguresOf<"job"> = {
     ...job,
     router: job.router.kind,
+    formats: job.dtype,
     activationLimit: Number.isFinite(job.activationLimit) ? job.activationLimit : null,
   };
   return pick(figures, jobKeys);
@@ -33,6 +42,7 @@ export function finishedRecord(
   details: BackendDetails,
 ): FinishedRecord {
   return inOrder({
+    schema: schemaVersion,
     status: "ok",
     reason: null,
     ...result,
@@ -82,7 +92,17 @@ function emptyRecord(
   provenance: Provenance,
 ): BenchRecord {
   const known = { ...jobFigures(job), ...place, engine: null };
-  return inOrder({ ...unknownResults, ...known, status, reason, hints: [], ...provenance, ...noDetails, time: now() });
+  return inOrder({
+    ...unknownResults,
+    schema: schemaVersion,
+    ...known,
+    status,
+    reason,
+    hints: [],
+    ...provenance,
+    ...noDetails,
+    time: now(),
+  });
 }
 
 function now(): string {

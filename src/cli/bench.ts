@@ -1,5 +1,5 @@
 import { runAgainst, type Running } from "../bench/against.ts";
-import { type BenchRecord, columnOf, type FigureKey } from "../bench/figures.ts";
+import { type BenchRecord, columnOf, type FigureKey, figureKeys } from "../bench/figures.ts";
 import { type Provenance, provenance } from "../bench/provenance.ts";
 import { externalRecord, failedRecord, type FinishedRecord } from "../bench/record.ts";
 import { type Configuration, Runner, sweep } from "../bench/sweep.ts";
@@ -11,22 +11,35 @@ import { plural } from "../text.ts";
 import { version } from "../version.ts";
 import type { Job } from "../workload/workload.ts";
 import { describePlace, measurement } from "./bench_measurement.ts";
+import { runAb } from "./bench_ab.ts";
 import { planLayout, printPlan } from "./bench_plan.ts";
 import { configurations, sweptFlags } from "./bench_configurations.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
-import { choice, file, type FlagValues, integer, positive, text, toggle } from "./flags.ts";
+import {
+  axis,
+  choice,
+  ExpectationError,
+  file,
+  type Flag,
+  type FlagValues,
+  integer,
+  positive,
+  text,
+  toggle,
+} from "./flags.ts";
 import { jobProblem } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFromFlags } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
 import { RecordOutput } from "./record_output.ts";
-import { UsageError } from "./usage_error.ts";
+import { suggestion } from "./suggestion.ts";
+import { asUsage, UsageError } from "./usage_error.ts";
 
 const flags = {
   ...sweptFlags,
   warmup: integer(
     "N",
-    "Calls before the timed ones (default: 5 on a GPU; on the CPU until two in a row agree)",
+    "Calls before the timed ones (default: until two in a row agree)",
     0,
     1_000_000,
   ),
@@ -37,13 +50,29 @@ const flags = {
   "no-verify": toggle("Do not check the output against float64 before the timed calls"),
   format: choice("NAME", "Format of the records on standard output", formatNames),
   json: toggle("Print the record as a JSON object instead of three lines; in a sweep, an array of records"),
-  samples: toggle("Write the time of every call in CSV, too"),
+  columns: axis(figureName("NAMES", "Figures to show in text, Markdown, CSV and SQL, by their names in JSON")),
+  samples: toggle("Write the time of every call in CSV and SQL, too"),
   output: { ...file("FILE", "File to write the records to, in the format of its extension"), short: "o" },
   against: text("COMMAND", "Also run a program that prints the three lines; {batch}, {seq} and so on become the sizes"),
   "against-timeout": positive("SECONDS", "Maximum time of that program (default: 600)"),
+  ab: {
+    ...text('"FLAGS A" "FLAGS B"', "Run two configurations in turn, call by call, and print the ratio of their times"),
+    arity: 2,
+  },
   "dry-run": toggle("Print the configurations without running them"),
   quiet: toggle("Print no notes and no progress"),
 };
+
+function figureName(value: string, summary: string): Flag<FigureKey> {
+  return {
+    ...{ value, summary, words: figureKeys, openWords: true },
+    parse(text) {
+      const key = figureKeys.find((key) => key === text);
+      if (key !== undefined) return key;
+      throw new ExpectationError("names of figures such as kernelTimeMs", suggestion(text, figureKeys));
+    },
+  };
+}
 
 type BenchValues = FlagValues<typeof flags>;
 
@@ -58,6 +87,8 @@ export default command({
       "Rows for a spreadsheet on standard output, all figures in a file",
     "yamoe bench --preset tiny --batch 8 --max-noise 0.5 --timeout 20": "As many calls as a precise median needs",
     "yamoe bench --backend cuda --iters 10 --against 'python3 seed.py'": "The original script's row below ours",
+    'yamoe bench --preset tiny --ab "--blas none" "--threads 1"':
+      "Two configurations in turn, and the ratio of their times",
     "yamoe bench --preset tiny,small --batch 1,1000000 --dry-run": "What would run, and what does not fit",
   },
   details: [
@@ -73,7 +104,9 @@ export default command({
 
 async function run(values: BenchValues): Promise<number> {
   if (values.json && values.format) throw new UsageError("--json and --format cannot be given together");
-  const plan = configurations(values);
+  const { ab } = values;
+  if (ab) return await runInTurn(values, ab);
+  const plan = await asUsage(() => configurations(values));
   const note = onceNoted(values.quiet);
   if (values["dry-run"]) {
     return printPlan(await withMemory(plan, !values["no-verify"]), values.format ?? (values.json ? "json" : "text"));
@@ -91,7 +124,7 @@ async function run(values: BenchValues): Promise<number> {
       const problem = jobProblem(backend, configuration.job, !values["no-verify"]);
       if (problem !== null) throw new Error(problem);
       const prefix = isSweep ? `${current + 1}/${plan.length} ` : "";
-      return { ...measuring(backend), onProgress: (phase, fraction) => progress.show(prefix + phase, fraction) };
+      return { ...measuring, onProgress: (phase, fraction) => progress.show(prefix + phase, fraction) };
     },
   });
 
@@ -108,6 +141,7 @@ async function run(values: BenchValues): Promise<number> {
     backend: opened?.backend,
     against: against !== undefined,
     samples: values.samples,
+    columns: values.columns,
   });
   const output = RecordOutput.open(format, values.output, layout);
   let other: Running | undefined;
@@ -147,6 +181,16 @@ async function run(values: BenchValues): Promise<number> {
   const failed = records.filter(({ status }) => status !== "ok").length;
   if (failed > 0) note(`${failed} of ${plural(records.length, "row")} failed`);
   return failed > 0 ? exitCode.failed : exitCode.done;
+}
+
+/** Runs the two configurations of `--ab`. */
+async function runInTurn(values: BenchValues, ab: readonly string[]): Promise<number> {
+  for (const name of ["against", "dry-run", "format"] as const) {
+    if (values[name] !== undefined) throw new UsageError(`--ab and --${name} cannot be given together`);
+  }
+  const layout = planLayout([], { samples: values.samples, columns: values.columns });
+  const output = RecordOutput.open(undefined, values.output, layout);
+  return await asUsage(() => runAb(values, ab, (record) => output.write(record)));
 }
 
 function printRun(record: FinishedRecord, json = false): void {

@@ -1,11 +1,20 @@
 // The configurations that a command line of `yamoe bench` asks for.
 import { type Configuration, crossProduct } from "../bench/sweep.ts";
+import type { Preset } from "../models/preset.ts";
+import { presets } from "../models/presets.ts";
+import { type CheckpointPreset, checkpointPreset } from "../workload/checkpoint_preset.ts";
+import { hiddenShape } from "../workload/hidden_file.ts";
 import { axes, axis, type FlagValues } from "./flags.ts";
 import { backendFlags, checkJob, jobFlags, presetFlag, requestedJob } from "./job_flags.ts";
+import { layerChanges, layerFlags } from "./layer_flags.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** Flags whose values are combined. */
-export const sweptFlags = { preset: axis(presetFlag("reference")), ...axes(jobFlags), ...axes(backendFlags) };
+export const sweptFlags = {
+  preset: axis(presetFlag("reference")),
+  ...axes({ ...jobFlags, ...layerFlags }),
+  ...axes(backendFlags),
+};
 
 /** The maximum number of configurations. */
 const maxConfigurations = 100_000;
@@ -13,22 +22,87 @@ const maxConfigurations = 100_000;
 /** One value of each of the flags that were given. */
 type Point = { [Name in keyof typeof sweptFlags]?: ReturnType<typeof sweptFlags[Name]["parse"]> };
 
+/** What the files of a point say. */
+interface Files {
+  readonly checkpoint: CheckpointPreset | undefined;
+  /** The shape of the hidden states. */
+  readonly hidden: readonly number[] | undefined;
+}
+
+/** The flags that a checkpoint's layer decides. */
+const checkpointKeys = ["preset", "hidden", "intermediate", "experts"] as const;
+
 /** Returns every combination of the values that the flags list, at least one. */
-export function configurations(values: FlagValues<typeof sweptFlags>): [Configuration, ...Configuration[]] {
+export async function configurations(
+  values: FlagValues<typeof sweptFlags>,
+): Promise<[Configuration, ...Configuration[]]> {
   const swept = Object.entries(values).filter(([name]) => name in sweptFlags) as [string, unknown[]][];
   const count = swept.reduce((product, [, { length }]) => product * length, 1);
   if (count > maxConfigurations) {
     throw new UsageError(`A sweep must have at most ${maxConfigurations} configurations, the flags make ${count}`);
   }
   const points: Point[] = crossProduct(Object.fromEntries(swept));
-  const combinations = points.map(({ backend = "auto", device, threads, blas, preset = "reference", ...sizes }) => ({
-    place: { backend, device, threads, blas },
-    job: requestedJob(preset, sizes),
-  }));
+  const files = new FileCache();
+  const combinations: Pick<Configuration, "job" | "place">[] = [];
+  for (const point of points) {
+    const { backend = "auto", device, threads, blas } = point;
+    combinations.push({ place: { backend, device, threads, blas }, job: jobOf(point, await files.of(point)) });
+  }
   const [first, ...others] = combinations;
   if (!first) throw new RangeError("A sweep must have at least one configuration");
   if (others.length === 0) checkJob(first.job); // a single configuration that cannot run is a wrong command line
   return [checked(first), ...others.map(checked)];
+}
+
+function jobOf(point: Point, { checkpoint, hidden }: Files): Configuration["job"] {
+  const { preset = "reference", op, weights, skew, ep, hidden: size, activation, router, layer, ...sizes } = point;
+  const isFile = typeof size === "string";
+  if (isFile) {
+    for (const name of ["tokens", "batch", "seq"] as const) {
+      if (sizes[name] !== undefined) {
+        throw new UsageError(`--hidden FILE decides the tokens, so --${name} cannot be given`);
+      }
+    }
+  }
+  if (checkpoint) {
+    for (const name of checkpointKeys) {
+      if (point[name] === undefined || (name === "hidden" && isFile)) continue;
+      throw new UsageError(`--weights DIR decides the layer, so --${name} cannot be given as well`);
+    }
+  } else if (layer !== undefined) throw new UsageError("--layer is for --weights DIR");
+  const base: Preset = checkpoint ?? presets[preset];
+  const width = hidden?.at(-1);
+  if (checkpoint && width !== undefined && width !== base.hidden) {
+    throw new UsageError(`--hidden FILE must have ${base.hidden} columns, the layer's hidden size, got ${width}`);
+  }
+  const { layer: number = null, ...described } = checkpoint ?? { ...base, layer: null };
+  return requestedJob(checkpoint ? "checkpoint" : preset, described, {
+    ...sizes,
+    ...hidden && { tokens: hidden.slice(0, -1).reduce((product, size) => product * size, 1) },
+  }, {
+    hidden: isFile ? width : size,
+    ...{ op, weights, skew, ep, layer: number, hiddenFile: isFile ? size : null },
+    ...!checkpoint && layerChanges(described, { activation, router }),
+  });
+}
+
+/** Describes each file once. */
+class FileCache {
+  readonly #checkpoints = new Map<string, Promise<CheckpointPreset>>();
+  readonly #hidden = new Map<string, Promise<readonly number[]>>();
+
+  async of({ weights, layer, hidden, "top-k": topK, router, activation }: Point): Promise<Files> {
+    const choice = { layer, topK, router, activation };
+    const key = JSON.stringify([weights, choice]);
+    if (weights !== undefined && weights !== "dense" && !this.#checkpoints.has(key)) {
+      this.#checkpoints.set(key, checkpointPreset(weights, choice));
+    }
+    if (typeof hidden === "string" && !this.#hidden.has(hidden)) this.#hidden.set(hidden, hiddenShape(hidden));
+    return {
+      checkpoint: await this.#checkpoints.get(key),
+      hidden: typeof hidden === "string" ? await this.#hidden.get(hidden) : undefined,
+    };
+  }
 }
 
 function checked(combination: Pick<Configuration, "job" | "place">): Configuration {

@@ -6,7 +6,7 @@ import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type Job, requiredBytes } from "../workload/workload.ts";
 
 /** The flags that say how to measure. */
-interface MeasurementValues {
+export interface MeasurementValues {
   readonly warmup?: number;
   readonly iters?: number;
   readonly "min-time"?: number;
@@ -16,7 +16,7 @@ interface MeasurementValues {
 }
 
 /** Returns how the flags ask to measure on a backend. */
-export function measurement(values: MeasurementValues, isSweep: boolean): (backend: Backend) => BenchOptions {
+export function measurement(values: MeasurementValues, isSweep: boolean): BenchOptions {
   const { iters, "min-time": minTime, "max-noise": maxNoise, timeout } = values;
   const adaptive = [minTime, maxNoise, timeout].some((value) => value !== undefined) ||
     (isSweep && iters === undefined);
@@ -27,13 +27,13 @@ export function measurement(values: MeasurementValues, isSweep: boolean): (backe
       timeoutMs: 1000 * (timeout ?? Math.max(3, minTime ?? 0)),
     }
     : undefined;
-  return (backend) => ({
-    warmup: values.warmup ?? (backend.name === "cuda" ? 5 : "steady"),
+  return {
+    warmup: values.warmup ?? "steady",
     iters: iters ?? (adaptive ? 6 : 1),
     stop,
     verify: !values["no-verify"],
     thorough: adaptive || iters !== undefined && iters > 1,
-  });
+  };
 }
 
 /** Describes where a job runs and, if the job is given, the memory that it needs. */

@@ -19,23 +19,39 @@ interface LayoutOptions {
   readonly backend?: Pick<Backend, "name"> | undefined;
   /** Whether an external program runs beside every configuration. */
   readonly against?: boolean | undefined;
-  /** Whether to write the time of every call in CSV, too. */
+  /** Whether to write the time of every call in CSV and SQL, too. */
   readonly samples?: boolean | undefined;
+  /** The figures to show. */
+  readonly columns?: readonly FigureKey[] | undefined;
 }
 
 /** Returns the layout of the records of a plan. */
 export function planLayout(
   plan: readonly Configuration[],
-  { backend, against = false, samples = false }: LayoutOptions = {},
+  { backend, against = false, samples = false, columns }: LayoutOptions = {},
 ): Layout {
   const varying = varyingKeys(plan);
+  const { version, gitCommit, gitDirty } = provenance();
+  const commit = gitCommit === null ? "" : `, commit ${gitCommit.slice(0, 10)}${gitDirty ? " with changes" : ""}`;
   return {
+    common: commonFigures(plan, varying),
+    columns,
+    build: `yamoe ${version}${commit}`,
     varying: against && !varying.includes("backend") ? [...varying, "backend"] : varying,
     modes: backend ? backend.name === "cuda" : plan.some(({ place }) => place.backend !== "cpu"),
     color: Deno.stdout.isTerminal() && !Deno.noColor,
     width: outputWidth(),
     samples,
   };
+}
+
+/** Returns the figures that describe all configurations. */
+function commonFigures(plan: readonly Configuration[], varying: readonly FigureKey[]): Layout["common"] {
+  const [first, ...others] = plan.map(({ job }) => jobFigures(job));
+  const keys = usualKeys.filter((key) => key !== "backend" && !varying.includes(key)) as (keyof FiguresOf<"job">)[];
+  if (first?.formats !== first?.dtype) keys.push("formats");
+  const isShared = (key: keyof FiguresOf<"job">) => others.every((figures) => figures[key] === first?.[key]);
+  return Object.fromEntries(keys.filter(isShared).map((key) => [key, first?.[key]]));
 }
 
 /** Returns the figures in which the configurations differ. A figure that follows from others is left out. */

@@ -12,8 +12,12 @@ export interface Flag<Value> {
   readonly summary: string;
   /** Whether the flag takes several values: a comma-separated list, a range, or the flag again. See {@linkcode axes}. */
   readonly list?: boolean;
+  /** The number of values that follow the flag, if it is not one. They become a list. */
+  readonly arity?: number;
   /** The possible values, if they are few. */
   readonly words?: readonly string[];
+  /** Whether `words` are examples, and other values are possible too. */
+  readonly openWords?: boolean;
   /** A letter that can be used instead of the name, after one dash. */
   readonly short?: string;
   /** Whether the value is the path of a file. */
@@ -41,7 +45,8 @@ export type Axis<Spec extends Flag<unknown>> = Spec & { readonly list: true };
 
 /** The values of the flags that were given. */
 export type FlagValues<Specs extends Flags> = {
-  -readonly [Name in keyof Specs]?: Specs[Name] extends { list: true } ? ReturnType<Specs[Name]["parse"]>[]
+  -readonly [Name in keyof Specs]?: Specs[Name] extends { list: true } | { arity: number }
+    ? ReturnType<Specs[Name]["parse"]>[]
     : ReturnType<Specs[Name]["parse"]>;
 };
 
@@ -94,6 +99,16 @@ export function orNone<Value>(flag: Flag<Value>): Flag<Value | null> {
         throw error instanceof ExpectationError ? new ExpectationError(`${error.message}, or "none"`) : error;
       }
     },
+  };
+}
+
+/** Makes a flag that also takes any text that is not a number. */
+export function orText<Value>(flag: Flag<Value>, value: string, summary: string): Flag<Value | string> {
+  return {
+    ...flag,
+    value: `${flag.value}|${value}`,
+    summary,
+    parse: (text) => /^[+-]?[\d.]+$/.test(text) ? flag.parse(text) : text,
   };
 }
 
@@ -165,7 +180,9 @@ export function parseFlags<Specs extends Flags>(
   for (const name of switches) {
     if (args.some((arg) => arg.startsWith(`--${name}=`))) throw new UsageError(`--${name} takes no value`);
   }
-  const parsed = parseArgs(joinOddValues(args, valued), {
+  const several = Object.fromEntries(named.flatMap(([name, { arity }]) => arity === undefined ? [] : [[name, arity]]));
+  const letters = named.flatMap(([name, { short, value }]) => short && value !== undefined ? [[short, name]] : []);
+  const parsed = parseArgs(joinOddValues(joinSeveral(args, several), valued, Object.fromEntries(letters)), {
     boolean: switches,
     string: ["_", ...valued],
     collect: names,
@@ -184,7 +201,13 @@ export function parseFlags<Specs extends Flags>(
   for (const [name, flag] of named) {
     const given = parsed[name] as (string | boolean)[];
     if (given.length === 0) continue;
-    if (flag.value !== undefined && given.includes("")) throw new UsageError(`--${name} needs a value`);
+    if (flag.value !== undefined && flag.arity === undefined && given.includes("")) {
+      throw new UsageError(`--${name} needs a value`);
+    }
+    if (flag.arity !== undefined) {
+      values[name] = given.map((text) => parseValue(name, flag, String(text)));
+      continue;
+    }
     const texts = flag.list ? given.flatMap((text) => listed(name, String(text))) : given.map(String);
     if (texts.length > 1 && !flag.list) throw new UsageError(`--${name} was given ${texts.length} times`);
     const parsedValues = texts.map((text) => parseValue(name, flag, text));
@@ -202,13 +225,36 @@ function parseValue(name: string, flag: Flag<unknown>, text: string): unknown {
   }
 }
 
-/** The parser takes `--batch -1` for two flags, and `--batch ""` for a flag without a value: joins them to `--batch=-1`. */
-function joinOddValues(args: readonly string[], valued: readonly string[]): string[] {
+/** Joins a flag with each of the values that follow it: `--ab A B` to `--ab=A` and `--ab=B`. */
+function joinSeveral(args: readonly string[], several: Readonly<Record<string, number>>): string[] {
+  const joined: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i] ?? "", name = arg.slice(2), count = Object.hasOwn(several, name) ? several[name] : undefined;
+    if (!arg.startsWith("--") || count === undefined) joined.push(arg);
+    else {
+      if (i + count >= args.length) throw new UsageError(`${arg} needs ${count} values`);
+      joined.push(...args.slice(i + 1, i + 1 + count).map((value) => `${arg}=${value}`));
+      i += count;
+    }
+  }
+  return joined;
+}
+
+/**
+ * The parser takes `--batch -1` for two flags, and `--batch ""` or `-o ""` for a flag without a value: joins them to
+ * `--batch=-1` and `--output=`.
+ */
+function joinOddValues(
+  args: readonly string[],
+  valued: readonly string[],
+  letters: Readonly<Record<string, string>>,
+): string[] {
   const joined: string[] = [];
   for (const arg of args) {
     const last = joined.at(-1) ?? "";
-    if (/^(-[\d.]|$)/.test(arg) && last.startsWith("--") && valued.includes(last.slice(2))) {
-      joined.push(`${joined.pop()}=${arg}`);
+    const name = last.startsWith("--") ? last.slice(2) : letters[last.replace(/^-/, "")];
+    if (/^(-[\d.]|$)/.test(arg) && last.startsWith("-") && name !== undefined && valued.includes(name)) {
+      joined.splice(-1, 1, `--${name}=${arg}`);
     } else joined.push(arg);
   }
   return joined;

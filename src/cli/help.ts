@@ -13,12 +13,15 @@ export function helpOverview(commands: CommandTable): string {
   return [
     ...wrap(`yamoe ${version}: run and measure Mixture-of-Experts kernels from Deno`, width),
     "",
-    "Usage: yamoe [command] [flags]",
+    "Usage: yamoe <command> [flags]",
     "",
     "Commands:",
     ...columns(Object.entries(commands).map(([name, { summary }]) => [name, summary]), width),
     "",
-    ...wrap('Without a command, yamoe runs "bench". "yamoe <command> --help" lists the flags of a command.', width),
+    ...wrap(
+      '"yamoe <command> --help" lists the flags of a command. Flags without a command are those of bench.',
+      width,
+    ),
     ...wrap('"yamoe --version" prints the version.', width),
     ...wrap("Data goes to standard output, notes and progress go to standard error.", width),
     ...wrap(
@@ -57,8 +60,8 @@ function signature(name: string, { value, short }: Flag<unknown>): string {
   return `${short ? `-${short}, ` : ""}--${name}${value ? ` ${value}` : ""}`;
 }
 
-function about({ summary, words }: Flag<unknown>): string {
-  return words ? `${summary}. One of ${words.join(", ")}` : summary;
+function about({ summary, words, openWords }: Flag<unknown>): string {
+  return words && !openWords ? `${summary}. One of ${words.join(", ")}` : summary;
 }
 
 /** Marks lines as one command line for a shell. */

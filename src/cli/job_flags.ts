@@ -1,11 +1,13 @@
 // The flags for the job and for where it runs. Several commands have them.
+import { activationRules } from "../contract/activations.ts";
 import type { Backend, BackendName } from "../backend/backend.ts";
 import { gateUpColumns } from "../contract/experts_sizes.ts";
+import type { Preset } from "../models/preset.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { openBackend } from "../open_backend.ts";
 import { resolveRouter } from "../routing/router.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
-import { type Job, type JobChanges, makeJob } from "../workload/workload.ts";
+import { type Job, type JobChanges, makeJobOf, ownExperts } from "../workload/workload.ts";
 import { printNote } from "./command.ts";
 import { choice, ExpectationError, type Flag, type FlagValues, integer, orNone } from "./flags.ts";
 import { asUsage, UsageError } from "./usage_error.ts";
@@ -85,16 +87,22 @@ export function backendFromFlags(
  * @throws {UsageError} If the sizes do not fit together.
  */
 export function jobFromFlags(preset: PresetName, flags: FlagValues<typeof jobFlags>): Job {
-  const job = requestedJob(preset, flags);
+  const job = requestedJob(preset, presets[preset], flags);
   checkJob(job);
   return job;
 }
 
 /** Makes the job that the flags describe without checking it: see {@linkcode checkJob}. */
-export function requestedJob(preset: PresetName, flags: FlagValues<typeof jobFlags>): Job {
+export function requestedJob(
+  name: string,
+  preset: Preset,
+  flags: FlagValues<typeof jobFlags>,
+  changes: JobChanges = {},
+): Job {
   const { tokens, batch, seq, hidden, intermediate, experts, "top-k": topK, capacity, dtype, seed } = flags;
   const counts = tokenCounts({ tokens, batch, seq });
-  return makeJob(preset, { ...counts, hidden, intermediate, experts, topK, capacity, dtype, seed });
+  const sizes = { ...counts, hidden, intermediate, experts, topK, capacity, dtype, seed };
+  return makeJobOf(name, preset, { ...sizes, ...changes });
 }
 
 function tokenCounts(
@@ -127,14 +135,33 @@ export function checkJob(job: Job): void {
   if (onInput && topK > 1) {
     throw new UsageError(`--top-k must be 1 for a router that scales the input of the experts, got "${topK}"`);
   }
+  checkLayer(job);
   const assignments = batch * seq * topK;
   if (assignments > maxAssignments) {
     throw new UsageError(`Batch x seq x top-k must be at most ${maxAssignments}, got ${assignments}`);
   }
-  const largest = Math.max(batch * seq * Math.max(hidden, experts), experts * hidden * gateUpColumns(job));
+  const largest = Math.max(
+    batch * seq * Math.max(hidden, experts),
+    ownExperts(job).experts * hidden * gateUpColumns(job),
+  );
   if (largest > maxElements) {
     throw new UsageError(
       `The job's tensors must have at most ${maxElements} elements, the largest would have ${largest}`,
     );
+  }
+}
+
+/** Checks that what is timed fits the layer. */
+function checkLayer({ op, weights, hiddenFile, skew, ep, experts, activation, gated }: Job): void {
+  const isDrawn = op === "experts" && weights === "dense" && hiddenFile === null;
+  if (!isDrawn && skew !== 0) {
+    throw new UsageError(
+      "--skew needs drawn logits: with --op moe, --weights DIR or --hidden FILE, the router decides",
+    );
+  }
+  if (!isDrawn && ep > 1) throw new UsageError("--ep needs --op experts with drawn weights and hidden states");
+  if (experts % ep !== 0) throw new UsageError(`--ep must divide the number of experts, ${experts}, got "${ep}"`);
+  if (!gated && !activationRules[activation].ungated) {
+    throw new UsageError(`--activation must work without a gate for this layer, got "${activation}"`);
   }
 }

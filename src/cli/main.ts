@@ -17,7 +17,7 @@ export async function main(args: readonly string[]): Promise<number> {
 }
 
 async function dispatch(args: readonly string[]): Promise<number> {
-  const [first = "bench", about] = args;
+  const [first = "help", about] = args;
   if (["help", "--help", "-h"].includes(first)) {
     if (about !== undefined) return await dispatch([about, "--help"]);
     const { helpOverview } = await import("./help.ts");

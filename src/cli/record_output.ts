@@ -30,7 +30,7 @@ export class RecordOutput {
     let file: { path: string; format: Format } | undefined;
     if (path !== undefined) {
       const name = formatOfFile(path);
-      if (!name) throw new UsageError(`--output must end in .json, .jsonl, .csv, .md or .txt, got "${path}"`);
+      if (!name) throw new UsageError(`--output must end in .json, .jsonl, .csv, .sql, .md or .txt, got "${path}"`);
       checkWritable(path);
       file = { path, format: openFormat(name, { ...layout, color: false, width: Infinity }) };
     }

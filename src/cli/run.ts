@@ -6,6 +6,7 @@ import type { MoeLayer } from "../contract/moe.ts";
 import { overheadBytes } from "../cpu/resident.ts";
 import { moe } from "../ops/moe.ts";
 import { moeByToken } from "../ops/moe_by_token.ts";
+import { readHidden } from "../workload/hidden_file.ts";
 import { summarizeOutput } from "../workload/output_summary.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { toJson } from "../report/json.ts";
@@ -15,7 +16,7 @@ import { SafetensorsError } from "../safetensors/error.ts";
 import { quote } from "../text.ts";
 import { Safetensors } from "../safetensors/safetensors.ts";
 import { temporaryFiles, writeSafetensors } from "../safetensors/write.ts";
-import { bytesPerElement, convert, type DType, elementCount, formatShape, type Tensor } from "../tensor/tensor.ts";
+import { bytesPerElement, convert, type DType, formatShape, type Tensor } from "../tensor/tensor.ts";
 import { version } from "../version.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
@@ -93,7 +94,7 @@ export default command({
     };
     onInterrupt(finish);
     await checkOutput(output, [weights, input]); // after onInterrupt, so that a signal leaves no probe behind
-    const { hidden, shape } = await readInput(input);
+    const { hidden, shape } = await readHidden(input);
     using layer = await asUsage(() => CheckpointLayer.open(weights, layerOptions(values)));
     const [tokens, width] = hidden.shape as [number, number];
     const { routed, router } = layer.shape;
@@ -216,27 +217,6 @@ function probeDirectory(output: string): void {
     if (!(error instanceof Error)) throw error;
     throw new UsageError(`--output cannot be written: ${error.message}`);
   }
-}
-
-/** Reads the input tensor and merges its leading dimensions. */
-async function readInput(path: string): Promise<{ hidden: Tensor; shape: readonly number[] }> {
-  using file = await Safetensors.open(path);
-  const names = [...file.tensors.keys()];
-  const name = names.length === 1 ? names[0]! : "hidden_states";
-  if (!file.tensors.has(name)) {
-    throw new SafetensorsError(
-      `${path}: expected one tensor, or one named "hidden_states", got ${names.length} tensors`,
-    );
-  }
-  const { dtype, shape } = file.describe(name);
-  if (!["F16", "BF16", "F32"].includes(dtype) || shape.length < 2) {
-    throw new SafetensorsError(
-      `${path}: tensor ${quote(name)} must be F16, BF16 or F32 of shape [T, H], got ${dtype} ${formatShape(shape)}`,
-    );
-  }
-  const input = await file.read(name);
-  const width = shape.at(-1)!;
-  return { hidden: { ...input, shape: [elementCount(shape.slice(0, -1)), width] }, shape };
 }
 
 /** Reads the token ids of an input, for a layer that chooses experts by them. */

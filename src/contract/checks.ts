@@ -31,7 +31,11 @@ export function expectSpec(name: string, value: TensorSpec | undefined): asserts
  * @returns The size of each dimension.
  * @throws {RangeError} If the number differs.
  */
-export function expectRank(name: string, { shape }: TensorSpec, symbols: readonly string[]): readonly number[] {
+export function expectRank(
+  name: string,
+  { shape }: Pick<TensorSpec, "shape">,
+  symbols: readonly string[],
+): readonly number[] {
   if (shape.length === symbols.length) return shape;
   throw new RangeError(`${name} must have shape [${symbols.join(", ")}], got ${formatShape(shape)}`);
 }
@@ -41,7 +45,7 @@ export function expectRank(name: string, { shape }: TensorSpec, symbols: readonl
  *
  * @throws {RangeError} If it differs.
  */
-export function expectShape(name: string, { shape }: TensorSpec, expected: readonly number[]): void {
+export function expectShape(name: string, { shape }: Pick<TensorSpec, "shape">, expected: readonly number[]): void {
   if (shape.length === expected.length && shape.every((size, i) => size === expected[i])) return;
   throw new RangeError(`${name} must have shape ${formatShape(expected)} to match the rest, got ${formatShape(shape)}`);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Activation } from "./activations.ts";
+import type { PackedTensor } from "../tensor/packed_tensor.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 export type { Activation };
@@ -12,9 +13,13 @@ export type { Activation };
  * The tensors of {@linkcode experts}. T tokens, H hidden size, I intermediate size, E experts, K experts per token.
  *
  * @typeParam T A tensor on the host or on a backend.
+ * @typeParam W A weight: a tensor, or a tensor in a packed format.
  */
-export interface ExpertsInputs<T = Tensor> {
-  /** [T, H], f16, bf16 or f32: the input of the layer. The other tensors and the output have the same dtype. */
+export interface ExpertsInputs<T = Tensor, W = T | PackedTensor<T>> {
+  /**
+   * [T, H], f16, bf16 or f32: the input of the layer. The other tensors and the output have the same dtype, except for packed
+   * weights.
+   */
   readonly hiddenStates: T;
   /** [T, K], i32: the experts of each token, from 0 to E - 1. */
   readonly routerIndices: T;
@@ -30,13 +35,13 @@ export interface ExpertsInputs<T = Tensor> {
   readonly inputWeights?: T | undefined;
   /**
    * [E, H, 2I]: the weights of the gate and the up projection, with columns in the order of `gateUpLayout`; [E, H, I]
-   * without a gate. `weightLayout: "out-in"` swaps the last two dimensions.
+   * without a gate. `weightLayout: "out-in"` swaps the last two dimensions; packed weights need it.
    */
-  readonly gateUpProj: T;
+  readonly gateUpProj: W;
   /** [E, 2I], or [E, I] without a gate, in the order of the columns of `gateUpProj`. */
   readonly gateUpProjBias?: T | undefined;
   /** [E, I, H], or [E, H, I] with `weightLayout: "out-in"`. */
-  readonly downProj: T;
+  readonly downProj: W;
   /** [E, H]. */
   readonly downProjBias?: T | undefined;
   /** [T, H]: added to the sum of the experts before it is rounded, for example the output of a shared expert. */
@@ -110,3 +115,6 @@ export interface ExpertsOptions extends ExpertsComputation {
   /** Called from time to time with the fraction of the work that is done, if the backend knows it. */
   onProgress?: ((fraction: number) => void) | undefined;
 }
+
+/** Inputs whose weights are not packed. */
+export type DenseInputs<T = Tensor> = ExpertsInputs<T, T>;

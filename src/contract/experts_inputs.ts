@@ -27,12 +27,25 @@ export const inputRules: Readonly<Record<keyof ExpertsInputs, InputRule>> = {
 /** The names of the inputs. */
 export const inputNames = Object.keys(inputRules) as readonly (keyof ExpertsInputs)[];
 
-/** Applies a function to each tensor that is present. */
-export function mapInputs<From, To>(inputs: ExpertsInputs<From>, change: (tensor: From) => To): ExpertsInputs<To> {
-  const mapped: Partial<Record<keyof ExpertsInputs, To>> = {};
+/** Whether an input is a weight, which may be packed. */
+export function isWeight(name: keyof ExpertsInputs): name is "gateUpProj" | "downProj" {
+  return name === "gateUpProj" || name === "downProj";
+}
+
+/**
+ * Applies functions to each tensor that is present.
+ *
+ * @param changeWeight The function for the weights. The default is that for the other tensors.
+ */
+export function mapInputs<From, To, FromWeight = From, ToWeight = To>(
+  inputs: ExpertsInputs<From, FromWeight>,
+  change: (tensor: From) => To,
+  changeWeight: (weight: FromWeight) => ToWeight = change as unknown as (weight: FromWeight) => ToWeight,
+): ExpertsInputs<To, ToWeight> {
+  const mapped: Partial<Record<keyof ExpertsInputs, To | ToWeight>> = {};
   for (const name of inputNames) {
-    const tensor = inputs[name];
-    if (tensor !== undefined) mapped[name] = change(tensor);
+    if (inputs[name] === undefined) continue;
+    mapped[name] = isWeight(name) ? changeWeight(inputs[name]) : change(inputs[name]);
   }
-  return mapped as ExpertsInputs<To>;
+  return mapped as ExpertsInputs<To, ToWeight>;
 }

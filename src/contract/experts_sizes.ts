@@ -60,8 +60,8 @@ export function expertsBytes(shape: ResolvedExperts, tokensPerExpert: ArrayLike<
   const { tokens, hidden, intermediate, topK, experts, denseWeights, hasInputWeights, hasAddend, formats } = shape;
   const active = Array.from(tokensPerExpert).filter((count) => count > 0).length;
   const columns = gateUpColumns(shape);
-  const weights = weightBytes(formats.gateUpProj, active * hidden * columns) +
-    weightBytes(formats.downProj, active * intermediate * hidden);
+  const weights = weightBytes(formats.gateUpProj, [active, columns, hidden]) +
+    weightBytes(formats.downProj, [active, hidden, intermediate]);
   const routing = tokens * (denseWeights ? experts : topK);
   const rows = (hasAddend ? 3 : 2) * tokens * hidden;
   return weights + bytesPerElement(shape.dtype) * (active * (columns + hidden) + rows) +

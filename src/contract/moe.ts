@@ -4,6 +4,7 @@
  * @module
  */
 import type { RouterOptions } from "../routing/router.ts";
+import type { PackedTensor } from "../tensor/packed_tensor.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 import type { ExpertsComputation, ExpertsInputs, ExpertsOptions } from "./experts.ts";
 
@@ -11,10 +12,11 @@ import type { ExpertsComputation, ExpertsInputs, ExpertsOptions } from "./expert
  * The weights of experts and how they compute: the tensors and options of {@linkcode experts} with the same names.
  *
  * @typeParam T A tensor on the host or on a backend.
+ * @typeParam W A weight: a tensor, or a tensor in a packed format.
  */
-export interface ExpertsLayer<T = Tensor>
+export interface ExpertsLayer<T = Tensor, W = T | PackedTensor<T>>
   extends
-    Pick<ExpertsInputs<T>, "gateUpProj" | "gateUpProjBias" | "downProj" | "downProjBias">,
+    Pick<ExpertsInputs<T, W>, "gateUpProj" | "gateUpProjBias" | "downProj" | "downProjBias">,
     Readonly<ExpertsComputation> {}
 
 /** A router: a linear layer that computes the logits of a token, and the rule that chooses its experts. */
@@ -35,7 +37,7 @@ export interface MoeRouter<T = Tensor> {
 }
 
 /** An expert that processes every token: weights as of experts, with E = 1 and its own intermediate size. */
-export interface SharedExpert<T = Tensor> extends ExpertsLayer<T> {
+export interface SharedExpert<T = Tensor, W = T | PackedTensor<T>> extends ExpertsLayer<T, W> {
   /** [1, H]: the output of the expert is multiplied by σ(x · gate) (Qwen2-MoE, Qwen3-Next). By default, by 1. */
   readonly gate?: T | undefined;
 }
@@ -43,15 +45,17 @@ export interface SharedExpert<T = Tensor> extends ExpertsLayer<T> {
 /**
  * A Mixture-of-Experts layer. T tokens, H hidden size, I intermediate size, E experts, K experts per token.
  *
- * All tensors have the dtype of the hidden states, except for the router's tensors and its `correctionBias`, which is f32.
+ * All tensors have the dtype of the hidden states, except for packed weights, the router's tensors and its `correctionBias`,
+ * which is f32.
  *
  * @typeParam T A tensor on the host or on a backend.
+ * @typeParam W A weight: a tensor, or a tensor in a packed format.
  */
-export interface MoeLayer<T = Tensor> extends ExpertsLayer<T> {
+export interface MoeLayer<T = Tensor, W = T | PackedTensor<T>> extends ExpertsLayer<T, W> {
   /** The router. */
   readonly router: MoeRouter<T>;
   /** The shared expert, if the model has one. */
-  readonly sharedExpert?: SharedExpert<T> | undefined;
+  readonly sharedExpert?: SharedExpert<T, W> | undefined;
 }
 
 /** Options of {@linkcode moe}. */

@@ -9,11 +9,12 @@ import {
   type TensorSpec,
 } from "./checks.ts";
 import type { ExpertsInputs, ExpertsOptions } from "./experts.ts";
-import { inputNames, inputRules } from "./experts_inputs.ts";
+import { inputNames, inputRules, isWeight } from "./experts_inputs.ts";
 import { resolveOptions } from "./experts_options.ts";
 import { gateUpColumns, type ResolvedExperts, weightShapes } from "./experts_sizes.ts";
-import { resolveWeightFormat } from "./weights.ts";
+import { resolveWeightFormat, type WeightSpec } from "./weights.ts";
 import { checkNames } from "../known_names.ts";
+import { checkWeight } from "../tensor/packed.ts";
 import { checkTensor, type DType, formatShape } from "../tensor/tensor.ts";
 
 export type { ResolvedExperts } from "./experts_sizes.ts";
@@ -35,8 +36,8 @@ export interface ExpertsCall<T> {
 export function checkExperts<T extends ExpertsInputs>(inputs: T, options: ExpertsOptions = {}): ResolvedExperts {
   expectObject("inputs", inputs);
   for (const name of inputNames) {
-    const tensor = inputs[name];
-    if (tensor !== undefined || !inputRules[name].optional) checkTensor(name, tensor);
+    if (isWeight(name)) checkWeight(name, inputs[name]);
+    else if (inputs[name] !== undefined || !inputRules[name].optional) checkTensor(name, inputs[name]);
   }
   const shape = resolveExperts(inputs, options);
   checkIndices(inputs.routerIndices.data, shape);
@@ -49,21 +50,24 @@ export function checkExperts<T extends ExpertsInputs>(inputs: T, options: Expert
  * @throws {TypeError} If a tensor is missing or of another dtype, or the name of an input or an option is unknown.
  * @throws {RangeError} If a shape or an option is out of range.
  */
-export function resolveExperts(inputs: ExpertsInputs<TensorSpec>, options: ExpertsOptions = {}): ResolvedExperts {
+export function resolveExperts(
+  inputs: ExpertsInputs<TensorSpec, WeightSpec>,
+  options: ExpertsOptions = {},
+): ResolvedExperts {
   expectObject("inputs", inputs);
   expectObject("options", options);
   checkNames("inputs", inputs, inputNames);
   for (const name of inputNames) {
     const tensor = inputs[name];
-    if (tensor !== undefined || !inputRules[name].optional) expectSpec(name, tensor);
+    if (tensor !== undefined || !inputRules[name].optional) expectSpec(name, tensor as TensorSpec | undefined);
   }
   const { dtype } = inputs.hiddenStates;
   expectFloat("hiddenStates", dtype);
   const { variant, expertCapacity, routingWeightsLayout } = resolveOptions(dtype, options);
   expectDTypes(inputs, dtype);
   const formats = {
-    gateUpProj: resolveWeightFormat("gateUpProj", inputs.gateUpProj, dtype),
-    downProj: resolveWeightFormat("downProj", inputs.downProj, dtype),
+    gateUpProj: resolveWeightFormat("gateUpProj", inputs.gateUpProj, dtype, variant.weightLayout),
+    downProj: resolveWeightFormat("downProj", inputs.downProj, dtype, variant.weightLayout),
   };
 
   const outIn = variant.weightLayout === "out-in";
@@ -105,10 +109,11 @@ export function resolveExperts(inputs: ExpertsInputs<TensorSpec>, options: Exper
 }
 
 /** Checks the dtypes of all inputs but the weights, whose format was checked. */
-function expectDTypes(inputs: ExpertsInputs<TensorSpec>, dtype: DType): void {
+function expectDTypes(inputs: ExpertsInputs<TensorSpec, WeightSpec>, dtype: DType): void {
   for (const name of inputNames) {
+    if (isWeight(name)) continue;
     const tensor = inputs[name];
-    if (!tensor || name === "gateUpProj" || name === "downProj") continue;
+    if (!tensor) continue;
     if (name === "routingWeights" && tensor.dtype === "f32") continue;
     const expected = inputRules[name].dtype;
     const orF32 = name === "routingWeights" && dtype !== "f32" ? ", or f32" : "";
@@ -118,7 +123,7 @@ function expectDTypes(inputs: ExpertsInputs<TensorSpec>, dtype: DType): void {
 
 /** Checks that the weights match the hidden states and each other. The error names the tensor that differs from the others. */
 function expectWeights(
-  { hiddenStates, gateUpProj, downProj }: ExpertsInputs<TensorSpec>,
+  { hiddenStates, gateUpProj, downProj }: ExpertsInputs<TensorSpec, WeightSpec>,
   expected: Readonly<Record<keyof ExpertsInputs, readonly number[]>>,
   hiddenAxis: 1 | 2,
 ): void {
@@ -137,7 +142,11 @@ function expectWeights(
 }
 
 /** Reads the sizes of a tensor of a known rank. Only the number of tokens may be zero. */
-function dimensions(name: string, tensor: TensorSpec, symbols: readonly string[]): readonly [number, number, number] {
+function dimensions(
+  name: string,
+  tensor: Pick<TensorSpec, "shape">,
+  symbols: readonly string[],
+): readonly [number, number, number] {
   const [first = 1, second = 1, third = 1] = expectRank(name, tensor, symbols);
   for (const [i, symbol] of symbols.entries()) {
     if (tensor.shape[i] !== 0 || symbol === "T") continue;

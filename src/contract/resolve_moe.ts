@@ -1,11 +1,15 @@
 // Checks the tensors and the options of a `moe` call and derives its sizes. Each call is resolved once, before any work.
 import { expectDType, expectFloat, expectObject, expectShape, expectSpec, type TensorSpec } from "./checks.ts";
 import type { ExpertsComputation, ExpertsInputs } from "./experts.ts";
+import { isWeight } from "./experts_inputs.ts";
 import { layerOptionNames } from "./experts_options.ts";
 import type { ExpertsLayer, MoeLayer, MoeOptions, MoeRouter, SharedExpert } from "./moe.ts";
 import { type ResolvedExperts, resolveExperts } from "./resolve_experts.ts";
 import { checkNames, definedMembers } from "../known_names.ts";
+import type { WeightSpec } from "./weights.ts";
 import { resolveRouter, type Router } from "../routing/router.ts";
+import { checkWeight } from "../tensor/packed.ts";
+import type { PackedSpec, PackedTensor } from "../tensor/packed_tensor.ts";
 import { checkTensor, type DType, formatShape, type Tensor } from "../tensor/tensor.ts";
 
 /** The sizes of a {@linkcode moe} call, with every option decided. */
@@ -29,24 +33,34 @@ const routerNames = ["weight", "bias", "options", "logitsDType"] as const satisf
 const optionNames = ["expertCapacity", "batchInvariant", "onProgress"] as const satisfies (keyof MoeOptions)[];
 const expertsNames: readonly (keyof ExpertsLayer)[] = [...weightNames, ...layerOptionNames];
 
-/** Applies a function to each tensor of a layer that is present. */
-export function mapLayer<From, To>(layer: MoeLayer<From>, change: (tensor: From) => To): MoeLayer<To> {
+/**
+ * Applies functions to each tensor of a layer that is present.
+ *
+ * @param changeWeight The function for the experts' weights. The default is that for the other tensors.
+ */
+export function mapLayer<From, To, FromWeight = From, ToWeight = To>(
+  layer: MoeLayer<From, FromWeight>,
+  change: (tensor: From) => To,
+  changeWeight: (weight: FromWeight) => ToWeight = change as unknown as (weight: FromWeight) => ToWeight,
+): MoeLayer<To, ToWeight> {
   const { router, sharedExpert } = layer;
+  const of = (name: string, value: unknown) =>
+    isWeight(name as keyof ExpertsInputs) ? changeWeight(value as FromWeight) : change(value as From);
   const map = <L extends object>(from: L, names: readonly string[]) => {
     const tensors = Object.entries(from).filter(([name, value]) => names.includes(name) && value !== undefined);
-    return { ...from, ...Object.fromEntries(tensors.map(([name, value]) => [name, change(value)])) };
+    return { ...from, ...Object.fromEntries(tensors.map(([name, value]) => [name, of(name, value)])) };
   };
   return {
     ...map(layer, weightNames),
     router: { ...map(router, ["weight", "bias"]), options: map(router.options, ["correctionBias"]) },
     ...sharedExpert && { sharedExpert: map(sharedExpert, [...weightNames, "gate"]) },
-  } as unknown as MoeLayer<To>;
+  } as unknown as MoeLayer<To, ToWeight>;
 }
 
 /** Picks the weights of a layer, which are inputs of `experts`. */
-export function layerWeights<T>(
-  { gateUpProj, gateUpProjBias, downProj, downProjBias }: ExpertsLayer<T>,
-): Pick<ExpertsInputs<T>, typeof weightNames[number]> {
+export function layerWeights<T, W>(
+  { gateUpProj, gateUpProjBias, downProj, downProjBias }: ExpertsLayer<T, W>,
+): Pick<ExpertsInputs<T, W>, typeof weightNames[number]> {
   return { gateUpProj, gateUpProjBias, downProj, downProjBias };
 }
 
@@ -67,8 +81,8 @@ export function checkMoe(hidden: Tensor, layer: MoeLayer, options: MoeOptions = 
   return shape;
 }
 
-function checkTensors(owner: string, tensors: Readonly<Record<string, Tensor | undefined>>): void {
-  for (const [name, tensor] of Object.entries(tensors)) if (tensor) checkTensor(`${owner}.${name}`, tensor);
+function checkTensors(owner: string, tensors: Readonly<Record<string, Tensor | PackedTensor | undefined>>): void {
+  for (const [name, tensor] of Object.entries(tensors)) if (tensor) checkWeight(`${owner}.${name}`, tensor);
 }
 
 /**
@@ -77,7 +91,11 @@ function checkTensors(owner: string, tensors: Readonly<Record<string, Tensor | u
  * @throws {TypeError} If a tensor is missing or of another dtype, or a name is unknown.
  * @throws {RangeError} If a shape or an option is out of range.
  */
-export function resolveMoe<T extends TensorSpec>(hidden: T, layer: MoeLayer<T>, options: MoeOptions = {}): ResolvedMoe {
+export function resolveMoe<T extends TensorSpec>(
+  hidden: T,
+  layer: MoeLayer<T, T | PackedSpec>,
+  options: MoeOptions = {},
+): ResolvedMoe {
   expectNames("layer", layer, [...expertsNames, "router", "sharedExpert"] satisfies (keyof MoeLayer)[]);
   expectNames("layer.router", layer.router, routerNames);
   expectNames("options", options, [...optionNames, "backend"]);
@@ -121,24 +139,24 @@ export function resolveMoe<T extends TensorSpec>(hidden: T, layer: MoeLayer<T>, 
 /** Resolves the routed or the shared experts of a layer. Errors begin with the name of the part. */
 function resolvePart<T extends TensorSpec>(
   part: string,
-  layer: ExpertsLayer<T>,
+  layer: ExpertsLayer<T, T | PackedSpec>,
   experts: number,
-  inputs: Omit<ExpertsInputs<TensorSpec>, typeof weightNames[number]>,
+  inputs: Omit<ExpertsInputs<TensorSpec, WeightSpec>, typeof weightNames[number]>,
   options: MoeOptions,
 ): ResolvedExperts {
-  expectSpec(`${part}.downProj`, layer.downProj);
+  expectSpec(`${part}.downProj`, layer.downProj as TensorSpec);
   if (layer.downProj.shape[0] !== experts) {
     const got = formatShape(layer.downProj.shape);
     throw new RangeError(`${part}.downProj must hold ${experts} experts to match the rest, got shape ${got}`);
   }
   const { expertCapacity, batchInvariant, onProgress } = options;
-  return resolveExperts(definedMembers({ ...layerWeights<TensorSpec>(layer), ...inputs }), {
+  return resolveExperts(definedMembers({ ...layerWeights<TensorSpec, WeightSpec>(layer), ...inputs }), {
     ...computationOf(layer),
     ...{ expertCapacity, batchInvariant, onProgress },
   });
 }
 
-function computationOf(layer: ExpertsLayer<unknown>): ExpertsComputation {
+function computationOf(layer: ExpertsLayer<unknown, unknown>): ExpertsComputation {
   return Object.fromEntries(layerOptionNames.map((name) => [name, layer[name]]));
 }
 

@@ -1,6 +1,14 @@
-// How the experts' weights are stored. Only this file knows the formats; the dtype of the activations is that of the call.
+// How the experts' weights are stored. The dtype of the activations is that of the call.
 import { expectDType, type TensorSpec } from "./checks.ts";
-import { bytesPerElement, type DType } from "../tensor/tensor.ts";
+import {
+  isPacked,
+  type PackedFormat,
+  type PackedSpec,
+  partElementBytes,
+  partNames,
+  partShapes,
+} from "../tensor/packed_tensor.ts";
+import { bytesPerElement, type DType, elementCount } from "../tensor/tensor.ts";
 
 /** A weight whose elements are stored one by one. */
 export interface DenseFormat {
@@ -11,7 +19,7 @@ export interface DenseFormat {
 }
 
 /** The format of a weight. */
-export type WeightFormat = DenseFormat;
+export type WeightFormat = DenseFormat | PackedFormat;
 
 /** The formats of the two weights of experts. */
 export interface WeightFormats {
@@ -19,17 +27,39 @@ export interface WeightFormats {
   readonly downProj: WeightFormat;
 }
 
+/** The dtype and the shape of a dense weight, or the format and the shape of a packed one. */
+export type WeightSpec = TensorSpec | PackedSpec;
+
 /**
- * Finds the format of a weight and checks that kernels exist for it.
+ * Finds the format of a weight and checks that it fits the call.
  *
  * @param name The name of the weight, for messages.
  * @param weight The weight.
  * @param activations The dtype of the activations.
- * @throws {TypeError} If the weight's format is not supported with this dtype.
+ * @param layout The layout of the weights. Packed weights have one row for each output.
+ * @throws {TypeError} If the weight's dtype is not that of the activations.
+ * @throws {RangeError} If a packed weight does not fit the layout or the dtype of the activations.
  */
-export function resolveWeightFormat(name: string, weight: TensorSpec, activations: DType): WeightFormat {
-  expectDType(name, weight, activations, ", that of hiddenStates");
-  return { kind: "dense", dtype: activations };
+export function resolveWeightFormat(
+  name: string,
+  weight: WeightSpec,
+  activations: DType,
+  layout: "in-out" | "out-in",
+): WeightFormat {
+  if (!isPacked<PackedSpec>(weight)) {
+    expectDType(name, weight, activations, ", that of hiddenStates");
+    return { kind: "dense", dtype: activations };
+  }
+  const { format } = weight;
+  if (layout !== "out-in") {
+    throw new RangeError(`weightLayout must be "out-in" for packed weights such as ${name}, got "${layout}"`);
+  }
+  if (format.kind === "mxfp4" && activations === "f16" && !format.exactInF16) {
+    throw new RangeError(
+      `${name} in mxfp4 must only have numbers of f16 for hidden states in f16, got others: use bf16 or f32`,
+    );
+  }
+  return format;
 }
 
 /** Makes the formats of weights that are dense tensors of one dtype. */
@@ -37,7 +67,14 @@ export function denseFormats(dtype: DType): WeightFormats {
   return { gateUpProj: { kind: "dense", dtype }, downProj: { kind: "dense", dtype } };
 }
 
-/** Computes the bytes that so many elements of a weight take in memory. */
-export function weightBytes({ dtype }: WeightFormat, elements: number): number {
-  return elements * bytesPerElement(dtype);
+/**
+ * Computes the bytes that a weight takes in memory.
+ *
+ * @param format The format.
+ * @param shape [experts, outputs, inputs]. A dense weight has the same bytes in another order.
+ */
+export function weightBytes(format: WeightFormat, shape: readonly number[]): number {
+  if (format.kind === "dense") return elementCount(shape) * bytesPerElement(format.dtype);
+  const shapes = partShapes(format, shape), bytes = partElementBytes(format);
+  return partNames.reduce((sum, name) => sum + (shapes[name] ? elementCount(shapes[name]) * bytes[name] : 0), 0);
 }

@@ -5,8 +5,10 @@ import type {
   BackendTensor,
   ElementRange,
   Measurement,
+  PackedBackendTensor,
   PeakRates,
 } from "../backend/backend.ts";
+import { uploadParts } from "../backend/upload_packed.ts";
 import { noDetails } from "../backend/details.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
@@ -14,9 +16,8 @@ import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts
 import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
-import { mapLayer, resolveMoe } from "../contract/resolve_moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
-import { runMoe } from "../backend/run_moe.ts";
+import { shareAndRunMoe } from "../backend/run_moe.ts";
 import { resolvedOps } from "../backend/steps.ts";
 import {
   bytesPerElement,
@@ -28,6 +29,8 @@ import {
   viewOf,
   zeros,
 } from "../tensor/tensor.ts";
+import { decode } from "../tensor/decode.ts";
+import { isPacked, mapWeight, type PackedTensor } from "../tensor/packed_tensor.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import { findBlas, type FoundBlas } from "./blas.ts";
 import { cpuName } from "./device.ts";
@@ -103,8 +106,11 @@ export class CpuBackend implements Backend {
     return this.#wrap(zeros(dtype, shape));
   }
 
-  upload(tensor: Tensor): CpuTensor {
+  upload(tensor: Tensor): CpuTensor;
+  upload(tensor: PackedTensor): PackedBackendTensor;
+  upload(tensor: Tensor | PackedTensor): CpuTensor | PackedBackendTensor {
     this.#checkOpen();
+    if (isPacked<PackedTensor>(tensor)) return uploadParts(tensor, (part) => this.upload(part));
     checkTensor("tensor", tensor);
     const { buffer } = tensor.data;
     // The backend's own memory, as `read` passes it to its callback, can be recycled.
@@ -149,7 +155,11 @@ export class CpuBackend implements Backend {
 
   async runExperts({ inputs, shape, onProgress }: ExpertsCall<BackendTensor>): Promise<CpuTensor> {
     using shared = new DisposableStack();
-    const tensors = mapInputs(inputs, (tensor) => shared.use(this.#own(tensor).share()));
+    const share = (tensor: BackendTensor) => shared.use(this.#own(tensor).share());
+    const tensors = mapInputs(inputs, share, (weight) => {
+      const own = mapWeight(weight, share);
+      return isPacked<PackedTensor<CpuTensor>>(own) ? decode(own, shape.dtype) : own;
+    });
     const { dtype, tokens, hidden, intermediate } = shape;
     const indices = tensors.routerIndices.data as Int32Array;
     // The order of a library's sums may depend on the number of rows.
@@ -200,11 +210,7 @@ export class CpuBackend implements Backend {
     layer: MoeLayer<BackendTensor>,
     options: MoeOptions = {},
   ): Promise<BackendTensor> {
-    const shape = resolveMoe(hidden, layer, options);
-    using shared = new DisposableStack();
-    const share = (tensor: BackendTensor) => shared.use(this.#own(tensor).share());
-    const tensors = { hidden: share(hidden), layer: mapLayer(layer, share) };
-    return await runMoe(this, { ...tensors, shape, onProgress: options.onProgress });
+    return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), hidden, layer, options);
   }
 
   synchronize(): Promise<void> {

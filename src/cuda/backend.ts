@@ -5,11 +5,13 @@ import type {
   BackendTensor,
   ElementRange,
   Measurement,
+  PackedBackendTensor,
   PeakRates,
 } from "../backend/backend.ts";
 import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
-import { runMoe } from "../backend/run_moe.ts";
+import { uploadParts } from "../backend/upload_packed.ts";
+import { shareAndRunMoe } from "../backend/run_moe.ts";
 import { resolvedOps } from "../backend/steps.ts";
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
@@ -17,7 +19,7 @@ import { inputNames } from "../contract/experts_inputs.ts";
 import { type ExpertsCall, type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
-import { mapLayer, resolveMoe } from "../contract/resolve_moe.ts";
+import { isPacked, type PackedTensor } from "../tensor/packed_tensor.ts";
 import {
   bytesPerElement,
   checkDType,
@@ -177,7 +179,10 @@ export class CudaBackend implements Backend {
     return new CudaTensor(this, dtype, shape, new DeviceBuffer(this.#stream, bytes, this.memory));
   }
 
-  upload(tensor: Tensor): CudaTensor {
+  upload(tensor: Tensor): CudaTensor;
+  upload(tensor: PackedTensor): PackedBackendTensor;
+  upload(tensor: Tensor | PackedTensor): CudaTensor | PackedBackendTensor {
+    if (isPacked<PackedTensor>(tensor)) return uploadParts(tensor, (part) => this.upload(part));
     checkTensor("tensor", tensor);
     using cleanup = new DisposableStack();
     const copy = cleanup.use(this.allocate(tensor.dtype, tensor.shape));
@@ -210,7 +215,8 @@ export class CudaBackend implements Backend {
   runExperts(call: ExpertsCall<BackendTensor>): Promise<CudaTensor> {
     return Promise.try(() =>
       this.#run(call, ({ key, launches }, pointers) => {
-        const queue = () => launches.forEach((launch) => this.#module.launch(this.#stream, resolveLaunch(launch, pointers)));
+        const queue = () =>
+          launches.forEach((launch) => this.#module.launch(this.#stream, resolveLaunch(launch, pointers)));
         // The plan and the pointers determine all arguments of the launches.
         this.#graphs.run(`${key} ${Object.values(pointers)}`, queue, () => this.#stream.capture(queue));
       })
@@ -249,7 +255,7 @@ export class CudaBackend implements Backend {
       const pointers: Record<string, bigint | null> = { output: output.buffer.pointer };
       for (const name of inputNames) {
         const tensor = inputs[name];
-        pointers[name] = tensor ? this.#own(tensor).buffer.pointer : null;
+        pointers[name] = tensor && !isPacked(tensor) ? this.#own(tensor).buffer.pointer : null;
       }
       for (const [name, bytes] of Object.entries(plan.workspace)) {
         if (bytes > 0) pointers[name] = workspace.use(new DeviceBuffer(this.#stream, bytes, this.memory)).pointer;
@@ -271,11 +277,7 @@ export class CudaBackend implements Backend {
   }
 
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
-    const shape = resolveMoe(hidden, layer, options);
-    using shared = new DisposableStack();
-    const share = (tensor: BackendTensor) => shared.use(this.#own(tensor).share());
-    const tensors = { hidden: share(hidden), layer: mapLayer(layer, share) };
-    return await runMoe(this, { ...tensors, shape, onProgress: options.onProgress });
+    return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), hidden, layer, options);
   }
 
   synchronize(): Promise<void> {

@@ -21,15 +21,7 @@ import type { Stream } from "./driver/stream.ts";
 import type { KernelRecord } from "./images/manifest_types.ts";
 import type { PlanDevice } from "./plan/product.ts";
 import { type DeviceOperand, planLinear, planRoute } from "./plan/router.ts";
-import {
-  planCombine,
-  planCounts,
-  planItems,
-  planProduct,
-  planRank,
-  sortChunks,
-  type SortTensors,
-} from "./plan/steps.ts";
+import { planCombine, planItems, planProduct, planSort, sortCounts, type SortTensors } from "./plan/steps.ts";
 
 /** A tensor in device memory. */
 export type DeviceTensor = BackendTensor & DeviceOperand;
@@ -104,12 +96,9 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       const source = this.#host.own(values);
       const sorted = { values: result("i32", [count]), indices: result("i32", [count]) };
       if (count === 0) return sorted;
-      const { shape, tensors } = this.#count(source.pointer, count, bins, scratch);
       const rowTokens = sorted.indices.pointer;
       this.#fill(rowTokens, count, -1, 4); // values outside of the bins leave the end of the list unused
-      this.#launch(
-        planRank(shape, { ...tensors, inputWeights: null, rows: scratch(count), rowTokens, rowScales: null }),
-      );
+      this.#sort(source.pointer, count, bins, scratch, { rows: scratch(count), rowTokens });
       this.selectRows(source.pointer, rowTokens, sorted.values.pointer, { rows: count, sourceRows: count, bytes: 4 });
       return sorted;
     });
@@ -119,7 +108,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
     return this.#run(({ result, scratch }) => {
       const source = this.#host.own(values);
       const counted = { counts: result("i32", [bins]), cumsum: result("i32", [bins]) };
-      const { tensors: { totals, rowOffsets } } = this.#count(source.pointer, count, bins, scratch);
+      const { totals, rowOffsets } = this.#sort(source.pointer, count, bins, scratch);
       this.#overItems("copy_words", bins, { source: totals, out: counted.counts.pointer, n: bins });
       this.#overItems("copy_words", bins, { source: rowOffsets + 4n, out: counted.cumsum.pointer, n: bins });
       return counted;
@@ -160,7 +149,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       const { tokens, topK, assignments: n, bins, capacity, hidden: width } = shape;
       checkMaximum("The number of assignments", n);
       checkMaximum("The number of rows", bins * capacity);
-      const { own } = this.#host;
+      const { own, device } = this.#host;
       const output = result(source.dtype, [tokens, width]);
       const rows = scratch(n);
       this.#fill(rows, n, -1, 4);
@@ -171,7 +160,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       this.#launch(planCombine(source.dtype, weights.dtype, { tokens, topK, weightColumns: topK, width }, {
         ...{ expertOutputs: own(source).pointer, rows, weights: own(weights).pointer, indices: null },
         ...{ addend: null, addendWeights: null, out: output.pointer },
-      }));
+      }, device.multiprocessors));
       return output;
     });
   }
@@ -193,18 +182,25 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
     });
   }
 
-  /** Counts the values of each bin. */
-  #count(indices: bigint, count: number, bins: number, scratch: Allocator<T>["scratch"]) {
+  /** Sorts values by bin, or only counts them if `targets` is missing. */
+  #sort(
+    indices: bigint,
+    count: number,
+    bins: number,
+    scratch: Allocator<T>["scratch"],
+    targets: Pick<SortTensors<bigint>, "rows" | "rowTokens"> = { rows: null, rowTokens: null },
+  ): SortTensors<bigint> {
     const shape = { count, experts: bins, topK: 1, capacity: maximumItems, tileRows: 1 };
+    const counts = sortCounts(shape);
     const tensors: SortTensors<bigint> = {
-      indices,
-      counts: scratch(bins * sortChunks(count).blocks),
+      ...{ indices, inputWeights: null, rowScales: null, ...targets },
+      counts: counts > 0 ? scratch(counts) : null,
       totals: scratch(bins),
       rowOffsets: scratch(bins + 1),
       tileOffsets: scratch(bins + 1),
     };
-    planCounts(shape, tensors).forEach((launch) => this.#launch(launch));
-    return { shape, tensors };
+    planSort(shape, tensors).forEach((launch) => this.#launch(launch));
+    return tensors;
   }
 
   /** Selects rows of `bytes` bytes, in the largest units that divide them. */

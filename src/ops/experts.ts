@@ -3,7 +3,7 @@ import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
 import { checkExperts } from "../contract/resolve_experts.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { withBackend } from "./host.ts";
+import { uploadWeight, withBackend } from "./host.ts";
 
 /**
  * Runs the experts of a Mixture-of-Experts layer.
@@ -48,7 +48,7 @@ export async function experts(
   const { backend, onProgress } = options;
   return await withBackend(backend, undefined, async (backend) => {
     using scope = new DisposableStack();
-    const uploaded = mapInputs(inputs, (tensor) => scope.use(backend.upload(tensor)));
+    const uploaded = mapInputs(inputs, (tensor) => scope.use(backend.upload(tensor)), uploadWeight(backend, scope));
     const output = scope.use(await backend.runExperts({ inputs: uploaded, shape, onProgress }));
     return await backend.download(output);
   });

@@ -1,8 +1,9 @@
 // What the ops on host tensors share.
-import type { Backend, BackendTensor } from "../backend/backend.ts";
+import type { Backend, BackendTensor, PackedBackendTensor } from "../backend/backend.ts";
 import { expectObject } from "../contract/checks.ts";
 import { checkNames } from "../known_names.ts";
 import { openBackend } from "../open_backend.ts";
+import { isPacked, type PackedTensor } from "../tensor/packed_tensor.ts";
 import { checkTensor, describeValue, type Tensor } from "../tensor/tensor.ts";
 
 /** Where an op runs. */
@@ -44,6 +45,14 @@ export async function withBackend<Result>(
     throw new TypeError(`backend must be an open backend (see openBackend), got ${describeValue(backend)}`);
   }
   return await run(backend);
+}
+
+/** Returns a function that uploads a weight, dense or packed. A scope owns the result. */
+export function uploadWeight(
+  backend: Backend,
+  scope: DisposableStack,
+): (weight: Tensor | PackedTensor) => BackendTensor | PackedBackendTensor {
+  return (weight) => scope.use(isPacked<PackedTensor>(weight) ? backend.upload(weight) : backend.upload(weight));
 }
 
 /** Uploads tensors, runs an op on them and downloads its results, all by name. */

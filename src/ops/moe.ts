@@ -3,7 +3,7 @@ import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import { runMoe } from "../backend/run_moe.ts";
 import { checkMoe, mapLayer } from "../contract/resolve_moe.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { withBackend } from "./host.ts";
+import { uploadWeight, withBackend } from "./host.ts";
 
 /**
  * Runs a Mixture-of-Experts layer: the router's linear layer, `logits = x · weightᵀ + bias`, the routing (see
@@ -46,7 +46,12 @@ export async function moe(
   return await withBackend(backend, undefined, async (backend) => {
     using scope = new DisposableStack();
     const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
-    const call = { hidden: upload(hidden), layer: mapLayer(layer, upload), shape, onProgress };
+    const call = {
+      hidden: upload(hidden),
+      layer: mapLayer(layer, upload, uploadWeight(backend, scope)),
+      shape,
+      onProgress,
+    };
     return await backend.download(scope.use(await runMoe(backend, call)));
   });
 }

@@ -5,6 +5,7 @@ import type {
   BackendTensor,
   ElementRange,
   Measurement,
+  PackedBackendTensor,
   PeakRates,
 } from "../backend/backend.ts";
 import { runMoe } from "../backend/run_moe.ts";
@@ -15,10 +16,12 @@ import type { MoeLayer } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { mapLayer } from "../contract/resolve_moe.ts";
+import { isPacked, mapWeight, type PackedTensor } from "../tensor/packed_tensor.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 import { runByAssignment } from "./by_assignment.ts";
 import { runByToken } from "./by_token.ts";
 import { type Range, shareOf } from "./exchange_plan.ts";
+import type { ExchangeMode, ParallelBackend } from "./parallel_backend.ts";
 import type { RankGroup } from "./rank_group.ts";
 import {
   checkTokensPerRank,
@@ -27,13 +30,6 @@ import {
   resolveParallelExperts,
   resolveParallelMoe,
 } from "./resolve.ts";
-
-/**
- * How tokens reach the experts: `"assignments"` sends each token to the GPU of each of its experts, and gives the same bits as one
- * GPU; `"tokens"` sends every token to every GPU, which is faster for few tokens and needs the same number on every rank; `"auto"`
- * chooses `"tokens"` for few tokens if `tokensPerRank` is given.
- */
-export type ExchangeMode = "auto" | "assignments" | "tokens";
 
 /** `"auto"` sends every token to every GPU up to this number of tokens of all ranks. */
 const fewTokens = 2048;
@@ -44,11 +40,8 @@ const manyTokens = 4096;
 /** The number of chunks in which they travel. */
 const overlappedChunks = 4;
 
-/**
- * The backend of one rank, which {@linkcode openParallel} opens. All ranks must make the same calls of `experts`, `moe`, `measure` and
- * `dispose` in the same order. Each passes its own tokens, and the weights of its own experts: see {@linkcode ParallelBackend.share}.
- */
-export class ParallelBackend implements Backend {
+/** The backend of one rank. */
+export class RankBackend implements ParallelBackend {
   readonly name = "cuda";
   readonly threads = 0;
   /** The number of chunks to split calls into, for measurements. By default, it depends on the number of tokens. */
@@ -64,22 +57,18 @@ export class ParallelBackend implements Backend {
     this.#owned = owned;
   }
 
-  /** The number of this rank, from 0. */
   get rank(): number {
     return this.#group.rank;
   }
 
-  /** The number of ranks. */
   get ranks(): number {
     return this.#group.ranks;
   }
 
-  /** Returns the experts of this rank: `total` experts are divided as evenly as possible, in order. */
   share(total: number): Range {
     return shareOf(total, this.ranks, this.rank);
   }
 
-  /** Collects a JSON value from every rank, in the order of the ranks. All ranks must call it. */
   allGather<Value>(value: Value): Promise<Value[]> {
     return this.#group.world.allGather(value);
   }
@@ -120,8 +109,11 @@ export class ParallelBackend implements Backend {
     return this.#group.inner.allocate(dtype, shape);
   }
 
-  upload(tensor: Tensor): BackendTensor {
-    return this.#group.inner.upload(tensor);
+  upload(tensor: Tensor): BackendTensor;
+  upload(tensor: PackedTensor): PackedBackendTensor;
+  upload(tensor: Tensor | PackedTensor): BackendTensor | PackedBackendTensor {
+    const { inner } = this.#group;
+    return isPacked<PackedTensor>(tensor) ? inner.upload(tensor) : inner.upload(tensor);
   }
 
   fill(...call: Parameters<Backend["fill"]>): Promise<void> {
@@ -139,29 +131,11 @@ export class ParallelBackend implements Backend {
     return copy;
   }
 
-  /**
-   * Runs the experts of all ranks on this rank's tokens; see {@linkcode Backend.experts}. `gateUpProj`, `downProj` and their biases have
-   * this rank's experts; `routerIndices` and dense `routingWeights` count the experts of all ranks.
-   *
-   * @returns The output of this rank's tokens, [T, H].
-   * @throws {RangeError} If a shape does not match, or the ranks make different calls.
-   * @throws {TypeError} If a dtype does not match, or a name is unknown.
-   * @throws {RankLostError} If a rank has ended.
-   */
   async experts(inputs: ExpertsInputs<BackendTensor>, options: ParallelExpertsOptions = {}): Promise<BackendTensor> {
     const shape = resolveParallelExperts(inputs, options, this.#group);
     return await this.#run({ inputs, shape, onProgress: options.onProgress }, options.tokensPerRank);
   }
 
-  /**
-   * Runs a whole layer on this rank's tokens; see {@linkcode Backend.moe}. The routed experts are this rank's; the router and the shared
-   * expert are whole on every rank.
-   *
-   * @returns The output of this rank's tokens, [T, H].
-   * @throws {RangeError} If a shape does not match, or the ranks make different calls.
-   * @throws {TypeError} If a dtype does not match, or a name is unknown.
-   * @throws {RankLostError} If a rank has ended.
-   */
   async moe(
     hidden: BackendTensor,
     layer: MoeLayer<BackendTensor>,
@@ -171,7 +145,8 @@ export class ParallelBackend implements Backend {
     const { inner } = this.#group;
     using shared = new DisposableStack();
     const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
-    const call = { hidden: share(hidden), layer: mapLayer(layer, share), shape, onProgress: options.onProgress };
+    const tensors = { hidden: share(hidden), layer: mapLayer(layer, share, (weight) => mapWeight(weight, share)) };
+    const call = { ...tensors, shape, onProgress: options.onProgress };
     return await runMoe(inner, call, (routed) => this.#run(routed, options.tokensPerRank));
   }
 
@@ -185,7 +160,8 @@ export class ParallelBackend implements Backend {
   ): Promise<BackendTensor> {
     const { inner } = this.#group;
     using shared = new DisposableStack();
-    const owned = { ...call, inputs: mapInputs(inputs, (tensor) => shared.use(inner.host.own(tensor).share())) };
+    const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
+    const owned = { ...call, inputs: mapInputs(inputs, share, (weight) => mapWeight(weight, share)) };
     if (tokensPerRank) checkTokensPerRank(tokensPerRank, call.shape.tokens, this.#group);
     return await this.#sendsTokens(call.shape.tokens, tokensPerRank)
       ? runByToken(this.#group, owned)
@@ -233,7 +209,6 @@ export class ParallelBackend implements Backend {
     return this.#group.inner.peakRates(dtype);
   }
 
-  /** Leaves the other ranks because this one failed. They end too, and name the reason. */
   fail(reason: string): void {
     this.#group.world.fail(reason);
   }

@@ -3,7 +3,7 @@
 //
 // Many tokens are split into chunks: while one chunk is computed, the rows of others travel on a second stream.
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
-import { planCombine, planCounts, planItems, planRank, sortChunks, type SortShape } from "../cuda/plan/steps.ts";
+import { planCombine, planItems, planSort, sortCounts, type SortShape } from "../cuda/plan/steps.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
 import { digestText, type ExchangePlan, headerLength, planExchange, readTable, shareOf } from "./exchange_plan.ts";
@@ -78,34 +78,30 @@ export async function runByAssignment(
   async function exchangeCounts(): Promise<{ sorted: SortedChunk[]; exchanges: ExchangePlan[] }> {
     const header = Int32Array.of(digestText(JSON.stringify({ ...shape, tokens: 0, chunks })), shape.tokens);
     table.buffer.write(header, 4 * rank * width);
-    const counted = split().map((chunk) => {
-      const tensors = {
-        ...{ indices: at(inputs.routerIndices, chunk.firstToken), rowOffsets: offsetsAt(rank, chunk.index) },
-        ...{ counts: integers(experts * sortChunks(chunk.assignments).blocks), totals: integers(experts) },
-        tileOffsets: integers(experts + 1),
-      };
-      planCounts(chunk.sort, tensors).forEach(host.launch);
-      return { ...chunk, tensors };
+    const counted = await Array.fromAsync(split(), async (chunk) => {
+      const { assignments, maximum, sort } = chunk;
+      const rows = integers(assignments);
+      const rowTokens = scope.use(await steps.full({ dtype: "i32", shape: [maximum], value: -1 }));
+      const scales = inputs.inputWeights && scope.use(inner.allocate("f32", [maximum, 1]));
+      planSort(sort, {
+        indices: at(inputs.routerIndices, chunk.firstToken),
+        inputWeights: inputs.inputWeights ? at(inputs.inputWeights, chunk.firstToken) : null,
+        ...{ counts: integers(sortCounts(sort)), totals: integers(experts), tileOffsets: integers(experts + 1) },
+        ...{ rowOffsets: offsetsAt(rank, chunk.index), rows, rowTokens: rowTokens.pointer },
+        rowScales: scales?.pointer ?? null,
+      }).forEach(host.launch);
+      return { ...chunk, rows, rowTokens, scales };
     });
     const ownRow = table.pointer + BigInt(4 * rank * width);
     communicator.allGather({ pointer: ownRow, bytes: 4 * width }, table.pointer, group.stream);
     const gathered = group.readBack(table.pointer, ranks * width);
 
-    const sorted: SortedChunk[] = [];
-    for (const { tensors, ...chunk } of counted) {
-      const { assignments, maximum, firstToken, sort } = chunk;
-      const rows = integers(assignments);
-      const rowTokens = scope.use(await steps.full({ dtype: "i32", shape: [maximum], value: -1 }));
-      const scales = inputs.inputWeights && scope.use(inner.allocate("f32", [maximum, 1]));
-      const packed = scope.use(inner.allocate(dtype, [maximum, hidden]));
-      host.launch(planRank(sort, {
-        ...{ ...tensors, rows, rowTokens: rowTokens.pointer, rowScales: scales?.pointer ?? null },
-        inputWeights: inputs.inputWeights ? at(inputs.inputWeights, firstToken) : null,
-      }));
-      const sizes = { rows: maximum, sourceRows: chunk.tokens, bytes: rowBytes };
-      steps.selectRows(at(inputs.hiddenStates, firstToken), rowTokens.pointer, packed.pointer, sizes);
-      sorted.push({ ...chunk, rows, packed, scales });
-    }
+    const sorted = counted.map(({ rowTokens, ...chunk }): SortedChunk => {
+      const packed = scope.use(inner.allocate(dtype, [chunk.maximum, hidden]));
+      const sizes = { rows: chunk.maximum, sourceRows: chunk.tokens, bytes: rowBytes };
+      steps.selectRows(at(inputs.hiddenStates, chunk.firstToken), rowTokens.pointer, packed.pointer, sizes);
+      return { ...chunk, packed };
+    });
 
     const { offsets } = readTable(gathered(), ranks, rank);
     const exchanges = sorted.map(({ index }) => {
@@ -189,7 +185,7 @@ export async function runByAssignment(
         indices: denseWeights ? at(inputs.routerIndices, firstToken) : null,
         ...{ addend: from(inputs.addend), addendWeights: from(inputs.addendWeights) },
         out: at(output, firstToken),
-      }));
+      }, host.device.multiprocessors));
     }
     cleanup.move();
     return output;

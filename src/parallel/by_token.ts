@@ -7,6 +7,7 @@ import { planLaunches } from "../cuda/plan/experts.ts";
 import { planItems } from "../cuda/plan/steps.ts";
 import { type PointerTable, resolveLaunch } from "../cuda/resolve_launch.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
+import { isPacked } from "../tensor/packed_tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
 import { shareOf } from "./exchange_plan.ts";
 import type { RankGroup } from "./rank_group.ts";
@@ -45,8 +46,8 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
   const pointers: Record<string, bigint | null> = {
     ...{ hiddenStates: allHidden ?? null, routerIndices: localIndices, inputWeights: allScales ?? null },
     ...{ routingWeights: allWeights ?? null, addend: null, addendWeights: null },
-    ...{ gateUpProj: inputs.gateUpProj.pointer, gateUpProjBias: inputs.gateUpProjBias?.pointer ?? null },
-    ...{ downProj: inputs.downProj.pointer, downProjBias: inputs.downProjBias?.pointer ?? null },
+    ...{ gateUpProj: pointerOf(inputs.gateUpProj), gateUpProjBias: inputs.gateUpProjBias?.pointer ?? null },
+    ...{ downProj: pointerOf(inputs.downProj), downProjBias: inputs.downProjBias?.pointer ?? null },
     output: bytes(tokens * hidden * bytesPerElement(dtype)), // the plan may store activations in it
   };
   for (const [name, size] of Object.entries(plan.workspace)) if (size > 0) pointers[name] = bytes(size);
@@ -79,4 +80,9 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
   group.graphs.run(key, queue, () => host.stream.capture(queue));
   cleanup.move();
   return output;
+}
+
+/** The plan has refused packed weights if no kernel reads them. */
+function pointerOf(weight: ExpertsCall<CudaTensor>["inputs"]["gateUpProj"]): bigint | null {
+  return isPacked(weight) ? null : weight.pointer;
 }

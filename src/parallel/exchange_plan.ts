@@ -6,7 +6,9 @@
 
 /** A range of integers: the end is not included. */
 export interface Range {
+  /** The first integer. */
   readonly start: number;
+  /** The integer after the last. */
   readonly end: number;
 }
 

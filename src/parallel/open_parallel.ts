@@ -5,7 +5,8 @@ import { checkNames } from "../known_names.ts";
 import { Nccl } from "../nccl/library.ts";
 import { launcherVariables, type Placement, placementFrom } from "../world/launcher.ts";
 import { joinWorld } from "../world/world.ts";
-import { type ExchangeMode, ParallelBackend } from "./backend.ts";
+import { RankBackend } from "./backend.ts";
+import type { ExchangeMode, ParallelBackend } from "./parallel_backend.ts";
 import { RankGroup } from "./rank_group.ts";
 
 /** Options of {@linkcode openParallel}. */
@@ -104,7 +105,7 @@ export async function openParallel(options: OpenParallelOptions = {}): Promise<P
     }),
   );
   const group = owned.use(new RankGroup(inner, world, nccl));
-  return new ParallelBackend(group, exchange, owned.move());
+  return new RankBackend(group, exchange, owned.move());
 }
 
 /** A launcher may show each rank only its own GPU, whose number is then 0. */

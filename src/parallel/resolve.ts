@@ -1,10 +1,12 @@
 // Resolves calls over several ranks: the expert weights are those of one rank, everything else belongs to the whole layer.
 import type { TensorSpec } from "../contract/checks.ts";
+import type { WeightSpec } from "../contract/weights.ts";
+import { isPacked, type PackedSpec } from "../tensor/packed_tensor.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import { type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
-import { mapLayer, type ResolvedMoe, resolveMoe } from "../contract/resolve_moe.ts";
+import { type ResolvedMoe, resolveMoe } from "../contract/resolve_moe.ts";
 import { describeValue, formatShape } from "../tensor/tensor.ts";
 import { shareOf } from "./exchange_plan.ts";
 
@@ -37,18 +39,17 @@ interface RankNumber {
 
 /** Resolves a call of `experts`. The result has the number of all experts. */
 export function resolveParallelExperts(
-  inputs: ExpertsInputs<TensorSpec>,
+  inputs: ExpertsInputs<TensorSpec, WeightSpec>,
   { totalExperts, tokensPerRank: _tokens, ...options }: ParallelExpertsOptions,
   group: RankNumber,
 ): ResolvedExperts {
   const own = inputs.downProj?.shape?.[0] ?? 0;
   const total = totalExperts ?? own * group.ranks;
   checkShare(own, total, group);
-  const specs = mapInputs<TensorSpec, TensorSpec>(inputs, (tensor) => tensor);
-  const { gateUpProj, gateUpProjBias, downProj, downProjBias } = specs;
+  const { gateUpProjBias, downProjBias } = inputs;
+  const specs = mapInputs(inputs, (tensor) => tensor, (weight) => widenedWeight(weight, own, total));
   return resolveExperts({
     ...specs,
-    ...{ gateUpProj: widened(gateUpProj, own, total), downProj: widened(downProj, own, total) },
     ...gateUpProjBias && { gateUpProjBias: widened(gateUpProjBias, own, total) },
     ...downProjBias && { downProjBias: widened(downProjBias, own, total) },
   }, options);
@@ -57,17 +58,16 @@ export function resolveParallelExperts(
 /** Resolves a call of `moe`. The router has the number of all experts. */
 export function resolveParallelMoe(
   hidden: TensorSpec,
-  layer: MoeLayer<TensorSpec>,
+  layer: MoeLayer<TensorSpec, WeightSpec>,
   { tokensPerRank: _tokens, ...options }: ParallelMoeOptions,
   group: RankNumber,
 ): ResolvedMoe {
   const own = layer.downProj?.shape?.[0] ?? 0, total = layer.router?.weight?.shape?.[0] ?? 0;
   checkShare(own, total, group);
-  const specs = mapLayer<TensorSpec, TensorSpec>(layer, (tensor) => tensor);
-  const { gateUpProj, gateUpProjBias, downProj, downProjBias } = specs;
+  const { gateUpProj, gateUpProjBias, downProj, downProjBias } = layer;
   return resolveMoe(hidden, {
-    ...specs,
-    ...{ gateUpProj: widened(gateUpProj, own, total), downProj: widened(downProj, own, total) },
+    ...layer,
+    ...{ gateUpProj: widenedWeight(gateUpProj, own, total), downProj: widenedWeight(downProj, own, total) },
     ...gateUpProjBias && { gateUpProjBias: widened(gateUpProjBias, own, total) },
     ...downProjBias && { downProjBias: widened(downProjBias, own, total) },
   }, options);
@@ -77,6 +77,12 @@ export function resolveParallelMoe(
 function widened(weight: TensorSpec, own: number, total: number): TensorSpec {
   const [experts, ...rest] = weight.shape;
   return experts === own ? { dtype: weight.dtype, shape: [total, ...rest] } : weight;
+}
+
+function widenedWeight(weight: WeightSpec, own: number, total: number): WeightSpec {
+  if (!isPacked<PackedSpec>(weight)) return widened(weight, own, total);
+  const [experts, ...rest] = weight.shape;
+  return experts === own ? { ...weight, shape: [total, ...rest] } : weight;
 }
 
 function checkShare(own: number, total: number, { rank, ranks }: RankNumber): void {

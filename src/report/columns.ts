@@ -48,10 +48,34 @@ export const noteColumn: RecordColumn = {
 };
 
 /** Returns the columns of a table of records, without the note. */
-export function recordColumns({ varying, modes }: Pick<Layout, "varying" | "modes">): RecordColumn[] {
+export function recordColumns(
+  { varying, modes, columns }: Pick<Layout, "varying" | "modes" | "columns">,
+): RecordColumn[] {
+  if (columns) return chosenColumns(columns);
   const results = figureKeys.filter((key) => {
     const column = columnOf(key);
-    return column && !configurationKeys.some((other) => other === key) && (modes || !column.gpuOnly);
+    return column && !column.onRequest && !configurationKeys.some((other) => other === key) &&
+      (modes || !column.gpuOnly);
   });
   return figureColumns([...varying, ...results]);
+}
+
+/** Returns the columns of the figures that a user chose, in that order. None of them is left out for lack of width. */
+export function chosenColumns(keys: readonly FigureKey[]): RecordColumn[] {
+  return keys.map((key) => {
+    const { rank: _rank, ...column } = columnOf(key) ?? { title: key, width: 8 };
+    return { ...column, text: (record) => formatFigure(key, record[key]) };
+  });
+}
+
+/** Describes a figure of a record in words. */
+export function inWords(key: FigureKey, record: Partial<Pick<BenchRecord, FigureKey>>): string {
+  const value = record[key], words = columnOf(key)?.words;
+  return printable(words ? words(value) : `${value ?? `no ${key}`}`);
+}
+
+/** Describes the figures that all records share, in a line. */
+export function commonLine(common: Layout["common"]): string {
+  const keys = figureKeys.filter((key) => key in common && common[key] !== null);
+  return keys.map((key) => inWords(key, common)).join(", ");
 }

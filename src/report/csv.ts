@@ -3,8 +3,8 @@ import { figureKeys } from "../bench/figures.ts";
 import type { Format, Layout } from "./format.ts";
 
 /** Makes the format. The times of the single calls are a column only if the layout asks for samples. */
-export function format({ samples }: Layout): Format {
-  const keys = figureKeys.filter((key) => samples || key !== "kernelTimesMs");
+export function format({ samples, columns }: Layout): Format {
+  const keys = columns ?? figureKeys.filter((key) => samples || key !== "kernelTimesMs");
   return {
     head: line(keys),
     record: (record) => line(keys.map((key) => record[key])),

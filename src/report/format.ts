@@ -15,6 +15,12 @@ export interface Format {
 export interface Layout {
   /** The figures of the configuration that differ between the records. */
   readonly varying: readonly FigureKey[];
+  /** The figures of the configuration that all records share, for a heading. */
+  readonly common: Partial<Pick<BenchRecord, FigureKey>>;
+  /** The figures to show; without them, those that describe the run. */
+  readonly columns?: readonly FigureKey[] | undefined;
+  /** What was measured: this tool's version and commit. */
+  readonly build: string;
   /** Whether to show the times that only a GPU has. */
   readonly modes: boolean;
   /** Whether to use colors. */
@@ -26,7 +32,7 @@ export interface Layout {
 }
 
 /** The names of the formats. */
-export const formatNames = ["text", "markdown", "csv", "json", "jsonl"] as const;
+export const formatNames = ["text", "markdown", "csv", "json", "jsonl", "sql"] as const;
 
 /** The name of a format. */
 export type FormatName = typeof formatNames[number];

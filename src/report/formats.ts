@@ -4,9 +4,12 @@ import type { Format, FormatName, Layout } from "./format.ts";
 import { format as json } from "./json.ts";
 import { format as jsonl } from "./jsonl.ts";
 import { format as markdown } from "./markdown.ts";
+import { format as sql } from "./sql.ts";
 import { format as text } from "./text_table.ts";
 
-const formats: Readonly<Record<FormatName, (layout: Layout) => Format>> = { text, markdown, csv, json, jsonl };
+const formats: Readonly<Record<FormatName, (layout: Layout) => Format>> = {
+  ...{ text, markdown, csv, json, jsonl, sql },
+};
 
 const extensions: Readonly<Record<string, FormatName>> = {
   txt: "text",
@@ -16,6 +19,7 @@ const extensions: Readonly<Record<string, FormatName>> = {
   json: "json",
   jsonl: "jsonl",
   ndjson: "jsonl",
+  sql: "sql",
 };
 
 /** Makes a format. */

@@ -1,15 +1,32 @@
 // Tables in Markdown. The columns are padded, so that the tables are readable as plain text, too.
-import { noteColumn, recordColumns, usualKeys } from "./columns.ts";
+import type { FigureKey } from "../bench/figures.ts";
+import { digits, figureColumns, noteColumn, type RecordColumn, recordColumns } from "./columns.ts";
 import type { Format, Layout } from "./format.ts";
 import type { Column, Sized } from "./table.ts";
 
-/** Makes the format. */
+/** What llama-bench shows of every row: the model, the sizes, where it ran. */
+const described: readonly FigureKey[] = ["model", "op", "formats", "batch", "seq", "backend", "threads"];
+
+/** The results that belong into an issue. */
+const results: readonly FigureKey[] = ["tflops", "gigabytesPerSecond", "percentOfPeak", "tokensPerSecond"];
+
+/** The median and its noise in one cell, as llama-bench writes them. */
+const timeColumn: RecordColumn = {
+  title: "time ms",
+  width: 16,
+  text: ({ kernelTimeMs, noise }) =>
+    kernelTimeMs === null ? "-" : `${digits(kernelTimeMs)} ± ${noise === null ? "?" : (100 * noise).toFixed(1)} %`,
+};
+
+/** Makes the format. The last line says which version was measured. */
 export function format(layout: Layout): Format {
-  const columns = [...recordColumns({ ...layout, varying: [...usualKeys, ...layout.varying] }), noteColumn];
+  const columns = layout.columns
+    ? recordColumns(layout)
+    : [...figureColumns([...described, ...layout.varying]), timeColumn, ...figureColumns(results), noteColumn];
   return {
     head: line(columns, columns.map(({ title }) => title)) + line(columns, columns.map(rule)),
     record: (record) => line(columns, columns.map(({ text }) => escaped(text(record)))),
-    tail: "",
+    tail: `\nbuild: ${layout.build}\n`,
   };
 }
 

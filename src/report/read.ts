@@ -1,5 +1,6 @@
 // Reads records from the files that `yamoe bench` writes.
 import { type BenchRecord, configurationKeys, type FigureKey, figureKeys, figures } from "../bench/figures.ts";
+import { migrated } from "./migrate.ts";
 
 /**
  * Reads records: an array of them, a single one, or one per line.
@@ -14,7 +15,7 @@ export function parseRecords(bytes: Uint8Array, name: string): BenchRecord[] {
     const values = parseValues(decode(bytes));
     if (values.length === 0) throw new SyntaxError("it contains no records");
     return values.map((value, i) => {
-      const record = upgraded(value);
+      const record = migrated(value);
       const fault = faultOf(record);
       if (fault === undefined) return completed(record as Partial<BenchRecord>);
       const which = values.length > 1 ? `record ${i + 1}` : "the record";
@@ -71,14 +72,6 @@ function isObject(line: string): boolean {
 function notJson(what: string, error: unknown): SyntaxError {
   const reason = error instanceof Error ? error.message : String(error);
   return new SyntaxError(`${what} is not valid JSON and may be cut off: ${reason}`);
-}
-
-/** Converts a record of an older version. */
-function upgraded(value: unknown): unknown {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-  const { peakMemoryMb, status = "ok", hints = [], ...record } = value as Record<string, unknown>;
-  const memory = typeof peakMemoryMb === "number" ? { peakMemoryBytes: Math.round(peakMemoryMb * 2 ** 20) } : {};
-  return { ...memory, status, hints, ...record };
 }
 
 /** Returns what keeps a value from being a record; "#" is the record's name. */

@@ -1,9 +1,9 @@
 // The results of a run as text.
+import { referenceMegabyte } from "../bench/against.ts";
 import type { FinishedRecord } from "../bench/record.ts";
-import { formatRate, plural } from "../text.ts";
+import { formatBytes, formatRate, plural } from "../text.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { type Job, makeJob } from "../workload/workload.ts";
-import { formatFigure } from "./columns.ts";
 import { toJson } from "./json.ts";
 
 const whole = new Intl.NumberFormat("en-US");
@@ -14,8 +14,8 @@ export function threeLines(record: FinishedRecord): string[] {
     `Output sum: ${record.outputSum.toFixed(4)}`,
     `Kernel time: ${record.kernelTimeMs.toFixed(3)} ms`,
     `Peak ${record.backend === "cuda" ? "GPU" : "CPU"} memory: ${
-      formatFigure("peakMemoryBytes", record.peakMemoryBytes)
-    } MiB`,
+      (record.peakMemoryBytes / referenceMegabyte).toFixed(2)
+    } MB`,
   ];
 }
 
@@ -27,6 +27,9 @@ export function runNotes(record: FinishedRecord): string[] {
   const { verifiedTokens, verifyError } = record;
   return [
     `Kept ${whole.format(record.kept)} of ${whole.format(record.assignments)} assignments${dropped}`,
+    `Peak memory: ${
+      formatBytes(record.peakMemoryBytes)
+    }; a MB of the third line is 2^20 bytes, as in the reference script`,
     `Tokens per expert: ${record.tokensPerExpert.join(" ")}`,
     ...(verifiedTokens === null || verifyError === null ? [] : [
       `Checked ${plural(verifiedTokens, "token")} against float64: relative error ${verifyError.toExponential(1)}`,
@@ -35,23 +38,37 @@ export function runNotes(record: FinishedRecord): string[] {
     `Inputs drawn in ${(record.generateTimeMs / 1000).toFixed(1)} s; ${
       formatRate(record.tflops * 1e12)
     } of useful work${ofPeak(record)}`,
+    ...gpuNotes(record),
     ...record.hints.map((hint) => `Note: ${hint}`),
   ];
 }
 
 /** Returns the notes on the spread of the times, if there are several. */
 function timeNotes(record: FinishedRecord): string[] {
-  const { kernelTimeMs, minTimeMs, maxTimeMs, madMs, noise, iters, coldTimeMs, backToBackTimeMs } = record;
+  const { kernelTimeMs, minTimeMs, maxTimeMs, madMs, noise, iters, coldTimeMs, pausedTimeMs, backToBackTimeMs } =
+    record;
   if (iters < 2) return [];
   const ms = (value: number) => `${value.toFixed(3)} ms`;
   const known = noise === null ? "" : ` ± ${(100 * noise).toFixed(1)} %`;
   return [
     `Median of ${plural(iters, "call")} ${ms(kernelTimeMs)}${known}; ` +
     `${ms(minTimeMs)} to ${ms(maxTimeMs)}, median absolute deviation ${ms(madMs)}`,
-    ...(coldTimeMs === null || backToBackTimeMs === null
-      ? []
-      : [`With the L2 cache emptied ${ms(coldTimeMs)}; back to back ${ms(backToBackTimeMs)} per call`]),
+    ...(coldTimeMs === null || pausedTimeMs === null || backToBackTimeMs === null ? [] : [
+      `With the L2 cache emptied ${ms(coldTimeMs)}; after a pause ${ms(pausedTimeMs)}; ` +
+      `back to back ${ms(backToBackTimeMs)} per call`,
+    ]),
   ];
+}
+
+/** Returns the note on the state of the GPU, if it is known. */
+function gpuNotes({ runClockMhz, powerWatts, temperatureCelsius, throttleReasons }: FinishedRecord): string[] {
+  const parts = [
+    ...runClockMhz === null ? [] : [`${runClockMhz} MHz`],
+    ...powerWatts === null ? [] : [`${powerWatts.toFixed(0)} W`],
+    ...temperatureCelsius === null ? [] : [`${temperatureCelsius} °C`],
+    ...throttleReasons.length > 0 ? [`slowed by ${throttleReasons.join(", ")}`] : [],
+  ];
+  return parts.length === 0 ? [] : [`GPU during the timed calls: ${parts.join(", ")}`];
 }
 
 function ofPeak({ percentOfPeak, boundBy }: FinishedRecord): string {
@@ -67,9 +84,10 @@ function isPreset(job: Job): boolean {
 
 /** Describes a job in one line. */
 export function describeJob(job: Job): string {
-  const { preset, batch, seq, hidden, intermediate, experts, topK, capacity, seed } = job;
-  return `${preset} ${
-    isPreset(job) || preset === "custom" ? "job" : "layer"
+  const { preset, batch, seq, hidden, intermediate, experts, topK, capacity, seed, op, weights, model } = job;
+  const name = weights === "dense" ? preset : model;
+  return `${name} ${isPreset(job) || preset === "custom" ? "job" : "layer"}${
+    op === "moe" ? " with its router" : ""
   }: ${batch} x ${seq} tokens, hidden ${hidden}, intermediate ${intermediate}, ` +
     `${plural(experts, "expert")}, top ${topK}, ${
       capacity === null ? "no capacity" : `capacity ${capacity}`

@@ -1,19 +1,20 @@
 // A table that is printed line by line as the records come, with colors on a terminal.
 import { bold, red, yellow } from "@std/fmt/colors";
-import { figureColumns, noteColumn, recordColumns } from "./columns.ts";
+import { commonLine, figureColumns, noteColumn, recordColumns } from "./columns.ts";
 import type { Format, Layout } from "./format.ts";
 import { wrap } from "./wrap.ts";
 import { fitColumns, noteLines, omittedColumns, textLine } from "./table.ts";
 
 /** Makes the format. The reason of a failure and the hints are printed under the row. */
 export function format(layout: Layout): Format {
-  const varying = ["batch", "seq", ...layout.varying] as const;
-  const { kept, omitted } = fitColumns(recordColumns({ ...layout, varying }), layout.width);
-  const configuration = figureColumns(varying);
+  const { kept, omitted } = fitColumns(recordColumns(layout), layout.width);
+  const configuration = figureColumns(layout.varying);
+  const common = commonLine(layout.common);
   const paint = (color: (text: string) => string, lines: readonly string[]) =>
     `${lines.map((line) => layout.color ? color(line) : line).join("\n")}\n`;
   return {
-    head: paint(bold, [textLine(kept, kept.map(({ title }) => title))]),
+    head: (common === "" ? "" : `${wrap(common, layout.width).join("\n")}\n`) +
+      paint(bold, [textLine(kept, kept.map(({ title }) => title))]),
     record(record) {
       const ran = record.status === "ok";
       const columns = ran ? kept : configuration;

@@ -16,6 +16,7 @@ export const dtypesByStored: { readonly [Stored in StoredDType]?: DType } = {
   BF16: "bf16",
   F32: "f32",
   I32: "i32",
+  U8: "u8",
 };
 
 /**

@@ -4,7 +4,7 @@ import { SafetensorsError } from "./error.ts";
 import { quote } from "../text.ts";
 import { lengthBytes, type StoredDType } from "./header.ts";
 
-const storedByDType = { f16: "F16", bf16: "BF16", f32: "F32", i32: "I32" } as const satisfies Record<
+const storedByDType = { f16: "F16", bf16: "BF16", f32: "F32", i32: "I32", u8: "U8" } as const satisfies Record<
   DType,
   StoredDType
 >;

@@ -8,16 +8,17 @@ import { adviseHugePages } from "./huge_pages.ts";
 import { quote } from "../text.ts";
 
 /** The element types a {@linkcode Tensor} can have. */
-export type DType = "f16" | "bf16" | "f32" | "i32";
+export type DType = "f16" | "bf16" | "f32" | "i32" | "u8";
 
 /** The typed arrays of a {@linkcode Tensor}'s elements. bf16 is stored as bit patterns, in a `Uint16Array`. */
-export type TensorData = Float16Array | Uint16Array | Float32Array | Int32Array;
+export type TensorData = Float16Array | Uint16Array | Float32Array | Int32Array | Uint8Array;
 
 const arrayTypes = {
   f16: Float16Array,
   bf16: Uint16Array,
   f32: Float32Array,
   i32: Int32Array,
+  u8: Uint8Array,
 } as const satisfies Record<DType, unknown>;
 
 const dtypes = Object.keys(arrayTypes) as DType[];
@@ -59,8 +60,8 @@ export function formatShape(shape: readonly number[]): string {
 /**
  * Makes a tensor from a typed array, without a copy.
  *
- * @param data The elements in row-major order: `Float16Array` (f16), `Float32Array` (f32), `Int32Array` (i32), or, with
- * `dtype: "bf16"`, a `Uint16Array` of bit patterns. Use {@linkcode convert} to make bf16 from numbers.
+ * @param data The elements in row-major order: `Float16Array` (f16), `Float32Array` (f32), `Int32Array` (i32),
+ * `Uint8Array` (u8), or, with `dtype: "bf16"`, a `Uint16Array` of bit patterns. Use {@linkcode convert} to make bf16 from numbers.
  * @param shape The size of each dimension, outermost first. Defaults to one dimension of `data.length`.
  * @param dtype The element type. Only `"bf16"` must be given; the others follow from `data`.
  * @returns The tensor. It shares its memory with `data`.
@@ -80,7 +81,9 @@ export function tensor(data: TensorData, shape: readonly number[] = [data.length
   const found = dtype ?? dtypes.find((name) => data instanceof arrayTypes[name]);
   if (!found) {
     throw new TypeError(
-      `Cannot make a tensor: data must be a Float16Array, Float32Array or Int32Array, got ${describeValue(data)}`,
+      `Cannot make a tensor: data must be a Float16Array, Float32Array, Int32Array or Uint8Array, got ${
+        describeValue(data)
+      }`,
     );
   }
   if (found === "bf16" && !dtype) {

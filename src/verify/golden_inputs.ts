@@ -1,5 +1,5 @@
 // Draws the inputs of a golden job on the host, in the order of the script that made it.
-import type { ExpertsInputs } from "../contract/experts.ts";
+import type { DenseInputs } from "../contract/experts.ts";
 import { route } from "../routing/route.ts";
 import { type Tensor, tensor } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
@@ -33,7 +33,7 @@ export interface Golden {
 }
 
 /** Draws the inputs of a golden job. */
-export function goldenInputs(golden: Golden): ExpertsInputs {
+export function goldenInputs(golden: Golden): DenseInputs {
   const { batch, seq, hidden, experts, topK, hiddenScale, weightScale } = golden;
   const tokens = batch * seq;
   const random = new Generator(golden.seed);

@@ -29,14 +29,14 @@ export async function* layerChecks(backend: Backend): AsyncGenerator<Check> {
 }
 
 function routerOptions(kind: RouterKind, experts: number, topK: number, random: Generator): RouterOptions {
-  const { before, grouped } = routerRules[kind];
+  const { before, groupScores } = routerRules[kind];
   const isCorrected = before !== "none" && before !== "softmax";
   return {
     kind,
     topK,
     scale: 2.5,
     ...isCorrected && { correctionBias: random.randn([experts]) },
-    ...grouped && { groups: 4, topGroups: 2 },
+    ...groupScores > 0 && { groups: 4, topGroups: 2 },
   };
 }
 
@@ -83,7 +83,7 @@ async function runLayer(
     gateUpProj: normal([experts, hidden, 2 * intermediate], 1.5 / Math.sqrt(hidden)),
     downProj: normal([experts, intermediate, hidden], 1 / Math.sqrt(intermediate)),
   });
-  const layer: MoeLayer = {
+  const layer: MoeLayer<Tensor, Tensor> = {
     ...weights(experts, 64),
     router: { weight: normal([experts, hidden], 0.2), options: routerOptions(kind, experts, topK, random) },
     sharedExpert: { ...weights(1, 32), gate: onInput ? undefined : normal([1, hidden], 0.2) },
@@ -93,7 +93,7 @@ async function runLayer(
 }
 
 /** Computes a layer's output in float64. Only the routing weights are f32. */
-function referenceLayer(hiddenStates: Tensor, layer: MoeLayer): Float64Array {
+function referenceLayer(hiddenStates: Tensor, layer: MoeLayer<Tensor, Tensor>): Float64Array {
   const { router, sharedExpert, activation, gateUpProj, downProj } = layer;
   const tokens = hiddenStates.shape[0]!, { topK } = router.options;
   const { onInput } = routerRules[router.options.kind!];

@@ -1,5 +1,5 @@
 // The float64 reference of `experts`, one token at a time.
-import type { Activation, ExpertsInputs } from "../contract/experts.ts";
+import type { Activation, DenseInputs } from "../contract/experts.ts";
 import { gateUpColumns } from "../contract/experts_sizes.ts";
 import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 
@@ -11,7 +11,7 @@ export function keptMask(indices: ArrayLike<number>, { experts, capacity }: Reso
 
 /** Computes the output row of one token in float64. */
 export function referenceRow(
-  inputs: ExpertsInputs,
+  inputs: DenseInputs,
   shape: ResolvedExperts,
   kept: readonly boolean[],
   token: number,
@@ -35,7 +35,7 @@ export function referenceRow(
 }
 
 function expertOutput(
-  inputs: ExpertsInputs,
+  inputs: DenseInputs,
   shape: ResolvedExperts,
   token: number,
   e: number,

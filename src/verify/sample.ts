@@ -4,7 +4,7 @@
  * @module
  */
 import type { Backend, BackendTensor } from "../backend/backend.ts";
-import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import type { DenseInputs, ExpertsOptions } from "../contract/experts.ts";
 import { type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import { convert, elementCount, type Tensor, tensor, zeros } from "../tensor/tensor.ts";
 import { errorBounds } from "./check.ts";
@@ -67,7 +67,7 @@ export function affordableSamples({ hidden, intermediate, topK }: ResolvedExpert
  */
 export async function checkSample(
   backend: Backend,
-  inputs: ExpertsInputs<BackendTensor>,
+  inputs: DenseInputs<BackendTensor>,
   output: BackendTensor,
   options: ExpertsOptions,
   { samples, tolerance = 1 }: { samples?: number; tolerance?: number } = {},
@@ -104,14 +104,14 @@ export async function checkSample(
 /** Computes the rows of some tokens in float64. The host holds the weights of one expert at a time. */
 async function referenceRows(
   backend: Backend,
-  inputs: ExpertsInputs<BackendTensor>,
+  inputs: DenseInputs<BackendTensor>,
   shape: ResolvedExperts,
   indices: ArrayLike<number>,
   kept: readonly boolean[],
   tokens: readonly number[],
 ): Promise<Float64Array[]> {
   const { hidden, topK, denseWeights } = shape;
-  const rows = tokens.map(() => new Float64Array(hidden));
+  const rows = await Promise.all(tokens.map((token) => addendRow(backend, inputs, token, hidden)));
   const uses = tokens.flatMap((token, row) =>
     Array.from({ length: topK }, (_, k) => token * topK + k)
       .filter((assignment) => kept[assignment])
@@ -130,7 +130,7 @@ async function referenceRows(
         const row = await part(backend, from, token);
         return { ...row, shape: [1, 1], data: row.data.subarray(column, column + 1) };
       };
-      const one: ExpertsInputs = {
+      const one: DenseInputs = {
         ...weights,
         hiddenStates: await part(backend, inputs.hiddenStates, token),
         routerIndices: tensor(new Int32Array(1), [1, 1]),
@@ -143,6 +143,18 @@ async function referenceRows(
     }
   }
   return rows;
+}
+
+/** Returns what is added to the experts' sum of a token. */
+async function addendRow(
+  backend: Backend,
+  { addend, addendWeights }: Pick<DenseInputs<BackendTensor>, "addend" | "addendWeights">,
+  token: number,
+  hidden: number,
+): Promise<Float64Array> {
+  if (!addend) return new Float64Array(hidden);
+  const weight = addendWeights ? (await part(backend, addendWeights, token)).data[0] ?? 1 : 1;
+  return Float64Array.from((await part(backend, addend, token)).data, (value) => weight * value);
 }
 
 /** Reads one entry along a tensor's first dimension to the host. Converts bf16 to f32, whose array holds the values. */

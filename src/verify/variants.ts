@@ -1,6 +1,6 @@
 // Checks every option of `experts` on small random jobs, every token against float64.
 import type { Backend } from "../backend/backend.ts";
-import type { Activation, ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import type { Activation, DenseInputs, ExpertsOptions } from "../contract/experts.ts";
 import { experts } from "../ops/experts.ts";
 import { activationOptions, activationRules, activations } from "../contract/activations.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
@@ -68,7 +68,7 @@ export async function* variantChecks(backend: Backend): AsyncGenerator<Check> {
 }
 
 /** Computes the output of every token in float64. */
-export function referenceOutput(inputs: ExpertsInputs, options: ExpertsOptions): Float64Array {
+export function referenceOutput(inputs: DenseInputs, options: ExpertsOptions): Float64Array {
   const shape = resolveExperts(inputs, options);
   const kept = keptMask(inputs.routerIndices.data, shape);
   const wide = mapInputs(inputs, (input) => input.dtype === "bf16" ? convert(input, "f32") : input);
@@ -87,7 +87,7 @@ function variantInputs(
   { tokens = 96, hidden = 96, intermediate = 64, topK = 3, dense, addend, ...options }: Variant,
   dtype: DType,
   seed: number,
-): ExpertsInputs {
+): DenseInputs {
   const random = new Generator(seed), normal = normals(random, dtype);
   const count = 5;
   const { gated = true, weightLayout = "in-out" } = options;

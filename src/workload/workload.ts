@@ -4,15 +4,17 @@
  * @module
  */
 import type { Backend, BackendTensor } from "../backend/backend.ts";
-import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import type { DenseInputs, ExpertsOptions } from "../contract/experts.ts";
 import { activationOptions } from "../contract/activations.ts";
 import { gateUpColumns, weightShapes } from "../contract/experts_sizes.ts";
-import { type LayerPreset, type Preset, type PresetName, presets } from "../models/presets.ts";
+import type { LayerPreset, Preset } from "../models/preset.ts";
+import { type PresetName, presets } from "../models/presets.ts";
 import { keptAssignments, tokensPerExpert } from "../routing/assignments.ts";
 import { route } from "../routing/route.ts";
 import { routerRules } from "../routing/router.ts";
 import { bytesPerElement, convert, elementCount, type Tensor, type TensorData, zeros } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
+import { drawLogits } from "./logits.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 
 /** A synthetic job: a layer and its tokens. */
@@ -29,6 +31,23 @@ export interface Job extends LayerPreset {
   readonly capacity: number | null;
   /** The seed of the generator of all inputs. */
   readonly seed: number | bigint;
+  /** The model that the layer is from, or "custom". */
+  readonly model: string;
+  /** What is timed: the experts, or the whole layer with its router and its shared expert. */
+  readonly op: "experts" | "moe";
+  /** Where the weights are from: "dense" for drawn ones, or the path of a checkpoint. */
+  readonly weights: string;
+  /** The number of the checkpoint's layer; null if the weights are drawn, or the names have no number. */
+  readonly layer: number | null;
+  /** The file of the hidden states; null if they are drawn. */
+  readonly hiddenFile: string | null;
+  /**
+   * How unevenly the router chooses: the exponent of Zipf's law, by which expert i has the popularity (i + 1)^-skew, or 0 for
+   * the router's own logits. With "worst", all tokens choose the same K experts.
+   */
+  readonly skew: number | "worst";
+  /** The number of ranks that share the experts. The job computes the share of the first one, and all tokens reach it. */
+  readonly ep: number;
 }
 
 /** The differences between a job and its preset. */
@@ -39,19 +58,33 @@ export type JobChanges = { readonly [Key in Exclude<keyof Job, "preset">]?: Job[
  * dropless preset.
  */
 export function makeJob(name: PresetName, changes: JobChanges = {}): Job {
-  const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
-  const { model: _model, source: _source, note: _note, dropless, ...layer }: Preset = presets[name];
-  const sizes: Omit<typeof layer, "intermediate"> & Partial<Job> = { ...layer, ...given };
-  const { intermediate = sizes.hidden, capacity = dropless ? null : sizes.seq, seed = 0 } = sizes;
-  const own: Readonly<Record<string, unknown>> = { intermediate: layer.hidden, ...layer };
-  const isOwnLayer = Object.entries({ ...given, intermediate }).every(([key, value]) =>
-    tokenKeys.has(key) || value === own[key]
-  );
-  return { ...sizes, preset: isOwnLayer ? name : "custom", intermediate, capacity, seed };
+  return makeJobOf(name, presets[name], changes);
 }
 
+/** Makes a job from a layer that need not be a preset, and changes. */
+export function makeJobOf(name: string, preset: Preset, changes: JobChanges = {}): Job {
+  const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
+  const { model, source: _source, note: _note, dropless, ...layer } = preset;
+  const sizes: Omit<typeof layer, "intermediate"> & Partial<Job> = { ...drawnJob, ...layer, ...given };
+  const { intermediate = sizes.hidden, capacity = dropless ? null : sizes.seq } = sizes;
+  const own: Readonly<Record<string, unknown>> = { intermediate: layer.hidden, ...layer };
+  const isOwnLayer = Object.entries({ ...given, intermediate }).every(([key, value]) =>
+    callKeys.has(key) || value === own[key]
+  );
+  const names = isOwnLayer ? { preset: name, model: model.replace(/,.*/, "") } : { preset: "custom", model: "custom" };
+  return { ...drawnJob, ...sizes, ...names, intermediate, capacity };
+}
+
+/** What a job is unless something else is asked for. */
+const drawnJob = { seed: 0, op: "experts", weights: "dense", layer: null, hiddenFile: null, skew: 0, ep: 1 } as const;
+
 /** The members of a job that do not belong to its layer. */
-const tokenKeys: ReadonlySet<string> = new Set(["batch", "seq", "capacity", "seed", "dtype"]);
+const callKeys: ReadonlySet<string> = new Set(["batch", "seq", "capacity", "dtype", ...Object.keys(drawnJob)]);
+
+/** Returns the sizes of the weights: those of the experts that this rank has. */
+export function ownExperts<Sizes extends Pick<Job, "experts" | "ep">>(job: Sizes): Sizes {
+  return { ...job, experts: job.experts / job.ep };
+}
 
 /** Returns the options of `experts` for a job. */
 export function jobOptions(job: Job): ExpertsOptions {
@@ -67,13 +100,14 @@ export function weighsInputs({ router }: Pick<Job, "router">): boolean {
 
 /** Computes the bytes of each input and of the output. */
 export function tensorBytes(job: Job): {
-  readonly inputs: Readonly<Record<Exclude<keyof ExpertsInputs, "addend" | "addendWeights">, number>>;
+  readonly inputs: Readonly<Record<Exclude<keyof DenseInputs, "addend" | "addendWeights">, number>>;
   readonly output: number;
 } {
-  const { batch, seq, hidden, experts, topK, dtype, biases } = job;
+  const { batch, seq, hidden, topK, dtype, biases } = job;
   const tokens = batch * seq;
   const element = bytesPerElement(dtype);
-  const { gateUpProj, downProj } = weightShapes(job);
+  const { experts } = ownExperts(job);
+  const { gateUpProj, downProj } = weightShapes(ownExperts(job));
   return {
     inputs: {
       hiddenStates: element * tokens * hidden,
@@ -96,7 +130,16 @@ export function jobBytes(job: Job): number {
   const kept = Math.min(batch * seq * topK, experts * (capacity ?? Infinity));
   const activations = kept * intermediate <= batch * seq * hidden ? 0 : kept * intermediate; // otherwise they use the memory of the output
   const rows = bytesPerElement(dtype) * (kept * hidden + activations);
-  return Object.values(inputs).reduce((sum, bytes) => sum + bytes) + output + rows;
+  return Object.values(inputs).reduce((sum, bytes) => sum + bytes) + output + rows + layerBytes(job);
+}
+
+/** Computes the bytes of what a whole layer has besides the experts: its router, and the shared expert with its rows. */
+function layerBytes(job: Job): number {
+  const { op, batch, seq, hidden, experts, sharedIntermediate, dtype } = job;
+  if (op === "experts") return 0;
+  const columns = gateUpColumns({ ...job, intermediate: sharedIntermediate }) + sharedIntermediate;
+  const shared = sharedIntermediate > 0 ? hidden * columns + batch * seq * (hidden + columns) : 0;
+  return bytesPerElement(dtype) * (experts * hidden + shared);
 }
 
 /** Computes the bytes that a job needs on the CPU: its tensors, and the logits of the router. */
@@ -107,7 +150,7 @@ export function requiredBytes(job: Job): number {
 /** The inputs of a job, on a backend. Dispose it to free their memory. */
 export interface Workload extends Disposable {
   /** The inputs of `experts`. */
-  readonly inputs: ExpertsInputs<BackendTensor>;
+  readonly inputs: DenseInputs<BackendTensor>;
   /** The assignments of each expert, without the capacity. */
   readonly tokensPerExpert: Int32Array;
   /** The number of assignments that the capacity keeps. */
@@ -133,19 +176,20 @@ export async function drawInputs(
   onProgress: (fraction: number) => void = () => {},
 ): Promise<Workload> {
   const { hidden, experts, topK, dtype, biases, router } = job;
+  const own = ownExperts(job);
   const tokens = job.batch * job.seq;
   const random = new Generator(job.seed);
   using scope = new DisposableStack();
   const upload = (host: Tensor) => scope.use(backend.upload(host));
 
   const hiddenShape = [tokens, hidden];
-  const { gateUpProj, downProj } = weightShapes(job);
+  const { gateUpProj, downProj } = weightShapes(own);
   const total = [hiddenShape, gateUpProj, downProj].map(elementCount).reduce((sum, count) => sum + count);
   let drawn = 0;
   const draw = async (shape: readonly number[], scale: number) => {
     const target = scope.use(backend.allocate(dtype, shape));
     await backend.fill(target, async (piece) => {
-      await random.fillNormal(pool, piece as Exclude<TensorData, Int32Array>, {
+      await random.fillNormal(pool, piece as Exclude<TensorData, Int32Array | Uint8Array>, {
         scale,
         onProgress: (done) => onProgress((drawn + done) / total),
       });
@@ -154,29 +198,28 @@ export async function drawInputs(
     return target;
   };
 
-  const logits = zeros("f32", [tokens, experts]);
-  await random.fillNormal(pool, logits.data as Float32Array);
+  const logits = await drawLogits(job, random, pool);
   let correctionBias: Tensor | undefined;
   if (router.correctionBias) {
     correctionBias = zeros("f32", [experts]);
     await random.fillNormal(pool, correctionBias.data as Float32Array, { scale: 0.02 });
   }
   const { routerIndices, routerWeights, inputWeights } = route(logits, { ...router, topK, correctionBias });
-  const counts = tokensPerExpert(routerIndices, experts);
+  const counts = tokensPerExpert(routerIndices, experts).slice(0, own.experts);
   const bias = async (shape: number[]) => {
     if (biases === "none") return undefined;
     return biases === "zero" ? upload(zeros(dtype, shape)) : await draw(shape, 0.02);
   };
 
-  const inputs: ExpertsInputs<BackendTensor> = {
+  const inputs: DenseInputs<BackendTensor> = {
     routerIndices: upload(routerIndices),
     routingWeights: upload(convert(routerWeights, dtype)),
     inputWeights: inputWeights && upload(inputWeights),
     hiddenStates: await draw(hiddenShape, 0.1),
     gateUpProj: await draw(gateUpProj, 0.02),
     downProj: await draw(downProj, 0.02),
-    gateUpProjBias: await bias([experts, gateUpColumns(job)]),
-    downProjBias: await bias([experts, hidden]),
+    gateUpProjBias: await bias([own.experts, gateUpColumns(job)]),
+    downProjBias: await bias([own.experts, hidden]),
   };
   const owned = scope.move();
   return {

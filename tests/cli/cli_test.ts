@@ -19,7 +19,7 @@ async function yamoe(...args: string[]): Promise<Outcome> {
 Deno.test("bench prints three lines and nothing else to stdout", async () => {
   const { code, stdout, stderr } = await yamoe("bench", "--preset", "tiny");
   assertEquals(code, 0);
-  assertMatch(stdout, /^Output sum: 0\.2739\nKernel time: \d+\.\d{3} ms\nPeak CPU memory: 3\.\d\d MiB\n$/);
+  assertMatch(stdout, /^Output sum: 0\.2739\nKernel time: \d+\.\d{3} ms\nPeak CPU memory: 3\.\d\d MB\n$/);
   assertStringIncludes(stderr, "Kept 476 of 512 assignments, 36 dropped by the capacity of 64");
   assertStringIncludes(stderr, "Tokens per expert: 49 82 46 61 70 68 72 64");
 });

@@ -97,8 +97,8 @@ const badRanges: Record<string, string> = {
   "--json --format csv": "--json and --format cannot be given together",
   "--max-noise 0": '--max-noise must be a number above 0, got "0"',
   "--min-time x": '--min-time must be a number above 0, got "x"',
-  "--format yaml": '--format must be one of "text", "markdown", "csv", "json", "jsonl"',
-  "--output rows.xls": '--output must end in .json, .jsonl, .csv, .md or .txt, got "rows.xls"',
+  "--format yaml": '--format must be one of "text", "markdown", "csv", "json", "jsonl", "sql"',
+  "--output rows.xls": '--output must end in .json, .jsonl, .csv, .sql, .md or .txt, got "rows.xls"',
 };
 
 for (const [line, message] of Object.entries(badRanges)) {
@@ -109,21 +109,59 @@ for (const [line, message] of Object.entries(badRanges)) {
   });
 }
 
-Deno.test("text and Markdown are aligned tables, and nothing else is on standard output", async () => {
-  for (const format of ["text", "markdown"]) {
-    const { stdout } = await yamoe(words(`${small} --batch 1,16 --seq 8 --iters 2 --format ${format}`));
-    const lines = stdout.trimEnd().split("\n").filter((line) => !/^ {4}[a-z]/.test(line)); // hints, on a busy machine
-    assertEquals(lines.length, format === "text" ? 3 : 4);
-    const toNote = (line: string) => line.slice(0, line.lastIndexOf("|", line.length - 3)).length;
-    if (format === "markdown") assertEquals(new Set(lines.map(toNote)).size, 1, stdout);
-    for (
-      const title of ["batch", "time ms", "noise", "TFLOP/s", "GB/s", "tokens/s", "dropped", "max/mean", "output sum"]
-    ) {
-      assertStringIncludes(lines[0]!, title);
-    }
-    const end = (line: string, cell: string) => line.indexOf(cell) + cell.length;
-    assertEquals(end(lines.at(-1)!, " 16 "), end(lines[0]!, "batch") + 1);
-  }
+Deno.test("text is an aligned table below what all rows share, and nothing else is on standard output", async () => {
+  const { stdout } = await yamoe(words(`${small} --batch 1,16 --seq 8 --iters 2 --format text`));
+  const lines = stdout.trimEnd().split("\n").filter((line) => !/^ {4}[a-z]/.test(line)); // hints, on a busy machine
+  const [common = "", titles = "", ...rows] = lines;
+  assertEquals(common, "experts, custom, f16, seq 8, hidden 32, intermediate 32, 8 experts, top 2, capacity 8");
+  assertEquals(rows.length, 2);
+  const figures = ["batch", "time ms", "noise", "TFLOP/s", "GB/s", "tokens/s", "dropped", "max/mean", "output sum"];
+  for (const title of figures) assertStringIncludes(titles, title);
+  const end = (line: string, cell: string) => line.indexOf(cell) + cell.length;
+  assertEquals(end(rows[1] ?? "", " 16 "), end(titles, "batch") + 1);
+});
+
+Deno.test("Markdown is a table for an issue: what ran, the time with its noise, the rates, and the build", async () => {
+  const { stdout } = await yamoe(words(`${small} --batch 1,16 --seq 8 --iters 6 --format markdown`));
+  const [titles = "", rule = "", first = "", second = "", empty, build] = stdout.trimEnd().split("\n");
+  const cells = (line: string) => line.split("|").slice(1, -1).map((cell) => cell.trim());
+  assertEquals(cells(titles), [
+    ...["model", "op", "backend", "threads", "batch", "seq", "formats"],
+    ...["time ms", "TFLOP/s", "GB/s", "tokens/s", "% peak", "note"],
+  ]);
+  assertEquals(cells(rule).length, 13);
+  assertEquals(cells(second).slice(0, 7), ["custom", "experts", "cpu", cells(first)[3], "16", "8", "f16"]);
+  assertMatch(cells(first)[7] ?? "", /^[\d.]+ ± [\d.]+ %$/);
+  assertEquals(empty, "");
+  assertMatch(build ?? "", /^build: yamoe \d/);
+});
+
+Deno.test("--columns picks the columns of every table", async () => {
+  const line = `${small} --batch 1,2 --seq 8 --iters 6 --columns tokensPerSecond,batch,deviationMs`;
+  const { stdout } = await yamoe(words(`${line} --format csv`));
+  assertEquals(
+    parseCsv(stdout).map((row) => Object.keys(row).join()),
+    Array(2).fill("tokensPerSecond,batch,deviationMs"),
+  );
+  const text = (await yamoe(words(line))).stdout.split("\n");
+  assertMatch(text[1] ?? "", /^ *tokens\/s +batch +std ms$/);
+  const refused = await yamoe(words(`${small} --columns tokensPerSecnd`));
+  assertStringIncludes(refused.stderr, '"tokensPerSecnd"; the nearest is "tokensPerSecond"');
+});
+
+Deno.test("--format sql makes a table that SQLite reads", async () => {
+  const { DatabaseSync } = await import("node:sqlite");
+  const { stdout } = await yamoe(
+    words(`${small} --batch 1,2 --seq 8 --iters 6 --format sql --samples --seed 18446744073709551615`),
+  );
+  const database = new DatabaseSync(":memory:");
+  database.exec(stdout);
+  database.exec(stdout); // the table may exist
+  const rows = database.prepare("SELECT batch, status, kernelTimesMs, kernelTimeMs, commandLine FROM yamoe_bench")
+    .all();
+  assertEquals(rows.map(({ batch, status }) => [batch, status]), [[1, "ok"], [2, "ok"], [1, "ok"], [2, "ok"]]);
+  assertEquals(JSON.parse(`${rows[0]?.kernelTimesMs}`).length, 6);
+  assert(typeof rows[0]?.kernelTimeMs === "number");
 });
 
 Deno.test("--output writes the format of its extension, whole, beside what is on standard output", async () => {

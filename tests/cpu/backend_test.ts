@@ -3,8 +3,8 @@ import {
   type BackendTensor,
   BackendUnavailableError,
   convert,
+  type DenseInputs,
   experts,
-  type ExpertsInputs,
   Generator,
   openBackend,
   type Tensor,
@@ -49,7 +49,7 @@ async function sameBitsForAnyThreads(blas: string) {
 }
 
 /** Part of some inputs: `count` tokens from `first` on. */
-function someTokens(inputs: ExpertsInputs, first: number, count: number): ExpertsInputs {
+function someTokens(inputs: DenseInputs, first: number, count: number): DenseInputs {
   const rows = ({ dtype, data, shape: [, width] }: Tensor): Tensor => ({
     dtype,
     data: data.slice(first * width!, (first + count) * width!),

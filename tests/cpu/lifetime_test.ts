@@ -4,8 +4,8 @@ import {
   type Backend,
   type BackendTensor,
   convert,
+  type DenseInputs,
   type DType,
-  type ExpertsInputs,
   Generator,
   openBackend,
   tensor,
@@ -22,7 +22,7 @@ function half(random: Generator, ...shape: number[]) {
   return convert(random.randn(shape), "f16");
 }
 
-function layerInputs(backend: Backend): Omit<ExpertsInputs<BackendTensor>, "hiddenStates"> {
+function layerInputs(backend: Backend): Omit<DenseInputs<BackendTensor>, "hiddenStates"> {
   const random = new Generator(0);
   return {
     routerIndices: backend.upload(zeros("i32", [tokens, 1])),

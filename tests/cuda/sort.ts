@@ -1,11 +1,15 @@
-// Runs the three kernels of the sort by themselves, with small chunks, so that a short list has many. And a plain model of them.
+// Runs the kernels of the sort by themselves: the three for long lists with small chunks, so that a short list has many, and the
+// one for short lists as it is planned. And a plain model of them.
+import { assert } from "@std/assert";
 import { Context } from "../../src/cuda/driver/context.ts";
 import { loadImage } from "../../src/cuda/images/load.ts";
 import { manifest } from "../../src/cuda/images/built/manifest.ts";
+import type { KernelLaunch } from "../../src/cuda/driver/kernel.ts";
 import { Driver } from "../../src/cuda/driver/driver.ts";
 import { DeviceBuffer } from "../../src/cuda/driver/memory.ts";
 import { Module } from "../../src/cuda/driver/module.ts";
 import { Stream } from "../../src/cuda/driver/stream.ts";
+import { planSort } from "../../src/cuda/plan/steps.ts";
 import { MemoryCounter } from "../../src/backend/memory_counter.ts";
 
 /** A sort. */
@@ -35,8 +39,12 @@ export function sortJob(count: number, experts: number, capacity: number): SortJ
   return { indices: Int32Array.from({ length: count }, (_, i) => pick(i)), experts, topK: 3, capacity };
 }
 
-/** Sorts on an emulated sm_80. */
-export async function sortOnDevice(library: string, { indices, experts, topK, capacity }: SortJob): Promise<Sorted> {
+/** Sorts on an emulated sm_80, with the kernel for short lists if `planned`, otherwise with the three for long lists. */
+export async function sortOnDevice(
+  library: string,
+  { indices, experts, topK, capacity }: SortJob,
+  planned = false,
+): Promise<Sorted> {
   using context = new Context(new Driver(library), 0);
   using module = new Module(context, await loadImage("sm_80"), manifest.images.sm_80!.kernels);
   using stream = new Stream(context);
@@ -52,19 +60,31 @@ export async function sortOnDevice(library: string, { indices, experts, topK, ca
     scales = allocate(n);
   input.write(indices);
   weights.write(Float32Array.from(indices, (_, i) => weightOf(i)));
-  const launch = (kernel: string, shape: [number, number, number], args: Record<string, DeviceBuffer | number>) => {
+  const launch = (
+    kernel: string,
+    shape: [number, number, number],
+    args: KernelLaunch<DeviceBuffer | null>["arguments"],
+  ) => {
     const [blocks, threads, sharedBytes] = shape;
-    const given = Object.entries(args).map(([name, arg]) => [name, typeof arg === "number" ? arg : arg.pointer]);
+    const given = Object.entries(args).map(([name, arg]) => [name, arg instanceof DeviceBuffer ? arg.pointer : arg]);
     module.launch(stream, { kernel, blocks, threads, sharedBytes, arguments: Object.fromEntries(given) });
   };
-  launch("sort_histogram", [blocks, 256, experts * 4], { indices: input, counts, n, chunk, experts });
-  launch("sort_scan", [1, 1024, experts * 4], {
-    ...{ counts, totals, rowOffsets, tileOffsets, experts, blocks, capacity, tileRows },
-  });
-  launch("sort_rank", [blocks, 256, 8 * experts * 4], {
-    ...{ indices: input, counts, rowOffsets, inputWeights: weights, rows, rowTokens: tokens, rowScales: scales },
-    ...{ n, chunk, experts, topK, capacity },
-  });
+  if (planned) {
+    const pointers = { indices: input, inputWeights: weights, totals, rowOffsets, tileOffsets, rows };
+    const tensors = { ...pointers, counts: null, rowTokens: tokens, rowScales: scales };
+    const [small, ...others] = planSort<DeviceBuffer | null>({ count: n, experts, topK, capacity, tileRows }, tensors);
+    assert(small?.kernel === "sort_small" && others.length === 0);
+    launch(small.kernel, [small.blocks, small.threads, small.sharedBytes], small.arguments);
+  } else {
+    launch("sort_histogram", [blocks, 256, experts * 4], { indices: input, counts, n, chunk, experts });
+    launch("sort_scan", [1, 1024, experts * 4], {
+      ...{ counts, totals, rowOffsets, tileOffsets, experts, blocks, capacity, tileRows },
+    });
+    launch("sort_rank", [blocks, 256, 8 * experts * 4], {
+      ...{ indices: input, counts, rowOffsets, inputWeights: weights, rows, rowTokens: tokens, rowScales: scales },
+      ...{ n, chunk, experts, topK, capacity },
+    });
+  }
   const read = (buffer: DeviceBuffer, words: number) => {
     const out = new Int32Array(words);
     buffer.read(out);

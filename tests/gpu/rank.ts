@@ -5,7 +5,7 @@ import type { ExpertsInputs } from "../../src/contract/experts.ts";
 import { weightShapes } from "../../src/contract/experts_sizes.ts";
 import type { PresetName } from "../../src/models/presets.ts";
 import { Nccl } from "../../src/nccl/library.ts";
-import { ParallelBackend } from "../../src/parallel/backend.ts";
+import { RankBackend } from "../../src/parallel/backend.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
 import { RankGroup } from "../../src/parallel/rank_group.ts";
 import type { BackendTensor } from "../../src/tensor/backend_tensor.ts";
@@ -14,7 +14,7 @@ import { joinWorld } from "../../src/world/world.ts";
 import { Generator } from "../../src/torch/generator.ts";
 import { toBfloat16 } from "../../src/tensor/bfloat16.ts";
 import { type Job, jobOptions, makeJob } from "../../src/workload/workload.ts";
-import { median } from "../../src/bench/statistics.ts";
+import { median } from "../../src/statistics.ts";
 
 /** What to measure, and who this rank is. */
 export interface RankTask {
@@ -33,7 +33,7 @@ export interface RankTask {
 interface Connected extends Disposable {
   readonly group: RankGroup;
   readonly inner: CudaBackend;
-  parallel(exchange: "assignments" | "tokens", chunks?: number): ParallelBackend;
+  parallel(exchange: "assignments" | "tokens", chunks?: number): RankBackend;
 }
 
 async function connect({ rank, ranks, port, nccl: path }: RankTask): Promise<Connected> {
@@ -61,7 +61,7 @@ async function connect({ rank, ranks, port, nccl: path }: RankTask): Promise<Con
     group,
     inner,
     parallel(exchange, chunks) {
-      const backend = new ParallelBackend(group, exchange, new DisposableStack());
+      const backend = new RankBackend(group, exchange, new DisposableStack());
       backend.chunks = chunks;
       return backend;
     },
@@ -134,7 +134,7 @@ function dispose(inputs: object): void {
 }
 
 /** Measures on all ranks: the median of single calls that start together, and the time of a call in a row of calls. */
-async function times(backend: ParallelBackend | CudaBackend, run: () => Promise<BackendTensor>, count: number) {
+async function times(backend: RankBackend | CudaBackend, run: () => Promise<BackendTensor>, count: number) {
   const once = async () => (await run())[Symbol.dispose]();
   for (let i = 0; i < 4; i++) await once();
   const single: number[] = [];
@@ -240,9 +240,9 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
 /** Measures the exchanges inside a call, and NCCL alone with the same parts. */
 async function exchanges(
   { group, inner }: Connected,
-  parallel: ParallelBackend,
+  parallel: RankBackend,
   inputs: Inputs,
-  call: Parameters<ParallelBackend["experts"]>[1],
+  call: Parameters<RankBackend["experts"]>[1],
 ) {
   const { communicator } = group;
   const { context, stream } = inner.host;

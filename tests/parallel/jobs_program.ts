@@ -4,6 +4,7 @@ import type { ExpertsInputs } from "../../src/contract/experts.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
 import type { ParallelExpertsOptions } from "../../src/parallel/resolve.ts";
+import { RankBackend } from "../../src/parallel/backend.ts";
 import { openParallel } from "../../src/parallel/open_parallel.ts";
 import type { BackendTensor } from "../../src/tensor/backend_tensor.ts";
 import { convert, type Tensor } from "../../src/tensor/tensor.ts";
@@ -16,7 +17,7 @@ using parallel = await openParallel({
   nccl: Deno.env.get("YAMOE_NCCL_PATH"),
 });
 using single = await openCudaBackend({ device: parallel.rank });
-if (chunks !== undefined) parallel.chunks = Number(chunks);
+if (chunks !== undefined && parallel instanceof RankBackend) parallel.chunks = Number(chunks);
 const { rank, ranks } = parallel;
 let different = 0, worst = 0;
 for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {

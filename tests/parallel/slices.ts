@@ -1,8 +1,11 @@
 // Rows of tensors, and the comparison of their bits.
+import { isPacked, type PackedTensor } from "../../src/tensor/packed_tensor.ts";
 import { type Tensor, tensor } from "../../src/tensor/tensor.ts";
 
 /** Returns some of the first dimension of a tensor. */
-export function sliceRows({ data, dtype, shape }: Tensor, { start, end }: { start: number; end: number }): Tensor {
+export function sliceRows(value: Tensor | PackedTensor, { start, end }: { start: number; end: number }): Tensor {
+  if (isPacked(value)) throw new TypeError("Cannot slice a packed tensor");
+  const { data, dtype, shape } = value;
   const [, ...rest] = shape;
   const width = rest.reduce((product, length) => product * length, 1);
   return tensor(data.slice(start * width, end * width), [end - start, ...rest], dtype);

@@ -128,7 +128,7 @@ Deno.test("Safetensors.read() rejects a missing tensor and an unsupported dtype"
   await assertRejects(
     () => file.read("a"),
     SafetensorsError,
-    'tensor "a" must be of dtype F16, BF16, F32, I32, got I64 [2]',
+    'tensor "a" must be of dtype F16, BF16, F32, I32, U8, got I64 [2]',
   );
   for (const [start, length] of [[0, 17], [16, 1], [-1, 1], [0.5, 1]] as const) {
     await assertRejects(() => file.readBytes("a", new Uint8Array(length), start), RangeError, "it has 16");

@@ -3,7 +3,7 @@ import { bytesPerElement, type DType } from "../../tensor/tensor.ts";
 import type { Context } from "./context.ts";
 
 /** CU_TENSOR_MAP_DATA_TYPE_FLOAT16 and the others. */
-const dataTypes: Readonly<Record<DType, number>> = { f16: 6, bf16: 9, f32: 7, i32: 3 };
+const dataTypes: Readonly<Record<DType, number>> = { f16: 6, bf16: 9, f32: 7, i32: 3, u8: 0 };
 
 /** CU_TENSOR_MAP_SWIZZLE_NONE and the others, by the bytes within which they swizzle. */
 const swizzles = { 0: 0, 32: 1, 64: 2, 128: 3 } as const;

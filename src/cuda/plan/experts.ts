@@ -3,12 +3,12 @@
 import type { ExpertsInputs } from "../../contract/experts.ts";
 import { gateUpColumns } from "../../contract/experts_sizes.ts";
 import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
-import { weightBytes } from "../../contract/weights.ts";
+import { type DenseFormat, weightBytes, type WeightFormat } from "../../contract/weights.ts";
 import { bytesPerElement } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { type PlanDevice, type Product, ProductKernels } from "./product.ts";
-import { planCombine, planCounts, planRank, sortChunks, type SortShape } from "./steps.ts";
+import { planCombine, planSort, sortCounts, type SortShape } from "./steps.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
 
 /** The tensors that the kernels read and write. */
@@ -16,7 +16,7 @@ export type TensorName = keyof ExpertsInputs | WorkspaceName | "output";
 
 /** The temporary tensors of a call. N is the maximum number of kept assignments. */
 export type WorkspaceName =
-  | "counts" //        [E, sort blocks], i32: each expert's assignments in each chunk, later in the chunks before it
+  | "counts" //        [E, sort blocks], i32: each expert's assignments in each chunk of a long list, later in the chunks before it
   | "totals" //        [E], i32: each expert's assignments
   | "rowOffsets" //    [E + 1], i32: each expert's first row
   | "tileOffsets" //   [E + 1], i32: each expert's first tile
@@ -66,11 +66,13 @@ export function planLaunches(
   const width = gateUpColumns(shape);
   const first: Product = {
     ...{ experts, depth: hidden, width, gated: shape.gated, activation: shape.activation },
-    format: formats.gateUpProj,
+    format: denseFormat("gateUpProj", formats.gateUpProj),
+    offsetsReady: false,
   };
   const second: Product = {
     ...{ experts, depth: intermediate, width: hidden, gated: false, activation: "none" },
-    format: formats.downProj,
+    format: denseFormat("downProj", formats.downProj),
+    offsetsReady: true,
   };
   const products = new ProductKernels(shape, [first, second], device, kernels);
   const tile = tileRows === undefined
@@ -88,7 +90,7 @@ export function planLaunches(
 
   const activationsInOutput = kept * intermediate <= tokens * hidden;
   const workspace = {
-    counts: experts * sortChunks(assignments).blocks * 4,
+    counts: sortCounts(sort) * 4,
     totals: experts * 4,
     rowOffsets: (experts + 1) * 4,
     tileOffsets: (experts + 1) * 4,
@@ -98,48 +100,40 @@ export function planLaunches(
     activations: activationsInOutput ? 0 : kept * intermediate * element,
     expertOutputs: kept * hidden * element,
   };
-  const sorted = {
-    indices: "routerIndices",
-    counts: "counts",
-    totals: "totals",
-    rowOffsets: "rowOffsets",
-    tileOffsets: "tileOffsets",
-  } as const;
   const rowScales = hasInputWeights ? "rowScales" : null;
   const activations = activationsInOutput ? "output" : "activations";
-  const { rowOffsets, tileOffsets } = sorted;
-  const [histogram, scan] = planCounts<TensorName>(sort, sorted);
+  const offsets = { rowOffsets: "rowOffsets", tileOffsets: "tileOffsets" } as const;
+  const offsetBytes = workspace.totals + workspace.rowOffsets + workspace.tileOffsets;
+  const rankBytes = workspace.rows + workspace.rowTokens + 2 * workspace.rowScales;
+  const sortBytes: Readonly<Record<string, number>> = {
+    sort_small: assignments * 4 + offsetBytes + rankBytes,
+    sort_histogram: assignments * 4 + workspace.counts,
+    sort_scan: 2 * workspace.counts + offsetBytes,
+    sort_rank: assignments * 4 + workspace.counts + rankBytes,
+  };
+  const sortLaunches = planSort<TensorName>(sort, {
+    ...{ indices: "routerIndices", inputWeights: "inputWeights", counts: "counts", totals: "totals", ...offsets },
+    ...{ rows: "rows", rowTokens: "rowTokens", rowScales },
+  });
 
   const launches: PlannedLaunch[] = [
-    { ...histogram, flops: 0, bytes: assignments * 4 + workspace.counts },
-    {
-      ...scan,
-      flops: 0,
-      bytes: 2 * workspace.counts + workspace.totals + workspace.rowOffsets + workspace.tileOffsets,
-    },
-    {
-      ...planRank<TensorName>(sort, {
-        ...{ ...sorted, inputWeights: "inputWeights", rows: "rows", rowTokens: "rowTokens", rowScales },
-      }),
-      flops: 0,
-      bytes: assignments * 4 + workspace.counts + workspace.rows + workspace.rowTokens + 2 * workspace.rowScales,
-    },
+    ...sortLaunches.map((launch) => ({ ...launch, flops: 0, bytes: sortBytes[launch.kernel] ?? 0 })),
     {
       ...products.launch<TensorName>(tile, first, rowTiles, {
         ...{ input: "hiddenStates", weights: "gateUpProj", bias: "gateUpProjBias", out: activations },
-        ...{ rowIndex: "rowTokens", rowScales, rowOffsets, tileOffsets },
+        ...{ rowIndex: "rowTokens", rowScales, ...offsets },
       }),
       flops: kept * 2 * hidden * width,
-      bytes: weightBytes(first.format, busy * width * hidden) +
+      bytes: weightBytes(first.format, [busy, width, hidden]) +
         element * (kept * hidden + busy * width + kept * intermediate),
     },
     {
       ...products.launch<TensorName>(tile, second, rowTiles, {
         ...{ input: activations, weights: "downProj", bias: "downProjBias", out: "expertOutputs" },
-        ...{ rowIndex: null, rowScales: null, rowOffsets, tileOffsets },
+        ...{ rowIndex: null, rowScales: null, ...offsets },
       }),
       flops: kept * 2 * hidden * intermediate,
-      bytes: weightBytes(second.format, busy * hidden * intermediate) +
+      bytes: weightBytes(second.format, [busy, hidden, intermediate]) +
         element * (kept * intermediate + busy * hidden + kept * hidden),
     },
     {
@@ -152,6 +146,7 @@ export function planLaunches(
           indices: denseWeights ? "routerIndices" : null,
           ...{ addend: "addend", addendWeights: "addendWeights", out: "output" },
         },
+        device.multiprocessors,
       ),
       flops: 2 * kept * hidden,
       bytes: workspace.expertOutputs + workspace.rows + bytesPerElement(weightsDType) * assignments +
@@ -159,4 +154,14 @@ export function planLaunches(
     },
   ];
   return { tile, launches, workspace };
+}
+
+/**
+ * Returns the format of a weight that the kernels read.
+ *
+ * @throws {TypeError} If no kernel reads the format.
+ */
+function denseFormat(name: string, format: WeightFormat): DenseFormat {
+  if (format.kind === "dense") return format;
+  throw new TypeError(`${name} must be a dense tensor on the GPU, got a tensor in ${format.kind}: decode it first`);
 }

@@ -1,7 +1,7 @@
 // Plans the launches that several ops share: the sort, gather-and-sum, and a product of matrices.
 import { defaultVariant } from "../../contract/experts_options.ts";
 import type { ProductShape } from "../../contract/resolve_ops.ts";
-import type { DType } from "../../tensor/tensor.ts";
+import { bytesPerElement, type DType } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaDTypeCode } from "./codes.ts";
@@ -11,12 +11,16 @@ import { chooseTile } from "./tiles.ts";
 
 const sortThreads = 256;
 const scanThreads = 1024;
-const combineThreads = 256;
+const smallSortThreads = 1024, smallSortPart = 128; // assignments per warp
+const combineThreads = 128;
+const combineWarps = 64; // per multiprocessor
 const opThreads = 256;
 
-/** A chunk of the sort has at least `minimumChunk` assignments. One block scans the counts of at most `maximumChunks`. */
-const minimumChunk = 8192;
+/** The sort has at most `maximumChunks` chunks, because one block scans their counts. */
 const maximumChunks = 1024;
+
+/** The shared memory that the kernel for short lists may use. */
+const smallSortBytes = 48 * 1024;
 
 /** How a sort is split into chunks, one per block. */
 export interface SortChunks {
@@ -27,7 +31,8 @@ export interface SortChunks {
 
 /** Splits a sort into chunks. */
 export function sortChunks(count: number): SortChunks {
-  const chunks = Math.min(maximumChunks, Math.ceil(count / minimumChunk));
+  // About a block for each multiprocessor, unless the chunks were very short or long.
+  const chunks = Math.min(maximumChunks, Math.max(Math.ceil(count / 8192), Math.min(128, Math.ceil(count / 1024))));
   const chunk = Math.ceil(Math.max(1, count) / Math.max(1, chunks) / sortThreads) * sortThreads;
   return { chunk, blocks: Math.max(1, Math.ceil(count / chunk)) };
 }
@@ -46,60 +51,76 @@ export interface SortShape {
 /** The tensors of a sort; cuda/sort.cu describes them. */
 export interface SortTensors<Pointer> {
   readonly indices: Pointer;
-  readonly counts: Pointer;
+  readonly inputWeights: Pointer | null;
+  /** Counts of each chunk, unless one kernel sorts everything; see {@linkcode sortCounts}. */
+  readonly counts: Pointer | null;
   readonly totals: Pointer;
   readonly rowOffsets: Pointer;
   readonly tileOffsets: Pointer;
-}
-
-/** The tensors of a sort that also computes the row of each assignment. */
-export interface RankTensors<Pointer> extends SortTensors<Pointer> {
-  readonly inputWeights: Pointer | null;
-  readonly rows: Pointer;
-  readonly rowTokens: Pointer;
+  /** The row of each assignment, or null to compute only the counts and offsets. */
+  readonly rows: Pointer | null;
+  readonly rowTokens: Pointer | null;
   readonly rowScales: Pointer | null;
 }
 
+/** The number of integers that a sort needs for the counts of its chunks. */
+export function sortCounts({ count, experts }: Pick<SortShape, "count" | "experts">): number {
+  return smallSort(count, experts) ? 0 : experts * sortChunks(count).blocks;
+}
+
+/** The launch of the kernel that sorts a short list by itself, or undefined if the list is too long. */
+function smallSort(count: number, experts: number) {
+  const warps = Math.max(1, Math.min(smallSortThreads / 32, Math.ceil(count / 64)));
+  const sharedBytes = Math.ceil(experts / 4) * 16 + warps * Math.ceil(experts / 8) * 16 + count * 2;
+  if (count > warps * smallSortPart || sharedBytes > smallSortBytes) return undefined;
+  return { warps, threads: Math.max(Math.ceil(experts / 32), warps) * 32, sharedBytes };
+}
+
 /**
- * Plans the first two kernels of the sort, which count the assignments of each expert.
+ * Plans a sort.
  *
  * @throws {RangeError} If there are more assignments or experts than the kernels count.
  */
-export function planCounts<Pointer>(
-  { count, experts, capacity, tileRows }: SortShape,
-  { indices, counts, totals, rowOffsets, tileOffsets }: SortTensors<Pointer>,
-): [histogram: KernelLaunch<Pointer>, scan: KernelLaunch<Pointer>] {
+export function planSort<Pointer>(
+  { count, experts, topK, capacity: limit, tileRows }: SortShape,
+  tensors: SortTensors<Pointer>,
+): KernelLaunch<Pointer>[] {
   checkMaximum("The number of experts", experts, maximumExperts);
   checkMaximum("The number of assignments", count);
+  const { indices, inputWeights, counts, totals, rowOffsets, tileOffsets, rows, rowTokens, rowScales } = tensors;
+  const capacity = Math.min(limit, maximumItems); // there are not more assignments
+  const small = smallSort(count, experts);
+  if (small) {
+    const { warps, ...block } = small;
+    return [{
+      ...{ kernel: "sort_small", blocks: 1, ...block },
+      arguments: {
+        ...{ indices, inputWeights, totals, rowOffsets, tileOffsets, rows, rowTokens, rowScales },
+        ...{ n: count, experts, topK, capacity, tileRows, warps },
+      },
+    }];
+  }
   const { chunk, blocks } = sortChunks(count);
-  return [
+  const launches: KernelLaunch<Pointer>[] = [
     {
       ...{ kernel: "sort_histogram", blocks, threads: sortThreads, sharedBytes: experts * 4 },
       arguments: { indices, counts, n: count, chunk, experts },
     },
     {
       ...{ kernel: "sort_scan", blocks: 1, threads: scanThreads, sharedBytes: experts * 4 },
-      arguments: {
-        ...{ counts, totals, rowOffsets, tileOffsets, experts, blocks, tileRows },
-        capacity: Math.min(capacity, maximumItems), // there are not more assignments
-      },
+      arguments: { counts, totals, rowOffsets, tileOffsets, experts, blocks, tileRows, capacity },
     },
   ];
-}
-
-/** Plans the last kernel of the sort, which computes the row of each assignment. */
-export function planRank<Pointer>(
-  { count, experts, topK, capacity }: SortShape,
-  { indices, counts, rowOffsets, inputWeights, rows, rowTokens, rowScales }: RankTensors<Pointer>,
-): KernelLaunch<Pointer> {
-  const { chunk, blocks } = sortChunks(count);
-  return {
-    ...{ kernel: "sort_rank", blocks, threads: sortThreads, sharedBytes: sortThreads / 32 * experts * 4 },
-    arguments: {
-      ...{ indices, counts, rowOffsets, inputWeights, rows, rowTokens, rowScales },
-      ...{ n: count, chunk, experts, topK, capacity: Math.min(capacity, maximumItems) },
-    },
-  };
+  if (rows !== null) {
+    launches.push({
+      ...{ kernel: "sort_rank", blocks, threads: sortThreads, sharedBytes: sortThreads / 32 * experts * 4 },
+      arguments: {
+        ...{ indices, counts, rowOffsets, inputWeights, rows, rowTokens, rowScales },
+        ...{ n: count, chunk, experts, topK, capacity },
+      },
+    });
+  }
+  return launches;
 }
 
 /** The sizes of gather-and-sum. */
@@ -121,21 +142,25 @@ export interface CombineTensors<Pointer> {
   readonly out: Pointer;
 }
 
-/** Plans gather-and-sum: one warp per token. */
+/** Plans gather-and-sum. Several warps divide the columns of a token if there are few tokens. */
 export function planCombine<Pointer>(
   dtype: DType,
   weightsDType: DType,
   shape: CombineShape,
   tensors: CombineTensors<Pointer>,
+  multiprocessors: number,
 ): KernelLaunch<Pointer> {
-  checkMaximum("The number of tokens", shape.tokens);
-  checkMaximum("The number of columns", shape.width);
+  const { tokens, width } = shape;
+  checkMaximum("The number of tokens", tokens);
+  checkMaximum("The number of columns", width);
+  const parts = Math.ceil(width / (32 * 16 / bytesPerElement(dtype))); // of 16 bytes per lane
+  const enough = Math.floor(multiprocessors * combineWarps / Math.max(1, tokens));
+  const warps = Math.max(1, Math.min(parts, Math.max(2, enough)));
   return {
     kernel: `combine_${dtype}`,
-    blocks: Math.ceil(shape.tokens / (combineThreads / 32)),
-    threads: combineThreads,
-    sharedBytes: 0,
-    arguments: { ...tensors, ...shape, weightsDtype: cudaDTypeCode(weightsDType) },
+    blocks: Math.ceil(tokens * warps / (combineThreads / 32)),
+    ...{ threads: combineThreads, sharedBytes: 0 },
+    arguments: { ...tensors, ...shape, weightsDtype: cudaDTypeCode(weightsDType), warps },
   };
 }
 
@@ -150,6 +175,7 @@ export function planProduct(
   const product: Product = {
     ...{ experts: batch, depth, width: columns, gated: false, activation: "none" },
     format: { kind: "dense", dtype },
+    offsetsReady: false,
   };
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
   const slots = (tile: (typeof products.tiles)[number]) => products.slots(tile, product);

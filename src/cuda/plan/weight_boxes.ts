@@ -3,7 +3,7 @@
 // The box's coordinates there are, for weights [in, out]: column, row, gate or up half, expert; and for weights [out, in]: depth,
 // gate or up half, row, expert.
 import type { ExpertsVariant } from "../../contract/experts_options.ts";
-import type { WeightFormat } from "../../contract/weights.ts";
+import type { DenseFormat } from "../../contract/weights.ts";
 import { bytesPerElement } from "../../tensor/tensor.ts";
 import type { TensorBoxes } from "../driver/tensor_map.ts";
 import type { BoxedTile } from "./tiles.ts";
@@ -11,7 +11,7 @@ import type { BoxedTile } from "./tiles.ts";
 /** The sizes of a product's weights: [experts][depth][width], or [experts][width][depth]. */
 export interface WeightSizes {
   readonly experts: number;
-  readonly format: WeightFormat;
+  readonly format: DenseFormat;
   /** The length of an input row. */
   readonly depth: number;
   /** Columns of the product, before the activation. */

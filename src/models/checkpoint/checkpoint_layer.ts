@@ -34,10 +34,12 @@ export class CheckpointLayer implements Disposable {
   readonly notes: readonly string[];
   /** The formats of the experts' weights in the files. */
   readonly formats: readonly string[];
+  /** Whether the experts' products have biases. */
+  readonly hasBiases: boolean;
   /** Whether a table of token ids, and not the router's scores, chooses the experts. */
   readonly byToken: boolean;
   readonly #checkpoint: Checkpoint;
-  readonly #plan: MoeLayer<PlannedTensor>;
+  readonly #plan: MoeLayer<PlannedTensor, PlannedTensor>;
   readonly #tokenTable: string | undefined;
 
   private constructor(checkpoint: Checkpoint, resolved: ResolvedLayer) {
@@ -46,6 +48,7 @@ export class CheckpointLayer implements Disposable {
     ({ family: this.family, number: this.number, dtype: this.dtype, shape: this.shape } = resolved);
     ({ routerKind: this.routerKind, notes: this.notes, formats: this.formats } = resolved);
     this.#tokenTable = resolved.tokenTable;
+    this.hasBiases = resolved.plan.gateUpProjBias !== undefined || resolved.plan.downProjBias !== undefined;
     this.byToken = resolved.tokenTable !== undefined;
   }
 
@@ -91,7 +94,7 @@ export class CheckpointLayer implements Disposable {
    * @returns The layer, for {@linkcode moe}.
    * @throws {RangeError} If the allocation fails.
    */
-  read(dtype: DType = this.dtype, onProgress?: (fraction: number) => void): Promise<MoeLayer> {
+  read(dtype: DType = this.dtype, onProgress?: (fraction: number) => void): Promise<MoeLayer<Tensor, Tensor>> {
     return this.readTo((tensor) => tensor, dtype, onProgress);
   }
 
@@ -108,7 +111,7 @@ export class CheckpointLayer implements Disposable {
     keep: (tensor: Tensor) => Kept,
     dtype: DType = this.dtype,
     onProgress: (fraction: number) => void = () => {},
-  ): Promise<MoeLayer<Kept>> {
+  ): Promise<MoeLayer<Kept, Kept>> {
     const planned: PlannedTensor[] = [];
     mapLayer(this.#plan, (tensor) => planned.push(tensor));
     const total = planned.reduce((sum, { shape }) => sum + elementCount(shape), 0);
@@ -155,7 +158,7 @@ export class CheckpointLayer implements Disposable {
 /** A layer whose tensors and options are all known. */
 export interface ResolvedLayer
   extends Pick<CheckpointLayer, "family" | "number" | "dtype" | "shape" | "routerKind" | "notes" | "formats"> {
-  readonly plan: MoeLayer<PlannedTensor>;
+  readonly plan: MoeLayer<PlannedTensor, PlannedTensor>;
   /** The name of the table from token ids to experts. */
   readonly tokenTable: string | undefined;
   /** The bytes of the layer's tensors in the files. */

@@ -38,7 +38,7 @@ export async function planTensors(
   names: LayerNames,
   { experts: settings, router, logitsDType, quantization }: ResolvedSettings,
 ): Promise<{
-  readonly layer: MoeLayer<PlannedTensor>;
+  readonly layer: MoeLayer<PlannedTensor, PlannedTensor>;
   readonly dtype: DType;
   readonly formats: readonly string[];
   readonly storedBytes: number;
@@ -72,7 +72,7 @@ export async function planTensors(
   };
 }
 
-async function planExperts(planner: TensorPlanner, group: Group): Promise<ExpertsLayer<PlannedTensor>> {
+async function planExperts(planner: TensorPlanner, group: Group): Promise<ExpertsLayer<PlannedTensor, PlannedTensor>> {
   return group.packing.gateUp === undefined ? await planSplit(planner, group) : await planFused(planner, group);
 }
 
@@ -80,7 +80,7 @@ async function planExperts(planner: TensorPlanner, group: Group): Promise<Expert
 async function planSplit(
   planner: TensorPlanner,
   { base, packing: { gate, up, down, flat, downLayout }, experts, hidden, settings }: Group,
-): Promise<ExpertsLayer<PlannedTensor>> {
+): Promise<ExpertsLayer<PlannedTensor, PlannedTensor>> {
   if (settings.weightLayout === "in-out") throw layoutError("weight layout", "out-in");
   const { gated = true } = settings;
   if (gated && settings.gateUpLayout === "interleaved") throw layoutError("gate-up layout", "concatenated");
@@ -127,7 +127,7 @@ async function planSplit(
 async function planFused(
   planner: TensorPlanner,
   { base, packing, experts, hidden, settings }: Group,
-): Promise<ExpertsLayer<PlannedTensor>> {
+): Promise<ExpertsLayer<PlannedTensor, PlannedTensor>> {
   const { gated = true, weightLayout: asked } = settings;
   const ungated = packing.ungated !== undefined && planner.hasWeight(base + packing.ungated);
   const [gateUp, down] = [base + (gated || !ungated ? packing.gateUp! : packing.ungated!), base + packing.down];
@@ -182,7 +182,7 @@ async function planShared(
   { shared, sharedGate }: LayerNames,
   hidden: number,
   settings: Settings,
-): Promise<SharedExpert<PlannedTensor>> {
+): Promise<SharedExpert<PlannedTensor, PlannedTensor>> {
   const { prefix, packing } = shared!;
   const isPlain = packing.gateUp === "gate_up_proj"; // the names of yamoe's own layers: laid out as the routed experts
   const { weightLayout: _weightLayout, gateUpLayout: _gateUpLayout, ...rest } = settings;

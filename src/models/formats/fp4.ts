@@ -1,6 +1,7 @@
 import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
 import { elementCount } from "../../tensor/tensor.ts";
-import { fp4 as values, scaleDTypes, toF32 } from "./numbers.ts";
+import { e2m1 as values } from "../../tensor/small_floats.ts";
+import { scaleDTypes, toF32 } from "./numbers.ts";
 import {
   describe,
   expectShape,

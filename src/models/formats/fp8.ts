@@ -1,6 +1,7 @@
 import type { StoredTensor } from "../../safetensors/header.ts";
 import { elementCount, formatShape } from "../../tensor/tensor.ts";
-import { floats, fp8 as values, scaleDTypes, toF32 } from "./numbers.ts";
+import { e4m3 as values } from "../../tensor/small_floats.ts";
+import { floats, scaleDTypes, toF32 } from "./numbers.ts";
 import { describe, type Format, matrices, readPartOf, tensorError, type TensorSource } from "./stored_weight.ts";
 
 /** What the name of the scales ends with, after the weight's name and after the linear layer's. */

@@ -2,6 +2,7 @@
 import { distinguishingKeys } from "../../bench/configuration.ts";
 import { type BenchRecord, columnOf, configurationKeys, type FigureKey } from "../../bench/figures.ts";
 import { printable } from "../../text.ts";
+import { inWords } from "../columns.ts";
 
 /** A record and the name of its file. */
 export type SourcedRecord = BenchRecord & { readonly source: string };
@@ -102,12 +103,6 @@ function seriesParts(points: readonly Point[], axis: FigureKey): Part[] {
     ...(sources.length > 1 ? [({ source }: Point) => printable(source)] : []),
     ...keys.filter((key) => distinguishing.includes(key)).map((key): Part => (point) => inWords(key, point)),
   ];
-}
-
-/** Returns a figure of a record in words. */
-export function inWords(key: FigureKey, record: Pick<BenchRecord, FigureKey>): string {
-  const value = record[key], words = columnOf(key)?.words;
-  return printable(words ? words(value) : `${value ?? `no ${key}`}`);
 }
 
 /** Describes the configuration of a point in a few words. */

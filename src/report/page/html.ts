@@ -1,7 +1,8 @@
 // The page of a benchmark: one file without scripts that loads nothing.
+import { inWords } from "../columns.ts";
 import { cards } from "./cards.ts";
 import { type ChartName, chartOf } from "./charts.ts";
-import { arrange, type Dataset, inWords, type SourcedRecord } from "./dataset.ts";
+import { arrange, type Dataset, type SourcedRecord } from "./dataset.ts";
 import { escapeHtml } from "./escape.ts";
 import { legendOf } from "./legend.ts";
 import { pageStyle } from "./style.ts";

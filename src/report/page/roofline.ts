@@ -1,7 +1,7 @@
 // The roofline: the rates of the runs below the limits of the device.
 import { distinguishingKeys } from "../../bench/configuration.ts";
-import { digits } from "../columns.ts";
-import { configuration, type Dataset, inWords, type Panel, type Point } from "./dataset.ts";
+import { digits, inWords } from "../columns.ts";
+import { configuration, type Dataset, type Panel, type Point } from "./dataset.ts";
 import { chartHeight, draw, logScale, margins, plain, Plot, seriesColors } from "./plot.ts";
 
 /** The limits of one device. */

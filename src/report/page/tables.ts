@@ -1,9 +1,9 @@
 // The tables of the page.
 import { type FigureKey, figureKeys } from "../../bench/figures.ts";
 import { plural, printable } from "../../text.ts";
-import { figureColumns, noteColumn, recordColumns, usualKeys } from "../columns.ts";
+import { figureColumns, inWords, noteColumn, recordColumns, usualKeys } from "../columns.ts";
 import type { Column } from "../table.ts";
-import { inWords, type Point, type SourcedRecord } from "./dataset.ts";
+import type { Point, SourcedRecord } from "./dataset.ts";
 import { escapeHtml } from "./escape.ts";
 
 /**

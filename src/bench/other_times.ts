@@ -1,0 +1,47 @@
+// The time of a call in other circumstances: with cold caches, after pauses, and without any pause.
+import type { Backend, BackendTensor } from "../backend/backend.ts";
+import type { BenchResult } from "./figures.ts";
+import { median } from "../statistics.ts";
+
+/** The maximum number of calls with cold caches, and of calls without a pause. */
+const maxCalls = 100;
+
+/** The pause before a call that is to meet a rested GPU, in milliseconds, and the maximum number of such calls. */
+const pauseMs = 50, maxPausedCalls = 10;
+
+/** The times of a call in other circumstances. */
+export type OtherTimes = Pick<BenchResult, "coldTimeMs" | "pausedTimeMs" | "backToBackTimeMs">;
+
+/**
+ * Measures a call in other circumstances. Only a GPU has them.
+ *
+ * @param calls The number of isolated calls, and their median.
+ */
+export async function otherTimes(
+  backend: Backend,
+  { count, isolatedMs }: { readonly count: number; readonly isolatedMs: number },
+  run: () => Promise<BackendTensor>,
+): Promise<OtherTimes | undefined> {
+  if (!backend.flushCaches) return undefined;
+  const calls = Math.min(count, maxCalls);
+  const medianAfter = async (count: number, prepare: () => void | Promise<void>) => {
+    const times: number[] = [];
+    while (times.length < count) {
+      await prepare();
+      const { result, milliseconds } = await backend.measure(run);
+      using _output = result;
+      times.push(milliseconds);
+    }
+    return median(times);
+  };
+  const coldTimeMs = await medianAfter(calls, () => backend.flushCaches?.());
+  const pause = () => new Promise<void>((resolve) => setTimeout(resolve, pauseMs));
+  const pausedTimeMs = await medianAfter(Math.min(calls, maxPausedCalls), pause);
+  const many = Math.max(calls, Math.min(maxCalls, Math.ceil(100 / isolatedMs)));
+  const { milliseconds } = await backend.measure(async () => {
+    for (let i = 0; i < many; i++) {
+      using _output = await run();
+    }
+  });
+  return { coldTimeMs, pausedTimeMs, backToBackTimeMs: milliseconds / many };
+}

@@ -1,0 +1,240 @@
+// What a benchmark times: one call on the tensors of a backend.
+import type { Backend, BackendTensor } from "../backend/backend.ts";
+import type { DenseInputs, ExpertsOptions } from "../contract/experts.ts";
+import { expertsBytes, expertsFlops } from "../contract/experts_sizes.ts";
+import type { MoeLayer } from "../contract/moe.ts";
+import { type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
+import { layerWeights, resolveMoe } from "../contract/resolve_moe.ts";
+import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
+import { keptAssignments, tokensPerExpert } from "../routing/assignments.ts";
+import { bytesPerElement, convert, elementCount, type Tensor } from "../tensor/tensor.ts";
+import { Generator } from "../torch/generator.ts";
+import type { WorkerPool } from "../wasm/worker_pool.ts";
+import { readHidden } from "./hidden_file.ts";
+import { drawInputs, type Job, jobOptions } from "./workload.ts";
+
+/** A layer whose weights are dense. */
+type DenseLayer = MoeLayer<BackendTensor, BackendTensor>;
+
+/** The elements of a float tensor. */
+type Normals = Parameters<Generator["fillNormal"]>[1];
+
+/** Reports the fraction of a job that is done. */
+type Progress = (fraction: number) => void;
+
+/** A call whose tensors are on a backend. Dispose it to free their memory. */
+export interface TimedCall extends Disposable {
+  /** Makes the call. */
+  run(onProgress?: Progress): Promise<BackendTensor>;
+  /** The call of the routed experts. Of a whole layer, it has the backend's routing and its shared expert's rows. */
+  readonly experts: { readonly inputs: DenseInputs<BackendTensor>; readonly options: ExpertsOptions };
+  readonly shape: ResolvedExperts;
+  /** The assignments of each expert, without the capacity. */
+  readonly tokensPerExpert: Int32Array;
+  /** The number of assignments that the capacity keeps. */
+  readonly kept: number;
+  /** The operations of one call, without those of dropped assignments. */
+  readonly flops: number;
+  /** The bytes that one call must read or write at least once. */
+  readonly bytes: number;
+}
+
+/** Draws or reads the tensors of a job's call. */
+export async function prepareCall(
+  job: Job,
+  backend: Backend,
+  pool: WorkerPool,
+  onProgress: Progress = () => {},
+): Promise<TimedCall> {
+  using scope = new DisposableStack();
+  const options = jobOptions(job);
+  if (job.op === "experts" && job.weights === "dense" && job.hiddenFile === null) {
+    const { inputs, tokensPerExpert: counts } = scope.use(await drawInputs(job, backend, pool, onProgress));
+    return expertsCall(backend, inputs, options, counts, scope.move());
+  }
+  const layer = job.weights === "dense"
+    ? await drawLayer(job, backend, pool, scope, onProgress)
+    : await readLayer(job, backend, scope, onProgress);
+  const hidden = scope.use(await hiddenStates(job, backend, pool));
+  const { inputs, counts } = await routed(backend, hidden, layer, scope);
+  if (job.op === "experts") {
+    return expertsCall(backend, { ...inputs, ...layerWeights(layer) }, options, counts, scope.move());
+  }
+  const sharedRows = await runShared(backend, hidden, layer, scope);
+  return moeCall(backend, hidden, layer, { inputs: { ...inputs, ...sharedRows }, options }, counts, scope.move());
+}
+
+function expertsCall(
+  backend: Backend,
+  inputs: DenseInputs<BackendTensor>,
+  options: ExpertsOptions,
+  counts: Int32Array,
+  owned: DisposableStack,
+): TimedCall {
+  const shape = resolveExperts(inputs, options);
+  const kept = keptAssignments(counts, shape.capacity);
+  return {
+    run: (onProgress) => backend.experts(inputs, { ...options, onProgress }),
+    experts: { inputs, options },
+    shape,
+    tokensPerExpert: counts,
+    kept,
+    flops: expertsFlops(shape, kept),
+    bytes: expertsBytes(shape, counts),
+    [Symbol.dispose]: () => owned.dispose(),
+  };
+}
+
+function moeCall(
+  backend: Backend,
+  hidden: BackendTensor,
+  layer: DenseLayer,
+  experts: TimedCall["experts"],
+  counts: Int32Array,
+  owned: DisposableStack,
+): TimedCall {
+  const { expertCapacity, batchInvariant } = experts.options;
+  const { routed, shared } = resolveMoe(hidden, layer, { expertCapacity, batchInvariant });
+  const kept = keptAssignments(counts, routed.capacity);
+  const { tokens } = routed;
+  const { weight } = layer.router;
+  const gate = layer.sharedExpert?.gate;
+  const linear = [weight, ...gate ? [gate] : []];
+  return {
+    run: (onProgress) => backend.moe(hidden, layer, { expertCapacity, batchInvariant, onProgress }),
+    experts,
+    shape: routed,
+    tokensPerExpert: counts,
+    kept,
+    flops: expertsFlops(routed, kept) + (shared ? expertsFlops(shared, tokens) : 0) +
+      2 * tokens * sum(linear.map(({ shape }) => elementCount(shape))),
+    bytes: expertsBytes({ ...routed, hasAddend: false }, counts) +
+      (shared ? expertsBytes(shared, [tokens]) - rowBytes(shared) : 0) +
+      sum(linear.map(({ dtype, shape }) => bytesPerElement(dtype) * elementCount(shape))),
+    [Symbol.dispose]: () => owned.dispose(),
+  };
+}
+
+/** The bytes of the shared expert's input, output and routing, which a layer need not move on its own. */
+function rowBytes({ tokens, hidden, dtype, weightsDType }: ResolvedExperts): number {
+  return tokens * (2 * hidden * bytesPerElement(dtype) + bytesPerElement(weightsDType) + 4);
+}
+
+/** Draws a layer: the experts of the job, a router whose logits have a spread of about 1, and the shared expert. */
+async function drawLayer(
+  job: Job,
+  backend: Backend,
+  pool: WorkerPool,
+  scope: DisposableStack,
+  onProgress: Progress,
+): Promise<DenseLayer> {
+  const { hidden, experts, topK, dtype, router, sharedIntermediate } = job;
+  const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
+  const oneToken = { batch: 1, seq: 1 };
+  const { inputs } = scope.use(await drawInputs({ ...job, ...oneToken }, backend, pool, onProgress));
+  const random = new Generator(BigInt(job.seed) ^ 1n);
+  const shared = sharedIntermediate > 0
+    ? scope.use(
+      await drawInputs(
+        {
+          ...job,
+          ...oneToken,
+          ...{ experts: 1, topK: 1, intermediate: sharedIntermediate, capacity: null, router: { kind: "softmax" } },
+        },
+        backend,
+        pool,
+      ),
+    )
+    : undefined;
+  const weight = random.randn([experts, hidden]);
+  const spread = 10 / Math.sqrt(hidden); // the hidden states have a spread of 0.1
+  weight.data.forEach((value, i) => weight.data[i] = value * spread);
+  const bias = random.randn([experts]);
+  bias.data.forEach((value, i) => bias.data[i] = 0.02 * value);
+  const correctionBias = router.correctionBias ? upload(bias) : undefined;
+  const { activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout } = jobOptions(job);
+  const computation = { activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout };
+  return {
+    ...layerWeights(inputs),
+    ...computation,
+    router: { weight: upload(convert(weight, dtype)), options: { ...router, topK, correctionBias } },
+    ...shared && { sharedExpert: { ...layerWeights(shared.inputs), ...computation } },
+  };
+}
+
+async function readLayer(
+  { weights, layer, dtype, topK, router, activation }: Job,
+  backend: Backend,
+  scope: DisposableStack,
+  onProgress: Progress,
+): Promise<DenseLayer> {
+  using found = await CheckpointLayer.open(weights, {
+    ...{ layer: layer ?? undefined, topK, router: router.kind, activation },
+  });
+  return await found.readTo((tensor) => scope.use(backend.upload(tensor)), dtype, onProgress);
+}
+
+/** Reads or draws the hidden states. */
+async function hiddenStates(
+  { hiddenFile, batch, seq, hidden, dtype, seed }: Job,
+  backend: Backend,
+  pool: WorkerPool,
+): Promise<BackendTensor> {
+  if (hiddenFile !== null) return backend.upload(convert((await readHidden(hiddenFile)).hidden, dtype));
+  const drawn = backend.allocate(dtype, [batch * seq, hidden]);
+  const random = new Generator(seed);
+  await backend.fill(drawn, (piece) => random.fillNormal(pool, piece as Normals, { scale: 0.1 }));
+  return drawn;
+}
+
+/** Routes the hidden states as the layer does. */
+async function routed(
+  backend: Backend,
+  hiddenStates: BackendTensor,
+  { router, ...layer }: DenseLayer,
+  scope: DisposableStack,
+): Promise<{ inputs: DenseInputs<BackendTensor>; counts: Int32Array }> {
+  const { weight, bias, options, logitsDType } = router;
+  using logits = await backend.ops.linear(hiddenStates, weight, { bias, dtype: logitsDType ?? "f32" });
+  const { routerIndices, routerWeights, inputWeights } = await backend.ops.route(logits, options);
+  const assignments = {
+    routerIndices: scope.use(routerIndices),
+    routingWeights: scope.use(routerWeights),
+    inputWeights: inputWeights && scope.use(inputWeights),
+  };
+  return {
+    inputs: { hiddenStates, ...assignments, ...layerWeights(layer) },
+    counts: tokensPerExpert(await backend.download(routerIndices), weight.shape[0] ?? 0),
+  };
+}
+
+/** Runs the shared expert alone: its rows, and the sigmoid that weighs them. */
+async function runShared(
+  backend: Backend,
+  hidden: BackendTensor,
+  { sharedExpert }: DenseLayer,
+  scope: DisposableStack,
+): Promise<Pick<DenseInputs<BackendTensor>, "addend" | "addendWeights">> {
+  if (!sharedExpert) return {};
+  const { gate, gateUpProj, gateUpProjBias, downProj, downProjBias, ...computation } = sharedExpert;
+  const [tokens = 0] = hidden.shape;
+  using routerIndices = await backend.steps.full({ dtype: "i32", shape: [tokens, 1], value: 0 });
+  using routingWeights = await backend.steps.full({ dtype: "f32", shape: [tokens, 1], value: 1 });
+  const addend = scope.use(
+    await backend.experts({
+      ...{ hiddenStates: hidden, routerIndices, routingWeights },
+      ...{ gateUpProj, gateUpProjBias, downProj, downProjBias },
+    }, computation),
+  );
+  if (!gate) return { addend };
+  using logits = await backend.ops.linear(hidden, gate, { dtype: "f32" });
+  const { routerIndices: unused, routerWeights } = await backend.ops.route(logits, {
+    ...{ kind: "sigmoid", topK: 1, renormalize: false },
+  });
+  unused[Symbol.dispose]();
+  return { addend, addendWeights: scope.use(routerWeights) };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

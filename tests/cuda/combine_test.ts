@@ -1,0 +1,50 @@
+import { assertEquals } from "@std/assert";
+import { planCombine } from "../../src/cuda/plan/steps.ts";
+import { Generator } from "../../src/torch/generator.ts";
+import { TestDevice } from "../emulator/device.ts";
+import { toolkit } from "../toolkit.ts";
+import { buildProduct, emulated } from "./emulated.ts";
+
+for (const [topK, width] of [[1, 264], [3, 40], [9, 520], [35, 132]] as const) {
+  Deno.test({
+    name:
+      `cuda, ${emulated}: combine() of ${topK} rows of ${width} gives the same bits however the columns are divided`,
+    ignore: !toolkit,
+    fn: async () => {
+      const tokens = 3, n = tokens * topK;
+      const { library } = await buildProduct(80);
+      using device = await TestDevice.ofProduct(library);
+      const values = new Generator(1).randn([n, width]), weights = new Generator(2).randn([tokens, topK]);
+      const addend = new Generator(3).randn([tokens, width]);
+      // Some assignments are dropped, and the rows are in another order than the slots.
+      const rows = Int32Array.from({ length: n }, (_, i) => i % 5 === 2 ? -1 : (i * 7 + 3) % n);
+      const f32 = (data: ArrayLike<number>) => device.upload(Float32Array.from(data));
+      const pointers = {
+        ...{ expertOutputs: f32(values.data), rows: device.upload(rows), weights: f32(weights.data), indices: null },
+        ...{ addend: f32(addend.data), addendWeights: null },
+      };
+      const expected = Float32Array.from({ length: tokens * width }, (_, at) => {
+        const t = Math.floor(at / width), c = at % width;
+        let sum = 0;
+        for (let k = 0; k < topK; k++) {
+          const row = rows[t * topK + k]!;
+          if (row >= 0) sum = fma(weights.data[t * topK + k]!, values.data[row * width + c]!, sum);
+        }
+        return fma(1, addend.data[at]!, sum);
+      });
+      for (const warps of [1, 2, 3]) {
+        const out = device.allocate(tokens * width * 4);
+        const shape = { tokens, topK, weightColumns: topK, width };
+        const launch = planCombine("f32", "f32", shape, { ...pointers, out: out.pointer }, 132);
+        const blocks = Math.ceil(tokens * warps / (launch.threads / 32));
+        device.launch(launch.kernel, launch.threads, { ...launch.arguments, warps }, { blocks });
+        assertEquals(new Float32Array(device.download(out).buffer), expected);
+      }
+    },
+  });
+}
+
+/** `a * b + c` in f32 with one rounding. The product of two f32 is exact in f64; the test's numbers make the sum exact enough. */
+function fma(a: number, b: number, c: number): number {
+  return Math.fround(a * b + c);
+}

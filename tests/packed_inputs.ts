@@ -1,0 +1,122 @@
+// Random packed weights in every format and variant.
+import { packed, type PackedOptions, type PackedParts, type PackedTensor, type Tensor, tensor } from "../mod.ts";
+import { convert } from "../mod.ts";
+import type { SmallRandom } from "./small_random.ts";
+
+/** A variant of a format: makes a weight of a shape whose decoded values have about the size `scale`. */
+export interface Variant {
+  readonly name: string;
+  /** The number of inputs must be a multiple of this. */
+  readonly unit: number;
+  make(random: SmallRandom, shape: readonly [number, number, number], scale: number): PackedTensor;
+}
+
+/** Makes a tensor from numbers in a dtype. */
+function scalesOf(shape: readonly number[], dtype: "f32" | "f16" | "bf16", next: () => number): Tensor {
+  const count = shape.reduce((product, size) => product * size, 1);
+  return convert(tensor(Float32Array.from({ length: count }, next), shape), dtype);
+}
+
+/** Makes bytes. */
+function bytesOf(shape: readonly number[], next: () => number): Tensor {
+  return tensor(Uint8Array.from({ length: shape.reduce((product, size) => product * size, 1) }, next), shape);
+}
+
+const byte = (random: SmallRandom) => () => random.integer(0, 255);
+
+/** E4M3 numbers that are not NaN. */
+const e4m3 = (random: SmallRandom) => () => random.integer(0, 126) | (random.chance(0.5) ? 128 : 0);
+
+/** A positive number about as large as `scale`. */
+const near = (random: SmallRandom, scale: number) => () => scale * (0.5 + random.next());
+
+function int4(
+  name: string,
+  group: number | undefined,
+  dtype: "f32" | "f16" | "bf16",
+  options?: PackedOptions,
+): Variant {
+  return {
+    name,
+    unit: group ?? 32,
+    make(random, [E, out, inputs], scale) {
+      const groups = [E, out, inputs / (group ?? inputs)];
+      const parts: PackedParts = {
+        values: bytesOf([E, out, inputs / 2], byte(random)),
+        scales: scalesOf(groups, dtype, near(random, scale / 4)),
+        ...name.includes("zero") && { zeroPoints: bytesOf(groups, () => random.integer(0, 16)) },
+      };
+      return packed("int4", parts, [E, out, inputs], options);
+    },
+  };
+}
+
+function fp8(
+  name: string,
+  dtype: "f32" | "bf16" | "u8",
+  blocks: (out: number, inputs: number) => [number, number],
+): Variant {
+  return {
+    name,
+    unit: 1,
+    make(random, [E, out, inputs], scale) {
+      const block = blocks(out, inputs);
+      const shape = [E, Math.ceil(out / block[0]), Math.ceil(inputs / block[1])];
+      const exponent = Math.round(Math.log2(scale / 100)) + 127;
+      return packed(
+        "fp8",
+        {
+          values: bytesOf([E, out, inputs], e4m3(random)),
+          scales: dtype === "u8"
+            ? bytesOf(shape, () => exponent + random.integer(-1, 1))
+            : scalesOf(shape, dtype, near(random, scale / 100)),
+        },
+        [E, out, inputs],
+        { block },
+      );
+    },
+  };
+}
+
+function nvfp4(globals: 1 | 2): Variant {
+  return {
+    name: globals === 1 ? "nvfp4" : "nvfp4, halves",
+    unit: 16,
+    make(random, [E, out, inputs], scale) {
+      return packed("nvfp4", {
+        values: bytesOf([E, out, inputs / 2], byte(random)),
+        scales: bytesOf([E, out, inputs / 16], () => random.integer(48, 80)),
+        globalScales: scalesOf(globals === 1 ? [E] : [E, 2], "f32", near(random, scale / 4)),
+      }, [E, out, inputs]);
+    },
+  };
+}
+
+/** Every format and variant. */
+export const variants: readonly Variant[] = [
+  {
+    name: "mxfp4",
+    unit: 32,
+    make(random, [E, out, inputs], scale) {
+      const exponent = Math.round(Math.log2(scale / 2)) + 127;
+      return packed("mxfp4", {
+        values: bytesOf([E, out, inputs / 2], byte(random)),
+        scales: bytesOf([E, out, inputs / 32], () => exponent + random.integer(-3, 1)),
+      }, [E, out, inputs]);
+    },
+  },
+  nvfp4(1),
+  nvfp4(2),
+  int4("int4 of 32", 32, "bf16"),
+  int4("int4 of 128, signed", 128, "f16", { signed: true }),
+  int4("int4 of 32, zero points", 32, "f32"),
+  int4("int4 of 128, zero points", 128, "f16"),
+  int4("int4 of a row", undefined, "bf16"),
+  fp8("fp8 of blocks", "f32", () => [128, 128]),
+  fp8("fp8 of blocks, bf16", "bf16", () => [128, 128]),
+  fp8("fp8 of blocks, e8m0", "u8", () => [128, 128]),
+  fp8("fp8 of small blocks", "f32", () => [8, 24]),
+  fp8("fp8 of rows", "bf16", (_, inputs) => [1, inputs]),
+  fp8("fp8 of experts", "f32", (out, inputs) => [out, inputs]),
+  fp8("fp8 of halves", "f32", (out, inputs) => [Math.ceil(out / 2), inputs]),
+];

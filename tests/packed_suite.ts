@@ -1,0 +1,54 @@
+// Experts with packed weights have the bits of experts with decoded weights, on any backend.
+import { assertEquals } from "@std/assert";
+import { type Backend, decode, type DType, experts, type ExpertsOptions } from "../mod.ts";
+import { type Variant, variants } from "./packed_inputs.ts";
+import { extras, randomInputs } from "./random_inputs.ts";
+import { SmallRandom } from "./small_random.ts";
+
+/** Rounds a size up to a multiple. */
+const multiple = (size: number, unit: number) => Math.ceil(size / unit) * unit;
+
+/** Runs random jobs on a backend: `jobs` for each variant of a format. */
+export async function packedSuite(backend: Backend, jobs: number, known: readonly Variant[] = variants): Promise<void> {
+  for (const variant of known) {
+    for (let seed = 0; seed < jobs; seed++) await comparePacked(backend, variant, seed);
+  }
+}
+
+async function comparePacked(backend: Backend, { name, unit, make }: Variant, seed: number): Promise<void> {
+  const random = new SmallRandom(seed);
+  const size = (maximum: number) => random.integer(1, maximum);
+  const pick = <Value>(...values: readonly [Value, ...Value[]]) => random.pick(values) ?? values[0];
+  const gated = random.chance(0.8);
+  const shape = {
+    ...{ T: size(pick(4, 20, 120)), E: size(5), K: size(3) },
+    ...{ H: multiple(size(pick(40, 600)), unit), I: multiple(size(pick(40, 300)), unit) },
+  };
+  const dtype = pick<DType>("bf16", "bf16", "f16", "f32");
+  const options: ExpertsOptions = {
+    weightLayout: "out-in",
+    gated,
+    gateUpLayout: pick("interleaved", "concatenated"),
+    activation: gated ? pick("swiglu-oai", "silu", "gelu") : "silu",
+    expertCapacity: random.chance(0.3) ? size(20) : undefined,
+    batchInvariant: random.chance(0.3),
+  };
+  const { T: _T, H, I, E } = shape;
+  const inputs = randomInputs(shape, seed, {
+    dtype,
+    gated,
+    weightLayout: "out-in",
+    bias: random.chance(0.5),
+    extra: pick(...extras),
+  });
+  const gateUpProj = make(random, [E, gated ? 2 * I : I, H], 1.5 / Math.sqrt(H));
+  const downProj = make(random, [E, H, I], 1 / Math.sqrt(I));
+  const isMixed = random.chance(0.2);
+  const dense = { ...inputs, gateUpProj: decode(gateUpProj, dtype), downProj: decode(downProj, dtype) };
+  const packed = { ...inputs, gateUpProj, downProj: isMixed ? dense.downProj : downProj };
+  const [expected, actual] = [
+    await experts(dense, { ...options, backend }),
+    await experts(packed, { ...options, backend }),
+  ];
+  assertEquals(actual, expected, `${name}, job ${seed}: ${JSON.stringify({ ...shape, dtype, ...options })}`);
+}
