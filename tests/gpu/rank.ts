@@ -26,6 +26,8 @@ export interface RankTask {
   /** Tokens of each rank. */
   readonly tokens: readonly number[];
   readonly chunks: readonly number[];
+  /** Timed calls; a third of them for many tokens. */
+  readonly calls: number;
   /** `"measure"`, or `"loop"` until a rank is killed. */
   readonly mode: string;
 }
@@ -169,7 +171,7 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
   const job = makeJob(name, { batch: 1, seq: tokens, dtype: "bf16" });
   const { activation, gated, gateUpLayout, weightLayout } = jobOptions(job);
   const options = { activation, gated, gateUpLayout, weightLayout };
-  const count = tokens > 4000 ? 10 : 30;
+  const count = tokens > 4000 ? Math.ceil(task.calls / 3) : task.calls;
   const everyone = Array(ranks).fill(tokens);
   const own = await tokensOf(inner, job, rank * tokens, tokens);
   const weights = await layer(inner, job, shareOf(job.experts, ranks, rank));
