@@ -22,6 +22,7 @@ import type { KernelRecord } from "./images/manifest_types.ts";
 import type { PlanDevice } from "./plan/product.ts";
 import { type DeviceOperand, planLinear, planRoute } from "./plan/router.ts";
 import { planCombine, planItems, planProduct, planSort, sortCounts, type SortTensors } from "./plan/steps.ts";
+import type { QueuedKernel } from "./recording.ts";
 
 /** A tensor in device memory. */
 export type DeviceTensor = BackendTensor & DeviceOperand;
@@ -40,6 +41,12 @@ export interface CudaOpsHost<T extends DeviceTensor> {
 export interface CudaHost<T extends DeviceTensor> extends CudaOpsHost<T> {
   readonly context: Context;
   readonly stream: Stream;
+  /** Queues work on the stream. In a captured function, it is also recorded, and repeated by each replay. */
+  queue(kernel: QueuedKernel, work: () => void): void;
+  /** Prepares an action that waits for the stream. */
+  beforeWait(action: string): void;
+  /** Whether the caller belongs to a captured function. */
+  isCapturing(): boolean;
 }
 
 /** Allocates the memory of one op. */

@@ -64,6 +64,11 @@ export class Communicator implements Disposable {
     return graph;
   }
 
+  /** Disposes a graph that {@linkcode Communicator.own} took over. */
+  disown(graph: Disposable): void {
+    if (this.#graphs.delete(graph)) graph[Symbol.dispose]();
+  }
+
   /** Runs several calls as one operation. */
   group(run: () => void): void {
     const { nccl } = this.#options;

@@ -3,6 +3,7 @@ import type {
   Backend,
   BackendDetails,
   BackendTensor,
+  Captured,
   ElementRange,
   Measurement,
   PackedBackendTensor,
@@ -193,12 +194,26 @@ export class RankBackend implements ParallelBackend {
 
   /** Measures a function on all ranks, which start together. The times are those of the slowest rank. */
   async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
+    await this.allGather(null); // so that the hosts begin together, and then the GPUs
     this.#group.barrier();
     const measured = await this.#group.inner.measure(run);
     this.#group.checkAlive();
     const times = await this.allGather([measured.milliseconds, measured.wallMilliseconds]);
     const slowest = (i: number) => Math.max(...times.map((pair) => pair[i] ?? 0));
     return { ...measured, milliseconds: slowest(0), wallMilliseconds: slowest(1) };
+  }
+
+  async capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>> {
+    const { inner, communicator } = this.#group;
+    const captured = communicator.own(await inner.capture(run));
+    return {
+      result: captured.result,
+      replay: async () => {
+        this.#group.checkAlive();
+        await captured.replay();
+      },
+      [Symbol.dispose]: () => communicator.disown(captured),
+    };
   }
 
   flushCaches(): void {

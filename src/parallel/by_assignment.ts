@@ -45,6 +45,11 @@ export async function runByAssignment(
   const { inner, communicator, rank, ranks } = group;
   const { host, steps } = inner;
   const { hidden, experts, topK, capacity, dtype, denseWeights, weightsDType } = shape;
+  if (host.isCapturing()) {
+    throw new TypeError(
+      'Cannot capture an exchange of assignments, because the host needs the counts of each call: use exchange: "tokens"',
+    );
+  }
   const rowBytes = hidden * bytesPerElement(dtype);
   using scope = new DisposableStack();
   const integers = (count: number) => scope.use(inner.allocate("i32", [count])).pointer;

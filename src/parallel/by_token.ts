@@ -3,9 +3,8 @@
 // one GPU, so the bits can differ.
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { cudaDTypeCode } from "../cuda/plan/codes.ts";
-import { planLaunches } from "../cuda/plan/experts.ts";
 import { planItems } from "../cuda/plan/steps.ts";
-import { type PointerTable, resolveLaunch } from "../cuda/resolve_launch.ts";
+import { type PointerTable, resolveLaunch } from "./resolve_launch.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
 import { isPacked } from "../tensor/packed_tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
@@ -28,11 +27,7 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
 
   using scope = new DisposableStack();
   const bytes = (count: number) => scope.use(inner.allocate("i32", [Math.ceil(count / 4)])).pointer;
-  const plan = planLaunches(
-    { ...shape, tokens, experts: end - first, hasAddend: false },
-    host.device,
-    host.kernels,
-  );
+  const plan = group.plan({ ...shape, tokens, experts: end - first, hasAddend: false });
   const items = (kernel: string, count: number, args: Parameters<typeof planItems>[3]) =>
     planItems(kernel, count, host.device.multiprocessors, args);
   const { hiddenStates, routerIndices, routingWeights, inputWeights, addend, addendWeights } = inputs;
@@ -69,15 +64,28 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
     ...{ sums: ownSums, addend: addend?.pointer ?? null, addendWeights: addendWeights?.pointer ?? null },
     ...{ out: output.pointer, count: shape.tokens * hidden, width: hidden },
   });
+  const exchange = (name: string, work: () => void) => host.queue({ kernel: name, flops: 0, bytes: null }, work);
   const queue = () => {
-    communicator.group(() => gathers.forEach(({ source, target }) => communicator.allGather(source, target, stream)));
+    exchange(
+      "ncclAllGather",
+      () =>
+        communicator.group(() =>
+          gathers.forEach(({ source, target }) => communicator.allGather(source, target, stream))
+        ),
+    );
     launches.forEach(host.launch);
-    communicator.reduceScatter(sums, ownSums, shape.tokens * hidden, stream);
+    exchange("ncclReduceScatter", () => communicator.reduceScatter(sums, ownSums, shape.tokens * hidden, stream));
     host.launch(round);
   };
-  // The launches and their arguments determine the graph.
-  const key = JSON.stringify([gathers, launches, round], (_, value) => typeof value === "bigint" ? `${value}` : value);
-  group.graphs.run(key, queue, () => host.stream.capture(queue));
+  if (host.isCapturing()) queue();
+  else {
+    const { output: scratch, ...others } = pointers;
+    const inOut = [...gathers.flatMap(({ source, target }) => [source.pointer, target]), output.pointer];
+    const own = [localIndices, sums, ownSums, addend?.pointer ?? null, addendWeights?.pointer ?? null];
+    // The plan and the pointers determine all arguments of the launches.
+    const addresses = [...inOut, ...own, scratch ?? null, ...Object.values(others)];
+    group.graphs.run(plan, addresses, queue, () => host.stream.capture(queue));
+  }
   cleanup.move();
   return output;
 }

@@ -1,13 +1,18 @@
 // One rank's GPU and its connection to the others.
+import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 import type { CudaBackend } from "../cuda/backend.ts";
 import { Event } from "../cuda/driver/event.ts";
 import { GraphCache } from "../cuda/driver/graph_cache.ts";
 import { StagingBuffer } from "../cuda/driver/memory.ts";
 import { Stream } from "../cuda/driver/stream.ts";
+import { type Plan, planLaunches } from "../cuda/plan/experts.ts";
 import { Communicator, type DeviceBytes } from "../nccl/communicator.ts";
 import type { Nccl } from "../nccl/library.ts";
 import type { World } from "../world/world.ts";
 import type { Part } from "./exchange_plan.ts";
+
+/** The maximum number of plans that are kept. */
+const planCount = 64;
 
 /** More events than a call uses. */
 const eventCount = 64;
@@ -22,6 +27,8 @@ export class RankGroup implements Disposable {
   readonly #copied: Event;
   /** Events of calls, used again and again. */
   readonly #events: Event[] = [];
+  /** The plans of calls, by their sizes. */
+  readonly #plans = new Map<string, Plan>();
   #nextEvent = 0;
   #exchangeStream: Stream | undefined;
   readonly #owned: DisposableStack;
@@ -85,6 +92,7 @@ export class RankGroup implements Disposable {
 
   /** Waits for all queued work, and throws if a rank was lost meanwhile. */
   synchronize(): void {
+    this.inner.host.beforeWait("synchronize");
     this.inner.host.stream.synchronize();
     this.checkAlive();
   }
@@ -97,6 +105,17 @@ export class RankGroup implements Disposable {
   checkAlive(): void {
     const { lost } = this.world;
     if (lost) throw lost;
+  }
+
+  /** Plans a call of this rank's experts. */
+  plan(shape: ResolvedExperts): Plan {
+    const key = JSON.stringify(shape);
+    const { device, kernels } = this.inner.host;
+    const plan = this.#plans.get(key) ?? planLaunches(shape, device, kernels);
+    this.#plans.delete(key); // the newest last
+    this.#plans.set(key, plan);
+    if (this.#plans.size > planCount) this.#plans.delete(this.#plans.keys().next().value ?? "");
+    return plan;
   }
 
   /** A second stream, for rows that travel while others are computed. */
@@ -128,6 +147,7 @@ export class RankGroup implements Disposable {
     context.call("cuMemcpyDtoHAsync_v2", target as unknown as BufferSource, pointer, BigInt(4 * count), stream.handle);
     this.#copied.record(stream);
     return () => {
+      this.inner.host.beforeWait("exchange assignments");
       this.#copied.synchronize();
       this.checkAlive();
       return target;

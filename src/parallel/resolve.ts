@@ -31,7 +31,7 @@ export interface ParallelExpertsOptions extends ExpertsOptions, ParallelCallOpti
 /** Options of `moe` over several ranks. */
 export interface ParallelMoeOptions extends MoeOptions, ParallelCallOptions {}
 
-/** Where a rank stands among the others. */
+/** The number of a rank and the number of ranks. */
 interface RankNumber {
   readonly rank: number;
   readonly ranks: number;

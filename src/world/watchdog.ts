@@ -68,7 +68,7 @@ export class Watchdog implements Disposable {
     return new TextDecoder().decode(this.#text.slice(0, Atomics.load(this.#state, slots.textLength)));
   }
 
-  /** Tells the other ranks that this one ends, and why if it failed. Returns when they have been told. */
+  /** Informs the other ranks that this one ends, and why if it failed. Returns when they have been informed. */
   leave(failure: string | null): void {
     this.#worker.postMessage({ leave: failure });
     Atomics.wait(this.#state, slots.left, 0, 1000);
@@ -182,7 +182,7 @@ function watch(
     await Promise.all(peers.map(({ socket }) => socket.write(encode(`${JSON.stringify(message)}\n`)).catch(() => {})));
   }
 
-  /** Handles a lost rank: tells the others, then ends this process or aborts its communicator. */
+  /** Handles a lost rank: informs the others, then ends this process or aborts its communicator. */
   async function lose(lostRank: number, reason: string | null): Promise<void> {
     if (ended) return;
     if (!hosts) {

@@ -64,6 +64,27 @@ for (const shared of [false, true]) {
   });
 }
 
+await check("capture", async () => {
+  const { layer, hidden } = makeLayer(2 * ranks, true);
+  const experts = shareOf(2 * ranks, ranks, rank), tokens = shareOf(5 * ranks, ranks, rank);
+  using scope = new DisposableStack();
+  const { gateUpProj, downProj } = layer;
+  const own = { ...layer, gateUpProj: sliceRows(gateUpProj, experts), downProj: sliceRows(downProj, experts) };
+  const uploaded = mapLayer(own, (value) => scope.use(parallel.upload(value)));
+  const input = scope.use(parallel.upload(sliceRows(hidden, tokens)));
+  const options = { tokensPerRank: Array<number>(ranks).fill(5) };
+  const run = () => parallel.moe(input, uploaded, options);
+  if (exchange === "assignments") return (await message(() => parallel.capture(run))).startsWith("Cannot capture");
+  const before = await parallel.download(scope.use(await run()));
+  const captured = scope.use(await parallel.capture(run));
+  const other = sliceRows(hidden, { start: 0, end: 5 });
+  await parallel.fill(input, (piece, start) => void piece.set(other.data.subarray(start, start + piece.length)));
+  const expected = await parallel.download(scope.use(await run()));
+  await captured.replay();
+  const actual = await parallel.download(captured.result);
+  return sameBits(actual, expected) && (rank === 0 || !sameBits(actual, before));
+});
+
 async function message(run: () => Promise<unknown>): Promise<string> {
   try {
     await run();

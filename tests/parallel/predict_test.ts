@@ -29,7 +29,7 @@ Deno.test("other hosts are slower, and the weights of a GPU become fewer", () =>
 Deno.test("yamoe plan --gpus prints a row for each number of GPUs, and what it assumes", async () => {
   const { code, stdout, stderr } = await yamoe(words("plan --preset gpt-oss-20b --tokens 64 --gpus 6"));
   assertEquals([code, stderr], [0, ""]);
-  assertEquals(stdout.split("\n").flatMap((line) => line.match(/^ +\d+(?=  )/)?.[0].trim() ?? []), [
+  assertEquals(stdout.split("\n").flatMap((line) => line.match(/^ +\d+(?= {2})/)?.[0].trim() ?? []), [
     "1",
     "2",
     "4",

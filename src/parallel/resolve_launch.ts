@@ -1,5 +1,5 @@
-import type { KernelLaunch } from "./driver/kernel.ts";
-import type { TensorName } from "./plan/experts.ts";
+import type { KernelLaunch } from "../cuda/driver/kernel.ts";
+import type { TensorName } from "../cuda/plan/experts.ts";
 
 /** The device pointers of a call's tensors. */
 export type PointerTable = Readonly<Record<TensorName, bigint | null>>;
