@@ -5,6 +5,7 @@ const folder = new URL("./", import.meta.url);
 /** The kernel files of every architecture. */
 export const portableFiles: readonly string[] = [
   "combine.cu",
+  "exchange.cu",
   "gemm.cu",
   "linear.cu",
   "ops.cu",

@@ -46,7 +46,7 @@ import { Stream } from "./driver/stream.ts";
 import { manifest } from "./images/built/manifest.ts";
 import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
-import { CudaOps } from "./ops.ts";
+import { type CudaHost, CudaOps } from "./ops.ts";
 import { planLaunches } from "./plan/experts.ts";
 import { devicePeak } from "./plan/peak.ts";
 import { PlanCache } from "./plan_cache.ts";
@@ -55,7 +55,7 @@ import { CapturedGraph, Profile, type QueuedKernel, Recording } from "./recordin
 import { Stopwatch } from "./stopwatch.ts";
 import { CudaTensor } from "./tensor.ts";
 import { type PieceHandler, Transfers } from "./transfers.ts";
-import { type PackedUploader, uploadPacked } from "./upload_packed.ts";
+import { uploadPacked } from "./upload_packed.ts";
 
 /** Options of {@linkcode openCudaBackend}. */
 export interface CudaOptions {
@@ -109,6 +109,7 @@ export class CudaBackend implements Backend {
   readonly imageName: string;
   readonly engine: string;
   readonly steps: CudaOps<CudaTensor>;
+  readonly host: CudaHost<CudaTensor>;
   readonly ops: BackendOps;
   readonly #stream: Stream;
   readonly #stopwatch: Stopwatch;
@@ -120,7 +121,6 @@ export class CudaBackend implements Backend {
   readonly #driverVersion: number;
   readonly #graphs: GraphCache;
   readonly #transfers: Transfers;
-  readonly #packedUploader: PackedUploader;
   readonly #owned: DisposableStack;
 
   constructor(
@@ -144,21 +144,16 @@ export class CudaBackend implements Backend {
     this.#stopwatch = owned.use(new Stopwatch(context, this.#stream, launch));
     this.#graphs = owned.use(new GraphCache());
     this.#transfers = owned.use(new Transfers(context, this.#stream));
-    this.steps = new CudaOps({
-      device: properties,
-      kernels,
+    this.host = {
+      ...{ context, stream: this.#stream, device: properties, kernels },
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       own: (tensor) => this.#own(tensor),
       launch: (kernel, work = { flops: null, bytes: null }) =>
         this.queue({ kernel: kernel.kernel, ...work }, () => launch(kernel)),
-    });
-    this.#packedUploader = {
-      kernels,
-      launch,
-      upload: (part) => this.upload(part),
-      allocateBytes: (bytes) => this.allocate("u8", [bytes]),
-      synchronize: () => this.#stream.synchronize(),
+      queue: (kernel, work) => this.queue(kernel, work),
+      ...{ beforeWait: (action) => this.#beforeWait(action), isCapturing: () => !!this.#captures.recording },
     };
+    this.steps = new CudaOps(this.host);
     this.#plans = new PlanCache((shape) =>
       new PreparedPlan(planLaunches(shape, properties, kernels, tileRows), module, separateWorkspace)
     );
@@ -200,7 +195,7 @@ export class CudaBackend implements Backend {
   upload(tensor: PackedTensor): PackedBackendTensor;
   upload(tensor: Tensor | PackedTensor): CudaTensor | PackedBackendTensor {
     this.#beforeWait("upload");
-    if (isPacked<PackedTensor>(tensor)) return uploadPacked(tensor, this.#packedUploader);
+    if (isPacked<PackedTensor>(tensor)) return uploadPacked(tensor, this.host, (part) => this.upload(part));
     checkTensor("tensor", tensor);
     using cleanup = new DisposableStack();
     const copy = cleanup.use(this.allocate(tensor.dtype, tensor.shape));

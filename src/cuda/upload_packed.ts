@@ -4,37 +4,27 @@ import { uploadParts } from "../backend/upload_packed.ts";
 import { checkPacked } from "../tensor/packed.ts";
 import type { PackedTensor } from "../tensor/packed_tensor.ts";
 import type { Tensor, TensorData } from "../tensor/tensor.ts";
-import type { KernelLaunch } from "./driver/kernel.ts";
 import type { DeviceBuffer } from "./driver/memory.ts";
-import type { KernelRecord } from "./images/manifest_types.ts";
+import type { CudaHost } from "./ops.ts";
 import { blocksBytes, maximumScale, planLayout, usesBlocks } from "./plan/packed_layout.ts";
 import type { CudaTensor } from "./tensor.ts";
 
 /** A copy to the device contains as many experts as fit in this many bytes and in this part of the tensor, at least one. */
 const copyBytes = 32 * 2 ** 20, copyPart = 1 / 32;
 
-/** What an upload needs of the backend. */
-export interface PackedUploader {
-  /** The kernels of the image. */
-  readonly kernels: readonly KernelRecord[];
-  /** Uploads one part as it is. */
-  upload(part: Tensor): BackendTensor;
-  /** Allocates a tensor of bytes. */
-  allocateBytes(bytes: number): CudaTensor;
-  launch(launch: KernelLaunch): void;
-  /** Waits for the copies from the host. */
-  synchronize(): void;
-}
-
 /**
  * Uploads a packed tensor: in blocks if the kernels read them, or else part by part.
  *
+ * @param upload Uploads one part as it is.
  * @throws {TypeError} If the tensor is malformed.
  * @throws {RangeError} If a scale is too large for the kernels, or the allocation fails.
  */
-export function uploadPacked(tensor: PackedTensor, uploader: PackedUploader): PackedBackendTensor {
-  if (usesBlocks(tensor.format, uploader.kernels)) return uploadBlocks(tensor, uploader);
-  return uploadParts(tensor, (part) => uploader.upload(part));
+export function uploadPacked(
+  tensor: PackedTensor,
+  host: CudaHost<CudaTensor>,
+  upload: (part: Tensor) => BackendTensor,
+): PackedBackendTensor {
+  return usesBlocks(tensor.format, host.kernels) ? uploadBlocks(tensor, host) : uploadParts(tensor, upload);
 }
 
 /**
@@ -43,7 +33,7 @@ export function uploadPacked(tensor: PackedTensor, uploader: PackedUploader): Pa
  */
 function uploadBlocks(
   tensor: PackedTensor,
-  { allocateBytes, launch, synchronize }: PackedUploader,
+  { allocate, launch, stream }: CudaHost<CudaTensor>,
 ): PackedBackendTensor {
   checkPacked("tensor", tensor);
   const { format, shape, parts: { values, scales } } = tensor;
@@ -58,10 +48,10 @@ function uploadBlocks(
   const atOnce = Math.max(1, Math.floor(Math.min(experts * copyPart, copyBytes / valueBytes)));
 
   using cleanup = new DisposableStack();
-  const blocks = cleanup.use(allocateBytes(blocksBytes(format, shape)));
+  const blocks = cleanup.use(allocate("u8", [blocksBytes(format, shape)]));
   using copies = new DisposableStack();
-  const valueCopy = copies.use(allocateBytes(atOnce * valueBytes));
-  const scaleCopy = copies.use(allocateBytes(atOnce * scaleBytes));
+  const valueCopy = copies.use(allocate("u8", [atOnce * valueBytes]));
+  const scaleCopy = copies.use(allocate("u8", [atOnce * scaleBytes]));
   for (let first = 0; first < experts; first += atOnce) {
     const count = Math.min(atOnce, experts - first);
     write(valueCopy.buffer, values.data, first * valueBytes, count * valueBytes);
@@ -72,7 +62,7 @@ function uploadBlocks(
       blocks: blocks.pointer + BigInt(blocksBytes(format, [first, ...matrix])),
     }));
   }
-  synchronize();
+  stream.synchronize(); // the host's data may change afterwards
   const second = cleanup.use(blocks.share());
   const owned = cleanup.move();
   return { format, shape, parts: { values: blocks, scales: second }, [Symbol.dispose]: () => owned.dispose() };
