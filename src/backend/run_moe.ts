@@ -8,26 +8,36 @@ import { definedMembers } from "../known_names.ts";
 import { resolveRouter } from "../routing/router.ts";
 import { mapWeight } from "../tensor/packed_tensor.ts";
 
+/** The part of a backend that runs a layer. */
+type LayerBackend = Pick<Backend, "steps" | "runExperts">;
+
 /**
  * Runs a layer. The shared expert is first, because its output is added to the routed experts' sum before that is rounded.
  * In a layer with a latent space it is last, and the routed experts' output is added to its own.
+ *
+ * @param backend Runs the steps, and the shared expert.
+ * @param call The layer and its input.
+ * @param run Runs the routed experts. Defaults to the backend.
  */
-export async function runMoe(backend: Backend, call: MoeCall<BackendTensor>): Promise<BackendTensor> {
+export async function runMoe(
+  backend: LayerBackend,
+  call: MoeCall<BackendTensor>,
+  run: Backend["runExperts"] = (call) => backend.runExperts(call),
+): Promise<BackendTensor> {
   const { hidden, layer: { sharedExpert, latent }, shape: { shared } } = call;
-  if (latent) return await runLatent(backend, call, latent);
+  if (latent) return await runLatent(backend, call, latent, run);
   using scope = new DisposableStack();
-  const rows = sharedExpert && shared && {
-    addend: scope.use(await runShared(backend, hidden, sharedExpert, shared)),
-    addendWeights: sharedExpert.gate && scope.use(await gateWeights(backend, hidden, sharedExpert.gate)),
-  };
-  return await runRouted(backend, call, { hiddenStates: hidden, ...definedMembers({ ...rows }) });
+  const addend = sharedExpert && shared && scope.use(await runShared(backend, hidden, sharedExpert, shared));
+  const addendWeights = sharedExpert?.gate && scope.use(await gateWeights(backend, hidden, sharedExpert.gate));
+  return await runRouted(backend, call, { hiddenStates: hidden, ...definedMembers({ addend, addendWeights }) }, run);
 }
 
 /** Runs a layer whose routed experts compute in a latent space. */
 async function runLatent(
-  backend: Backend,
+  backend: LayerBackend,
   call: MoeCall<BackendTensor>,
   latent: LatentSpace<BackendTensor>,
+  run: Backend["runExperts"],
 ): Promise<BackendTensor> {
   const { hidden, layer: { sharedExpert }, shape: { shared } } = call;
   const project = (input: BackendTensor, weight: BackendTensor) => {
@@ -37,18 +47,19 @@ async function runLatent(
   };
   using scope = new DisposableStack();
   const hiddenStates = scope.use(await project(hidden, latent.input));
-  const sum = scope.use(await runRouted(backend, call, { hiddenStates }));
+  const sum = scope.use(await runRouted(backend, call, { hiddenStates }, run));
   if (!sharedExpert || !shared) return await project(sum, latent.output);
   const addend = scope.use(await project(sum, latent.output));
   const weights = sharedExpert.gate && scope.use(await gateWeights(backend, hidden, sharedExpert.gate));
   return await runShared(backend, hidden, sharedExpert, shared, { addend, weights });
 }
 
-/** Routes the tokens and runs the routed experts. */
+/** Routes the tokens and runs the routed experts on rows, which may be other than the router's. */
 async function runRouted(
-  backend: Backend,
+  backend: LayerBackend,
   { hidden, layer, shape: { router, logitsDType, routed }, onProgress }: MoeCall<BackendTensor>,
   rows: Pick<ExpertsInputs<BackendTensor>, "hiddenStates" | "addend" | "addendWeights">,
+  run: Backend["runExperts"],
 ): Promise<BackendTensor> {
   const { weight, bias, options: { correctionBias } } = layer.router;
   const { tokens } = routed;
@@ -64,7 +75,7 @@ async function runRouted(
     inputWeights: scope.use(routing.inputWeights),
   };
   const inputs = { ...rows, ...assignments, ...layerWeights(layer) };
-  return await backend.runExperts({ inputs, shape: routed, onProgress });
+  return await run({ inputs, shape: routed, onProgress });
 }
 
 /**
@@ -88,7 +99,7 @@ export async function shareAndRunMoe(
 
 /** Runs the shared expert on every token. Its output is multiplied by `weights`, [T, 1], and `addend` is added. */
 async function runShared(
-  backend: Backend,
+  backend: LayerBackend,
   hiddenStates: BackendTensor,
   layer: SharedExpert<BackendTensor>,
   shape: ResolvedExperts,
@@ -104,7 +115,7 @@ async function runShared(
 }
 
 /** Computes σ(x · gate) of each token: [T, 1], f32. */
-async function gateWeights(backend: Backend, input: BackendTensor, weight: BackendTensor): Promise<BackendTensor> {
+async function gateWeights(backend: LayerBackend, input: BackendTensor, weight: BackendTensor): Promise<BackendTensor> {
   const [tokens, depth] = input.shape as [number, number];
   const shape = { batch: 1, rows: tokens, depth, columns: 1 };
   using logits = await backend.steps.linear({ input, weight, bias: undefined, dtype: "f32", shape });
