@@ -1,53 +1,14 @@
-// Every family's checkpoint, found by config.json alone, against float64.
+// Checkpoints in every format, and what is refused. Every family's checkpoint is in table_test.ts.
 import { assertEquals, assertLess, assertRejects } from "@std/assert";
-import { moe, openBackend, openLayer, SafetensorsError, tensor } from "../../mod.ts";
+import { openBackend, openLayer, SafetensorsError, tensor } from "../../mod.ts";
 import { families } from "../../src/models/families/mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
-import { convert, type DType } from "../../src/tensor/tensor.ts";
 import { relativeError } from "../fixtures.ts";
-import { type Encodings, makeCheckpoint, type Published, writeCheckpoint } from "./checkpoints.ts";
+import { makeCheckpoint, writeCheckpoint } from "./checkpoints.ts";
 import { floatsOf } from "./encodings.ts";
+import { errorOf } from "./error_of.ts";
 import { published } from "./published.ts";
 import { named, storedFormats } from "./stored_formats.ts";
-
-/**
- * The op's bound in bf16. With so few numbers the error varies, so a fifth more is allowed. The projections of latent experts
- * round three more times, the latent states, their projected sum, and the sum with the shared expert, by 1.6e-3 each: the
- * root mean square of bf16's rounding.
- */
-const bf16Bound = ({ latent }: Published) => 1.2 * Math.hypot(3e-3, latent ? Math.sqrt(3) * 1.6e-3 : 0);
-
-interface Run {
-  readonly published: Published;
-  readonly encodings: Encodings;
-  readonly quantization?: Readonly<Record<string, unknown>>;
-  readonly dtype?: DType;
-}
-
-/** Computes a checkpoint's layer as `yamoe run` does and returns the error against float64. */
-async function errorOf({ published, encodings, quantization, dtype = "f32" }: Run): Promise<number> {
-  const { tensors, hidden, output } = makeCheckpoint(published, encodings, published.name.length + 7);
-  const directory = await Deno.makeTempDir();
-  try {
-    await writeCheckpoint(directory, published, tensors, quantization);
-    using layer = await CheckpointLayer.open(directory, { layer: 1, prefix: published.prefix });
-    const input = tensor(Float32Array.from(hidden.values), [hidden.rows, hidden.columns]);
-    const result = await moe(convert(input, dtype), await layer.read(dtype));
-    return relativeError(convert(result, "f32").data, output);
-  } finally {
-    await Deno.remove(directory, { recursive: true });
-  }
-}
-
-for (const family of published) {
-  Deno.test(`${family.name}: f32 and bf16 weights, found by config.json alone`, async () => {
-    for (const dtype of ["F32", "BF16"] as const) {
-      assertLess(await errorOf({ published: family, encodings: { experts: floatsOf(dtype) } }), 2e-6, dtype);
-    }
-    const encodings = { experts: floatsOf("BF16") };
-    assertLess(await errorOf({ published: family, encodings, dtype: "bf16" }), bf16Bound(family));
-  });
-}
 
 const qwen = named("qwen3_moe"), deepseek = named("deepseek_v3");
 
