@@ -9,7 +9,7 @@ import {
   type SharedPacking,
 } from "./packings.ts";
 import { computeLayer, type Definition, type Expert, type LayerWeights, type Matrix } from "./layer_model.ts";
-import { type Encoded, type Encoding, floatsOf, floatTensor, type Random, randomOf, type Raw } from "./encodings.ts";
+import { type Encoded, type Encoding, floatsOf, floatTensor, type Random, randomOf } from "./encodings.ts";
 import { writeRaw } from "./raw_file.ts";
 
 /** A family's checkpoint. */
