@@ -11,6 +11,12 @@ interface RowOrder {
   readonly gateUpLayout?: "concatenated" | undefined;
 }
 
+/** What all packed formats have in common. */
+interface RowOrder {
+  /** `"concatenated"` if the first half of the rows are gates, and the other half their up rows. */
+  readonly gateUpLayout?: "concatenated" | undefined;
+}
+
 /** MXFP4: E2M1 numbers with an E8M0 scale for each 32 inputs. A weight is number · scale. */
 export interface Mxfp4Format extends RowOrder {
   /** The name of the format. */
