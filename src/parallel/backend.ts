@@ -117,6 +117,10 @@ export class RankBackend implements ParallelBackend {
     return isPacked<PackedTensor>(tensor) ? inner.upload(tensor) : inner.upload(tensor);
   }
 
+  supports(...call: Parameters<Backend["supports"]>): boolean {
+    return this.#group.inner.supports(...call);
+  }
+
   fill(...call: Parameters<Backend["fill"]>): Promise<void> {
     return this.#group.inner.fill(...call);
   }

@@ -6,19 +6,13 @@
 import type { DType, Tensor } from "./tensor.ts";
 
 /** What all packed formats have in common. */
-interface RowOrder {
-  /** `"concatenated"` if the first half of the rows are gates, and the other half their up rows. */
-  readonly gateUpLayout?: "concatenated" | undefined;
-}
-
-/** What all packed formats have in common. */
-interface RowOrder {
+export interface PackedRowOrder {
   /** `"concatenated"` if the first half of the rows are gates, and the other half their up rows. */
   readonly gateUpLayout?: "concatenated" | undefined;
 }
 
 /** MXFP4: E2M1 numbers with an E8M0 scale for each 32 inputs. A weight is number · scale. */
-export interface Mxfp4Format extends RowOrder {
+export interface Mxfp4Format extends PackedRowOrder {
   /** The name of the format. */
   readonly kind: "mxfp4";
   /** Whether every weight is a number of f16. All of them are numbers of bf16 and f32, unless they overflow. */
@@ -26,7 +20,7 @@ export interface Mxfp4Format extends RowOrder {
 }
 
 /** NVFP4: E2M1 numbers with an E4M3 scale for each 16 inputs and a global scale. A weight is number · (scale · global scale). */
-export interface Nvfp4Format extends RowOrder {
+export interface Nvfp4Format extends PackedRowOrder {
   /** The name of the format. */
   readonly kind: "nvfp4";
   /** The number of global scales of an expert: 1, or 2, the first for the first half of the rows. */
@@ -34,7 +28,7 @@ export interface Nvfp4Format extends RowOrder {
 }
 
 /** Integers of four bits with a scale for each group of inputs. A weight is (number − zero point) · scale. */
-export interface Int4Format extends RowOrder {
+export interface Int4Format extends PackedRowOrder {
   /** The name of the format. */
   readonly kind: "int4";
   /** The number of inputs that share a scale, a multiple of 32. */
@@ -49,7 +43,7 @@ export interface Int4Format extends RowOrder {
 }
 
 /** FP8: E4M3 numbers with a scale for each block of rows and columns. A weight is number · scale. */
-export interface Fp8Format extends RowOrder {
+export interface Fp8Format extends PackedRowOrder {
   /** The name of the format. */
   readonly kind: "fp8";
   /** The outputs and the inputs that share a scale. The last block of an expert can be smaller. */
