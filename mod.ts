@@ -43,6 +43,7 @@ export type {
 export { experts } from "./src/ops/experts.ts";
 export {
   type ExpertsLayer,
+  type LatentSpace,
   type MoeLayer,
   type MoeOptions,
   type MoeRouter,

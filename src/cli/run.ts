@@ -100,10 +100,10 @@ export default command({
     const { hidden, shape } = await readHidden(input);
     using layer = await asUsage(() => CheckpointLayer.open(weights, layerOptions(values)));
     const [tokens, width] = hidden.shape as [number, number];
-    const { routed, router } = layer.shape;
-    if (width !== routed.hidden) {
+    const { routed, router, hidden: expected } = layer.shape;
+    if (width !== expected) {
       throw new SafetensorsError(
-        `${input}: the input must have ${routed.hidden} columns, the layer's hidden size, got ${formatShape(shape)}`,
+        `${input}: the input must have ${expected} columns, the layer's hidden size, got ${formatShape(shape)}`,
       );
     }
     const chosen = layer.byToken ? await layer.expertsOf(await readTokenIds(input, tokens)) : undefined;
@@ -295,8 +295,8 @@ function runLayer(
 }
 
 /** Estimates the memory of a call besides the layer: input, output, the rows of the experts, logits. */
-function workspaceBytes({ shape: { routed, shared } }: CheckpointLayer, tokens: number, dtype: DType): number {
-  const { hidden, intermediate, experts, topK } = routed;
-  const rows = 2 * hidden + topK * (hidden + intermediate) + (shared ? hidden + shared.intermediate : 0);
+function workspaceBytes({ shape: { hidden, routed, shared } }: CheckpointLayer, tokens: number, dtype: DType): number {
+  const { intermediate, experts, topK } = routed;
+  const rows = 4 * hidden + topK * (routed.hidden + intermediate) + (shared ? hidden + shared.intermediate : 0);
   return bytesPerElement(dtype) * tokens * rows + 4 * tokens * experts;
 }

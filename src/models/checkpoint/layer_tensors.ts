@@ -52,7 +52,13 @@ export async function planTensors(
   const corrects = names.correctionBias !== undefined && routerRules[router.kind].before !== "none";
   const correctionBias = corrects ? await planner.ownTensor(names.correctionBias!, experts) : undefined;
   const routerDType = bias && bias.dtype !== weight.dtype ? "f32" : weight.dtype;
-  const routed = await planExperts(planner, { base: names.base, packing: names.packing, experts, hidden, settings });
+  const latent = names.latent && {
+    input: await planner.projection(names.latent.input, ["latent size", hidden]),
+    output: await planner.projection(names.latent.output, [hidden, "latent size"]),
+  };
+  const { base, packing } = names;
+  const width = latent ? latent.input.shape[0]! : hidden;
+  const routed = await planExperts(planner, { base, packing, experts, hidden: width, settings });
   const sharedExpert = names.shared && await planShared(planner, names, hidden, settings);
   planner.expectUsed(
     namesOfLayer(checkpoint, names).filter((name) => name !== names.correctionBias && name !== names.tokenTable),
@@ -70,6 +76,7 @@ export async function planTensors(
         logitsDType,
       },
       ...sharedExpert && { sharedExpert },
+      ...latent && { latent },
     },
   };
 }
