@@ -2,6 +2,7 @@
 import { assertEquals, assertLess } from "@std/assert";
 import { convert, moe, type PackedFormat, type PackedTensor, Safetensors, type Tensor } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
+import { hostTarget } from "../../src/models/checkpoint/layer_target.ts";
 import { isPacked } from "../../src/tensor/packed_tensor.ts";
 import { relativeError } from "../fixtures.ts";
 
@@ -45,8 +46,7 @@ const kept = { "deepseek-v3-fp8": "fp8", "gpt-oss-mxfp4": "mxfp4", "qwen3-moe-fp
 for (const [name, kind] of Object.entries<PackedFormat["kind"]>(kept)) {
   Deno.test(`The layer ${name} has the same bits with weights in ${kind} and with decoded weights`, async () => {
     using layer = await CheckpointLayer.open(`${directory}${name}`, { topK: 2 });
-    const keep = <Value>(value: Value) => value;
-    const packed = await layer.readTo<Tensor, Tensor | PackedTensor>(keep, keep, {
+    const packed = await layer.readTo(hostTarget, {
       ...{ dtype: "bf16", supports: () => true },
     });
     for (const weight of [packed.gateUpProj, packed.downProj]) {
