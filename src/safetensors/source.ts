@@ -12,6 +12,9 @@ export interface Source extends Disposable {
 /** The bytes of one system call. Longer reads are divided, so that progress is visible and several handles share the work. */
 const pieceBytes = 1 << 23;
 
+/** Reads of so few bytes take less time than handing them to another thread. */
+const smallBytes = 1 << 16;
+
 /** How many reads of a file run at the same time. One thread alone cannot copy as fast as the memory allows. */
 const maximumHandles = 4;
 
@@ -61,7 +64,8 @@ class FileSource implements Source {
     try {
       file.seekSync(position, Deno.SeekMode.Start);
       for (let done = 0; done < target.length;) {
-        const count = await file.read(target.subarray(done));
+        const rest = target.subarray(done);
+        const count = target.length <= smallBytes ? file.readSync(rest) : await file.read(rest);
         if (count === null) throw new SafetensorsError("the file became shorter while it was open");
         done += count;
       }
