@@ -5,14 +5,8 @@
  */
 import type { DType, Tensor } from "./tensor.ts";
 
-/** What all packed formats have in common. */
-interface RowOrder {
-  /** `"concatenated"` if the first half of the rows are gates, and the other half their up rows. */
-  readonly gateUpLayout?: "concatenated" | undefined;
-}
-
-/** What all packed formats have in common. */
-interface RowOrder {
+/** The order of the rows of packed gate and up weights, which all formats have in common. */
+export interface RowOrder {
   /** `"concatenated"` if the first half of the rows are gates, and the other half their up rows. */
   readonly gateUpLayout?: "concatenated" | undefined;
 }
