@@ -4,7 +4,7 @@ import { openBackend, openLayer, SafetensorsError, tensor } from "../../mod.ts";
 import { families } from "../../src/models/families/mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { relativeError } from "../fixtures.ts";
-import { makeCheckpoint, writeCheckpoint } from "./checkpoints.ts";
+import { makeCheckpoint, sizes, writeCheckpoint } from "./checkpoints.ts";
 import { floatsOf } from "./encodings.ts";
 import { errorOf } from "./error_of.ts";
 import { published } from "./published.ts";
@@ -63,6 +63,12 @@ for (const [config, message] of refused) {
     await Deno.remove(directory, { recursive: true });
   });
 }
+
+Deno.test("experts without a gate, as wide as the hidden states, are read in the family's layout", async () => {
+  const published = named("nemotron_h, names of transformers 5"), square = { ...sizes, intermediate: sizes.hidden };
+  const error = await errorOf({ published, encodings: { experts: floatsOf("F32") }, sizes: square });
+  assertLess(error, 2e-6);
+});
 
 Deno.test("openLayer uploads a layer, ready for moe, and frees it", async () => {
   const { tensors, hidden, output } = makeCheckpoint(deepseek, { experts: floatsOf("BF16") }, 3);
