@@ -81,6 +81,7 @@ export type {
   Nvfp4Format,
   PackedFormat,
   PackedParts,
+  PackedRowOrder,
   PackedSpec,
   PackedTensor,
 } from "./src/tensor/packed_tensor.ts";

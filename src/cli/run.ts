@@ -4,6 +4,8 @@ import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import { readIntegers } from "../models/checkpoint/token_table.ts";
 import { activations } from "../contract/activations.ts";
 import type { MoeLayer } from "../contract/moe.ts";
+import { resolveMoe } from "../contract/resolve_moe.ts";
+import { describeFormats } from "../contract/weights.ts";
 import { overheadBytes } from "../cpu/resident.ts";
 import { moe } from "../ops/moe.ts";
 import { moeByToken } from "../ops/moe_by_token.ts";
@@ -130,7 +132,8 @@ export default command({
     });
     const readTimeMs = performance.now() - readStart;
     const start = performance.now();
-    const result = await runLayer(backend, convert(hidden, dtype), tensors, values, chosen);
+    const converted = convert(hidden, dtype);
+    const result = await runLayer(backend, converted, tensors, values, chosen);
     const timeMs = performance.now() - start;
     const written = convert(result, hidden.dtype);
     progress[Symbol.dispose]();
@@ -153,6 +156,7 @@ export default command({
       dtype,
       inputDtype: hidden.dtype,
       weightsDtype: layer.dtype,
+      formats: describeFormats(resolveMoe(converted, tensors).routed.formats),
       activation: routed.activation,
       gated: routed.gated,
       gateUpLayout: routed.gateUpLayout,

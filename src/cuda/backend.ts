@@ -48,6 +48,7 @@ import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
 import { type CudaHost, CudaOps } from "./ops.ts";
 import { planLaunches } from "./plan/experts.ts";
+import { usesBlocks } from "./plan/packed_layout.ts";
 import { devicePeak } from "./plan/peak.ts";
 import { PlanCache } from "./plan_cache.ts";
 import { PreparedPlan } from "./prepared_plan.ts";
@@ -204,7 +205,9 @@ export class CudaBackend implements Backend {
     return copy;
   }
 
-  readonly supports = (_format: PackedFormat): boolean => false;
+  supports(format: PackedFormat): boolean {
+    return usesBlocks(format, this.host.kernels);
+  }
 
   async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
     this.#beforeWait("fill");

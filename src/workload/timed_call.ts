@@ -13,6 +13,7 @@ import { Generator } from "../torch/generator.ts";
 import type { PackedFormat } from "../tensor/packed_tensor.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { readHidden } from "./hidden_file.ts";
+import { areDrawn } from "./drawn_weights.ts";
 import type { WeightReader } from "./weight_reader.ts";
 import { drawInputs, type Job, jobOptions } from "./workload.ts";
 
@@ -59,11 +60,12 @@ export async function prepareCall(
 ): Promise<TimedCall> {
   using scope = new DisposableStack();
   const options = jobOptions(job);
-  if (job.op === "experts" && job.weights === "dense" && job.hiddenFile === null) {
-    const { inputs, tokensPerExpert: counts } = scope.use(await drawInputs(job, backend, pool, onProgress));
-    return expertsCall(backend, { inputs, options }, counts, undefined, scope.move());
+  const isDrawn = areDrawn(job.weights);
+  if (job.op === "experts" && isDrawn && job.hiddenFile === null) {
+    const { inputs, readWeight, tokensPerExpert: counts } = scope.use(await drawInputs(job, backend, pool, onProgress));
+    return expertsCall(backend, { inputs, options }, counts, readWeight, scope.move());
   }
-  const { layer, readWeight } = job.weights === "dense"
+  const { layer, readWeight } = isDrawn
     ? await drawLayer(job, backend, pool, scope, onProgress)
     : await readLayer(job, backend, scope, onProgress);
   const hidden = scope.use(await hiddenStates(job, backend, pool));
@@ -147,7 +149,7 @@ async function drawLayer(
   const { hidden, experts, topK, dtype, router, sharedIntermediate } = job;
   const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
   const oneToken = { batch: 1, seq: 1 };
-  const { inputs } = scope.use(await drawInputs({ ...job, ...oneToken }, backend, pool, onProgress));
+  const { inputs, readWeight } = scope.use(await drawInputs({ ...job, ...oneToken }, backend, pool, onProgress));
   const random = new Generator(BigInt(job.seed) ^ 1n);
   const shared = sharedIntermediate > 0
     ? scope.use(
@@ -155,6 +157,7 @@ async function drawLayer(
         {
           ...job,
           ...oneToken,
+          weights: job.weights === "fp8" ? "fp8" : "dense", // as models are published
           ...{ experts: 1, topK: 1, intermediate: sharedIntermediate, capacity: null, router: { kind: "softmax" } },
         },
         backend,
@@ -176,7 +179,7 @@ async function drawLayer(
     router: { weight: upload(convert(weight, dtype)), options: { ...router, topK, correctionBias } },
     ...shared && { sharedExpert: { ...layerWeights(shared.inputs), ...computation } },
   };
-  return { layer, readWeight: undefined };
+  return { layer, readWeight };
 }
 
 async function readLayer(

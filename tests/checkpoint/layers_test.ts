@@ -8,6 +8,9 @@ import { relativeError } from "../fixtures.ts";
 
 const directory = new URL("../../fixtures/layers/", import.meta.url).pathname;
 
+/** The layers whose weights stay packed. */
+const kept = { "deepseek-v3-fp8": "fp8", "gpt-oss-mxfp4": "mxfp4", "qwen3-moe-fp8": "fp8" } as const;
+
 /** The largest error for each dtype: the bound of the op, plus a fifth because the error of few numbers varies. */
 const bounds: Readonly<Record<string, number>> = { f32: 5e-6, f16: 1.2 * 3.7e-4, bf16: 1.2 * 3e-3 };
 
@@ -31,7 +34,8 @@ for (const { name } of Deno.readDirSync(directory)) {
       env: { NO_COLOR: "1" },
     }).output();
     assertEquals(code, 0, new TextDecoder().decode(stderr));
-    const { dtype } = JSON.parse(new TextDecoder().decode(stdout));
+    const { dtype, formats } = JSON.parse(new TextDecoder().decode(stdout));
+    assertEquals(formats, new Map<string, string>(Object.entries(kept)).get(name) ?? dtype);
     const [input, actual, expected] = await Promise.all(
       [`${directory}${name}/input.safetensors`, output, `${directory}${name}/expected.safetensors`].map(floats),
     );
@@ -40,8 +44,6 @@ for (const { name } of Deno.readDirSync(directory)) {
     await Deno.remove(output);
   });
 }
-
-const kept = { "deepseek-v3-fp8": "fp8", "gpt-oss-mxfp4": "mxfp4", "qwen3-moe-fp8": "fp8" } as const;
 
 for (const [name, kind] of Object.entries<PackedFormat["kind"]>(kept)) {
   Deno.test(`The layer ${name} has the same bits with weights in ${kind} and with decoded weights`, async () => {
