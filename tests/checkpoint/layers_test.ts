@@ -1,6 +1,6 @@
 // Layers in the checkpoints of several families, against PyTorch's output: see make_layers.py.
 import { assertEquals, assertLess } from "@std/assert";
-import { convert, moe, type PackedFormat, type PackedTensor, Safetensors, type Tensor } from "../../mod.ts";
+import { convert, moe, type PackedFormat, type PackedTensor, Safetensors } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { hostTarget } from "../../src/models/checkpoint/layer_target.ts";
 import { isPacked } from "../../src/tensor/packed_tensor.ts";
