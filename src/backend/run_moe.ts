@@ -6,10 +6,20 @@ import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 import { resolveRouter } from "../routing/router.ts";
 import { mapWeight } from "../tensor/packed_tensor.ts";
 
-/** Runs a layer. The shared expert is first, because its output is added to the routed experts' sum before that is rounded. */
+/** The part of a backend that runs a layer. */
+type LayerBackend = Pick<Backend, "steps" | "runExperts">;
+
+/**
+ * Runs a layer. The shared expert is first, because its output is added to the routed experts' sum before that is rounded.
+ *
+ * @param backend Runs the steps, and the shared expert.
+ * @param call The layer and its input.
+ * @param runRouted Runs the routed experts. Defaults to the backend.
+ */
 export async function runMoe(
-  backend: Backend,
+  backend: LayerBackend,
   { hidden, layer, shape: { router, logitsDType, routed, shared }, onProgress }: MoeCall<BackendTensor>,
+  runRouted: Backend["runExperts"] = (call) => backend.runExperts(call),
 ): Promise<BackendTensor> {
   const { weight, bias, options: { correctionBias } } = layer.router;
   const { tokens } = routed;
@@ -27,7 +37,7 @@ export async function runMoe(
     inputWeights: scope.use(routing.inputWeights),
   };
   const inputs = { hiddenStates: hidden, ...assignments, ...sharedRows, ...layerWeights(layer) };
-  return await backend.runExperts({ inputs, shape: routed, onProgress });
+  return await runRouted({ inputs, shape: routed, onProgress });
 }
 
 /**
@@ -51,7 +61,7 @@ export async function shareAndRunMoe(
 
 /** Runs the shared expert on every token: its rows, and the sigmoid that weighs them. */
 async function runShared(
-  backend: Backend,
+  backend: LayerBackend,
   hiddenStates: BackendTensor,
   layer: SharedExpert<BackendTensor>,
   shape: ResolvedExperts,

@@ -9,9 +9,10 @@ import { textTable } from "../report/table.ts";
 import { wrap } from "../report/wrap.ts";
 import { describeJob } from "../report/text.ts";
 import { command, exitCode, outputWidth, printData } from "./command.ts";
-import { toggle } from "./flags.ts";
+import { integer, toggle } from "./flags.ts";
 import { gpuFlags, gpuFromFlags } from "./gpu_flags.ts";
 import { jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
+import { printPlanOfGpus } from "./plan_gpus.ts";
 import { asUsage } from "./usage_error.ts";
 
 export default command({
@@ -19,16 +20,27 @@ export default command({
     preset: presetFlag("reference"),
     ...jobFlags,
     ...gpuFlags,
+    gpus: integer(
+      "N",
+      "Predict the times over 1, 2, 4 and so on up to N GPUs, each with the tokens of the job",
+      1,
+      4096,
+    ),
     json: toggle("Print one JSON object"),
   },
   examples: {
     "yamoe plan": "The reference job on an H100",
     "yamoe plan --preset small --gpu rtx4090": "Another job on another GPU",
+    "yamoe plan --preset gpt-oss-20b --tokens 8192 --gpus 16": "What several GPUs are expected to take",
     "yamoe plan --gpu h100 --bandwidth 3.0 --rate 790": "With rates that you have measured",
   },
   async run(values) {
     const job = jobFromFlags(values.preset ?? "reference", values);
     const gpu = gpuFromFlags(values);
+    if (values.gpus !== undefined) {
+      printPlanOfGpus(job, gpu, values.gpus, values.json ?? false);
+      return exitCode.done;
+    }
     const { batch, seq, capacity } = job;
     const shape = {
       ...job,

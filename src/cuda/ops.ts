@@ -15,11 +15,14 @@ import type {
 } from "../contract/resolve_ops.ts";
 import { toBfloat16 } from "../tensor/bfloat16.ts";
 import { bytesPerElement, type DType, elementCount, viewOf } from "../tensor/tensor.ts";
+import type { Context } from "./driver/context.ts";
 import type { KernelLaunch } from "./driver/kernel.ts";
+import type { Stream } from "./driver/stream.ts";
 import type { KernelRecord } from "./images/manifest_types.ts";
 import type { PlanDevice } from "./plan/product.ts";
 import { type DeviceOperand, planLinear, planRoute } from "./plan/router.ts";
 import { planCombine, planItems, planProduct, planSort, sortCounts, type SortTensors } from "./plan/steps.ts";
+import type { QueuedKernel } from "./recording.ts";
 
 /** A tensor in device memory. */
 export type DeviceTensor = BackendTensor & DeviceOperand;
@@ -36,6 +39,18 @@ export interface CudaOpsHost<T extends DeviceTensor> {
   own(tensor: BackendTensor): T;
   /** Queues a kernel, with its work if that is known. */
   launch(launch: KernelLaunch, work?: KernelWork): void;
+}
+
+/** The services that exchanges with other GPUs use as well. */
+export interface CudaHost<T extends DeviceTensor> extends CudaOpsHost<T> {
+  readonly context: Context;
+  readonly stream: Stream;
+  /** Queues work on the stream. In a captured function, it is also recorded, and repeated by each replay. */
+  queue(kernel: QueuedKernel, work: () => void): void;
+  /** Prepares an action that waits for the stream. */
+  beforeWait(action: string): void;
+  /** Whether the caller belongs to a captured function. */
+  isCapturing(): boolean;
 }
 
 /** Allocates the memory of one op. */
@@ -100,7 +115,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       const rowTokens = sorted.indices.pointer;
       this.#fill(rowTokens, count, -1, 4); // values outside of the bins leave the end of the list unused
       this.#sort(source.pointer, count, bins, scratch, { rows: scratch(count), rowTokens });
-      this.#selectRows(source.pointer, rowTokens, sorted.values.pointer, { rows: count, sourceRows: count, bytes: 4 });
+      this.selectRows(source.pointer, rowTokens, sorted.values.pointer, { rows: count, sourceRows: count, bytes: 4 });
       return sorted;
     });
   }
@@ -121,7 +136,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       const [from, at] = [this.#host.own(source), this.#host.own(indices)];
       const output = result(source.dtype, [rows, ...source.shape.slice(1)]);
       const bytes = width * bytesPerElement(source.dtype);
-      this.#selectRows(from.pointer, at.pointer, output.pointer, { rows, sourceRows: source.shape[0] ?? 0, bytes });
+      this.selectRows(from.pointer, at.pointer, output.pointer, { rows, sourceRows: source.shape[0] ?? 0, bytes });
       return output;
     });
   }
@@ -140,7 +155,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
         ...{ n, bins, capacity, topK },
       });
       const bytes = hidden * bytesPerElement(source.dtype);
-      this.#selectRows(from!, binTokens, output.pointer, { rows, sourceRows: tokens, bytes });
+      this.selectRows(from!, binTokens, output.pointer, { rows, sourceRows: tokens, bytes });
       return output;
     });
   }
@@ -205,7 +220,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
   }
 
   /** Selects rows of `bytes` bytes, in the largest units that divide them. */
-  #selectRows(
+  selectRows(
     source: bigint,
     indices: bigint,
     out: bigint,
