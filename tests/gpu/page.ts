@@ -14,7 +14,8 @@ async function sweep(name: string, args: readonly string[]): Promise<void> {
   await Deno.readTextFile(path).then((text) => records.push(text), () => console.log(`${name}: no records`));
 }
 
-const timing = [...flags.includes("--timeout") ? [] : ["--timeout", "0.6"], "--iters", "6", "--dtype", "bf16", "--profile"];
+const timeout = flags.includes("--timeout") ? [] : ["--timeout", "0.6"];
+const timing = [...timeout, ..."--iters 6 --dtype bf16 --profile".split(" ")];
 for (const preset of ["gpt-oss-20b", "qwen3-30b-a3b", "mixtral-8x7b"]) {
   await sweep(preset, ["--preset", preset, "--tokens", "1,16,64,256,1024,8192", ...timing]);
 }
