@@ -23,7 +23,7 @@ import type { BackendOps } from "../contract/ops.ts";
 import { Repeated } from "../contract/repeated.ts";
 import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
 import { resolveMoe } from "../contract/resolve_moe.ts";
-import { isPacked, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { isPacked, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
 import {
   bytesPerElement,
   checkDType,
@@ -49,6 +49,7 @@ import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
 import { type CudaHost, CudaOps } from "./ops.ts";
 import { planLaunches } from "./plan/experts.ts";
+import { usesBlocks } from "./plan/packed_layout.ts";
 import { devicePeak } from "./plan/peak.ts";
 import { PlanCache } from "./plan_cache.ts";
 import { PreparedPlan } from "./prepared_plan.ts";
@@ -68,10 +69,7 @@ export interface CudaOptions {
   readonly onlyVerified?: boolean | undefined;
   /** The rows of the tiles to compute with. Defaults to the best for each call. */
   readonly tileRows?: number | undefined;
-  /**
-   * Whether each temporary tensor has an allocation of its own, and all freed memory is released at once, so that a memory
-   * checker notices an access past the end of a tensor or after it.
-   */
+  /** For memory checkers: whether temporary tensors have separate allocations and freed memory is released at once. */
   readonly checkedMemory?: boolean | undefined;
 }
 
@@ -209,6 +207,10 @@ export class CudaBackend implements Backend {
     return copy;
   }
 
+  supports(format: PackedFormat): boolean {
+    return usesBlocks(format, this.host.kernels);
+  }
+
   async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
     this.#beforeWait("fill");
     using target = this.#own(tensor).share();
@@ -296,8 +298,7 @@ export class CudaBackend implements Backend {
   }
 
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
-    const shape = this.#layers.resolve(hidden, layer, options);
-    const call = { hidden, layer, shape, onProgress: options.onProgress };
+    const call = { hidden, layer, shape: this.#layers.resolve(hidden, layer, options), onProgress: options.onProgress };
     return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), call);
   }
 

@@ -43,7 +43,10 @@ for (const arch of [80, 90]) {
         for (let call = 1;; call += persistent ? 5 : 1) {
           const code = [1, 2, 400, 700, 999, 226, 911][call % 7]!;
           control.fail(call, code, persistent);
-          const failure = await run(library, engine).then((found) => void assertEquals(found, sum), (error: unknown) => error);
+          const failure = await run(library, engine).then(
+            (found) => void assertEquals(found, sum),
+            (error: unknown) => error,
+          );
           const api = !persistent ? control.failedCall : failure === undefined ? "" : driverError(failure).api;
           control.fail(0, 0);
           if (!api) {
