@@ -136,7 +136,7 @@ export function testMoe(
       assertLessOrEqual(relativeError(both, routed.map((value, i) => value + shared[i]!)), relativeBounds[dtype]!);
 
       const wrong = { ...narrow, latent: { input: unit(L, H), output: unit(L, H) } };
-      const message = "layer.latent.output must have shape [32, 16], got [16, 32]";
+      const message = "layer.latent.output must have shape [32, 16] to match the rest, got [16, 32]";
       await assertRejects(() => moe(hidden, wrong, { backend }), RangeError, message);
     }
   });
