@@ -4,6 +4,7 @@ import { yamoe } from "../cli/yamoe.ts";
 
 const [folder = ".", ...flags] = Deno.args;
 const records: string[] = [];
+await Deno.mkdir(folder, { recursive: true });
 
 /** Runs a sweep and keeps its records. A sweep with failed rows goes on. */
 async function sweep(name: string, args: readonly string[]): Promise<void> {
