@@ -60,7 +60,7 @@ test("bench --profile prints each kernel of a layer", async (folder) => {
   const lines = stdout.trimEnd().split("\n").slice(3);
   const names = lines.map((line) => line.split(" ")[0]);
   assertEquals([names[0], names.at(-1)], ["kernel", "sum"]);
-  for (const name of ["linear_f16", "route_f32", "sort_small", "combine_f16"]) assert(names.includes(name), stdout);
+  for (const name of ["linear_f16", "route_f32", "sort_small", "combine_few_f16"]) assert(names.includes(name), stdout);
   const json = await yamoe(folder, ...line.split(" "), "--json");
   const { profile } = JSON.parse(json.stdout);
   assertEquals(profile.map((kernel: { kernel: string }) => kernel.kernel), names.slice(1, -1));
@@ -99,7 +99,7 @@ test("info names the device, the driver and the kernels", async (folder) => {
   const { code, stdout } = await yamoe(folder, "info");
   assertEquals(code, 0);
   assertStringIncludes(stdout, "GPU 0: Emulated sm_90, 8.0 GiB, compute capability 9.0, 4 multiprocessors");
-  assertMatch(stdout, /Kernels: sm_90, (not yet )?verified on hardware, sha256 [0-9a-f]{64}/);
+  assertMatch(stdout, /Kernels: sm_90, (not yet )?verified on hardware, weights in dense, mxfp4, sha256 [0-9a-f]{64}/);
   assertStringIncludes(stdout, "Driver: CUDA 13.0");
 });
 
