@@ -73,6 +73,10 @@ void wgmma(const Wgmma& product, Where where);
 void wgmma_commit(Where where);
 void wgmma_wait(int pending, Where where);
 
+// Programmatic dependent launch.
+void wait_for_previous_kernel();
+void allow_next_kernel(Where where);
+
 // A registered kernel: how to call it, and the sizes of its parameters.
 using Invoke = void (*)(void* const* arguments);
 void register_kernel(const char* name, Invoke invoke, const size_t* sizes, size_t count);

@@ -1,5 +1,6 @@
 import type { ArgumentField, KernelRecord } from "../images/manifest_types.ts";
 import type { Context } from "./context.ts";
+import { type Grid, LaunchConfig } from "./launch_config.ts";
 import type { Stream } from "./stream.ts";
 import { encodeTensorMap, type TensorMapOptions } from "./tensor_map.ts";
 
@@ -8,7 +9,7 @@ const maxDynamicSharedSizeBytes = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZ
 /** The dynamic shared memory that a kernel may have by default, in bytes. */
 const defaultSharedBytes = 48 * 1024;
 
-/** CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE and _END: the tags in the last argument of cuLaunchKernel. */
+/** CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE and _END: the tags in the last argument of cuLaunchKernelEx. */
 const bufferPointer = 1n, bufferSize = 2n, end = 0n;
 
 /**
@@ -23,13 +24,8 @@ export type ArgumentValue<Pointer = bigint> = Pointer | null | number | TensorMa
  *
  * @typeParam Pointer A device pointer, or a name that is replaced by one later.
  */
-export interface KernelLaunch<Pointer = bigint> {
+export interface KernelLaunch<Pointer = bigint> extends Grid {
   readonly kernel: string;
-  readonly blocks: number;
-  /** Threads per block. */
-  readonly threads: number;
-  /** Dynamic shared memory per block. */
-  readonly sharedBytes: number;
   /** The fields of the kernel's argument struct, by name. */
   readonly arguments: Readonly<Record<string, ArgumentValue<Pointer>>>;
 }
@@ -42,13 +38,15 @@ export class Kernel {
   readonly #arguments: DataView<ArrayBuffer>;
   readonly #extra: BigUint64Array<ArrayBuffer>;
   readonly #size: BigUint64Array<ArrayBuffer>;
+  readonly #config: LaunchConfig;
   #sharedLimit = defaultSharedBytes;
 
   constructor(context: Context, handle: bigint, record: KernelRecord) {
     this.#context = context;
     this.#handle = handle;
     this.record = record;
-    // One buffer serves every launch, because the driver copies it before cuLaunchKernel returns.
+    this.#config = new LaunchConfig(context, record.waits);
+    // One buffer serves every launch, because the driver copies it before cuLaunchKernelEx returns.
     const bytes = record.argumentsOffset + record.argumentsBytes;
     this.#arguments = new DataView(new ArrayBuffer(Math.max(bytes, 8)));
     this.#size = new BigUint64Array([BigInt(bytes)]);
@@ -69,7 +67,7 @@ export class Kernel {
    * @throws {RangeError} If a number does not fit the kernel's type.
    * @throws {CudaError} If the driver refuses the launch.
    */
-  launch(stream: Stream, { blocks, threads, sharedBytes, arguments: values }: Omit<KernelLaunch, "kernel">): void {
+  launch(stream: Stream, { arguments: values, ...grid }: Omit<KernelLaunch, "kernel">): void {
     const { name, fields, argumentsOffset } = this.record;
     for (const field of fields) {
       const value = values[field.name];
@@ -87,14 +85,11 @@ export class Kernel {
       const surplus = names.find((name) => !fields.some((field) => field.name === name));
       throw new TypeError(`Cannot launch ${name}: it does not have an argument ${surplus}`);
     }
-    this.#allowShared(sharedBytes);
+    this.#allowShared(grid.sharedBytes);
     this.#context.call(
-      "cuLaunchKernel",
+      "cuLaunchKernelEx",
+      this.#config.write(grid, stream.handle),
       this.#handle,
-      ...[blocks, 1, 1] as const,
-      ...[threads, 1, 1] as const,
-      sharedBytes,
-      stream.handle,
       null,
       this.#extra,
     );

@@ -40,8 +40,8 @@ inline float max_or_nan(float x, float y) { return x < y ? y : x; }
 inline uint4 load_streaming_16(const void* from) { return *static_cast<const uint4*>(from); }
 inline void store_streaming_16(void* to, uint4 value) { *static_cast<uint4*>(to) = value; }
 
-inline void wait_for_previous_kernel() {}
-inline void allow_next_kernel() {}
+inline void wait_for_previous_kernel() { emulator::wait_for_previous_kernel(); }
+inline void allow_next_kernel(Where where = Where::here()) { emulator::allow_next_kernel(where); }
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
