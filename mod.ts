@@ -43,6 +43,8 @@ export {
 } from "./src/contract/moe.ts";
 export { moe } from "./src/ops/moe.ts";
 export { openLayer, type OpenLayerOptions } from "./src/ops/open_layer.ts";
+export { type PresetName, presets } from "./src/models/presets.ts";
+export { summarize, type Summary } from "./src/statistics.ts";
 export * as ops from "./src/ops/mod.ts";
 export type {
   BackendOps,

@@ -38,6 +38,7 @@ struct Product {
   Columns columns;
   Activation activation;
   int out_in, gated;  // read only by the kernels without tensor cores; the others are compiled for one choice
+  int offsets_ready;  // whether the offsets are older than the previous kernel's results
 };
 
 template <class T>
@@ -55,21 +56,11 @@ __device__ __forceinline__ int tile_count(const Product<T>& p) {
   return p.tile_offsets[p.experts] * ((p.columns.width + Tile::kBN - 1) / Tile::kBN);
 }
 
-// The position of a tile. The tiles of an expert are consecutive. Within an expert, kRaster row tiles advance along the
-// columns together.
+// The position of a tile of expert e. The tiles of an expert are consecutive. Within an expert, kRaster row tiles advance
+// along the columns together.
 template <class Tile, class T>
-__device__ __forceinline__ TilePosition locate(const Product<T>& p, int index) {
+__device__ __forceinline__ TilePosition locate(const Product<T>& p, int index, int e) {
   const int column_tiles = (p.columns.width + Tile::kBN - 1) / Tile::kBN;
-  const int row_tile = index / column_tiles;
-  int e = 0;
-  for (int upper = p.experts; upper - e > 1;) {
-    const int middle = (e + upper) >> 1;
-    if (p.tile_offsets[middle] <= row_tile) {
-      e = middle;
-    } else {
-      upper = middle;
-    }
-  }
   const int first = p.tile_offsets[e];
   const int row_tiles = p.tile_offsets[e + 1] - first;
   const int local = index - first * column_tiles;
@@ -79,6 +70,34 @@ __device__ __forceinline__ TilePosition locate(const Product<T>& p, int index) {
   const int m = group * kRaster + rest % height;
   const int n = rest / height;
   return {e, p.row_offsets[e] + m * Tile::kBM, p.row_offsets[e + 1], n * Tile::kBN};
+}
+
+template <class Tile, class T>
+__device__ __forceinline__ TilePosition locate(const Product<T>& p, int index) {
+  const int row_tile = index / ((p.columns.width + Tile::kBN - 1) / Tile::kBN);
+  int e = 0;
+  for (int upper = p.experts; upper - e > 1;) {
+    const int middle = (e + upper) >> 1;
+    if (p.tile_offsets[middle] <= row_tile) {
+      e = middle;
+    } else {
+      upper = middle;
+    }
+  }
+  return locate<Tile>(p, index, e);
+}
+
+// The same for all lanes of a warp. The lanes read all offsets at once, which is faster than a binary search with its
+// dependent loads.
+template <class Tile, class T>
+__device__ __forceinline__ TilePosition locate_by_warp(const Product<T>& p, int index) {
+  const int row_tile = index / ((p.columns.width + Tile::kBN - 1) / Tile::kBN);
+  int e = 0;
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x & 31) + 1; i < p.experts; i += 32) e += p.tile_offsets[i] <= row_tile;
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) e += __shfl_xor_sync(0xffffffffu, e, distance);
+  return locate<Tile>(p, index, e);
 }
 
 }  // namespace yamoe

@@ -202,6 +202,15 @@ __device__ __forceinline__ void bulk_copy_4d(uint32_t to, const TensorMap& map, 
       : "memory");
 }
 
+// "cp.async.bulk": copies consecutive bytes to shared memory; both addresses and the size are multiples of 16. One thread
+// issues the copy, and its bytes count at the barrier.
+__device__ __forceinline__ void bulk_copy(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from),
+      "r"(bytes), "r"(barrier)
+      : "memory");
+}
+
 // "prefetch.tensormap": the first copy then does not wait for the map.
 __device__ __forceinline__ void prefetch_tensor_map(const TensorMap& map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");

@@ -22,7 +22,7 @@ struct RouteArguments {
   float* input_weights;  // [tokens][top_k] with on_input, else null
   int tokens, experts, top_k;
   int before, after;  // Scoring of all logits before the choice, and of the chosen logits after it
-  int groups, top_groups;
+  int groups, top_groups, group_scores;
   int renormalize, on_input;  // 0 or 1
   int weights_dtype;          // DType
   float epsilon, scale;
@@ -76,8 +76,8 @@ __device__ __forceinline__ double ordered_sum(double value, int lanes) {
   return sum;
 }
 
-// Clears the keys of all groups except for the best: those whose two largest keys have the largest sums. Among equal
-// sums the lower group wins. `sums` has space for a key of each group. Lanes begin at different experts, to avoid bank
+// Clears the keys of all groups except for the best: those whose largest keys, `group_scores` (1 or 2) of them, have the
+// largest sums. Among equal sums the lower group wins. `sums` has space for a key of each group. Lanes begin at different experts, to avoid bank
 // conflicts.
 __device__ __forceinline__ void keep_best_groups(unsigned* keys, unsigned* sums, const RouteArguments& p, int lane) {
   const int size = p.experts / p.groups;
@@ -89,7 +89,7 @@ __device__ __forceinline__ void keep_best_groups(unsigned* keys, unsigned* sums,
       second = max(second, min(first, key));
       first = max(first, key);
     }
-    sums[g] = order_key(key_number(first) + key_number(second));
+    sums[g] = p.group_scores == 1 ? first : order_key(key_number(first) + key_number(second));
   }
   __syncwarp();
   for (int g = lane; g < p.groups; g += 32) {

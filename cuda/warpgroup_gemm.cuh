@@ -15,7 +15,7 @@
 #pragma once
 #include <ptx.cuh>
 
-#include "product.cuh"
+#include "boxes.cuh"
 
 namespace yamoe {
 
@@ -45,15 +45,6 @@ struct WarpgroupTile {
   static_assert((kConsumers * kConsumerRegisters + kProducers * kProducerRegisters) * 128 <= 65536,
                 "the registers of a block");
   static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
-};
-
-// The layout of B in memory. kInOutSplit: each row has the gate columns in one half and the up columns in the other.
-// They are copied to separate slabs of half the width.
-enum class WeightLayout { kInOut, kInOutSplit, kOutIn };
-
-template <class T>
-struct WarpgroupArguments : Product<T> {
-  TensorMap weights;
 };
 
 // Copies the steps of a tile into the ring. Producers have few registers, so each warp keeps the addresses of its rows
@@ -117,20 +108,6 @@ struct WarpgroupLoader {
       to += Tile::kPassRows * Tile::kRowBytes;
     }
     cp_async_arrive(full);
-  }
-};
-
-// A position in the ring, and the number of rounds modulo 2.
-template <class Tile>
-struct RingPlace {
-  int stage = 0;
-  uint32_t round = 0;
-
-  __device__ __forceinline__ void next() {
-    if (++stage == Tile::kStages) {
-      stage = 0;
-      round ^= 1;
-    }
   }
 };
 

@@ -13,7 +13,7 @@ using Wgmma128 = WarpgroupTile<128, 192, 5>;
 // As in gemm.cu, but the activation of `gated` is always kSwish, and `plain` does not have an activation.
 #define YAMOE_WGMMA(name, Store, tile, layout, T)                                  \
   extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, 1)           \
-      name(const __grid_constant__ yamoe::WarpgroupArguments<T> arguments) {       \
+      name(const __grid_constant__ yamoe::BoxedArguments<T> arguments) {       \
     using namespace yamoe;                                                         \
     const Product<T> product = arguments;                                          \
     const Store<tile, WeightLayout::layout, T> store{product};                     \

@@ -33,6 +33,11 @@ export function printable(text: string): string {
   });
 }
 
+/** Escapes the characters that have a meaning in a regular expression. */
+export function escapePattern(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+}
+
 /** Quotes foreign text in a message: like {@linkcode printable}, in double quotes, and shortened if it is long. */
 export function quote(text: string): string {
   const short = text.length > maximumQuote ? `${text.slice(0, maximumQuote)}…` : text;

@@ -30,7 +30,7 @@ export function testMoe(
         for (const shared of ["none", "plain", "gated"] as const) {
           const random = new Generator(10 * i + shared.length);
           const [T, H, I, E, K] = [33, 32, 24, 12, kind === "sigmoid-input" && shared === "plain" ? 1 : 3];
-          const { grouped, before } = routerRules[kind];
+          const { groupScores, before } = routerRules[kind];
           const normal = (shape: number[], scale: number) =>
             convert(tensor(random.randn(shape).data.map((x) => x * scale) as Float32Array, shape), dtype);
           const weights = (E: number, I: number) => ({
@@ -48,7 +48,7 @@ export function testMoe(
               options: {
                 kind,
                 topK: K,
-                ...(grouped ? { groups: 4, topGroups: 2 } : {}),
+                ...(groupScores > 0 ? { groups: 4, topGroups: 2 } : {}),
                 ...(before === "none" ? {} : { correctionBias: random.randn([E]), scale: 2.5 }),
               },
             },

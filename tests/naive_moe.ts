@@ -22,20 +22,31 @@ function largest(values: number[], count: number, from = [...values.keys()]): nu
   return from.toSorted(order).slice(0, count);
 }
 
+/** The experts of the groups whose largest scores, `ranking` of them, have the largest sums. */
+function inBestGroups(choice: number[], groups: number, topGroups: number, ranking: number): number[] {
+  const size = choice.length / groups;
+  const members = (g: number) => [...Array(size).keys()].map((i) => g * size + i);
+  const sums = [...Array(groups).keys()].map((g) => total(largest(choice, ranking, members(g)).map((e) => choice[e]!)));
+  return largest(sums, topGroups).toSorted((a, b) => a - b).flatMap(members);
+}
+
 /** One token's experts and weights. */
 export function naiveRoute(logits: number[], options: RouterOptions): { experts: number[]; weights: number[] } {
-  const { kind = "softmax", topK, correctionBias, groups = 1, topGroups = groups, scale = 1 } = options;
+  const { kind = "softmax", topK, correctionBias, groups = 1, topGroups = groups, scale = 1, epsilon } = options;
   const bias = correctionBias && numbers(correctionBias);
   const biased = (scores: number[]) => scores.map((score, e) => bias ? Math.fround(score) + bias[e]! : score);
   const scaled = (weights: number[]) => weights.map((weight) => weight * scale);
   const shares = (weights: number[], epsilon = 0) => weights.map((weight) => weight / (total(weights) + epsilon));
   switch (kind) {
     case "softmax":
+    case "softmax-grouped":
     case "softmax-renormalize": {
       const scores = softmax(logits);
-      const experts = largest(bias ? biased(scores) : logits, topK);
+      const choice = bias || groups > 1 ? biased(scores.map(Math.fround)) : logits;
+      const experts = largest(choice, topK, inBestGroups(choice, groups, topGroups, 1));
       const weights = experts.map((e) => scores[e]!);
-      return { experts, weights: scaled(options.renormalize ?? kind !== "softmax" ? shares(weights) : weights) };
+      const isShare = options.renormalize ?? kind === "softmax-renormalize";
+      return { experts, weights: scaled(isShare ? shares(weights, epsilon ?? 0) : weights) };
     }
     case "topk-softmax": {
       const experts = largest(logits, topK);
@@ -58,16 +69,11 @@ export function naiveRoute(logits: number[], options: RouterOptions): { experts:
     default: {
       const scores = logits.map((x) => kind === "sqrt-softplus" ? Math.sqrt(softplus(x)) : sigmoid(x));
       const choice = biased(scores);
-      const size = logits.length / groups;
-      const members = (g: number) => [...Array(size).keys()].map((i) => g * size + i);
-      const groupScores = [...Array(groups).keys()].map((g) =>
-        total(largest(choice, 2, members(g)).map((e) => choice[e]!))
-      );
-      const open = largest(groupScores, topGroups).toSorted((a, b) => a - b).flatMap(members);
+      const open = inBestGroups(choice, groups, topGroups, 2);
       const onLogits = !bias && groups === 1;
       const experts = largest(onLogits ? logits : choice, topK, open);
       const weights = experts.map((e) => scores[e]!);
-      return { experts, weights: scaled(options.renormalize ?? true ? shares(weights, 1e-20) : weights) };
+      return { experts, weights: scaled(options.renormalize ?? true ? shares(weights, epsilon ?? 1e-20) : weights) };
     }
   }
 }

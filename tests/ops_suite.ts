@@ -32,19 +32,20 @@ function routers(topKs: number): fc.Arbitrary<{ experts: number; options: Router
     topK: fc.double({ min: 0, max: 1, noNaN: true }),
     bias: fc.option(fc.integer({ min: 1, max: 1e6 }), { nil: undefined }),
     renormalize: fc.option(fc.boolean(), { nil: undefined }),
+    epsilon: fc.constantFrom(undefined, 0, 1e-6, 0.5),
     scale: fc.constantFrom(1, 2.5),
-  }).map(({ kind, groupSize, groups, topGroups, topK, bias, renormalize, scale }) => {
-    const { grouped, before } = routerRules[kind];
+  }).map(({ kind, groupSize, groups, topGroups, topK, bias, renormalize, epsilon, scale }) => {
+    const { groupScores, before } = routerRules[kind];
     const experts = groupSize * groups;
-    const open = grouped ? 1 + Math.floor(topGroups * (groups - 1)) : 1;
-    const most = Math.min(topKs, grouped ? open * groupSize : experts);
+    const open = groupScores > 0 ? 1 + Math.floor(topGroups * (groups - 1)) : 1;
+    const most = Math.min(topKs, groupScores > 0 ? open * groupSize : experts);
     const choosable = before !== "none";
     const options: RouterOptions = {
       kind,
       topK: 1 + Math.floor(topK * (most - 1)),
       scale,
-      ...(grouped ? { groups, topGroups: open } : {}),
-      ...(choosable ? { renormalize } : {}),
+      ...(groupScores > 0 ? { groups, topGroups: open } : {}),
+      ...(choosable ? { renormalize, epsilon } : {}),
       ...(choosable && bias ? { correctionBias: new Generator(bias).randn([experts]) } : {}),
     };
     return { experts, options };
@@ -128,11 +129,11 @@ export function testOps(test: BackendTest, { multiple, runs, dtypes }: OpsOption
       for (
         const [experts, topK, groups, topGroups] of [[256, 8, 8, 4], [60, 4, 2, 1], [1, 1, 1, 1], [1024, 32, 64, 32]]
       ) {
-        const { grouped, before } = routerRules[kind];
+        const { groupScores, before } = routerRules[kind];
         const correctionBias = before === "none" || experts === 1 ? undefined : random.randn([experts!]);
         const options = {
           ...{ kind, topK: topK!, scale: 2.827, correctionBias },
-          ...(grouped ? { groups: groups!, topGroups: topGroups! } : {}),
+          ...(groupScores > 0 ? { groups: groups!, topGroups: topGroups! } : {}),
         };
         const logits = random.randn([20, experts!]);
         await checkRouting(backend, logits, options);

@@ -3,7 +3,7 @@ import { provenance } from "../src/bench/provenance.ts";
 import type { BenchRecord, BenchResult } from "../src/bench/figures.ts";
 import { failedRecord, finishedRecord, jobFigures } from "../src/bench/record.ts";
 import { noDetails } from "../src/backend/details.ts";
-import { summarize } from "../src/bench/statistics.ts";
+import { summarize } from "../src/statistics.ts";
 import { type Job, jobBytes, type JobChanges, makeJob } from "../src/workload/workload.ts";
 
 /** Makes the record of a run of the tiny job, with changes, from the time of each call in milliseconds. */

@@ -99,7 +99,10 @@ Deno.test("keptAssignments() rejects a capacity that is not a number of tokens",
   }
 });
 
-Deno.test("route() decides as the models' own PyTorch code, every kind", () => {
+// "softmax-grouped" is tested with DeepSeek-V2's layers in tests/families.
+type RecordedKind = Exclude<RouterKind, "softmax-grouped">;
+
+Deno.test("route() decides as the models' own PyTorch code", () => {
   const fixture = new Fixture("routers");
   const { top_k, groups, top_groups, scale } = fixture.metadata;
   const biased = { correctionBias: fixture.f32("bias"), scale: Number(scale) };
@@ -108,8 +111,8 @@ Deno.test("route() decides as the models' own PyTorch code, every kind", () => {
     ...{ "sigmoid": biased, "sqrt-softplus": biased },
     "sigmoid-grouped": { ...biased, groups: Number(groups), topGroups: Number(top_groups) },
     "sparse-mixer": { topK: 2, jitter: 0.01 },
-  } as const satisfies Record<RouterKind, Partial<RouterOptions>>;
-  for (const kind of Object.keys(options) as RouterKind[]) {
+  } as const satisfies Record<RecordedKind, Partial<RouterOptions>>;
+  for (const kind of Object.keys(options) as RecordedKind[]) {
     const routing = route(fixture.f32("logits"), { kind, topK: Number(top_k), ...options[kind] });
     assertEquals(routing.routerIndices.data, fixture.i32(`${kind}.indices`).data, kind);
     const expected = fixture.f32(`${kind}.weights`).data;

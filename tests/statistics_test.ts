@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import fc from "./fast_check.ts";
-import { summarize } from "../src/bench/statistics.ts";
+import { summarize } from "../src/statistics.ts";
 
 Deno.test("summarize() does not know the noise of one value", () => {
   const { count, median, mean, min, max, mad, iqr, interval, noise, outliers, drift } = summarize([3]);

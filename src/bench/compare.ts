@@ -6,7 +6,7 @@
 import { distinguishingKeys, identity } from "./configuration.ts";
 import { type BenchRecord, type FigureKey, jobKeys, placeKeys } from "./figures.ts";
 import { unreliable } from "./hints.ts";
-import { summarize } from "./statistics.ts";
+import { summarize } from "../statistics.ts";
 
 /** The possible results of a comparison. */
 export const verdicts = ["faster", "same", "slower", "unclear", "missing"] as const;

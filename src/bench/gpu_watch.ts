@@ -1,7 +1,7 @@
 // The clocks, the power and the temperature of a GPU while a job is measured.
 import { type GpuState, type ManagedGpu, managedGpu } from "../nvml/nvml.ts";
 import type { BenchResult } from "./figures.ts";
-import { median } from "./statistics.ts";
+import { median } from "../statistics.ts";
 
 /** The figures of a GPU during the timed calls. */
 export type GpuFigures = Pick<

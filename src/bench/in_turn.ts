@@ -1,6 +1,6 @@
 // A/B: two calls in turn, and the ratio of their times.
 import type { CallTimes, StopRule } from "./series.ts";
-import { summarize } from "./statistics.ts";
+import { summarize } from "../statistics.ts";
 
 /** Makes one call and returns its times. */
 type Call = () => Promise<CallTimes>;

@@ -1,7 +1,7 @@
 // The time of a call in other circumstances: with cold caches, after pauses, and without any pause.
 import type { Backend, BackendTensor } from "../backend/backend.ts";
 import type { BenchResult } from "./figures.ts";
-import { median } from "./statistics.ts";
+import { median } from "../statistics.ts";
 
 /** The maximum number of calls with cold caches, and of calls without a pause. */
 const maxCalls = 100;

@@ -11,7 +11,7 @@ import { watchMachine } from "./machine_load.ts";
 import { rates, shares } from "./rates.ts";
 import { jobFigures } from "./record.ts";
 import type { CallTimes, Series } from "./series.ts";
-import { median, summarize } from "./statistics.ts";
+import { median, summarize } from "../statistics.ts";
 
 /** Options of {@linkcode PreparedJob.open}. */
 export interface PreparedJobOptions {

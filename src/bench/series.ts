@@ -1,5 +1,5 @@
 // Series of calls: how many to make, and when to stop.
-import { summarize } from "./statistics.ts";
+import { summarize } from "../statistics.ts";
 
 /** When to end a series of timed calls whose number is not fixed. */
 export interface StopRule {

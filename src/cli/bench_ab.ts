@@ -7,7 +7,7 @@ import { provenance } from "../bench/provenance.ts";
 import { type FinishedRecord, finishedRecord } from "../bench/record.ts";
 import { warmUp } from "../bench/series.ts";
 import type { Configuration } from "../bench/sweep.ts";
-import { summarize } from "../bench/statistics.ts";
+import { summarize } from "../statistics.ts";
 import { digits } from "../report/columns.ts";
 import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";

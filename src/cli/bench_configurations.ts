@@ -1,6 +1,7 @@
 // The configurations that a command line of `yamoe bench` asks for.
 import { type Configuration, crossProduct } from "../bench/sweep.ts";
-import { type Preset, presets } from "../models/presets.ts";
+import type { Preset } from "../models/preset.ts";
+import { presets } from "../models/presets.ts";
 import { type CheckpointPreset, checkpointPreset } from "../workload/checkpoint_preset.ts";
 import { hiddenShape } from "../workload/hidden_file.ts";
 import { axes, axis, type FlagValues } from "./flags.ts";

@@ -2,7 +2,8 @@
 import { activationRules } from "../contract/activations.ts";
 import type { Backend, BackendName } from "../backend/backend.ts";
 import { gateUpColumns } from "../contract/experts_sizes.ts";
-import { type Preset, type PresetName, presets } from "../models/presets.ts";
+import type { Preset } from "../models/preset.ts";
+import { type PresetName, presets } from "../models/presets.ts";
 import { openBackend } from "../open_backend.ts";
 import { resolveRouter } from "../routing/router.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";

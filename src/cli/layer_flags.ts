@@ -1,6 +1,6 @@
 // The flags for what `yamoe bench` times: which op, whose weights, and how the tokens are routed.
 import { type Activation, activationRules, activations } from "../contract/activations.ts";
-import type { RouterPreset } from "../models/presets.ts";
+import type { RouterPreset } from "../models/preset.ts";
 import { type RouterKind, routerRules } from "../routing/router.ts";
 import type { Job, JobChanges } from "../workload/workload.ts";
 import { choice, ExpectationError, type Flag, integer, orText, text } from "./flags.ts";
@@ -61,11 +61,11 @@ export function layerChanges(
 }
 
 function routerOf(kind: RouterKind, { groups, topGroups, scale, correctionBias }: RouterPreset): RouterPreset {
-  const { before, grouped } = routerRules[kind];
+  const { before, groupScores } = routerRules[kind];
   return {
     kind,
     ...scale !== undefined && { scale },
-    ...grouped && groups !== undefined && { groups, ...topGroups !== undefined && { topGroups } },
+    ...groupScores > 0 && groups !== undefined && { groups, ...topGroups !== undefined && { topGroups } },
     ...correctionBias && before !== "none" && before !== "softmax" && { correctionBias },
   };
 }

@@ -1,13 +1,16 @@
 import type { Gpu } from "../cuda/plan/gpus.ts";
-import { type LayerWork, layerWork, type Preset, type PresetName, presets } from "../models/presets.ts";
+import { type LayerWork, layerWork, type Preset } from "../models/preset.ts";
+import { type PresetName, presets } from "../models/presets.ts";
 import { toJson } from "../report/json.ts";
 import { type Column, textTable } from "../report/table.ts";
 import { wrap } from "../report/wrap.ts";
-import { formatBytes } from "../text.ts";
+import { escapePattern, formatBytes, quote } from "../text.ts";
 import { makeJob } from "../workload/workload.ts";
 import { command, exitCode, outputWidth, printData } from "./command.ts";
 import { toggle } from "./flags.ts";
 import { gpuFlags, gpuFromFlags } from "./gpu_flags.ts";
+import { suggestion } from "./suggestion.ts";
+import { UsageError } from "./usage_error.ts";
 
 interface Row extends LayerWork, Omit<ReturnType<typeof makeJob>, "seed"> {
   readonly model: string;
@@ -21,17 +24,32 @@ export default command({
   flags: { ...gpuFlags, json: toggle("Print one JSON array, with the sources") },
   examples: {
     "yamoe presets": "On an H100",
+    "yamoe presets 'qwen*' kimi-k2": "Some of them",
     "yamoe presets --gpu h200 --rate 700": "With a rate that you have measured",
     "yamoe bench --preset qwen3-30b-a3b --tokens 64": "One of the layers, with 64 tokens",
   },
-  run(values) {
+  operands: "[NAME...]",
+  details: ["NAME may have * for any letters."],
+  run(values, operands) {
     const gpu = gpuFromFlags(values);
-    const rows = (Object.keys(presets) as PresetName[]).map((name) => row(name, gpu));
+    const rows = namedPresets(operands).map((name) => row(name, gpu));
     if (values.json) printData(toJson(rows));
     else describe(rows, gpu).forEach(printData);
     return Promise.resolve(exitCode.done);
   },
 });
+
+/** Returns the presets whose names match one of the patterns; all of them if there are no patterns. */
+function namedPresets(patterns: readonly string[]): PresetName[] {
+  const names = Object.keys(presets) as PresetName[];
+  const matching = patterns.map((pattern) => {
+    const expression = new RegExp(`^${pattern.split("*").map(escapePattern).join(".*")}$`);
+    const found = names.filter((name) => expression.test(name));
+    if (found.length === 0) throw new UsageError(`No preset is called ${quote(pattern)}${suggestion(pattern, names)}`);
+    return found;
+  });
+  return patterns.length === 0 ? names : names.filter((name) => matching.some((found) => found.includes(name)));
+}
 
 function row(name: PresetName, gpu: Gpu): Row {
   const { seed: _seed, ...job } = makeJob(name);

@@ -3,51 +3,8 @@
  *
  * @module
  */
-import { defaultVariant, type ExpertsVariant } from "../contract/experts_options.ts";
-import { gateUpColumns } from "../contract/experts_sizes.ts";
-import type { RouterOptions } from "../routing/router.ts";
-
-/** A router's options, without the values of the correction bias. */
-export interface RouterPreset extends Omit<RouterOptions, "topK" | "correctionBias" | "kind"> {
-  /** The kind of the router. */
-  readonly kind: NonNullable<RouterOptions["kind"]>;
-  /** Whether the router has a correction bias. */
-  readonly correctionBias?: boolean;
-}
-
-/** The sizes of a layer, and how it computes. */
-export interface LayerPreset extends ExpertsVariant {
-  /** H. */
-  readonly hidden: number;
-  /** E. */
-  readonly experts: number;
-  /** K. */
-  readonly topK: number;
-  /** The biases of the two projections. Zero biases take memory and do not change the result. */
-  readonly biases: "none" | "zero" | "random";
-  /** The router. */
-  readonly router: RouterPreset;
-  /** The intermediate size of the shared expert, or 0 if there is none. */
-  readonly sharedIntermediate: number;
-}
-
-/** A model's layer, and the number of tokens in its input. */
-export interface Preset extends LayerPreset {
-  /** The model. */
-  readonly model: string;
-  /** The source of the sizes. */
-  readonly source: string;
-  /** How the preset differs from the model, if it does. */
-  readonly note?: string;
-  /** Number of sequences. */
-  readonly batch: number;
-  /** Tokens per sequence. */
-  readonly seq: number;
-  /** I. The default is H. */
-  readonly intermediate?: number;
-  /** Whether the experts are dropless. Otherwise the expert capacity is `seq`. */
-  readonly dropless: boolean;
-}
+import { defaultVariant } from "../contract/experts_options.ts";
+import type { Preset } from "./preset.ts";
 
 const reference = {
   ...defaultVariant,
@@ -77,6 +34,7 @@ const gptOss = {
   topK: 4,
   biases: "random",
   router: { kind: "topk-softmax" },
+  published: "mxfp4",
 } as const;
 
 /** Experts with linear layers, [out, in] each: concatenated gate and up, SiLU, no biases. */
@@ -121,12 +79,23 @@ const glm = {
   topK: 8,
 } as const;
 
+const kimiK2 = {
+  ...linear,
+  hidden: 7168,
+  intermediate: 2048,
+  experts: 384,
+  topK: 8,
+  router: { kind: "sigmoid", correctionBias: true, scale: 2.827 },
+  sharedIntermediate: 2048,
+} as const;
+
 const deepSeekV4 = {
   ...linear,
   source: "github.com/deepseek-ai/DeepGEMM, README.md (commit c1115cc); transformers, " +
     "deepseek_v4/configuration_deepseek_v4.py, modeling_deepseek_v4.py",
   note: "The router's scale, 1.5, is known for Flash only; the first layers choose experts by token id",
   activationLimit: 10,
+  published: "mxfp4",
   topK: 6,
   router: { kind: "sqrt-softplus", correctionBias: true, scale: 1.5 },
 } as const;
@@ -152,6 +121,16 @@ export const presets = {
   },
   "qwen3-30b-a3b": { ...qwen3, model: "Qwen3-30B-A3B", hidden: 2048, intermediate: 768 },
   "qwen3-235b-a22b": { ...qwen3, model: "Qwen3-235B-A22B", hidden: 4096, intermediate: 1536 },
+  "qwen3.5-35b-a3b": {
+    ...qwen3,
+    model: "Qwen3.5-35B-A3B and Qwen3.6-35B-A3B",
+    source: "transformers 5.18.0, qwen3_5_moe/configuration_qwen3_5_moe.py, modeling_qwen3_5_moe.py",
+    note: "The shared expert's gate is not included",
+    hidden: 2048,
+    intermediate: 512,
+    experts: 256,
+    sharedIntermediate: 512,
+  },
   "deepseek-v3": {
     ...linear,
     model: "DeepSeek-V3",
@@ -162,6 +141,7 @@ export const presets = {
     topK: 8,
     router: { kind: "sigmoid-grouped", correctionBias: true, groups: 8, topGroups: 4, scale: 2.5 },
     sharedIntermediate: 2048,
+    published: "fp8",
   },
   "llama-4-scout": { ...llama4, model: "Llama-4-Scout", experts: 16 },
   "llama-4-maverick": { ...llama4, model: "Llama-4-Maverick", experts: 128 },
@@ -188,19 +168,29 @@ export const presets = {
   "granite-3.0-3b-a800m": { ...granite, model: "Granite-3.0-3B-A800M", hidden: 1536, experts: 40 },
   "granite-3.0-1b-a400m": { ...granite, model: "Granite-3.0-1B-A400M", hidden: 1024, experts: 32 },
   "kimi-k2": {
-    ...linear,
+    ...kimiK2,
     model: "Kimi-K2",
     source: "huggingface.co/moonshotai/Kimi-K2-Instruct, config.json",
-    hidden: 7168,
-    intermediate: 2048,
-    experts: 384,
-    topK: 8,
-    router: { kind: "sigmoid", correctionBias: true, scale: 2.827 },
-    sharedIntermediate: 2048,
+    published: "fp8",
+  },
+  "kimi-k2-thinking": {
+    ...kimiK2,
+    model: "Kimi-K2-Thinking",
+    source: "huggingface.co/moonshotai/Kimi-K2-Thinking, config.json",
+    published: "int4",
   },
   "glm-4.5": {
     ...glm,
     model: "GLM-4.5",
+    hidden: 5120,
+    intermediate: 1536,
+    experts: 160,
+    router: { kind: "sigmoid", correctionBias: true, scale: 2.5 },
+    sharedIntermediate: 1536,
+  },
+  "glm-4.7": {
+    ...glm,
+    model: "GLM-4.7",
     hidden: 5120,
     intermediate: 1536,
     experts: 160,
@@ -215,6 +205,55 @@ export const presets = {
     experts: 128,
     router: { kind: "sigmoid", correctionBias: true },
     sharedIntermediate: 1408,
+  },
+  "gemma-4-26b-a4b": {
+    ...linear,
+    model: "Gemma-4-26B-A4B",
+    source: "transformers 5.18.0, gemma4/modeling_gemma4.py; the checkpoint's config.json",
+    note: "Without the router's own normalization and scales",
+    activation: "gelu-tanh",
+    hidden: 2816,
+    intermediate: 704,
+    experts: 128,
+    topK: 8,
+    router: { kind: "softmax-renormalize" },
+  },
+  "nemotron-3-nano": {
+    ...linear,
+    model: "Nemotron-3-Nano-30B-A3B",
+    source: "transformers 5.18.0, nemotron_h/modeling_nemotron_h.py; the checkpoint's config.json",
+    activation: "relu2",
+    gated: false,
+    hidden: 2688,
+    intermediate: 1856,
+    experts: 128,
+    topK: 6,
+    router: { kind: "sigmoid", correctionBias: true, scale: 2.5 },
+    sharedIntermediate: 3712,
+  },
+  "minimax-m2": {
+    ...linear,
+    model: "MiniMax-M2",
+    source: "transformers 5.18.0, minimax_m2/configuration_minimax_m2.py, modeling_minimax_m2.py",
+    hidden: 3072,
+    intermediate: 1536,
+    experts: 256,
+    topK: 8,
+    router: { kind: "sigmoid", correctionBias: true },
+    published: "fp8",
+  },
+  "minimax-m3": {
+    ...linear,
+    model: "MiniMax-M3",
+    source: "transformers 5.18.0, minimax_m3_vl/configuration_minimax_m3_vl.py, modeling_minimax_m3_vl.py",
+    activation: "swiglu-oai",
+    activationLimit: 7,
+    hidden: 6144,
+    intermediate: 3072,
+    experts: 128,
+    topK: 4,
+    router: { kind: "sigmoid", correctionBias: true, scale: 2 },
+    sharedIntermediate: 3072,
   },
   "deepseek-v4-flash": {
     ...deepSeekV4,
@@ -236,33 +275,3 @@ export const presets = {
 
 /** The name of a preset. */
 export type PresetName = keyof typeof presets;
-
-/** The memory and the work of a layer. */
-export interface LayerWork {
-  /** Bytes of all parameters, with two bytes per element. */
-  readonly parameterBytes: number;
-  /** Bytes of the routed experts' parameters. */
-  readonly expertBytes: number;
-  /** Floating-point operations per token in the products of router, K experts and shared expert. */
-  readonly flopsPerToken: number;
-  /** Floating-point operations per token in the routed experts. */
-  readonly expertFlopsPerToken: number;
-}
-
-/** Computes the memory and the work of a layer from its sizes. */
-export function layerWork(layer: LayerPreset & { readonly intermediate: number }): LayerWork {
-  const { hidden, intermediate, experts, topK, biases, sharedIntermediate, router } = layer;
-  const columns = gateUpColumns(layer);
-  const weights = hidden * (columns + intermediate);
-  const biasCount = biases === "none" ? 0 : columns + hidden;
-  const routerWeights = experts * hidden;
-  const sharedWeights = hidden * (gateUpColumns({ ...layer, intermediate: sharedIntermediate }) + sharedIntermediate);
-  const routerBias = biases === "random" || router.correctionBias ? experts : 0;
-  const expertBytes = 2 * experts * (weights + biasCount);
-  return {
-    parameterBytes: expertBytes + 2 * (routerWeights + routerBias + sharedWeights),
-    expertBytes,
-    flopsPerToken: 2 * (topK * weights + routerWeights + sharedWeights),
-    expertFlopsPerToken: 2 * topK * weights,
-  };
-}

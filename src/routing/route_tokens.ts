@@ -27,7 +27,7 @@ export function routeTokens(logits: Tensor, router: Router, correctionBias: Tens
 
 /** Makes a function that routes one token: it reads the logits, and writes the experts and their weights. */
 function rowRouter(
-  { before, after, experts, topK, groups, topGroups, renormalize, epsilon, scale, jitter }: Router,
+  { before, after, experts, topK, groups, topGroups, groupScores, renormalize, epsilon, scale, jitter }: Router,
   correctionBias: Tensor | undefined,
 ): (logits: ArrayLike<number>, chosen: Int32Array, weights: Float32Array) => void {
   const offsets = correctionBias?.data;
@@ -39,7 +39,7 @@ function rowRouter(
     score(before, scores);
     if (onScores) keys.set(scores);
     if (offsets) { for (let e = 0; e < experts; e++) keys[e]! += offsets[e]!; }
-    chooseInGroups(keys, groups, topGroups, chosen);
+    chooseInGroups(keys, groups, topGroups, groupScores, chosen);
     for (let k = 0; k < topK; k++) values[k] = scores[chosen[k]!]!;
     if (after === "sparse-mixer") mix(scores, chosen, jitter, values);
     else score(after, values);
@@ -85,15 +85,21 @@ function mix(logits: Float64Array, chosen: Int32Array, jitter: number, weights: 
   });
 }
 
-/** Chooses the largest keys of the best groups, which are the groups whose two largest keys have the largest sum. */
-function chooseInGroups(keys: Float32Array, groups: number, topGroups: number, chosen: Int32Array): void {
+/** Chooses the largest keys of the best groups: those whose largest keys, `groupScores` of them, have the largest sum. */
+function chooseInGroups(
+  keys: Float32Array,
+  groups: number,
+  topGroups: number,
+  groupScores: number,
+  chosen: Int32Array,
+): void {
   if (groups === 1) return chooseLargest(keys, chosen);
   const size = keys.length / groups;
-  const best = new Int32Array(2), sums = new Float32Array(groups), chosenGroups = new Int32Array(topGroups);
+  const best = new Int32Array(groupScores), sums = new Float32Array(groups), chosenGroups = new Int32Array(topGroups);
   for (let g = 0; g < groups; g++) {
     const group = keys.subarray(g * size, (g + 1) * size);
     chooseLargest(group, best);
-    sums[g] = group[best[0]!]! + group[best[1]!]!;
+    sums[g] = group[best[0]!]! + (groupScores > 1 ? group[best[1]!]! : 0);
   }
   chooseLargest(sums, chosenGroups);
   const candidates = new Float32Array(topGroups * size);

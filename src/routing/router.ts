@@ -14,7 +14,8 @@ import { describeValue, formatShape, type Tensor } from "../tensor/tensor.ts";
  * - `"softmax-renormalize"`: softmax(x), divided by the sum over the K chosen experts (Mixtral, Qwen3).
  * - `"sigmoid-grouped"`: sigmoid(x), chosen with `correctionBias` within the best `topGroups` of `groups` groups of
  *   experts, renormalized, times `scale` (DeepSeek-V3).
- * - `"sigmoid"`: the same without groups (Kimi K2, GLM-4.5).
+ * - `"softmax-grouped"`: softmax(x), chosen within the best `topGroups` of `groups` groups of experts (DeepSeek-V2).
+ * - `"sigmoid"`: `"sigmoid-grouped"` without groups (Kimi K2, GLM-4.5).
  * - `"sigmoid-input"`: the experts with the K largest logits; sigmoid(x) multiplies their input (Llama 4).
  * - `"sqrt-softplus"`: √softplus(x), chosen with `correctionBias`, renormalized, times `scale` (DeepSeek-V4).
  * - `"sparse-mixer"`: the experts with the K largest logits, one after the other. The weight of each is its share of a
@@ -24,6 +25,7 @@ export type RouterKind =
   | "softmax"
   | "topk-softmax"
   | "softmax-renormalize"
+  | "softmax-grouped"
   | "sigmoid-grouped"
   | "sigmoid"
   | "sigmoid-input"
@@ -47,14 +49,14 @@ export interface RouterOptions<T = Tensor> {
   /** [E], f32: added to the scores for the choice only, not for the weights. Only for kinds that compute scores before the choice. */
   readonly correctionBias?: T | undefined;
   /**
-   * The number of groups of E / groups neighboring experts. Only for `"sigmoid-grouped"`.
+   * The number of groups of E / groups neighboring experts. Only for `"sigmoid-grouped"` and `"softmax-grouped"`.
    *
    * @default {1}
    */
   readonly groups?: number | undefined;
   /**
-   * The number of groups that a token chooses from: the groups whose two best scores, with the bias, have the largest sum.
-   * Only for `"sigmoid-grouped"`.
+   * The number of groups that a token chooses from. `"sigmoid-grouped"` takes the groups whose two best scores, with the
+   * bias, have the largest sum; `"softmax-grouped"` those with the largest scores. Only for these two.
    *
    * @default {groups}
    */
@@ -64,6 +66,11 @@ export interface RouterOptions<T = Tensor> {
    * compute scores before the choice.
    */
   readonly renormalize?: boolean | undefined;
+  /**
+   * A small number that is added to the sum by which the weights are divided. The default depends on the kind: 1e-20 for
+   * those with a correction bias, otherwise 0. Only for kinds that compute scores before the choice.
+   */
+  readonly epsilon?: number | undefined;
   /**
    * The factor of all weights.
    *
@@ -91,8 +98,8 @@ export interface RouterRule {
   readonly renormalize: boolean;
   /** A small number that is added to this sum. */
   readonly epsilon: number;
-  /** Whether the experts can have groups. */
-  readonly grouped: boolean;
+  /** How many scores of a group, the largest ones, are summed to rank it; 0 if the experts cannot have groups. */
+  readonly groupScores: 0 | 1 | 2;
   /** Whether the weights multiply the experts' input instead of their output. */
   readonly onInput: boolean;
 }
@@ -102,7 +109,7 @@ const plain = {
   after: "none",
   renormalize: false,
   epsilon: 0,
-  grouped: false,
+  groupScores: 0,
   onInput: false,
 } as const;
 const biased = { ...plain, renormalize: true, epsilon: 1e-20 } as const;
@@ -114,6 +121,7 @@ const knownOptions: Readonly<Record<keyof RouterOptions, true>> = {
   groups: true,
   topGroups: true,
   renormalize: true,
+  epsilon: true,
   scale: true,
   jitter: true,
 };
@@ -124,7 +132,8 @@ export const routerRules: Readonly<Record<RouterKind, RouterRule>> = {
   "softmax": { ...plain, before: "softmax" },
   "topk-softmax": { ...plain, after: "softmax" },
   "softmax-renormalize": { ...plain, before: "softmax", renormalize: true },
-  "sigmoid-grouped": { ...biased, before: "sigmoid", grouped: true },
+  "softmax-grouped": { ...plain, before: "softmax", groupScores: 1 },
+  "sigmoid-grouped": { ...biased, before: "sigmoid", groupScores: 2 },
   "sigmoid": { ...biased, before: "sigmoid" },
   "sigmoid-input": { ...plain, after: "sigmoid", onInput: true },
   "sqrt-softplus": { ...biased, before: "sqrt-softplus" },
@@ -159,8 +168,17 @@ export function resolveRouter(
     throw new TypeError(`router must be a number of experts or an object of options, got ${describeValue(options)}`);
   }
   checkNames("router", options, optionNames);
-  const { kind = "softmax", topK, correctionBias, groups = 1, topGroups = groups, renormalize, scale = 1, jitter } =
-    options;
+  const {
+    kind = "softmax",
+    topK,
+    correctionBias,
+    groups = 1,
+    topGroups = groups,
+    renormalize,
+    epsilon,
+    scale = 1,
+    jitter,
+  } = options;
   if (!Object.hasOwn(routerRules, kind)) {
     throw new RangeError(`kind must be one of ${Object.keys(routerRules).join(", ")}, got ${describeValue(kind)}`);
   }
@@ -169,14 +187,14 @@ export function resolveRouter(
     throw new RangeError(`${option} does not apply to the router kind "${kind}"`);
   };
   checkInteger("topK", topK, experts, "the number of experts");
-  if (!rule.grouped && (groups !== 1 || topGroups !== 1)) refuse(groups !== 1 ? "groups" : "topGroups");
+  if (rule.groupScores === 0 && (groups !== 1 || topGroups !== 1)) refuse(groups !== 1 ? "groups" : "topGroups");
   checkInteger("groups", groups, experts, "the number of experts");
   checkInteger("topGroups", topGroups, groups, "the number of groups");
   const groupSize = experts / groups;
   if (!Number.isInteger(groupSize)) {
     throw new RangeError(`groups must divide the number of experts, ${experts}, got ${groups}`);
   }
-  if (groups > 1 && groupSize < 2) {
+  if (groups > 1 && groupSize < rule.groupScores) {
     throw new RangeError(`groups must hold at least two experts each, got ${groups} groups of ${experts} experts`);
   }
   if (topGroups * groupSize < topK) {
@@ -185,10 +203,14 @@ export function resolveRouter(
   if (rule.before === "none") {
     if (correctionBias) refuse("correctionBias");
     if (renormalize !== undefined) refuse("renormalize");
+    if (epsilon !== undefined) refuse("epsilon");
   }
   if (correctionBias) checkBias(correctionBias, experts);
   if (renormalize !== undefined && typeof renormalize !== "boolean") {
     throw new TypeError(`renormalize must be a boolean, got ${describeValue(renormalize)}`);
+  }
+  if (epsilon !== undefined && !(typeof epsilon === "number" && epsilon >= 0 && epsilon < Infinity)) {
+    throw new RangeError(`epsilon must be a finite number of at least 0, got ${describeValue(epsilon)}`);
   }
   if (typeof scale !== "number" || !Number.isFinite(scale)) {
     throw new RangeError(`scale must be a finite number, got ${describeValue(scale)}`);
@@ -207,6 +229,7 @@ export function resolveRouter(
     groups,
     topGroups,
     renormalize: renormalize ?? rule.renormalize,
+    epsilon: Math.fround(epsilon ?? rule.epsilon),
     scale: Math.fround(scale), // all backends multiply by the same f32 number
     jitter: Math.fround(jitter ?? 0.01),
   };

@@ -29,14 +29,14 @@ export async function* layerChecks(backend: Backend): AsyncGenerator<Check> {
 }
 
 function routerOptions(kind: RouterKind, experts: number, topK: number, random: Generator): RouterOptions {
-  const { before, grouped } = routerRules[kind];
+  const { before, groupScores } = routerRules[kind];
   const isCorrected = before !== "none" && before !== "softmax";
   return {
     kind,
     topK,
     scale: 2.5,
     ...isCorrected && { correctionBias: random.randn([experts]) },
-    ...grouped && { groups: 4, topGroups: 2 },
+    ...groupScores > 0 && { groups: 4, topGroups: 2 },
   };
 }
 

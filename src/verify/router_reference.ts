@@ -33,6 +33,10 @@ const rules: Readonly<Record<RouterKind, typeof referenceRouting>> = {
     const experts = best(logits, topK), scores = softmax(logits);
     return { experts, weights: shares(experts.map((e) => scores[e]!)) };
   },
+  "softmax-grouped": (logits, options) => {
+    const scores = softmax(logits), experts = inGroups(scores, options, 1);
+    return { experts, weights: experts.map((e) => scores[e]!) };
+  },
   "topk-softmax": (logits, { topK }) => {
     const experts = best(logits, topK);
     return { experts, weights: softmax(experts.map((e) => logits[e]!)) };
@@ -57,11 +61,19 @@ const rules: Readonly<Record<RouterKind, typeof referenceRouting>> = {
 };
 
 /** Chooses experts from the best groups by score plus bias. The weights are the shares of the scores without the bias. */
-function corrected(scores: readonly number[], { topK, correctionBias, groups = 1, topGroups = groups }: RouterOptions) {
-  const keys = scores.map((score, e) => score + (correctionBias?.data[e] ?? 0));
-  const size = scores.length / groups;
-  const members = Array.from({ length: groups }, (_, g) => Array.from({ length: size }, (_, i) => g * size + i));
-  const ofGroup = members.map((group) => total(best(keys, 2, group).map((e) => keys[e]!)));
-  const experts = best(keys, topK, best(ofGroup, topGroups).flatMap((g) => members[g]!));
+function corrected(scores: readonly number[], options: RouterOptions) {
+  const experts = inGroups(scores.map((score, e) => score + (options.correctionBias?.data[e] ?? 0)), options, 2);
   return { experts, weights: shares(experts.map((e) => scores[e]!)) };
+}
+
+/** Chooses the largest keys of the best groups, which are ranked by the sum of their largest `ranking` keys. */
+function inGroups(
+  keys: readonly number[],
+  { topK, groups = 1, topGroups = groups }: RouterOptions,
+  ranking: number,
+): number[] {
+  const size = keys.length / groups;
+  const members = Array.from({ length: groups }, (_, g) => Array.from({ length: size }, (_, i) => g * size + i));
+  const ofGroup = members.map((group) => total(best(keys, ranking, group).map((e) => keys[e]!)));
+  return best(keys, topK, best(ofGroup, topGroups).flatMap((g) => members[g]!));
 }

@@ -1,6 +1,6 @@
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import type { LayerOptions } from "../models/checkpoint/settings.ts";
-import type { Preset } from "../models/presets.ts";
+import type { Preset } from "../models/preset.ts";
 import { routerRules } from "../routing/router.ts";
 import { SafetensorsError } from "../safetensors/error.ts";
 
@@ -26,7 +26,7 @@ export async function checkpointPreset(path: string, choice: CheckpointChoice): 
     throw new SafetensorsError(`${path}: layer ${found.number} chooses experts by token id, which bench cannot time`);
   }
   const { routed, router, shared } = found.shape;
-  const { before, grouped } = routerRules[found.routerKind];
+  const { before, groupScores } = routerRules[found.routerKind];
   const { groups, topGroups, renormalize, scale } = router;
   const { activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout, batchInvariant } = routed;
   const number = found.number === undefined ? "" : `, layer ${found.number}`;
@@ -40,7 +40,7 @@ export async function checkpointPreset(path: string, choice: CheckpointChoice): 
     biases: found.hasBiases ? "random" : "none",
     router: {
       ...{ kind: found.routerKind, scale },
-      ...grouped && { groups, topGroups },
+      ...groupScores > 0 && { groups, topGroups },
       ...before !== "none" && { renormalize },
     },
     sharedIntermediate: shared?.intermediate ?? 0,

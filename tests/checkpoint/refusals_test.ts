@@ -137,9 +137,9 @@ const refused: Readonly<Record<string, Case>> = {
   "an unknown method of choice": {
     files: {
       tensors: inModule("mlp"),
-      config: '{"model_type":"deepseek_v2","num_experts_per_tok":2,"topk_method":"group_limited_greedy","n_group":3}',
+      config: '{"model_type":"deepseek_v2","num_experts_per_tok":2,"topk_method":"best_of_all","n_group":3}',
     },
-    message: 'the topk_method "group_limited_greedy" is not supported',
+    message: 'the topk_method "best_of_all" is not supported',
   },
   "an unknown scoring function": {
     files: {

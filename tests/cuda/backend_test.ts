@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { type DenseInputs, experts, type Tensor } from "../../mod.ts";
-import { simtTiles, tensorTiles, wgmmaTiles } from "../../src/cuda/plan/tiles.ts";
+import { hopperTiles, simtTiles, tensorTiles } from "../../src/cuda/plan/tiles.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { verify } from "../../src/verify/verify.ts";
 import { WorkerPool } from "../../src/wasm/worker_pool.ts";
@@ -32,13 +32,14 @@ function test(name: string, fn: () => Promise<void>): void {
 
 const tensorRows = tensorTiles(80).map(({ rows }) => rows);
 const simtRows = simtTiles.map(({ rows }) => rows);
-const wgmmaRows = wgmmaTiles(false).filter(({ name }) => name.startsWith("wgmma")).map(({ rows }) => rows);
+const hopper = hopperTiles(false).filter((tile) => "boxDepth" in tile);
+const hopperRows = hopper.map(({ rows }) => rows);
 
 for (
   const [dtype, weightLayout, tileRows, arch] of [
     ...tensorRows.flatMap((rows) => [["f16", "in-out", rows, 80] as const, ["bf16", "out-in", rows, 80] as const]),
     ...simtRows.map((rows) => ["f32", "in-out", rows, 80] as const),
-    ...wgmmaRows.flatMap((rows) => [["f16", "in-out", rows, 90] as const, ["bf16", "out-in", rows, 90] as const]),
+    ...hopperRows.flatMap((rows) => [["f16", "in-out", rows, 90] as const, ["bf16", "out-in", rows, 90] as const]),
   ]
 ) {
   const title = `sm_${arch}, ${dtype}, ${weightLayout}, tiles of ${tileRows} rows`;
@@ -54,7 +55,8 @@ for (
       assertEquals((await experts(inputs, options)).data, expected, `seed ${seed}`);
     }
     control.schedule(0);
-    const suffix = `${arch === 90 ? "wgmma" : ""}${tileRows}_${dtype}`;
+    const tile = arch === 90 ? hopper.find(({ rows }) => rows === tileRows) : undefined;
+    const suffix = `${tile?.name ?? tileRows}_${dtype}`;
     const layout = weightLayout.replace("-", "_");
     const kernels = dtype === "f32" ? [`simt_${suffix}`] : [`gated_${suffix}_${layout}`, `plain_${suffix}_${layout}`];
     for (const kernel of kernels) {
@@ -71,7 +73,7 @@ test("a token's bits depend on neither the other tokens nor the tile shape", asy
     let whole: Tensor["data"] | undefined;
     const shapes = dtype === "f32" ? simtRows.map((rows) => [80, rows]) : [
       ...tensorRows.map((rows) => [80, rows]),
-      ...wgmmaRows.map((rows) => [90, rows]),
+      ...hopperRows.map((rows) => [90, rows]),
     ];
     for (const [arch, rows] of shapes as [number, number][]) {
       const { backend: opened } = await openEmulated(arch, rows);

@@ -1,5 +1,6 @@
 // Runs the suite of all backends on an emulated Hopper: with wgmma, and, for few rows and sizes that are not multiples of 8,
-// without. Then it tests each wgmma kernel by itself, because the suite uses only tiles of 256 rows.
+// without. Then it tests each of Hopper's own kernels by itself, because the suite
+// uses only tiles of 256 rows.
 import { assertEquals } from "@std/assert";
 import { experts } from "../../mod.ts";
 import { allVariants, testBackend } from "../backend_suite.ts";
@@ -24,10 +25,10 @@ const layouts = [
   { weightLayout: "out-in", gateUpLayout: "concatenated", gated: "out_in", plain: "out_in" },
 ] as const;
 
-for (const rows of [256, 128]) {
+for (const [tile, rows] of [["wgmma256", 256], ["wgmma128", 128], ["stream32", 32]] as const) {
   for (const dtype of ["f16", "bf16"] as const) {
     for (const { gated, plain, ...options } of layouts) {
-      const kernels = [`gated_wgmma${rows}_${dtype}_${gated}`, `plain_wgmma${rows}_${dtype}_${plain}`];
+      const kernels = [`gated_${tile}_${dtype}_${gated}`, `plain_${tile}_${dtype}_${plain}`];
       Deno.test({
         name: `cuda, ${emulated}, sm_90: ${kernels.join(" and ")} with ragged tiles, ${options.gateUpLayout}`,
         ignore: !toolkit,

@@ -129,7 +129,8 @@ Deno.test("tensor cores compute f16 and bf16 with rows of whole 16-byte chunks, 
   assertEquals(productsOf({ dtype: "bf16" }, "t4"), ["simt_128_bf16", "simt_128_bf16"]);
   assertEquals(productsOf({ dtype: "f32" }), ["simt_128_f32", "simt_128_f32"]);
   assertEquals(productsOf({ hidden: 2884 }), ["simt_128_f16", "simt_128_f16"]);
-  assertEquals(productsOf({ tokens: 1 }), ["gated_16_f16_in_out", "plain_16_f16_in_out"]);
+  assertEquals(productsOf({ tokens: 1 }), ["gated_stream32_f16_in_out", "plain_stream32_f16_in_out"]);
+  assertEquals(productsOf({ tokens: 1 }, "a100"), ["gated_16_f16_in_out", "plain_16_f16_in_out"]);
 });
 
 Deno.test("workspace and bytes depend on the dtype and the gate", () => {

@@ -1,4 +1,4 @@
-// Bulk tensor copies. The source is read when the copy is issued. The bytes land later, in any order, at the latest when no thread
+// Bulk copies, of a box of a tensor map or of consecutive bytes. The source is read when the copy is issued. The bytes land later, in any order, at the latest when no thread
 // can continue. Until then the destination is poisoned.
 #include <algorithm>
 #include <cstring>
@@ -71,6 +71,23 @@ void land(size_t which) {
   }
 }
 
+// Poisons the destination of 16 bytes until the copy lands.
+void add_piece(BulkCopy& copy, uint32_t to, const unsigned char (&data)[16]) {
+  Piece piece{shared_pointer(to, 16, {16, true, false, nullptr, copy.where}), {}};
+  memcpy(piece.data, data, 16);
+  if (checked()) {
+    access(reinterpret_cast<uintptr_t>(piece.to), 16, true, nullptr, copy.where);
+    mark_in_flight(piece.to, 16);
+  }
+  memset(piece.to, 0xff, 16);
+  copy.pieces.push_back(piece);
+}
+
+void issue(BulkCopy&& copy) {
+  in_flight.push_back(std::move(copy));
+  maybe_land_a_bulk_copy();
+}
+
 }  // namespace
 
 void reset_bulk_copies() { in_flight.clear(); }
@@ -112,7 +129,7 @@ void bulk_copy(uint32_t to, const void* map_address, uint32_t barrier, std::init
   unsigned rows = 1;
   for (int d = 1; d < map.rank; ++d) rows *= map.box[d];
   const unsigned bytes = rows * row_bytes;
-  check_box(to, bytes, where);
+  check_box(to, bytes, 128, where);
   mbarrier_will_complete(barrier, bytes, to, where);
 
   BulkCopy copy{barrier, bytes, where, {}};
@@ -125,17 +142,31 @@ void bulk_copy(uint32_t to, const void* map_address, uint32_t barrier, std::init
       at[d] = coordinates.begin()[d] + int64_t{rest % map.box[d]};
       rest /= map.box[d];
     }
-    Piece piece{shared_pointer(swizzled(to + offset, map.swizzle_bytes), 16, {16, true, false, nullptr, where}), {}};
-    read_piece(map, at, piece.data, where);
-    if (checked()) {
-      access(reinterpret_cast<uintptr_t>(piece.to), 16, true, nullptr, where);
-      mark_in_flight(piece.to, 16);
-    }
-    memset(piece.to, 0xff, 16);
-    copy.pieces.push_back(piece);
+    unsigned char data[16];
+    read_piece(map, at, data, where);
+    add_piece(copy, swizzled(to + offset, map.swizzle_bytes), data);
   }
-  in_flight.push_back(std::move(copy));
-  maybe_land_a_bulk_copy();
+  issue(std::move(copy));
+}
+
+void bulk_copy_1d(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier, Where where) {
+  step();
+  const auto source = reinterpret_cast<uint64_t>(from);
+  if (source % 16 || bytes % 16 || bytes == 0) {
+    fault(716, where, "a bulk copy of %u bytes from %p: both must be multiples of 16, and the size positive", bytes,
+          from);
+  }
+  check_box(to, bytes, 16, where);
+  mbarrier_will_complete(barrier, bytes, to, where);
+  BulkCopy copy{barrier, bytes, where, {}};
+  for (uint32_t offset = 0; offset < bytes; offset += 16) {
+    if (!is_global(source + offset)) fault(700, where, "a bulk copy from %p, which is not device memory", from);
+    if (checked()) global_access(source + offset, {16, false, false, nullptr, where});
+    unsigned char data[16];
+    memcpy(data, reinterpret_cast<const void*>(source + offset), 16);
+    add_piece(copy, to + offset, data);
+  }
+  issue(std::move(copy));
 }
 
 void maybe_land_a_bulk_copy() {

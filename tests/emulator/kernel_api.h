@@ -58,6 +58,8 @@ void fence_async_proxy();
 
 // Hopper's bulk copies of a box of a tensor. `map` points to the 128 bytes that the driver has encoded.
 void bulk_copy(uint32_t to, const void* map, uint32_t barrier, std::initializer_list<int> coordinates, Where where);
+// The same of consecutive bytes.
+void bulk_copy_1d(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier, Where where);
 void prefetch_tensor_map(const void* map, Where where);
 void copy_tensor_map(void* to, const void* from);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "runtime.h"
 
@@ -27,11 +28,14 @@ struct MultiplyRecord {
 void load_for_warp(void** records, unsigned, Where) {
   for (int matrix = 0; matrix < 4; ++matrix) {
     uint16_t m[8][8];
-    int rows_in_bank_group[8] = {}, passes = 0;
+    std::set<const unsigned char*> rows_in_bank_group[8];  // equal rows are read once
+    size_t passes = 0;
     for (int r = 0; r < 8; ++r) {
       const unsigned char* const row = static_cast<LoadRecord*>(records[matrix * 8 + r])->row;
       memcpy(m[r], row, 16);
-      passes = std::max(passes, ++rows_in_bank_group[reinterpret_cast<uintptr_t>(row) / 16 % 8]);
+      auto& group = rows_in_bank_group[reinterpret_cast<uintptr_t>(row) / 16 % 8];
+      group.insert(row);
+      passes = std::max(passes, group.size());
     }
     counters().bank_conflicts += passes - 1;
     for (int l = 0; l < 32; ++l) {

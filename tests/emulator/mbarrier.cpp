@@ -85,6 +85,8 @@ void reset_mbarriers() {
   fenced.clear();
 }
 
+bool uses_mbarriers() { return !barriers.empty(); }
+
 bool acquired(int thread, unsigned release, bool through_fence) {
   const std::vector<unsigned>& table = through_fence ? fenced : known;
   return !table.empty() && table[current() * fibers().size() + thread] >= release;

@@ -139,6 +139,7 @@ bool in_collective();  // whether a collective runs, in which one lane accesses 
 // ---- mbarriers (mbarrier.cpp)
 
 void reset_mbarriers();
+bool uses_mbarriers();  // whether the block has initialized one
 // Returns whether an mbarrier orders the other thread's accesses before that release, before the running thread. `fenced`: whether
 // it did so when the running thread last fenced the async proxy.
 bool acquired(int thread, unsigned release, bool fenced = false);
@@ -198,7 +199,8 @@ void mark_in_flight(const unsigned char* at, unsigned bytes);
 void mark_landed(const unsigned char* at, unsigned bytes);
 void mark_landed_in_bulk(const unsigned char* at, unsigned bytes, uint32_t barrier, unsigned phase);
 void mark_mbarrier(const unsigned char* at);                    // 8 bytes
-void check_box(uint32_t address, unsigned bytes, Where where);  // checks the destination of a bulk copy
+// Checks the destination of a bulk copy.
+void check_box(uint32_t address, unsigned bytes, unsigned alignment, Where where);
 
 // Marks 16 bytes that wgmma reads. From the issue until the warp has waited, no thread may write them. After that, only threads that
 // are ordered after the wait may.

@@ -2,8 +2,10 @@
 // when. If one of two accesses is a write, a barrier must be between them.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <unordered_map>
 
 #include "runtime.h"
 
@@ -47,6 +49,10 @@ struct AsyncRead {
 };
 std::vector<AsyncRead> async_reads;
 
+// For each 16 bytes of dynamic shared memory: the last read by each thread since the last write. Only mbarriers need this: they
+// order each reader by itself before a write, where other barriers order all of them.
+std::unordered_map<size_t, std::vector<Stamp>> readers;
+
 size_t static_bytes() { return __stop_emulator_shared - __start_emulator_shared; }
 
 int warp_of(const Stamp& stamp) { return stamp.who >= kWarpOf ? stamp.who - kWarpOf : (stamp.who - 1) / 32; }
@@ -68,6 +74,25 @@ void add_reader(Cell& cell) {
     reader = stamp;
     reader.who = same ? kWarpOf + current() / 32 : kSeveralWarps;
   }
+}
+
+void record_reader(size_t offset, unsigned bytes) {
+  for (size_t piece = offset / 16; piece <= (offset + bytes - 1) / 16; ++piece) {
+    std::vector<Stamp>& stamps = readers[piece];
+    const Stamp stamp = now();
+    const auto own = std::find_if(stamps.begin(), stamps.end(), [&](const Stamp& s) { return s.who == stamp.who; });
+    if (own == stamps.end()) {
+      stamps.push_back(stamp);
+    } else {
+      *own = stamp;
+    }
+  }
+}
+
+// Returns whether mbarriers order every read of these 16 bytes before the running thread.
+bool all_readers_ordered(size_t piece) {
+  const auto found = readers.find(piece);
+  return found != readers.end() && std::all_of(found->second.begin(), found->second.end(), ordered);
 }
 
 // Returns the shadow of an address and its place for reports, or null if it is outside.
@@ -128,7 +153,9 @@ void shared_access(uintptr_t address, const Access& access) {
     fault(700, nowhere, "a %u-byte %s past dynamic shared memory: byte %zu of %zu, at %s", access.bytes, access.verb(),
           offset, dynamic_bytes, access.place().c_str());
   }
-  if (access.write && kind[0] == 'd') check_async_reads(offset, access);
+  const bool dynamic = kind[0] == 'd';
+  if (access.write && dynamic) check_async_reads(offset, access);
+  if (!access.write && dynamic && uses_mbarriers()) record_reader(offset, access.bytes);
   for (unsigned i = 0; i < access.bytes; ++i) {
     Cell& cell = cells[i];
     const auto complain = [&](const char* problem, const Stamp& other) {
@@ -152,11 +179,14 @@ void shared_access(uintptr_t address, const Access& access) {
       complain(access.write ? "also written" : "written", cell.writer);
     }
     if (access.write) {
-      if (!ordered(cell.reader)) complain("read", cell.reader);
+      if (!ordered(cell.reader) && !(dynamic && all_readers_ordered((offset + i) / 16))) complain("read", cell.reader);
       cell = {now(access.atomic), {}};
     } else {
       add_reader(cell);
     }
+  }
+  if (access.write && dynamic) {
+    for (size_t piece = offset / 16; piece <= (offset + access.bytes - 1) / 16; ++piece) readers.erase(piece);
   }
 }
 
@@ -165,6 +195,7 @@ void reset_shared(size_t bytes) {
   memset(dynamic, 0xff, bytes);
   memset(__start_emulator_shared, 0xff, static_bytes());
   async_reads.clear();
+  readers.clear();
   if (!checked()) return;
   memset(static_cast<void*>(dynamic_cells), 0, bytes * sizeof(Cell));
   static_cells.assign(static_bytes(), Cell{});
@@ -213,9 +244,9 @@ void mark_mbarrier(const unsigned char* at) {
   for (unsigned i = 0; i < 8; ++i) cells[i] = {{kMbarrier, false, 0, 0, 0}, {}};
 }
 
-void check_box(uint32_t address, unsigned bytes, Where where) {
-  if (address % 128)
-    fault(716, where, "a bulk copy to the shared address %#x, which must be a multiple of 128", address);
+void check_box(uint32_t address, unsigned bytes, unsigned alignment, Where where) {
+  if (address % alignment)
+    fault(716, where, "a bulk copy to the shared address %#x, which must be a multiple of %u", address, alignment);
   const uint32_t offset = address - kWindow;
   if (offset >= kDynamicMax) fault(717, where, "a bulk copy to %#x, which is not in dynamic shared memory", address);
   if (offset + bytes > dynamic_bytes) {

@@ -153,7 +153,7 @@ const refused: readonly [config: Record<string, unknown>, message: string][] = [
       ): [Record<string, unknown>, string] => [{ model_type: type }, `"${type}" is not supported: ${refusal}`])
       : []
   ),
-  [{ model_type: "deepseek_v2", num_experts_per_tok: 2, topk_method: "group_limited_greedy" }, "group_limited_greedy"],
+  [{ model_type: "deepseek_v2", num_experts_per_tok: 2, topk_method: "best_of_all" }, "best_of_all"],
   [{ model_type: "nemotron_h", num_experts_per_tok: 2, moe_latent_size: 16 }, "latent experts"],
   [{ model_type: "step3p5", moe_top_k: 2, swiglu_limits: [0, 7] }, "clamped after the activation"],
   [

@@ -21,8 +21,8 @@ export interface Definition {
   /** What is done to the logits before the choice. "logits": nothing, and a softmax or sigmoid of the chosen follows. */
   readonly scores: "softmax" | "sigmoid" | "sqrtsoftplus" | "logits-softmax" | "logits-sigmoid-input" | "sparse-mixer";
   readonly topK: number;
-  /** Groups of experts. Only those with the largest sum of two scores are open to a token. */
-  readonly groups?: readonly [groups: number, top: number];
+  /** Groups of experts. Only those with the largest sum of their best scores, two unless `ranking` says one, are open to a token. */
+  readonly groups?: readonly [groups: number, top: number, ranking?: 1 | 2];
   readonly renormalize?: boolean;
   readonly scale?: number;
   readonly jitter?: number;
@@ -110,7 +110,7 @@ function route(
   if (groups) {
     const size = logits.length / groups[0];
     const members = Array.from({ length: groups[0] }, (_, g) => choice.slice(g * size, (g + 1) * size));
-    const open = best(members.map((scores) => sum(best(scores, 2).map((i) => scores[i]!))), groups[1]);
+    const open = best(members.map((scores) => sum(best(scores, groups[2] ?? 2).map((i) => scores[i]!))), groups[1]);
     choice = choice.map((score, e) => open.includes(Math.floor(e / size)) ? score : -Infinity);
   }
   const chosen = given ? [...given] : best(choice, topK), weights = chosen.map((e) => scores[e]!);

@@ -28,6 +28,18 @@ export const correctedFamilies: readonly Published[] = [
     shared,
   },
   {
+    name: "deepseek_v2 (group_limited_greedy)",
+    ...each,
+    config: {
+      model_type: "deepseek_v2",
+      ...{ num_experts_per_tok: 3, n_routed_experts: 8, n_group: 4, topk_group: 2 },
+      ...{ topk_method: "group_limited_greedy", norm_topk_prob: false, routed_scaling_factor: 16 },
+      ...{ scoring_func: "softmax", hidden_act: "silu" },
+    },
+    definition: { ...softmax, topK: 3, groups: [4, 2, 1], scale: 16 },
+    shared,
+  },
+  {
     name: "deepseek_v3",
     ...deepseek,
     config: {

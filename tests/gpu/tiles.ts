@@ -2,7 +2,7 @@
 // file directly and under compute-sanitizer.
 import { assertEquals } from "@std/assert";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
-import { tensorTiles } from "../../src/cuda/plan/tiles.ts";
+import { hopperTiles, tensorTiles } from "../../src/cuda/plan/tiles.ts";
 import type { ExpertsOptions } from "../../src/contract/experts.ts";
 import { experts } from "../../src/ops/experts.ts";
 import { randomInputs } from "../random_inputs.ts";
@@ -18,7 +18,7 @@ for (const dtype of ["f16", "bf16"] as const) {
 }
 const sizes = [{ T: 330, H: 200, I: 104, E: 2, K: 2 }, { T: 150, H: 72, I: 264, E: 3, K: 1 }];
 
-const rowsOfTiles = tensorTiles(90).map(({ rows }) => rows);
+const rowsOfTiles = [...new Set([...tensorTiles(90), ...hopperTiles(false)].map(({ rows }) => rows))];
 let compared = 0;
 const expected = new Map<string, Awaited<ReturnType<typeof experts>>>();
 for (const tileRows of rowsOfTiles) {

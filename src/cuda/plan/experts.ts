@@ -67,10 +67,12 @@ export function planLaunches(
   const first: Product = {
     ...{ experts, depth: hidden, width, gated: shape.gated, activation: shape.activation },
     format: denseFormat("gateUpProj", formats.gateUpProj),
+    offsetsReady: false,
   };
   const second: Product = {
     ...{ experts, depth: intermediate, width: hidden, gated: false, activation: "none" },
     format: denseFormat("downProj", formats.downProj),
+    offsetsReady: true,
   };
   const products = new ProductKernels(shape, [first, second], device, kernels);
   const tile = tileRows === undefined

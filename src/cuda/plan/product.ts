@@ -4,7 +4,7 @@ import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaActivationCode } from "./codes.ts";
 import { checkInt32, checkMaximum } from "../../contract/limits.ts";
-import { type BoxedTile, simtTiles, tensorTiles, type TileFamily, type TileShape, wgmmaTiles } from "./tiles.ts";
+import { type BoxedTile, hopperTiles, simtTiles, tensorTiles, type TileFamily, type TileShape } from "./tiles.ts";
 import { weightBoxes, type WeightSizes } from "./weight_boxes.ts";
 
 /** The properties of a GPU that a plan depends on. */
@@ -19,6 +19,8 @@ export interface PlanDevice {
 /** A product: the rows of each expert times its weights, followed by an activation. */
 export interface Product extends WeightSizes {
   readonly activation: ExpertsVariant["activation"] | "none";
+  /** Whether the offsets are older than the previous kernel's results, so that a kernel may read them before it waits. */
+  readonly offsetsReady: boolean;
 }
 
 /** The options that all products of a call share. */
@@ -66,8 +68,8 @@ export class ProductKernels {
     const chunks = products.every(({ depth, width, gated }) => depth % 8 === 0 && width % (gated ? 16 : 8) === 0);
     const swish = products.every(({ activation, gated }) => cudaActivationCode(activation) === Number(gated));
     const tensor = tensorTiles(device.computeCapability);
-    const wgmma = wgmmaTiles(products.some((product) => this.#splitsColumns(product)));
-    this.tiles = !chunks || !has(tensor) ? simtTiles : swish && has(wgmma) ? wgmma : tensor;
+    const hopper = hopperTiles(products.some((product) => this.#splitsColumns(product)));
+    this.tiles = !chunks || !has(tensor) ? simtTiles : swish && has(hopper) ? hopper : tensor;
   }
 
   /** How many blocks of a product's kernel the GPU runs at once. */
@@ -116,6 +118,7 @@ export class ProductKernels {
         activationShift: oai ? 1 : 0,
         outIn: Number(weightLayout === "out-in"),
         gated: Number(gated),
+        offsetsReady: Number(product.offsetsReady),
       },
     };
   }

@@ -66,7 +66,8 @@ export function planRoute(
   { routerIndices, routerWeights, inputWeights }: RouteTargets,
   multiprocessors: number,
 ): KernelLaunch {
-  const { experts, topK, before, after, groups, topGroups, renormalize, onInput, epsilon, scale, jitter } = router;
+  const { experts, topK, before, after, groups, topGroups, groupScores } = router;
+  const { renormalize, onInput, epsilon, scale, jitter } = router;
   checkMaximum("The number of tokens", tokens);
   checkMaximum("experts", experts, maximumExperts);
   checkMaximum("topK", topK, maximumTopK);
@@ -79,7 +80,8 @@ export function planRoute(
       ...{ logits: logits.pointer, bias: bias?.pointer ?? null },
       ...{ indices: routerIndices.pointer, weights: routerWeights.pointer },
       inputWeights: inputWeights?.pointer ?? null,
-      ...{ tokens, experts, topK, before: cudaScorings[before], after: cudaScorings[after], groups, topGroups },
+      ...{ tokens, experts, topK, before: cudaScorings[before], after: cudaScorings[after] },
+      ...{ groups, topGroups, groupScores },
       ...{ renormalize: Number(renormalize), onInput: Number(onInput) },
       weightsDtype: cudaDTypeCode(routerWeights.dtype),
       ...{ epsilon, scale, jitter },

@@ -175,6 +175,7 @@ export function planProduct(
   const product: Product = {
     ...{ experts: batch, depth, width: columns, gated: false, activation: "none" },
     format: { kind: "dense", dtype },
+    offsetsReady: false,
   };
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
   const slots = (tile: (typeof products.tiles)[number]) => products.slots(tile, product);

@@ -1,4 +1,4 @@
-// The tile shapes of the matrix products, as cuda/gemm.cu, cuda/wgmma.cu and cuda/simt_gemm.cu instantiate them.
+// The tile shapes of the matrix products, as cuda/gemm.cu, cuda/wgmma.cu, cuda/stream.cu and cuda/simt_gemm.cu instantiate them.
 
 /** A tile shape. */
 export interface TileShape {
@@ -15,6 +15,10 @@ export interface TileShape {
    * the same arithmetic.
    */
   readonly efficiency: number;
+  /** A tile computes only as many rows as it has, rounded up to a multiple of this. Defaults to `rows`. */
+  readonly rowUnit?: number;
+  /** The bandwidth at which such tiles read weights when they wait for nothing else, relative to the fastest tiles. Defaults to 1. */
+  readonly bandwidth?: number;
 }
 
 /** The tile shape of a kernel that copies its weights in boxes; see weight_boxes.ts. */
@@ -31,10 +35,10 @@ export type TileFamily = readonly (TileShape | BoxedTile)[];
 /** The tile shapes on tensor cores. The efficiencies were measured on an H100, except for 16 rows, which is a guess. */
 export function tensorTiles(computeCapability: number): TileFamily {
   const shapes = [
-    { rows: 256, columns: 128, threads: 256, stages: 4, efficiency: 1 },
-    { rows: 128, columns: 128, threads: 128, stages: 4, efficiency: 0.86 },
-    { rows: 64, columns: 128, threads: 128, stages: 4, efficiency: 0.74 },
-    { rows: 16, columns: 64, threads: 32, stages: 8, efficiency: 0.24 },
+    { rows: 256, columns: 128, threads: 256, stages: 4, efficiency: 1, bandwidth: 0.75 },
+    { rows: 128, columns: 128, threads: 128, stages: 4, efficiency: 0.86, bandwidth: 0.85 },
+    { rows: 64, columns: 128, threads: 128, stages: 4, efficiency: 0.74, bandwidth: 0.92 },
+    { rows: 16, columns: 64, threads: 32, stages: 8, efficiency: 0.24, bandwidth: 0.95 },
   ];
   return shapes.map(({ stages, ...shape }) => {
     // A ring of steps of A and B with a depth of 32 and 2 bytes per element; two stages if copies go through registers.
@@ -44,23 +48,30 @@ export function tensorTiles(computeCapability: number): TileFamily {
 }
 
 /**
- * The tile shapes with Hopper's wgmma; for fewer rows those on tensor cores. The efficiencies were measured on an H100.
+ * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights. The efficiencies were measured on an H100.
  *
  * @param split Whether gate and up columns are split in weights [in, out]: the general kernels read those in short pieces.
  */
-export function wgmmaTiles(split: boolean): TileFamily {
+export function hopperTiles(split: boolean): TileFamily {
+  const boxed = { boxDepth: 64, boxColumns: 64 };
   return [
     // A ring of steps with a depth of 64, a pointer for each row, and two mbarriers for each step.
-    ...[{ rows: 256, stages: 4, efficiency: 1 }, { rows: 128, stages: 5, efficiency: 0.9 }].map(
-      ({ rows, stages, efficiency }) => ({
-        ...{ name: `wgmma${rows}`, rows, columns: 192, threads: 512, efficiency, boxDepth: 64, boxColumns: 64 },
-        sharedBytes: stages * ((rows + 192) * 64 * 2 + 16) + rows * 8,
-      }),
-    ),
-    ...[{ rows: 64, efficiency: split ? 0.38 : 0.55 }, { rows: 16, efficiency: split ? 0.1 : 0.16 }].map((few) => ({
-      ...tensorTiles(90).find(({ rows }) => rows === few.rows)!,
-      ...few,
+    ...[{ rows: 256, stages: 4, efficiency: 1, bandwidth: 0.8 }, {
+      ...{ rows: 128, stages: 5, efficiency: 0.9, bandwidth: 0.9 },
+    }].map(({ stages, ...shape }) => ({
+      ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512 },
+      sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8,
     })),
+    ...tensorTiles(90).filter(({ rows }) => rows === 64).map((shape) => ({
+      ...shape,
+      efficiency: split ? 0.38 : 0.55,
+      bandwidth: split ? 0.7 : 0.92,
+    })),
+    // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step.
+    {
+      ...{ name: "stream32", rows: 32, columns: 64, threads: 192, efficiency: 0.11, rowUnit: 8, ...boxed },
+      sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16),
+    },
   ];
 }
 
@@ -89,9 +100,12 @@ export interface TileChoice {
   readonly slots: (shape: TileShape) => number;
 }
 
+/** The rows per expert at which the fastest tiles take as long to compute as to read the weights. From an H100. */
+const balance = 217;
+
 /**
- * Chooses the fastest shape. A tile that is half empty takes as long as a full one, and so does the last wave of tiles, even
- * if it is not full.
+ * Chooses the fastest shape. A shape takes as long as its arithmetic, or as reading the weights once, whichever is longer. A tile
+ * that is half empty takes as long as a full one, and so does the last wave of tiles, even if it is not full.
  */
 export function chooseTile(
   shapes: readonly TileShape[],
@@ -99,10 +113,14 @@ export function chooseTile(
 ): TileShape {
   const spread = even ? 0 : Math.sqrt(rows);
   const cost = (shape: TileShape) => {
-    const rowTiles = [-1, 0, 1].map((sigma) => Math.ceil(Math.max(1, rows + sigma * spread) / shape.rows));
-    const tiles = experts * (rowTiles.reduce((sum, count) => sum + count) / 3) * Math.ceil(columns / shape.columns);
-    const atOnce = slots(shape);
-    return Math.ceil(tiles / atOnce) * atOnce * shape.rows * shape.columns / shape.efficiency;
+    const unit = shape.rowUnit ?? shape.rows;
+    const samples = [-1, 0, 1].map((sigma) => Math.max(1, rows + sigma * spread));
+    const mean = (size: number) => samples.reduce((sum, count) => sum + Math.ceil(count / size), 0) / samples.length;
+    const tiles = experts * mean(shape.rows) * Math.ceil(columns / shape.columns);
+    const waves = Math.ceil(tiles / slots(shape)) * slots(shape) / tiles;
+    const computed = waves * experts * mean(unit) * unit * Math.ceil(columns / shape.columns) * shape.columns;
+    const read = experts * columns * balance;
+    return Math.max(computed / shape.efficiency, read / (shape.bandwidth ?? 1));
   };
   const costs = shapes.map(cost);
   return shapes[costs.indexOf(Math.min(...costs))]!;

@@ -1,6 +1,6 @@
 // Finds a Mixture-of-Experts layer in a checkpoint by the names of its tensors.
 import { SafetensorsError } from "../../safetensors/error.ts";
-import { quote } from "../../text.ts";
+import { escapePattern, quote } from "../../text.ts";
 import {
   correctionBias,
   moduleName,
@@ -64,8 +64,8 @@ const layerNumber = /(?:^|\.)(?:layers|blocks?|h)\.(\d+)\./;
 
 /** The experts' down projection, which every layer has, by packing. */
 const downProjections = packings.map(({ module, down }) => {
-  const suffixes = [...weightSuffixes, ...unsupportedSuffixes].map(escaped).join("|");
-  const linear = escaped(down).replace(escaped("{e}"), "\\d+");
+  const suffixes = [...weightSuffixes, ...unsupportedSuffixes].map(escapePattern).join("|");
+  const linear = escapePattern(down).replace(escapePattern("{e}"), "\\d+");
   return { module, pattern: new RegExp(`^((?:.*\\.)?)${linear}(?:${suffixes})$`) };
 });
 
@@ -227,10 +227,6 @@ export function namesOfLayer(checkpoint: Names, { base, shared }: LayerNames): s
 function numberOf(base: string): number | undefined {
   const digits = base.match(layerNumber)?.[1];
   return digits === undefined ? undefined : Number(digits);
-}
-
-function escaped(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }
 
 function listed(candidates: readonly Candidate[]): string {

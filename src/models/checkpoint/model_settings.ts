@@ -1,7 +1,8 @@
 // How a layer computes, from a preset, or from the names of the tensors.
 import { activationOptions } from "../../contract/activations.ts";
 import type { ModelSettings } from "../families/settings_of_family.ts";
-import { type Preset, type PresetName, presets } from "../presets.ts";
+import type { Preset } from "../preset.ts";
+import { type PresetName, presets } from "../presets.ts";
 import type { LayerNames } from "./layer_names.ts";
 
 const silu = { activation: "silu", gateUpLayout: "concatenated" } as const;

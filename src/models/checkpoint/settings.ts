@@ -99,19 +99,19 @@ function resolveRouterSettings(
   const merged = { ...definedMembers(model), ...given };
   const { kind } = merged;
   if (kind === undefined) return { router: merged, notes: [] };
-  const { before, grouped, renormalize: standard, after } = routerRules[kind];
+  const { before, groupScores, renormalize: standard, after } = routerRules[kind];
   const notes: string[] = [];
   const router: { -readonly [Name in keyof RouterSettings]: RouterSettings[Name] } = { ...merged };
-  const drop = (name: "groups" | "topGroups" | "jitter" | "renormalize") => {
+  const drop = (name: "groups" | "topGroups" | "jitter" | "renormalize" | "epsilon") => {
     if (given[name] === undefined) delete router[name]; // given options are checked with the router
   };
-  if (!grouped) {
+  if (groupScores === 0) {
     if ((router.groups ?? 1) > 1 && given.groups === undefined) {
       throw new SafetensorsError(
         `The model chooses from ${
           router.topGroups ?? router.groups
         } of ${router.groups} groups of experts, which the ` +
-          `router kind ${kind} cannot do: expected --router sigmoid-grouped, or --groups 1`,
+          `router kind ${kind} cannot do: expected --router sigmoid-grouped or softmax-grouped, or --groups 1`,
       );
     }
     drop("groups");
@@ -128,6 +128,7 @@ function resolveRouterSettings(
       );
     }
     drop("renormalize");
+    drop("epsilon");
   }
   if (given.kind === "softmax-renormalize") drop("renormalize");
   if (kind === "softmax" && router.renormalize === true) {

@@ -21,10 +21,7 @@ export const deepseek: readonly Family[] = [
       kind: {
         keys: ["topk_method"],
         absent: "softmax",
-        values: { greedy: "softmax", noaux_tc: "sigmoid-grouped" },
-        unsupported: {
-          group_limited_greedy: "it ranks groups of experts by their largest score, the routers here by the sum of two",
-        },
+        values: { greedy: "softmax", group_limited_greedy: "softmax-grouped", noaux_tc: "sigmoid-grouped" },
       },
       topK,
       renormalize: key("norm_topk_prob", false),

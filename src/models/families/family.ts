@@ -12,8 +12,6 @@ export interface Setting<Value> {
   readonly null?: Value;
   /** What the words or numbers in config.json mean. Without it, config.json has the value itself. */
   readonly values?: Readonly<Record<string, Value>>;
-  /** Why values that are not among `values` cannot be expressed. */
-  readonly unsupported?: Readonly<Record<string, string>>;
 }
 
 /** A value that config.json has, or that is the same in all models of the family. */
@@ -36,6 +34,8 @@ export interface FamilyRouter {
   readonly topK: Setting<number | undefined>;
   /** Whether the weights are divided by their sum. Absent if the code reads no key for it, and the kind decides. */
   readonly renormalize?: Known<boolean | undefined>;
+  /** The small number that the code adds to the sum of the weights, if it is not the usual one of the kind. */
+  readonly epsilon?: number;
   readonly scale?: Setting<number | undefined>;
   readonly groups?: Setting<number | undefined>;
   readonly topGroups?: Setting<number | undefined>;

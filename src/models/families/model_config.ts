@@ -107,8 +107,7 @@ export class ModelConfig {
     if (found === undefined || word === undefined) return { value: setting.absent };
     if (typeof word !== "string") throw this.#error(found, "a string", word);
     if (Object.hasOwn(setting.values ?? {}, word)) return { value: setting.values![word]! };
-    const reason = setting.unsupported?.[word];
-    return { problem: `the ${found} ${quote(word)} is not supported${reason ? `: ${reason}` : ""}` };
+    return { problem: `the ${found} ${quote(word)} is not supported` };
   }
 
   /** Returns whether config.json has one of a setting's keys. */

@@ -76,7 +76,7 @@ function checkValues(config: ModelConfig, { refusals = [] }: Family, layer: numb
 /** Reads the router's options. If the kind is known, only those that it takes. */
 function routerOf(
   config: ModelConfig,
-  { router: { topK, scale, renormalize, groups, topGroups, jitter } }: Family,
+  { router: { topK, scale, renormalize, groups, topGroups, jitter, epsilon } }: Family,
   layer: number,
   kind: RouterKind | undefined,
 ): RouterSettings {
@@ -85,8 +85,9 @@ function routerOf(
     topK: config.integer(topK, layer),
     ...scale && { scale: config.number(scale) },
     ...renormalize !== undefined && rule?.before !== "none" && { renormalize: config.boolean(renormalize) },
-    ...groups && (rule?.grouped ?? true) && { groups: config.integer(groups) },
-    ...topGroups && (rule?.grouped ?? true) && { topGroups: config.integer(topGroups) },
+    ...groups && rule?.groupScores !== 0 && { groups: config.integer(groups) },
+    ...topGroups && rule?.groupScores !== 0 && { topGroups: config.integer(topGroups) },
+    ...epsilon !== undefined && { epsilon },
     ...jitter && { jitter: config.number(jitter) },
   };
 }

@@ -30,9 +30,13 @@ export const sigmoid: readonly Family[] = [
   },
   {
     types: ["lfm2_moe"],
-    source:
-      "transformers 5.18.0, models/lfm2_moe/{configuration,modeling}_lfm2_moe.py; it adds 1e-6 to the sum, 1e-20 here",
-    router: { ...sigmoidRouter, renormalize: key("norm_topk_prob", true), scale: key("routed_scaling_factor", 1) },
+    source: "transformers 5.18.0, models/lfm2_moe/{configuration,modeling}_lfm2_moe.py",
+    router: {
+      ...sigmoidRouter,
+      renormalize: key("norm_topk_prob", true),
+      epsilon: 1e-6,
+      scale: key("routed_scaling_factor", 1),
+    },
     experts: { activation: "silu" },
   },
   {

@@ -32,6 +32,9 @@ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
 
 inline void keep_order() {}
 
+inline void wait_for_previous_kernel() {}
+inline void allow_next_kernel() {}
+
 inline float fast_exp2(float x) { return exp2f(x); }
 inline float fast_reciprocal(float x) { return 1.0f / x; }
 inline float min_or_nan(float x, float y) { return x > y ? y : x; }
@@ -66,6 +69,9 @@ struct alignas(64) TensorMap {
 inline void bulk_copy_4d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1, int c2, int c3,
                          Where where = Where::here()) {
   emulator::bulk_copy(to, &map, barrier, {c0, c1, c2, c3}, where);
+}
+inline void bulk_copy(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier, Where where = Where::here()) {
+  emulator::bulk_copy_1d(to, from, bytes, barrier, where);
 }
 inline void prefetch_tensor_map(const TensorMap& map, Where where = Where::here()) {
   emulator::prefetch_tensor_map(&map, where);

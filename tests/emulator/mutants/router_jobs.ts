@@ -25,6 +25,7 @@ const routers: readonly [
   [5, 40, "bf16", "bf16", { kind: "softmax-renormalize", topK: 4, scale: 2.5 }],
   [9, 24, "f32", "f32", { kind: "sigmoid-grouped", topK: 4, groups: 8, topGroups: 3 }],
   [9, 6, "f32", "f32", { kind: "sigmoid-grouped", topK: 2, groups: 2, topGroups: 1 }],
+  [9, 24, "f32", "f32", { kind: "softmax-grouped", topK: 4, groups: 8, topGroups: 3 }],
   [9, 80, "f16", "f32", { kind: "sigmoid-grouped", topK: 2, groups: 40, topGroups: 33 }],
   [5, 33, "f32", "f16", { kind: "sigmoid", topK: 5 }],
   [5, 33, "f32", "bf16", { kind: "sigmoid-input", topK: 2 }],

@@ -6,13 +6,19 @@
 
 /** The summary of a series of measurements, in their unit except for `noise` and `drift`. */
 export interface Summary {
+  /** The number of measurements. */
   readonly count: number;
+  /** The median. */
   readonly median: number;
+  /** The arithmetic mean. */
   readonly mean: number;
+  /** The smallest measurement. */
   readonly min: number;
+  /** The largest measurement. */
   readonly max: number;
-  /** The 95th and the 99th percentile; null below 20 and below 100 measurements, which have no value beyond them. */
+  /** The 95th percentile; null below 20 measurements, which have no value beyond it. */
   readonly p95: number | null;
+  /** The 99th percentile; null below 100 measurements, which have no value beyond it. */
   readonly p99: number | null;
   /** The standard deviation of the distribution, estimated with n − 1; null for one measurement. */
   readonly deviation: number | null;
@@ -33,8 +39,25 @@ export interface Summary {
 /** The bound that hyperfine uses: ten standard deviations of normal noise. */
 const outlierDistance = 10 * 1.4826;
 
-/** Summarizes at least one measurement. */
+/**
+ * Summarizes measurements.
+ *
+ * @param values At least one measurement, in the order in which they were made.
+ * @returns The median with its interval, and the spread.
+ * @throws {RangeError} If there are no measurements.
+ *
+ * @example The times of 8 calls
+ * ```ts
+ * import { summarize } from "@yamoe/yamoe";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { median, interval } = summarize([1.2, 1.1, 1.3, 1.2, 1.2, 1.1, 1.4, 1.2]);
+ * assertEquals(median, 1.2);
+ * assertEquals(interval, [1.1, 1.4]);
+ * ```
+ */
 export function summarize(values: readonly number[]): Summary {
+  if (values.length === 0) throw new RangeError("Cannot summarize measurements: expected at least one, got none");
   const sorted = values.toSorted((a, b) => a - b);
   const center = quantile(sorted, 0.5);
   const distances = sorted.map((value) => Math.abs(value - center));
