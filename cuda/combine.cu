@@ -34,8 +34,7 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
   const unsigned warp = blockIdx.x * (kCombineThreads / 32) + threadIdx.x / 32;
   const int t = static_cast<int>(warp / static_cast<unsigned>(p.warps));
   const int part_of_row = static_cast<int>(warp % static_cast<unsigned>(p.warps));
-  wait_for_previous_kernel();
-  allow_next_kernel();
+  follow_previous_kernel();
   if (t >= p.tokens) return;
   const size_t slot = static_cast<size_t>(t) * p.top_k;
   for (int first = part_of_row * kParts * kPart; first < p.width; first += p.warps * kParts * kPart) {

@@ -149,6 +149,7 @@ __device__ __forceinline__ void linear_any(const LinearArguments& p) {
 #define YAMOE_LINEAR(suffix, T)                                                                                   \
   extern "C" __global__ void __launch_bounds__(yamoe::kLinearThreads)                                             \
       linear_##suffix(const yamoe::LinearArguments arguments) {                                                   \
+    yamoe::follow_previous_kernel();                                                                              \
     yamoe::linear_mma(arguments, static_cast<const T*>(arguments.input), static_cast<const T*>(arguments.weight), \
                       static_cast<const T*>(arguments.bias));                                                     \
   }
@@ -160,5 +161,6 @@ YAMOE_LINEAR(bf16, __nv_bfloat16)
 
 extern "C" __global__ void __launch_bounds__(yamoe::kLinearThreads, 4)
     linear_any(const yamoe::LinearArguments arguments) {
+  yamoe::follow_previous_kernel();
   yamoe::linear_any(arguments);
 }

@@ -157,6 +157,12 @@ __device__ __forceinline__ void allow_next_kernel() {
 #endif
 }
 
+// For kernels that have nothing to do before the wait.
+__device__ __forceinline__ void follow_previous_kernel() {
+  wait_for_previous_kernel();
+  allow_next_kernel();
+}
+
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 // "mbarrier": init, arrive, try_wait.parity. A phase completes after `arrivals` arrivals. A wait for a parity returns

@@ -222,6 +222,7 @@ __device__ __forceinline__ void route(const RouteArguments& p, const T* __restri
 #define YAMOE_ROUTE(suffix, T)                                                                             \
   extern "C" __global__ void __launch_bounds__(yamoe::kRouteThreads)                                       \
       route_##suffix(const yamoe::RouteArguments arguments) {                                              \
+    yamoe::follow_previous_kernel();                                                                       \
     yamoe::route(arguments, static_cast<const T*>(arguments.logits), arguments.indices, arguments.weights, \
                  arguments.input_weights);                                                                 \
   }

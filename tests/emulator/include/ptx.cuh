@@ -32,9 +32,6 @@ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
 
 inline void keep_order() {}
 
-inline void wait_for_previous_kernel() {}
-inline void allow_next_kernel() {}
-
 inline float fast_exp2(float x) { return exp2f(x); }
 inline float fast_reciprocal(float x) { return 1.0f / x; }
 inline float min_or_nan(float x, float y) { return x > y ? y : x; }
@@ -45,6 +42,10 @@ inline void store_streaming_16(void* to, uint4 value) { *static_cast<uint4*>(to)
 
 inline void wait_for_previous_kernel() { emulator::wait_for_previous_kernel(); }
 inline void allow_next_kernel(Where where = Where::here()) { emulator::allow_next_kernel(where); }
+inline void follow_previous_kernel() {
+  wait_for_previous_kernel();
+  allow_next_kernel();
+}
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
