@@ -163,6 +163,18 @@ __device__ __forceinline__ void follow_previous_kernel() {
   allow_next_kernel();
 }
 
+// "ld.relaxed.sys", and "%globaltimer" in nanoseconds: waits until another processor has written at least `value`, but not
+// longer than a number of microseconds.
+__device__ __forceinline__ void wait_for_flag(const int* flag, int value, int microseconds) {
+  unsigned long long now, start;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(start));
+  int seen;
+  do {
+    asm volatile("ld.relaxed.sys.global.s32 %0, [%1];" : "=r"(seen) : "l"(flag) : "memory");
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+  } while (seen < value && now - start < microseconds * 1000ull);
+}
+
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 // "mbarrier": init, arrive, try_wait.parity. A phase completes after `arrivals` arrivals. A wait for a parity returns

@@ -11,6 +11,7 @@ export const portableFiles: readonly string[] = [
   "router.cu",
   "simt_gemm.cu",
   "sort.cu",
+  "wait.cu",
 ];
 
 /** The kernel files of an architecture, by its compute capability (10 · major + minor). */

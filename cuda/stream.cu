@@ -5,8 +5,8 @@
 
 namespace yamoe {
 
-//                           rows stages boxes
-using Stream32 = StreamTile<32, 4, 2>;
+//                           rows columns stages boxes
+using Stream32 = StreamTile<32, 64, 4, 2>;
 
 }  // namespace yamoe
 

@@ -18,10 +18,11 @@
 
 namespace yamoe {
 
-template <int kBM_, int kStages_, int kBoxes_>
+template <int kBM_, int kBN_, int kStages_, int kBoxes_>
 struct StreamTile {
-  static constexpr int kBM = kBM_, kBN = 64, kStages = kStages_;
+  static constexpr int kBM = kBM_, kBN = kBN_, kStages = kStages_;
   static constexpr int kBoxes = kBoxes_, kBoxDepth = 64, kBK = kBoxes * kBoxDepth;  // depth of a step
+  static constexpr int kSlabColumns = 64, kSlabBytes = kBoxDepth * kSlabColumns * 2;  // of weights [in, out]
   static constexpr int kConsumers = kBN / 16, kThreads = (kConsumers + 2) * 32;
 
   static constexpr int kBoxBytes = kBN * kBoxDepth * 2, kWeightBytes = kBoxes * kBoxBytes;
@@ -29,7 +30,7 @@ struct StreamTile {
   static constexpr int kRows = kStages * kWeightBytes, kFull = kRows + kStages * kBM * kRowBytes;
   static constexpr int kEmpty = kFull + kStages * 8, kSharedBytes = kEmpty + kStages * 8;
 
-  static_assert(kBM % 8 == 0, "mma.sync has 8 columns");
+  static_assert(kBM % 8 == 0 && kBM <= 32, "mma.sync has 8 columns, and each lane copies a row");
   static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
 };
 
@@ -51,31 +52,30 @@ __device__ __forceinline__ void copy_weights(const Product<T>& p, const TensorMa
           if constexpr (kLayout == WeightLayout::kOutIn) {
             bulk_copy_4d(to + b * Tile::kBoxBytes, weights, full, deep, 0, column, at.expert);
           } else {
-            bulk_copy_4d(to + b * Tile::kBoxBytes, weights, full, column, deep, 0, at.expert);
+            constexpr int kParts = kLayout == WeightLayout::kInOutSplit ? 2 : 1;
+#pragma unroll
+            for (int s = 0; s < Tile::kBN / Tile::kSlabColumns; ++s) {
+              bulk_copy_4d(to + b * Tile::kBoxBytes + s * Tile::kSlabBytes, weights, full,
+                           column + s * Tile::kSlabColumns / kParts, deep, 0, at.expert);
+            }
           }
         }
         place.next();
       }
     }
-    __syncwarp();
   }
 }
 
-// One warp copies the input's rows for all tiles of the block. Each lane copies its own rows.
+// One warp copies the input's rows for all tiles of the block: each lane one row.
 template <class Tile, class T>
 __device__ __forceinline__ void copy_rows(const Product<T>& p, uint32_t ring, int count) {
-  constexpr int kPasses = (Tile::kBM + 31) / 32;
   const int lane = threadIdx.x % 32;
   RingPlace<Tile> place;
   for (int index = blockIdx.x; index < count; index += gridDim.x) {
     const TilePosition at = locate_by_warp<Tile>(p, index);
     const int rows = min(Tile::kBM, at.row_end - at.row);
-    const T* from[kPasses];
-#pragma unroll
-    for (int i = 0; i < kPasses; ++i) {
-      const int row = at.row + min(lane + i * 32, rows - 1);
-      from[i] = p.input + static_cast<size_t>(p.row_index ? p.row_index[row] : row) * p.depth;
-    }
+    const int row = at.row + min(lane, rows - 1);
+    const T* const from = p.input + static_cast<size_t>(p.row_index ? p.row_index[row] : row) * p.depth;
     for (int k = 0; k < p.depth; k += Tile::kBK) {
       const uint32_t full = ring + Tile::kFull + place.stage * 8;
       const uint32_t to = ring + Tile::kRows + (place.stage * Tile::kBM + lane) * Tile::kRowBytes;
@@ -83,10 +83,7 @@ __device__ __forceinline__ void copy_rows(const Product<T>& p, uint32_t ring, in
       mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
       if (lane == 0) mbarrier_arrive_expecting(full, rows * bytes);
       __syncwarp();
-#pragma unroll
-      for (int i = 0; i < kPasses; ++i) {
-        if (lane + i * 32 < rows) bulk_copy(to + i * 32 * Tile::kRowBytes, from[i] + k, bytes, full);
-      }
+      if (lane < rows) bulk_copy(to, from + k, bytes, full);
       place.next();
     }
   }
@@ -107,9 +104,9 @@ struct WeightReader {
       const int column = warp * 16 + row * 2 + (second ^ row / 4);
       offset = column * 128 + (deep ^ column % 8) * 16;
     } else if constexpr (kLayout == WeightLayout::kInOut) {
-      offset = (deep * 8 + row) * 128 + (warp * 2 + second ^ row) * 16;
+      offset = warp / 4 * 8192 + (deep * 8 + row) * 128 + (warp % 4 * 2 + second ^ row) * 16;
     } else {
-      offset = second * 4096 + (deep * 8 + row) * 64 + (warp ^ row / 2) * 16;
+      offset = warp / 4 * 8192 + second * 4096 + (deep * 8 + row) * 64 + (warp % 4 ^ row / 2) * 16;
     }
   }
 

@@ -67,7 +67,7 @@ Deno.test("warmUp() makes at least one call, and continues until two in a row ag
     const left = [...times];
     const calls = await warmUp(warmup, () => {
       const milliseconds = left.shift() ?? 0;
-      return Promise.resolve({ milliseconds, wallMilliseconds: milliseconds });
+      return Promise.resolve({ milliseconds, wallMilliseconds: milliseconds, hostMilliseconds: null });
     });
     return calls.length;
   };

@@ -33,7 +33,7 @@ async function run(factorB: number, pairs: number) {
   const time = machine();
   const call = (factor: number) => () => {
     const milliseconds = time(factor);
-    return Promise.resolve({ milliseconds, wallMilliseconds: milliseconds });
+    return Promise.resolve({ milliseconds, wallMilliseconds: milliseconds, hostMilliseconds: null });
   };
   const stop = { minTimeMs: 0, maxNoise: 0.02, timeoutMs: 3000 };
   return ratioOf(await callInTurn(call(1), call(factorB), pairs, stop));
@@ -64,7 +64,7 @@ Deno.test("callInTurn() changes the order from pair to pair, and ends at the tim
   const order: string[] = [];
   const call = (name: string) => () => {
     order.push(name);
-    return Promise.resolve({ milliseconds: 10 + order.length % 3, wallMilliseconds: 10 });
+    return Promise.resolve({ milliseconds: 10 + order.length % 3, wallMilliseconds: 10, hostMilliseconds: null });
   };
   const { a, b, converged } = await callInTurn(call("a"), call("b"), 2, {
     ...{ minTimeMs: 0, maxNoise: 0, timeoutMs: 60 },
@@ -73,7 +73,8 @@ Deno.test("callInTurn() changes the order from pair to pair, and ends at the tim
 });
 
 Deno.test("ratioOf() knows no interval below 6 pairs", () => {
-  const times = (values: number[]) => values.map((milliseconds) => ({ milliseconds, wallMilliseconds: milliseconds }));
+  const times = (values: number[]) =>
+    values.map((milliseconds) => ({ milliseconds, wallMilliseconds: milliseconds, hostMilliseconds: null }));
   const { ratio, ratioInterval } = ratioOf({ a: times([1, 2, 4]), b: times([2, 4, 8]) });
   assertAlmostEquals(ratio, 2, 1e-12);
   assertEquals(ratioInterval, null);

@@ -4,6 +4,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Backend, type MoeLayer, type Tensor, tensor } from "../mod.ts";
 import { mapInputs } from "../src/contract/experts_inputs.ts";
 import { mapLayer } from "../src/contract/resolve_moe.ts";
+import { ProgramCaptures } from "./lifetime_captures.ts";
 import { randomFloats, randomIntegers, randomOp } from "./lifetime_ops.ts";
 import { naiveExperts } from "./naive.ts";
 import { naiveMoe } from "./naive_moe.ts";
@@ -36,6 +37,7 @@ class Program {
   readonly #values: Value[] = [];
   readonly #pending = new Set<Promise<void>>();
   readonly #failures: unknown[] = [];
+  readonly #captures = new ProgramCaptures();
   readonly #steps: readonly [weight: number, run: () => void | Promise<void>][];
 
   constructor(backend: Backend, random: SmallRandom, sizes: ProgramSizes) {
@@ -47,7 +49,10 @@ class Program {
       [4, () => this.#call(this.#experts(this.#addend()))],
       [2, () => this.#overlap()],
       [2, () => this.#moe()],
-      [4, () => this.#op()],
+      [4, () => this.#call(this.#op())],
+      [2, () => this.#capture()],
+      [3, () => this.#track(this.#captures.replay(this.#random))],
+      [1, () => this.#captures.dispose(this.#random)],
       [3, () => this.#download()],
       [2, () => this.#read()],
       [2, () => this.#fill()],
@@ -66,11 +71,13 @@ class Program {
   /** Waits for all calls, checks all tensors and disposes them. */
   async end(): Promise<void> {
     await this.#settle();
+    if (this.#random.chance(1 / 2)) this.#captures.end(this.#random);
     for (const value of this.#random.shuffled(this.#values)) {
       if (!value.isDisposed) await this.#check(value);
       value.tensor[Symbol.dispose]();
       if (this.#random.chance(1 / 4)) value.tensor[Symbol.dispose]();
     }
+    this.#captures.end(this.#random);
   }
 
   async #settle(): Promise<void> {
@@ -78,16 +85,12 @@ class Program {
     if (this.#failures.length > 0) throw this.#failures[0];
   }
 
-  #matrix(rows = this.#sizes.tokens, columns = this.#sizes.hidden, magnitude = 2): Tensor {
-    return this.#integers([rows, columns], magnitude);
+  #matrix(): Tensor {
+    return this.#integers([this.#sizes.tokens, this.#sizes.hidden], 2);
   }
 
   #integers(shape: readonly number[], magnitude: number): Tensor {
     return randomFloats(this.#random, shape, magnitude);
-  }
-
-  #indices(shape: readonly number[], from: number, to: number): Tensor {
-    return randomIntegers(this.#random, shape, from, to);
   }
 
   /** Makes weights with about 8 numbers per column that are not 0, so that the products stay small. */
@@ -175,7 +178,7 @@ class Program {
     const K = isLarge ? 1 : random.integer(1, E);
     const hiddenStates = this.#hidden();
     const uploaded = {
-      routerIndices: this.#upload(this.#indices([tokens, K], 0, E - 1)),
+      routerIndices: this.#upload(randomIntegers(random, [tokens, K], 0, E - 1)),
       routingWeights: this.#upload(this.#integers([tokens, K], 1)),
       gateUpProj: this.#upload(this.#weights([E, hidden, 2 * intermediate])),
       downProj: this.#upload(this.#integers([E, intermediate, hidden], 1)),
@@ -187,8 +190,7 @@ class Program {
       activation: "relu2",
       expertCapacity: isLarge ? undefined : random.pick([undefined, 1, 2]),
     } as const;
-    const throws = random.chance(1 / 8);
-    const onProgress = throws ? () => fail() : undefined;
+    const throws = random.chance(1 / 8), onProgress = throws ? () => fail() : undefined;
     const contents = mapInputs(uploaded, ({ content }) => content as Tensor);
     return {
       used: Object.values(uploaded),
@@ -231,10 +233,16 @@ class Program {
     if (this.#random.chance(1 / 2)) { for (const value of used) this.#disposeNow(value); }
   }
 
-  async #op(): Promise<void> {
+  #op(): Call {
     const { tensors, run, expected } = randomOp(this.#random, this.#backend.ops, this.#hidden().content);
     const used = tensors.map((host) => this.#upload(host));
-    await this.#call({ used, run: () => run(used.map(({ tensor }) => tensor)), expected: () => expected });
+    return { used, run: () => run(used.map(({ tensor }) => tensor)), expected: () => expected };
+  }
+
+  async #capture(): Promise<void> {
+    const calls = [this.#op(), ...this.#random.chance(1 / 2) ? [this.#experts(undefined)] : []];
+    this.#values.push(...await this.#captures.capture(this.#backend, calls));
+    if (this.#random.chance(1 / 2)) this.#disposeNow(this.#random.pick(calls.flatMap(({ used }) => used)));
   }
 
   async #download(): Promise<void> {
@@ -325,7 +333,7 @@ class Program {
       () => backend.download(tensor),
       () => backend.read(tensor, () => assert(false, "a disposed tensor was read")),
       () => backend.fill(tensor, () => assert(false, "a disposed tensor was filled")),
-      async () => await backend.ops.indexSelect(tensor, this.#upload(this.#indices([1], 0, 0)).tensor),
+      async () => await backend.ops.indexSelect(tensor, this.#upload(randomIntegers(this.#random, [1], 0, 0)).tensor),
     ];
     await assertRejects(async () => await this.#random.pick(uses)?.(), TypeError);
   }

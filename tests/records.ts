@@ -51,9 +51,12 @@ function result(job: Job, times: readonly number[], more: Partial<BenchResult>):
     ...{ runClockMhz: null, runMemoryClockMhz: null, powerWatts: null, temperatureCelsius: null },
     ...{ energyPerCallJoules: null, throttleReasons: [] },
     ...{
+      profile: null,
       coldTimeMs: null,
       pausedTimeMs: null,
       backToBackTimeMs: null,
+      replayTimeMs: null,
+      hostTimeMs: null,
       wallTimeMs: median,
       generateTimeMs: 1,
       uploadTimeMs: null,

@@ -51,8 +51,8 @@ const calls: Readonly<Record<string, (wrong: Record<string, unknown>) => unknown
 
 /** Functions and classes without options. */
 const withoutOptions = [
-  ...["convert", "decode", "denseWeights", "encodeSafetensors", "keptAssignments", "tensor", "tokensPerExpert"],
-  ...["writeSafetensors", "zeros", "Generator", "Safetensors"],
+  ...["convert", "decode", "denseWeights", "encodeSafetensors", "keptAssignments", "summarize", "tensor"],
+  ...["tokensPerExpert", "writeSafetensors", "zeros", "Generator", "Safetensors"],
   ...["BackendUnavailableError", "CudaError", "SafetensorsError"],
 ];
 

@@ -103,6 +103,42 @@ export interface Backend extends Disposable {
    * @throws {RangeError} If a shape does not match, or an option is out of range.
    */
   moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options?: MoeOptions): Promise<BackendTensor>;
+  /**
+   * Captures the calls that a function makes, so that they can be repeated without their cost on the host: on a GPU as one
+   * CUDA graph. The function can run several calls of {@linkcode Backend.experts}, {@linkcode Backend.moe} and
+   * {@linkcode Backend.ops}, for example a sequence of layers. It is called once, and its calls are executed.
+   *
+   * A replay reads the same tensors and writes the same result. To use other numbers, write them with
+   * {@linkcode Backend.fill} to a tensor that the function uses. The captured calls keep the memory of the tensors that
+   * they use, so these may be disposed. On the CPU, a replay calls the function again.
+   *
+   * @param run The function. It must dispose each tensor that it makes, or return it: by itself, or as a member of an array
+   * or an object. It must not dispose other tensors, nor copy to or from the host, measure, synchronize or capture.
+   * @returns The captured calls. Dispose them to free the result and the workspace.
+   * @throws {TypeError} If the function does what a replay cannot repeat. The backend remains usable.
+   * @throws The error of `run`.
+   *
+   * @example Replay a layer
+   * ```ts
+   * import { Generator, openBackend } from "@yamoe/yamoe";
+   * import { assertNotEquals } from "@std/assert";
+   *
+   * using backend = await openBackend("cpu", { threads: 1 });
+   * const random = new Generator(0);
+   * using hidden = backend.upload(random.randn([5, 16]));
+   * using weight = backend.upload(random.randn([4, 16]));
+   * using gateUpProj = backend.upload(random.randn([4, 16, 64]));
+   * using downProj = backend.upload(random.randn([4, 32, 16]));
+   * const router = { weight, options: { kind: "softmax-renormalize", topK: 2 } } as const;
+   *
+   * using layer = await backend.capture(() => backend.moe(hidden, { router, gateUpProj, downProj }));
+   * const first = await backend.download(layer.result);
+   * await backend.fill(hidden, (piece) => void piece.fill(0.5));
+   * await layer.replay();
+   * assertNotEquals(await backend.download(layer.result), first);
+   * ```
+   */
+  capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>>;
   /** The steps of a layer, one by one. */
   readonly ops: BackendOps;
   /**
@@ -119,14 +155,39 @@ export interface Backend extends Disposable {
   readonly steps: BackendSteps;
   /** Waits for all calls that have been started. */
   synchronize(): Promise<void>;
-  /** Runs a function and measures the time until the work that it starts is complete. */
+  /**
+   * Runs a function and measures the time of the work that it starts. On a GPU, the work begins when all of it is queued, so
+   * that the device's time does not contain the host's. That is impossible if the function itself waits for the device or
+   * takes longer than 20 ms: then the device's clock starts before.
+   */
   measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>>;
+  /**
+   * Runs a function kernel by kernel and measures the device time of each. The function is one that
+   * {@linkcode Backend.capture} takes; the tensors that it returns are disposed. Only available on a GPU.
+   */
+  profile?(run: () => Promise<unknown>): Promise<KernelTime[]>;
   /** Evicts all data from the caches of the device. Not available on every backend. */
   flushCaches?(): void;
   /** Returns the peak rates of the device for a dtype, or undefined if they are unknown. */
   peakRates(dtype: DType): Promise<PeakRates | undefined>;
   /** Facts about the device and its software, for records of a run. */
   readonly details: BackendDetails;
+}
+
+/**
+ * The calls of a captured function; see {@linkcode Backend.capture}.
+ *
+ * @typeParam Result The value that the function returned.
+ */
+export interface Captured<Result> extends Disposable {
+  /** The value that the function returned. Its tensors are disposed with the captured calls. Each replay writes them again. */
+  readonly result: Result;
+  /**
+   * Runs the calls again, after all calls that were started before. On a GPU, the promise resolves when the work is queued.
+   *
+   * @throws {TypeError} If the captured calls or the backend are disposed.
+   */
+  replay(): Promise<void>;
 }
 
 /** A range of a tensor's elements, in row-major order: from `start` up to but not including `end`. */
@@ -153,8 +214,22 @@ export interface Measurement<Result> {
   readonly result: Result;
   /** The time on the device, by its own clock if it has one. */
   readonly milliseconds: number;
-  /** The wall-clock time, including the host's part. */
+  /** The wall-clock time until the work was complete: that of the host and that of the device. */
   readonly wallMilliseconds: number;
+  /** The time that the host took to run the function, which queues the work; null if the host computes. */
+  readonly hostMilliseconds: number | null;
+}
+
+/** The time of one kernel; see {@linkcode Backend.profile}. */
+export interface KernelTime {
+  /** The name of the kernel. */
+  readonly kernel: string;
+  /** The device time in milliseconds, with an event before and after the kernel. */
+  readonly milliseconds: number;
+  /** Useful floating-point operations; null if they are not known. */
+  readonly flops: number | null;
+  /** The bytes that must be read or written at least once; null if they are not known. */
+  readonly bytes: number | null;
 }
 
 /** The names of the backends. */

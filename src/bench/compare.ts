@@ -64,6 +64,20 @@ function configurationKeys(before: readonly BenchRecord[], after: readonly Bench
   return [...jobKeys, ...places].filter(known);
 }
 
+/**
+ * Returns why configurations have no partner: the figures of the job in which the two sets have nothing in common, and those
+ * that one of them does not record.
+ */
+export function jobDifferences(before: readonly BenchRecord[], after: readonly BenchRecord[]): string[] {
+  return jobKeys.flatMap((key) => {
+    const [a, b] = [before, after].map((records) => new Set(records.map((record) => record[key])));
+    if (!a || !b || !a.isDisjointFrom(b)) return [];
+    const text = (values: Set<unknown>) =>
+      [...values].map((value) => value === undefined ? "not recorded" : `${value}`);
+    return [`${key}: ${text(a).join(", ")}; ${text(b).join(", ")}`];
+  });
+}
+
 function compareOne(before: readonly BenchRecord[], after: readonly BenchRecord[], threshold: number): Comparison {
   const record = (after[0] ?? before[0])!;
   const [a, b] = [before, after].map((records) => {

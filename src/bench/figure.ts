@@ -139,6 +139,26 @@ export const interval: ValueType<readonly [number, number]> = {
     list(number).has(value) && value.length === 2 && Number(value[0]) <= Number(value[1]),
 };
 
+/** The time of one kernel of a call. */
+export interface ProfiledKernel {
+  readonly kernel: string;
+  readonly milliseconds: number;
+  /** The time that its operations or its bytes need at the peak rates; null if these are unknown. */
+  readonly floorMs: number | null;
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+/** The time of one kernel of a call. */
+export const profiledKernel: ValueType<ProfiledKernel> = {
+  name: "a kernel with its times, operations and bytes",
+  has: (value): value is ProfiledKernel => {
+    if (typeof value !== "object" || value === null) return false;
+    const { kernel, milliseconds, floorMs, flops, bytes }: Partial<Record<keyof ProfiledKernel, unknown>> = value;
+    return text.has(kernel) && [milliseconds, flops, bytes].every(number.has) && orNull(number).has(floorMs);
+  },
+};
+
 /** A value that a run may leave unknown. */
 export function orNull<Value>(type: ValueType<Value>): ValueType<Value | null> {
   return {

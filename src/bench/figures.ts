@@ -25,6 +25,7 @@ import {
   outcome,
   place,
   positive,
+  profiledKernel,
   provenance,
   result,
   size,
@@ -156,8 +157,14 @@ export const figures = {
   backToBackTimeMs: result(orNull(positive), {
     ...{ title: "back to back", width: 12, digits: "significant", gpuOnly: true, rank: 8 },
   }),
-  /** The median of the timed calls by the host's clock. */
+  /** The kernels of a call in the order of their launches; null unless they were measured one by one. */
+  profile: result(orNull(list(profiledKernel))),
+  /** The time per replay of a call that was captured, with many replays in a row; null if it was not measured. */
+  replayTimeMs: result(orNull(positive), { title: "replay", width: 8, digits: "significant", gpuOnly: true, rank: 8 }),
+  /** The median of the timed calls by the host's clock: the host queues the call, then the device runs it. */
   wallTimeMs: result(number),
+  /** The median time that the host took to queue a timed call; null if the host computes. */
+  hostTimeMs: result(orNull(number)),
   /** The time to draw the inputs on the host. */
   generateTimeMs: result(number),
   /** The time that the host spent on copying the inputs to the device; null if nothing is copied. */
@@ -218,6 +225,8 @@ export const figures = {
   clockMhz: provenance(orNull(number)),
   memoryClockMhz: provenance(orNull(number)),
   deviceMemoryBytes: provenance(orNull(count)),
+  /** The name of the host; null without the permission to read it. */
+  host: provenance(orNull(text)),
   os: provenance(text),
   arch: provenance(text),
   cpu: provenance(text, { mustAgree: true }),

@@ -1,4 +1,4 @@
-// The time of a call in other circumstances: with cold caches, after pauses, and without any pause.
+// The time of a call in other circumstances: with cold caches, after pauses, without any pause, and replayed.
 import type { Backend, BackendTensor } from "../backend/backend.ts";
 import type { BenchResult } from "./figures.ts";
 import { median } from "../statistics.ts";
@@ -9,8 +9,11 @@ const maxCalls = 100;
 /** The pause before a call that is to meet a rested GPU, in milliseconds, and the maximum number of such calls. */
 const pauseMs = 50, maxPausedCalls = 10;
 
+/** The number of series of replays. Each takes about 10 ms. */
+const replaySeries = 11;
+
 /** The times of a call in other circumstances. */
-export type OtherTimes = Pick<BenchResult, "coldTimeMs" | "pausedTimeMs" | "backToBackTimeMs">;
+export type OtherTimes = Pick<BenchResult, "coldTimeMs" | "pausedTimeMs" | "backToBackTimeMs" | "replayTimeMs">;
 
 /**
  * Measures a call in other circumstances. Only a GPU has them.
@@ -43,5 +46,19 @@ export async function otherTimes(
       using _output = await run();
     }
   });
-  return { coldTimeMs, pausedTimeMs, backToBackTimeMs: milliseconds / many };
+  const replayTimeMs = await medianReplay(backend, Math.min(maxCalls, Math.ceil(10 / isolatedMs)), run);
+  return { coldTimeMs, pausedTimeMs, backToBackTimeMs: milliseconds / many, replayTimeMs };
+}
+
+/** Captures a call and returns the median over several series of the time per replay, with `count` replays in a row. */
+async function medianReplay(backend: Backend, count: number, run: () => Promise<BackendTensor>): Promise<number> {
+  using captured = await backend.capture(run);
+  const times: number[] = [];
+  while (times.length < replaySeries) {
+    const { milliseconds } = await backend.measure(async () => {
+      for (let i = 0; i < count; i++) await captured.replay();
+    });
+    times.push(milliseconds / count);
+  }
+  return median(times);
 }

@@ -110,6 +110,7 @@ export class PreparedJob implements Disposable {
     const { shape, flops, bytes, kept, tokensPerExpert } = this.timed;
     const reached = rates({ tokens: shape.tokens, flops, bytes }, statistics.median);
     const assignments = tokensPerExpert.reduce((sum, count) => sum + count, 0);
+    const hostTimes = calls.map(({ hostMilliseconds }) => hostMilliseconds).filter((time) => time !== null);
     return {
       ...jobFigures(this.#job),
       backend: this.#backend.name,
@@ -142,8 +143,9 @@ export class PreparedJob implements Disposable {
       converged,
       ...this.#load(),
       ...this.#gpu.figures(calls.length),
-      ...{ coldTimeMs: null, pausedTimeMs: null, backToBackTimeMs: null },
+      ...{ coldTimeMs: null, pausedTimeMs: null, backToBackTimeMs: null, replayTimeMs: null, profile: null },
       wallTimeMs: median(calls.map(({ wallMilliseconds }) => wallMilliseconds)),
+      hostTimeMs: hostTimes.length > 0 ? median(hostTimes) : null,
       ...this.#preparation,
       peakMemoryBytes: this.#backend.memory.peakBytes,
       ...reached,

@@ -11,6 +11,8 @@ export interface Provenance {
   /** The version of this package. */
   readonly version: string;
   readonly denoVersion: string;
+  /** The name of the host. */
+  readonly host: string | null;
   readonly os: string;
   readonly arch: string;
   readonly cpu: string;
@@ -29,6 +31,7 @@ export function provenance(): Provenance {
   return {
     version,
     denoVersion: Deno.version.deno,
+    host: granted({ name: "sys", kind: "hostname" }) ? Deno.hostname() : null,
     os: Deno.build.os,
     arch: Deno.build.arch,
     cpu: cpuName(),

@@ -17,6 +17,8 @@ export interface CallTimes {
   readonly milliseconds: number;
   /** By the host's clock. */
   readonly wallMilliseconds: number;
+  /** The host's part, which queues the work; null if the host computes. */
+  readonly hostMilliseconds: number | null;
 }
 
 /** A series of timed calls. */

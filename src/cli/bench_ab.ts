@@ -55,9 +55,12 @@ export async function runAb(
     throw new UsageError(`--ab must be followed by the flags of A and those of B, got ${given.length}`);
   }
   const sides = await Promise.all(given.map((flags, i) => sideOf("AB".charAt(i), flags, values)));
-  const note = values.quiet ? () => {} : printNote;
   using scope = new DisposableStack();
   const progress = scope.use(new ProgressBar(values.quiet));
+  const note = (line: string) => {
+    progress[Symbol.dispose](); // a note must not follow the bar on its line
+    if (!values.quiet) printNote(line);
+  };
   const opened = [];
   for (const side of sides) opened.push({ ...side, ...await open(side, values, scope, progress, note) });
   const [a, b] = opened;

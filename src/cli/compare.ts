@@ -1,5 +1,5 @@
 import { green, red, yellow } from "@std/fmt/colors";
-import { compare, type Comparison, type Verdict, verdicts } from "../bench/compare.ts";
+import { compare, type Comparison, jobDifferences, type Verdict, verdicts } from "../bench/compare.ts";
 import { type BenchRecord, configurationKeys, figureKeys, figures } from "../bench/figures.ts";
 import { digits, figureColumns } from "../report/columns.ts";
 import { toJson } from "../report/json.ts";
@@ -38,6 +38,13 @@ export default command({
     const comparisons = compare(before, after, threshold / 100);
     print(comparisons, format);
     for (const difference of differences(before, after)) printNote(`The files differ in ${difference}`);
+    for (const difference of jobDifferences(before, after)) {
+      printNote(
+        difference.includes("not recorded")
+          ? `Not compared, because one file does not record it: ${difference}`
+          : `No configuration of one file is in the other, because they differ in ${difference}`,
+      );
+    }
     printNote(
       verdicts.map((verdict) => [verdict, comparisons.filter((one) => one.verdict === verdict).length] as const)
         .filter(([, count]) => count > 0).map(([verdict, count]) => `${count} ${verdict}`).join(", "),

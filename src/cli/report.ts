@@ -7,7 +7,7 @@ import { UsageError } from "./usage_error.ts";
 import { checkWritable, replaceFile } from "./whole_file.ts";
 
 /** The charts that an SVG file can show. They are listed here so that help does not load the library that draws them. */
-const chartNames = ["time", "memory", "improvement", "tflops", "tokens", "roofline", "load"] as const;
+const chartNames = ["time", "memory", "improvement", "tflops", "tokens", "roofline", "kernels", "load"] as const;
 
 export default command({
   flags: {
@@ -30,7 +30,8 @@ export default command({
     const kind = output.match(/\.(html|svg)$/)?.[1];
     if (!kind) throw new UsageError(`--output must end in .html or .svg, got "${output}"`);
     if (chart && kind === "html") throw new UsageError(`--chart is for an .svg file, got --output "${output}"`);
-    const records = (await Promise.all(operands.map(sourced))).flat();
+    const names = sourceNames(operands);
+    const records = (await Promise.all(operands.map((path, i) => sourced(path, names[i] ?? path)))).flat();
     checkWritable(output);
     onInterrupt(() => {}); // a signal waits until the file is complete
     replaceFile(output, await draw(kind, chart, records));
@@ -53,8 +54,14 @@ async function draw(
   }
 }
 
-async function sourced(path: string): Promise<SourcedRecord[]> {
-  const name = path.slice(Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1);
-  const source = name.replace(/(.)\.[^.]+$/, "$1");
+async function sourced(path: string, source: string): Promise<SourcedRecord[]> {
   return (await readRecords(path)).map((record) => ({ ...record, source }));
+}
+
+/** Returns what the page calls each file: its name without folders and extension, or its path if two names are equal. */
+function sourceNames(paths: readonly string[]): string[] {
+  const short = paths.map((path) =>
+    path.slice(Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1).replace(/(.)\.[^.]+$/, "$1")
+  );
+  return short.map((name, i) => short.filter((other) => other === name).length > 1 ? paths[i] ?? name : name);
 }

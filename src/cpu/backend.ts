@@ -3,11 +3,13 @@ import type {
   Backend,
   BackendDetails,
   BackendTensor,
+  Captured,
   ElementRange,
   Measurement,
   PackedBackendTensor,
   PeakRates,
 } from "../backend/backend.ts";
+import { Captures, expectFunction } from "../backend/captures.ts";
 import { uploadParts } from "../backend/upload_packed.ts";
 import { noDetails } from "../backend/details.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
@@ -32,6 +34,7 @@ import {
 import { decode } from "../tensor/decode.ts";
 import { isPacked, mapWeight, type PackedTensor } from "../tensor/packed_tensor.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
+import { CapturedCalls, Recording } from "./captured_calls.ts";
 import { findBlas, type FoundBlas } from "./blas.ts";
 import { cpuName } from "./device.ts";
 import { expertsJob } from "./experts_job.ts";
@@ -62,6 +65,7 @@ export class CpuBackend implements Backend {
   readonly pool: WorkerPool;
   readonly steps: CpuOps;
   readonly ops: BackendOps;
+  readonly #captures = new Captures<Recording>();
   readonly #memory = new MemoryCounter();
   readonly #blas: FoundBlas | undefined;
   readonly #ownsPool: boolean;
@@ -110,12 +114,13 @@ export class CpuBackend implements Backend {
   upload(tensor: PackedTensor): PackedBackendTensor;
   upload(tensor: Tensor | PackedTensor): CpuTensor | PackedBackendTensor {
     this.#checkOpen();
+    this.#captures.refuse("upload");
     if (isPacked<PackedTensor>(tensor)) return uploadParts(tensor, (part) => this.upload(part));
     checkTensor("tensor", tensor);
     const { buffer } = tensor.data;
     // The backend's own memory, as `read` passes it to its callback, can be recycled.
     if (buffer instanceof SharedArrayBuffer && !buffer.growable && !this.#buffers.has(buffer)) {
-      return new CpuTensor(this, tensor, this.#count(tensor.data));
+      return new CpuTensor(this.#captures, tensor, this.#count(tensor.data));
     }
     const copy = this.allocate(tensor.dtype, tensor.shape);
     copy.data.set(tensor.data);
@@ -126,6 +131,7 @@ export class CpuBackend implements Backend {
     tensor: BackendTensor,
     produce: (piece: TensorData, start: number) => void | Promise<void>,
   ): Promise<void> {
+    this.#captures.refuse("fill");
     using shared = this.#own(tensor).share();
     if (shared.data.length > 0) await produce(shared.data, 0);
   }
@@ -135,6 +141,7 @@ export class CpuBackend implements Backend {
     consume: (piece: TensorData, start: number) => void | Promise<void>,
     range?: ElementRange,
   ): Promise<void> {
+    this.#captures.refuse("read");
     using shared = this.#own(tensor).share();
     const { start, end } = resolveRange(shared, range);
     if (start < end) await consume(shared.data.subarray(start, end), start);
@@ -142,6 +149,7 @@ export class CpuBackend implements Backend {
 
   download(tensor: BackendTensor): Promise<Tensor> {
     return Promise.try(() => {
+      this.#captures.refuse("download");
       const { dtype, shape, data } = this.#own(tensor);
       const copy = zeros(dtype, shape);
       copy.data.set(data);
@@ -213,15 +221,27 @@ export class CpuBackend implements Backend {
     return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), hidden, layer, options);
   }
 
+  async capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>> {
+    expectFunction(run);
+    this.#checkOpen();
+    this.#captures.refuse("capture");
+    using cleanup = new DisposableStack();
+    const recording = cleanup.use(new Recording(this.#captures));
+    const captured = await this.#captures.run(recording, run);
+    cleanup.move();
+    return new CapturedCalls(this.#captures, recording, run, captured);
+  }
+
   synchronize(): Promise<void> {
-    return Promise.resolve();
+    return Promise.try(() => this.#captures.refuse("synchronize"));
   }
 
   async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
+    this.#captures.refuse("measure");
     const start = performance.now();
     const result = await run();
     const milliseconds = performance.now() - start;
-    return { result, milliseconds, wallMilliseconds: milliseconds };
+    return { result, milliseconds, wallMilliseconds: milliseconds, hostMilliseconds: null };
   }
 
   /** Measures the peaks. A later call measures again and returns the higher rates, for a machine that was busy before. */
@@ -241,7 +261,7 @@ export class CpuBackend implements Backend {
   #wrap(tensor: Tensor, recycler?: Recycler): CpuTensor {
     this.#buffers.add(tensor.data.buffer);
     const release = recycler && (({ buffer }: TensorData) => recycler.give(buffer as SharedArrayBuffer));
-    return new CpuTensor(this, tensor, this.#count(tensor.data, release));
+    return new CpuTensor(this.#captures, tensor, this.#count(tensor.data, release));
   }
 
   /** Counts elements as live until they are released. */
@@ -255,8 +275,10 @@ export class CpuBackend implements Backend {
 
   #own(tensor: BackendTensor): CpuTensor {
     this.#checkOpen();
-    if (tensor instanceof CpuTensor && tensor.belongsTo(this)) return tensor;
-    throw new TypeError("Cannot use a tensor of another backend");
+    if (!(tensor instanceof CpuTensor && tensor.belongsTo(this.#captures))) {
+      throw new TypeError("Cannot use a tensor of another backend");
+    }
+    return this.#captures.recording?.keep(tensor) ?? tensor;
   }
 
   #checkOpen(): void {

@@ -1,6 +1,6 @@
 // Tensors of the CPU backend. Several tensors can share memory: a call shares its inputs for as long as it runs, so the
 // memory of an input that is disposed meanwhile is released when the call ends.
-import type { BackendTensor } from "../backend/backend.ts";
+import type { CapturedTensor } from "../backend/captures.ts";
 import type { DType, Tensor, TensorData } from "../tensor/tensor.ts";
 
 /** Elements in shared memory, with the number of tensors that use them. */
@@ -27,20 +27,31 @@ export class SharedElements {
   }
 }
 
+/** What a tensor reports to: the backend's captures. */
+export interface TensorOwner {
+  made(tensor: CpuTensor): void;
+  disposing(tensor: CpuTensor): void;
+}
+
 /** A tensor in shared memory. */
-export class CpuTensor implements BackendTensor {
+export class CpuTensor implements CapturedTensor {
   readonly dtype: DType;
   readonly shape: readonly number[];
-  readonly #owner: object;
+  readonly #owner: TensorOwner;
   #elements: SharedElements | undefined;
 
-  /** @param owner The backend that can use the tensor. */
-  constructor(owner: object, { dtype, shape }: Pick<Tensor, "dtype" | "shape">, elements: SharedElements) {
+  /** @param owner Identifies the backend that can use the tensor. */
+  constructor(owner: TensorOwner, { dtype, shape }: Pick<Tensor, "dtype" | "shape">, elements: SharedElements) {
     this.dtype = dtype;
     this.shape = Object.freeze([...shape]); // the caller may change its own array
     this.#owner = owner;
     this.#elements = elements;
     elements.acquire();
+    owner.made(this);
+  }
+
+  get isDisposed(): boolean {
+    return this.#elements === undefined;
   }
 
   /** The elements. Throws a `TypeError` if the tensor is disposed. */
@@ -53,8 +64,8 @@ export class CpuTensor implements BackendTensor {
     return new CpuTensor(this.#owner, this, this.#used());
   }
 
-  /** Whether the tensor belongs to a backend. */
-  belongsTo(owner: object): boolean {
+  /** Whether the tensor belongs to the backend with this owner of tensors. */
+  belongsTo(owner: TensorOwner): boolean {
     return this.#owner === owner;
   }
 
@@ -64,7 +75,9 @@ export class CpuTensor implements BackendTensor {
   }
 
   [Symbol.dispose](): void {
-    this.#elements?.release();
+    if (!this.#elements) return;
+    this.#owner.disposing(this);
+    this.#elements.release();
     this.#elements = undefined;
   }
 }

@@ -3,11 +3,14 @@ import type {
   Backend,
   BackendDetails,
   BackendTensor,
+  Captured,
   ElementRange,
+  KernelTime,
   Measurement,
   PackedBackendTensor,
   PeakRates,
 } from "../backend/backend.ts";
+import { Captures, expectFunction } from "../backend/captures.ts";
 import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import { uploadParts } from "../backend/upload_packed.ts";
@@ -16,7 +19,8 @@ import { resolvedOps } from "../backend/steps.ts";
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { inputNames } from "../contract/experts_inputs.ts";
-import { type ExpertsCall, type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
+import type { ExpertsCall } from "../contract/resolve_experts.ts";
+import { RepeatedExperts } from "../contract/resolve_repeated.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
 import { isPacked, type PackedTensor } from "../tensor/packed_tensor.ts";
@@ -34,8 +38,7 @@ import {
 import { Context } from "./driver/context.ts";
 import { type DeviceProperties, deviceProperties } from "./driver/device.ts";
 import { asUnavailable, Driver, formatVersion } from "./driver/driver.ts";
-import { Event } from "./driver/event.ts";
-import { GraphCache } from "./driver/graph_cache.ts";
+import { type Addresses, GraphCache } from "./driver/graph_cache.ts";
 import type { KernelLaunch } from "./driver/kernel.ts";
 import { DeviceBuffer, keepFreedMemory } from "./driver/memory.ts";
 import { Module } from "./driver/module.ts";
@@ -44,8 +47,12 @@ import { manifest } from "./images/built/manifest.ts";
 import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
 import { CudaOps } from "./ops.ts";
-import { type Plan, planLaunches, type PlannedLaunch, type TensorName } from "./plan/experts.ts";
+import { planLaunches } from "./plan/experts.ts";
 import { devicePeak } from "./plan/peak.ts";
+import { PlanCache } from "./plan_cache.ts";
+import { PreparedPlan } from "./prepared_plan.ts";
+import { CapturedGraph, Profile, type QueuedKernel, Recording } from "./recording.ts";
+import { Stopwatch } from "./stopwatch.ts";
 import { CudaTensor } from "./tensor.ts";
 import { type PieceHandler, Transfers } from "./transfers.ts";
 
@@ -59,7 +66,11 @@ export interface CudaOptions {
   readonly onlyVerified?: boolean | undefined;
   /** The rows of the tiles to compute with. Defaults to the best for each call. */
   readonly tileRows?: number | undefined;
+  /** Whether each temporary tensor has an allocation of its own, so that a memory checker notices an access past its end. */
+  readonly separateWorkspace?: boolean | undefined;
 }
+
+type KernelOptions = Pick<CudaOptions, "tileRows" | "separateWorkspace">;
 
 /**
  * Opens a GPU.
@@ -68,7 +79,7 @@ export interface CudaOptions {
  * @throws {RangeError} If the device does not exist.
  */
 export async function openCudaBackend(
-  { device = 0, library, onlyVerified = false, tileRows }: CudaOptions = {},
+  { device = 0, library, onlyVerified = false, ...kernelOptions }: CudaOptions = {},
 ): Promise<CudaBackend> {
   const driver = new Driver(library);
   if (!Number.isInteger(device) || device < 0 || device >= driver.deviceCount) {
@@ -83,7 +94,7 @@ export async function openCudaBackend(
     );
   }
   const image = await loadImage(imageName);
-  return asUnavailable(() => new CudaBackend(driver, properties, imageName, image, tileRows));
+  return asUnavailable(() => new CudaBackend(driver, properties, imageName, image, kernelOptions));
 }
 
 /** The backend of one GPU. */
@@ -95,16 +106,16 @@ export class CudaBackend implements Backend {
   readonly memory = new MemoryCounter();
   /** The name of the kernel image. */
   readonly imageName: string;
+  readonly engine: string;
   readonly steps: CudaOps<CudaTensor>;
   readonly ops: BackendOps;
-  readonly #module: Module;
   readonly #stream: Stream;
-  readonly #start: Event;
-  readonly #end: Event;
+  readonly #stopwatch: Stopwatch;
   readonly #context: Context;
-  readonly #tileRows: number | undefined;
+  readonly #captures = new Captures<Recording>();
+  readonly #repeated = new RepeatedExperts();
+  readonly #plans: PlanCache;
   #flushed: DeviceBuffer | undefined;
-  #lastPlan: KeyedPlan | undefined;
   readonly #driverVersion: number;
   readonly #graphs: GraphCache;
   readonly #transfers: Transfers;
@@ -115,37 +126,34 @@ export class CudaBackend implements Backend {
     properties: DeviceProperties,
     imageName: string,
     image: Uint8Array<ArrayBuffer>,
-    tileRows?: number,
+    { tileRows, separateWorkspace = false }: KernelOptions = {},
   ) {
-    this.#tileRows = tileRows;
     this.#driverVersion = driver.version;
     this.properties = properties;
     this.device = properties.name;
-    this.imageName = imageName;
+    this.engine = this.imageName = imageName;
+    const { kernels } = manifest.images[imageName]!;
     using owned = new DisposableStack();
-    const context = owned.use(new Context(driver, properties.ordinal));
-    this.#context = context;
+    const context = this.#context = owned.use(new Context(driver, properties.ordinal));
     owned.use(keepFreedMemory(context));
-    this.#module = owned.use(new Module(context, image, manifest.images[imageName]!.kernels));
+    const module = owned.use(new Module(context, image, kernels));
     this.#stream = owned.use(new Stream(context));
-    this.#start = owned.use(new Event(context));
-    this.#end = owned.use(new Event(context));
+    const launch = (kernel: KernelLaunch) => module.launch(this.#stream, kernel);
+    this.#stopwatch = owned.use(new Stopwatch(context, this.#stream, launch));
     this.#graphs = owned.use(new GraphCache());
     this.#transfers = owned.use(new Transfers(context, this.#stream));
     this.steps = new CudaOps({
       device: properties,
-      kernels: manifest.images[imageName]!.kernels,
+      kernels,
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       own: (tensor) => this.#own(tensor),
-      launch: (launch) => this.#module.launch(this.#stream, launch),
+      launch: (kernel) => this.queue({ kernel: kernel.kernel, flops: null, bytes: null }, () => launch(kernel)),
     });
+    this.#plans = new PlanCache((shape) =>
+      new PreparedPlan(planLaunches(shape, properties, kernels, tileRows), module, separateWorkspace)
+    );
     this.ops = resolvedOps(this.steps);
     this.#owned = owned.move();
-  }
-
-  /** The name of the kernel image; see {@linkcode Backend.engine}. */
-  get engine(): string {
-    return this.imageName;
   }
 
   /** The free and the total device memory that the driver reports. */
@@ -171,12 +179,17 @@ export class CudaBackend implements Backend {
     if (!Number.isSafeInteger(bytes)) {
       throw new RangeError(`Cannot allocate ${formatShape(shape)} of ${dtype}: its size is not a safe integer`);
     }
-    return new CudaTensor(this, dtype, shape, new DeviceBuffer(this.#stream, bytes, this.memory));
+    return new CudaTensor(this.#captures, dtype, shape, this.#allocate(bytes));
+  }
+
+  #allocate(bytes: number): DeviceBuffer {
+    return this.#captures.recording?.allocate(bytes) ?? new DeviceBuffer(this.#stream, bytes, this.memory);
   }
 
   upload(tensor: Tensor): CudaTensor;
   upload(tensor: PackedTensor): PackedBackendTensor;
   upload(tensor: Tensor | PackedTensor): CudaTensor | PackedBackendTensor {
+    this.#beforeWait("upload");
     if (isPacked<PackedTensor>(tensor)) return uploadParts(tensor, (part) => this.upload(part));
     checkTensor("tensor", tensor);
     using cleanup = new DisposableStack();
@@ -187,16 +200,19 @@ export class CudaBackend implements Backend {
   }
 
   async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
+    this.#beforeWait("fill");
     using target = this.#own(tensor).share();
     await this.#transfers.fill(target, produce);
   }
 
   async read(tensor: BackendTensor, consume: PieceHandler, range?: ElementRange): Promise<void> {
+    this.#beforeWait("read");
     using source = this.#own(tensor).share();
     await this.#transfers.read(source, consume, resolveRange(source, range));
   }
 
   async download(tensor: BackendTensor): Promise<Tensor> {
+    this.#captures.refuse("download");
     const { dtype, shape } = this.#own(tensor);
     const copy = zeros(dtype, shape);
     await this.read(tensor, (piece, start) => copy.data.set(piece, start));
@@ -204,70 +220,69 @@ export class CudaBackend implements Backend {
   }
 
   async experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CudaTensor> {
-    return await this.runExperts({ inputs, shape: resolveExperts(inputs, options), onProgress: options.onProgress });
+    const shape = this.#repeated.resolve(inputs, options);
+    return await this.runExperts({ inputs, shape, onProgress: options.onProgress });
   }
 
   runExperts(call: ExpertsCall<BackendTensor>): Promise<CudaTensor> {
     return Promise.try(() =>
-      this.#run(call, ({ key, launches }, pointers) => {
-        const queue = () => launches.forEach((launch) => this.#module.launch(this.#stream, resolve(launch, pointers)));
-        // The plan and the pointers determine all arguments of the launches.
-        this.#graphs.run(`${key} ${Object.values(pointers)}`, queue, () => this.#stream.capture(queue));
+      this.#run(call, (plan, addresses) => {
+        const { recording } = this.#captures;
+        if (!recording) {
+          const launch = () => plan.launch(this.#stream, addresses);
+          return this.#graphs.run(plan, addresses, launch, () => this.#stream.capture(launch));
+        }
+        for (const kernel of plan.kernels) recording.queue(kernel, () => kernel.launch(this.#stream, addresses));
       })
     );
   }
 
-  /** Runs the op once, kernel by kernel, and measures the device time of each in milliseconds. */
-  profile(
-    inputs: ExpertsInputs<BackendTensor>,
-    options: ExpertsOptions = {},
-  ): { launch: PlannedLaunch; milliseconds: number }[] {
-    const times: { launch: PlannedLaunch; milliseconds: number }[] = [];
-    const call = { inputs, shape: resolveExperts(inputs, options), onProgress: undefined };
-    using _output = this.#run(call, ({ launches }, pointers) => {
-      for (const launch of launches) {
-        this.#start.record(this.#stream);
-        this.#module.launch(this.#stream, resolve(launch, pointers));
-        this.#end.record(this.#stream);
-        this.#end.synchronize();
-        times.push({ launch, milliseconds: this.#end.millisecondsSince(this.#start) });
-      }
-    });
-    return times;
+  async capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>> {
+    expectFunction(run);
+    this.#captures.refuse("capture");
+    using cleanup = new DisposableStack();
+    const recording = cleanup.use(new Recording(this.#stream, this.memory));
+    const captured = await this.#captures.run(recording, run);
+    cleanup.move();
+    return new CapturedGraph(captured, recording);
+  }
+
+  async profile(run: () => Promise<unknown>): Promise<KernelTime[]> {
+    expectFunction(run);
+    this.#captures.refuse("profile");
+    using profile = new Profile(this.#stream, this.memory, this.#stopwatch);
+    const { tensors } = await this.#captures.run(profile, run);
+    for (const tensor of tensors) tensor[Symbol.dispose]();
+    return profile.times;
+  }
+
+  /** Queues a kernel on the stream. In a captured function, it is also recorded, and repeated by each replay. */
+  queue(kernel: QueuedKernel, work: () => void): void {
+    const { recording } = this.#captures;
+    if (recording) recording.queue(kernel, work);
+    else work();
   }
 
   /** Allocates the memory of a call, calls `queue` to queue its launches, and frees all memory except for the output. */
   #run(
     { inputs, shape }: ExpertsCall<BackendTensor>,
-    queue: (plan: KeyedPlan, pointers: PointerTable) => void,
+    queue: (plan: PreparedPlan, addresses: Addresses) => void,
   ): CudaTensor {
     using cleanup = new DisposableStack();
     const output = cleanup.use(this.allocate(shape.dtype, [shape.tokens, shape.hidden]));
     if (shape.tokens > 0) {
-      const plan = this.#plan(shape);
+      const plan = this.#plans.get(shape);
       using workspace = new DisposableStack();
-      const pointers: Record<string, bigint | null> = { output: output.buffer.pointer };
-      for (const name of inputNames) {
+      const addresses: (bigint | null)[] = inputNames.map((name) => {
         const tensor = inputs[name];
-        pointers[name] = tensor && !isPacked(tensor) ? this.#own(tensor).buffer.pointer : null;
-      }
-      for (const [name, bytes] of Object.entries(plan.workspace)) {
-        if (bytes > 0) pointers[name] = workspace.use(new DeviceBuffer(this.#stream, bytes, this.memory)).pointer;
-      }
-      queue(plan, pointers as PointerTable);
+        return tensor && !isPacked(tensor) ? this.#own(tensor).pointer : null;
+      });
+      addresses.push(output.pointer);
+      for (const bytes of plan.buffers) addresses.push(workspace.use(this.#allocate(bytes)).pointer);
+      queue(plan, addresses);
     }
     cleanup.move();
     return output;
-  }
-
-  /** Plans a call. The layers of a model mostly have the same sizes, so the last plan is kept: a new one takes 0.1 ms or more. */
-  #plan(shape: ResolvedExperts): KeyedPlan {
-    const key = JSON.stringify(shape);
-    if (this.#lastPlan?.key !== key) {
-      const { kernels } = manifest.images[this.imageName]!;
-      this.#lastPlan = { key, ...planLaunches(shape, this.properties, kernels, this.#tileRows) };
-    }
-    return this.#lastPlan;
   }
 
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
@@ -275,21 +290,15 @@ export class CudaBackend implements Backend {
   }
 
   synchronize(): Promise<void> {
-    this.#stream.synchronize();
-    return Promise.resolve();
+    return Promise.try(() => {
+      this.#beforeWait("synchronize");
+      this.#stream.synchronize();
+    });
   }
 
   async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
-    const start = performance.now();
-    this.#start.record(this.#stream);
-    const result = await run();
-    this.#end.record(this.#stream);
-    this.#end.synchronize();
-    return {
-      result,
-      milliseconds: this.#end.millisecondsSince(this.#start),
-      wallMilliseconds: performance.now() - start,
-    };
+    this.#captures.refuse("measure");
+    return await this.#stopwatch.measure(run);
   }
 
   flushCaches(): void {
@@ -317,33 +326,22 @@ export class CudaBackend implements Backend {
     };
   }
 
+  /** Prepares an action that waits for the stream. */
+  #beforeWait(action: string): void {
+    this.#captures.refuse(action);
+    this.#stopwatch.release();
+  }
+
   #own(tensor: BackendTensor): CudaTensor {
-    if (!(tensor instanceof CudaTensor && tensor.owner === this)) {
+    if (!(tensor instanceof CudaTensor && tensor.owner === this.#captures)) {
       throw new TypeError("Cannot use a tensor of another backend");
     }
-    tensor.buffer.pointer; // throws if it is disposed
+    const { buffer } = tensor; // throws if it is disposed
+    this.#captures.recording?.keep(buffer);
     return tensor;
   }
 
   [Symbol.dispose](): void {
     this.#owned[Symbol.dispose]();
   }
-}
-
-/** A plan with the sizes that it was made for, as a string. */
-type KeyedPlan = Plan & { readonly key: string };
-
-type PointerTable = Readonly<Record<TensorName, bigint | null>>;
-
-/** Replaces the names of tensors by their pointers. */
-function resolve({ arguments: values, ...launch }: KernelLaunch<TensorName>, pointers: PointerTable): KernelLaunch {
-  const resolved = Object.entries(values).map(([name, value]) => [
-    name,
-    typeof value === "string"
-      ? pointers[value]
-      : typeof value === "object" && value
-      ? { ...value, pointer: pointers[value.pointer] }
-      : value,
-  ]);
-  return { ...launch, arguments: Object.fromEntries(resolved) };
 }

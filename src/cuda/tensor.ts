@@ -1,22 +1,33 @@
-import type { BackendTensor } from "../backend/backend.ts";
+import type { CapturedTensor } from "../backend/captures.ts";
 import type { DType } from "../tensor/tensor.ts";
 import type { DeviceBuffer } from "./driver/memory.ts";
 
+/** What a tensor reports to: the backend's captures. */
+export interface TensorOwner {
+  made(tensor: CudaTensor): void;
+  disposing(tensor: CudaTensor): void;
+}
+
 /** A tensor in device memory. Several tensors can share the memory, so that a call can keep it until it ends. */
-export class CudaTensor implements BackendTensor {
+export class CudaTensor implements CapturedTensor {
   readonly dtype: DType;
   readonly shape: readonly number[];
-  /** The backend that the tensor belongs to. */
-  readonly owner: object;
+  /** Identifies the backend that the tensor belongs to. */
+  readonly owner: TensorOwner;
   readonly #buffer: DeviceBuffer;
   #isDisposed = false;
 
   /** Makes a tensor that becomes a user of the memory. */
-  constructor(owner: object, dtype: DType, shape: readonly number[], buffer: DeviceBuffer) {
+  constructor(owner: TensorOwner, dtype: DType, shape: readonly number[], buffer: DeviceBuffer) {
     this.owner = owner;
     this.dtype = dtype;
     this.shape = Object.freeze([...shape]); // the caller may change its own array
     this.#buffer = buffer;
+    owner.made(this);
+  }
+
+  get isDisposed(): boolean {
+    return this.#isDisposed;
   }
 
   /** The memory. Throws a `TypeError` if the tensor is disposed. */
@@ -38,6 +49,7 @@ export class CudaTensor implements BackendTensor {
 
   [Symbol.dispose](): void {
     if (this.#isDisposed) return;
+    this.owner.disposing(this);
     this.#isDisposed = true;
     this.#buffer[Symbol.dispose]();
   }

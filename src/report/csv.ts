@@ -1,6 +1,7 @@
 // Comma-separated values, RFC 4180 with line feeds: a column per figure, lists joined by spaces.
 import { figureKeys } from "../bench/figures.ts";
 import type { Format, Layout } from "./format.ts";
+import { toJson } from "./json.ts";
 
 /** Makes the format. The times of the single calls are a column only if the layout asks for samples. */
 export function format({ samples, columns }: Layout): Format {
@@ -17,6 +18,10 @@ function line(cells: readonly unknown[]): string {
 }
 
 function cell(value: unknown): string {
-  const text = value === null || value === undefined ? "" : Array.isArray(value) ? value.join(" ") : String(value);
+  const text = value === null || value === undefined
+    ? ""
+    : Array.isArray(value)
+    ? value.map((item) => typeof item === "object" ? toJson(item) : item).join(" ")
+    : String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -45,17 +45,27 @@ export function runNotes(record: FinishedRecord): string[] {
 
 /** Returns the notes on the spread of the times, if there are several. */
 function timeNotes(record: FinishedRecord): string[] {
-  const { kernelTimeMs, minTimeMs, maxTimeMs, madMs, noise, iters, coldTimeMs, pausedTimeMs, backToBackTimeMs } =
-    record;
+  const {
+    kernelTimeMs,
+    minTimeMs,
+    maxTimeMs,
+    madMs,
+    noise,
+    iters,
+    coldTimeMs,
+    pausedTimeMs,
+    backToBackTimeMs,
+    replayTimeMs,
+  } = record;
   if (iters < 2) return [];
   const ms = (value: number) => `${value.toFixed(3)} ms`;
   const known = noise === null ? "" : ` ± ${(100 * noise).toFixed(1)} %`;
   return [
     `Median of ${plural(iters, "call")} ${ms(kernelTimeMs)}${known}; ` +
     `${ms(minTimeMs)} to ${ms(maxTimeMs)}, median absolute deviation ${ms(madMs)}`,
-    ...(coldTimeMs === null || pausedTimeMs === null || backToBackTimeMs === null ? [] : [
+    ...(coldTimeMs === null || pausedTimeMs === null || backToBackTimeMs === null || replayTimeMs === null ? [] : [
       `With the L2 cache emptied ${ms(coldTimeMs)}; after a pause ${ms(pausedTimeMs)}; ` +
-      `back to back ${ms(backToBackTimeMs)} per call`,
+      `back to back ${ms(backToBackTimeMs)} per call; replayed ${ms(replayTimeMs)}`,
     ]),
   ];
 }

@@ -76,3 +76,23 @@ Deno.test("yamoe compare reads --json and --format json of one configuration, an
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("yamoe compare says in what jobs differ that have no partner, and what an old file does not record", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const read = [`--allow-read=${folder},tests`];
+    const times = [10, 10, 10, 10, 10, 10];
+    await Deno.writeTextFile(`${folder}/experts.json`, toJson(record(times)));
+    await Deno.writeTextFile(`${folder}/moe.json`, toJson(record(times, { op: "moe", skew: 1 })));
+    const other = await yamoe(["compare", `${folder}/experts.json`, `${folder}/moe.json`], read);
+    assertStringIncludes(other.stderr, "because they differ in op: experts; moe\n");
+    assertStringIncludes(other.stderr, "because they differ in skew: 0; 1\n");
+    assertStringIncludes(other.stderr, "2 missing\n");
+    await Deno.writeTextFile(`${folder}/new.json`, toJson(record(times, { batch: 2 })));
+    const old = await yamoe(["compare", "tests/report/records/cad1310.json", `${folder}/new.json`], read);
+    assertStringIncludes(old.stderr, "does not record it: activation: not recorded; swiglu-oai\n");
+    assertStringIncludes(old.stdout, "verdict");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

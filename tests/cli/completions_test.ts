@@ -97,3 +97,49 @@ Deno.test({
     }
   },
 });
+
+/** A zsh in a pseudo-terminal, in which Control-T completes the line and prints it. */
+const zshSession = `
+zmodload zsh/zpty
+zpty shell zsh -f -i
+await() { local text; while zpty -r shell text 2>/dev/null; do [[ $text == *$1* ]] && { print -r -- $text; return; }; done; }
+zpty -w shell 'PS1=; unsetopt zle_bracketed_paste; autoload -Uz compinit; compinit -u -D; source ./yamoe.zsh'
+zpty -w shell 'show() { zle complete-word; print -r -- "<<$BUFFER>>"; BUFFER=; }; zle -N show; bindkey "^T" show; print re""ady'
+await ready >/dev/null
+while read -r line; do zpty -w -n shell "$line"$'\\x14'; await '>>'; done
+`;
+
+Deno.test({
+  name: "zsh completes files, lists and values after an equals sign",
+  ignore: !installed("zsh"),
+  fn: async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      await Deno.writeTextFile(`${folder}/yamoe.zsh`, (await yamoe(["completions", "zsh"])).stdout);
+      await Deno.writeTextFile(`${folder}/session.zsh`, zshSession);
+      await Deno.writeTextFile(`${folder}/model.safetensors`, "");
+      const completions = {
+        "yamoe comple": "yamoe completions",
+        "yamoe run --weights mod": "yamoe run --weights model.safetensors",
+        "yamoe run --weights=mod": "yamoe run --weights=model.safetensors",
+        "yamoe bench --preset=ti": "yamoe bench --preset=tiny",
+        "yamoe bench --preset tiny,sm": "yamoe bench --preset tiny,small",
+        "yamoe bench --preset=tiny,sm": "yamoe bench --preset=tiny,small",
+        "yamoe bench --format mark": "yamoe bench --format markdown",
+        "yamoe bench --columns batch,tokensPerS": "yamoe bench --columns batch,tokensPerSecond",
+      };
+      const child = new Deno.Command("timeout", {
+        ...{ args: ["20", "zsh", "-f", "session.zsh"], cwd: folder, stdin: "piped", stdout: "piped", stderr: "null" },
+      }).spawn();
+      const writer = child.stdin.getWriter();
+      await writer.write(new TextEncoder().encode(Object.keys(completions).join("\n") + "\n"));
+      await writer.close();
+      const { stdout } = await child.output();
+      const lines = [...new TextDecoder().decode(stdout).matchAll(/<<(.*?)>>/g)].map(([, line]) => line?.trimEnd());
+      // In lists, zsh adds a comma that it removes again when a space follows.
+      assertEquals(lines.map((line) => line?.replace(/,$/, "")), Object.values(completions));
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});

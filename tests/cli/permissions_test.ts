@@ -6,7 +6,7 @@ import { hasTerminal, inTerminal, type TerminalOutcome, yamoeInTerminal } from "
 
 /** What a command prints, by its name. */
 const printed: Readonly<Record<string, RegExp>> = {
-  bench: /^Output sum: -?\d+\.\d{4}\n|"outputSum":-?\d|,outputSum,|time ms|\bbackend\b.*\bbatch\b/m,
+  bench: /^Output sum: -?\d+\.\d{4}\n|"outputSum":-?\d|,outputSum,|time ms|median ms|\bbackend\b.*\bbatch\b/m,
   verify: /^the same bits in \d+ runs .* ok$/m,
   info: /^CPU: .*\n(No )?GPU/m,
   run: /output/i,

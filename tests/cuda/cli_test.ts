@@ -40,7 +40,8 @@ test("bench gives the results of the CPU", async (folder) => {
     return JSON.parse(stdout);
   };
   const [gpu, cpu] = [await run("cuda"), await run("cpu")];
-  assertEquals([gpu.backend, gpu.device, gpu.warmup], ["cuda", "Emulated sm_90", 5]);
+  assertEquals([gpu.backend, gpu.device], ["cuda", "Emulated sm_90"]);
+  assertLessOrEqual(1, gpu.warmup);
   assertLessOrEqual(Math.abs(gpu.outputSum / cpu.outputSum - 1), 1e-3);
   assertLessOrEqual(Math.abs(gpu.outputAbsSum / cpu.outputAbsSum - 1), 1e-5);
   assertEquals([gpu.kept, gpu.dropped, gpu.tokensPerExpert], [cpu.kept, cpu.dropped, cpu.tokensPerExpert]);
@@ -49,7 +50,7 @@ test("bench gives the results of the CPU", async (folder) => {
 
 test("bench prints the peak GPU memory", async (folder) => {
   const { stdout } = await yamoe(folder, "--backend", "cuda", "--preset", "tiny", "--batch", "1", "--warmup", "0");
-  assertMatch(stdout, /^Output sum: -?\d+\.\d{4}\nKernel time: \d+\.\d{3} ms\nPeak GPU memory: \d+\.\d\d MiB\n$/);
+  assertMatch(stdout, /^Output sum: -?\d+\.\d{4}\nKernel time: \d+\.\d{3} ms\nPeak GPU memory: \d+\.\d\d MB\n$/);
 });
 
 test("a sweep also reports the times with cold caches and back to back, the device's peak and its software", async (folder) => {

@@ -23,5 +23,8 @@ export async function openEmulated(
   tileRows?: number,
 ): Promise<{ backend: CudaBackend; control: Control }> {
   const { library } = await buildProduct(arch);
-  return { backend: await openCudaBackend({ library, tileRows }), control: new Control(library) };
+  return {
+    backend: await openCudaBackend({ library, tileRows, separateWorkspace: true }),
+    control: new Control(library),
+  };
 }

@@ -19,11 +19,11 @@ type Expressions = Readonly<Record<string, readonly [value: bigint, bits: 31 | 3
 type Numbers = Readonly<Record<string, bigint>>;
 
 const product = (a: Numbers): Expressions => ({
-  // A tile has at most 256 rows and 192 columns, and a step at most 64 of the depth.
+  // A tile has at most 256 rows and 192 columns, and a step at most 256 of the depth.
   "index += gridDim.x": [a.tiles! + a.blocks!, 31],
   "width + kBN - 1": [a.columnsWidth! + 192n, 31],
   "at.column + kBN": [a.columnsWidth! + 2n * 192n, 31],
-  "k += kBK": [a.depth! + 2n * 64n, 31],
+  "k += kBK": [a.depth! + 2n * 256n, 31],
   "at.row + kBM": [BigInt(maximumItems) + 256n, 31],
   "expert * width + column": [a.experts! * a.columnsWidth! + 192n, 32],
   "kRaster * column_tiles": [16n * (a.columnsWidth! / 64n + 1n), 31],
@@ -90,6 +90,7 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
   }),
   fill: (a) => ({ "i += item_step()": [a.count! + a.blocks! * 256n, 63], "first_item()": [a.blocks! * 256n, 31] }),
   copy_words: (a) => ({ "i += item_step()": [a.n! + a.blocks! * 256n, 31] }),
+  wait_for_host: () => ({}), // reads one address
   even_offsets: (a) => ({
     "g * rows": [a.groups! * a.rows!, 31],
     "g * tiles": [a.groups! * a.tiles!, 31],

@@ -143,6 +143,13 @@ CUresult cuMemHostRegister_v2(void* address, size_t bytes, unsigned) {
   return CUDA_SUCCESS;
 }
 
+CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr* pointer, void* address, unsigned flags) {
+  BEGIN(kContext);
+  if (flags != 0 || !live().registered.count(address)) return CUDA_ERROR_INVALID_VALUE;
+  *pointer = reinterpret_cast<CUdeviceptr>(address);
+  return CUDA_SUCCESS;
+}
+
 CUresult cuMemHostUnregister(void* address) {
   BEGIN(kContext);
   return live().registered.erase(address) ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;

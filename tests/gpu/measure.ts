@@ -1,5 +1,6 @@
 // Times a job's kernels, one by one and together. Weights are one block of normal numbers, repeated: the kernels take the same
 // time as with fresh numbers, and generating those would take longer than everything else.
+import type { KernelTime } from "../../src/backend/backend.ts";
 import type { CudaBackend } from "../../src/cuda/backend.ts";
 import { gateUpColumns, weightShapes } from "../../src/contract/experts_sizes.ts";
 import { route } from "../../src/routing/route.ts";
@@ -70,9 +71,11 @@ async function measureCall(
   backend: CudaBackend,
   ...call: Parameters<CudaBackend["experts"]>
 ): Promise<Pick<JobFigures, "kernels" | "milliseconds">> {
-  const passes = Array.from({ length: warmup + runs }, () => backend.profile(...call)).slice(warmup);
-  const kernels = passes[0]!.map(({ launch: { kernel, flops, bytes } }, i) => ({
-    ...{ kernel, flops, bytes },
+  const passes: KernelTime[][] = [];
+  for (let i = 0; i < warmup + runs; i++) passes.push(await backend.profile(() => backend.experts(...call)));
+  passes.splice(0, warmup);
+  const kernels = passes[0]!.map(({ kernel, flops, bytes }, i) => ({
+    ...{ kernel, flops: flops ?? 0, bytes: bytes ?? 0 },
     milliseconds: median(passes.map((pass) => pass[i]!.milliseconds)),
   }));
   const times: number[] = [];

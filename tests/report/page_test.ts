@@ -12,6 +12,11 @@ const peaks = {
   peakSource: "measured",
   percentOfPeak: 40,
   boundBy: "compute",
+  profile: [
+    { kernel: "sort", milliseconds: 0.1, floorMs: null, flops: 0, bytes: 0 },
+    { kernel: "gate_up_product_with_a_long_name", milliseconds: 30, floorMs: 20, flops: 1e10, bytes: 1e8 },
+    { kernel: "down_product", milliseconds: 20, floorMs: 10, flops: 5e9, bytes: 5e7 },
+  ],
 } as const;
 
 /** A sweep of two series and a configuration that failed. */
@@ -29,6 +34,7 @@ Deno.test("arrange() puts the batch along the axis and the rest into series", ()
   ]);
   assertEquals(arrange(records.filter(({ batch, seq }) => batch === 2 && seq === 16)).axis.key, "batch");
   assertEquals(arrange(records.filter(({ batch }) => batch === 2)).axis.key, "seq");
+  assertEquals([axis.label, axis.value(points[3]!)], ["Tokens", 128]);
 });
 
 /** Returns what arrange() calls the series of each panel. */
@@ -60,7 +66,7 @@ Deno.test("arrange() makes panels of at most 8 series, whose colors mean the sam
   const html = page(many);
   assertEquals(html.match(/<h3>Time: seq \d+<\/h3>/g)?.length, 3);
   for (const name of Object.keys(charts) as (keyof typeof charts)[]) {
-    if (name !== "roofline") assertMatch(picture(name, many), /^<svg /);
+    if (!["roofline", "kernels"].includes(name)) assertMatch(picture(name, many), /^<svg /);
   }
 });
 
@@ -186,4 +192,36 @@ Deno.test({
       await Deno.remove(folder, { recursive: true });
     }
   },
+});
+
+Deno.test("the page answers: which kernel limits, from how many tokens arithmetic limits, what a packed format gains", () => {
+  const at = (seq: number, boundBy: "memory" | "compute", formats = "f16", factor = 1) => ({
+    ...record([seq * factor], { batch: 1, seq, capacity: null }, { ...peaks, boundBy, formats }),
+    ...{ source: "runs", host: "node1" },
+  });
+  const html = page([
+    ...[at(16, "memory"), at(64, "memory"), at(1024, "compute"), at(4096, "compute")],
+    ...[at(16, "memory", "mxfp4", 0.4), at(64, "compute", "mxfp4", 0.5)],
+  ]);
+  const cards = [
+    ...html.matchAll(/<div class="card"><span class="muted">(.*?)<\/span><strong>(.*?)<\/strong>.*?muted">(.*?)</g),
+  ]
+    .map(([, title, figure, detail]) => [title, figure, detail] as const);
+  const card = (title: string) => cards.find(([name]) => name === title)?.slice(1);
+  assertEquals(card("Limiting kernel")?.[0], "gate_up_product_with_a_long_name");
+  assertStringIncludes(card("Limiting kernel")?.[1] ?? "", "60 % of the time, 1.500 times its floor");
+  assertEquals(card("Arithmetic limits from")?.[0], "64 tokens");
+  assertStringIncludes(card("Arithmetic limits from")?.[1] ?? "", "tiny, f16: 1024, memory at 64");
+  assertEquals(card("Packed weights")?.[0], "mxfp4: 2.500 ×");
+  assertEquals(card("Limited by")?.[1]?.startsWith("40.0 % of "), true);
+});
+
+Deno.test("the page of several machines has a column for them", () => {
+  const machine = (host: string | null, device: string, source: string) => ({
+    ...{ ...record([5], {}, { backend: "cuda", device }), host, source },
+  });
+  const html = page([machine("node1", "NVIDIA H100", "a"), machine("node2", "NVIDIA H100", "b")]);
+  assertStringIncludes(html, '<th class="left">machine</th>');
+  for (const host of ["node1", "node2"]) assertStringIncludes(html, `<td class="left">${host}: NVIDIA H100</td>`);
+  assert(!page([machine(null, "NVIDIA H100", "a")]).includes(">machine<"));
 });

@@ -30,14 +30,15 @@ export interface KernelLaunch<Pointer = bigint> extends Grid {
   readonly arguments: Readonly<Record<string, ArgumentValue<Pointer>>>;
 }
 
+/** Finds a device pointer among those of a call. */
+type Find<Call> = (call: Call) => bigint | null;
+
 /** A kernel of a loaded module. */
 export class Kernel {
   readonly record: KernelRecord;
   readonly #context: Context;
   readonly #handle: bigint;
-  readonly #arguments: DataView<ArrayBuffer>;
-  readonly #extra: BigUint64Array<ArrayBuffer>;
-  readonly #size: BigUint64Array<ArrayBuffer>;
+  readonly #arguments: ArgumentBuffer;
   readonly #config: LaunchConfig;
   #sharedLimit = defaultSharedBytes;
 
@@ -45,19 +46,8 @@ export class Kernel {
     this.#context = context;
     this.#handle = handle;
     this.record = record;
+    this.#arguments = new ArgumentBuffer(context, record);
     this.#config = new LaunchConfig(context, record.waits);
-    // One buffer serves every launch, because the driver copies it before cuLaunchKernelEx returns.
-    const bytes = record.argumentsOffset + record.argumentsBytes;
-    this.#arguments = new DataView(new ArrayBuffer(Math.max(bytes, 8)));
-    this.#size = new BigUint64Array([BigInt(bytes)]);
-    const { driver } = context;
-    this.#extra = new BigUint64Array([
-      bufferPointer,
-      driver.addressOf(this.#arguments),
-      bufferSize,
-      driver.addressOf(this.#size),
-      end,
-    ]);
   }
 
   /**
@@ -68,36 +58,105 @@ export class Kernel {
    * @throws {CudaError} If the driver refuses the launch.
    */
   launch(stream: Stream, { arguments: values, ...grid }: Omit<KernelLaunch, "kernel">): void {
-    const { name, fields, argumentsOffset } = this.record;
-    for (const field of fields) {
+    this.#check(values);
+    for (const field of this.record.fields) this.#arguments.write(field, values[field.name]);
+    this.#queue(stream, grid, this.#arguments);
+  }
+
+  /**
+   * Prepares launches with the same numbers and other pointers.
+   *
+   * @param pointerOf Returns how a call's pointer is found, by its name in the launch.
+   * @returns A function that queues the kernel for a call.
+   * @throws {TypeError} If an argument is missing, unknown or of another type than the kernel's.
+   * @throws {RangeError} If a number does not fit the kernel's type.
+   */
+  prepare<Name extends string, Call>(
+    { arguments: values, ...grid }: Omit<KernelLaunch<Name>, "kernel">,
+    pointerOf: (name: Name) => Find<Call>,
+  ): (stream: Stream, call: Call) => void {
+    this.#check(values);
+    const buffer = new ArgumentBuffer(this.#context, this.record);
+    const pointers: [field: ArgumentField, find: Find<Call>][] = [];
+    const maps: { field: ArgumentField; value: TensorMapOptions<Name>; find: Find<Call>; last: bigint | null }[] = [];
+    for (const field of this.record.fields) {
       const value = values[field.name];
-      if (value === undefined) throw new TypeError(`Cannot launch ${name}: the argument ${field.name} is missing`);
-      if (!this.#write(field, argumentsOffset + field.offset, value)) {
-        throw new (typeof value === "number" ? RangeError : TypeError)(
-          `Cannot launch ${name}: the argument ${field.name} must be ${expected[field.type]}, got ${
-            Deno.inspect(value)
-          }`,
-        );
+      if (typeof value === "string") pointers.push([field, pointerOf(value)]);
+      else if (typeof value === "object" && value) {
+        maps.push({ field, value, find: pointerOf(value.pointer), last: null });
+      } else buffer.write(field, value);
+    }
+    return (stream, call) => {
+      for (const [field, find] of pointers) buffer.write(field, find(call));
+      for (const map of maps) {
+        const pointer = map.find(call);
+        if (pointer === map.last && pointer !== null) continue; // encoding a map takes longer than the rest of a launch
+        buffer.write(map.field, pointer && { ...map.value, pointer });
+        map.last = pointer;
+      }
+      this.#queue(stream, grid, buffer);
+    };
+  }
+
+  /** Checks that the arguments are those of the kernel. */
+  #check(values: KernelLaunch<unknown>["arguments"]): void {
+    const { name, fields } = this.record;
+    for (const field of fields) {
+      if (values[field.name] === undefined) {
+        throw new TypeError(`Cannot launch ${name}: the argument ${field.name} is missing`);
       }
     }
     const names = Object.keys(values);
-    if (names.length !== fields.length) {
-      const surplus = names.find((name) => !fields.some((field) => field.name === name));
-      throw new TypeError(`Cannot launch ${name}: it does not have an argument ${surplus}`);
-    }
+    if (names.length === fields.length) return;
+    const surplus = names.find((name) => !fields.some((field) => field.name === name));
+    throw new TypeError(`Cannot launch ${name}: it does not have an argument ${surplus}`);
+  }
+
+  #queue(stream: Stream, grid: Grid, { extra }: ArgumentBuffer): void {
     this.#allowShared(grid.sharedBytes);
-    this.#context.call(
-      "cuLaunchKernelEx",
-      this.#config.write(grid, stream.handle),
-      this.#handle,
-      null,
-      this.#extra,
+    this.#context.call("cuLaunchKernelEx", this.#config.write(grid, stream.handle), this.#handle, null, extra);
+  }
+
+  #allowShared(bytes: number): void {
+    if (bytes <= this.#sharedLimit) return;
+    this.#context.call("cuFuncSetAttribute", this.#handle, maxDynamicSharedSizeBytes, bytes);
+    this.#sharedLimit = bytes;
+  }
+}
+
+/** The packed arguments of a kernel. One buffer serves many launches: the driver copies it before cuLaunchKernelEx returns. */
+class ArgumentBuffer {
+  /** The last argument of cuLaunchKernelEx. */
+  readonly extra: BigUint64Array<ArrayBuffer>;
+  readonly #context: Context;
+  readonly #record: KernelRecord;
+  readonly #view: DataView<ArrayBuffer>;
+  readonly #size: BigUint64Array<ArrayBuffer>;
+
+  constructor(context: Context, record: KernelRecord) {
+    this.#context = context;
+    this.#record = record;
+    const bytes = record.argumentsOffset + record.argumentsBytes;
+    this.#view = new DataView(new ArrayBuffer(Math.max(bytes, 8)));
+    this.#size = new BigUint64Array([BigInt(bytes)]);
+    const { driver } = context;
+    const [view, size] = [driver.addressOf(this.#view), driver.addressOf(this.#size)];
+    this.extra = new BigUint64Array([bufferPointer, view, bufferSize, size, end]);
+  }
+
+  /** Writes an argument. */
+  write(field: ArgumentField, value: ArgumentValue | undefined): void {
+    if (this.#isWritten(field, this.#record.argumentsOffset + field.offset, value)) return;
+    throw new (typeof value === "number" ? RangeError : TypeError)(
+      `Cannot launch ${this.#record.name}: the argument ${field.name} must be ${expected[field.type]}, got ${
+        Deno.inspect(value)
+      }`,
     );
   }
 
-  /** Writes an argument. Returns whether the value is of the field's type. */
-  #write({ type }: ArgumentField, offset: number, value: ArgumentValue): boolean {
-    const view = this.#arguments;
+  /** Writes an argument if it is of the field's type, and returns whether it is. */
+  #isWritten({ type }: ArgumentField, offset: number, value: ArgumentValue | undefined): boolean {
+    const view = this.#view;
     if (type === "pointer") {
       if (typeof value !== "bigint" && value !== null) return false;
       view.setBigUint64(offset, value ?? 0n, true);
@@ -113,12 +172,6 @@ export class Kernel {
       else return false;
     }
     return true;
-  }
-
-  #allowShared(bytes: number): void {
-    if (bytes <= this.#sharedLimit) return;
-    this.#context.call("cuFuncSetAttribute", this.#handle, maxDynamicSharedSizeBytes, bytes);
-    this.#sharedLimit = bytes;
   }
 }
 

@@ -43,9 +43,15 @@ export class DeviceBuffer implements Disposable {
     return this.#pointer;
   }
 
-  /** Adds a user, who must dispose the buffer too. */
-  retain(): void {
+  /** The number of users. */
+  get users(): number {
+    return this.#users;
+  }
+
+  /** Adds a user, who must dispose the buffer too. Returns the buffer. */
+  retain(): this {
     this.#users += 1;
+    return this;
   }
 
   /** Queues a copy from the host. The host memory must not change until the copy is complete. */
@@ -91,6 +97,11 @@ export class StagingBuffer implements Disposable {
     this.#context = context;
     this.memory = new SharedArrayBuffer(bytes);
     context.call("cuMemHostRegister_v2", new Uint8Array(this.memory), BigInt(bytes), 0);
+  }
+
+  /** The address of the memory for kernels, a CUdeviceptr. */
+  get pointer(): bigint {
+    return this.#context.handle("cuMemHostGetDevicePointer_v2", new Uint8Array(this.memory), 0);
   }
 
   /** Unlocks the memory. A second call does nothing. */

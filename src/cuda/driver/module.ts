@@ -37,9 +37,21 @@ export class Module implements Disposable {
    * @throws {TypeError} If the module does not have the kernel, or the arguments are not the kernel's.
    */
   launch(stream: Stream, launch: KernelLaunch): void {
-    const kernel = this.#kernels.get(launch.kernel);
-    if (!kernel) throw new TypeError(`Cannot launch ${launch.kernel}: the image does not have this kernel`);
-    kernel.launch(stream, launch);
+    this.#kernel(launch.kernel).launch(stream, launch);
+  }
+
+  /** Prepares launches of a kernel; see {@linkcode Kernel.prepare}. */
+  prepare<Name extends string, Call>(
+    launch: KernelLaunch<Name>,
+    pointerOf: (name: Name) => (call: Call) => bigint | null,
+  ): (stream: Stream, call: Call) => void {
+    return this.#kernel(launch.kernel).prepare(launch, pointerOf);
+  }
+
+  #kernel(name: string): Kernel {
+    const kernel = this.#kernels.get(name);
+    if (!kernel) throw new TypeError(`Cannot launch ${name}: the image does not have this kernel`);
+    return kernel;
   }
 
   /** Unloads the module. A second call does nothing. */

@@ -27,16 +27,16 @@ export class Stream implements Disposable {
   /** Records the work that `queue` queues, without running it, as a graph that can be launched repeatedly. */
   capture(queue: () => void): Graph {
     this.context.call("cuStreamBeginCapture_v2", this.#handle, threadLocal);
+    const template = new BigUint64Array(1);
     let failed = true;
     try {
       queue();
+      this.context.call("cuStreamEndCapture", this.#handle, template);
       failed = false;
     } finally {
       // A failed capture must be ended too, or the stream cannot be used any more.
       if (failed) this.#abandonCapture();
     }
-    const template = new BigUint64Array(1);
-    this.context.call("cuStreamEndCapture", this.#handle, template);
     return new Graph(this, template[0]!);
   }
 

@@ -27,6 +27,7 @@ export const symbols = {
   cuMemcpyDtoHAsync_v2: { parameters: ["buffer", "u64", "usize", "u64"], result: "i32" }, // (void *dstHost, CUdeviceptr srcDevice, size_t ByteCount, CUstream hStream)
   cuMemsetD8Async: { parameters: ["u64", "u8", "usize", "u64"], result: "i32" }, // (CUdeviceptr dstDevice, unsigned char uc, size_t N, CUstream hStream)
   cuMemHostRegister_v2: { parameters: ["buffer", "usize", "u32"], result: "i32" }, // (void *p, size_t bytesize, unsigned int Flags)
+  cuMemHostGetDevicePointer_v2: { parameters: ["buffer", "buffer", "u32"], result: "i32" }, // (CUdeviceptr *pdptr, void *p, unsigned int Flags)
   cuMemHostUnregister: { parameters: ["buffer"], result: "i32" }, // (void *p)
 
   cuModuleLoadData: { parameters: ["buffer", "buffer"], result: "i32" }, // (CUmodule *module, const void *image)

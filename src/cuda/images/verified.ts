@@ -15,10 +15,10 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "5f5466d095e9da26e87b3e5d1fea3de3ab043bc619b7b1fed53edd6b15609e69",
+    sha256: "2455fdcc258907ab59c308b47b5a01ff95a82f3649d3cabeff8700da51002115",
     device: "NVIDIA H100 80GB HBM3",
     driver: "CUDA 13.0",
-    date: "2026-11-28",
+    date: "2026-11-29",
   },
 ];
 

@@ -1,9 +1,10 @@
 // The charts: the title, the caption and the drawing of each.
 import { digits } from "../columns.ts";
-import { configuration, type Dataset, type Panel, type Point } from "./dataset.ts";
+import { configuration, type Dataset, floorOf, type Panel, type Point } from "./dataset.ts";
 import { improvements } from "./improvement.ts";
+import { drawKernels } from "./kernels.ts";
 import { drawLoad, loadColors } from "./load.ts";
-import { along, draw, logScale, plain, Plot, seriesColors, sizeScale } from "./plot.ts";
+import { draw, logScale, plain, Plot, seriesColors, sizeScale } from "./plot.ts";
 import { drawRoofline } from "./roofline.ts";
 
 /** A chart. */
@@ -21,11 +22,13 @@ export interface Chart {
 export const charts = {
   time: {
     title: "Time",
-    caption: "The median of the timed calls. The bar is its 95 % interval. Lower is better.",
+    caption: "The median of the timed calls. The bar is its 95 % interval. " +
+      "The dashed line is the floor: the time at the peak rates of the device. Lower is better.",
     draw: (dataset, panel) =>
       lines(dataset, panel, "Milliseconds", ({ kernelTimeMs }) => kernelTimeMs, {
         log: true,
         interval: ({ medianIntervalMs }) => medianIntervalMs,
+        limit: floorOf,
       }),
   },
   memory: {
@@ -51,14 +54,27 @@ export const charts = {
   },
   tokens: {
     title: "Tokens",
-    caption: "Tokens per second. Higher is better.",
-    draw: (dataset, panel) => lines(dataset, panel, "Tokens per second", ({ tokensPerSecond }) => tokensPerSecond),
+    caption: "Tokens per second. The dashed line is the rate at the peak rates of the device. Higher is better.",
+    draw: (dataset, panel) =>
+      lines(dataset, panel, "Tokens per second", ({ tokensPerSecond }) => tokensPerSecond, {
+        log: true,
+        limit: ({ tokensPerSecond, percentOfPeak }) =>
+          tokensPerSecond && percentOfPeak && 100 * tokensPerSecond / percentOfPeak,
+      }),
   },
   roofline: {
     title: "Roofline",
     caption: "The limits of the device: memory bandwidth is the slope, arithmetic is the flat part. " +
       "Memory limits a run below the slope, arithmetic limits a run below the flat part.",
     draw: drawRoofline,
+  },
+  kernels: {
+    title: "Kernels",
+    caption:
+      "The time of each kernel in the largest job that was profiled. The line in a bar is its floor: the time that " +
+      "its operations or its bytes need at the peak rates.",
+    legend: {},
+    draw: drawKernels,
   },
   load: {
     title: "Tokens per expert",
@@ -83,6 +99,8 @@ interface LineOptions {
   readonly baseline?: number;
   /** What follows the number of a tick. */
   readonly unit?: string;
+  /** The best possible value. */
+  readonly limit?: (point: Point) => number | null;
   readonly interval?: (point: Point) => readonly [number, number] | null;
 }
 
@@ -92,9 +110,9 @@ function lines(
   panel: Panel,
   label: string,
   value: (point: Point) => number | null,
-  { log = false, baseline, unit = "", interval }: LineOptions = {},
+  { log = false, baseline, unit = "", interval, limit }: LineOptions = {},
 ): string | undefined {
-  const x = along(dataset.axis.key);
+  const x = dataset.axis.value;
   const rows = panel.series.flatMap(({ name, points }) =>
     points.flatMap((point) => {
       const y = value(point);
@@ -104,7 +122,13 @@ function lines(
     })
   );
   if (rows.length === 0) return undefined;
-  const values = dataset.points.flatMap((point) => [value(point), ...(interval?.(point) ?? [])])
+  const limits = panel.series.flatMap(({ name, points }) =>
+    points.flatMap((point) => {
+      const y = limit?.(point) ?? null;
+      return y === null || y <= 0 ? [] : [{ x: x(point), y, name }];
+    })
+  );
+  const values = dataset.points.flatMap((point) => [value(point), limit?.(point) ?? null, ...(interval?.(point) ?? [])])
     .filter((value) => value !== null && (!log || value > 0)) as number[];
   const scale = log ? logScale(values) : { domain: [0, Math.max(...values, baseline ?? 0)], nice: true };
   return draw({
@@ -113,6 +137,9 @@ function lines(
     color: seriesColors(panel),
     marks: [
       ...(baseline === undefined ? [] : [Plot.ruleY([baseline], { stroke: "var(--muted)", strokeDasharray: "4 3" })]),
+      Plot.lineY(limits, {
+        ...{ x: "x", y: "y", stroke: "name", strokeWidth: 1.5, strokeDasharray: "4 3", strokeOpacity: 0.8 },
+      }),
       Plot.ruleX(rows.filter(({ low, high }) => low < high), {
         ...{ x: "x", y1: "low", y2: "high", stroke: "name", strokeWidth: 5, strokeOpacity: 0.35 },
       }),

@@ -28,10 +28,18 @@ export interface Panel {
   readonly series: readonly Series[];
 }
 
+/** The size that charts are drawn along. */
+export interface Axis {
+  readonly key: FigureKey;
+  readonly label: string;
+  /** The position of a point. */
+  readonly value: (point: Point) => number;
+}
+
 /** The data of the charts. */
 export interface Dataset {
   /** The size along the axis. */
-  readonly axis: { readonly key: FigureKey; readonly label: string };
+  readonly axis: Axis;
   /** One panel, or several if there are more series than colors. All have the same scales. */
   readonly panels: readonly Panel[];
   readonly points: readonly Point[];
@@ -53,22 +61,44 @@ type Part = (point: Point) => string;
 export function arrange(records: readonly SourcedRecord[]): Dataset {
   const points = records.filter(hasRun);
   const varies = (key: FigureKey) => new Set(points.map((point) => point[key])).size > 1;
-  const axis = axisKeys.find(varies) ?? "batch";
-  return { axis: { key: axis, label: columnOf(axis)?.axis ?? axis }, panels: panelsOf(points, axis), points };
+  const axis = axisOf(axisKeys.find(varies) ?? "batch");
+  return { axis, panels: panelsOf(points, axis), points };
+}
+
+/** Returns the axis along a size. Batch and sequence are both drawn along the tokens of the call. */
+function axisOf(key: FigureKey): Axis {
+  if (key === "batch" || key === "seq") return { key, label: "Tokens", value: tokensOf };
+  return { key, label: columnOf(key)?.axis ?? key, value: (point) => Number(point[key]) };
+}
+
+/** Returns the tokens of a call. */
+export function tokensOf({ batch, seq }: Pick<BenchRecord, "batch" | "seq">): number {
+  return batch * seq;
+}
+
+/** Returns the shortest time at the peak rates of the device; null if these are unknown. */
+export function floorOf({ kernelTimeMs, percentOfPeak }: Point): number | null {
+  return percentOfPeak === null ? null : kernelTimeMs * percentOfPeak / 100;
+}
+
+/** Returns the machine that a record is from, for people: the name of its host, if it is known, and its device. */
+export function machineOf({ host, device, cpu }: BenchRecord): string {
+  const name = device ?? cpu;
+  return printable(host === null ? name : `${host}: ${name}`);
 }
 
 function hasRun(record: SourcedRecord): record is Point {
   return record.status === "ok" && record.kernelTimeMs !== null;
 }
 
-function panelsOf(points: readonly Point[], axis: FigureKey): Panel[] {
-  const parts = seriesParts(points, axis);
+function panelsOf(points: readonly Point[], axis: Axis): Panel[] {
+  const parts = seriesParts(points, axis.key);
   const named = (parts: readonly Part[]): Part => (point) => parts.map((part) => part(point)).join(", ");
   const seriesOf = (points: readonly Point[], name: Part, names: readonly string[]): Series[] =>
     [...Map.groupBy(points, name)].map(([text, group]) => ({
       name: text || group[0]?.preset || "",
       color: `var(--series-${1 + names.indexOf(text) % maxSeries})`,
-      points: group.toSorted((a, b) => Number(a[axis]) - Number(b[axis])),
+      points: group.toSorted((a, b) => axis.value(a) - axis.value(b)),
     }));
   const namesBy = (name: Part) => [...new Set(points.map(name))];
   const all = named(parts), allNames = namesBy(all);

@@ -2,7 +2,7 @@
 import { inWords } from "../columns.ts";
 import { cards } from "./cards.ts";
 import { type ChartName, chartOf } from "./charts.ts";
-import { arrange, type Dataset, type SourcedRecord } from "./dataset.ts";
+import { arrange, type Dataset, machineOf, type SourcedRecord } from "./dataset.ts";
 import { escapeHtml } from "./escape.ts";
 import { legendOf } from "./legend.ts";
 import { pageStyle } from "./style.ts";
@@ -12,6 +12,7 @@ import { provenanceTable, recordTable } from "./tables.ts";
 const parts: readonly (readonly [heading: string, charts: readonly ChartName[]])[] = [
   ["Time, memory, improvement", ["time", "memory", "improvement"]],
   ["Rates and limits", ["tflops", "tokens", "roofline"]],
+  ["Kernels", ["kernels"]],
   ["Routing", ["load"]],
 ];
 
@@ -46,11 +47,11 @@ ${provenanceTable(records)}
 }
 
 function subtitle(records: readonly SourcedRecord[]): string {
-  const distinct = (key: "device" | "threads" | "version") =>
-    new Set(records.filter((record) => (record[key] ?? null) !== null).map((record) => inWords(key, record)));
+  const distinct = (key: "threads" | "version") =>
+    new Set(records.filter((record) => record[key]).map((record) => inWords(key, record)));
   const day = records.map(({ time }) => `${time}`).toSorted().at(-1)?.slice(0, 16).replace("T", " ");
   const versions = `yamoe ${[...distinct("version")].join(", ")}`;
-  const text = [...distinct("device"), ...distinct("threads"), versions, `${day} UTC`].join(" · ");
+  const text = [...new Set(records.map(machineOf)), ...distinct("threads"), versions, `${day} UTC`].join(" · ");
   return `<p class="muted">${escapeHtml(text)}</p>`;
 }
 
@@ -65,7 +66,9 @@ function part(heading: string, names: readonly ChartName[], dataset: Dataset): s
       const id = i === 0 ? ` id="${name}"` : "";
       const caption = i === 0 ? `\n<figcaption>${escapeHtml(chart.caption)}</figcaption>` : "";
       const legend = legendItems(legendOf(chart, panel));
-      return [`<figure${id}><h3>${escapeHtml(title)}</h3>\n${legend}${svg}${caption}</figure>`];
+      const label = escapeHtml(`${title}. ${chart.caption}`);
+      const image = svg.replace("<svg ", `<svg role="img" aria-label="${label}" `);
+      return [`<figure${id}><h3>${escapeHtml(title)}</h3>\n${legend}${image}${caption}</figure>`];
     });
   });
   return figures.length === 0

@@ -12,14 +12,20 @@ export interface Improvements {
   readonly factor: Improvement;
 }
 
+/** What can differ between two implementations of a job, with the most important first. */
+const implementationKeys = ["source", "backend", "device", "formats"] as const;
+
+/** The figures that make a job, however its weights are stored. */
+const sameJobKeys = jobKeys.filter((key) => key !== "formats" && key !== "weights");
+
 /**
- * Computes the improvement of every point. If there are several files, backends or devices, the baseline is the first of
- * them with the same job. Otherwise it is the rate of tokens at the first place of the axis.
+ * Computes the improvement of every point. If there are several files, backends, devices or formats of the weights, the
+ * baseline is the first of them with the same job. Otherwise it is the rate of tokens at the first place of the axis.
  */
 export function improvements({ axis, panels, points }: Dataset): Improvements {
-  const implementation = ({ source, backend, device }: Point) => JSON.stringify([source, backend, device]);
   const [baseline] = points;
-  if (!baseline || points.every((point) => implementation(point) === implementation(baseline))) {
+  const differing = implementationKeys.filter((key) => points.some((point) => point[key] !== baseline?.[key]));
+  if (!baseline || differing.length === 0) {
     const first = new Map(
       panels.flatMap(({ series }) =>
         series.flatMap(({ points }) => points.map((point) => [point, points[0]] as const))
@@ -30,14 +36,11 @@ export function improvements({ axis, panels, points }: Dataset): Improvements {
       factor: (point) => ratio(point.tokensPerSecond, first.get(point)?.tokensPerSecond),
     };
   }
-  const base = new Map(
-    points.filter((point) => implementation(point) === implementation(baseline))
-      .map((point) => [identity(point, jobKeys), point]),
-  );
-  const several = points.some(({ source }) => source !== baseline.source);
+  const isBaseline = (point: Point) => implementationKeys.every((key) => point[key] === baseline[key]);
+  const base = new Map(points.filter(isBaseline).map((point) => [identity(point, sameJobKeys), point]));
   return {
-    label: `Times faster than ${several ? baseline.source : baseline.backend}`,
-    factor: (point) => ratio(base.get(identity(point, jobKeys))?.kernelTimeMs, point.kernelTimeMs),
+    label: `Times faster than ${differing.map((key) => baseline[key]).join(", ")}`,
+    factor: (point) => ratio(base.get(identity(point, sameJobKeys))?.kernelTimeMs, point.kernelTimeMs),
   };
 }
 

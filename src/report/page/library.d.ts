@@ -48,6 +48,7 @@ export interface Document {
   readonly nodeType: number;
 }
 
+export const barX: MarkFunction;
 export const barY: MarkFunction;
 export const dot: MarkFunction;
 export const line: MarkFunction;
@@ -55,5 +56,6 @@ export const lineY: MarkFunction;
 export const ruleX: MarkFunction;
 export const ruleY: MarkFunction;
 export const text: MarkFunction;
+export const tickX: MarkFunction;
 export function plot(options: PlotOptions): { readonly outerHTML: string };
 export function parseHTML(html: string): { readonly document: Document };

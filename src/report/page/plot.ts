@@ -1,7 +1,6 @@
 // Observable Plot, which draws into a document without a browser.
 import * as Plot from "./library.js";
-import type { FigureKey } from "../../bench/figures.ts";
-import type { Dataset, Panel, Point } from "./dataset.ts";
+import type { Dataset, Panel } from "./dataset.ts";
 
 export { Plot };
 
@@ -40,8 +39,8 @@ export function seriesColors({ series }: Panel): Plot.ScaleOptions & { domain: s
 }
 
 /** Returns the scale of the axis. Few values are the ticks; values that are far apart get a logarithmic scale. */
-export function sizeScale({ axis: { key, label }, points }: Dataset): Plot.ScaleOptions {
-  const values = [...new Set(points.map(along(key)))].toSorted((a, b) => a - b);
+export function sizeScale({ axis: { label, value }, points }: Dataset): Plot.ScaleOptions {
+  const values = [...new Set(points.map(value))].toSorted((a, b) => a - b);
   const [smallest = 1, largest = smallest] = [values[0], values.at(-1)];
   const single = values.length === 1;
   const far = values.length > 2 && largest / smallest >= 4;
@@ -63,14 +62,11 @@ function spaced(values: readonly number[]): number[] {
   return kept;
 }
 
-/** Formats the number of a tick without an exponent. */
+/** Formats the number of a tick without an exponent. Integers are exact. */
 export function plain(value: number): string {
+  if (value >= 1e6) return `${Number((value / 1e6).toPrecision(3))}M`;
+  if (Number.isInteger(value) && value < 10_000) return `${value}`;
   return value >= 10_000 ? value.toLocaleString("en-US") : `${Number(value.toPrecision(3))}`;
-}
-
-/** Returns the position of a point along the axis. */
-export function along(key: FigureKey): (point: Point) => number {
-  return (point) => Number(point[key]);
 }
 
 /** Returns the ticks and the domain of a logarithmic scale: powers of ten, or also their multiples for smaller ranges. */

@@ -37,7 +37,7 @@ export function drawRoofline(dataset: Dataset, panel: Panel): string | undefined
   );
   const scale = logScale([
     ...roofed.map(({ tflops }) => tflops),
-    ...all.flatMap(({ peak, slope }) => [peak, left * slope]),
+    ...all.flatMap(({ peak, slope }) => [2 * peak, left * slope]),
   ]);
   return draw({
     x: { type: "log", label: "Operations per byte", tickFormat: plain, ticks: 4, domain: [left, right] },
@@ -76,23 +76,36 @@ function roofsOf(points: readonly RoofedPoint[]): Roof[] {
 /** The distance between the lines of two labels. */
 const lineHeight = 14;
 
-/** Labels every roof above its flat part. Labels that would overlap move down. */
+/** The longest line of a label that fits a chart, in characters. */
+const longestLine = 48;
+
+/** Labels every roof above its flat part. Long labels get a second line. Labels that would overlap move down. */
 function labels(roofs: readonly Roof[], x: number, [low, high]: readonly [number, number]): Plot.Mark[] {
   const height = chartHeight - margins.top - margins.bottom;
   let free = -Infinity;
-  return roofs.toSorted((a, b) => b.peak - a.peak).map(({ peak, label }) => {
+  return roofs.toSorted((a, b) => b.peak - a.peak).flatMap(({ peak, label }) => {
     const above = height * Math.log(high / peak) / Math.log(high / low) - 8;
-    const y = free = Math.max(above, free + lineHeight);
-    return Plot.text([{ x, y: peak }], {
-      x: "x",
-      y: "y",
-      text: () => label,
-      textAnchor: "end",
-      dy: y - above - 8,
-      fill: "var(--muted)",
-      stroke: "var(--page)",
-      strokeWidth: 4,
-      fontSize: roofs.length > 1 ? 10 : 12,
+    return linesOf(label).map((line) => {
+      const y = free = Math.max(above, free + lineHeight);
+      return Plot.text([{ x, y: peak }], {
+        x: "x",
+        y: "y",
+        text: () => line,
+        textAnchor: "end",
+        dy: y - above - 8,
+        fill: "var(--muted)",
+        stroke: "var(--page)",
+        strokeWidth: 4,
+        fontSize: roofs.length > 1 ? 10 : 12,
+      });
     });
   });
+}
+
+/** Breaks a label after its name, and shortens a name that is still too long. */
+function linesOf(label: string): string[] {
+  const end = label.lastIndexOf(": ");
+  if (label.length <= longestLine || end < 0) return [label];
+  const name = label.slice(0, end);
+  return [name.length > longestLine ? `${name.slice(0, longestLine - 1)}…` : name, label.slice(end + 2)];
 }

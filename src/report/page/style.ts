@@ -32,8 +32,8 @@ h3 { font-size: 16px; margin: 0; }
 p { margin: 4px 0; max-width: 80ch; }
 .muted, figcaption { color: var(--muted); font-size: 14px; }
 .cards { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 250px), 1fr)); margin: 20px 0 0; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; }
-.card strong { display: block; font-size: 24px; line-height: 1.3; font-variant-numeric: tabular-nums; }
+.card { min-width: 0; background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; }
+.card strong { display: block; font-size: 24px; line-height: 1.3; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 .charts { display: grid; gap: 16px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 350px), 1fr)); }
 figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px; min-width: 0; }
 figure svg { display: block; width: 100%; height: auto; max-width: 480px; margin: 4px auto; }

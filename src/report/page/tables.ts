@@ -3,7 +3,7 @@ import { type FigureKey, figureKeys } from "../../bench/figures.ts";
 import { plural, printable } from "../../text.ts";
 import { figureColumns, inWords, noteColumn, recordColumns, usualKeys } from "../columns.ts";
 import type { Column } from "../table.ts";
-import type { Point, SourcedRecord } from "./dataset.ts";
+import { machineOf, type Point, type SourcedRecord } from "./dataset.ts";
 import { escapeHtml } from "./escape.ts";
 
 /**
@@ -18,9 +18,13 @@ export function recordTable(records: readonly SourcedRecord[], fastest: Point | 
   const shown = keys.filter((key) => !common.includes(key));
   const modes = records.some(({ coldTimeMs }) => (coldTimeMs ?? null) !== null);
   const several = new Set(records.map(({ source }) => source)).size > 1;
-  const source: Column<SourcedRecord>[] = several
-    ? [{ title: "file", text: ({ source }) => printable(source), align: "left" }]
-    : [];
+  const machines = new Set(records.map(machineOf)).size > 1;
+  const source: Column<SourcedRecord>[] = [
+    ...(machines ? [{ title: "machine", text: machineOf, align: "left" } as const] : []),
+    ...(several
+      ? [{ title: "file", text: ({ source }: SourcedRecord) => printable(source), align: "left" } as const]
+      : []),
+  ];
   const identity = [...source, ...figureColumns(shown)];
   const columns: Column<SourcedRecord>[] = [...source, ...recordColumns({ varying: shown, modes })];
   const rows = records.map((record) => {
@@ -58,6 +62,7 @@ function noteRow(notes: readonly string[], columns: number, kind: "hint" | "fail
 const provenance: readonly (readonly [title: string, keys: readonly (keyof SourcedRecord)[]])[] = [
   ["File", ["source"]],
   ["Command", ["commandLine"]],
+  ["Host", ["host"]],
   ["Device", ["device", "deviceUuid"]],
   ["Processor", ["cpu", "cores"]],
   ["System", ["os", "arch"]],

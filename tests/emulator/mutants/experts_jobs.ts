@@ -66,8 +66,8 @@ export const products: readonly ExpertsJob[] = [
   [256, { T: 4300, H: 8, I: 8, E: 5, K: 2 }, { expertCapacity: 20 }, { spread: 0.6 }],
 ];
 
-/** Jobs of the wgmma kernels. */
-export const wgmmaProducts: readonly ExpertsJob[] = [
+/** Jobs of the kernels that only Hopper has. */
+export const hopperProducts: readonly ExpertsJob[] = [
   [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }],
   [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, outIn],
   [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, concatenated, { dtype: "bf16" }],
@@ -82,6 +82,13 @@ export const wgmmaProducts: readonly ExpertsJob[] = [
   [256, { T: 200, H: 72, I: 136, E: 1, K: 1 }, { ...concatenated, expertCapacity: 150 }],
   [128, { T: 20, H: 128, I: 192, E: 2, K: 1 }, outIn], // whole steps and whole tiles
   [128, { T: 600, H: 200, I: 104, E: 2, K: 1 }], // more tiles than multiprocessors
+  [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }],
+  [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }, outIn],
+  [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }, concatenated, { dtype: "bf16" }],
+  [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }, bothOther, { bias: false }],
+  [32, { T: 70, H: 208, I: 200, E: 40, K: 2 }, outIn, { extra: "input weights" }], // more experts than lanes
+  [32, { T: 20, H: 128, I: 256, E: 2, K: 1 }], // whole steps and whole tiles
+  [32, { T: 300, H: 136, I: 264, E: 2, K: 1 }, concatenated], // more tiles than blocks
   [256, { T: 20, H: 328, I: 200, E: 2, K: 1 }, outIn], // more steps than stages
 ];
 

@@ -4,7 +4,7 @@ import { moe } from "../../../src/ops/moe.ts";
 import { convert } from "../../../src/tensor/tensor.ts";
 import { Generator } from "../../../src/torch/generator.ts";
 import { sortJob, sortOnDevice } from "../../cuda/sort.ts";
-import { expertsJob, products, wgmmaProducts, zerosJob } from "./experts_jobs.ts";
+import { expertsJob, hopperProducts, products, zerosJob } from "./experts_jobs.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
 import { opJobs } from "./op_jobs.ts";
 import { linearJobs, routeJobs } from "./router_jobs.ts";
@@ -40,7 +40,7 @@ export const jobs: readonly Job[] = [
  * Jobs whose warps drift apart. A warp may still multiply a stage that the next round of the ring overwrites, unless the
  * producers wait for every consumer.
  */
-const preemptedJobs = wgmmaProducts.slice(-1).flatMap((product) =>
+const preemptedJobs = hopperProducts.slice(-1).flatMap((product) =>
   [7, 50, 400].map((preempt): Job => {
     const { name, run } = expertsJob(product, 0);
     return { name: `${name}, preempted every ${preempt} accesses`, run, preempt };
@@ -48,4 +48,4 @@ const preemptedJobs = wgmmaProducts.slice(-1).flatMap((product) =>
 );
 
 /** The jobs for the kernels that only sm_90 has. */
-export const hopperJobs: readonly Job[] = [...wgmmaProducts.map(expertsJob), zerosJob, ...preemptedJobs];
+export const hopperJobs: readonly Job[] = [...hopperProducts.map(expertsJob), zerosJob, ...preemptedJobs];

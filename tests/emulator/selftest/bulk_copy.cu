@@ -261,6 +261,25 @@ FAULTY(fault_bulk_before_all_have_read) {
   mbarrier_wait(stages.full(1), 0);
 }
 
+// Both warps read the same bytes, and an mbarrier orders each of them before the next copy.
+FAULTY(fault_bulk_before_a_warp_has_read) {
+  const uint32_t empty = shared_address(dynamic_smem()) + 2 * kBox + 16;
+  if (threadIdx.x == 0) mbarrier_init(empty, 2);
+  const Stages stages;
+  begin(stages, map);
+  mbarrier_wait(stages.full(0), 0);
+  if (!fixed && threadIdx.x == 0) mbarrier_arrive(empty);
+  out[threadIdx.x] = stages.words(0)[threadIdx.x % 32];
+  __syncwarp();
+  if (threadIdx.x == 32 || fixed && threadIdx.x == 0) mbarrier_arrive(empty);
+  if (threadIdx.x == 63) {
+    mbarrier_wait(empty, 0);
+    mbarrier_arrive_expecting(stages.full(1), kBox);
+    BULK_COPY_2D(stages.box(0), map, stages.full(1), 0, 0);  // FAULT fault_bulk_before_a_warp_has_read
+  }
+  mbarrier_wait(stages.full(1), 0);
+}
+
 FAULTY(fault_bulk_map_misaligned) {
   const Stages stages;
   begin(stages, *reinterpret_cast<const TensorMap*>(in + (fixed ? 128 : 16)));

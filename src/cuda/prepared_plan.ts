@@ -1,0 +1,63 @@
+// A plan that is ready to launch: the arguments are packed, and the workspace has its layout.
+import { inputNames } from "../contract/experts_inputs.ts";
+import type { Addresses } from "./driver/graph_cache.ts";
+import type { Module } from "./driver/module.ts";
+import type { Stream } from "./driver/stream.ts";
+import type { Plan, TensorName, WorkspaceName } from "./plan/experts.ts";
+import type { QueuedKernel } from "./recording.ts";
+
+/** Temporary tensors begin at multiples of this many bytes, as allocations do. */
+const alignment = 256;
+
+/** The tensors that have a pointer in each call, in the order of the pointers. The buffers of the workspace follow. */
+const callTensors: readonly TensorName[] = [...inputNames, "output"];
+
+/** A kernel of a plan, ready to launch. */
+export interface PreparedKernel extends QueuedKernel {
+  /**
+   * Queues the kernel.
+   *
+   * @param addresses The pointers of the inputs and of the output, then those of the buffers of the workspace.
+   */
+  readonly launch: (stream: Stream, addresses: Addresses) => void;
+}
+
+/** A plan with packed arguments. */
+export class PreparedPlan {
+  /** The kernels in their order. */
+  readonly kernels: readonly PreparedKernel[];
+  /** The sizes of the buffers that make up the workspace, in bytes. */
+  readonly buffers: readonly number[];
+
+  /**
+   * Prepares a plan.
+   *
+   * @param separate Whether each temporary tensor has a buffer of its own, so that a memory checker notices an access past
+   * its end. One buffer for all is faster to allocate.
+   */
+  constructor({ workspace, launches }: Plan, module: Module, separate: boolean) {
+    const used = Object.entries(workspace).filter(([, bytes]) => bytes > 0);
+    let end = 0;
+    const places = new Map(used.map(([name, bytes], i) => {
+      const place = separate ? { buffer: i, offset: 0n } : { buffer: 0, offset: BigInt(end) };
+      end += Math.ceil(bytes / alignment) * alignment;
+      return [name as WorkspaceName, place];
+    }));
+    this.buffers = separate ? used.map(([, bytes]) => bytes) : [end];
+
+    const addressOf = (name: TensorName) => {
+      const place = places.get(name as WorkspaceName);
+      const index = place ? callTensors.length + place.buffer : callTensors.indexOf(name);
+      return (addresses: Addresses) => place ? (addresses[index] ?? 0n) + place.offset : addresses[index] ?? null;
+    };
+    this.kernels = launches.map((launch) => {
+      const { kernel, flops, bytes } = launch;
+      return { kernel, flops, bytes, launch: module.prepare(launch, addressOf) };
+    });
+  }
+
+  /** Queues all kernels; see {@linkcode PreparedKernel.launch}. */
+  launch(stream: Stream, addresses: Addresses): void {
+    for (const { launch } of this.kernels) launch(stream, addresses);
+  }
+}

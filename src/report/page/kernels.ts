@@ -1,0 +1,44 @@
+// The chart of the kernels of one call.
+import { digits } from "../columns.ts";
+import { type Dataset, type Panel, type Point, tokensOf } from "./dataset.ts";
+import { draw, plain, Plot } from "./plot.ts";
+
+/** A point whose kernels were measured. */
+export type ProfiledPoint = Point & { readonly profile: NonNullable<Point["profile"]> };
+
+/** Returns the profiled point with the most tokens. */
+export function largestProfiled(points: readonly Point[]): ProfiledPoint | undefined {
+  const profiled = points.filter((point): point is ProfiledPoint => (point.profile?.length ?? 0) > 0);
+  return profiled.toSorted((a, b) => tokensOf(b) - tokensOf(a))[0];
+}
+
+/** The longest name of a kernel that the chart has room for. */
+const longestName = 20;
+
+/** Draws a bar for each kernel, as the first of several panels only. */
+export function drawKernels({ points, panels }: Dataset, panel: Panel): string | undefined {
+  const point = largestProfiled(points);
+  if (!point || panel !== panels[0]) return undefined;
+  const bars = point.profile.map(({ kernel, milliseconds, floorMs }, i) => {
+    const short = kernel.length > longestName ? `${kernel.slice(0, longestName - 1)}…` : kernel;
+    const floor = floorMs === null ? "" : `, floor ${digits(floorMs)} ms`;
+    return {
+      kernel: `${i + 1}. ${short}`,
+      milliseconds,
+      floorMs,
+      title: `${kernel}: ${digits(milliseconds)} ms${floor}`,
+    };
+  });
+  return draw({
+    marginLeft: 176,
+    x: { label: "Milliseconds", grid: true, tickFormat: plain, ticks: 5 },
+    y: { label: null, type: "band", domain: bars.map(({ kernel }) => kernel) },
+    marks: [
+      Plot.barX(bars, { x: "milliseconds", y: "kernel", fill: "var(--series-1)", title: "title" }),
+      Plot.tickX(bars.filter(({ floorMs }) => floorMs !== null), {
+        ...{ x: "floorMs", y: "kernel", stroke: "var(--text)", strokeWidth: 2 },
+      }),
+      Plot.ruleX([0], { stroke: "var(--muted)" }),
+    ],
+  });
+}
