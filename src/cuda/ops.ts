@@ -60,10 +60,10 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
 
   linear({ input, weight, bias, dtype, shape }: LinearCall<BackendTensor>): Promise<T> {
     return this.#run(({ result }) => {
-      const { own, kernels } = this.#host;
+      const { own, kernels, device } = this.#host;
       const [x, w, b] = [own(input), own(weight), bias && own(bias)];
       const output = result(dtype, [shape.rows, shape.columns]);
-      this.#launch(planLinear(shape, x, w, b, output, kernels));
+      this.#launch(planLinear(shape, x, w, b, output, kernels, device.multiprocessors));
       return output;
     });
   }
