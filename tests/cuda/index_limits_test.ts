@@ -63,7 +63,7 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
   simt: product,
   combine: (a) => ({
     "blockIdx.x * 4 + threadIdx.x / 32": [a.blocks! * 4n, 32],
-    "first += warps * kParts * kPart": [a.width! + 2n * a.warps! * 2n * 32n * 8n, 31],
+    "first + warps * kParts * kPart": [a.width! + a.warps! * 2n * 32n * a.elements!, 31],
     "t * weight_columns": [a.tokens! * a.weightColumns!, 63],
     "row * width": [BigInt(maximumItems) * a.width!, 63],
   }),
@@ -111,6 +111,7 @@ function check({ kernel, blocks, threads, arguments: values }: KernelLaunch<unkn
   const numbers = {
     ...Object.fromEntries(integers.map(([name, value]) => [name, BigInt(value)])),
     tiles: BigInt(tiles),
+    elements: kernel.endsWith("f32") ? 4n : 8n, // in 16 bytes
   };
   for (
     const [name, [value, bits]] of Object.entries(
