@@ -29,7 +29,6 @@ using Tile16 = Tile<16, 64, 1, 1, kManyStages>;
   extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks) \
       name(const yamoe::ProductArguments<T> arguments) {                      \
     using namespace yamoe;                                                    \
-    follow_previous_kernel();                                                 \
     grouped_gemm<tile, out_in>(arguments, Store<tile, out_in, T>{arguments}); \
   }
 

@@ -72,7 +72,6 @@ __device__ __forceinline__ void linear_mma(const LinearArguments& p, const T* __
     }
 #pragma unroll
     for (int s = 0; s < kSteps; ++s) {
-      if (base + s * kStep >= p.depth) break;
 #pragma unroll
       for (int j = 0; j < kColumns / 8; ++j) {
         const uint32_t b0[2] = {b[s][j].x, b[s][j].y};

@@ -155,13 +155,14 @@ __device__ __forceinline__ int warp_min(int value) {
 __device__ __forceinline__ uint4 load_streaming_16(const void* from) { return __ldcs(static_cast<const uint4*>(from)); }
 __device__ __forceinline__ void store_streaming_16(void* to, uint4 value) { __stcs(static_cast<uint4*>(to), value); }
 
-// "griddepcontrol": programmatic dependent launch. From sm_90, a kernel may start when every block of the kernel before it
-// has called allow_next_kernel() or has ended. wait_for_previous_kernel() returns when that kernel is complete and its
-// writes are visible. The rule of all kernels:
+// "griddepcontrol": programmatic dependent launch. From sm_90, a kernel that waits may start when every block of the kernel
+// before it has called allow_next_kernel() or has ended. wait_for_previous_kernel() returns when that kernel is complete
+// and its writes are visible. A kernel that does not wait starts when the kernel before it is complete: products of many
+// tiles are such kernels, because an early start would place their blocks unevenly. The rule of kernels that wait:
 //
 // - Each thread waits before it reads what a kernel may have written, and before its first write to global memory.
 // - Blocks allow the next kernel after a wait, never before it. So when a kernel starts, all kernels except for the one
-//   before it are complete, and it needs to wait only for what that one reads or writes. A kernel without work waits too.
+//   before it are complete, and it needs to wait only for what that one reads or writes. A block without work waits too.
 // - Before the wait, a kernel may load what the kernel before it does not write, such as weights. Before it loads what an
 //   older kernel of the same call has written, it calls see_older_kernels().
 __device__ __forceinline__ void wait_for_previous_kernel() {

@@ -216,7 +216,6 @@ using Simt16 = SimtTile<16, 64, 2, 4>;
 #define YAMOE_SIMT(tile, suffix, T, blocks)                                   \
   extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks) \
       simt_##suffix(const yamoe::ProductArguments<T> arguments) {             \
-    yamoe::follow_previous_kernel();                                          \
     yamoe::simt<yamoe::tile>(arguments);                                      \
   }
 

@@ -15,7 +15,6 @@ using Wgmma128 = WarpgroupTile<128, 192, 5>;
   extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, 1)           \
       name(const __grid_constant__ yamoe::BoxedArguments<T> arguments) {       \
     using namespace yamoe;                                                         \
-    follow_previous_kernel();                                                      \
     const Product<T> product = arguments;                                          \
     const Store<tile, WeightLayout::layout, T> store{product};                     \
     warpgroup_gemm<tile, WeightLayout::layout>(product, arguments.weights, store); \

@@ -33,7 +33,7 @@ export function planLinear(
   const kernel = `linear_${input.dtype}`;
   const onTensorCores = input.dtype === weight.dtype && depth % 8 === 0 && kernels.some(({ name }) => name === kernel);
   const [large, small] = [[32, onTensorCores ? 64 : 32], [16, 8]] as const; // rows and columns of a tile
-  const smallTiles = onTensorCores && tileCount(rows, columns, large) < multiprocessors / 4;
+  const smallTiles = onTensorCores && tileCount(rows, columns, large) <= multiprocessors / 4;
   const tile = smallTiles ? small : large;
   const blocks = tileCount(rows, columns, tile);
   checkInt32("The number of blocks of a linear layer", blocks);
