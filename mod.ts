@@ -24,6 +24,13 @@
 import "./src/require_deno.ts";
 export * from "./src/backend/backend.ts";
 export { openBackend, type OpenBackendOptions } from "./src/open_backend.ts";
+export { openParallel, type OpenParallelOptions } from "./src/parallel/open_parallel.ts";
+export type { ExchangeMode, ParallelBackend } from "./src/parallel/parallel_backend.ts";
+export type { Range } from "./src/parallel/exchange_plan.ts";
+export type { ParallelCallOptions, ParallelExpertsOptions, ParallelMoeOptions } from "./src/parallel/resolve.ts";
+export type { Placement } from "./src/world/launcher.ts";
+export { RankLostError } from "./src/world/rank_lost_error.ts";
+export { NcclError } from "./src/nccl/error.ts";
 export { BackendUnavailableError } from "./src/backend/unavailable_error.ts";
 export { CudaError } from "./src/cuda/driver/error.ts";
 export type {
@@ -36,6 +43,7 @@ export type {
 export { experts } from "./src/ops/experts.ts";
 export {
   type ExpertsLayer,
+  type LatentSpace,
   type MoeLayer,
   type MoeOptions,
   type MoeRouter,
@@ -73,6 +81,7 @@ export type {
   Nvfp4Format,
   PackedFormat,
   PackedParts,
+  PackedRowOrder,
   PackedSpec,
   PackedTensor,
 } from "./src/tensor/packed_tensor.ts";

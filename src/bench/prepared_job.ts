@@ -1,5 +1,6 @@
 // A job whose tensors are on a backend: its single calls, and the figures of a series of them.
 import type { Backend, BackendTensor } from "../backend/backend.ts";
+import { describeFormats } from "../contract/weights.ts";
 import { checkSample, MismatchError, sampleTolerance } from "../verify/sample.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type OutputSummary, summarizeOutput } from "../workload/output_summary.ts";
@@ -95,8 +96,9 @@ export class PreparedJob implements Disposable {
     const { verify = false, onProgress } = this.#options;
     if (!verify) return;
     onProgress?.("Check", 0);
-    const { inputs, options } = this.timed.experts;
-    const check = await checkSample(this.#backend, inputs, output, options, { tolerance: sampleTolerance });
+    const { experts: { inputs, options }, readWeight } = this.timed;
+    const sampling = { tolerance: sampleTolerance, readWeight };
+    const check = await checkSample(this.#backend, inputs, output, options, sampling);
     if (check.bad) throw new MismatchError(check);
     this.#verified = check;
   }
@@ -113,6 +115,7 @@ export class PreparedJob implements Disposable {
     const hostTimes = calls.map(({ hostMilliseconds }) => hostMilliseconds).filter((time) => time !== null);
     return {
       ...jobFigures(this.#job),
+      formats: describeFormats(shape.formats),
       backend: this.#backend.name,
       device: this.#backend.device,
       threads: this.#pool.threads,

@@ -13,7 +13,6 @@ import type {
 import { Captures, expectFunction } from "../backend/captures.ts";
 import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
-import { uploadParts } from "../backend/upload_packed.ts";
 import { shareAndRunMoe } from "../backend/run_moe.ts";
 import { resolvedOps } from "../backend/steps.ts";
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
@@ -23,7 +22,7 @@ import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { RepeatedExperts } from "../contract/resolve_repeated.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
-import { isPacked, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { isPacked, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
 import {
   bytesPerElement,
   checkDType,
@@ -35,9 +34,10 @@ import {
   type Tensor,
   zeros,
 } from "../tensor/tensor.ts";
+import { cudaDetails } from "./details.ts";
 import { Context } from "./driver/context.ts";
 import { type DeviceProperties, deviceProperties } from "./driver/device.ts";
-import { asUnavailable, Driver, formatVersion } from "./driver/driver.ts";
+import { asUnavailable, Driver } from "./driver/driver.ts";
 import { type Addresses, GraphCache } from "./driver/graph_cache.ts";
 import type { KernelLaunch } from "./driver/kernel.ts";
 import { DeviceBuffer, keepFreedMemory } from "./driver/memory.ts";
@@ -46,8 +46,9 @@ import { Stream } from "./driver/stream.ts";
 import { manifest } from "./images/built/manifest.ts";
 import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
-import { CudaOps } from "./ops.ts";
+import { type CudaHost, CudaOps } from "./ops.ts";
 import { planLaunches } from "./plan/experts.ts";
+import { usesBlocks } from "./plan/packed_layout.ts";
 import { devicePeak } from "./plan/peak.ts";
 import { PlanCache } from "./plan_cache.ts";
 import { PreparedPlan } from "./prepared_plan.ts";
@@ -55,6 +56,7 @@ import { CapturedGraph, Profile, type QueuedKernel, Recording } from "./recordin
 import { Stopwatch } from "./stopwatch.ts";
 import { CudaTensor } from "./tensor.ts";
 import { type PieceHandler, Transfers } from "./transfers.ts";
+import { uploadPacked } from "./upload_packed.ts";
 
 /** Options of {@linkcode openCudaBackend}. */
 export interface CudaOptions {
@@ -108,6 +110,7 @@ export class CudaBackend implements Backend {
   readonly imageName: string;
   readonly engine: string;
   readonly steps: CudaOps<CudaTensor>;
+  readonly host: CudaHost<CudaTensor>;
   readonly ops: BackendOps;
   readonly #stream: Stream;
   readonly #stopwatch: Stopwatch;
@@ -142,13 +145,16 @@ export class CudaBackend implements Backend {
     this.#stopwatch = owned.use(new Stopwatch(context, this.#stream, launch));
     this.#graphs = owned.use(new GraphCache());
     this.#transfers = owned.use(new Transfers(context, this.#stream));
-    this.steps = new CudaOps({
-      device: properties,
-      kernels,
+    this.host = {
+      ...{ context, stream: this.#stream, device: properties, kernels },
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       own: (tensor) => this.#own(tensor),
-      launch: (kernel) => this.queue({ kernel: kernel.kernel, flops: null, bytes: null }, () => launch(kernel)),
-    });
+      launch: (kernel, work = { flops: null, bytes: null }) =>
+        this.queue({ kernel: kernel.kernel, ...work }, () => launch(kernel)),
+      queue: (kernel, work) => this.queue(kernel, work),
+      ...{ beforeWait: (action) => this.#beforeWait(action), isCapturing: () => !!this.#captures.recording },
+    };
+    this.steps = new CudaOps(this.host);
     this.#plans = new PlanCache((shape) =>
       new PreparedPlan(planLaunches(shape, properties, kernels, tileRows), module, separateWorkspace)
     );
@@ -190,13 +196,17 @@ export class CudaBackend implements Backend {
   upload(tensor: PackedTensor): PackedBackendTensor;
   upload(tensor: Tensor | PackedTensor): CudaTensor | PackedBackendTensor {
     this.#beforeWait("upload");
-    if (isPacked<PackedTensor>(tensor)) return uploadParts(tensor, (part) => this.upload(part));
+    if (isPacked<PackedTensor>(tensor)) return uploadPacked(tensor, this.host, (part) => this.upload(part));
     checkTensor("tensor", tensor);
     using cleanup = new DisposableStack();
     const copy = cleanup.use(this.allocate(tensor.dtype, tensor.shape));
     this.#transfers.upload(copy, tensor.data as BufferSource);
     cleanup.move();
     return copy;
+  }
+
+  supports(format: PackedFormat): boolean {
+    return usesBlocks(format, this.host.kernels);
   }
 
   async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
@@ -275,7 +285,7 @@ export class CudaBackend implements Backend {
       using workspace = new DisposableStack();
       const addresses: (bigint | null)[] = inputNames.map((name) => {
         const tensor = inputs[name];
-        return tensor && !isPacked(tensor) ? this.#own(tensor).pointer : null;
+        return tensor ? this.#own(isPacked(tensor) ? tensor.parts.values : tensor).pointer : null;
       });
       addresses.push(output.pointer);
       for (const bytes of plan.buffers) addresses.push(workspace.use(this.#allocate(bytes)).pointer);
@@ -313,17 +323,7 @@ export class CudaBackend implements Backend {
   }
 
   get details(): BackendDetails {
-    const { uuid, multiprocessors, clockMhz, memoryClockMhz, memoryBytes } = this.properties;
-    return {
-      driver: `CUDA ${formatVersion(this.#driverVersion)}`,
-      cubin: this.imageName,
-      cubinSha256: manifest.images[this.imageName]!.sha256,
-      deviceUuid: uuid,
-      multiprocessors,
-      clockMhz,
-      memoryClockMhz,
-      deviceMemoryBytes: memoryBytes,
-    };
+    return cudaDetails(this.properties, this.imageName, this.#driverVersion);
   }
 
   /** Prepares an action that waits for the stream. */

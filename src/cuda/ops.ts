@@ -1,5 +1,5 @@
 // The steps of a layer on the GPU. Each is one launch or a few.
-import type { BackendTensor } from "../backend/backend.ts";
+import type { BackendTensor, KernelTime } from "../backend/backend.ts";
 import type { BackendSteps } from "../backend/steps.ts";
 import { checkMaximum, maximumItems } from "../contract/limits.ts";
 import type { BackendRouting, BinCounts, Sorted } from "../contract/ops.ts";
@@ -15,14 +15,20 @@ import type {
 } from "../contract/resolve_ops.ts";
 import { toBfloat16 } from "../tensor/bfloat16.ts";
 import { bytesPerElement, type DType, elementCount, viewOf } from "../tensor/tensor.ts";
+import type { Context } from "./driver/context.ts";
 import type { KernelLaunch } from "./driver/kernel.ts";
+import type { Stream } from "./driver/stream.ts";
 import type { KernelRecord } from "./images/manifest_types.ts";
 import type { PlanDevice } from "./plan/product.ts";
 import { type DeviceOperand, planLinear, planRoute } from "./plan/router.ts";
 import { planCombine, planItems, planProduct, planSort, sortCounts, type SortTensors } from "./plan/steps.ts";
+import type { QueuedKernel } from "./recording.ts";
 
 /** A tensor in device memory. */
 export type DeviceTensor = BackendTensor & DeviceOperand;
+
+/** The work of a kernel; see `KernelTime`. */
+export type KernelWork = Pick<KernelTime, "flops" | "bytes">;
 
 /** The services of the backend that the ops use. */
 export interface CudaOpsHost<T extends DeviceTensor> {
@@ -31,7 +37,20 @@ export interface CudaOpsHost<T extends DeviceTensor> {
   allocate(dtype: DType, shape: readonly number[]): T;
   /** Checks that a tensor belongs to the backend. */
   own(tensor: BackendTensor): T;
-  launch(launch: KernelLaunch): void;
+  /** Queues a kernel, with its work if that is known. */
+  launch(launch: KernelLaunch, work?: KernelWork): void;
+}
+
+/** The services that exchanges with other GPUs use as well. */
+export interface CudaHost<T extends DeviceTensor> extends CudaOpsHost<T> {
+  readonly context: Context;
+  readonly stream: Stream;
+  /** Queues work on the stream. In a captured function, it is also recorded, and repeated by each replay. */
+  queue(kernel: QueuedKernel, work: () => void): void;
+  /** Prepares an action that waits for the stream. */
+  beforeWait(action: string): void;
+  /** Whether the caller belongs to a captured function. */
+  isCapturing(): boolean;
 }
 
 /** Allocates the memory of one op. */
@@ -63,7 +82,10 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       const { own, kernels, device } = this.#host;
       const [x, w, b] = [own(input), own(weight), bias && own(bias)];
       const output = result(dtype, [shape.rows, shape.columns]);
-      this.#launch(planLinear(shape, x, w, b, output, kernels, device.multiprocessors));
+      const { rows, columns, depth } = shape;
+      const bytes = tensorBytes(x) + tensorBytes(w) + (b ? tensorBytes(b) : 0) + tensorBytes(output);
+      const launch = planLinear(shape, x, w, b, output, kernels, device.multiprocessors);
+      this.#launch(launch, { flops: 2 * rows * columns * depth, bytes });
       return output;
     });
   }
@@ -78,7 +100,10 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
         routerWeights: result(dtype, shape),
         inputWeights: router.onInput ? result("f32", shape) : undefined,
       };
-      this.#launch(planRoute(tokens, router, x, bias, targets, device.multiprocessors));
+      const { routerIndices, routerWeights, inputWeights } = targets;
+      const tensors = [x, routerIndices, routerWeights, ...inputWeights ? [inputWeights] : []];
+      const bytes = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+      this.#launch(planRoute(tokens, router, x, bias, targets, device.multiprocessors), { flops: 0, bytes });
       return targets;
     });
   }
@@ -91,7 +116,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       const rowTokens = sorted.indices.pointer;
       this.#fill(rowTokens, count, -1, 4); // values outside of the bins leave the end of the list unused
       this.#sort(source.pointer, count, bins, scratch, { rows: scratch(count), rowTokens });
-      this.#selectRows(source.pointer, rowTokens, sorted.values.pointer, { rows: count, sourceRows: count, bytes: 4 });
+      this.selectRows(source.pointer, rowTokens, sorted.values.pointer, { rows: count, sourceRows: count, bytes: 4 });
       return sorted;
     });
   }
@@ -112,7 +137,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       const [from, at] = [this.#host.own(source), this.#host.own(indices)];
       const output = result(source.dtype, [rows, ...source.shape.slice(1)]);
       const bytes = width * bytesPerElement(source.dtype);
-      this.#selectRows(from.pointer, at.pointer, output.pointer, { rows, sourceRows: source.shape[0] ?? 0, bytes });
+      this.selectRows(from.pointer, at.pointer, output.pointer, { rows, sourceRows: source.shape[0] ?? 0, bytes });
       return output;
     });
   }
@@ -131,7 +156,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
         ...{ n, bins, capacity, topK },
       });
       const bytes = hidden * bytesPerElement(source.dtype);
-      this.#selectRows(from!, binTokens, output.pointer, { rows, sourceRows: tokens, bytes });
+      this.selectRows(from!, binTokens, output.pointer, { rows, sourceRows: tokens, bytes });
       return output;
     });
   }
@@ -196,7 +221,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
   }
 
   /** Selects rows of `bytes` bytes, in the largest units that divide them. */
-  #selectRows(
+  selectRows(
     source: bigint,
     indices: bigint,
     out: bigint,
@@ -219,8 +244,8 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
   }
 
   /** Launches a kernel, unless its grid is empty. */
-  #launch(launch: KernelLaunch): void {
-    if (launch.blocks > 0) this.#host.launch(launch);
+  #launch(launch: KernelLaunch, work?: KernelWork): void {
+    if (launch.blocks > 0) this.#host.launch(launch, work);
   }
 
   /** Runs an op and frees its temporary memory. If it fails, its results are freed too. */
@@ -236,6 +261,10 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       return result;
     });
   }
+}
+
+function tensorBytes({ dtype, shape }: BackendTensor): number {
+  return elementCount(shape) * bytesPerElement(dtype);
 }
 
 /** The bits of a number as an element, as a signed integer. */

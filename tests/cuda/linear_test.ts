@@ -10,7 +10,8 @@ import { buildProduct, emulated } from "./emulated.ts";
 for (const [rows, depth, columns] of [[1, 8, 3], [17, 264, 9], [33, 2056, 70], [3, 2304, 8]] as const) {
   for (const dtype of ["f16", "bf16"] as const) {
     Deno.test({
-      name: `cuda, ${emulated}: linear() of ${rows} x ${depth} and ${columns} columns in ${dtype} gives the same bits ` +
+      name:
+        `cuda, ${emulated}: linear() of ${rows} x ${depth} and ${columns} columns in ${dtype} gives the same bits ` +
         "in small and large tiles",
       ignore: !toolkit,
       fn: async () => {

@@ -146,7 +146,8 @@ export async function buildMutant(
 async function runtimeTasks(options: EmulatorOptions): Promise<(() => Promise<string>)[]> {
   const { runtimeFlags } = settings(options);
   const headers = await headersDigest();
-  return (await filesIn(here, /\.cpp$/)).map((file) => async () => {
+  const files = [...await filesIn(here, /\.cpp$/), ...await filesIn(`${here}nccl/`, /\.cpp$/)];
+  return files.map((file) => async () => {
     const object = `${output}objects/${await digestOf([file], headers, runtimeFlags)}.o`;
     await once(object, (path) => run("g++", ...runtimeFlags, "-c", file, "-o", path));
     return object;
@@ -195,6 +196,7 @@ function ownCopy(library: string): Promise<string> {
     const folder = await Deno.makeTempDir({ prefix: "yamoe-emulator-" });
     temporaryFolders.push(folder);
     await Deno.copyFile(library, `${folder}/libcuda.so.1`);
+    await Deno.symlink("libcuda.so.1", `${folder}/libnccl.so.2`); // the same library, so both have one emulated GPU
     return `${folder}/libcuda.so.1`;
   };
   const known = copies.get(library) ?? copy();

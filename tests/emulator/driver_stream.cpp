@@ -60,6 +60,15 @@ CUresult cuStreamCreate(CUstream* handle, unsigned flags) {
   return CUDA_SUCCESS;
 }
 
+CUresult cuStreamCreateWithPriority(CUstream* handle, unsigned flags, int) { return cuStreamCreate(handle, flags); }
+
+// Work runs when it is queued, so what the event marks has run.
+CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
+  BEGIN(kContext);
+  if (!is_stream(stream) || !live().events.count(reinterpret_cast<Event*>(event))) return CUDA_ERROR_INVALID_HANDLE;
+  return CUDA_SUCCESS;
+}
+
 CUresult cuStreamDestroy_v2(CUstream handle) {
   BEGIN(kContext);
   return live().streams.erase(reinterpret_cast<Stream*>(handle)) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;

@@ -44,6 +44,12 @@ export class Context extends Caller implements Disposable {
     }
   }
 
+  /** Makes the context current on this thread, for a library that uses the current one. */
+  makeCurrent(): void {
+    if (this.#handle === 0n) throw new TypeError("Cannot use a context that is disposed");
+    this.driver.call("cuCtxSetCurrent", this.#handle);
+  }
+
   /**
    * Calls a function that releases something. Nothing is left to release in a lost or disposed context. After the first error,
    * further errors are ignored: they would hide the first, and the driver frees what is left with the context.

@@ -17,6 +17,11 @@ export class Event implements Disposable {
     this.#context.call("cuEventRecord", this.#handle, stream.handle);
   }
 
+  /** Makes the work that is queued on a stream from now on wait for the recorded point. */
+  block(stream: Stream): void {
+    this.#context.call("cuStreamWaitEvent", stream.handle, this.#handle, 0);
+  }
+
   /** Waits until the stream reaches the recorded point. Returns at once if nothing was recorded. */
   synchronize(): void {
     this.#context.call("cuEventSynchronize", this.#handle);

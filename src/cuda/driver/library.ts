@@ -1,6 +1,7 @@
 // Finds and opens the driver's library. It is opened on first use and never closed, because a call into a closed library ends the
 // process.
 import { BackendUnavailableError } from "../../backend/unavailable_error.ts";
+import { openSharedLibrary } from "../../shared_library.ts";
 import { symbols } from "./symbols.ts";
 
 /** The driver's functions as Deno represents them. */
@@ -35,34 +36,20 @@ export function openLibrary(path?: string): Symbols {
   const known = opened.get(path ?? "");
   if (known) return known;
   const paths = path === undefined ? driverPaths() : [path];
-  const permitted = paths.filter((path) => Deno.permissions.querySync({ name: "ffi", path }).state === "granted");
-  let reason: string | undefined;
-  for (const candidate of permitted) {
-    try {
-      const library = Deno.dlopen(candidate, symbols).symbols;
-      opened.set(path ?? "", library);
-      return library;
-    } catch (error) {
-      if (!(error instanceof Error)) throw error;
-      if (error.message.startsWith("Failed to register symbol")) {
-        throw new BackendUnavailableError(
-          `Cannot use the NVIDIA driver: it is too old, CUDA 13.0 (driver 580) is needed (${error.message})`,
-        );
-      }
-      // The loader names the file that is missing. If it is not the candidate itself, the candidate exists.
-      const isMissing = error.message.endsWith(
-        `: ${candidate}: cannot open shared object file: No such file or directory`,
-      );
-      if (!isMissing) reason ??= error.message.replace(/^(Could not open library: )+/, "");
-    }
+  const result = openSharedLibrary(paths, symbols);
+  if ("symbols" in result) {
+    opened.set(path ?? "", result.symbols);
+    return result.symbols;
   }
+  const { kind, detail } = result.problem;
   throw new BackendUnavailableError(
-    reason !== undefined
-      ? `Cannot load the NVIDIA driver: ${reason}`
-      : paths.length === 0
-      ? `Cannot find the NVIDIA driver: it does not exist for ${Deno.build.os}`
-      : permitted.length < paths.length
-      ? "Cannot use the NVIDIA driver: opening it needs the permission --allow-ffi"
-      : `Cannot find the NVIDIA driver: ${paths[0]} was not found`,
+    {
+      symbol: `Cannot use the NVIDIA driver: it is too old, CUDA 13.0 (driver 580) is needed (${detail})`,
+      broken: `Cannot load the NVIDIA driver: ${detail}`,
+      permission: "Cannot use the NVIDIA driver: opening it needs the permission --allow-ffi",
+      missing: paths.length === 0
+        ? `Cannot find the NVIDIA driver: it does not exist for ${Deno.build.os}`
+        : `Cannot find the NVIDIA driver: ${paths[0]} was not found`,
+    }[kind],
   );
 }

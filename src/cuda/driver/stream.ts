@@ -1,6 +1,7 @@
 import type { Context } from "./context.ts";
 
 const nonBlocking = 1; // CU_STREAM_NON_BLOCKING: not ordered with the legacy stream
+const highPriority = -5; // the driver uses the nearest priority that it has
 const threadLocal = 1; // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 
 /** A queue of work that the device runs in order. */
@@ -8,10 +9,12 @@ export class Stream implements Disposable {
   readonly context: Context;
   #handle: bigint;
 
-  /** Creates a stream. */
-  constructor(context: Context) {
+  /** Creates a stream. The blocks of an urgent stream's kernels start before those of other streams that wait. */
+  constructor(context: Context, { urgent = false }: { readonly urgent?: boolean } = {}) {
     this.context = context;
-    this.#handle = context.handle("cuStreamCreate", nonBlocking);
+    this.#handle = urgent
+      ? context.handle("cuStreamCreateWithPriority", nonBlocking, highPriority)
+      : context.handle("cuStreamCreate", nonBlocking);
   }
 
   /** The CUstream. */

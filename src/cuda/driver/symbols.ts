@@ -42,6 +42,8 @@ export const symbols = {
   }, // (CUtensorMap *tensorMap, CUtensorMapDataType tensorDataType, cuuint32_t tensorRank, void *globalAddress, const cuuint64_t *globalDim, const cuuint64_t *globalStrides, const cuuint32_t *boxDim, const cuuint32_t *elementStrides, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill)
 
   cuStreamCreate: { parameters: ["buffer", "u32"], result: "i32" }, // (CUstream *phStream, unsigned int Flags)
+  cuStreamCreateWithPriority: { parameters: ["buffer", "u32", "i32"], result: "i32" }, // (CUstream *phStream, unsigned int flags, int priority)
+  cuStreamWaitEvent: { parameters: ["u64", "u64", "u32"], result: "i32" }, // (CUstream hStream, CUevent hEvent, unsigned int Flags)
   cuStreamDestroy_v2: { parameters: ["u64"], result: "i32" }, // (CUstream hStream)
   cuStreamSynchronize: { parameters: ["u64"], result: "i32" }, // (CUstream hStream)
   cuStreamBeginCapture_v2: { parameters: ["u64", "i32"], result: "i32" }, // (CUstream hStream, CUstreamCaptureMode mode)

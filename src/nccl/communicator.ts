@@ -1,0 +1,152 @@
+// A communicator: the ranks that exchange rows of device memory.
+import type { Nccl } from "./library.ts";
+
+const bytesType = 1, f32Type = 7; // ncclUint8, ncclFloat32
+const sumOperation = 0; // ncclSum
+
+/** The bytes at a device pointer. */
+export interface DeviceBytes {
+  readonly pointer: bigint;
+  readonly bytes: number;
+}
+
+/** What the communicator needs from its surroundings. */
+export interface CommunicatorOptions {
+  readonly nccl: Nccl;
+  /** The number of this rank. */
+  readonly rank: number;
+  /** The number of ranks. */
+  readonly ranks: number;
+  /** The id that rank 0 created. */
+  readonly id: Uint8Array<ArrayBuffer>;
+  /** Makes the GPU's context current on this thread: NCCL takes the device from it. */
+  readonly makeCurrent: () => void;
+  /** Returns an error if a rank has been lost. NCCL then reports success, but the data are wrong. */
+  readonly lost: () => Error | undefined;
+}
+
+/** The communicator of a rank. All ranks must make the same calls in the same order. Every call is queued on a stream. */
+export class Communicator implements Disposable {
+  readonly rank: number;
+  readonly ranks: number;
+  readonly #options: CommunicatorOptions;
+  readonly #graphs = new Set<Disposable>();
+  #handle: bigint;
+
+  /**
+   * Connects to the other ranks and waits for them.
+   *
+   * @throws {NcclError} If the connection fails.
+   */
+  constructor(options: CommunicatorOptions) {
+    const { nccl, rank, ranks, id, makeCurrent } = options;
+    this.rank = rank;
+    this.ranks = ranks;
+    this.#options = options;
+    const handle = new BigUint64Array(1);
+    makeCurrent();
+    nccl.call("ncclCommInitRankScalable", handle, ranks, rank, 1, id, null);
+    this.#handle = handle[0] ?? 0n;
+    this.#checkAlive();
+  }
+
+  /** The ncclComm_t. */
+  get handle(): bigint {
+    return this.#handle;
+  }
+
+  /**
+   * Takes over a captured graph that contains calls of this communicator. It is disposed before the communicator, whose end would
+   * otherwise wait for the graph forever.
+   */
+  own<Graph extends Disposable>(graph: Graph): Graph {
+    this.#graphs.add(graph);
+    return graph;
+  }
+
+  /** Disposes a graph that {@linkcode Communicator.own} took over. */
+  disown(graph: Disposable): void {
+    if (this.#graphs.delete(graph)) graph[Symbol.dispose]();
+  }
+
+  /** Runs several calls as one operation. */
+  group(run: () => void): void {
+    const { nccl } = this.#options;
+    this.#begin();
+    nccl.call("ncclGroupStart");
+    try {
+      run();
+    } catch (error) {
+      this.#endFailedGroup();
+      throw error;
+    }
+    nccl.call("ncclGroupEnd");
+    this.#checkAlive();
+  }
+
+  /** A group must be ended even after a failed call: the depth of groups belongs to the thread. */
+  #endFailedGroup(): void {
+    try {
+      this.#options.nccl.call("ncclGroupEnd");
+    } catch {
+      // The first error is the one to report.
+    }
+  }
+
+  /** Sends `send[r]` to rank r and receives `receive[r]` from it. Empty parts are skipped on both sides. */
+  exchange(send: readonly DeviceBytes[], receive: readonly DeviceBytes[], stream: bigint): void {
+    const { nccl } = this.#options;
+    this.group(() => {
+      for (let peer = 0; peer < this.ranks; peer++) {
+        const [out, into] = [send[peer], receive[peer]];
+        if (out && out.bytes > 0) {
+          nccl.call("ncclSend", out.pointer, BigInt(out.bytes), bytesType, peer, this.#handle, stream);
+        }
+        if (into && into.bytes > 0) {
+          nccl.call("ncclRecv", into.pointer, BigInt(into.bytes), bytesType, peer, this.#handle, stream);
+        }
+      }
+    });
+  }
+
+  /** Gathers the same number of bytes from every rank, in the order of the ranks. */
+  allGather({ pointer, bytes }: DeviceBytes, target: bigint, stream: bigint): void {
+    this.#begin();
+    this.#options.nccl.call("ncclAllGather", pointer, target, BigInt(bytes), bytesType, this.#handle, stream);
+    this.#checkAlive();
+  }
+
+  /** Sums f32 numbers over all ranks. Each rank receives `count` of the sums: rank 0 the first ones, and so on. */
+  reduceScatter(source: bigint, target: bigint, count: number, stream: bigint): void {
+    this.#begin();
+    const { nccl } = this.#options;
+    nccl.call("ncclReduceScatter", source, target, BigInt(count), f32Type, sumOperation, this.#handle, stream);
+    this.#checkAlive();
+  }
+
+  #begin(): void {
+    if (this.#handle === 0n) throw new TypeError("Cannot use a communicator that is disposed");
+    this.#checkAlive();
+    this.#options.makeCurrent();
+  }
+
+  #checkAlive(): void {
+    const error = this.#options.lost();
+    if (error) throw error;
+  }
+
+  /** Disposes the graphs and leaves the other ranks. Nothing is left to release after a rank was lost. */
+  [Symbol.dispose](): void {
+    const handle = this.#handle;
+    this.#handle = 0n;
+    if (handle === 0n) return;
+    using cleanup = new DisposableStack();
+    cleanup.defer(() => {
+      if (this.#options.lost()) return;
+      this.#options.makeCurrent();
+      this.#options.nccl.call("ncclCommDestroy", handle);
+    });
+    for (const graph of this.#graphs) cleanup.use(graph);
+    this.#graphs.clear();
+  }
+}

@@ -1,0 +1,238 @@
+// The backend of one rank: its own GPU, whose experts serve the tokens of all ranks.
+import type {
+  Backend,
+  BackendDetails,
+  BackendTensor,
+  Captured,
+  ElementRange,
+  Measurement,
+  PackedBackendTensor,
+  PeakRates,
+} from "../backend/backend.ts";
+import { runMoe } from "../backend/run_moe.ts";
+import type { BackendSteps } from "../backend/steps.ts";
+import type { ExpertsInputs } from "../contract/experts.ts";
+import { mapInputs } from "../contract/experts_inputs.ts";
+import type { MoeLayer } from "../contract/moe.ts";
+import type { BackendOps } from "../contract/ops.ts";
+import type { ExpertsCall } from "../contract/resolve_experts.ts";
+import { mapLayer } from "../contract/resolve_moe.ts";
+import { isPacked, mapWeight, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
+import type { DType, Tensor } from "../tensor/tensor.ts";
+import { runByAssignment } from "./by_assignment.ts";
+import { runByToken } from "./by_token.ts";
+import { type Range, shareOf } from "./exchange_plan.ts";
+import type { ExchangeMode, ParallelBackend } from "./parallel_backend.ts";
+import type { RankGroup } from "./rank_group.ts";
+import {
+  checkTokensPerRank,
+  type ParallelExpertsOptions,
+  type ParallelMoeOptions,
+  resolveParallelExperts,
+  resolveParallelMoe,
+} from "./resolve.ts";
+
+/** `"auto"` sends every token to every GPU up to this number of tokens of all ranks. */
+const fewTokens = 2048;
+
+/** From this number of tokens of each rank on, rows travel while others are computed. */
+const manyTokens = 4096;
+
+/** The number of chunks in which they travel. */
+const overlappedChunks = 4;
+
+/** The backend of one rank. */
+export class RankBackend implements ParallelBackend {
+  readonly name = "cuda";
+  readonly threads = 0;
+  /** The number of chunks to split calls into, for measurements. By default, it depends on the number of tokens. */
+  chunks: number | undefined;
+  readonly #group: RankGroup;
+  readonly #mode: ExchangeMode;
+  readonly #owned: DisposableStack;
+
+  /** Takes over what `owned` disposes. */
+  constructor(group: RankGroup, mode: ExchangeMode, owned: DisposableStack) {
+    this.#group = group;
+    this.#mode = mode;
+    this.#owned = owned;
+  }
+
+  get rank(): number {
+    return this.#group.rank;
+  }
+
+  get ranks(): number {
+    return this.#group.ranks;
+  }
+
+  share(total: number): Range {
+    return shareOf(total, this.ranks, this.rank);
+  }
+
+  allGather<Value>(value: Value): Promise<Value[]> {
+    return this.#group.world.allGather(value);
+  }
+
+  get device(): string {
+    return this.#group.inner.device;
+  }
+
+  get engine(): string {
+    return this.#group.inner.engine;
+  }
+
+  get memory(): Backend["memory"] {
+    return this.#group.inner.memory;
+  }
+
+  get uploadMilliseconds(): number {
+    return this.#group.inner.uploadMilliseconds;
+  }
+
+  get ops(): BackendOps {
+    return this.#group.inner.ops;
+  }
+
+  get steps(): BackendSteps {
+    return this.#group.inner.steps;
+  }
+
+  get details(): BackendDetails {
+    return this.#group.inner.details;
+  }
+
+  resetPeakMemory(): void {
+    this.#group.inner.resetPeakMemory();
+  }
+
+  allocate(dtype: DType, shape: readonly number[]): BackendTensor {
+    return this.#group.inner.allocate(dtype, shape);
+  }
+
+  upload(tensor: Tensor): BackendTensor;
+  upload(tensor: PackedTensor): PackedBackendTensor;
+  upload(tensor: Tensor | PackedTensor): BackendTensor | PackedBackendTensor {
+    const { inner } = this.#group;
+    return isPacked<PackedTensor>(tensor) ? inner.upload(tensor) : inner.upload(tensor);
+  }
+
+  supports(format: PackedFormat): boolean {
+    return this.#group.inner.supports(format);
+  }
+
+  fill(...call: Parameters<Backend["fill"]>): Promise<void> {
+    return this.#group.inner.fill(...call);
+  }
+
+  async read(tensor: BackendTensor, consume: Parameters<Backend["read"]>[1], range?: ElementRange): Promise<void> {
+    await this.#group.inner.read(tensor, consume, range);
+    this.#group.checkAlive();
+  }
+
+  async download(tensor: BackendTensor): Promise<Tensor> {
+    const copy = await this.#group.inner.download(tensor);
+    this.#group.checkAlive();
+    return copy;
+  }
+
+  async experts(inputs: ExpertsInputs<BackendTensor>, options: ParallelExpertsOptions = {}): Promise<BackendTensor> {
+    const shape = resolveParallelExperts(inputs, options, this.#group);
+    return await this.#run({ inputs, shape, onProgress: options.onProgress }, options.tokensPerRank);
+  }
+
+  async moe(
+    hidden: BackendTensor,
+    layer: MoeLayer<BackendTensor>,
+    options: ParallelMoeOptions = {},
+  ): Promise<BackendTensor> {
+    const shape = resolveParallelMoe(hidden, layer, options, this.#group);
+    const { inner } = this.#group;
+    using shared = new DisposableStack();
+    const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
+    const tensors = { hidden: share(hidden), layer: mapLayer(layer, share, (weight) => mapWeight(weight, share)) };
+    const call = { ...tensors, shape, onProgress: options.onProgress };
+    return await runMoe(inner, call, (routed) => this.#run(routed, options.tokensPerRank));
+  }
+
+  runExperts(call: ExpertsCall<BackendTensor>): Promise<BackendTensor> {
+    return this.#run(call, undefined);
+  }
+
+  async #run(
+    { inputs, ...call }: ExpertsCall<BackendTensor>,
+    tokensPerRank: readonly number[] | undefined,
+  ): Promise<BackendTensor> {
+    const { inner } = this.#group;
+    using shared = new DisposableStack();
+    const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
+    const owned = { ...call, inputs: mapInputs(inputs, share, (weight) => mapWeight(weight, share)) };
+    if (tokensPerRank) checkTokensPerRank(tokensPerRank, call.shape.tokens, this.#group);
+    return await this.#sendsTokens(call.shape.tokens, tokensPerRank)
+      ? runByToken(this.#group, owned)
+      : await runByAssignment(this.#group, owned, this.#chunks(call.shape.capacity, tokensPerRank));
+  }
+
+  /** Returns whether every token travels to every GPU. The answer is the same on all ranks. */
+  async #sendsTokens(tokens: number, known: readonly number[] | undefined): Promise<boolean> {
+    if (this.#mode === "assignments") return false;
+    const counts = known ?? (this.#mode === "tokens" ? await this.allGather(tokens) : undefined);
+    if (!counts) return false;
+    const equal = counts.every((count) => count === counts[0]);
+    if (this.#mode === "auto") return equal && tokens * this.ranks <= fewTokens;
+    if (equal) return true;
+    throw new RangeError(
+      `The exchange of tokens needs the same number of tokens on every rank, got ${counts.join(", ")}`,
+    );
+  }
+
+  /** Returns how many chunks travel one after the other. The answer is the same on all ranks. */
+  #chunks(capacity: number, known: readonly number[] | undefined): number {
+    if (this.chunks !== undefined) return this.chunks;
+    return known && capacity === Infinity && Math.min(...known) >= manyTokens ? overlappedChunks : 1;
+  }
+
+  synchronize(): Promise<void> {
+    return Promise.try(() => this.#group.synchronize());
+  }
+
+  /** Measures a function on all ranks, which start together. The times are those of the slowest rank. */
+  async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
+    await this.allGather(null); // so that the hosts begin together, and then the GPUs
+    this.#group.barrier();
+    const measured = await this.#group.inner.measure(run);
+    this.#group.checkAlive();
+    const times = await this.allGather([measured.milliseconds, measured.wallMilliseconds]);
+    const slowest = (i: number) => Math.max(...times.map((pair) => pair[i] ?? 0));
+    return { ...measured, milliseconds: slowest(0), wallMilliseconds: slowest(1) };
+  }
+
+  async capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>> {
+    const { inner, communicator } = this.#group;
+    const captured = communicator.own(await inner.capture(run));
+    return {
+      result: captured.result,
+      replay: async () => {
+        this.#group.checkAlive();
+        await captured.replay();
+      },
+      [Symbol.dispose]: () => communicator.disown(captured),
+    };
+  }
+
+  flushCaches(): void {
+    this.#group.inner.flushCaches();
+  }
+
+  peakRates(dtype: DType): Promise<PeakRates | undefined> {
+    return this.#group.inner.peakRates(dtype);
+  }
+
+  fail(reason: string): void {
+    this.#group.world.fail(reason);
+  }
+
+  [Symbol.dispose](): void {
+    this.#owned[Symbol.dispose]();
+  }
+}

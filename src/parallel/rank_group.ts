@@ -1,0 +1,165 @@
+// One rank's GPU and its connection to the others.
+import type { ResolvedExperts } from "../contract/resolve_experts.ts";
+import type { CudaBackend } from "../cuda/backend.ts";
+import { Event } from "../cuda/driver/event.ts";
+import { GraphCache } from "../cuda/driver/graph_cache.ts";
+import { StagingBuffer } from "../cuda/driver/memory.ts";
+import { Stream } from "../cuda/driver/stream.ts";
+import { type Plan, planLaunches } from "../cuda/plan/experts.ts";
+import { Communicator, type DeviceBytes } from "../nccl/communicator.ts";
+import type { Nccl } from "../nccl/library.ts";
+import type { World } from "../world/world.ts";
+import type { Part } from "./exchange_plan.ts";
+
+/** The maximum number of plans that are kept. */
+const planCount = 64;
+
+/** More events than a call uses. */
+const eventCount = 64;
+
+/** The GPU of a rank, and the communicator that connects it to the GPUs of the other ranks. */
+export class RankGroup implements Disposable {
+  readonly inner: CudaBackend;
+  readonly world: World;
+  readonly communicator: Communicator;
+  /** The graphs of repeated calls. The communicator owns them. */
+  readonly graphs: GraphCache;
+  readonly #copied: Event;
+  /** Events of calls, used again and again. */
+  readonly #events: Event[] = [];
+  /** The plans of calls, by their sizes. */
+  readonly #plans = new Map<string, Plan>();
+  #nextEvent = 0;
+  #exchangeStream: Stream | undefined;
+  readonly #owned: DisposableStack;
+  #staging: StagingBuffer | undefined;
+
+  /**
+   * Connects to the other ranks. The backend and the world stay open when the group is closed.
+   *
+   * @throws {NcclError} If the connection fails.
+   */
+  constructor(inner: CudaBackend, world: World, nccl: Nccl) {
+    const { context } = inner.host;
+    using owned = new DisposableStack();
+    this.inner = inner;
+    this.world = world;
+    this.#copied = owned.use(new Event(context));
+    owned.defer(() => {
+      using rest = new DisposableStack();
+      rest.use(this.#staging);
+      rest.use(this.#exchangeStream);
+      for (const event of this.#events) rest.use(event);
+    });
+    this.communicator = owned.use(
+      new Communicator({
+        ...{ nccl, rank: world.rank, ranks: world.ranks, id: world.id },
+        makeCurrent: () => context.makeCurrent(),
+        lost: () => world.lost,
+      }),
+    );
+    world.watch(this.communicator.handle);
+    owned.defer(() => world.watch(0n));
+    this.graphs = this.communicator.own(new GraphCache());
+    this.barrier(); // NCCL makes its connections on first use, which takes up to 0.2 s
+    this.synchronize();
+    this.#owned = owned.move();
+  }
+
+  /** The number of this rank. */
+  get rank(): number {
+    return this.world.rank;
+  }
+
+  /** The number of ranks. */
+  get ranks(): number {
+    return this.world.ranks;
+  }
+
+  /** The stream of all calls. */
+  get stream(): bigint {
+    return this.inner.host.stream.handle;
+  }
+
+  /** Queues an exchange of one byte with every rank. It ends on no rank before it has begun on all. */
+  barrier(): void {
+    using memory = this.inner.allocate("i32", [this.ranks, 2]);
+    memory.buffer.clear();
+    const byte = (i: number): DeviceBytes => ({ pointer: memory.pointer + BigInt(4 * i), bytes: 1 });
+    const numbers = Array.from({ length: this.ranks }, (_, i) => i);
+    this.communicator.exchange(numbers.map(byte), numbers.map((i) => byte(this.ranks + i)), this.stream);
+  }
+
+  /** Waits for all queued work, and throws if a rank was lost meanwhile. */
+  synchronize(): void {
+    this.inner.host.beforeWait("synchronize");
+    this.inner.host.stream.synchronize();
+    this.checkAlive();
+  }
+
+  /**
+   * Throws if a rank was lost. Waiting for the device then succeeds, but the data are wrong.
+   *
+   * @throws {RankLostError} If a rank was lost.
+   */
+  checkAlive(): void {
+    const { lost } = this.world;
+    if (lost) throw lost;
+  }
+
+  /** Plans a call of this rank's experts. */
+  plan(shape: ResolvedExperts): Plan {
+    const key = JSON.stringify(shape);
+    const { device, kernels } = this.inner.host;
+    const plan = this.#plans.get(key) ?? planLaunches(shape, device, kernels);
+    this.#plans.delete(key); // the newest last
+    this.#plans.set(key, plan);
+    if (this.#plans.size > planCount) this.#plans.delete(this.#plans.keys().next().value ?? "");
+    return plan;
+  }
+
+  /** A second stream, for rows that travel while others are computed. */
+  get exchangeStream(): Stream {
+    return this.#exchangeStream ??= new Stream(this.inner.host.context, { urgent: true });
+  }
+
+  /** Marks the present end of a stream's queue. The mark is valid until {@linkcode RankGroup.mark} has been called many times. */
+  mark(stream: Stream): Event {
+    const event = this.#events[this.#nextEvent] ??= new Event(this.inner.host.context);
+    this.#nextEvent = (this.#nextEvent + 1) % eventCount;
+    event.record(stream);
+    return event;
+  }
+
+  /** Makes a stream wait for all that is queued on another one. */
+  follow(stream: Stream, other: Stream): void {
+    if (stream !== other) this.mark(other).block(stream);
+  }
+
+  /** Starts to copy integers from device memory. The result waits for the copy and returns them until the next call. */
+  readBack(pointer: bigint, count: number): () => Int32Array {
+    const { context, stream } = this.inner.host;
+    if (!this.#staging || this.#staging.memory.byteLength < 4 * count) {
+      this.#staging?.[Symbol.dispose]();
+      this.#staging = new StagingBuffer(context, 4 * count);
+    }
+    const target = new Int32Array(this.#staging.memory, 0, count);
+    context.call("cuMemcpyDtoHAsync_v2", target as unknown as BufferSource, pointer, BigInt(4 * count), stream.handle);
+    this.#copied.record(stream);
+    return () => {
+      this.inner.host.beforeWait("exchange assignments");
+      this.#copied.synchronize();
+      this.checkAlive();
+      return target;
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#owned[Symbol.dispose]();
+  }
+}
+
+/** Returns the bytes of parts of a buffer of rows. */
+export function partBytes(pointer: bigint, parts: readonly Part[], rowBytes: number): DeviceBytes[] {
+  return parts.map(({ start, rows }) => ({ pointer: pointer + BigInt(start * rowBytes), bytes: rows * rowBytes }));
+}

@@ -1,0 +1,290 @@
+// One rank of tests/gpu/ranks.ts.
+import { type CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
+import { Event } from "../../src/cuda/driver/event.ts";
+import type { ExpertsInputs } from "../../src/contract/experts.ts";
+import { weightShapes } from "../../src/contract/experts_sizes.ts";
+import type { PresetName } from "../../src/models/presets.ts";
+import { Nccl } from "../../src/nccl/library.ts";
+import { RankBackend } from "../../src/parallel/backend.ts";
+import { shareOf } from "../../src/parallel/exchange_plan.ts";
+import { RankGroup } from "../../src/parallel/rank_group.ts";
+import type { BackendTensor } from "../../src/tensor/backend_tensor.ts";
+import { type DType, type Tensor, tensor } from "../../src/tensor/tensor.ts";
+import { joinWorld } from "../../src/world/world.ts";
+import { Generator } from "../../src/torch/generator.ts";
+import { toBfloat16 } from "../../src/tensor/bfloat16.ts";
+import { type Job, jobOptions, makeJob } from "../../src/workload/workload.ts";
+import { median } from "../../src/statistics.ts";
+
+/** What to measure, and who this rank is. */
+export interface RankTask {
+  readonly rank: number;
+  readonly ranks: number;
+  readonly port: number;
+  readonly nccl: string;
+  readonly presets: readonly PresetName[];
+  /** Tokens of each rank. */
+  readonly tokens: readonly number[];
+  readonly chunks: readonly number[];
+  /** Timed calls; a third of them for many tokens. */
+  readonly calls: number;
+  /** `"measure"`, or `"loop"` until a rank is killed. */
+  readonly mode: string;
+}
+
+interface Connected extends Disposable {
+  readonly group: RankGroup;
+  readonly inner: CudaBackend;
+  parallel(exchange: "assignments" | "tokens", chunks?: number): RankBackend;
+}
+
+async function connect({ rank, ranks, port, nccl: path }: RankTask): Promise<Connected> {
+  using owned = new DisposableStack();
+  const nccl = new Nccl(path);
+  const inner = owned.use(await openCudaBackend({ device: rank }));
+  const world = owned.use(
+    await joinWorld({
+      ...{
+        placement: { rank, ranks, host: "127.0.0.1", port, secret: "gpu" },
+        gpu: inner.properties.uuid,
+        host: "here",
+      },
+      nccl: { version: nccl.version, path: nccl.path, createId: () => nccl.createId() },
+      ...{ timeout: 60_000, exitWhenLost: true },
+    }),
+  );
+  const start = performance.now();
+  const group = owned.use(new RankGroup(inner, world, nccl));
+  if (rank === 0) {
+    print({ device: inner.device, ranks, nccl: nccl.version, connectMs: Math.round(performance.now() - start) });
+  }
+  const all = owned.move();
+  return {
+    group,
+    inner,
+    parallel(exchange, chunks) {
+      const backend = new RankBackend(group, exchange, new DisposableStack());
+      backend.chunks = chunks;
+      return backend;
+    },
+    [Symbol.dispose]: () => all[Symbol.dispose](),
+  };
+}
+
+function print(record: unknown): void {
+  console.log(JSON.stringify(record));
+}
+
+/** Numbers to fill tensors with: one block of normals, repeated with an offset that depends on the position. */
+const block = (() => {
+  const { data } = new Generator(1).randn([1 << 20]);
+  return Float32Array.from(data);
+})();
+
+/** Fills a tensor whose first element is the `from`-th of a larger one, so that every rank has its share of the same numbers. */
+async function fill(backend: CudaBackend, dtype: DType, shape: readonly number[], from: number, scale: number) {
+  const target = backend.allocate(dtype, shape);
+  const scaled = block.map((x) => x * scale);
+  const values = dtype === "bf16" ? bits(scaled) : Float16Array.from(scaled);
+  await backend.fill(target, (piece, start) => {
+    for (let i = 0; i < piece.length;) {
+      const at = (from + start + i) % (values.length - 1); // not a power of two: the rows differ
+      const part = values.subarray(at, Math.min(values.length - 1, at + piece.length - i));
+      piece.set(part, i);
+      i += part.length;
+    }
+  });
+  return target;
+}
+
+function bits(values: Float32Array): Uint16Array {
+  const out = new Uint16Array(values.length);
+  toBfloat16(values, out);
+  return out;
+}
+
+/** The weights of a range of a job's experts. */
+async function layer(backend: CudaBackend, job: Job, { start, end }: { start: number; end: number }) {
+  const shapes = weightShapes({ ...job, experts: end - start });
+  const weight = (shape: number[], scale: number) =>
+    fill(backend, job.dtype, shape, start * (shape[1] ?? 1) * (shape[2] ?? 1), scale);
+  return { gateUpProj: await weight(shapes.gateUpProj, 0.02), downProj: await weight(shapes.downProj, 0.02) };
+}
+
+/** The hidden states and a uniform routing of a range of tokens. */
+async function tokensOf(backend: CudaBackend, { topK, hidden, experts, dtype }: Job, start: number, count: number) {
+  const hash = (i: number) => Math.imul(Math.imul(i ^ i >>> 15, 0x2c1b3c6d) ^ 0x5bd1e995, 0x297a2d39) >>> 8;
+  const indices = new Int32Array(count * topK);
+  for (let t = 0; t < count; t++) {
+    const chosen = new Set<number>();
+    for (let i = 0; chosen.size < topK; i++) chosen.add(hash((start + t) * 64 + i) % experts);
+    indices.set([...chosen], t * topK);
+  }
+  const upload = (data: Tensor["data"], dtype: DType) =>
+    backend.upload(tensor(data as Int32Array, [count, topK], dtype));
+  return {
+    hiddenStates: await fill(backend, dtype, [count, hidden], start * hidden, 1),
+    routerIndices: upload(indices, "i32"),
+    routingWeights: upload(new Float32Array(count * topK).map((_, i) => 0.1 + ((start * topK + i) % 7) / 10), "f32"),
+  };
+}
+
+type Inputs = ExpertsInputs<BackendTensor>;
+
+function dispose(inputs: object): void {
+  for (const value of Object.values(inputs)) (value as BackendTensor)[Symbol.dispose]();
+}
+
+/** Measures on all ranks: the median of single calls that start together, and the time of a call in a row of calls. */
+async function times(backend: RankBackend | CudaBackend, run: () => Promise<BackendTensor>, count: number) {
+  const once = async () => (await run())[Symbol.dispose]();
+  for (let i = 0; i < 4; i++) await once();
+  const single: number[] = [];
+  for (let i = 0; i < count; i++) single.push((await backend.measure(once)).milliseconds);
+  const { milliseconds } = await backend.measure(async () => {
+    for (let i = 0; i < count; i++) await once();
+  });
+  return { singleMs: median(single), rowMs: milliseconds / count };
+}
+
+function digest(data: Tensor["data"]): string {
+  const bytes = new Uint32Array(data.buffer, data.byteOffset, data.byteLength >> 2);
+  let a = 1, b = 0;
+  for (const word of bytes) {
+    a = Math.imul(a ^ word, 0x01000193);
+    b = b + word | 0;
+  }
+  return `${(a >>> 0).toString(16)}-${(b >>> 0).toString(16)}`;
+}
+
+/** Runs one rank. */
+export async function runRank(task: RankTask): Promise<void> {
+  using connected = await connect(task);
+  for (const name of task.presets) {
+    for (const tokens of task.mode === "loop" ? [1024] : task.tokens) await runJob(task, connected, name, tokens);
+  }
+}
+
+async function runJob(task: RankTask, connected: Connected, name: PresetName, tokens: number): Promise<void> {
+  const { rank, ranks } = task;
+  const { group, inner } = connected;
+  const job = makeJob(name, { batch: 1, seq: tokens, dtype: "bf16" });
+  const { activation, gated, gateUpLayout, weightLayout } = jobOptions(job);
+  const options = { activation, gated, gateUpLayout, weightLayout };
+  const count = tokens > 4000 ? Math.ceil(task.calls / 3) : task.calls;
+  const everyone = Array(ranks).fill(tokens);
+  const own = await tokensOf(inner, job, rank * tokens, tokens);
+  const weights = await layer(inner, job, shareOf(job.experts, ranks, rank));
+  const inputs: Inputs = { ...own, ...weights };
+  const call = { ...options, totalExperts: job.experts, tokensPerRank: everyone };
+  if (task.mode === "loop") {
+    const parallel = connected.parallel("assignments", 1);
+    for (let i = 0;; i++) {
+      (await parallel.experts(inputs, call))[Symbol.dispose]();
+      parallel.synchronize();
+      if (i === 5 && rank === 0) print("looping");
+      if (i % 20 === 0) await new Promise((resolve) => setTimeout(resolve));
+    }
+  }
+
+  const results: Record<string, unknown> = {};
+  const hashes: Record<string, string> = {};
+  const variants = [
+    ["assignments", 1],
+    ...task.chunks.filter((n) => n > 1 && tokens >= 1024)
+      .map((n) => ["assignments", n]),
+    ["tokens", 1],
+  ] as ["assignments" | "tokens", number][];
+  for (const [exchange, chunks] of variants) {
+    const key = exchange === "tokens" ? "tokens" : `assignments/${chunks}`;
+    const parallel = connected.parallel(exchange, chunks);
+    {
+      using output = await parallel.experts(inputs, call);
+      hashes[key] = digest((await parallel.download(output)).data);
+    }
+    results[key] = await times(parallel, () => parallel.experts(inputs, call), count);
+    if (chunks === 1 && exchange === "assignments") {
+      results.exchanges = await exchanges(connected, parallel, inputs, call);
+    }
+  }
+  const peakGiB = inner.memory.peakBytes / 2 ** 30;
+  const collected = await group.world.allGather({ hashes });
+  dispose(weights);
+  dispose(own);
+
+  // One GPU with the tokens of all ranks. Each rank computes it, so that the GPUs are equally warm; rank 0 reports.
+  const whole = {
+    ...await tokensOf(inner, job, 0, ranks * tokens),
+    ...await layer(inner, job, { start: 0, end: job.experts }),
+  };
+  let expected: string[];
+  {
+    using output = await inner.experts(whole, options);
+    const { data } = await inner.download(output);
+    const part = data.length / ranks;
+    expected = Array.from({ length: ranks }, (_, r) => digest(data.slice(r * part, (r + 1) * part)));
+  }
+  const one = await times(connected.parallel("assignments"), () => inner.experts(whole, options), count);
+  dispose(whole);
+  if (rank !== 0) return;
+  const sameBits = Object.fromEntries(
+    Object.keys(hashes).map((key) => [key, collected.every((other, r) => other.hashes[key] === expected[r])]),
+  );
+  const gain = Object.fromEntries(
+    Object.entries(results).filter(([key]) => key !== "exchanges").map(([key, value]) => {
+      const { singleMs, rowMs } = value as typeof one;
+      return [key, `${(one.singleMs / singleMs).toFixed(2)} x, ${(one.rowMs / rowMs).toFixed(2)} x`];
+    }),
+  );
+  print({ preset: name, dtype: job.dtype, tokensPerGpu: tokens, sameBits, one, ...results, gain, peakGiB });
+}
+
+/** Measures the exchanges inside a call, and NCCL alone with the same parts. */
+async function exchanges(
+  { group, inner }: Connected,
+  parallel: RankBackend,
+  inputs: Inputs,
+  call: Parameters<RankBackend["experts"]>[1],
+) {
+  const { communicator } = group;
+  const { context, stream } = inner.host;
+  const original = communicator.exchange.bind(communicator);
+  const marks: { start: Event; end: Event; call: Parameters<typeof original> }[] = [];
+  communicator.exchange = (...exchange) => {
+    const mark = { start: new Event(context), end: new Event(context), call: exchange };
+    mark.start.record(stream);
+    original(...exchange);
+    mark.end.record(stream);
+    marks.push(mark);
+  };
+  for (let i = 0; i < 8; i++) (await parallel.experts(inputs, call))[Symbol.dispose]();
+  communicator.exchange = original;
+  group.synchronize();
+  const inside = (offset: number) =>
+    median(marks.filter((_, i) => i % 2 === offset).slice(1).map(({ start, end }) => end.millisecondsSince(start)));
+  const [dispatch, combine] = marks.slice(-2).map((mark) => mark.call);
+  if (!dispatch || !combine) throw new RangeError("A call must have two exchanges");
+  const bytes = dispatch[1].reduce((sum, part, r) => r === group.rank ? sum : sum + part.bytes, 0);
+  using memory = new DisposableStack();
+  const fresh = (parts: typeof dispatch[0]) => {
+    const start = parts[0]?.pointer ?? 0n;
+    const end = Math.max(...parts.map((part) => Number(part.pointer - start) + part.bytes));
+    const { pointer } = memory.use(inner.allocate("i32", [Math.ceil(end / 4) + 1]));
+    return parts.map((part) => ({ ...part, pointer: pointer + part.pointer - start }));
+  };
+  const bare = async ([send, receive]: typeof dispatch) => {
+    const [from, to] = [fresh(send), fresh(receive)];
+    const run = () => {
+      for (let i = 0; i < 20; i++) original(from, to, stream.handle);
+      return Promise.resolve();
+    };
+    await parallel.measure(run);
+    return (await parallel.measure(run)).milliseconds / 20;
+  };
+  const bareDispatchMs = await bare(dispatch), bareCombineMs = await bare(combine);
+  const rate = (ms: number) => Math.round(bytes / ms / 1e6);
+  return {
+    ...{ receivedBytes: bytes, dispatchMs: inside(0), combineMs: inside(1), bareDispatchMs, bareCombineMs },
+    bareGigabytesPerSecond: [rate(bareDispatchMs), rate(bareCombineMs)],
+  };
+}

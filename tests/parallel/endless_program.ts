@@ -1,0 +1,32 @@
+// Runs jobs over several ranks without an end, until another rank is lost. Prints "joining" before and "joined" after it has joined.
+import { openParallel } from "../../src/parallel/open_parallel.ts";
+import { mapInputs } from "../../src/contract/experts_inputs.ts";
+import { shareOf } from "../../src/parallel/exchange_plan.ts";
+import { randomJob } from "./random_job.ts";
+import { sliceRows } from "./slices.ts";
+
+const exitWhenLost = Deno.args[0] !== "throw";
+console.log("joining");
+try {
+  using parallel = await openParallel({ timeout: 1.5, exitWhenLost, exchange: "assignments" });
+  console.log("joined");
+  const { rank, ranks } = parallel;
+  for (let seed = 0;; seed++) {
+    const { inputs, options, experts, tokensPerRank } = randomJob(seed % 20, ranks, { even: false, dropless: false });
+    const start = tokensPerRank.slice(0, rank).reduce((sum, n) => sum + n, 0);
+    const tokens = { start, end: start + (tokensPerRank[rank] ?? 0) };
+    const own = Object.fromEntries(
+      Object.entries(inputs).map(([name, value]) => [
+        name,
+        sliceRows(value, name.includes("Proj") ? shareOf(experts, ranks, rank) : tokens),
+      ]),
+    ) as unknown as typeof inputs;
+    using scope = new DisposableStack();
+    const uploaded = mapInputs(own, (value) => scope.use(parallel.upload(value)));
+    await parallel.download(scope.use(await parallel.experts(uploaded, { ...options, totalExperts: experts })));
+    if (seed % 7 === 0) await new Promise((resolve) => setTimeout(resolve, 20)); // idle, outside of any call
+  }
+} catch (error) {
+  console.error(`yamoe: ${error instanceof Error ? error.message : error}`);
+  Deno.exit(1);
+}

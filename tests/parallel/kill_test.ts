@@ -1,0 +1,56 @@
+// Kills a rank at random moments. The others must end soon, each with one line that names it.
+import { assertEquals, assertLess, assertMatch } from "@std/assert";
+import { buildProduct } from "../cuda/emulated.ts";
+import { SmallRandom } from "../small_random.ts";
+import { toolkit } from "../toolkit.ts";
+import { startRanks } from "./ranks.ts";
+
+const program = new URL("./endless_program.ts", import.meta.url).pathname;
+
+/** Starts ranks, waits until the victim has printed a line, kills it after a while, and returns what the others left. */
+async function kill(ranks: number, victim: number, line: string, delay: number, ...args: string[]) {
+  await using started = await startRanks(await buildProduct(80, { checked: false }), ranks, [program, ...args]);
+  await started.printed(victim, line);
+  await new Promise((resolve) => setTimeout(resolve, delay));
+  const start = performance.now();
+  started.processes[victim]?.kill("SIGKILL");
+  const outcomes = await started.outcomes;
+  const milliseconds = performance.now() - start;
+  return { milliseconds, others: outcomes.filter((_, rank) => rank !== victim) };
+}
+
+// A rank that ends before it has connected is missed when the program's time to join, 1.5 s, is over.
+for (const [line, rounds, limit] of [["joined", 80, 2000], ["joining", 20, 3500]] as const) {
+  Deno.test({
+    name: `a rank that is killed within a second after "${line}", ${rounds} times`,
+    ignore: !toolkit,
+    async fn() {
+      const random = new SmallRandom(rounds);
+      for (let round = 0; round < rounds; round++) {
+        const ranks = 2 + Math.floor(random.next() * 3), victim = Math.floor(random.next() * ranks);
+        const delay = random.next() ** 3 * (line === "joined" ? 1000 : 200);
+        const { milliseconds, others } = await kill(ranks, victim, line, delay);
+        for (const { code, stderr } of others) {
+          assertMatch(stderr, new RegExp(`^yamoe: [^\\n]*rank ${victim}[^\\n]*\\n$`), `round ${round}`);
+          assertEquals(code, 1);
+        }
+        assertLess(milliseconds, limit, `round ${round}`);
+      }
+    },
+  });
+}
+
+Deno.test({
+  name: "calls throw after a rank is lost, if the process is not to end by itself",
+  ignore: !toolkit,
+  async fn() {
+    const { milliseconds, others } = await kill(3, 1, "joined", 100, "throw");
+    for (const { code, stderr } of others) {
+      assertEquals([code, stderr.trim()], [
+        1,
+        "yamoe: Cannot continue: rank 1 on " + Deno.hostname() + " has ended unexpectedly",
+      ]);
+    }
+    assertLess(milliseconds, 2000);
+  },
+});
