@@ -20,8 +20,9 @@ for (const [rows, depth, columns] of [[1, 8, 3], [17, 264, 9], [33, 2056, 70], [
         const random = new Generator(rows);
         const upload = (...shape: number[]) => {
           const { data } = convert(tensor(random.randn(shape).data, shape), dtype);
-          const buffer = device.allocate(data.byteLength);
-          buffer.write(data);
+          const bytes = Uint8Array.from(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+          const buffer = device.allocate(bytes.length);
+          buffer.write(bytes);
           return { pointer: buffer.pointer, dtype };
         };
         const [input, weight, bias] = [upload(rows, depth), upload(columns, depth), upload(columns)];
