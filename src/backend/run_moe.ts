@@ -1,15 +1,24 @@
-// Runs a whole layer on a backend, step by step. Nothing is copied to the host in between.
+// Runs a whole layer on a backend, step by step. Only the logits of a layer with a token table are copied to the host.
 import type { Backend, BackendTensor } from "./backend.ts";
 import type { ExpertsInputs } from "../contract/experts.ts";
 import type { LatentSpace, SharedExpert } from "../contract/moe.ts";
 import { layerWeights, mapLayer, type MoeCall } from "../contract/resolve_moe.ts";
 import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 import { definedMembers } from "../known_names.ts";
-import { resolveRouter } from "../routing/router.ts";
+import type { BackendRouting } from "../contract/ops.ts";
+import { routeTokens } from "../routing/route_tokens.ts";
+import { resolveRouter, type Router } from "../routing/router.ts";
+import { expertsOfTokens } from "../routing/token_table.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { mapWeight } from "../tensor/packed_tensor.ts";
 
 /** The part of a backend that runs a layer. */
-type LayerBackend = Pick<Backend, "steps" | "runExperts">;
+type LayerBackend = Pick<Backend, "steps" | "runExperts" | "upload" | "download">;
+
+/** A call, with the experts of its tokens if a table has chosen them: [T, K], i32. */
+interface RoutableCall extends Omit<MoeCall<BackendTensor>, "tokenIds"> {
+  readonly chosen: Tensor | undefined;
+}
 
 /**
  * Runs a layer. The shared expert is first, because its output is added to the routed experts' sum before that is rounded.
@@ -21,10 +30,11 @@ type LayerBackend = Pick<Backend, "steps" | "runExperts">;
  */
 export async function runMoe(
   backend: LayerBackend,
-  call: MoeCall<BackendTensor>,
+  { tokenIds = [], ...given }: MoeCall<BackendTensor>,
   run: Backend["runExperts"] = (call) => backend.runExperts(call),
 ): Promise<BackendTensor> {
-  const { hidden, layer: { sharedExpert, latent }, shape: { shared } } = call;
+  const { hidden, layer: { sharedExpert, latent, router: { tokenTable } }, shape: { shared, routed } } = given;
+  const call = { ...given, chosen: tokenTable && expertsOfTokens(tokenTable, tokenIds, routed.experts) };
   if (latent) return await runLatent(backend, call, latent, run);
   using scope = new DisposableStack();
   const addend = sharedExpert && shared && scope.use(await runShared(backend, hidden, sharedExpert, shared));
@@ -35,7 +45,7 @@ export async function runMoe(
 /** Runs a layer whose routed experts compute in a latent space. */
 async function runLatent(
   backend: LayerBackend,
-  call: MoeCall<BackendTensor>,
+  call: RoutableCall,
   latent: LatentSpace<BackendTensor>,
   run: Backend["runExperts"],
 ): Promise<BackendTensor> {
@@ -57,7 +67,7 @@ async function runLatent(
 /** Routes the tokens and runs the routed experts on rows, which may be other than the router's. */
 async function runRouted(
   backend: LayerBackend,
-  { hidden, layer, shape: { router, logitsDType, routed }, onProgress }: MoeCall<BackendTensor>,
+  { hidden, layer, shape: { router, logitsDType, routed }, onProgress, chosen }: RoutableCall,
   rows: Pick<ExpertsInputs<BackendTensor>, "hiddenStates" | "addend" | "addendWeights">,
   run: Backend["runExperts"],
 ): Promise<BackendTensor> {
@@ -67,6 +77,7 @@ async function runRouted(
   const routing = await (async () => {
     const product = { batch: 1, rows: tokens, depth: hidden.shape[1]!, columns: routed.experts };
     using logits = await backend.steps.linear({ input: hidden, weight, bias, dtype: logitsDType, shape: product });
+    if (chosen) return await weighOnHost(backend, logits, router, chosen);
     return await backend.steps.route({ logits, correctionBias, router, dtype: "f32", tokens });
   })();
   const assignments = {
@@ -76,6 +87,22 @@ async function runRouted(
   };
   const inputs = { ...rows, ...assignments, ...layerWeights(layer) };
   return await run({ inputs, shape: routed, onProgress });
+}
+
+/** Computes the weights of given experts, [T, K]. The kernels only compute those of the experts that they choose. */
+export async function weighOnHost(
+  backend: Pick<Backend, "upload" | "download">,
+  logits: BackendTensor,
+  router: Router,
+  chosen: Tensor,
+): Promise<BackendRouting> {
+  const routing = routeTokens(await backend.download(logits), router, undefined, chosen);
+  using scope = new DisposableStack();
+  const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
+  const routerIndices = upload(routing.routerIndices), routerWeights = upload(routing.routerWeights);
+  const inputWeights = routing.inputWeights && upload(routing.inputWeights);
+  scope.move();
+  return { routerIndices, routerWeights, inputWeights };
 }
 
 /**

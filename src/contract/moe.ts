@@ -34,6 +34,11 @@ export interface MoeRouter<T = Tensor> {
    * @default {"f32"}
    */
   readonly logitsDType?: DType | undefined;
+  /**
+   * [V, K], i32, on the host: the experts of each token id. The logits then only decide the weights of these experts
+   * (DeepSeek-V4's first layers), and are copied to the host. Such a layer needs {@linkcode MoeOptions.tokenIds}.
+   */
+  readonly tokenTable?: Tensor | undefined;
 }
 
 /** An expert that processes every token: weights as of experts, with E = 1 and its own intermediate size. */
@@ -72,4 +77,7 @@ export interface MoeLayer<T = Tensor, W = T | PackedTensor<T>> extends ExpertsLa
 }
 
 /** Options of {@linkcode moe}. */
-export interface MoeOptions extends Pick<ExpertsOptions, "expertCapacity" | "batchInvariant" | "onProgress"> {}
+export interface MoeOptions extends Pick<ExpertsOptions, "expertCapacity" | "batchInvariant" | "onProgress"> {
+  /** The id of each token, for a layer with a {@linkcode MoeRouter.tokenTable}. */
+  readonly tokenIds?: readonly number[] | Int32Array | undefined;
+}

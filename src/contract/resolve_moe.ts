@@ -10,7 +10,8 @@ import type { WeightSpec } from "./weights.ts";
 import { resolveRouter, type Router } from "../routing/router.ts";
 import { checkWeight } from "../tensor/packed.ts";
 import type { PackedSpec, PackedTensor } from "../tensor/packed_tensor.ts";
-import { checkTensor, type DType, formatShape, type Tensor } from "../tensor/tensor.ts";
+import { checkTensor, describeValue, type DType, formatShape, type Tensor } from "../tensor/tensor.ts";
+import { plural } from "../text.ts";
 
 /** The sizes of a {@linkcode moe} call, with every option decided. */
 export interface ResolvedMoe {
@@ -28,12 +29,18 @@ export interface MoeCall<T> {
   readonly layer: MoeLayer<T>;
   readonly shape: ResolvedMoe;
   readonly onProgress: MoeOptions["onProgress"];
+  readonly tokenIds: MoeOptions["tokenIds"];
 }
 
 const weightNames = ["gateUpProj", "gateUpProjBias", "downProj", "downProjBias"] as const;
 const latentNames = ["input", "output"] as const satisfies (keyof LatentSpace)[];
-const routerNames = ["weight", "bias", "options", "logitsDType"] as const satisfies (keyof MoeRouter)[];
-const optionNames = ["expertCapacity", "batchInvariant", "onProgress"] as const satisfies (keyof MoeOptions)[];
+const routerNames = ["weight", "bias", "options", "logitsDType", "tokenTable"] as const satisfies (keyof MoeRouter)[];
+const optionNames = [
+  "expertCapacity",
+  "batchInvariant",
+  "onProgress",
+  "tokenIds",
+] as const satisfies (keyof MoeOptions)[];
 const expertsNames: readonly (keyof ExpertsLayer)[] = [...weightNames, ...layerOptionNames];
 
 /**
@@ -120,6 +127,7 @@ export function resolveMoe<T extends TensorSpec>(
   if (bias) expectTensor("layer.router.bias", bias, weight.dtype, [experts]);
   expectObject("layer.router.options", router.options);
   const decided = resolveRouter(router.options, experts);
+  checkTokens(router.tokenTable, options.tokenIds, tokens, decided.topK);
 
   const assignments = (topK: number) => ({
     hiddenStates: hidden,
@@ -144,6 +152,24 @@ export function resolveMoe<T extends TensorSpec>(
     ...latent && { addend: hidden },
   }, { batchInvariant });
   return { hidden: width, router: decided, logitsDType, routed, shared };
+}
+
+/** Checks the table that chooses experts by token id, and that there is an id for each token. */
+function checkTokens(table: Tensor | undefined, ids: MoeOptions["tokenIds"], tokens: number, topK: number): void {
+  if (!table) {
+    if (ids === undefined) return;
+    throw new TypeError("tokenIds must only be given for a layer whose router has a token table");
+  }
+  expectTensor("layer.router.tokenTable", table, "i32", [table.shape?.[0] ?? 0, topK]);
+  checkTensor("layer.router.tokenTable", table);
+  if (!(Array.isArray(ids) || ids instanceof Int32Array)) {
+    throw new TypeError(
+      `tokenIds must be an array or an Int32Array, because the layer chooses experts by token id, got ${
+        describeValue(ids)
+      }`,
+    );
+  }
+  if (ids.length !== tokens) throw new RangeError(`tokenIds must have ${plural(tokens, "id")}, got ${ids.length}`);
 }
 
 function checkLatent<T extends TensorSpec>(latent: LatentSpace<T>, { dtype, shape: [, width = 0] }: T): void {

@@ -219,7 +219,8 @@ export class CpuBackend implements Backend {
     layer: MoeLayer<BackendTensor>,
     options: MoeOptions = {},
   ): Promise<BackendTensor> {
-    const call = { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress: options.onProgress };
+    const { onProgress, tokenIds } = options;
+    const call = { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress, tokenIds };
     return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), call);
   }
 

@@ -298,7 +298,8 @@ export class CudaBackend implements Backend {
   }
 
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
-    const call = { hidden, layer, shape: this.#layers.resolve(hidden, layer, options), onProgress: options.onProgress };
+    const { onProgress, tokenIds } = options;
+    const call = { hidden, layer, shape: this.#layers.resolve(hidden, layer, options), onProgress, tokenIds };
     return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), call);
   }
 

@@ -148,7 +148,8 @@ export class RankBackend implements ParallelBackend {
     using shared = new DisposableStack();
     const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
     const tensors = { hidden: share(hidden), layer: mapLayer(layer, share, (weight) => mapWeight(weight, share)) };
-    const call = { ...tensors, shape, onProgress: options.onProgress };
+    const { onProgress, tokenIds } = options;
+    const call = { ...tensors, shape, onProgress, tokenIds };
     return await runMoe(inner, call, (routed) => this.#run(routed, options.tokensPerRank));
   }
 

@@ -13,6 +13,7 @@ import {
   partNames,
   partShapes,
 } from "./packed_tensor.ts";
+import { firstAbove, firstNotFinite, occurring } from "./scan.ts";
 import { e2m1, e8m0 } from "./small_floats.ts";
 import { checkShape, checkTensor, describeValue, type DType, formatShape, type Tensor } from "./tensor.ts";
 import { checkNames } from "../known_names.ts";
@@ -228,21 +229,17 @@ function sizeOfBlock(scales: number, size: number): number | undefined {
 
 /** Checks that scales are finite and zero points in range. */
 function checkScales(format: PackedFormat, { scales, globalScales, zeroPoints }: PackedParts): void {
-  const isNaN = format.kind === "nvfp4" ? (bits: number) => (bits & 127) === 127 : (bits: number) => bits === 255;
-  expectFinite("scales", scales, isNaN);
-  if (globalScales) expectFinite("globalScales", globalScales, isNaN);
-  const at = zeroPoints ? zeroPoints.data.findIndex((value) => value > 16) : -1;
+  expectFinite("scales", scales, format.kind === "nvfp4" ? [127, 255] : [255]);
+  if (globalScales) expectFinite("globalScales", globalScales, []);
+  const at = zeroPoints ? firstAbove(zeroPoints.data, 16) : -1;
   if (at < 0) return;
   throw new RangeError(`zeroPoints must be integers from 0 to 16, got ${zeroPoints?.data[at]} at element ${at}`);
 }
 
-function expectFinite(name: string, { dtype, data }: Tensor, isNaN: (bits: number) => boolean): void {
-  const isWrong = dtype === "u8"
-    ? isNaN
-    : dtype === "bf16"
-    ? (bits: number) => (bits & 0x7f80) === 0x7f80
-    : (value: number) => !Number.isFinite(value);
-  const at = data.findIndex(isWrong);
+/** @param bytes What is not a number, if the numbers have 8 bits. */
+function expectFinite(name: string, { dtype, data }: Tensor, bytes: readonly number[]): void {
+  const isFloat = dtype === "f16" || dtype === "bf16" || dtype === "f32";
+  const at = isFloat ? firstNotFinite(data, dtype) : Math.max(...bytes.map((byte) => data.indexOf(byte)));
   if (at < 0) return;
   const value = dtype === "u8" || dtype === "bf16" ? `the bits ${data[at]}` : data[at];
   throw new RangeError(`${name} must be finite, got ${value} at element ${at}`);
@@ -253,8 +250,10 @@ const f16Scales = { minimum: 104, maximum: 140 };
 
 /** Finds out whether every weight of MXFP4 is a number of f16. Only groups with other scales are looked at one by one. */
 function isExactInF16({ values, scales }: PackedParts): boolean {
+  const isSafe = (scale: number) => scale >= f16Scales.minimum && scale <= f16Scales.maximum;
+  if (occurring(scales.data).every((isPresent, scale) => !isPresent || isSafe(scale))) return true;
   return !scales.data.some((scale, group) => {
-    if (scale >= f16Scales.minimum && scale <= f16Scales.maximum) return false;
+    if (isSafe(scale)) return false;
     const factor = e8m0[scale] ?? NaN;
     return values.data.subarray(group * 16, group * 16 + 16)
       .some((pair) => !isF16((e2m1[pair & 15] ?? NaN) * factor) || !isF16((e2m1[pair >> 4] ?? NaN) * factor));

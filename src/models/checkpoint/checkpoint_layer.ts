@@ -8,7 +8,7 @@ import { weightBytes } from "../../contract/weights.ts";
 import type { RouterKind } from "../../routing/router.ts";
 import { mapLayer, type ResolvedMoe, resolveMoe } from "../../contract/resolve_moe.ts";
 import type { PackedFormat } from "../../tensor/packed_tensor.ts";
-import { bytesPerElement, type DType, elementCount, type Tensor } from "../../tensor/tensor.ts";
+import { bytesPerElement, type DType, elementCount, formatShape, type Tensor, tensor } from "../../tensor/tensor.ts";
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
 import { Checkpoint } from "./checkpoint.ts";
@@ -19,7 +19,7 @@ import { ModelConfig } from "../families/model_config.ts";
 import { checkFamily } from "../families/settings_of_family.ts";
 import { hostTarget, type LayerTarget } from "./layer_target.ts";
 import { partSize, readPiece } from "./read_part.ts";
-import { expertsOfTokens, readIntegers } from "./token_table.ts";
+import { readIntegers } from "./read_integers.ts";
 import { type LayerOptions, resolveSettings } from "./settings.ts";
 
 /** How a layer is read. */
@@ -159,7 +159,9 @@ export class CheckpointLayer implements Disposable {
         staysPacked ? target.packed(await readPacked(packed, shape, dtype, onRead)) : await read(weight),
       );
     }
-    return mapLayer(this.#plan, (tensor) => made.get(tensor)!, (weight) => madeWeights.get(weight)!);
+    const layer = mapLayer(this.#plan, (tensor) => made.get(tensor)!, (weight) => madeWeights.get(weight)!);
+    if (this.#tokenTable === undefined) return layer;
+    return { ...layer, router: { ...layer.router, tokenTable: await this.#readTable(this.#tokenTable) } };
   }
 
   /**
@@ -187,25 +189,18 @@ export class CheckpointLayer implements Disposable {
     );
   }
 
-  /**
-   * Looks up the experts of tokens, in a layer with a table.
-   *
-   * @param ids The token ids.
-   * @returns [T, K], i32: the experts of each token.
-   * @throws {SafetensorsError} If the table is malformed, or an id is not in it.
-   */
-  async expertsOf(ids: readonly number[]): Promise<Tensor> {
-    const name = this.#tokenTable!;
+  /** Reads the table of token ids, [V, K], i32. */
+  async #readTable(name: string): Promise<Tensor> {
     const { shape } = await this.#checkpoint.describe(name);
-    const { experts, topK } = this.shape.routed;
-    if (shape.length !== 2 || shape[1] !== topK) {
-      throw new SafetensorsError(
-        `${this.#checkpoint.path}: tensor ${quote(name)} must have shape [vocabulary, ${topK}], got [${
-          shape.join(", ")
-        }]`,
-      );
+    const { topK } = this.shape.routed;
+    if (shape.length === 2 && shape[1] === topK) {
+      return tensor(await readIntegers(this.#checkpoint, name, this.#checkpoint.path), shape);
     }
-    return expertsOfTokens(await readIntegers(this.#checkpoint, name, this.#checkpoint.path), shape, ids, experts);
+    throw new SafetensorsError(
+      `${this.#checkpoint.path}: tensor ${quote(name)} must have shape [vocabulary, ${topK}], got ${
+        formatShape(shape)
+      }`,
+    );
   }
 
   /** Closes the files. Has no effect if they are closed. */
