@@ -83,11 +83,12 @@ export function packed(
   const [, outputs = 0, inputs = 0] = shape;
   const resolved = resolveFormat(format, parts, [outputs, inputs], options);
   checkParts("", resolved, parts, shape);
-  checkScales(resolved, parts);
+  const scaleBytes = occurring(parts.scales.dtype === "u8" ? parts.scales.data : []);
+  checkScales(resolved, parts, scaleBytes);
   const isSplit = resolveGateUpLayout(options.gateUpLayout, shape) === "concatenated";
   const exact = {
     ...resolved,
-    ...resolved.kind === "mxfp4" && { exactInF16: isExactInF16(parts) },
+    ...resolved.kind === "mxfp4" && { exactInF16: isExactInF16(parts, scaleBytes) },
     ...isSplit && { gateUpLayout: "concatenated" as const },
   };
   const given = Object.entries(parts).filter(([, part]) => part !== undefined);
@@ -228,20 +229,27 @@ function sizeOfBlock(scales: number, size: number): number | undefined {
 }
 
 /** Checks that scales are finite and zero points in range. */
-function checkScales(format: PackedFormat, { scales, globalScales, zeroPoints }: PackedParts): void {
-  expectFinite("scales", scales, format.kind === "nvfp4" ? [127, 255] : [255]);
-  if (globalScales) expectFinite("globalScales", globalScales, []);
+function checkScales(
+  { kind }: PackedFormat,
+  { scales, globalScales, zeroPoints }: PackedParts,
+  scaleBytes: Uint8Array,
+): void {
+  const nan = (kind === "nvfp4" ? [127, 255] : [255]).find((byte) => scaleBytes[byte]);
+  if (nan !== undefined) {
+    throw new RangeError(`scales must be finite, got the bits ${nan} at element ${scales.data.indexOf(nan)}`);
+  }
+  expectFinite("scales", scales);
+  if (globalScales) expectFinite("globalScales", globalScales);
   const at = zeroPoints ? firstAbove(zeroPoints.data, 16) : -1;
   if (at < 0) return;
   throw new RangeError(`zeroPoints must be integers from 0 to 16, got ${zeroPoints?.data[at]} at element ${at}`);
 }
 
-/** @param bytes What is not a number, if the numbers have 8 bits. */
-function expectFinite(name: string, { dtype, data }: Tensor, bytes: readonly number[]): void {
-  const isFloat = dtype === "f16" || dtype === "bf16" || dtype === "f32";
-  const at = isFloat ? firstNotFinite(data, dtype) : Math.max(...bytes.map((byte) => data.indexOf(byte)));
+function expectFinite(name: string, { dtype, data }: Tensor): void {
+  if (dtype !== "f16" && dtype !== "bf16" && dtype !== "f32") return;
+  const at = firstNotFinite(data, dtype);
   if (at < 0) return;
-  const value = dtype === "u8" || dtype === "bf16" ? `the bits ${data[at]}` : data[at];
+  const value = dtype === "bf16" ? `the bits ${data[at]}` : data[at];
   throw new RangeError(`${name} must be finite, got ${value} at element ${at}`);
 }
 
@@ -249,9 +257,9 @@ function expectFinite(name: string, { dtype, data }: Tensor, bytes: readonly num
 const f16Scales = { minimum: 104, maximum: 140 };
 
 /** Finds out whether every weight of MXFP4 is a number of f16. Only groups with other scales are looked at one by one. */
-function isExactInF16({ values, scales }: PackedParts): boolean {
+function isExactInF16({ values, scales }: PackedParts, scaleBytes: Uint8Array): boolean {
   const isSafe = (scale: number) => scale >= f16Scales.minimum && scale <= f16Scales.maximum;
-  if (occurring(scales.data).every((isPresent, scale) => !isPresent || isSafe(scale))) return true;
+  if (scaleBytes.every((isPresent, scale) => !isPresent || isSafe(scale))) return true;
   return !scales.data.some((scale, group) => {
     if (isSafe(scale)) return false;
     const factor = e8m0[scale] ?? NaN;

@@ -2,7 +2,7 @@
 import type { DType, TensorData } from "./tensor.ts";
 
 /** Returns which bytes occur: 1 at the index of each. */
-export function occurring(bytes: TensorData): Uint8Array {
+export function occurring(bytes: ArrayLike<number>): Uint8Array {
   const seen = new Uint8Array(256);
   for (let i = 0; i < bytes.length; i++) seen[bytes[i]!] = 1;
   return seen;
