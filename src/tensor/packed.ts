@@ -72,6 +72,22 @@ export function packed(
   shape: readonly number[],
   options: PackedOptions = {},
 ): PackedTensor {
+  return packedOf(format, parts, shape, options, (resolved) => checkScales(resolved, parts));
+}
+
+/**
+ * Makes a packed tensor.
+ *
+ * @param check Checks the elements of the scales and returns which bytes occur in scales of 8 bits; see
+ * {@linkcode checkScales}.
+ */
+export function packedOf(
+  format: PackedFormat["kind"],
+  parts: PackedParts,
+  shape: readonly number[],
+  options: PackedOptions,
+  check: (format: PackedFormat) => Uint8Array,
+): PackedTensor {
   checkShape("shape", shape);
   if (shape.length !== 3 || shape.includes(0)) {
     throw new RangeError(`shape must be [E, out, in] with at least one element, got ${formatShape(shape)}`);
@@ -83,8 +99,7 @@ export function packed(
   const [, outputs = 0, inputs = 0] = shape;
   const resolved = resolveFormat(format, parts, [outputs, inputs], options);
   checkParts("", resolved, parts, shape);
-  const scaleBytes = occurring(parts.scales.dtype === "u8" ? parts.scales.data : []);
-  checkScales(resolved, parts, scaleBytes);
+  const scaleBytes = check(resolved);
   const isSplit = resolveGateUpLayout(options.gateUpLayout, shape) === "concatenated";
   const exact = {
     ...resolved,
@@ -228,12 +243,17 @@ function sizeOfBlock(scales: number, size: number): number | undefined {
   return scales === 1 ? size : scales === size ? 1 : scales === Math.ceil(size / 128) ? 128 : undefined;
 }
 
-/** Checks that scales are finite and zero points in range. */
-function checkScales(
+/**
+ * Checks the elements of the parts, or of some matrices of them.
+ *
+ * @returns Which bytes occur in scales of 8 bits: 1 at the index of each.
+ * @throws {RangeError} If a scale is not finite, or a zero point is above 16.
+ */
+export function checkScales(
   { kind }: PackedFormat,
-  { scales, globalScales, zeroPoints }: PackedParts,
-  scaleBytes: Uint8Array,
-): void {
+  { scales, globalScales, zeroPoints }: Pick<PackedParts, "scales" | "globalScales" | "zeroPoints">,
+): Uint8Array {
+  const scaleBytes = occurring(scales.dtype === "u8" ? scales.data : []);
   const nan = (kind === "nvfp4" ? [127, 255] : [255]).find((byte) => scaleBytes[byte]);
   if (nan !== undefined) {
     throw new RangeError(`scales must be finite, got the bits ${nan} at element ${scales.data.indexOf(nan)}`);
@@ -241,7 +261,7 @@ function checkScales(
   expectFinite("scales", scales);
   if (globalScales) expectFinite("globalScales", globalScales);
   const at = zeroPoints ? firstAbove(zeroPoints.data, 16) : -1;
-  if (at < 0) return;
+  if (at < 0) return scaleBytes;
   throw new RangeError(`zeroPoints must be integers from 0 to 16, got ${zeroPoints?.data[at]} at element ${at}`);
 }
 
