@@ -13,7 +13,7 @@ import { type RouterKind, routerRules } from "../routing/router.ts";
 import { SafetensorsError } from "../safetensors/error.ts";
 import { temporaryFiles, writeSafetensors } from "../safetensors/write.ts";
 import type { PackedFormat } from "../tensor/packed_tensor.ts";
-import { bytesPerElement, convert, type DType, formatShape, type Tensor } from "../tensor/tensor.ts";
+import { bytesPerElement, convert, type DType, formatShape } from "../tensor/tensor.ts";
 import { version } from "../version.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";

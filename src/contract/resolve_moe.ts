@@ -24,12 +24,10 @@ export interface ResolvedMoe {
 }
 
 /** A resolved call: its tensors, and everything that was derived from them and from the options. */
-export interface MoeCall<T> {
+export interface MoeCall<T> extends Pick<MoeOptions, "onProgress" | "tokenIds"> {
   readonly hidden: T;
   readonly layer: MoeLayer<T>;
   readonly shape: ResolvedMoe;
-  readonly onProgress: MoeOptions["onProgress"];
-  readonly tokenIds: MoeOptions["tokenIds"];
 }
 
 const weightNames = ["gateUpProj", "gateUpProjBias", "downProj", "downProjBias"] as const;

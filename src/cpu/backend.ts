@@ -219,8 +219,7 @@ export class CpuBackend implements Backend {
     layer: MoeLayer<BackendTensor>,
     options: MoeOptions = {},
   ): Promise<BackendTensor> {
-    const { onProgress, tokenIds } = options;
-    const call = { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress, tokenIds };
+    const call = { ...options, hidden, layer, shape: resolveMoe(hidden, layer, options) };
     return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), call);
   }
 

@@ -298,8 +298,7 @@ export class CudaBackend implements Backend {
   }
 
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
-    const { onProgress, tokenIds } = options;
-    const call = { hidden, layer, shape: this.#layers.resolve(hidden, layer, options), onProgress, tokenIds };
+    const call = { ...options, hidden, layer, shape: this.#layers.resolve(hidden, layer, options) };
     return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), call);
   }
 

@@ -148,8 +148,7 @@ export class RankBackend implements ParallelBackend {
     using shared = new DisposableStack();
     const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
     const tensors = { hidden: share(hidden), layer: mapLayer(layer, share, (weight) => mapWeight(weight, share)) };
-    const { onProgress, tokenIds } = options;
-    const call = { ...tensors, shape, onProgress, tokenIds };
+    const call = { ...options, ...tensors, shape };
     return await runMoe(inner, call, (routed) => this.#run(routed, options.tokensPerRank));
   }
 
