@@ -8,6 +8,7 @@ import {
   moe,
   type MoeLayer,
   openLayer,
+  route,
   Safetensors,
   type Tensor,
   tensor,
@@ -149,6 +150,29 @@ export function testMoe(
       const wrong = { ...narrow, latent: { input: unit(L, H), output: unit(L, H) } };
       const message = "layer.latent.output must have shape [32, 16] to match the rest, got [16, 32]";
       await assertRejects(() => moe(hidden, wrong, { backend }), RangeError, message);
+    }
+  });
+
+  test("moe() with a token table that has the router's own choice gives the same output", async (backend) => {
+    for (const dtype of dtypes) {
+      const random = new Generator(8);
+      const [T, H, I, E, topK] = [9, 32, 16, 8, 3];
+      const normal = (...shape: number[]) => convert(random.randn(shape), dtype);
+      const weights = (E: number) => ({ gateUpProj: normal(E, H, 2 * I), downProj: normal(E, I, H) });
+      const weight = exactTensor(random, dtype, [E, H]), hidden = exactTensor(random, dtype, [T, H]);
+      const options = { kind: "sqrt-softplus", topK, scale: 1.5 } as const;
+      const layer = { ...weights(E), router: { weight, options }, sharedExpert: weights(1) };
+      using x = backend.upload(hidden);
+      using w = backend.upload(weight);
+      using logits = await backend.ops.linear(x, w, { dtype: "f32" });
+      const { routerIndices } = route(await backend.download(logits), options);
+      const tokenIds = Int32Array.from({ length: T }, (_, t) => (t + 4) % T);
+      const data = new Int32Array(T * topK);
+      tokenIds.forEach((id, t) => data.set(routerIndices.data.subarray(t * topK, (t + 1) * topK), id * topK));
+      const byToken = { ...layer, router: { ...layer.router, tokenTable: tensor(data, [T, topK]) } };
+      const expected = await moe(hidden, layer, { backend });
+      const output = await moe(hidden, byToken, { backend, tokenIds });
+      assertLessOrEqual(relativeError(numbers(output), numbers(expected)), relativeBounds[dtype]!, dtype);
     }
   });
 
