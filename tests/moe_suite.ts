@@ -176,6 +176,35 @@ export function testMoe(
     }
   });
 
+  test("moe() normalizes the inputs of router and experts, and scales the weights of experts", async (backend) => {
+    for (const dtype of dtypes) {
+      const random = new Generator(3);
+      const [T, H, I, E] = [9, 32, 16, 8];
+      const normal = (...shape: number[]) => convert(random.randn(shape), dtype);
+      const power = (value: number) => value < 0 ? -2 : 0.5;
+      const options = { kind: "softmax-renormalize", topK: 3 } as const;
+      const router = { weight: exactTensor(random, dtype, [E, H]), options };
+      const layer = { router, gateUpProj: normal(E, H, 2 * I), downProj: normal(E, I, H) };
+      // The root mean square of a row of 4 and -4 is 4, so normalized numbers are exact.
+      const signs = random.randn([T, H]).data.map((value) => value < 0 ? -4 : 4) as Float32Array;
+      const weight = tensor(random.randn([H]).data.map(power) as Float32Array, [H]);
+      const normalized = signs.map((value, i) => value / 4 * weight.data[i % H]!) as Float32Array;
+      const hidden = convert(tensor(signs, [T, H]), dtype);
+      const plain = numbers(await moe(convert(tensor(normalized, [T, H]), dtype), layer, { backend }));
+      const norm = { weight, epsilon: 0 };
+      const expertScale = tensor(new Float32Array(E).fill(2), [E]);
+      const both = { ...layer, norm, router: { ...router, norm, expertScale } };
+      assertEquals(numbers(await moe(hidden, both, { backend })), plain.map((value) => 2 * value), dtype);
+
+      const short = { ...both, norm: { weight: tensor(new Float32Array(H - 1)), epsilon: 0 } };
+      const shape = "layer.norm.weight must have shape [32] to match the rest, got [31]";
+      await assertRejects(() => moe(hidden, short, { backend }), RangeError, shape);
+      const negative = { ...both, router: { ...both.router, norm: { weight, epsilon: -1 } } };
+      const epsilon = "layer.router.norm.epsilon must be a finite number of at least 0, got -1";
+      await assertRejects(() => moe(hidden, negative, { backend }), RangeError, epsilon);
+    }
+  });
+
   test("openLayer() reads the layer of a checkpoint to the backend", async (backend) => {
     const directory = new URL("../fixtures/layers/deepseek-v3", import.meta.url).pathname;
     using input = await Safetensors.open(`${directory}/input.safetensors`);

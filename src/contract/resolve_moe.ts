@@ -3,7 +3,7 @@ import { expectDType, expectFloat, expectObject, expectShape, expectSpec, type T
 import type { ExpertsComputation, ExpertsInputs } from "./experts.ts";
 import { isWeight } from "./experts_inputs.ts";
 import { layerOptionNames } from "./experts_options.ts";
-import type { ExpertsLayer, LatentSpace, MoeLayer, MoeOptions, MoeRouter, SharedExpert } from "./moe.ts";
+import type { ExpertsLayer, LatentSpace, MoeLayer, MoeOptions, MoeRouter, RmsNorm, SharedExpert } from "./moe.ts";
 import { type ResolvedExperts, resolveExperts } from "./resolve_experts.ts";
 import { checkNames, definedMembers } from "../known_names.ts";
 import type { WeightSpec } from "./weights.ts";
@@ -32,7 +32,10 @@ export interface MoeCall<T> extends Pick<MoeOptions, "onProgress" | "tokenIds"> 
 
 const weightNames = ["gateUpProj", "gateUpProjBias", "downProj", "downProjBias"] as const;
 const latentNames = ["input", "output"] as const satisfies (keyof LatentSpace)[];
-const routerNames = ["weight", "bias", "options", "logitsDType", "tokenTable"] as const satisfies (keyof MoeRouter)[];
+const routerNames = [
+  ...["weight", "bias", "options", "logitsDType"] as const,
+  ...["tokenTable", "norm", "expertScale"] as const,
+] satisfies (keyof MoeRouter)[];
 const optionNames = [
   "expertCapacity",
   "batchInvariant",
@@ -106,7 +109,11 @@ export function resolveMoe<T extends TensorSpec>(
   layer: MoeLayer<T, T | PackedSpec>,
   options: MoeOptions = {},
 ): ResolvedMoe {
-  expectNames("layer", layer, [...expertsNames, "router", "sharedExpert", "latent"] satisfies (keyof MoeLayer)[]);
+  expectNames(
+    "layer",
+    layer,
+    [...expertsNames, "router", "sharedExpert", "latent", "norm"] satisfies (keyof MoeLayer)[],
+  );
   expectNames("layer.router", layer.router, routerNames);
   expectNames("options", options, [...optionNames, "backend"]);
   expectSpec("hidden", hidden);
@@ -126,6 +133,10 @@ export function resolveMoe<T extends TensorSpec>(
   expectObject("layer.router.options", router.options);
   const decided = resolveRouter(router.options, experts);
   checkTokens(router.tokenTable, options.tokenIds, tokens, decided.topK);
+  if (router.norm) checkNorm("layer.router.norm", router.norm, width);
+  if (router.expertScale) expectTensor("layer.router.expertScale", router.expertScale, "f32", [experts]);
+  if (layer.norm) checkNorm("layer.norm", layer.norm, width);
+  if (layer.norm && latent) throw new TypeError("layer.norm must not be given for a layer with a latent space");
 
   const assignments = (topK: number) => ({
     hiddenStates: hidden,
@@ -150,6 +161,13 @@ export function resolveMoe<T extends TensorSpec>(
     ...latent && { addend: hidden },
   }, { batchInvariant });
   return { hidden: width, router: decided, logitsDType, routed, shared };
+}
+
+function checkNorm(name: string, norm: RmsNorm, width: number): void {
+  expectNames(name, norm, ["weight", "epsilon"] satisfies (keyof RmsNorm)[]);
+  expectTensor(`${name}.weight`, norm.weight, "f32", [width]);
+  if (typeof norm.epsilon === "number" && norm.epsilon >= 0 && norm.epsilon < Infinity) return;
+  throw new RangeError(`${name}.epsilon must be a finite number of at least 0, got ${describeValue(norm.epsilon)}`);
 }
 
 /** Checks the table that chooses experts by token id, and that there is an id for each token. */

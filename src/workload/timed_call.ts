@@ -1,6 +1,7 @@
 // What a benchmark times: one call on the tensors of a backend.
 import type { Backend, BackendTensor } from "../backend/backend.ts";
-import { weighOnHost } from "../backend/run_moe.ts";
+import { normalize } from "../backend/host_steps.ts";
+import { routeLayer } from "../backend/run_moe.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { expertsBytes, expertsFlops } from "../contract/experts_sizes.ts";
 import type { MoeLayer } from "../contract/moe.ts";
@@ -9,7 +10,6 @@ import { layerWeights, resolveMoe } from "../contract/resolve_moe.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import { backendTarget } from "../models/checkpoint/layer_target.ts";
 import { keptAssignments, tokensPerExpert } from "../routing/assignments.ts";
-import { resolveRouter } from "../routing/router.ts";
 import { expertsOfTokens } from "../routing/token_table.ts";
 import { SafetensorsError } from "../safetensors/error.ts";
 import { bytesPerElement, convert, elementCount, type Tensor } from "../tensor/tensor.ts";
@@ -74,7 +74,7 @@ export async function prepareCall(
     : await readLayer(job, backend, scope, onProgress);
   const hidden = scope.use(await hiddenStates(job, backend, pool));
   const tokenIds = layer.router.tokenTable && await tokensOf(job, layer.router.tokenTable);
-  const { inputs, counts } = await routed(backend, hidden, { layer, tokenIds }, scope);
+  const { inputs, counts } = await routed(backend, hidden, layer, tokenIds, scope);
   if (job.op === "experts") {
     const experts = { inputs: { ...inputs, ...layerWeights(layer) }, options };
     return expertsCall(backend, experts, counts, readWeight, scope.move());
@@ -196,9 +196,9 @@ async function readLayer(
   const found = scope.use(
     await CheckpointLayer.open(weights, { layer: layer ?? undefined, topK, router: router.kind, activation }),
   );
-  if (found.byToken && op === "moe") {
+  if (found.hasHostSteps && op === "moe") {
     throw new SafetensorsError(
-      `${weights}: layer ${found.number} chooses experts by token id, on the host: only --op experts can be timed`,
+      `${weights}: the host computes steps of layer ${found.number}: only --op experts can be timed`,
     );
   }
   const supports = (format: PackedFormat) => backend.supports(format);
@@ -231,26 +231,22 @@ async function tokensOf({ hiddenFile, batch, seq, seed }: Job, table: Tensor): P
 /** Routes the hidden states as the layer does. */
 async function routed(
   backend: Backend,
-  hiddenStates: BackendTensor,
-  { layer: { router, ...layer }, tokenIds }: { readonly layer: Layer; readonly tokenIds: Int32Array | undefined },
+  hidden: BackendTensor,
+  layer: Layer,
+  tokenIds: Int32Array | undefined,
   scope: DisposableStack,
 ): Promise<{ inputs: ExpertsInputs<BackendTensor>; counts: Int32Array }> {
-  const { weight, bias, options, logitsDType, tokenTable } = router;
-  const experts = weight.shape[0] ?? 0;
-  using logits = await backend.ops.linear(hiddenStates, weight, { bias, dtype: logitsDType ?? "f32" });
-  const { routerIndices, routerWeights, inputWeights } = tokenTable && tokenIds
-    ? await weighOnHost(
-      backend,
-      logits,
-      resolveRouter(options, experts),
-      expertsOfTokens(tokenTable, tokenIds, experts),
-    )
-    : await backend.ops.route(logits, options);
+  const { router, norm } = layer;
+  const shape = resolveMoe(hidden, layer, { tokenIds });
+  const { experts } = shape.routed;
+  const chosen = router.tokenTable && tokenIds && expertsOfTokens(router.tokenTable, tokenIds, experts);
+  const { routerIndices, routerWeights, inputWeights } = await routeLayer(backend, hidden, router, shape, chosen);
   const assignments = {
     routerIndices: scope.use(routerIndices),
     routingWeights: scope.use(routerWeights),
     inputWeights: inputWeights && scope.use(inputWeights),
   };
+  const hiddenStates = norm ? scope.use(await normalize(backend, hidden, norm, hidden.dtype)) : hidden;
   return {
     inputs: { hiddenStates, ...assignments, ...layerWeights(layer) },
     counts: tokensPerExpert(await backend.download(routerIndices), experts),

@@ -29,6 +29,8 @@ export interface Definition {
   readonly activation: "silu" | "gelu-tanh" | "relu2" | "swigluoai";
   /** Clamps gate from above and up on both sides, before the activation. */
   readonly limit?: number;
+  /** The epsilon of the layer's norms. */
+  readonly epsilon?: number;
 }
 
 /** All weights of a layer. */
@@ -43,6 +45,12 @@ export interface LayerWeights {
   readonly sharedGate?: Matrix;
   /** Linear layers around the routed experts. */
   readonly latent?: { readonly input: Matrix; readonly output: Matrix };
+  /** The weights of the norms before the router and before the experts, and the scale of each expert. */
+  readonly norms?: {
+    readonly router: Float64Array;
+    readonly experts: Float64Array;
+    readonly expertScale: Float64Array;
+  };
 }
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
@@ -102,6 +110,11 @@ function expertOf(
   return times(down, inner.map(round), biases?.down.map(round)).map(round);
 }
 
+function normalized(x: readonly number[], weight: Float64Array, epsilon: number): number[] {
+  const root = Math.sqrt(sum(x.map((value) => value * value)) / x.length + epsilon);
+  return x.map((value, i) => value / root * weight[i]!);
+}
+
 function route(
   definition: Definition,
   logits: number[],
@@ -144,8 +157,8 @@ function route(
 /**
  * Computes the layer's output, [T, H].
  *
- * @param round Rounds what an implementation stores: biases and the shared expert's gate, the activations, each expert's
- * row, the states around latent experts, and the output. By default, nothing is rounded.
+ * @param round Rounds what an implementation stores: biases and the shared expert's gate, the experts' normalized input, the
+ * activations, each expert's row, the states around latent experts, and the output. By default, nothing is rounded.
  */
 export function computeLayer(
   definition: Definition,
@@ -162,16 +175,20 @@ export function computeLayer(
     times(output, sum.slice(0, output.columns).map(round)).map(round);
   for (let t = 0; t < rows; t++) {
     const x = [...values.subarray(t * columns, (t + 1) * columns)];
+    const { norms } = layer, { epsilon = 0 } = definition;
+    const scaled = norms && normalized(x, norms.router, epsilon).map((value) => value * columns ** -0.5);
     const { chosen, weights } = route(
       definition,
-      times(layer.router, x, layer.routerBias),
+      times(layer.router, scaled ?? x, layer.routerBias),
       layer.correctionBias,
       layer.chosen?.[t],
     );
+    if (norms) chosen.forEach((e, k) => weights[k]! *= norms.expertScale[e]!);
     const sum: number[] = Array(columns).fill(0);
     const onInput = definition.scores === "logits-sigmoid-input";
     chosen.forEach((e, k) => {
-      const inner = layer.latent ? times(layer.latent.input, x).map(round) : x;
+      const states = norms ? normalized(x, norms.experts, epsilon).map(round) : x;
+      const inner = layer.latent ? times(layer.latent.input, x).map(round) : states;
       const input = onInput ? inner.map((value) => value * weights[k]!) : inner;
       expertOf(definition, layer.experts[e]!, input, round).forEach((y, h) =>
         sum[h]! += (onInput ? 1 : weights[k]!) * y

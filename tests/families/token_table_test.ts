@@ -95,7 +95,7 @@ Deno.test("bench times the experts of a layer that chooses them by token id", as
   assertEquals(whole.code, 1);
   assertStringIncludes(
     whole.stderr,
-    "layer 1 chooses experts by token id, on the host: only --op experts can be timed",
+    "the host computes steps of layer 1: only --op experts can be timed",
   );
   await Deno.remove(directory, { recursive: true });
 });

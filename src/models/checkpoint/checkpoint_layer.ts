@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { MoeLayer } from "../../contract/moe.ts";
+import type { MoeLayer, MoeRouter } from "../../contract/moe.ts";
 import { weightBytes } from "../../contract/weights.ts";
 import type { RouterKind } from "../../routing/router.ts";
 import { mapLayer, type ResolvedMoe, resolveMoe } from "../../contract/resolve_moe.ts";
@@ -13,7 +13,7 @@ import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { findLayer, type LayerNames } from "./layer_names.ts";
-import { type PlannedTensor, type PlannedWeight, planTensors } from "./layer_tensors.ts";
+import { type PlannedNorms, type PlannedTensor, type PlannedWeight, planTensors } from "./layer_tensors.ts";
 import { fitsPacked, readPacked } from "./packed_plan.ts";
 import { ModelConfig } from "../families/model_config.ts";
 import { checkFamily } from "../families/settings_of_family.ts";
@@ -55,9 +55,12 @@ export class CheckpointLayer implements Disposable {
   readonly hasBiases: boolean;
   /** Whether a table of token ids, and not the router's scores, chooses the experts. */
   readonly byToken: boolean;
+  /** Whether the host computes steps of the layer: norms, or the weights of experts that a table chooses. */
+  readonly hasHostSteps: boolean;
   readonly #checkpoint: Checkpoint;
   readonly #plan: MoeLayer<PlannedTensor, PlannedWeight>;
   readonly #tokenTable: string | undefined;
+  readonly #norms: PlannedNorms | undefined;
 
   private constructor(checkpoint: Checkpoint, resolved: ResolvedLayer) {
     this.#checkpoint = checkpoint;
@@ -65,8 +68,10 @@ export class CheckpointLayer implements Disposable {
     ({ family: this.family, number: this.number, dtype: this.dtype, shape: this.shape } = resolved);
     ({ routerKind: this.routerKind, notes: this.notes, formats: this.formats } = resolved);
     this.#tokenTable = resolved.tokenTable;
+    this.#norms = resolved.norms;
     this.hasBiases = resolved.plan.gateUpProjBias !== undefined || resolved.plan.downProjBias !== undefined;
     this.byToken = resolved.tokenTable !== undefined;
+    this.hasHostSteps = this.byToken || resolved.norms !== undefined;
   }
 
   /**
@@ -160,8 +165,9 @@ export class CheckpointLayer implements Disposable {
       );
     }
     const layer = mapLayer(this.#plan, (tensor) => made.get(tensor)!, (weight) => madeWeights.get(weight)!);
-    if (this.#tokenTable === undefined) return layer;
-    return { ...layer, router: { ...layer.router, tokenTable: await this.#readTable(this.#tokenTable) } };
+    const { router, ...norm } = await this.#readNorms();
+    const tokenTable = this.#tokenTable === undefined ? undefined : await this.#readTable(this.#tokenTable);
+    return { ...layer, ...norm, router: { ...layer.router, ...router, ...tokenTable && { tokenTable } } };
   }
 
   /**
@@ -189,6 +195,24 @@ export class CheckpointLayer implements Disposable {
     );
   }
 
+  /** Reads what the host computes with. The router of Gemma 4 also divides its input by the root of the hidden size. */
+  async #readNorms(): Promise<Pick<MoeLayer, "norm"> & { readonly router?: Pick<MoeRouter, "norm" | "expertScale"> }> {
+    if (!this.#norms) return {};
+    const { epsilon, router, experts, expertScale } = this.#norms;
+    const read = ({ shape, parts }: PlannedTensor) =>
+      hostTarget.dense(
+        "f32",
+        shape,
+        (data, start) => readPiece(this.#checkpoint, parts, { data, dtype: "f32", start }, () => {}),
+      );
+    const scale = await read(router), root = Math.sqrt(this.shape.hidden);
+    scale.data.forEach((value, i) => scale.data[i] = value / root);
+    return {
+      norm: { weight: await read(experts), epsilon },
+      router: { norm: { weight: scale, epsilon }, expertScale: await read(expertScale) },
+    };
+  }
+
   /** Reads the table of token ids, [V, K], i32. */
   async #readTable(name: string): Promise<Tensor> {
     const { shape } = await this.#checkpoint.describe(name);
@@ -213,6 +237,7 @@ export class CheckpointLayer implements Disposable {
 export interface ResolvedLayer
   extends Pick<CheckpointLayer, "family" | "number" | "dtype" | "shape" | "routerKind" | "notes" | "formats"> {
   readonly plan: MoeLayer<PlannedTensor, PlannedWeight>;
+  readonly norms: PlannedNorms | undefined;
   /** The name of the table from token ids to experts. */
   readonly tokenTable: string | undefined;
   /** The bytes of the layer's tensors in the files. */
@@ -232,7 +257,7 @@ export async function resolveLayer(
   options: LayerOptions,
 ): Promise<ResolvedLayer> {
   const { family, settings, notes } = resolveSettings(names, config, options);
-  const { layer: plan, dtype, formats, storedBytes } = await planTensors(checkpoint, names, settings);
+  const { layer: plan, dtype, formats, storedBytes, norms } = await planTensors(checkpoint, names, settings);
   const tokens: Described = { dtype, shape: [1, plan.router.weight.shape[1]!] };
   const shape = resolveMoe(tokens, mapLayer(plan, (planned) => describe(planned, dtype)));
   const { kind: routerKind } = settings.router;
@@ -245,6 +270,7 @@ export async function resolveLayer(
     notes,
     formats,
     plan,
+    norms,
     storedBytes,
     tokenTable: names.tokenTable,
   };
