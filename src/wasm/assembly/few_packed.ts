@@ -1,12 +1,9 @@
 // Products of a few rows with packed pairs. Sixteen inputs of eight rows are decoded and multiplied at once, so that the processor
 // decodes during the multiply-adds. The bits are those of `multiplyFew`.
 import { BF16, F16 } from "../codes";
-import { tile, tileHeight } from "./few";
+import { multiplyWide, wide, WIDE_STEP } from "./few_tiles";
 import { BLOCK, decodeBlock, gather4 } from "./packed_eights";
 import { tables } from "./packed";
-
-// The decoded weights of a block: [16][8] f32.
-const decoded: usize = memory.data(512, 16);
 
 // @ts-ignore: decorator
 @inline
@@ -37,7 +34,6 @@ function fewPairs<T>(
 ): void {
   const table = tables + (<usize> kind << 5);
   const high = v128.load(table), low = v128.load(table, 16);
-  const panel = <usize> rows << 5;
   const end = start + count;
   for (let k = start; k < end; first = false) {
     const block = k & -BLOCK;
@@ -45,7 +41,6 @@ function fewPairs<T>(
     const isLast = last && k + n == end;
     const own = <usize> (block / group) << 2;
     let from = values + (<usize> block >> 1), scale = scales + own, zero = zeros + own;
-    let groupSums = sums, groupC = c;
     for (let g: i32 = 0; g < groups; g++) {
       const none = i32x4.splat(0);
       decodeBlock<T>(
@@ -61,30 +56,14 @@ function fewPairs<T>(
         hasZeros,
         k - block,
         n,
-        decoded,
+        wide + <usize> g * WIDE_STEP,
         32,
       );
-      let s = groupSums, to = groupC, tiles = a;
-      for (let left = rows; left > 0;) {
-        const height = tileHeight(left);
-        const x = tiles + (<usize> k * height << 2);
-        if (height == 1) tile<f32>(1, false, 1, n, x, decoded, 32, 32, 16, s, to, panel, first, isLast, add);
-        else if (height == 2) tile<f32>(2, false, 1, n, x, decoded, 32, 32, 16, s, to, panel, first, isLast, add);
-        else if (height == 3) tile<f32>(3, false, 1, n, x, decoded, 32, 32, 16, s, to, panel, first, isLast, add);
-        else if (height == 4) tile<f32>(4, false, 1, n, x, decoded, 32, 32, 16, s, to, panel, first, isLast, add);
-        else if (height == 5) tile<f32>(5, false, 1, n, x, decoded, 32, 32, 16, s, to, panel, first, isLast, add);
-        else tile<f32>(6, false, 1, n, x, decoded, 32, 32, 16, s, to, panel, first, isLast, add);
-        tiles += <usize> (depth * height) << 2;
-        s += <usize> height << 5;
-        to += <usize> height << 5;
-        left -= height;
-      }
       from += valueStep;
       scale += scaleStep;
       zero += scaleStep;
-      groupSums += panel;
-      groupC += panel;
     }
+    multiplyWide(rows, groups, depth, a, k, n, sums, c, first, isLast, add);
     k += n;
   }
 }
