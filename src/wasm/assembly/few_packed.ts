@@ -1,7 +1,7 @@
 // Products of a few rows with packed pairs. Sixteen inputs of eight rows are decoded and multiplied at once, so that the processor
 // decodes during the multiply-adds. The bits are those of `multiplyFew`.
 import { BF16, F16 } from "../codes";
-import { multiplyWide, wide, WIDE_STEP } from "./few_tiles";
+import { multiplyWide, wide, WIDE_ROWS, WIDE_STEP } from "./few_tiles";
 import { BLOCK, decodeBlock, gather4 } from "./packed_eights";
 import { tables } from "./packed";
 
@@ -35,36 +35,38 @@ function fewPairs<T>(
   const table = tables + (<usize> kind << 5);
   const high = v128.load(table), low = v128.load(table, 16);
   const end = start + count;
+  const none = i32x4.splat(0);
   for (let k = start; k < end; first = false) {
-    const block = k & -BLOCK;
-    const n = min(block + BLOCK - k, end - k);
-    const isLast = last && k + n == end;
-    const own = <usize> (block / group) << 2;
-    let from = values + (<usize> block >> 1), scale = scales + own, zero = zeros + own;
-    for (let g: i32 = 0; g < groups; g++) {
-      const none = i32x4.splat(0);
-      decodeBlock<T>(
-        from,
-        valueStride,
-        valueHigh,
-        high,
-        low,
-        hasZeros ? gather4(zero, scaleStride) : none,
-        hasZeros ? gather4(zero + scaleHigh, scaleStride) : none,
-        gather4(scale, scaleStride),
-        gather4(scale + scaleHigh, scaleStride),
-        hasZeros,
-        k - block,
-        n,
-        wide + <usize> g * WIDE_STEP,
-        32,
-      );
-      from += valueStep;
-      scale += scaleStep;
-      zero += scaleStep;
+    const chunk = min((k & -WIDE_ROWS) + WIDE_ROWS, end) - k;
+    let out = wide;
+    for (let left = chunk; left > 0;) {
+      const block = k & -BLOCK;
+      const n = min(block + BLOCK - k, left);
+      const own = <usize> (block / group) << 2;
+      let from = values + (<usize> block >> 1), scale = scales + own, zero = zeros + own, to = out;
+      for (let g: i32 = 0; g < groups; g++, from += valueStep, scale += scaleStep, zero += scaleStep, to += WIDE_STEP) {
+        decodeBlock<T>(
+          from,
+          valueStride,
+          valueHigh,
+          high,
+          low,
+          hasZeros ? gather4(zero, scaleStride) : none,
+          hasZeros ? gather4(zero + scaleHigh, scaleStride) : none,
+          gather4(scale, scaleStride),
+          gather4(scale + scaleHigh, scaleStride),
+          hasZeros,
+          k - block,
+          n,
+          to,
+          32,
+        );
+      }
+      out += <usize> n << 5;
+      left -= n;
+      k += n;
     }
-    multiplyWide(rows, groups, depth, a, k, n, sums, c, first, isLast, add);
-    k += n;
+    multiplyWide(rows, groups, depth, a, k - chunk, chunk, sums, c, first, last && k == end, add);
   }
 }
 

@@ -1,6 +1,7 @@
 // Decodes packed pairs of eight rows at a time and transposes them. The bytes are transposed before they are decoded, when a vector
 // has 32 numbers.
 import { BF16, F16 } from "../codes";
+import { BRAIN_FIELDS } from "./constants";
 import { roundTo, tables } from "./packed";
 
 // Inputs of a block. Groups of inputs that share a scale consist of whole blocks.
@@ -30,7 +31,16 @@ function zipHigh(a: v128, b: v128): v128 {
   return v128.shuffle<i8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
-// Transposes eight bytes of each of the eight rows.
+// Interleaves the words of two vectors: the lower halves, or the upper halves.
+// @ts-ignore: decorator
+@inline
+function zipHalves(a: v128, b: v128, upper: bool): v128 {
+  return upper
+    ? v128.shuffle<i16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+    : v128.shuffle<i16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+}
+
+// Transposes eight bytes of each of the eight rows. Lower and upper rows alternate in the result.
 // @ts-ignore: decorator
 @inline
 function transposeBytes(lower: usize, upper: usize, stride: usize): void {
@@ -38,19 +48,35 @@ function transposeBytes(lower: usize, upper: usize, stride: usize): void {
   const b = zipLow(v128.load64_zero(lower + stride), v128.load64_zero(upper + stride));
   const c = zipLow(v128.load64_zero(lower + 2 * stride), v128.load64_zero(upper + 2 * stride));
   const d = zipLow(v128.load64_zero(lower + 3 * stride), v128.load64_zero(upper + 3 * stride));
-  const ac = zipLow(a, c), bd = zipLow(b, d);
-  v128.store(bytes, zipLow(ac, bd));
-  v128.store(bytes, zipHigh(ac, bd), 16);
-  const acHigh = zipHigh(a, c), bdHigh = zipHigh(b, d);
-  v128.store(bytes, zipLow(acHigh, bdHigh), 32);
-  v128.store(bytes, zipHigh(acHigh, bdHigh), 48);
+  const ab = zipHalves(a, b, false), cd = zipHalves(c, d, false);
+  v128.store(bytes, v128.shuffle<i32>(ab, cd, 0, 4, 1, 5));
+  v128.store(bytes, v128.shuffle<i32>(ab, cd, 2, 6, 3, 7), 16);
+  const abHigh = zipHalves(a, b, true), cdHigh = zipHalves(c, d, true);
+  v128.store(bytes, v128.shuffle<i32>(abHigh, cdHigh, 0, 4, 1, 5), 32);
+  v128.store(bytes, v128.shuffle<i32>(abHigh, cdHigh, 2, 6, 3, 7), 48);
 }
 
-// Decodes four numbers of one input, the upper halves of whose f32 are given.
+// Decodes four numbers of one input, which are given as f32.
 // @ts-ignore: decorator
 @inline
 function decodeFour<T>(value: v128, zero: v128, scale: v128, hasZeros: bool, out: usize): void {
   v128.store(out, roundTo<T>(f32x4.mul(hasZeros ? f32x4.sub(value, zero) : value, scale)));
+}
+
+// Decodes the numbers of one input: eight bf16, in which lower and upper rows alternate.
+// @ts-ignore: decorator
+@inline
+function decodeEight<T>(
+  numbers: v128,
+  zero: v128,
+  upperZero: v128,
+  scale: v128,
+  upperScale: v128,
+  hasZeros: bool,
+  out: usize,
+): void {
+  decodeFour<T>(i32x4.shl(numbers, 16), zero, scale, hasZeros, out);
+  decodeFour<T>(v128.and(numbers, v128.load(BRAIN_FIELDS)), upperZero, upperScale, hasZeros, out + 16);
 }
 
 // Decodes 16 numbers: those of the eight rows of one input, and of the input after the next one.
@@ -69,13 +95,8 @@ function decodeInputs<T>(
   outStride: usize,
 ): void {
   const highs = i8x16.relaxed_swizzle(high, numbers), lows = i8x16.relaxed_swizzle(low, numbers);
-  const none = i32x4.splat(0);
-  const first = zipLow(lows, highs), second = zipHigh(lows, highs);
-  decodeFour<T>(v128.shuffle<i16>(none, first, 0, 8, 1, 9, 2, 10, 3, 11), zero, scale, hasZeros, out);
-  decodeFour<T>(v128.shuffle<i16>(none, first, 4, 12, 5, 13, 6, 14, 7, 15), upperZero, upperScale, hasZeros, out + 16);
-  out += 2 * outStride;
-  decodeFour<T>(v128.shuffle<i16>(none, second, 0, 8, 1, 9, 2, 10, 3, 11), zero, scale, hasZeros, out);
-  decodeFour<T>(v128.shuffle<i16>(none, second, 4, 12, 5, 13, 6, 14, 7, 15), upperZero, upperScale, hasZeros, out + 16);
+  decodeEight<T>(zipLow(lows, highs), zero, upperZero, scale, upperScale, hasZeros, out);
+  decodeEight<T>(zipHigh(lows, highs), zero, upperZero, scale, upperScale, hasZeros, out + 2 * outStride);
 }
 
 // Decodes `n` inputs of a block after the first `skip`, both multiples of four.

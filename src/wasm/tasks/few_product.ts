@@ -39,7 +39,7 @@ export function fewProduct(
   const pieceRows = isTransposed ? 128 : rows > 1 ? 32 : Math.min(32, Math.max(1, Math.floor(8192 / columnBytes)));
   const blocks = isTransposed ? Math.min(groups, Math.max(1, Math.floor(16384 / lineBytes))) : groups;
   const weights = product.packed && parts.packedRows(context, product, product.packed, block);
-  const decodedGroups = Math.min(groups, 4), decodedStride = (pieceRows + 32) * 4;
+  const decodedGroups = Math.min(groups, 12), decodedStride = (pieceRows + 32) * 4;
   const pieceBytes = isTransposed ? (pieceRows + 8) * (weights ? decodedGroups : blocks) * 8 * size : 0;
   const bytesOfB = weights
     ? decodedGroups * 8 * decodedStride
