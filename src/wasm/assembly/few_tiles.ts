@@ -113,10 +113,11 @@ function oneGroup(
   }
 }
 
-// Multiplies a tile of two rows by three groups.
+// Multiplies a tile of one or two rows by three groups.
 // @ts-ignore: decorator
 @inline
-function twoByThree(
+function threeGroups(
+  rows: i32,
   depth: i32,
   a: usize,
   b: usize,
@@ -127,44 +128,53 @@ function twoByThree(
   last: bool,
   add: bool,
 ): void {
+  const aStep = <usize> rows << 2;
   const sums1 = sums + panel, sums2 = sums1 + panel;
-  let c00 = begin(sums, first), c01 = begin(sums + 16, first), c10 = begin(sums + 32, first), c11 = begin(sums + 48, first);
-  let c02 = begin(sums1, first), c03 = begin(sums1 + 16, first), c12 = begin(sums1 + 32, first), c13 = begin(sums1 + 48, first);
-  let c04 = begin(sums2, first), c05 = begin(sums2 + 16, first), c14 = begin(sums2 + 32, first), c15 = begin(sums2 + 48, first);
-  for (const end = a + (<usize> depth << 3); a < end; a += 8, b += 32) {
-    const value0 = v128.load32_splat(a), value1 = v128.load32_splat(a, 4);
+  let c00 = begin(sums, first), c01 = begin(sums + 16, first);
+  let c02 = begin(sums1, first), c03 = begin(sums1 + 16, first);
+  let c04 = begin(sums2, first), c05 = begin(sums2 + 16, first);
+  let c10 = c00, c11 = c00, c12 = c00, c13 = c00, c14 = c00, c15 = c00;
+  if (rows > 1) {
+    c10 = begin(sums + 32, first), c11 = begin(sums + 48, first);
+    c12 = begin(sums1 + 32, first), c13 = begin(sums1 + 48, first);
+    c14 = begin(sums2 + 32, first), c15 = begin(sums2 + 48, first);
+  }
+  for (const end = a + <usize> depth * aStep; a < end; a += aStep, b += 32) {
+    const value0 = v128.load32_splat(a), value1 = rows > 1 ? v128.load32_splat(a, 4) : value0;
     let weights = v128.load(b);
     c00 = f32x4.relaxed_madd(value0, weights, c00);
-    c10 = f32x4.relaxed_madd(value1, weights, c10);
+    if (rows > 1) c10 = f32x4.relaxed_madd(value1, weights, c10);
     weights = v128.load(b, 16);
     c01 = f32x4.relaxed_madd(value0, weights, c01);
-    c11 = f32x4.relaxed_madd(value1, weights, c11);
+    if (rows > 1) c11 = f32x4.relaxed_madd(value1, weights, c11);
     weights = v128.load(b, WIDE_STEP);
     c02 = f32x4.relaxed_madd(value0, weights, c02);
-    c12 = f32x4.relaxed_madd(value1, weights, c12);
+    if (rows > 1) c12 = f32x4.relaxed_madd(value1, weights, c12);
     weights = v128.load(b, WIDE_STEP + 16);
     c03 = f32x4.relaxed_madd(value0, weights, c03);
-    c13 = f32x4.relaxed_madd(value1, weights, c13);
+    if (rows > 1) c13 = f32x4.relaxed_madd(value1, weights, c13);
     weights = v128.load(b, 2 * WIDE_STEP);
     c04 = f32x4.relaxed_madd(value0, weights, c04);
-    c14 = f32x4.relaxed_madd(value1, weights, c14);
+    if (rows > 1) c14 = f32x4.relaxed_madd(value1, weights, c14);
     weights = v128.load(b, 2 * WIDE_STEP + 16);
     c05 = f32x4.relaxed_madd(value0, weights, c05);
-    c15 = f32x4.relaxed_madd(value1, weights, c15);
+    if (rows > 1) c15 = f32x4.relaxed_madd(value1, weights, c15);
   }
   const out1 = c + panel, out2 = out1 + panel;
   finish(sums, c, c00, last, add);
   finish(sums + 16, c + 16, c01, last, add);
-  finish(sums + 32, c + 32, c10, last, add);
-  finish(sums + 48, c + 48, c11, last, add);
   finish(sums1, out1, c02, last, add);
   finish(sums1 + 16, out1 + 16, c03, last, add);
-  finish(sums1 + 32, out1 + 32, c12, last, add);
-  finish(sums1 + 48, out1 + 48, c13, last, add);
   finish(sums2, out2, c04, last, add);
   finish(sums2 + 16, out2 + 16, c05, last, add);
-  finish(sums2 + 32, out2 + 32, c14, last, add);
-  finish(sums2 + 48, out2 + 48, c15, last, add);
+  if (rows > 1) {
+    finish(sums + 32, c + 32, c10, last, add);
+    finish(sums + 48, c + 48, c11, last, add);
+    finish(sums1 + 32, out1 + 32, c12, last, add);
+    finish(sums1 + 48, out1 + 48, c13, last, add);
+    finish(sums2 + 32, out2 + 32, c14, last, add);
+    finish(sums2 + 48, out2 + 48, c15, last, add);
+  }
 }
 
 // Multiplies a tile of three rows by three vectors of four weights: `b1` and `b2` are the offsets of the second and the third one,
@@ -237,9 +247,10 @@ export function multiplyWide(
     const height = tileHeight(left);
     const x = a + (<usize> (start * height) << 2);
     let g: i32 = 0, b = wide, s = sums, to = c;
-    if (height == 2) {
+    if (height <= 2) {
       for (; g + 3 <= groups; g += 3, b += 3 * WIDE_STEP, s += 3 * panel, to += 3 * panel) {
-        twoByThree(depth, x, b, s, to, panel, first, last, add);
+        if (height == 2) threeGroups(2, depth, x, b, s, to, panel, first, last, add);
+        else threeGroups(1, depth, x, b, s, to, panel, first, last, add);
       }
     } else if (height == 3) {
       for (; g + 3 <= groups; g += 3, b += 3 * WIDE_STEP, s += 3 * panel, to += 3 * panel) {

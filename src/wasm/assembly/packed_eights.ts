@@ -5,7 +5,7 @@ import { BRAIN_FIELDS } from "./constants";
 import { roundTo, tables } from "./packed";
 
 // Inputs of a block. Groups of inputs that share a scale consist of whole blocks.
-export const BLOCK: i32 = 16;
+const BLOCK: i32 = 16;
 
 // The transposed bytes of a block: four vectors, each with two bytes of each of the eight rows.
 const bytes: usize = memory.data(64, 16);
@@ -13,7 +13,7 @@ const bytes: usize = memory.data(64, 16);
 // Loads a word of each of four rows.
 // @ts-ignore: decorator
 @inline
-export function gather4(from: usize, stride: usize): v128 {
+function gather4(from: usize, stride: usize): v128 {
   const first = v128.load32_lane(from + stride, v128.load32_zero(from), 1);
   return v128.load32_lane(from + 3 * stride, v128.load32_lane(from + 2 * stride, first, 2), 3);
 }
@@ -102,7 +102,7 @@ function decodeInputs<T>(
 // Decodes `n` inputs of a block after the first `skip`, both multiples of four.
 // @ts-ignore: decorator
 @inline
-export function decodeBlock<T>(
+function decodeBlock<T>(
   from: usize,
   stride: usize,
   upper: usize,
