@@ -36,7 +36,7 @@ export interface Context {
 export function createContext(module: WebAssembly.Module, open?: typeof openBlas): Context {
   const page = 65536;
   const pieceBytes = 8192;
-  const piece = 32768; // the kernels' constants and their own buffers are below
+  const piece = 49152; // the kernels' constants and their own buffers are below
   const buffers = piece + pieceBytes;
   const memory = new WebAssembly.Memory({ initial: 2, maximum: 65536 });
   const instance = new WebAssembly.Instance(module, { env: { memory } });

@@ -2,14 +2,14 @@
 // multiply-adds over ascending k from zero, then one addition to the old value of C.
 
 // The maximum number of rows of weights, and of groups of eight columns, that are widened at a time. They stay in L1.
-export const WIDE_ROWS: i32 = 32;
+export const WIDE_ROWS: i32 = 64;
 export const WIDE_GROUPS: i32 = 12;
 
 // The distance between the groups of widened weights, each [rows][8] f32.
-export const WIDE_STEP: usize = 1024;
+export const WIDE_STEP: usize = 2048;
 
 // The widened weights.
-export const wide: usize = memory.data(12288, 64);
+export const wide: usize = memory.data(24576, 64);
 
 // The height of the first tile of `rows` rows of A. The tiles of each height have nine to twelve chains, which hide the latency of
 // the multiply-adds. The sums of a tile, its weights and a value fit in V8's 15 registers.

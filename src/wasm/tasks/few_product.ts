@@ -36,7 +36,7 @@ export function fewProduct(
   const panelStride = rows * 32;
   const lineBytes = depth * size;
   // One row of A is limited by the copies of B, which are fastest into L1. More rows are limited by the multiply-adds.
-  const pieceRows = isTransposed ? 128 : rows > 1 ? 32 : Math.min(32, Math.max(1, Math.floor(8192 / columnBytes)));
+  const pieceRows = isTransposed ? 128 : rows > 1 ? 64 : Math.min(32, Math.max(1, Math.floor(8192 / columnBytes)));
   const blocks = isTransposed ? Math.min(groups, Math.max(1, Math.floor(16384 / lineBytes))) : groups;
   const weights = product.packed && parts.packedRows(context, product, product.packed, block);
   const decodedGroups = Math.min(groups, 12), decodedStride = (pieceRows + 32) * 4;
