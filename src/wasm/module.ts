@@ -56,7 +56,6 @@ export interface Kernels {
     count: number,
     group: number,
     out: number,
-    outStride: number,
     outStep: number,
   ): void;
   packSix(dtype: number, source: number, stride: number, depth: number, tiles: number, out: number): void;

@@ -49,7 +49,6 @@ export function multiplyFewPairs(
       next - k,
       group,
       wide,
-      32,
       WIDE_STEP,
     );
     multiplyWide(rows, groups, depth, a, k, next - k, sums, c, first, last && next == end, add);
