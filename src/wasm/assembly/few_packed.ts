@@ -1,9 +1,9 @@
 // Products of a few rows with packed pairs, which are decoded for a few inputs at a time. The bits are those of `multiplyFew`.
-import { multiplyWide, wide, WIDE_ROWS, WIDE_STEP } from "./few_tiles";
+import { multiplyWide, wide, WIDE_GROUPS, WIDE_ROWS, WIDE_STEP } from "./few_tiles";
 import { decodeEights } from "./packed_eights";
 
-// Multiplies tiles of A by packed pairs, at most `WIDE_GROUPS` groups. The operands of the product are those of `multiplyFew`, the
-// packed rows are those of `decodeEights`.
+// Multiplies tiles of A by packed pairs. The operands of the product are those of `multiplyFew`, the packed rows are those of
+// `decodeEights`.
 export function multiplyFewPairs(
   dtype: i32,
   kind: i32,
@@ -29,28 +29,31 @@ export function multiplyFewPairs(
   last: bool,
   add: bool,
 ): void {
-  const end = start + count;
+  const end = start + count, panel = <usize> rows << 5;
   for (let k = start, next = 0; k < end; k = next, first = false) {
     next = min((k & -WIDE_ROWS) + WIDE_ROWS, end); // groups that share a scale begin at multiples of their size
-    decodeEights(
-      dtype,
-      kind,
-      groups,
-      values,
-      valueStride,
-      valueHigh,
-      valueStep,
-      scales,
-      zeros,
-      scaleStride,
-      scaleHigh,
-      scaleStep,
-      k,
-      next - k,
-      group,
-      wide,
-      WIDE_STEP,
-    );
-    multiplyWide(rows, groups, depth, a, k, next - k, sums, c, first, last && next == end, add);
+    for (let g = 0; g < groups; g += WIDE_GROUPS) {
+      const size = min(WIDE_GROUPS, groups - g), at = <usize> g * panel, v = <usize> g * valueStep, s = <usize> g * scaleStep;
+      decodeEights(
+        dtype,
+        kind,
+        size,
+        values + v,
+        valueStride,
+        valueHigh,
+        valueStep,
+        scales + s,
+        zeros == 0 ? 0 : zeros + s,
+        scaleStride,
+        scaleHigh,
+        scaleStep,
+        k,
+        next - k,
+        group,
+        wide,
+        WIDE_STEP,
+      );
+      multiplyWide(rows, size, depth, a, k, next - k, sums + at, c + at, first, last && next == end, add);
+    }
   }
 }

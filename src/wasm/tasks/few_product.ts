@@ -39,7 +39,7 @@ export function fewProduct(
   const pieceRows = isTransposed ? 128 : rows > 1 ? 64 : Math.min(32, Math.max(1, Math.floor(8192 / columnBytes)));
   const blocks = isTransposed ? Math.min(groups, Math.max(1, Math.floor(16384 / lineBytes))) : groups;
   const weights = product.packed && parts.packedRows(context, product, product.packed, block);
-  const decodedGroups = Math.min(groups, 12), decodedStride = (pieceRows + 32) * 4;
+  const decodedGroups = Math.min(groups, weights?.isPairs ? 24 : 12), decodedStride = (pieceRows + 32) * 4;
   const pieceBytes = isTransposed ? (pieceRows + 8) * (weights ? decodedGroups : blocks) * 8 * size : 0;
   const bytesOfB = weights
     ? decodedGroups * 8 * decodedStride
@@ -136,7 +136,7 @@ export function fewProduct(
     for (let first = 0; first < groups; first += decodedGroups) {
       const count = Math.min(decodedGroups, groups - first), result = first * groupColumns;
       stage(memory, result, Math.min(count * groupColumns, columns - result));
-      const at = first * panelStride;
+      const at = first * panelStride, pairs = groupsAt(result);
       for (let k = 0; k < depth; k += passDepth) {
         const pass = Math.min(passDepth, depth - k);
         kernels.multiplyFewPairs(
@@ -148,7 +148,7 @@ export function fewProduct(
           memory.packedA,
           k,
           pass,
-          ...groupsAt(result),
+          ...pairs,
           group,
           memory.sums + at,
           memory.c + at,
