@@ -27,7 +27,6 @@ export function fewProduct(
   const { kernels } = context;
   const { depth, blocking, isTransposed, dtypes: { a: aDType, b: dtype } } = product;
   const { row, rows, columns } = block;
-  const f32 = 2;
   const operand = parts.operands(context, product, block);
   const { aSize, size, outSize, pairs, isSplit, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
   const paddedDepth = Math.ceil(depth / 4) * 4;
