@@ -1,7 +1,7 @@
 // Records as charts need them: one size along the axis, the rest as series.
 import { distinguishingKeys } from "../../bench/configuration.ts";
 import { type BenchRecord, columnOf, configurationKeys, type FigureKey } from "../../bench/figures.ts";
-import { printable } from "../../text.ts";
+import { plural, printable } from "../../text.ts";
 import { inWords } from "../columns.ts";
 
 /** A record and the name of its file. */
@@ -137,5 +137,15 @@ function seriesParts(points: readonly Point[], axis: FigureKey): Part[] {
 
 /** Describes the configuration of a point in a few words. */
 export function configuration(point: SourcedRecord): string {
-  return (["preset", "batch", "seq", "dtype", "backend"] as const).map((key) => inWords(key, point)).join(", ");
+  const { device, op, skew, ep } = point;
+  const words = [
+    inWords("preset", point),
+    ...op === "moe" ? ["with its router"] : [],
+    plural(tokensOf(point), "token"),
+    inWords("formats", point),
+    ...skew === 0 ? [] : [inWords("skew", point)],
+    ...ep === 1 ? [] : [inWords("ep", point)],
+    device ?? inWords("backend", point),
+  ];
+  return words.map(printable).join(", ");
 }

@@ -21,12 +21,12 @@ export function picture(name: ChartName, records: readonly SourcedRecord[]): str
   const chart = chartOf(name);
   let height = padding + titleHeight;
   const drawn = dataset.panels.flatMap((panel) => {
-    const svg = chart.draw(dataset, panel);
-    if (!svg) return [];
+    const drawing = chart.draw(dataset, panel);
+    if (!drawing) return [];
     const header = panelHeader(panel, legendOf(chart, panel), height);
     const top = height + header.height;
     height = top + chartHeight + padding;
-    return [header.svg, svg.replace("<svg ", `<svg x="${padding}" y="${top}" `)];
+    return [header.svg, drawing.svg.replace("<svg ", `<svg x="${padding}" y="${top}" `)];
   });
   if (drawn.length === 0) {
     throw new RangeError(`Cannot draw the chart "${name}": the records do not have what it shows`);

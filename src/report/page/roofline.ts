@@ -2,7 +2,7 @@
 import { distinguishingKeys } from "../../bench/configuration.ts";
 import { digits, inWords } from "../columns.ts";
 import { configuration, type Dataset, type Panel, type Point } from "./dataset.ts";
-import { chartHeight, draw, logScale, margins, plain, Plot, seriesColors } from "./plot.ts";
+import { chartHeight, draw, type Drawing, logScale, margins, plain, Plot, seriesColors } from "./plot.ts";
 
 /** The limits of one device. */
 interface Roof {
@@ -22,10 +22,16 @@ type RoofedPoint =
 const roofKeys = { device: ["device", "engine", "dtype"], measured: ["device", "engine", "threads"] } as const;
 
 /** Draws the roofline of a panel. */
-export function drawRoofline(dataset: Dataset, panel: Panel): string | undefined {
+export function drawRoofline(dataset: Dataset, panel: Panel): Drawing | undefined {
   const roofed = dataset.points.filter(isRoofed);
   const rows = panel.series.flatMap(({ name, points }) =>
-    points.filter(isRoofed).map((point) => ({ x: point.intensity, y: point.tflops, name, title: describe(point) }))
+    points.filter(isRoofed).map((point) => ({
+      x: point.intensity,
+      y: point.tflops,
+      name,
+      title: describe(point),
+      point,
+    }))
   );
   if (rows.length === 0) return undefined;
   const all = roofsOf(roofed), roofs = roofsOf(panel.series.flatMap(({ points }) => points.filter(isRoofed)));
@@ -39,7 +45,7 @@ export function drawRoofline(dataset: Dataset, panel: Panel): string | undefined
     ...roofed.map(({ tflops }) => tflops),
     ...all.flatMap(({ peak, slope }) => [2 * peak, left * slope]),
   ]);
-  return draw({
+  const svg = draw({
     x: { type: "log", label: "Operations per byte", tickFormat: plain, ticks: 4, domain: [left, right] },
     y: { label: "TFLOP/s", grid: true, tickFormat: plain, ...scale },
     color: seriesColors(panel),
@@ -49,6 +55,14 @@ export function drawRoofline(dataset: Dataset, panel: Panel): string | undefined
       Plot.dot(rows, { x: "x", y: "y", fill: "name", r: 5, title: "title" }),
     ],
   });
+  return {
+    svg,
+    head: ["Run", "operations per byte", "TFLOP/s", "% of peak", "limited by"],
+    rows: rows.map(({ x, y, point }) => [
+      ...[configuration(point), digits(x), digits(y)],
+      ...point.percentOfPeak === null ? ["-", "-"] : [digits(point.percentOfPeak), `${point.boundBy}`],
+    ]),
+  };
 }
 
 function isRoofed(point: Point): point is RoofedPoint {
