@@ -31,6 +31,8 @@ export interface Column {
   readonly rank?: number;
   /** The title of the axis, for sizes that charts can be drawn along. */
   readonly axis?: string;
+  /** The value that names of a chart's series leave out. */
+  readonly standard?: string | number;
   /** The value in words, in the name of a chart's series. The default is the value. */
   readonly words?: (value: unknown) => string;
 }

@@ -6,9 +6,9 @@ import {
   configuration,
   type Dataset,
   floorOf,
-  machineOf,
   type Point,
   type SourcedRecord,
+  storageKeys,
   tokensOf,
 } from "./dataset.ts";
 import { largestProfiled, limitingKernel, timesFloor } from "./kernels.ts";
@@ -39,7 +39,7 @@ export function cards(records: readonly SourcedRecord[], { points }: Dataset, fa
   return `<div class="cards">\n${list.join("\n")}\n</div>`;
 }
 
-/** Says which kernel of the largest profiled job takes the most time beyond its floor. */
+/** Says which kernel of the largest profiled job takes the most time. */
 function kernelCard(points: readonly Point[]): string[] {
   const point = largestProfiled(points), limiting = point && limitingKernel(point);
   if (!limiting) return [];
@@ -71,12 +71,7 @@ function floorCard(points: readonly Point[]): string[] {
 
 /** Says from how many tokens on arithmetic limits the job, for the series in which that changes. */
 function arithmeticFrom(points: readonly Point[]): string[] {
-  const several = new Set(points.map(machineOf)).size > 1;
-  const layers = Map.groupBy(points, (point) => {
-    const { op, skew, ep } = point;
-    const parts = [point.preset, point.formats, ...op === "moe" ? [op] : [], ...skew === 0 ? [] : [`skew ${skew}`]];
-    return [...parts, ...ep === 1 ? [] : [`EP ${ep}`], ...several ? [machineOf(point)] : []].join(", ");
-  });
+  const layers = Map.groupBy(points, (point) => configuration(point, ""));
   const changes = [...layers].flatMap(([name, group]) => {
     const tokens = crossing(group);
     return tokens === undefined ? [] : [{ tokens, text: `${name}: ${plain(tokens)}` }];
@@ -110,7 +105,7 @@ function crossing(points: readonly Point[]): number | undefined {
 /** Says what packed weights gain over the dense ones of the same job, at best and at worst. */
 function packedGain(points: readonly Point[]): string[] {
   const isDense = ({ formats, dtype }: Point) => formats === dtype;
-  const keys = configurationKeys.filter((key) => !["formats", "weights", "engine"].includes(key));
+  const keys = configurationKeys.filter((key) => key !== "engine" && !storageKeys.includes(key));
   const dense = new Map(points.filter(isDense).map((point) => [identity(point, keys), point]));
   const gains = points.filter((point) => !isDense(point)).flatMap((point) => {
     const base = dense.get(identity(point, keys));

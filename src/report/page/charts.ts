@@ -144,12 +144,12 @@ function lines(
     marks: [
       ...(baseline === undefined ? [] : [Plot.ruleY([baseline], { stroke: "var(--muted)", strokeDasharray: "4 3" })]),
       Plot.lineY(limits, {
-        ...{ x: "x", y: "y", stroke: "name", strokeWidth: 1.5, strokeDasharray: "4 3", strokeOpacity: 0.8 },
+        ...{ x: "x", y: "y", z: "name", stroke: "name", strokeWidth: 1.5, strokeDasharray: "4 3", strokeOpacity: 0.8 },
       }),
       Plot.ruleX(rows.filter(({ low, high }) => low < high), {
         ...{ x: "x", y1: "low", y2: "high", stroke: "name", strokeWidth: 5, strokeOpacity: 0.35 },
       }),
-      Plot.lineY(rows, { x: "x", y: "y", stroke: "name", strokeWidth: 2 }),
+      Plot.lineY(rows, { x: "x", y: "y", z: "name", stroke: "name", strokeWidth: 2 }),
       Plot.dot(rows, { x: "x", y: "y", fill: "name", r: 4, title: "title" }),
     ],
   });

@@ -61,7 +61,7 @@ function limits({ points }: Dataset): string {
   });
   const head = ["job", "time ms", "over its floor", "limiting kernel", "share of the time", "over its floor"];
   return rows.length === 0 ? "" : `<h2>What limits each job</h2>
-<p class="muted">The limiting kernel is the one that takes the most time beyond its floor.</p>
+<p class="muted">The limiting kernel is the one that takes the most time. The floor is the time at the peak rates.</p>
 ${plainTable("What limits each job", head, rows)}`;
 }
 

@@ -24,10 +24,9 @@ export interface Limiting {
   readonly share: number;
 }
 
-/** Returns the kernel that takes the most time beyond its floor. */
+/** Returns the kernel that takes the most time. */
 export function limitingKernel({ profile }: ProfiledPoint): Limiting | undefined {
-  const lost = ({ milliseconds, floorMs }: ProfiledKernel) => milliseconds - (floorMs ?? 0);
-  const [kernel] = profile.toSorted((a, b) => lost(b) - lost(a));
+  const [kernel] = profile.toSorted((a, b) => b.milliseconds - a.milliseconds);
   const total = profile.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
   return kernel && { kernel, share: kernel.milliseconds / total };
 }
