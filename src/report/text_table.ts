@@ -7,7 +7,8 @@ import { fitColumns, noteLines, omittedColumns, textLine } from "./table.ts";
 
 /** Makes the format. The reason of a failure and the hints are printed under the row. */
 export function format(layout: Layout): Format {
-  const { kept, omitted } = fitColumns(recordColumns(layout), layout.width);
+  const columns = recordColumns(layout), notes = columns.filter(({ note }) => note);
+  const { kept, omitted } = fitColumns(columns.filter(({ note }) => !note), layout.width);
   const configuration = figureColumns(layout.varying);
   const common = commonLine(layout.common);
   const paint = (color: (text: string) => string, lines: readonly string[]) =>
@@ -17,9 +18,10 @@ export function format(layout: Layout): Format {
       paint(bold, [textLine(kept, kept.map(({ title }) => title))]),
     record(record) {
       const ran = record.status === "ok";
-      const columns = ran ? kept : configuration;
-      const row = textLine(columns, columns.map(({ text }) => text(record)));
-      const lines = [row, ...noteLines(noteColumn.text(record), layout.width)];
+      const shown = ran ? kept : configuration;
+      const row = textLine(shown, shown.map(({ text }) => text(record)));
+      const texts = [...notes.map(({ title, text }) => `${title}: ${text(record)}`), noteColumn.text(record)];
+      const lines = [row, ...texts.flatMap((text) => noteLines(text, layout.width))];
       return paint(ran ? (record.hints.length > 0 ? yellow : String) : red, lines);
     },
     tail: omitted.length > 0

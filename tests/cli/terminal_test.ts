@@ -2,14 +2,18 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { toJson } from "../../src/report/json.ts";
 import { wrap } from "../../src/report/wrap.ts";
+import { commands } from "../../src/cli/commands.ts";
 import { record } from "../records.ts";
 import { cli, yamoe } from "./yamoe.ts";
 
+const folder = Deno.makeTempDirSync();
+addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+
+const layer = "fixtures/layers/deepseek-v3";
+
 const lines = [
   "--help",
-  ...["bench", "compare", "report", "run", "verify", "plan", "presets", "info", "completions"].map((name) =>
-    `${name} --help`
-  ),
+  ...Object.keys(commands).map((name) => `${name} --help`),
   "plan",
   "plan --preset deepseek-v3 --tokens 64 --gpu h200",
   "presets",
@@ -19,6 +23,15 @@ const lines = [
   "bench --preset tiny --batch 1 --dry-run",
   "bench --preset tiny --seq 8 --backend cpu",
   'bench --preset tiny --seq 8 --backend cpu --timeout 0.1 --ab "--threads 1" "--threads 2 --capacity none"',
+  `bench --weights ${layer} --hidden ${layer}/input.safetensors --op experts,moe --iters 2 --backend cpu`,
+  "bench --preset tiny --seq 32 --activation gelu --skew worst --ep 1,2 --iters 2 --backend cpu",
+  "bench --preset tiny --seq 8,16 --iters 2 --backend cpu --columns seq,kernelTimeMs,p95Ms,p99Ms,tflops,tokensPerSecond," +
+  "cpu,commandLine,gitCommit,engine,time",
+  `inspect ${layer}`,
+  "inspect fixtures/layers/gpt-oss-mxfp4",
+  "info",
+  "verify --backend cpu",
+  `run --weights ${layer} --input ${layer}/input.safetensors --output FOLDER/y.safetensors`,
   "compare tests/report/records/cad1310-sweep.json tests/report/records/501e516-sweep.json",
 ];
 
@@ -32,7 +45,10 @@ for (const { line, columns } of cases) {
     name: `yamoe ${line} fits a terminal of ${columns} columns, and breaks lines between words`,
     ignore: !hasScript || Deno.build.os !== "linux",
     fn: async () => {
-      const command = `stty cols ${columns} rows 40; ${Deno.execPath()} run -q --no-prompt -R=tests ${cli} ${line}`;
+      const command =
+        `stty cols ${columns} rows 40; ${Deno.execPath()} run -q --no-prompt -R=tests,fixtures,${folder} -W=${folder} ${cli} ${
+          line.replace("FOLDER", folder)
+        }`;
       const { stdout } = await new Deno.Command("script", {
         args: ["-qec", command, "/dev/null"],
         env: { NO_COLOR: "1", SHELL: "/bin/bash" },
