@@ -164,3 +164,32 @@ for (const [name, line] of Object.entries(lines)) {
     rows.forEach(check);
   });
 }
+
+/** The records of the page in the repository, which a GPU made. */
+const records = new URL("../../fixtures/benchmark/", import.meta.url);
+
+for (const { name } of [...Deno.readDirSync(records)].filter(({ name }) => name.endsWith(".jsonl"))) {
+  Deno.test(`every figure of a row follows from its samples: fixtures/benchmark/${name}`, () => {
+    const rows = Deno.readTextFileSync(new URL(name, records)).trimEnd().split("\n").map((row) => JSON.parse(row));
+    assert(rows.length > 0);
+    rows.forEach(check);
+  });
+}
+
+Deno.test("the ratio of an A/B run and its interval follow from the pairs of calls", async () => {
+  const line = "bench --preset tiny --seq 8 --backend cpu --iters 15 --timeout 0.2 --json --quiet --ab";
+  const { code, stdout, stderr } = await yamoe([...words(line), "--threads 1", "--threads 1 --seq 16"]);
+  assertEquals(code, 0, stderr);
+  const { a, b, pairs, ratio, ratioInterval } = JSON.parse(stdout);
+  check(a);
+  check(b);
+  assertEquals([a.kernelTimesMs.length, b.kernelTimesMs.length], [pairs, pairs]);
+  const ratios: number[] = a.kernelTimesMs.map((time: number, i: number) => b.kernelTimesMs[i] / time)
+    .toSorted((a: number, b: number) => a - b);
+  const middle = [Math.floor((pairs - 1) / 2), Math.floor(pairs / 2)].map((i) => Math.log(ratios[i] ?? NaN));
+  assertAlmostEquals(ratio, Math.exp(mean(middle)), 1e-9);
+  const rank = rankOfInterval(pairs);
+  [ratios[rank - 1], ratios[pairs - rank]].forEach((bound = NaN, i) =>
+    assertAlmostEquals(ratioInterval[i], bound, 1e-9 * bound)
+  );
+});

@@ -114,7 +114,11 @@ Deno.test("every chart is drawn, in the page and as a picture", () => {
   for (const name of Object.keys(charts) as (keyof typeof charts)[]) {
     assertStringIncludes(html, `<figure id="${name}">`);
     const svg = picture(name, records);
-    assertMatch(svg, /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
+    assertMatch(
+      svg,
+      /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg".* role="img" aria-labelledby="title description">/,
+    );
+    assertStringIncludes(svg, `<title id="title">${charts[name].title}</title>`);
     assert(!/NaN|undefined|Infinity/.test(svg), `${name} contains a number that is not finite`);
   }
   assertEquals(html.match(/aria-label="dot"/g)?.length, 6);

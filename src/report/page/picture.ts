@@ -32,7 +32,9 @@ export function picture(name: ChartName, records: readonly SourcedRecord[]): str
     throw new RangeError(`Cannot draw the chart "${name}": the records do not have what it shows`);
   }
   const width = chartWidth + 2 * padding;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" class="picture" font-family="system-ui, sans-serif" font-size="13">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" class="picture" font-family="system-ui, sans-serif" font-size="13" role="img" aria-labelledby="title description">
+<title id="title">${escapeHtml(chart.title)}</title>
+<desc id="description">${escapeHtml(chart.caption)}</desc>
 <style>
 ${themed(".picture")}${chartStyle}.picture { background: var(--page); }
 .picture > text { fill: var(--text); }
