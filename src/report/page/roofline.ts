@@ -41,9 +41,10 @@ export function drawRoofline(dataset: Dataset, panel: Panel): Drawing | undefine
   const outline = roofs.flatMap((roof, i) =>
     [left, ridge(roof), right].map((x) => ({ x, y: Math.min(roof.peak, x * roof.slope), roof: i }))
   );
+  const lineCount = all.flatMap(({ label }) => linesOf(label)).length; // a line of a label has room in a factor of 2
   const scale = logScale([
     ...roofed.map(({ tflops }) => tflops),
-    ...all.flatMap(({ peak, slope }) => [2 * peak, left * slope]),
+    ...all.flatMap(({ peak, slope }) => [2 ** lineCount * peak, left * slope]),
   ]);
   const svg = draw({
     x: { type: "log", label: "Operations per byte", tickFormat: plain, ticks: 4, domain: [left, right] },
@@ -93,14 +94,14 @@ const lineHeight = 14;
 /** The longest line of a label that fits a chart, in characters. */
 const longestLine = 48;
 
-/** Labels every roof above its flat part. Long labels get a second line. Labels that would overlap move down. */
+/** Labels every roof above its flat part. Long labels get a second line. Labels that would overlap move up. */
 function labels(roofs: readonly Roof[], x: number, [low, high]: readonly [number, number]): Plot.Mark[] {
   const height = chartHeight - margins.top - margins.bottom;
-  let free = -Infinity;
-  return roofs.toSorted((a, b) => b.peak - a.peak).flatMap(({ peak, label }) => {
+  let free = Infinity;
+  return roofs.toSorted((a, b) => a.peak - b.peak).flatMap(({ peak, label }) => {
     const above = height * Math.log(high / peak) / Math.log(high / low) - 8;
-    return linesOf(label).map((line) => {
-      const y = free = Math.max(above, free + lineHeight);
+    return linesOf(label).toReversed().map((line) => {
+      const y = free = Math.min(above, free - lineHeight);
       return Plot.text([{ x, y: peak }], {
         x: "x",
         y: "y",
