@@ -57,9 +57,9 @@ function commonFigures(plan: readonly Configuration[], varying: readonly FigureK
     const standard = columnOf(key)?.standard;
     return standard !== undefined && first[key] !== standard;
   };
-  const isTold = (key: keyof FiguresOf<"job">) => usualKeys.includes(key) || isSpecial(key) || more.includes(key);
+  const isShown = (key: keyof FiguresOf<"job">) => usualKeys.includes(key) || isSpecial(key) || more.includes(key);
   const isShared = (key: keyof FiguresOf<"job">) => others.every((figures) => figures[key] === first[key]);
-  const keys = jobKeys.filter((key) => isTold(key) && !varying.includes(key) && isShared(key));
+  const keys = jobKeys.filter((key) => isShown(key) && !varying.includes(key) && isShared(key));
   return Object.fromEntries(keys.map((key) => [key, first[key]]));
 }
 
