@@ -59,8 +59,9 @@ export async function bench(
   const series = await repeat(iters, stop, call("Timed runs"));
   const result = prepared.result(series, warm.length);
   const run = () => prepared.timed.run();
-  const { dtype } = prepared.timed.shape;
-  const kernels = profile ? { profile: await profileCall(backend, run, await backend.peakRates(dtype)) } : {};
+  const { shape: { dtype }, tokensPerExpert } = prepared.timed;
+  const active = tokensPerExpert.filter((count) => count > 0).length;
+  const kernels = profile ? { profile: await profileCall(backend, run, await backend.peakRates(dtype), active) } : {};
   if (!thorough) return { ...result, ...kernels };
   const other = await otherTimes(backend, { count: result.iters, isolatedMs: result.kernelTimeMs }, run);
   return { ...result, ...kernels, ...other, ...await measuredShares(backend, dtype, result) };

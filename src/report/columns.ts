@@ -38,7 +38,8 @@ export function formatFigure(key: FigureKey, value: unknown): string {
 export function figureColumns(keys: readonly FigureKey[]): RecordColumn[] {
   return figureKeys.filter((key) => keys.includes(key)).flatMap((key) => {
     const column = columnOf(key);
-    return column ? [{ ...column, text: (record) => formatFigure(key, record[key]) }] : [];
+    const identity = configurationKeys.some((one) => one === key);
+    return column ? [{ ...column, identity, text: (record) => formatFigure(key, record[key]) }] : [];
   });
 }
 
