@@ -22,7 +22,7 @@ export interface Chart {
 export const charts = {
   time: {
     title: "Time",
-    caption: "The median of the timed calls. The bar is its 95 % interval. " +
+    caption: "The median of the timed calls. The bar is its 95\u00a0% interval. " +
       "The dashed line is the floor: the time at the peak rates of the device. Lower is better.",
     draw: (dataset, panel) =>
       lines(dataset, panel, "Milliseconds", ({ kernelTimeMs }) => kernelTimeMs, {

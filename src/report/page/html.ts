@@ -86,9 +86,10 @@ function part(heading: string, names: readonly ChartName[], dataset: Dataset): s
       if (!drawing) return [];
       const title = several && panel.title && !chart.legend ? `${chart.title}: ${panel.title}` : chart.title;
       const id = i === 0 ? ` id="${name}"` : "";
-      const caption = i === 0 ? `\n<figcaption>${escapeHtml(chart.caption)}</figcaption>` : "";
+      const about = drawing.subject === undefined ? chart.caption : `${chart.caption} The job: ${drawing.subject}.`;
+      const caption = i === 0 ? `\n<figcaption>${escapeHtml(about)}</figcaption>` : "";
       const legend = legendItems(legendOf(chart, panel));
-      const label = escapeHtml(`${title}. ${chart.caption}`);
+      const label = escapeHtml(`${title}. ${about}`);
       const image = drawing.svg.replace("<svg ", `<svg role="img" aria-label="${label}" `);
       const data = `\n<details><summary>Data</summary>${plainTable(title, drawing.head, drawing.rows)}</details>`;
       return [`<figure${id}><h3>${escapeHtml(title)}</h3>\n${legend}${image}${caption}${data}</figure>`];

@@ -67,7 +67,8 @@ export function drawKernels({ points, panels }: Dataset, panel: Panel): Drawing 
   });
   return {
     svg,
-    head: [`Kernel of ${configuration(point)}`, "ms", "floor ms", "times its floor"],
+    subject: configuration(point),
+    head: ["kernel", "ms", "floor ms", "times its floor"],
     rows: point.profile.map(({ kernel, milliseconds, floorMs }) => [
       ...[kernel, digits(milliseconds), floorMs === null ? "-" : digits(floorMs)],
       timesFloor(milliseconds, floorMs),

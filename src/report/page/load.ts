@@ -1,5 +1,5 @@
 // The chart of the tokens per expert.
-import type { Dataset, Panel, Point } from "./dataset.ts";
+import { configuration, type Dataset, type Panel, type Point } from "./dataset.ts";
 import { draw, type Drawing, plain, Plot } from "./plot.ts";
 
 /** The colors of kept and dropped assignments. */
@@ -46,6 +46,7 @@ export function drawLoad({ points, panels }: Dataset, panel: Panel): Drawing | u
   });
   return {
     svg,
+    subject: configuration(largest),
     head: ["Expert", ...Object.keys(loadColors)],
     rows: tokensPerExpert.map((count, expert) => [expert, keptOf(count), count - keptOf(count)].map(String)),
   };

@@ -20,6 +20,8 @@ export type PlotOptions = Omit<Plot.PlotOptions, "document">;
 export interface Drawing {
   /** The picture, an SVG element. */
   readonly svg: string;
+  /** The job that the chart shows, if it is only one. */
+  readonly subject?: string;
   /** The names of the table's columns. */
   readonly head: readonly string[];
   /** The same data as a table, for readers who cannot see the picture. */
