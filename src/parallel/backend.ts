@@ -35,18 +35,15 @@ import {
 /** `"auto"` sends every token to every GPU up to this number of tokens of all ranks. */
 const fewTokens = 2048;
 
-/** From this number of tokens of each rank on, rows travel while others are computed. */
-const manyTokens = 4096;
-
-/** The number of chunks in which they travel. */
-const overlappedChunks = 4;
-
 /** The backend of one rank. */
 export class RankBackend implements ParallelBackend {
   readonly name = "cuda";
   readonly threads = 0;
-  /** The number of chunks to split calls into, for measurements. By default, it depends on the number of tokens. */
-  chunks: number | undefined;
+  /**
+   * The number of chunks to split calls into, so that the rows of one travel while another is computed. It must be 1 for calls with a
+   * capacity, which depends on the order of all tokens. On two H200, more than one chunk was slower at every size.
+   */
+  chunks = 1;
   readonly #group: RankGroup;
   readonly #mode: ExchangeMode;
   readonly #owned: DisposableStack;
@@ -166,7 +163,7 @@ export class RankBackend implements ParallelBackend {
     if (tokensPerRank) checkTokensPerRank(tokensPerRank, call.shape.tokens, this.#group);
     return await this.#sendsTokens(call.shape.tokens, tokensPerRank)
       ? runByToken(this.#group, owned)
-      : await runByAssignment(this.#group, owned, this.#chunks(call.shape.capacity, tokensPerRank));
+      : await runByAssignment(this.#group, owned, this.chunks);
   }
 
   /** Returns whether every token travels to every GPU. The answer is the same on all ranks. */
@@ -182,12 +179,6 @@ export class RankBackend implements ParallelBackend {
     );
   }
 
-  /** Returns how many chunks travel one after the other. The answer is the same on all ranks. */
-  #chunks(capacity: number, known: readonly number[] | undefined): number {
-    if (this.chunks !== undefined) return this.chunks;
-    return known && capacity === Infinity && Math.min(...known) >= manyTokens ? overlappedChunks : 1;
-  }
-
   synchronize(): Promise<void> {
     return Promise.try(() => this.#group.synchronize());
   }
@@ -195,8 +186,7 @@ export class RankBackend implements ParallelBackend {
   /** Measures a function on all ranks, which start together. The times are those of the slowest rank. */
   async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
     await this.allGather(null); // so that the hosts begin together, and then the GPUs
-    this.#group.barrier();
-    const measured = await this.#group.inner.measure(run);
+    const measured = await this.#group.inner.measure(run, () => this.#group.barrier());
     this.#group.checkAlive();
     const times = await this.allGather([measured.milliseconds, measured.wallMilliseconds]);
     const slowest = (i: number) => Math.max(...times.map((pair) => pair[i] ?? 0));

@@ -1,9 +1,10 @@
 // One rank's GPU and its connection to the others.
+import { MemoryCounter } from "../backend/memory_counter.ts";
 import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 import type { CudaBackend } from "../cuda/backend.ts";
 import { Event } from "../cuda/driver/event.ts";
 import { GraphCache } from "../cuda/driver/graph_cache.ts";
-import { StagingBuffer } from "../cuda/driver/memory.ts";
+import { DeviceBuffer, StagingBuffer } from "../cuda/driver/memory.ts";
 import { Stream } from "../cuda/driver/stream.ts";
 import { type Plan, planLaunches } from "../cuda/plan/experts.ts";
 import { Communicator, type DeviceBytes } from "../nccl/communicator.ts";
@@ -25,6 +26,7 @@ export class RankGroup implements Disposable {
   /** The graphs of repeated calls. The communicator owns them. */
   readonly graphs: GraphCache;
   readonly #copied: Event;
+  readonly #barrierBytes: DeviceBuffer;
   /** Events of calls, used again and again. */
   readonly #events: Event[] = [];
   /** The plans of calls, by their sizes. */
@@ -45,6 +47,8 @@ export class RankGroup implements Disposable {
     this.inner = inner;
     this.world = world;
     this.#copied = owned.use(new Event(context));
+    this.#barrierBytes = owned.use(new DeviceBuffer(inner.host.stream, 8 * world.ranks, new MemoryCounter()));
+    this.#barrierBytes.clear();
     owned.defer(() => {
       using rest = new DisposableStack();
       rest.use(this.#staging);
@@ -83,9 +87,7 @@ export class RankGroup implements Disposable {
 
   /** Queues an exchange of one byte with every rank. It ends on no rank before it has begun on all. */
   barrier(): void {
-    using memory = this.inner.allocate("i32", [this.ranks, 2]);
-    memory.buffer.clear();
-    const byte = (i: number): DeviceBytes => ({ pointer: memory.pointer + BigInt(4 * i), bytes: 1 });
+    const byte = (i: number): DeviceBytes => ({ pointer: this.#barrierBytes.pointer + BigInt(4 * i), bytes: 1 });
     const numbers = Array.from({ length: this.ranks }, (_, i) => i);
     this.communicator.exchange(numbers.map(byte), numbers.map((i) => byte(this.ranks + i)), this.stream);
   }

@@ -64,7 +64,7 @@ async function connect({ rank, ranks, port, nccl: path }: RankTask): Promise<Con
     inner,
     parallel(exchange, chunks) {
       const backend = new RankBackend(group, exchange, new DisposableStack());
-      backend.chunks = chunks;
+      backend.chunks = chunks ?? 1;
       return backend;
     },
     [Symbol.dispose]: () => all[Symbol.dispose](),
