@@ -17,7 +17,9 @@ export const portableFiles: readonly string[] = [
 
 /** The kernel files of an architecture, by its compute capability (10 · major + minor). */
 export function kernelFiles(computeCapability: number): readonly string[] {
-  return computeCapability === 90 ? [...portableFiles, "stream.cu", "wgmma.cu"] : portableFiles;
+  return computeCapability === 90
+    ? [...portableFiles, "packed.cu", "packed_layout.cu", "stream.cu", "wgmma.cu"]
+    : portableFiles;
 }
 
 /** Removes comments and normalizes white space, so that neither prose nor formatting changes the text. */

@@ -8,7 +8,12 @@ export interface Variant {
   readonly name: string;
   /** The number of inputs must be a multiple of this. */
   readonly unit: number;
-  make(random: SmallRandom, shape: readonly [number, number, number], scale: number): PackedTensor;
+  make(
+    random: SmallRandom,
+    shape: readonly [number, number, number],
+    scale: number,
+    order?: Pick<PackedOptions, "gateUpLayout">,
+  ): PackedTensor;
 }
 
 /** Makes a tensor from numbers in a dtype. */
@@ -39,14 +44,14 @@ function int4(
   return {
     name,
     unit: group ?? 32,
-    make(random, [E, out, inputs], scale) {
+    make(random, [E, out, inputs], scale, order) {
       const groups = [E, out, inputs / (group ?? inputs)];
       const parts: PackedParts = {
         values: bytesOf([E, out, inputs / 2], byte(random)),
         scales: scalesOf(groups, dtype, near(random, scale / 4)),
         ...name.includes("zero") && { zeroPoints: bytesOf(groups, () => random.integer(0, 16)) },
       };
-      return packed("int4", parts, [E, out, inputs], options);
+      return packed("int4", parts, [E, out, inputs], { ...options, ...order });
     },
   };
 }
@@ -59,7 +64,7 @@ function fp8(
   return {
     name,
     unit: 1,
-    make(random, [E, out, inputs], scale) {
+    make(random, [E, out, inputs], scale, order) {
       const block = blocks(out, inputs);
       const shape = [E, Math.ceil(out / block[0]), Math.ceil(inputs / block[1])];
       const exponent = Math.round(Math.log2(scale / 100)) + 127;
@@ -72,7 +77,7 @@ function fp8(
             : scalesOf(shape, dtype, near(random, scale / 100)),
         },
         [E, out, inputs],
-        { block },
+        { block, ...order },
       );
     },
   };
@@ -82,12 +87,17 @@ function nvfp4(globals: 1 | 2): Variant {
   return {
     name: globals === 1 ? "nvfp4" : "nvfp4, halves",
     unit: 16,
-    make(random, [E, out, inputs], scale) {
-      return packed("nvfp4", {
-        values: bytesOf([E, out, inputs / 2], byte(random)),
-        scales: bytesOf([E, out, inputs / 16], () => random.integer(48, 80)),
-        globalScales: scalesOf(globals === 1 ? [E] : [E, 2], "f32", near(random, scale / 4)),
-      }, [E, out, inputs]);
+    make(random, [E, out, inputs], scale, order) {
+      return packed(
+        "nvfp4",
+        {
+          values: bytesOf([E, out, inputs / 2], byte(random)),
+          scales: bytesOf([E, out, inputs / 16], () => random.integer(48, 80)),
+          globalScales: scalesOf(globals === 1 ? [E] : [E, 2], "f32", near(random, scale / 4)),
+        },
+        [E, out, inputs],
+        order,
+      );
     },
   };
 }
@@ -97,12 +107,17 @@ export const variants: readonly Variant[] = [
   {
     name: "mxfp4",
     unit: 32,
-    make(random, [E, out, inputs], scale) {
+    make(random, [E, out, inputs], scale, order) {
       const exponent = Math.round(Math.log2(scale / 2)) + 127;
-      return packed("mxfp4", {
-        values: bytesOf([E, out, inputs / 2], byte(random)),
-        scales: bytesOf([E, out, inputs / 32], () => exponent + random.integer(-3, 1)),
-      }, [E, out, inputs]);
+      return packed(
+        "mxfp4",
+        {
+          values: bytesOf([E, out, inputs / 2], byte(random)),
+          scales: bytesOf([E, out, inputs / 32], () => exponent + random.integer(-3, 1)),
+        },
+        [E, out, inputs],
+        order,
+      );
     },
   },
   nvfp4(1),

@@ -41,7 +41,8 @@ async function comparePacked(backend: Backend, { name, unit, make }: Variant, se
     bias: random.chance(0.5),
     extra: pick(...extras),
   });
-  const gateUpProj = make(random, [E, gated ? 2 * I : I, H], 1.5 / Math.sqrt(H));
+  const order = gated && random.chance(0.7) ? { gateUpLayout: options.gateUpLayout } : {};
+  const gateUpProj = make(random, [E, gated ? 2 * I : I, H], 1.5 / Math.sqrt(H), order);
   const downProj = make(random, [E, H, I], 1 / Math.sqrt(I));
   const isMixed = random.chance(0.2);
   const dense = { ...inputs, gateUpProj: decode(gateUpProj, dtype), downProj: decode(downProj, dtype) };

@@ -7,6 +7,7 @@ import type { Backend } from "../backend/backend.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import type { Job } from "../workload/workload.ts";
 import type { BenchResult } from "./figures.ts";
+import { expectProfile, profileCall } from "./profile.ts";
 import { otherTimes } from "./other_times.ts";
 import { PreparedJob } from "./prepared_job.ts";
 import { measuredShares } from "./rates.ts";
@@ -24,6 +25,8 @@ export interface BenchOptions {
   readonly verify?: boolean | undefined;
   /** Whether to also measure cold caches, calls without a pause, and the device's peaks, where that is possible. */
   readonly thorough?: boolean | undefined;
+  /** Whether to also measure each kernel of a call. Only a GPU can. */
+  readonly profile?: boolean | undefined;
   /** Called when a phase begins and while it runs. */
   readonly onProgress?: (phase: string, fraction: number) => void;
 }
@@ -44,7 +47,8 @@ export async function bench(
   pool: WorkerPool,
   options: BenchOptions,
 ): Promise<BenchResult> {
-  const { warmup, iters, stop, thorough = false, onProgress = () => {} } = options;
+  const { warmup, iters, stop, thorough = false, profile = false, onProgress = () => {} } = options;
+  if (profile) expectProfile(backend);
   using prepared = await PreparedJob.open(job, backend, pool, options);
   const call = (phase: string) => (done: number, share: number) =>
     prepared.call((fraction) => onProgress(phase, Math.min(1, done + fraction * share)));
@@ -58,8 +62,10 @@ export async function bench(
     series = await repeat(iters, stop, call("Timed runs"));
   }
   const result = prepared.result(series, isCold ? 0 : warm.length);
-  if (!thorough) return result;
-  const isolatedMs = result.kernelTimeMs;
-  const other = await otherTimes(backend, { count: result.iters, isolatedMs }, () => prepared.timed.run());
-  return { ...result, ...other, ...await measuredShares(backend, prepared.timed.shape.dtype, result) };
+  const run = () => prepared.timed.run();
+  const { dtype } = prepared.timed.shape;
+  const kernels = profile ? { profile: await profileCall(backend, run, await backend.peakRates(dtype)) } : {};
+  if (!thorough) return { ...result, ...kernels };
+  const other = await otherTimes(backend, { count: result.iters, isolatedMs: result.kernelTimeMs }, run);
+  return { ...result, ...kernels, ...other, ...await measuredShares(backend, dtype, result) };
 }

@@ -30,6 +30,7 @@ import {
 import { jobProblem } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFromFlags } from "./job_flags.ts";
+import { profileTable } from "./profile_table.ts";
 import { ProgressBar } from "./progress.ts";
 import { RecordOutput } from "./record_output.ts";
 import { suggestion } from "./suggestion.ts";
@@ -48,6 +49,7 @@ const flags = {
   "max-noise": positive("PERCENT", "Repeat calls until the noise is at most this (default in a sweep: 1)"),
   timeout: positive("SECONDS", "Maximum time of the timed calls (default in a sweep: 3)"),
   "no-verify": toggle("Do not check the output against float64 before the timed calls"),
+  profile: toggle("Also measure each kernel of a call, and print a table; needs a GPU"),
   format: choice("NAME", "Format of the records on standard output", formatNames),
   json: toggle("Print the record as a JSON object instead of three lines; in a sweep, an array of records"),
   columns: axis(figureName("NAMES", "Figures to show in text, Markdown, CSV and SQL, by their names in JSON")),
@@ -89,6 +91,8 @@ export default command({
     "yamoe bench --backend cuda --iters 10 --against 'python3 seed.py'": "The original script's row below ours",
     'yamoe bench --preset tiny --ab "--blas none" "--threads 1"':
       "Two configurations in turn, and the ratio of their times",
+    "yamoe bench --preset qwen3-30b-a3b --tokens 1 --op moe --profile":
+      "The time of each kernel, beside what limits it",
     "yamoe bench --preset tiny,small --batch 1,1000000 --dry-run": "What would run, and what does not fit",
   },
   details: [
@@ -96,8 +100,8 @@ export default command({
     "1, 1..9+4 in steps of 4, 1..64*2 in powers. Every combination runs. A combination that fails becomes a row with the " +
     "reason, the others go on, and the exit code is 1. Ctrl-C keeps the rows so far.",
     "The time is the median. Its noise is half the width of its 95 % interval, which needs at least 6 calls. On a GPU, " +
-    "sweeps also show the time with the L2 cache emptied before each call, and the time per call of many calls back to " +
-    "back.",
+    "sweeps also show the time with the L2 cache emptied before each call, the time per call of many calls back to " +
+    "back, and the time per replay of a captured call.",
   ],
   run,
 });
@@ -185,7 +189,7 @@ async function run(values: BenchValues): Promise<number> {
 
 /** Runs the two configurations of `--ab`. */
 async function runInTurn(values: BenchValues, ab: readonly string[]): Promise<number> {
-  for (const name of ["against", "dry-run", "format"] as const) {
+  for (const name of ["against", "dry-run", "format", "profile"] as const) {
     if (values[name] !== undefined) throw new UsageError(`--ab and --${name} cannot be given together`);
   }
   const layout = planLayout([], { samples: values.samples, columns: values.columns });
@@ -194,7 +198,8 @@ async function runInTurn(values: BenchValues, ab: readonly string[]): Promise<nu
 }
 
 function printRun(record: FinishedRecord, json = false): void {
-  (json ? [toJson(record)] : threeLines(record)).forEach(printData);
+  (json ? [toJson(record)] : [...threeLines(record), ...record.profile ? profileTable(record.profile) : []])
+    .forEach(printData);
 }
 
 /** Returns each hint once, with the rows that have it and what to do. */

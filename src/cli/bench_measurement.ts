@@ -13,6 +13,7 @@ export interface MeasurementValues {
   readonly "max-noise"?: number;
   readonly timeout?: number;
   readonly "no-verify"?: boolean;
+  readonly profile?: boolean;
 }
 
 /** Returns how the flags ask to measure on a backend. */
@@ -32,6 +33,7 @@ export function measurement(values: MeasurementValues, isSweep: boolean): BenchO
     iters: iters ?? (adaptive ? 6 : 1),
     stop,
     verify: !values["no-verify"],
+    profile: values.profile,
     thorough: adaptive || iters !== undefined && iters > 1,
   };
 }

@@ -31,7 +31,6 @@ import {
   viewOf,
   zeros,
 } from "../tensor/tensor.ts";
-import { decode } from "../tensor/decode.ts";
 import { isPacked, mapWeight, type PackedTensor } from "../tensor/packed_tensor.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import { CapturedCalls, Recording } from "./captured_calls.ts";
@@ -164,10 +163,7 @@ export class CpuBackend implements Backend {
   async runExperts({ inputs, shape, onProgress }: ExpertsCall<BackendTensor>): Promise<CpuTensor> {
     using shared = new DisposableStack();
     const share = (tensor: BackendTensor) => shared.use(this.#own(tensor).share());
-    const tensors = mapInputs(inputs, share, (weight) => {
-      const own = mapWeight(weight, share);
-      return isPacked<PackedTensor<CpuTensor>>(own) ? decode(own, shape.dtype) : own;
-    });
+    const tensors = mapInputs(inputs, share, (weight) => mapWeight(weight, share));
     const { dtype, tokens, hidden, intermediate } = shape;
     const indices = tensors.routerIndices.data as Int32Array;
     // The order of a library's sums may depend on the number of rows.

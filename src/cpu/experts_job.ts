@@ -1,6 +1,6 @@
 // A call of `experts` as a job for the workers.
 import { activationRules } from "../contract/activations.ts";
-import type { DenseInputs } from "../contract/experts.ts";
+import type { ExpertsInputs } from "../contract/experts.ts";
 import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 import { fromBfloat16 } from "../tensor/bfloat16.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -25,7 +25,7 @@ export interface ExpertsResults {
 /** Builds the job of a call. */
 export function expertsJob(
   shape: ResolvedExperts,
-  inputs: DenseInputs,
+  inputs: ExpertsInputs,
   sorted: SortedAssignments,
   { items, groupSizes }: Plan,
   { activations, expertOutputs, output, dirty }: ExpertsResults,

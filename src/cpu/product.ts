@@ -1,18 +1,20 @@
 // Matrix products as jobs for the workers.
 import type { ProductShape } from "../contract/resolve_ops.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import { NONE } from "../wasm/codes.ts";
+import { isPacked, type PackedTensor } from "../tensor/packed_tensor.ts";
+import type { DType, Tensor } from "../tensor/tensor.ts";
+import { F32, NONE } from "../wasm/codes.ts";
 import { elements, wasmDType } from "../wasm/elements.ts";
 import type { ProductsJob } from "../wasm/tasks/products.ts";
 import type { Product } from "../wasm/tasks/product.ts";
+import { packedWeights } from "./packed_weights.ts";
 import { blocking, kernelCut, planProducts } from "./plan.ts";
 
-/** Tensors in shared memory. Each can have its own float dtype, but the bias has the dtype of `b`. */
+/** Tensors in shared memory. Each can have its own float dtype. */
 export interface ProductTensors {
   /** [batch, rows, depth]. */
   readonly a: Tensor;
-  /** [batch, depth, columns], or [batch, columns, depth] if it is transposed. */
-  readonly b: Tensor;
+  /** [batch, depth, columns], or [batch, columns, depth] if it is transposed, as packed weights are. */
+  readonly b: Tensor | PackedTensor;
   readonly isTransposed: boolean;
   /** [batch, columns]. */
   readonly bias?: Tensor | undefined;
@@ -31,11 +33,16 @@ export function plainProduct(
     width: columns,
     a: elements(a.data),
     rowsOfA: undefined,
-    b: elements(b.data),
+    ...weightsOf(b, a.dtype),
     isTransposed,
     bias: bias && elements(bias.data),
     out: elements(output.data),
-    dtypes: { a: wasmDType(a.dtype), b: wasmDType(b.dtype), out: wasmDType(output.dtype) },
+    dtypes: {
+      a: wasmDType(a.dtype),
+      b: isPacked<PackedTensor>(b) ? F32 : wasmDType(b.dtype),
+      bias: wasmDType((bias ?? a).dtype),
+      out: wasmDType(output.dtype),
+    },
     rowScales: undefined,
     isGated: false,
     isInterleaved: false,
@@ -45,6 +52,11 @@ export function plainProduct(
     blocking,
     blas,
   };
+}
+
+function weightsOf(b: Tensor | PackedTensor, activations: DType): Pick<Product, "b" | "packed"> {
+  if (!isPacked<PackedTensor>(b)) return { b: elements(b.data), packed: undefined };
+  return { b: new Float32Array(0), packed: packedWeights(b, activations) };
 }
 
 /**

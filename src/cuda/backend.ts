@@ -13,7 +13,6 @@ import type {
 import { Captures, expectFunction } from "../backend/captures.ts";
 import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
-import { uploadParts } from "../backend/upload_packed.ts";
 import { shareAndRunMoe } from "../backend/run_moe.ts";
 import { resolvedOps } from "../backend/steps.ts";
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
@@ -35,9 +34,10 @@ import {
   type Tensor,
   zeros,
 } from "../tensor/tensor.ts";
+import { cudaDetails } from "./details.ts";
 import { Context } from "./driver/context.ts";
 import { type DeviceProperties, deviceProperties } from "./driver/device.ts";
-import { asUnavailable, Driver, formatVersion } from "./driver/driver.ts";
+import { asUnavailable, Driver } from "./driver/driver.ts";
 import { type Addresses, GraphCache } from "./driver/graph_cache.ts";
 import type { KernelLaunch } from "./driver/kernel.ts";
 import { DeviceBuffer, keepFreedMemory } from "./driver/memory.ts";
@@ -55,6 +55,7 @@ import { CapturedGraph, Profile, type QueuedKernel, Recording } from "./recordin
 import { Stopwatch } from "./stopwatch.ts";
 import { CudaTensor } from "./tensor.ts";
 import { type PieceHandler, Transfers } from "./transfers.ts";
+import { uploadPacked } from "./upload_packed.ts";
 
 /** Options of {@linkcode openCudaBackend}. */
 export interface CudaOptions {
@@ -147,7 +148,8 @@ export class CudaBackend implements Backend {
       ...{ context, stream: this.#stream, device: properties, kernels },
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       own: (tensor) => this.#own(tensor),
-      launch: (kernel) => this.queue({ kernel: kernel.kernel, flops: null, bytes: null }, () => launch(kernel)),
+      launch: (kernel, work = { flops: null, bytes: null }) =>
+        this.queue({ kernel: kernel.kernel, ...work }, () => launch(kernel)),
       queue: (kernel, work) => this.queue(kernel, work),
       ...{ beforeWait: (action) => this.#beforeWait(action), isCapturing: () => !!this.#captures.recording },
     };
@@ -193,7 +195,7 @@ export class CudaBackend implements Backend {
   upload(tensor: PackedTensor): PackedBackendTensor;
   upload(tensor: Tensor | PackedTensor): CudaTensor | PackedBackendTensor {
     this.#beforeWait("upload");
-    if (isPacked<PackedTensor>(tensor)) return uploadParts(tensor, (part) => this.upload(part));
+    if (isPacked<PackedTensor>(tensor)) return uploadPacked(tensor, this.host, (part) => this.upload(part));
     checkTensor("tensor", tensor);
     using cleanup = new DisposableStack();
     const copy = cleanup.use(this.allocate(tensor.dtype, tensor.shape));
@@ -278,7 +280,7 @@ export class CudaBackend implements Backend {
       using workspace = new DisposableStack();
       const addresses: (bigint | null)[] = inputNames.map((name) => {
         const tensor = inputs[name];
-        return tensor && !isPacked(tensor) ? this.#own(tensor).pointer : null;
+        return tensor ? this.#own(isPacked(tensor) ? tensor.parts.values : tensor).pointer : null;
       });
       addresses.push(output.pointer);
       for (const bytes of plan.buffers) addresses.push(workspace.use(this.#allocate(bytes)).pointer);
@@ -316,17 +318,7 @@ export class CudaBackend implements Backend {
   }
 
   get details(): BackendDetails {
-    const { uuid, multiprocessors, clockMhz, memoryClockMhz, memoryBytes } = this.properties;
-    return {
-      driver: `CUDA ${formatVersion(this.#driverVersion)}`,
-      cubin: this.imageName,
-      cubinSha256: manifest.images[this.imageName]!.sha256,
-      deviceUuid: uuid,
-      multiprocessors,
-      clockMhz,
-      memoryClockMhz,
-      deviceMemoryBytes: memoryBytes,
-    };
+    return cudaDetails(this.properties, this.imageName, this.#driverVersion);
   }
 
   /** Prepares an action that waits for the stream. */

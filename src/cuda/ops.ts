@@ -1,5 +1,5 @@
 // The steps of a layer on the GPU. Each is one launch or a few.
-import type { BackendTensor } from "../backend/backend.ts";
+import type { BackendTensor, KernelTime } from "../backend/backend.ts";
 import type { BackendSteps } from "../backend/steps.ts";
 import { checkMaximum, maximumItems } from "../contract/limits.ts";
 import type { BackendRouting, BinCounts, Sorted } from "../contract/ops.ts";
@@ -27,6 +27,9 @@ import type { QueuedKernel } from "./recording.ts";
 /** A tensor in device memory. */
 export type DeviceTensor = BackendTensor & DeviceOperand;
 
+/** The work of a kernel; see `KernelTime`. */
+export type KernelWork = Pick<KernelTime, "flops" | "bytes">;
+
 /** The services of the backend that the ops use. */
 export interface CudaOpsHost<T extends DeviceTensor> {
   readonly device: PlanDevice;
@@ -34,7 +37,8 @@ export interface CudaOpsHost<T extends DeviceTensor> {
   allocate(dtype: DType, shape: readonly number[]): T;
   /** Checks that a tensor belongs to the backend. */
   own(tensor: BackendTensor): T;
-  launch(launch: KernelLaunch): void;
+  /** Queues a kernel, with its work if that is known. */
+  launch(launch: KernelLaunch, work?: KernelWork): void;
 }
 
 /** The services that exchanges with other GPUs use as well. */
@@ -78,7 +82,9 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       const { own, kernels } = this.#host;
       const [x, w, b] = [own(input), own(weight), bias && own(bias)];
       const output = result(dtype, [shape.rows, shape.columns]);
-      this.#launch(planLinear(shape, x, w, b, output, kernels));
+      const { rows, columns, depth } = shape;
+      const bytes = tensorBytes(x) + tensorBytes(w) + (b ? tensorBytes(b) : 0) + tensorBytes(output);
+      this.#launch(planLinear(shape, x, w, b, output, kernels), { flops: 2 * rows * columns * depth, bytes });
       return output;
     });
   }
@@ -93,7 +99,10 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
         routerWeights: result(dtype, shape),
         inputWeights: router.onInput ? result("f32", shape) : undefined,
       };
-      this.#launch(planRoute(tokens, router, x, bias, targets, device.multiprocessors));
+      const { routerIndices, routerWeights, inputWeights } = targets;
+      const tensors = [x, routerIndices, routerWeights, ...inputWeights ? [inputWeights] : []];
+      const bytes = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+      this.#launch(planRoute(tokens, router, x, bias, targets, device.multiprocessors), { flops: 0, bytes });
       return targets;
     });
   }
@@ -234,8 +243,8 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
   }
 
   /** Launches a kernel, unless its grid is empty. */
-  #launch(launch: KernelLaunch): void {
-    if (launch.blocks > 0) this.#host.launch(launch);
+  #launch(launch: KernelLaunch, work?: KernelWork): void {
+    if (launch.blocks > 0) this.#host.launch(launch, work);
   }
 
   /** Runs an op and frees its temporary memory. If it fails, its results are freed too. */
@@ -251,6 +260,10 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       return result;
     });
   }
+}
+
+function tensorBytes({ dtype, shape }: BackendTensor): number {
+  return elementCount(shape) * bytesPerElement(dtype);
 }
 
 /** The bits of a number as an element, as a signed integer. */

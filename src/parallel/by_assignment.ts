@@ -94,7 +94,7 @@ export async function runByAssignment(
         ...{ counts: integers(sortCounts(sort)), totals: integers(experts), tileOffsets: integers(experts + 1) },
         ...{ rowOffsets: offsetsAt(rank, chunk.index), rows, rowTokens: rowTokens.pointer },
         rowScales: scales?.pointer ?? null,
-      }).forEach(host.launch);
+      }).forEach((launch) => host.launch(launch));
       return { ...chunk, rows, rowTokens, scales };
     });
     const ownRow = table.pointer + BigInt(4 * rank * width);

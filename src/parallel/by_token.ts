@@ -79,7 +79,7 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
           gathers.forEach(({ source, target }) => communicator.allGather(source, target, stream))
         ),
     );
-    launches.forEach(host.launch);
+    launches.forEach((launch) => host.launch(launch));
     exchange(
       "ncclSend",
       () => communicator.exchange(partBytes(sums, parts, rowBytes), partBytes(ownParts, parts, rowBytes), stream),

@@ -30,6 +30,14 @@ export interface PackedOptions {
    * all, for each, or for each 128, or two scales, for the halves of the outputs.
    */
   readonly block?: readonly [outputs: number, inputs: number] | undefined;
+  /**
+   * For the gate and up projections: the order of their rows, as the option of {@linkcode experts}. A GPU may store a gate row
+   * and its up row together, and then needs to know it before the first call. Without it, a call whose rows are
+   * `"concatenated"` gives the same result, but may be slower.
+   *
+   * @default {"interleaved"}
+   */
+  readonly gateUpLayout?: "interleaved" | "concatenated" | undefined;
 }
 
 /**
@@ -67,14 +75,19 @@ export function packed(
     throw new RangeError(`shape must be [E, out, in] with at least one element, got ${formatShape(shape)}`);
   }
   checkNames("parts", parts, partNames);
-  checkNames("options", options, ["signed", "block"]);
+  checkNames("options", options, ["signed", "block", "gateUpLayout"]);
   checkTensor("values", parts.values);
   checkTensor("scales", parts.scales);
   const [, outputs = 0, inputs = 0] = shape;
   const resolved = resolveFormat(format, parts, [outputs, inputs], options);
   checkParts("", resolved, parts, shape);
   checkScales(resolved, parts);
-  const exact = resolved.kind === "mxfp4" ? { ...resolved, exactInF16: isExactInF16(parts) } : resolved;
+  const isSplit = resolveGateUpLayout(options.gateUpLayout, shape) === "concatenated";
+  const exact = {
+    ...resolved,
+    ...resolved.kind === "mxfp4" && { exactInF16: isExactInF16(parts) },
+    ...isSplit && { gateUpLayout: "concatenated" as const },
+  };
   const given = Object.entries(parts).filter(([, part]) => part !== undefined);
   return Object.freeze({
     format: Object.freeze(exact),
@@ -126,6 +139,16 @@ function checkParts(owner: string, format: PackedFormat, parts: PackedParts, sha
         `got ${formatShape(part.shape)}`,
     );
   }
+}
+
+function resolveGateUpLayout(layout: PackedOptions["gateUpLayout"], [, outputs = 0]: readonly number[]) {
+  if (layout !== undefined && layout !== "interleaved" && layout !== "concatenated") {
+    throw new RangeError(`gateUpLayout must be "interleaved" or "concatenated", got ${describeValue(layout)}`);
+  }
+  if (layout === "concatenated" && outputs % 2 !== 0) {
+    throw new RangeError(`gateUpLayout "concatenated" needs an even number of outputs, got ${outputs}`);
+  }
+  return layout;
 }
 
 /** Decides the variant of a format by the parts. */

@@ -13,6 +13,7 @@ export interface Context {
    */
   allocate<Name extends string>(sizes: Record<Name, number>): Record<Name, number>;
   /** Views of the whole memory. They are valid until the next `allocate`. */
+  readonly u8: Uint8Array<ArrayBuffer>;
   readonly u16: Uint16Array<ArrayBuffer>;
   readonly u32: Uint32Array<ArrayBuffer>;
   readonly f16: Float16Array<ArrayBuffer>;
@@ -52,6 +53,7 @@ export function createContext(module: WebAssembly.Module, open?: typeof openBlas
   function view() {
     if (buffer === memory.buffer) return;
     buffer = memory.buffer as ArrayBuffer;
+    context.u8 = new Uint8Array(buffer);
     context.u16 = new Uint16Array(buffer);
     context.u32 = new Uint32Array(buffer);
     context.f16 = new Float16Array(buffer);

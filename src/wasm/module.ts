@@ -23,8 +23,35 @@ export interface Kernels {
     groupStep: number,
     high: number,
   ): void;
+  widenScales(type: number, from: number, count: number, factor: number, to: number): void;
+  decodeRows(
+    dtype: number,
+    kind: number,
+    rows: number,
+    values: number,
+    valueStride: number,
+    scales: number,
+    zeros: number,
+    scaleStride: number,
+    start: number,
+    count: number,
+    group: number,
+    out: number,
+    stride: number,
+  ): void;
   packSix(dtype: number, source: number, stride: number, depth: number, tiles: number, out: number): void;
   packEight(dtype: number, source: number, stride: number, depth: number, panels: number, out: number): void;
+  packFew(dtype: number, source: number, stride: number, depth: number, rows: number, out: number): void;
+  transpose(
+    dtype: number,
+    source: number,
+    stride: number,
+    high: number,
+    step: number,
+    depth: number,
+    blocks: number,
+    out: number,
+  ): void;
   multiply(
     rowTiles: number,
     panels: number,
@@ -42,14 +69,14 @@ export interface Kernels {
     groups: number,
     depth: number,
     a: number,
-    tileBytes: number,
+    start: number,
+    count: number,
     b: number,
     stride: number,
     step: number,
     high: number,
     sums: number,
     c: number,
-    panelStride: number,
     first: boolean,
     last: boolean,
     add: boolean,

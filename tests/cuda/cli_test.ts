@@ -53,13 +53,28 @@ test("bench prints the peak GPU memory", async (folder) => {
   assertMatch(stdout, /^Output sum: -?\d+\.\d{4}\nKernel time: \d+\.\d{3} ms\nPeak GPU memory: \d+\.\d\d MB\n$/);
 });
 
+test("bench --profile prints each kernel of a layer", async (folder) => {
+  const line = "bench --preset tiny --op moe --batch 1 --seq 16 --warmup 1 --backend cuda --profile";
+  const { code, stdout, stderr } = await yamoe(folder, ...line.split(" "));
+  assertEquals(code, 0, stderr);
+  const lines = stdout.trimEnd().split("\n").slice(3);
+  const names = lines.map((line) => line.split(" ")[0]);
+  assertEquals([names[0], names.at(-1)], ["kernel", "sum"]);
+  for (const name of ["linear_f16", "route_f32", "sort_small", "combine_f16"]) assert(names.includes(name), stdout);
+  const json = await yamoe(folder, ...line.split(" "), "--json");
+  const { profile } = JSON.parse(json.stdout);
+  assertEquals(profile.map((kernel: { kernel: string }) => kernel.kernel), names.slice(1, -1));
+  for (const { milliseconds, floorMs, bytes } of profile) assert(milliseconds > 0 && floorMs > 0 && bytes > 0);
+});
+
 test("a sweep also reports the times with cold caches and back to back, the device's peak and its software", async (folder) => {
   const line = "bench --preset tiny --batch 1,2 --seq 16 --iters 2 --warmup 1 --backend cuda --format json";
   const { code, stdout, stderr } = await yamoe(folder, ...line.split(" "));
   assertEquals(code, 0, stderr);
   for (const record of JSON.parse(stdout)) {
     assertEquals([record.status, record.iters, record.warmup, record.verifiedTokens], ["ok", 2, 1, 16]);
-    assert(record.coldTimeMs > 0 && record.backToBackTimeMs > 0);
+    assert(record.coldTimeMs > 0 && record.backToBackTimeMs > 0 && record.replayTimeMs > 0 && record.hostTimeMs > 0);
+    assertEquals(record.profile, null);
     assertMatch(record.cubinSha256, /^[0-9a-f]{64}$/);
     assertEquals([record.driver, record.cubin, record.multiprocessors], ["CUDA 13.0", "sm_90", 4]);
     assertEquals(record.peakTflops, 4096 * 4 * record.clockMhz / 1e6);

@@ -8,6 +8,8 @@ import type { KernelLaunch } from "../../src/cuda/driver/kernel.ts";
 import { manifest } from "../../src/cuda/images/built/manifest.ts";
 import { planLaunches } from "../../src/cuda/plan/experts.ts";
 import { gpus } from "../../src/cuda/plan/gpus.ts";
+import { planLayout } from "../../src/cuda/plan/packed_layout.ts";
+import type { PlanDevice } from "../../src/cuda/plan/product.ts";
 import { planLinear, planRoute } from "../../src/cuda/plan/router.ts";
 import { planCombine, planItems, planProduct, planSort } from "../../src/cuda/plan/steps.ts";
 import { resolveRouter } from "../../src/routing/router.ts";
@@ -27,6 +29,21 @@ const product = (a: Numbers): Expressions => ({
   "at.row + kBM": [BigInt(maximumItems) + 256n, 31],
   "expert * width + column": [a.experts! * a.columnsWidth! + 192n, 32],
   "kRaster * column_tiles": [16n * (a.columnsWidth! / 64n + 1n), 31],
+});
+
+const blocks = (a: Numbers): Expressions => ({
+  // Three strips of 64 rows are neighbours.
+  "strip * kBlockRows + row": [a.width! + 2n * 192n, 31],
+  "step * kBlockDepth + depth": [a.depth! + 2n * 64n, 31],
+  "expert * width + source_row": [(BigInt(maximumExperts) + 1n) * a.width!, 63],
+});
+
+const packedProduct = (a: Numbers): Expressions => ({
+  // A tile has at most 192 rows and 192 columns.
+  "index += gridDim.x": [a.tiles! + a.blocks!, 31],
+  "width + kStrips * kBlockRows": [a.gateUpWidth! + a.downWidth! + 2n * 192n, 31],
+  "depth + kBlockDepth": [a.gateUpDepth! + a.downDepth! + 64n, 31],
+  "at.row + kMaxRows": [BigInt(maximumItems) + 192n, 31],
 });
 
 const selectRows = (a: Numbers): Expressions => ({
@@ -79,6 +96,13 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
     "t * experts": [a.tokens! * a.experts!, 63],
   }),
   select_rows: selectRows,
+  mxfp4_blocks: blocks,
+  mxfp4_decode: blocks,
+  mxfp4: packedProduct,
+  gather_panels: (a) => ({
+    "i += threads": [8n * a.rows! + a.blocks! * a.threads!, 31],
+    "(first + i) * 64 + lane * 8": [a.depth! + 2n * 9n * 64n, 31],
+  }),
   bin_tokens: (a) => ({
     "i += item_step()": [a.bins! * a.capacity! + a.blocks! * 256n, 31],
     "begin + c, where c < left": [a.n!, 31],
@@ -161,19 +185,44 @@ Deno.test("experts(): no index overflows in a call that is not refused", () => {
             ...{ denseWeights: false, weightsDType: dtype, formats: denseFormats(dtype) },
             ...{ hasInputWeights: false, hasAddend: false },
           };
-          const { launches, tile } = planLaunches(call, device, kernelsOf(device.computeCapability));
-          const kept = tokens * topK;
-          const rowTiles = Math.floor(kept / tile.rows) + Math.min(experts, kept);
-          for (const launch of launches) {
-            const { columnsWidth: width } = launch.arguments;
-            check(launch, typeof width === "number" ? rowTiles * Math.ceil(width / tile.columns) : undefined);
-          }
+          checkExperts(call, device);
         },
       );
       assertLess(100, accepted);
     }
   }
 });
+
+const mxfp4 = { kind: "mxfp4", exactInF16: true } as const;
+
+Deno.test("experts() with packed weights: no index overflows in a call that is not refused", () => {
+  const accepted = forLargest(
+    [sizes, sizes, sizes, [1, 32, 1024], [1, 8], [false, true].map(Number)],
+    (tokens, hidden, intermediate, experts, topK, isMixed) => {
+      checkExperts({
+        ...{ ...defaultVariant, dtype: "bf16", weightLayout: "out-in", tokens, hidden, intermediate, experts, topK },
+        ...{ capacity: Infinity, denseWeights: false, weightsDType: "bf16", hasInputWeights: false, hasAddend: false },
+        formats: { gateUpProj: mxfp4, downProj: isMixed ? { kind: "dense", dtype: "bf16" } : mxfp4 },
+      }, gpus.h100!);
+    },
+  );
+  assertLess(100, accepted);
+  forLargest([[1, 1024], sizes, sizes], (experts, outputs, inputs) => {
+    check(planLayout(mxfp4, [experts, outputs, inputs], { values: 16n, scales: 16n, blocks: 16n }));
+  });
+});
+
+/** Checks the launches of a call. */
+function checkExperts(call: ResolvedExperts, device: PlanDevice): void {
+  const { launches, tile } = planLaunches(call, device, kernelsOf(device.computeCapability));
+  const kept = call.tokens * call.topK;
+  const rowTiles = Math.floor(kept / tile.rows) + Math.min(call.experts, kept);
+  for (const launch of launches) {
+    const { columnsWidth, products, gateUpWidth, downWidth } = launch.arguments;
+    const width = columnsWidth ?? (products === 1 ? gateUpWidth : downWidth);
+    check(launch, typeof width === "number" ? rowTiles * Math.ceil(width / tile.columns) : undefined);
+  }
+}
 
 Deno.test("the steps of a layer: no index overflows in a call that is not refused", () => {
   const offsets = { indices: 1n, counts: 1n, totals: 1n, rowOffsets: 1n, tileOffsets: 1n };

@@ -169,4 +169,18 @@ std::map<uint64_t, size_t>& global_allocations() { return allocated; }
 void set_reuse(bool reuse) { reuse_addresses = reuse; }
 void next_launch() { launch_number = (launch_number + 1) & 0x3fff; }
 
+void announce(int* counter, Where where) {
+  sync_warp(0xffffffffu, where);
+  if (current() % 32 != 0) return;
+  atomic_begin(counter, sizeof *counter, where);
+  global_access(reinterpret_cast<uintptr_t>(counter), {sizeof *counter, true, true, nullptr, where});
+  ++*counter;
+  atomic_end();
+}
+
+void wait_for_announcements(const int* counter, int count, Where where) {
+  step();
+  if (*counter < count) fault(719, where, "a deadlock: %d announcements of %d, and no other block runs", *counter, count);
+}
+
 }  // namespace emulator

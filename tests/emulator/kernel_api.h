@@ -70,10 +70,15 @@ struct Wgmma {
   uint64_t a, b;
   bool across, add;
   Widen widen;
+  const uint32_t* registers = nullptr;  // the lane's four registers of a, instead of the descriptor
 };
 void wgmma(const Wgmma& product, Where where);
 void wgmma_commit(Where where);
 void wgmma_wait(int pending, Where where);
+
+// Counters in global memory that order blocks. Blocks run one after the other, so a wait that is not satisfied is a deadlock.
+void announce(int* counter, Where where);
+void wait_for_announcements(const int* counter, int count, Where where);
 
 // A registered kernel: how to call it, and the sizes of its parameters.
 using Invoke = void (*)(void* const* arguments);

@@ -167,6 +167,16 @@ inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
   for (int i = 0; i < 4; ++i) result |= static_cast<unsigned>(bytes >> (selector >> 4 * i & 7) * 8 & 0xff) << 8 * i;
   return result;
 }
+template <class T>
+T __ldcg(const T* address) {
+  return *address;
+}
+inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift) {
+  return static_cast<unsigned>((static_cast<uint64_t>(high) << 32 | low) << (shift & 31) >> 32);
+}
+inline unsigned __vmaxu2(unsigned x, unsigned y) {
+  return std::max(x >> 16, y >> 16) << 16 | std::max(x & 0xffff, y & 0xffff);
+}
 
 namespace emulator {
 template <auto Kernel>

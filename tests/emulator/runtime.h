@@ -193,6 +193,7 @@ void check_box(uint32_t address, unsigned bytes, unsigned alignment, Where where
 
 // Marks 16 bytes that wgmma reads. From the issue until the warp has waited, no thread may write them. After that, only threads that
 // are ordered after the wait may.
+bool is_written(uint32_t address);  // whether any of 16 bytes of shared memory has been written
 void async_read_begins(uint32_t address, Where where);
 void async_read_ends(uint32_t address);
 

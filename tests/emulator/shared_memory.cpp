@@ -255,6 +255,15 @@ void check_box(uint32_t address, unsigned bytes, unsigned alignment, Where where
   }
 }
 
+bool is_written(uint32_t address) {
+  if (!checked()) return true;
+  size_t offset;
+  const char* kind;
+  const unsigned char* const pointer = shared_pointer(address, 16, {16, false, false, nullptr, {nullptr, 0}});
+  const Cell* const cells = cell_of(reinterpret_cast<uintptr_t>(pointer), offset, kind);
+  return std::any_of(cells, cells + 16, [](const Cell& cell) { return cell.writer.who != kNobody; });
+}
+
 void async_read_begins(uint32_t address, Where where) {
   const Access access{16, false, false, nullptr, where};
   const unsigned char* const pointer = shared_pointer(address, 16, access);

@@ -18,6 +18,11 @@ struct Product {
   Widen widen;
   Where where;
   std::vector<uint32_t> reads;  // 16 bytes each
+  struct Registers {
+    const uint32_t* at;
+    std::array<uint32_t, 4> values;
+  };
+  std::vector<Registers> registers;  // of a, by lane, if it is in registers
 };
 
 struct Queue {
@@ -59,6 +64,19 @@ float element(uint32_t address, Widen widen) {
 
 int first_row() { return current() / 32 % 4 * kRows; }
 
+// PTX ISA, "Register Fragments for wgmma.mma_async.m64nNk16".
+float element_in_registers(const Product& product, int m, int k) {
+  const uint32_t pair = product.registers[m % 8 * 4 + k % 8 / 2].values[k / 8 * 2 + m / 8];
+  return product.widen(static_cast<uint16_t>(k % 2 ? pair >> 16 : pair));
+}
+
+void check_registers(const Product& product) {
+  for (const auto& lane : product.registers) {
+    if (!std::equal(lane.values.begin(), lane.values.end(), lane.at))
+      fault(719, product.where, "wgmma: the registers of an operand changed while the product was in flight");
+  }
+}
+
 void multiply(const Product& product) {
   const Operand a(product.a), b(product.b);
   const int columns = product.tiles * 8;
@@ -70,24 +88,31 @@ void multiply(const Product& product) {
     const auto place = [&](int n) -> float& { return product.c[m % 8 * 4 + n % 8 / 2][n / 8 * 4 + m / 8 * 2 + n % 2]; };
     for (int n = 0; n < columns; ++n) sums[n] = product.add ? place(n) : 0.0f;
     for (int k = 0; k < kDepth; ++k) {
-      const float left = element(a.along(first_row() + m, k), product.widen);
+      const float left = product.registers.empty() ? element(a.along(first_row() + m, k), product.widen)
+                                                   : element_in_registers(product, m, k);
       for (int n = 0; n < columns; ++n) sums[n] = __builtin_fmaf(left, right[k * columns + n], sums[n]);
     }
     for (int n = 0; n < columns; ++n) place(n) = sums[n];
   }
+  check_registers(product);
   counters().products += product.tiles;
 }
 
 void issue(void** records, unsigned, Where where) {
   const Wgmma& first = *static_cast<Wgmma*>(records[0]);
-  Product product{{}, first.tiles, first.a, first.b, first.across, first.add, first.widen, where, {}};
+  Product product{{}, first.tiles, first.a, first.b, first.across, first.add, first.widen, where, {}, {}};
   for (int l = 0; l < 32; ++l) {
     const Wgmma& of = *static_cast<Wgmma*>(records[l]);
     if (of.a != first.a || of.b != first.b || of.add != first.add)
       fault(719, where, "wgmma: the operands of the lanes differ");
     product.c[l] = of.c;
+    if (of.registers) {
+      product.registers.push_back({of.registers, {}});
+      std::copy_n(of.registers, 4, product.registers.back().values.begin());
+    }
   }
   for (const uint64_t descriptor : {first.a, first.b}) {
+    if (first.registers && descriptor == first.a) continue;
     if (!Operand(descriptor).row_bytes) {
       fault(719, where, "wgmma: the descriptor %#zx must have a swizzle of 64 or 128 bytes", size_t{descriptor});
     }
@@ -97,16 +122,21 @@ void issue(void** records, unsigned, Where where) {
     product.reads.push_back(address);
     async_read_begins(address, where);
   };
-  for (int k = 0; k < kDepth; k += 8) {
-    for (int m = 0; m < kRows; ++m) read(a.along(first_row() + m, k));
+  if (!first.registers) {
+    for (int k = 0; k < kDepth; k += 8) {
+      for (int m = 0; m < kRows; ++m) read(a.along(first_row() + m, k));
+    }
   }
   if (first.across) {
     for (int n = 0; n < first.tiles * 8; n += 8) {
       for (int k = 0; k < kDepth; ++k) read(b.across(n, k));
     }
   } else {
+    // A column of which nothing was ever written may be multiplied, and gives NaN: it belongs to a missing row.
     for (int n = 0; n < first.tiles * 8; ++n) {
-      for (int k = 0; k < kDepth; k += 8) read(b.along(n, k));
+      for (int k = 0; k < kDepth; k += 8) {
+        if (!first.registers || is_written(b.along(n, k))) read(b.along(n, k));
+      }
     }
   }
   queue().open.push_back(std::move(product));

@@ -2,7 +2,7 @@
 // floors that PyTorch measures on the same GPU, and PyTorch on the same job. Prints a table at the end. --output FILE writes every
 // figure.
 //
-//   deno task gpu:check [--output FILE] [--preset NAME] [--runs N] [--presets NAME,NAME|none]
+//   deno task gpu:check [--output FILE] [--preset NAME] [--runs N] [--presets NAME,NAME|none] [--tokens N,N]
 //
 // compute-sanitizer and a python3 with PyTorch are used if they are installed. The table names what was not run.
 import { parseArgs } from "@std/cli/parse-args";
@@ -16,16 +16,17 @@ import { type JobFigures, measureJobs } from "./measure.ts";
 import { found, run, toolArguments, yamoe, yamoeJson } from "./processes.ts";
 
 const options = parseArgs(Deno.args, {
-  string: ["output", "preset", "runs", "presets"],
+  string: ["output", "preset", "runs", "presets", "tokens"],
   default: {
     preset: "reference",
     runs: "20",
+    tokens: "1,16,64,256,1024,8192,32768",
     presets: Object.entries(presets).flatMap(([name, { dropless }]) => dropless ? [name] : []).join(),
   },
-}) as unknown as { output?: string; preset: PresetName; runs: string; presets: string };
+}) as unknown as { output?: string; preset: PresetName; runs: string; presets: string; tokens: string };
 const { preset, runs, output } = options;
 const measured = options.presets === "none" ? [] : options.presets.split(",") as PresetName[];
-const tokenCounts = [64, 1024, 8192, 32768];
+const tokenCounts = options.tokens.split(",").map(Number);
 
 /** A row of the table. `passed` is set if the row has a goal. */
 interface Row {
@@ -147,6 +148,7 @@ async function compare({ kernelTimeMs }: BenchResult): Promise<PyTorchFigures | 
 interface Timed {
   readonly what: string;
   readonly milliseconds: number;
+  readonly replayMilliseconds?: number;
   readonly flops: number;
   readonly bytes: number;
   readonly floor: number | undefined;
@@ -158,9 +160,8 @@ async function measure(torch: PyTorchFigures | undefined): Promise<Timed[]> {
   const floorOf = ({ flops, bytes }: { flops: number; bytes: number }) =>
     torch && Math.max(flops / torch.productFlops, bytes / torch.copyBytesPerSecond) * 1e3;
   const sumOf = (values: (number | undefined)[]) => values.reduce<number>((sum, value) => sum + (value ?? NaN), 0);
-  const whole = ({ preset, tokens, kernels, milliseconds }: JobFigures): Timed => ({
-    what: `${preset}, ${tokens} tokens`,
-    milliseconds,
+  const whole = ({ preset, tokens, kernels, milliseconds, replayMilliseconds }: JobFigures): Timed => ({
+    ...{ what: `${preset}, ${tokens} tokens`, milliseconds, replayMilliseconds },
     flops: sumOf(kernels.map(({ flops }) => flops)),
     bytes: sumOf(kernels.map(({ bytes }) => bytes)),
     floor: torch && sumOf(kernels.map(floorOf)),
@@ -207,6 +208,7 @@ if (output) await Deno.writeTextFile(output, JSON.stringify(figures, undefined, 
 textTable<Timed>([
   { title: "job or kernel", text: ({ what }) => what, align: "left" },
   { title: "ms", text: ({ milliseconds }) => milliseconds.toFixed(4) },
+  { title: "replay", text: ({ replayMilliseconds }) => replayMilliseconds?.toFixed(4) ?? "" },
   { title: "TFLOP/s", text: ({ flops, milliseconds }) => (flops / milliseconds / 1e9).toFixed(1) },
   { title: "GB/s", text: ({ bytes, milliseconds }) => (bytes / milliseconds / 1e6).toFixed(0) },
   { title: "floor/time", text: ({ floor, milliseconds }) => floor ? (floor / milliseconds).toFixed(2) : "" },

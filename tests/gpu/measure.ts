@@ -21,10 +21,16 @@ export interface JobFigures {
   readonly preset: string;
   readonly tokens: number;
   readonly kernels: readonly KernelFigures[];
+  /** Of isolated calls. */
   readonly milliseconds: number;
+  /** Of replays without a pause. */
+  readonly replayMilliseconds: number;
 }
 
 const runs = 12, warmup = 3;
+
+/** The calls that are replayed in turn. A few tokens choose a few experts, which would stay in L2 from call to call. */
+const callsInTurn = (tokens: number) => tokens < 2048 ? 8 : 1;
 
 /** Measures a job's layer for several numbers of tokens. */
 export async function* measureJobs(
@@ -56,20 +62,42 @@ export async function* measureJobs(
     using batch = new DisposableStack();
     const upload = (host: Tensor) => batch.use(backend.upload(host));
     const correctionBias = router.correctionBias ? small(random.randn([experts])) : undefined;
-    const routing = route(random.randn([tokens, experts]), { ...router, topK, correctionBias });
-    const inputs = {
-      ...weights,
-      hiddenStates: await normal(batch, [tokens, hidden], 0.1),
-      routerIndices: upload(routing.routerIndices),
-      routingWeights: upload(convert(routing.routerWeights, dtype)),
-    };
-    yield { preset: job.preset, tokens, ...await measureCall(backend, inputs, jobOptions(job)) };
+    const hiddenStates = await normal(batch, [tokens, hidden], 0.1);
+    const calls = Array.from({ length: callsInTurn(tokens) }, () => {
+      const options = { ...router, topK, correctionBias };
+      const { routerIndices, routerWeights } = route(random.randn([tokens, experts]), options);
+      const routing = { routerIndices: upload(routerIndices), routingWeights: upload(convert(routerWeights, dtype)) };
+      return [{ ...weights, hiddenStates, ...routing }, jobOptions(job)] as const;
+    });
+    const replayMilliseconds = await measureReplays(backend, calls);
+    yield { preset: job.preset, tokens, replayMilliseconds, ...await measureCall(backend, ...calls[0]!) };
   }
+}
+
+type Call = Readonly<Parameters<CudaBackend["experts"]>>;
+
+/** Captures calls as one sequence, and returns the time per call: the median of series of replays that take 20 ms or more. */
+async function measureReplays(backend: CudaBackend, calls: readonly Call[]): Promise<number> {
+  using captured = await backend.capture(async () => {
+    const outputs = [];
+    for (const call of calls) outputs.push(await backend.experts(...call));
+    return outputs;
+  });
+  const series = async (count: number) => {
+    const { milliseconds } = await backend.measure(async () => {
+      for (let i = 0; i < count; i++) await captured.replay();
+    });
+    return milliseconds / count / calls.length;
+  };
+  const count = Math.ceil(20 / (await series(2) * calls.length));
+  const times: number[] = [];
+  for (let i = 0; i < warmup + runs; i++) times.push(await series(count));
+  return median(times.slice(warmup));
 }
 
 async function measureCall(
   backend: CudaBackend,
-  ...call: Parameters<CudaBackend["experts"]>
+  ...call: Call
 ): Promise<Pick<JobFigures, "kernels" | "milliseconds">> {
   const passes: KernelTime[][] = [];
   for (let i = 0; i < warmup + runs; i++) passes.push(await backend.profile(() => backend.experts(...call)));

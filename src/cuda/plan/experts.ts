@@ -3,10 +3,13 @@
 import type { ExpertsInputs } from "../../contract/experts.ts";
 import { gateUpColumns } from "../../contract/experts_sizes.ts";
 import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
-import { type DenseFormat, weightBytes, type WeightFormat } from "../../contract/weights.ts";
-import { bytesPerElement } from "../../tensor/tensor.ts";
+import { weightBytes, type WeightFormat } from "../../contract/weights.ts";
+import { bytesPerElement, type DType, elementCount } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
+import { cudaDTypeCode } from "./codes.ts";
+import { isPackedFormat, PackedProducts, type PackedTile } from "./packed.ts";
+import { planDecode, usesBlocks } from "./packed_layout.ts";
 import { type PlanDevice, type Product, ProductKernels } from "./product.ts";
 import { planCombine, planSort, sortCounts, type SortShape } from "./steps.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
@@ -23,8 +26,11 @@ export type WorkspaceName =
   | "rows" //          [T, K], i32: the row of each assignment, or -1 if it is dropped
   | "rowTokens" //     [N], i32: the token of each row
   | "rowScales" //     [N], f32: the input weight of each row, if there are input weights
-  | "activations" //   [N, I]; stored in the output if it is large enough
-  | "expertOutputs"; // [N, H]
+  | "panels" //        [⌈H / 64⌉, N, 64]: the hidden state of each row, for the kernels with packed weights
+  | "activations" //   [N, I], or [⌈I / 64⌉, N, 64] in panels; stored in the output if it is large enough
+  | "expertOutputs" // [N, H]
+  | "gateUpDense" //   gateUpProj, decoded, if the kernels cannot multiply with it as it is stored
+  | "downDense"; //    downProj, likewise
 
 /** A launch of the plan. Its tensors are given by name. */
 export interface PlannedLaunch extends KernelLaunch<TensorName> {
@@ -64,31 +70,38 @@ export function planLaunches(
   const busy = Math.min(experts, kept); // experts that can have work
 
   const width = gateUpColumns(shape);
+  const dense = { kind: "dense", dtype: shape.dtype } as const;
   const first: Product = {
     ...{ experts, depth: hidden, width, gated: shape.gated, activation: shape.activation },
-    format: denseFormat("gateUpProj", formats.gateUpProj),
-    offsetsReady: false,
+    ...{ format: dense, offsetsReady: false },
   };
   const second: Product = {
     ...{ experts, depth: intermediate, width: hidden, gated: false, activation: "none" },
-    format: denseFormat("downProj", formats.downProj),
-    offsetsReady: true,
+    ...{ format: dense, offsetsReady: true },
   };
+  const spread = { experts: busy, rows: kept / busy, even: kept === experts * capacity };
+  const packed = PackedProducts.find(shape, device, kernels);
   const products = new ProductKernels(shape, [first, second], device, kernels);
-  const tile = tileRows === undefined
-    ? chooseTile(products.tiles, {
-      experts: busy,
-      rows: kept / busy,
-      even: kept === experts * capacity,
+  const tiles: readonly TileShape[] = packed?.tiles.toReversed() ?? products.tiles;
+  const tile = tileRows !== undefined
+    ? tiles.find(({ rows }) => rows <= tileRows) ?? tiles.at(-1)!
+    : packed?.chooseTile(spread.experts, spread.rows) ?? chooseTile(products.tiles, {
+      ...spread,
       columns: width + hidden,
       slots: (tile) => products.slots(tile, first),
-    })
-    : products.tiles.find(({ rows }) => rows <= tileRows) ?? products.tiles.at(-1)!;
+    });
   const rowTiles = Math.floor(kept / tile.rows) + busy; // the last tile of each expert may be ragged
   const sort: SortShape = { count: assignments, experts, topK, capacity, tileRows: tile.rows };
   const element = bytesPerElement(shape.dtype);
 
-  const activationsInOutput = kept * intermediate <= tokens * hidden;
+  const shapes = { gateUpProj: [experts, width, hidden], downProj: [experts, hidden, intermediate] };
+  const denseWeight = (name: "gateUpProj" | "downProj", target: "gateUpDense" | "downDense"): DenseWeight => {
+    if (packed || formats[name].kind === "dense") return { weights: name, bytes: 0, decode: [] };
+    return planDense(name, target, formats[name], shapes[name], shape.dtype, kernels);
+  };
+  const gateUp = denseWeight("gateUpProj", "gateUpDense"), down = denseWeight("downProj", "downDense");
+  const activationBytes = packed ? PackedProducts.panelBytes(kept, intermediate) : kept * intermediate * element;
+  const activationsInOutput = activationBytes <= tokens * hidden * element;
   const workspace = {
     counts: sortCounts(sort) * 4,
     totals: experts * 4,
@@ -97,8 +110,11 @@ export function planLaunches(
     rows: assignments * 4,
     rowTokens: kept * 4,
     rowScales: hasInputWeights ? kept * 4 : 0,
-    activations: activationsInOutput ? 0 : kept * intermediate * element,
+    panels: packed ? PackedProducts.panelBytes(kept, hidden) : 0,
+    activations: activationsInOutput ? 0 : activationBytes,
     expertOutputs: kept * hidden * element,
+    gateUpDense: gateUp.bytes,
+    downDense: down.bytes,
   };
   const rowScales = hasInputWeights ? "rowScales" : null;
   const activations = activationsInOutput ? "output" : "activations";
@@ -116,24 +132,39 @@ export function planLaunches(
     ...{ rows: "rows", rowTokens: "rowTokens", rowScales },
   });
 
-  const launches: PlannedLaunch[] = [
-    ...sortLaunches.map((launch) => ({ ...launch, flops: 0, bytes: sortBytes[launch.kernel] ?? 0 })),
-    {
-      ...products.launch<TensorName>(tile, first, rowTiles, {
-        ...{ input: "hiddenStates", weights: "gateUpProj", bias: "gateUpProjBias", out: activations },
+  const tensors = { hiddenStates: "hiddenStates", rowTokens: "rowTokens", rowScales, ...offsets } as const;
+  const [gather, gateUpLaunch, downLaunch] = packed && isPackedTile(tile)
+    ? packed.launches<TensorName>(tile, kept, rowTiles, {
+      ...{ ...tensors, panels: "panels", activations, gateUpProj: "gateUpProj", gateUpProjBias: "gateUpProjBias" },
+      ...{ downProj: "downProj", downProjBias: "downProjBias", out: "expertOutputs" },
+    })
+    : [
+      undefined,
+      products.launch<TensorName>(tile, first, rowTiles, {
+        ...{ input: "hiddenStates", weights: gateUp.weights, bias: "gateUpProjBias", out: activations },
         ...{ rowIndex: "rowTokens", rowScales, ...offsets },
       }),
+      products.launch<TensorName>(tile, second, rowTiles, {
+        ...{ input: activations, weights: down.weights, bias: "downProjBias", out: "expertOutputs" },
+        ...{ rowIndex: null, rowScales: null, ...offsets },
+      }),
+    ];
+
+  const launches: PlannedLaunch[] = [
+    ...sortLaunches.map((launch) => ({ ...launch, flops: 0, bytes: sortBytes[launch.kernel] ?? 0 })),
+    ...gateUp.decode,
+    ...down.decode,
+    ...gather ? [{ ...gather, flops: 0, bytes: 2 * kept * hidden * element }] : [],
+    {
+      ...gateUpLaunch,
       flops: kept * 2 * hidden * width,
-      bytes: weightBytes(first.format, [busy, width, hidden]) +
+      bytes: weightBytes(gateUp.bytes ? dense : formats.gateUpProj, [busy, width, hidden]) +
         element * (kept * hidden + busy * width + kept * intermediate),
     },
     {
-      ...products.launch<TensorName>(tile, second, rowTiles, {
-        ...{ input: activations, weights: "downProj", bias: "downProjBias", out: "expertOutputs" },
-        ...{ rowIndex: null, rowScales: null, ...offsets },
-      }),
+      ...downLaunch,
       flops: kept * 2 * hidden * intermediate,
-      bytes: weightBytes(second.format, [busy, hidden, intermediate]) +
+      bytes: weightBytes(down.bytes ? dense : formats.downProj, [busy, hidden, intermediate]) +
         element * (kept * intermediate + busy * hidden + kept * hidden),
     },
     {
@@ -156,12 +187,37 @@ export function planLaunches(
   return { tile, launches, workspace };
 }
 
+/** A weight that the kernels for dense weights read. */
+interface DenseWeight {
+  readonly weights: TensorName;
+  /** Bytes of the decoded weight; 0 if it is dense. */
+  readonly bytes: number;
+  /** The launches that decode it. */
+  readonly decode: readonly PlannedLaunch[];
+}
+
 /**
- * Returns the format of a weight that the kernels read.
+ * Plans to decode a packed weight before the product.
  *
  * @throws {TypeError} If no kernel reads the format.
  */
-function denseFormat(name: string, format: WeightFormat): DenseFormat {
-  if (format.kind === "dense") return format;
-  throw new TypeError(`${name} must be a dense tensor on the GPU, got a tensor in ${format.kind}: decode it first`);
+function planDense(
+  name: string,
+  target: "gateUpDense" | "downDense",
+  format: WeightFormat,
+  shape: readonly number[],
+  dtype: DType,
+  kernels: readonly KernelRecord[],
+): DenseWeight {
+  if (!isPackedFormat(format) || !usesBlocks(format, kernels)) {
+    throw new TypeError(`${name} must be a dense tensor on this GPU, got a tensor in ${format.kind}: decode it first`);
+  }
+  const bytes = elementCount(shape) * bytesPerElement(dtype);
+  const blocks = target === "gateUpDense" ? "gateUpProj" : "downProj";
+  const launch = planDecode<TensorName>(format, shape, cudaDTypeCode(dtype), { blocks, out: target });
+  return { weights: target, bytes, decode: [{ ...launch, flops: 0, bytes: weightBytes(format, shape) + bytes }] };
+}
+
+function isPackedTile(tile: TileShape): tile is PackedTile {
+  return "resident" in tile;
 }

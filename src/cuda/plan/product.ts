@@ -92,14 +92,13 @@ export class ProductKernels {
     { weights, ...tensors }: ProductTensors<Pointer>,
   ): KernelLaunch<Pointer> {
     const { experts, depth, width, gated, activation } = product;
-    const { gateUpLayout, weightLayout, activationAlpha, activationLimit } = this.#variant;
+    const { gateUpLayout, weightLayout } = this.#variant;
     const tiles = rowTiles * Math.ceil(width / tile.columns);
     const slots = this.slots(tile, product);
     checkMaximum("The depth of a product", depth);
     checkMaximum("The number of columns of a product", width);
     checkInt32("The number of tiles of a product", tiles + slots);
     checkInt32("The number of columns of all experts", experts * width);
-    const oai = activation === "swiglu-oai", limited = oai || activation === "silu" && gated;
     return {
       kernel: this.#name(tile, gated),
       blocks: Math.min(tiles, slots),
@@ -112,10 +111,7 @@ export class ProductKernels {
         depth,
         columnsWidth: width,
         columnsHalf: gated && gateUpLayout === "concatenated" ? width / 2 : 0,
-        activationKind: cudaActivationCode(activation),
-        activationAlpha: oai ? activationAlpha : 1,
-        activationLimit: limited ? activationLimit : Infinity,
-        activationShift: oai ? 1 : 0,
+        ...activationArguments(this.#variant, activation, gated),
         outIn: Number(weightLayout === "out-in"),
         gated: Number(gated),
         offsetsReady: Number(product.offsetsReady),
@@ -135,6 +131,21 @@ export class ProductKernels {
     const layout = `${weightLayout.replace("-", "_")}${split ? "_split" : ""}`;
     return `${gated ? "gated" : "plain"}_${tile.name}_${dtype}_${layout}`;
   }
+}
+
+/** The fields of `struct Activation` of cuda/activation.cuh. */
+export function activationArguments(
+  { activationAlpha, activationLimit }: Pick<ExpertsVariant, "activationAlpha" | "activationLimit">,
+  activation: Product["activation"],
+  gated: boolean,
+): Readonly<Record<string, number>> {
+  const oai = activation === "swiglu-oai", limited = oai || activation === "silu" && gated;
+  return {
+    activationKind: cudaActivationCode(activation),
+    activationAlpha: oai ? activationAlpha : 1,
+    activationLimit: limited ? activationLimit : Infinity,
+    activationShift: oai ? 1 : 0,
+  };
 }
 
 /** How many blocks of a kernel run on a multiprocessor at once. Registers are allocated in units of 8 per thread. */

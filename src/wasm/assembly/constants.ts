@@ -85,6 +85,9 @@ const integers: usize = memory.data<u32>([
   0x3f400000, 0x3f400000, 0x3f400000, 0x3f400000,
   0xc8000fff, 0xc8000fff, 0xc8000fff, 0xc8000fff,
   0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000,
+  0x477fe000, 0x477fe000, 0x477fe000, 0x477fe000,
+  0x87f00000, 0x87f00000, 0x87f00000, 0x87f00000,
+  0x3c000000, 0x3c000000, 0x3c000000, 0x3c000000,
 ], 16);
 
 export const LOG_8: usize = floats + 0;
@@ -168,3 +171,6 @@ export const EXPONENT_13_HALF: usize = integers + 464;
 export const EXPONENT_126_HALF: usize = integers + 480;
 export const HALF_ROUND: usize = integers + 496;
 export const BRAIN_FIELDS: usize = integers + 512;
+export const HALF_FINITE: usize = integers + 528;
+export const SIGN_E4M3: usize = integers + 544;
+export const REBIAS_E4M3: usize = integers + 560;

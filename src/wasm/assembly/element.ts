@@ -27,8 +27,8 @@ export function shiftOf<T>(): usize {
 @inline
 export function load4<T>(from: usize): v128 {
   if (isFloat<T>()) return v128.load(from);
-  if (isSigned<T>()) return i32x4.shl(i32x4.extend_low_i16x8_u(v128.load64_zero(from)), 16);
-  return widenHalf(i32x4.extend_low_i16x8_u(v128.load64_zero(from)));
+  if (isSigned<T>()) return i32x4.shl(v128.load16x4_u(from), 16);
+  return widenHalf(v128.load16x4_u(from));
 }
 
 // Rounds four f32 and stores them.
@@ -82,59 +82,75 @@ export function roundBrain(value: v128): v128 {
   return v128.and(roundUpBrain(value), v128.load(BRAIN_FIELDS));
 }
 
-// Whether any of eight f16 is zero, subnormal, infinite or NaN: these have the lowest and the highest exponent.
+// Sets the words of zeros, subnormals, infinities and NaN: these have the lowest and the highest exponent of f16.
+// @ts-ignore: decorator
+@inline
+function specials(halves: v128): v128 {
+  const exponent = i16x8.sub(v128.and(halves, v128.load(HALF_MAGNITUDE_8)), v128.load(HALF_NORMAL_8));
+  return i16x8.ge_u(exponent, v128.load(HALF_SPECIAL_8));
+}
+
+// Whether any of eight f16 is zero, subnormal, infinite or NaN.
 // @ts-ignore: decorator
 @inline
 export function anySpecial(halves: v128): bool {
-  const exponent = i16x8.sub(v128.and(halves, v128.load(HALF_MAGNITUDE_8)), v128.load(HALF_NORMAL_8));
-  return v128.any_true(i16x8.ge_u(exponent, v128.load(HALF_SPECIAL_8)));
+  return v128.any_true(specials(halves));
 }
 
-// Widens four f16, sign-extended in i32 lanes, whose exponents are neither the lowest nor the highest.
+// Whether any of 32 f16 is zero, subnormal, infinite or NaN.
+// @ts-ignore: decorator
+@inline
+export function anySpecial4(a: v128, b: v128, c: v128, d: v128): bool {
+  return v128.any_true(v128.or(v128.or(specials(a), specials(b)), v128.or(specials(c), specials(d))));
+}
+
+// Widens four f16 whose exponents are neither the lowest nor the highest. `bits` are their patterns times 2^13, sign-extended.
 // @ts-ignore: decorator
 @inline
 function widenNormal(bits: v128): v128 {
-  return i32x4.add(v128.and(i32x4.shl(bits, 13), v128.load(HALF_FIELDS)), v128.load(REBIAS));
+  return i32x4.add(v128.and(bits, v128.load(HALF_FIELDS)), v128.load(REBIAS));
 }
 
-// Widens the lower four of eight f16 or bf16 in a register. `special` is the result of `anySpecial`.
+// Widens the lower four of eight f16 or bf16 in a register; with `pairs`, the even ones. `special` is the result of
+// `anySpecial`.
 // @ts-ignore: decorator
 @inline
-export function lowFour<T>(bits: v128, special: bool): v128 {
-  if (isSigned<T>()) return i32x4.shl(i32x4.extend_low_i16x8_u(bits), 16);
-  return special ? widenHalf(i32x4.extend_low_i16x8_u(bits)) : widenNormal(i32x4.extend_low_i16x8_s(bits));
+export function lowFour<T>(bits: v128, pairs: bool, special: bool): v128 {
+  if (isSigned<T>()) return i32x4.shl(pairs ? bits : i32x4.extend_low_i16x8_u(bits), 16);
+  if (special) return widenHalf(pairs ? i32x4.shr_u(i32x4.shl(bits, 16), 16) : i32x4.extend_low_i16x8_u(bits));
+  if (pairs) return widenNormal(i32x4.shr_s(i32x4.shl(bits, 16), 3));
+  return widenNormal(i32x4.shl(i32x4.extend_low_i16x8_s(bits), 13));
 }
 
-// Widens the upper four.
+// Widens the upper four; with `pairs`, the odd ones.
 // @ts-ignore: decorator
 @inline
-export function highFour<T>(bits: v128, special: bool): v128 {
-  if (isSigned<T>()) return i32x4.shl(i32x4.extend_high_i16x8_u(bits), 16);
-  return special ? widenHalf(i32x4.extend_high_i16x8_u(bits)) : widenNormal(i32x4.extend_high_i16x8_s(bits));
+export function highFour<T>(bits: v128, pairs: bool, special: bool): v128 {
+  if (isSigned<T>()) return pairs ? v128.and(bits, v128.load(BRAIN_FIELDS)) : i32x4.shl(i32x4.extend_high_i16x8_u(bits), 16);
+  if (special) return widenHalf(pairs ? i32x4.shr_u(bits, 16) : i32x4.extend_high_i16x8_u(bits));
+  if (pairs) return widenNormal(i32x4.shr_s(bits, 3));
+  return widenNormal(i32x4.shl(i32x4.extend_high_i16x8_s(bits), 13));
 }
 
-// Loads eight f16 or bf16 into a register: four at `from` and four at `fromHigh`. With `pairs`, loads eight at `from` and puts
-// the even ones first.
+// Loads eight f16 or bf16 into a register: four at `from` and four at `fromHigh`. With `pairs`, loads eight at `from`.
 // @ts-ignore: decorator
 @inline
 export function gather8(pairs: bool, from: usize, fromHigh: usize): v128 {
-  if (!pairs) return v128.load64_lane(fromHigh, v128.load64_zero(from), 1);
-  const bits = v128.load(from);
-  return v128.shuffle<i16>(bits, bits, 0, 2, 4, 6, 1, 3, 5, 7);
+  return pairs ? v128.load(from) : v128.load64_lane(fromHigh, v128.load64_zero(from), 1);
 }
 
 // Widens eight f16 or bf16 in a register and stores the lower and the upper four. One in hundreds of f16 weights is zero or
 // subnormal, so the branch is cheaper than the ten instructions that it saves.
 // @ts-ignore: decorator
 @inline
-function widen8<T>(bits: v128, low: usize, high: usize): void {
+function widen8<T>(bits: v128, pairs: bool, low: usize, high: usize): void {
   // Two branches, so that `special` is a constant in each.
   if (!isSigned<T>() && anySpecial(bits)) {
-    v128.store(low, lowFour<T>(bits, true));
-    v128.store(high, highFour<T>(bits, true));
+    v128.store(low, lowFour<T>(bits, pairs, true));
+    v128.store(high, highFour<T>(bits, pairs, true));
   } else {
-    v128.store(low, lowFour<T>(bits, false));
-    v128.store(high, highFour<T>(bits, false));
+    v128.store(low, lowFour<T>(bits, pairs, false));
+    v128.store(high, highFour<T>(bits, pairs, false));
   }
 }
 
@@ -146,7 +162,7 @@ export function widenHalves<T>(from: usize, fromHigh: usize, low: usize, high: u
     v128.store(low, v128.load(from));
     v128.store(high, v128.load(fromHigh));
   } else {
-    widen8<T>(gather8(false, from, fromHigh), low, high);
+    widen8<T>(gather8(false, from, fromHigh), false, low, high);
   }
 }
 
@@ -159,6 +175,6 @@ export function widenPairs<T>(from: usize, low: usize, high: usize): void {
     v128.store(low, v128.shuffle<f32>(first, second, 0, 2, 4, 6));
     v128.store(high, v128.shuffle<f32>(first, second, 1, 3, 5, 7));
   } else {
-    widen8<T>(gather8(true, from, from), low, high);
+    widen8<T>(gather8(true, from, from), true, low, high);
   }
 }

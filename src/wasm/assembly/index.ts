@@ -1,8 +1,9 @@
 // The exports of the WebAssembly module.
 export { normals, twist, uniforms } from "./random";
-export { packEight, packSix, widen } from "./pack";
+export { packEight, packSix, transpose, widen } from "./pack";
+export { decodeRows, widenScales } from "./packed";
 export { multiply } from "./gemm";
-export { multiplyFew } from "./few";
+export { multiplyFew, packFew } from "./few";
 export { store } from "./epilogue";
 export { combine, statistics } from "./combine";
 export { maddPeak } from "./peak";

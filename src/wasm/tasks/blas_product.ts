@@ -1,5 +1,6 @@
 import type { Context } from "../context.ts";
 import type { operands } from "./operands.ts";
+import type { packedRows } from "./packed_rows.ts";
 import type { Block, PackedRows, Product } from "./product.ts";
 
 /**
@@ -12,31 +13,34 @@ export function blasProduct(
   product: Product,
   block: Block,
   packed: PackedRows,
-  parts: { readonly operands: typeof operands },
+  parts: { readonly operands: typeof operands; readonly packedRows: typeof packedRows },
 ): void {
   const { kernels } = context;
-  const { depth, isGated, isTransposed, blocking, dtypes: { b: dtype } } = product;
+  const { depth, isGated, isTransposed, blocking, dtypes: { a: aDType, b: dtype } } = product;
   const { row, rows } = block;
   const operand = parts.operands(context, product, block);
-  const { size, pairs, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
+  const { aSize, size, outSize, pairs, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
   const sgemm = context.sgemm(product.blas!);
   const depthStride = Math.ceil(depth / 8) * 8;
   const sums = groups * 8;
-  const lineBytes = Math.max(depthStride * size, columnBytes);
+  const lineBytes = Math.max(depthStride * Math.max(aSize, size), columnBytes);
   const stagedRows = Math.max(1, Math.min(32, Math.floor(2 ** 28 / lineBytes)));
   const finishedRows = 32;
   const passes = Math.max(1, Math.ceil(depth / blocking.depth));
   const passDepth = Math.ceil(depth / passes / 8) * 8;
+  const weights = product.packed && parts.packedRows(context, product, product.packed, block);
+  const bStride = weights ? passDepth + 32 : isTransposed ? passDepth : sums;
   const memory = context.allocate({
     a: rows * depthStride * 4, // first, so that it keeps its place
     staged: stagedRows * lineBytes,
-    b: passDepth * sums * 4,
+    b: (weights ? bStride : passDepth) * sums * 4,
     c: rows * sums * 4,
     bias: sums * 4,
-    out: finishedRows * groups * groupColumns * size,
+    out: finishedRows * groups * groupColumns * outSize,
+    ...weights?.areas(block.columns) ?? { values: 0, scales: 0, zeros: 0, raw: 0 },
   });
   /** Widens staged rows of `length` elements, a multiple of 8. */
-  const widenDepth = (count: number, length: number, to: number) =>
+  const widenDepth = (dtype: number, size: number, count: number, length: number, to: number) =>
     kernels.widen(
       dtype,
       false,
@@ -57,8 +61,8 @@ export function blasProduct(
     Object.assign(packed, { product, key });
     for (let r = 0; r < rows; r += stagedRows) {
       const count = Math.min(stagedRows, rows - r);
-      operand.stageRows(memory.staged, r, count, depthStride * size);
-      widenDepth(count, depthStride, memory.a + r * depthStride * 4);
+      operand.stageRows(memory.staged, r, count, depthStride * aSize);
+      widenDepth(aDType, aSize, count, depthStride, memory.a + r * depthStride * 4);
     }
   }
 
@@ -99,23 +103,25 @@ export function blasProduct(
         if (result >= block.columns) continue;
         operand.stageWeights(memory.staged + i * passDepth * size, result, isUp, start, depth);
       }
-      widenDepth(count, passDepth, memory.b + line * passDepth * 4);
+      widenDepth(dtype, size, count, passDepth, memory.b + line * passDepth * 4);
     }
   };
 
   const { f32 } = context;
-  const b = f32.subarray(memory.b / 4), c = f32.subarray(memory.c / 4);
+  const c = f32.subarray(memory.c / 4);
+  weights?.stage(memory, 0, block.columns);
   if (depth === 0) c.fill(0, 0, rows * sums);
   for (let k = 0; k < depth; k += passDepth) {
     const pass = Math.min(passDepth, depth - k);
-    if (isTransposed) widenTransposed(k, pass);
+    let from = memory.b;
+    if (weights) from = weights.decode(0, block.columns, groups * groupColumns, k, pass, memory.b, bStride * 4);
+    else if (isTransposed) widenTransposed(k, pass);
     else widenRows(k, pass);
-    const a = f32.subarray(memory.a / 4 + k);
-    sgemm(isTransposed, rows, sums, pass, a, depthStride, b, isTransposed ? passDepth : sums, c, sums, k > 0);
+    const a = f32.subarray(memory.a / 4 + k), b = f32.subarray(from / 4);
+    sgemm(isTransposed, rows, sums, pass, a, depthStride, b, bStride, c, sums, k > 0);
   }
 
-  operand.stageBias(memory.staged);
-  widenColumns(1, memory.bias, 32, 16);
+  operand.widenBias(memory.staged, memory.bias);
   const where = { at: memory.c, rowStep: sums * 4, groupStep: sumStep, high: sumHigh };
   for (let r = 0; r < rows; r += finishedRows) {
     operand.finish(where, r, Math.min(finishedRows, rows - r), memory.bias, memory.out);

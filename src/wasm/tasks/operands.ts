@@ -10,6 +10,8 @@ export interface Operands {
   readonly outSize: number;
   /** Whether the gate's and the up projection's columns alternate in B. */
   readonly pairs: boolean;
+  /** Whether the gate's columns are the first half of B, and the up projection's the second. */
+  readonly isSplit: boolean;
   /** Groups of eight sums: eight columns of C, or with a gate four gate columns and their four up columns. */
   readonly groups: number;
   /** Columns of C in a group. */
@@ -25,8 +27,13 @@ export interface Operands {
   stageColumns(at: number, first: number, count: number): void;
   /** Copies part of a row of B that is transposed: the weights of a column of C, or of its up projection. */
   stageWeights(at: number, result: number, isUp: boolean, start: number, count: number): void;
-  /** Copies the bias of the block's columns in the layout of a row of B. Writes zeros if the product has no bias. */
-  stageBias(at: number): void;
+  /**
+   * Copies whole rows of B that is transposed: the weights of `count` columns of C. With split gate/up, the rows of the up
+   * projection follow `room` rows later.
+   */
+  stageLines(at: number, result: number, count: number, room: number): void;
+  /** Widens the bias of the block's columns to groups of 32 bytes. Writes zeros if the product has no bias. */
+  widenBias(staging: number, to: number): void;
   /** Applies scale, bias and activation to the sums of some rows, and writes C. `staging` has room for these rows. */
   finish(sums: Sums, first: number, count: number, bias: number, staging: number): void;
 }
@@ -44,6 +51,7 @@ export function operands(context: Context, product: Product, block: Block): Oper
   const { depth, width: outWidth, a, b, bias, out, isGated: gated } = product;
   const { matrix, row, column, columns } = block;
   const pairs = gated && product.isInterleaved;
+  const isSplit = gated && !product.isInterleaved;
   const width = gated ? 2 * outWidth : outWidth;
   const aSize = a.BYTES_PER_ELEMENT, size = b.BYTES_PER_ELEMENT, outSize = out.BYTES_PER_ELEMENT;
   const groupColumns = gated ? 4 : 8;
@@ -61,7 +69,7 @@ export function operands(context: Context, product: Product, block: Block): Oper
     else if (pairs) stage(at, source, from + 2 * column, 2 * columns);
     else {
       stage(at, source, from + column, columns);
-      stage(at + paddedColumns * size, source, from + outWidth + column, columns);
+      stage(at + paddedColumns * source.BYTES_PER_ELEMENT, source, from + outWidth + column, columns);
     }
   };
 
@@ -82,20 +90,23 @@ export function operands(context: Context, product: Product, block: Block): Oper
     const end = from + (pairs ? 2 : 1) * (column + columns);
     let sum = 0;
     for (let i = from + (pairs ? 2 : 1) * column; i < end; i += line) sum += source[i]!;
-    if (gated && !pairs) { for (let i = from + outWidth + column; i < end + outWidth; i += line) sum += source[i]!; }
+    if (isSplit) { for (let i = from + outWidth + column; i < end + outWidth; i += line) sum += source[i]!; }
     return sum;
   };
 
   const columnBytes = groups * 8 * size;
+  const stepOf = (size: number) => (isSplit ? 4 : 8) * size;
+  const highOf = (size: number) => (isSplit ? paddedColumns : 4) * size;
   return {
     aSize,
     size,
     outSize,
     pairs,
+    isSplit,
     groups,
     groupColumns,
-    groupStep: (gated && !pairs ? 4 : 8) * size,
-    groupHigh: (gated && !pairs ? paddedColumns : 4) * size,
+    groupStep: stepOf(size),
+    groupHigh: highOf(size),
     columnBytes,
     stageRows(at, first, count, stride) {
       const { rowsOfA } = product;
@@ -121,9 +132,17 @@ export function operands(context: Context, product: Product, block: Block): Oper
       const line = !gated ? index : pairs ? 2 * index + Number(isUp) : isUp ? outWidth + index : index;
       stage(at, b, (matrix * width + line) * depth + start, count);
     },
-    stageBias(at) {
-      if (bias) stageRow(at, bias, matrix * width);
-      else view(size).fill(0, at / size, (at + columnBytes) / size);
+    stageLines(at, result, count, room) {
+      const perColumn = pairs ? 2 : 1;
+      const line = matrix * width + perColumn * (column + result);
+      stage(at, b, line * depth, perColumn * count * depth);
+      if (isSplit) stage(at + room * depth * size, b, (line + outWidth) * depth, count * depth);
+    },
+    widenBias(staging, to) {
+      if (!bias) return void context.f32.fill(0, to / 4, to / 4 + groups * 8);
+      const size = bias.BYTES_PER_ELEMENT, dtype = product.dtypes.bias;
+      stageRow(staging, bias, matrix * width);
+      context.kernels.widen(dtype, pairs, staging, 0, 1, groups, stepOf(size), highOf(size), to, 0, 32, 16);
     },
     finish(sums, first, count, bias, staging) {
       const { at, rowStep, groupStep, high } = sums;

@@ -1,5 +1,6 @@
 import type { Context } from "../context.ts";
 import type { operands } from "./operands.ts";
+import type { packedRows } from "./packed_rows.ts";
 import type { Block, PackedRows, Product } from "./product.ts";
 
 /** Computes a block with the kernels. Consecutive blocks with the same rows of A pack these rows once. */
@@ -8,7 +9,7 @@ export function panelProduct(
   product: Product,
   block: Block,
   packed: PackedRows,
-  parts: { readonly operands: typeof operands },
+  parts: { readonly operands: typeof operands; readonly packedRows: typeof packedRows },
 ): void {
   const { kernels } = context;
   const { depth, blocking, isTransposed, dtypes: { a: aDType, b: dtype } } = product;
@@ -21,19 +22,19 @@ export function panelProduct(
   const passDepth = Math.ceil(paddedDepth / passes / 4) * 4;
   const passTiles = Math.min(blocking.rowTiles, rowTiles);
   const panelStride = rowTiles * 192;
-  const isFew = rows < blocking.fewRows;
-  const stagedRows = isFew ? 16 : 32, finishedRows = 96;
-  const bytesOfB = isTransposed ? 8 * (isFew ? paddedDepth : passDepth) * size : stagedRows * columnBytes;
-  const bytesOfPackedB = !isFew ? groups * passDepth * 32 : isTransposed ? passDepth * 32 : groups * panelStride;
+  const stagedRows = 32, finishedRows = 96;
+  const weights = product.packed && parts.packedRows(context, product, product.packed, block);
+  const decodedStride = (passDepth + 32) * 4;
+  const bytesOfB = weights ? 8 * decodedStride : isTransposed ? 8 * passDepth * size : stagedRows * columnBytes;
   const memory = context.allocate({
     packedA: rowTiles * paddedDepth * 24, // first, so that it keeps its place
     a: passTiles * 6 * paddedDepth * aSize,
     b: Math.max(bytesOfB, columnBytes) + 64,
-    packedB: bytesOfPackedB,
-    wideB: isFew && !isTransposed ? stagedRows * groups * 32 : 0,
+    packedB: groups * passDepth * 32,
     c: groups * panelStride,
     bias: groups * 32,
     out: finishedRows * groups * groupColumns * outSize,
+    ...weights?.areas(block.columns) ?? { values: 0, scales: 0, zeros: 0, raw: 0 },
   });
   // The address of tiles of A: they are ordered by pass over the depth, then by tile.
   const tilesAt = (k: number, tile: number, pass: number) => memory.packedA + (k * rowTiles + tile * pass) * 24;
@@ -88,11 +89,21 @@ export function panelProduct(
     }
   };
 
+  /** Decodes and transposes the part of packed B of one pass into panels. */
+  const decodeRows = ({ decode }: NonNullable<typeof weights>, k: number, pass: number) => {
+    for (let panel = 0; panel < groups; panel++) {
+      const first = panel * groupColumns, count = Math.min(groupColumns, block.columns - first);
+      const from = decode(first, count, groupColumns, k, pass, memory.b, decodedStride);
+      kernels.packEight(dtype, from, decodedStride, pass, 1, memory.packedB + panel * pass * 32);
+    }
+  };
+
   const multiplyPanels = () => {
-    const pack = isTransposed ? transposeRows : packColumns;
     for (let k = 0; k < paddedDepth; k += passDepth) {
       const pass = Math.min(passDepth, paddedDepth - k);
-      pack(k, pass);
+      if (weights) decodeRows(weights, k, pass);
+      else if (isTransposed) transposeRows(k, pass);
+      else packColumns(k, pass);
       for (let tile = 0; tile < rowTiles; tile += passTiles) {
         const tiles = Math.min(passTiles, rowTiles - tile);
         const c = memory.c + tile * 192;
@@ -101,63 +112,11 @@ export function panelProduct(
     }
   };
 
-  /** Few rows: multiplies B as it is staged. With more than four rows, it is widened first, so that each weight is widened once. */
-  const multiplyColumns = () => {
-    const isWide = rows > 4;
-    const from = isWide
-      ? { dtype: 2, pairs: false, at: memory.wideB, stride: groups * 32, step: 32, high: 16 }
-      : { dtype, pairs, at: memory.b, stride: columnBytes, step: groupStep, high: groupHigh };
-    for (let k = 0; k < depth; k += passDepth) {
-      const pass = Math.min(passDepth, paddedDepth - k);
-      const real = Math.min(pass, depth - k);
-      for (let i = 0; i < real; i += stagedRows) {
-        const count = Math.min(stagedRows, real - i);
-        operand.stageColumns(memory.b, k + i, count);
-        if (isWide) widen(memory.b, count, memory.wideB, groups * 32, 32);
-        kernels.multiplyFew(
-          from.dtype,
-          from.pairs,
-          rows,
-          groups,
-          count,
-          tilesAt(k, 0, pass) + i * 24,
-          pass * 24,
-          from.at,
-          from.stride,
-          from.step,
-          from.high,
-          memory.packedB,
-          memory.c,
-          panelStride,
-          i === 0,
-          i + count === real,
-          k > 0,
-        );
-      }
-    }
-  };
-
-  /** Few rows and transposed B: multiplies a panel while it is in the first cache. The rows of B are read in order. */
-  const multiplyTransposed = () => {
-    const stride = paddedDepth * size;
-    for (let panel = 0; panel < groups; panel++) {
-      stagePanel(panel, 0, depth, stride);
-      for (let k = 0; k < paddedDepth; k += passDepth) {
-        const pass = Math.min(passDepth, paddedDepth - k);
-        const c = memory.c + panel * panelStride;
-        kernels.packEight(dtype, memory.b + k * size, stride, pass, 1, memory.packedB);
-        kernels.multiply(rowTiles, 1, pass, tilesAt(k, 0, pass), memory.packedB, c, panelStride, k > 0);
-      }
-    }
-  };
-
   if (depth === 0) clear(memory.c, groups * panelStride);
-  if (!isFew) multiplyPanels();
-  else if (isTransposed) multiplyTransposed();
-  else multiplyColumns();
+  weights?.stage(memory, 0, block.columns);
+  multiplyPanels();
 
-  operand.stageBias(memory.b);
-  widen(memory.b, 1, memory.bias, 32, 32);
+  operand.widenBias(memory.b, memory.bias);
   const sums = { at: memory.c, rowStep: 32, groupStep: panelStride, high: 16 };
   for (let r = 0; r < rows; r += finishedRows) {
     operand.finish(sums, r, Math.min(finishedRows, rows - r), memory.bias, memory.out);

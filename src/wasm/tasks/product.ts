@@ -16,15 +16,17 @@ export interface Product {
   readonly a: Elements;
   /** [rows]: the row of `a` for each row of the product. Without it, the same row. */
   readonly rowsOfA: Int32Array | undefined;
-  /** [batch, depth, columns], or [batch, columns, depth] if it is transposed. */
+  /** [batch, depth, columns], or [batch, columns, depth] if it is transposed. Empty, and f32, if the weights are packed. */
   readonly b: Elements;
+  /** The weights, if they are packed: [batch, columns, depth]. */
+  readonly packed: PackedWeights | undefined;
   readonly isTransposed: boolean;
   /** [batch, columns]. */
   readonly bias: Elements | undefined;
   /** [rows, width]: C. */
   readonly out: Elements;
-  /** The codes of the element types. The bias has the type of `b`. */
-  readonly dtypes: { readonly a: number; readonly b: number; readonly out: number };
+  /** The codes of the element types. */
+  readonly dtypes: { readonly a: number; readonly b: number; readonly bias: number; readonly out: number };
   /** [rows]: a factor for the sums of each row. Without it, 1. */
   readonly rowScales: Float32Array | undefined;
   readonly isGated: boolean;
@@ -37,6 +39,31 @@ export interface Product {
   readonly blocking: Blocking;
   /** The path of the library that multiplies. Without it, the kernels do. */
   readonly blas: string | undefined;
+}
+
+/** Weights in a packed format; see `PackedTensor`. */
+export interface PackedWeights {
+  /** The number of matrices. */
+  readonly matrices: number;
+  /** The code of the numbers, and whether a byte has two. */
+  readonly kind: number;
+  readonly isPairs: boolean;
+  /** The code of the element type that the weights are rounded to. */
+  readonly dtype: number;
+  readonly values: Uint8Array;
+  /** Bytes of the numbers of a row. */
+  readonly valueBytes: number;
+  /** One scale for each `band` rows and `group` columns of a matrix. */
+  readonly scales: Uint8Array | Uint16Array | Float32Array;
+  readonly band: number;
+  readonly group: number;
+  /** The code of the type of the scales, and of the zero points. */
+  readonly scaleType: number;
+  readonly u8: number;
+  /** A factor of the scales for each equal part of a matrix's rows. */
+  readonly globalScales: Float32Array | undefined;
+  /** A zero point for each scale. */
+  readonly zeroPoints: Uint8Array | undefined;
 }
 
 /** The sizes of what is packed at a time. */

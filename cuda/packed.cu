@@ -1,0 +1,33 @@
+// The kernels of a layer's two products with packed weights, for Hopper.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL  // sm_90a: runs only on Hopper
+#include "packed_epilogue.cuh"
+
+namespace yamoe {
+
+//                                     strips rows stages blocks widths
+template <class Format>
+using Packed16 = PackedTile<Format, 1, 16, 11, 4, 8, 16>;
+template <class Format>
+using Packed64 = PackedTile<Format, 3, 64, 14, 1, 8, 16, 32, 48, 64>;
+template <class Format>
+using Packed160 = PackedTile<Format, 3, 160, 8, 1, 96, 128, 144, 160>;
+template <class Format>
+using Packed192 = PackedTile<Format, 3, 192, 7, 1, 64, 128, 192>;
+
+}  // namespace yamoe
+
+#define YAMOE_PACKED(name, tile, format)                                                               \
+  extern "C" __global__ void __launch_bounds__(yamoe::tile<yamoe::format>::kThreads, yamoe::tile<yamoe::format>::kBlocks) \
+      name(const __grid_constant__ yamoe::PackedArguments arguments) {                                 \
+    using namespace yamoe;                                                                             \
+    packed_gemm<tile<format>>(arguments, PackedStore<format::T>{arguments});                           \
+  }
+#define YAMOE_PACKED_TILES(kind, dtype, format)          \
+  YAMOE_PACKED(kind##_16_##dtype, Packed16, format)      \
+  YAMOE_PACKED(kind##_64_##dtype, Packed64, format)      \
+  YAMOE_PACKED(kind##_160_##dtype, Packed160, format)    \
+  YAMOE_PACKED(kind##_192_##dtype, Packed192, format)
+
+YAMOE_PACKED_TILES(mxfp4, bf16, Mxfp4<__nv_bfloat16>)
+YAMOE_PACKED_TILES(mxfp4, f16, Mxfp4<__half>)
+#endif

@@ -1,0 +1,100 @@
+// The packed weight formats as Hopper's kernels read them: their layout in memory, and how they are decoded.
+//
+// Weights are stored in blocks of 64 rows (outputs) and 64 columns (inputs). A block has the values of each of a
+// warpgroup's 128 threads one after the other, in the order of its four wgmmas, followed by the scales. Three blocks that
+// are copied together are neighbours: those of three strips of 64 rows. Then follow the next columns, the next rows, and the
+// next expert. Missing rows and columns are zeros. cuda/packed_layout.cu makes the blocks.
+//
+// Rows 2 g and 2 g + 1 of a warp's 16 are rows g and g + 8 of the multiplication. So a thread has the sums of two
+// neighbouring outputs, which are a gate and its up value where these alternate.
+#pragma once
+#include <ptx_packed.cuh>
+
+#include "element.cuh"
+
+namespace yamoe {
+
+constexpr int kBlockRows = 64, kBlockDepth = 64;
+constexpr int kStrips = 3;  // blocks that are neighbours
+
+__host__ __device__ constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+// The two rows of a warp's 16 and the four depths of 16 whose elements a thread has in register r of wgmma c, in `half` of
+// the register: see "Register Fragments for wgmma.mma_async.m64nNk16".
+struct FragmentPosition {
+  int row, depth;
+};
+__host__ __device__ constexpr FragmentPosition fragment_position(int thread, int c, int r, int half) {
+  return {thread / 32 * 16 + thread % 32 / 4 * 2 + r % 2, c * 16 + r / 2 * 8 + thread % 4 * 2 + half};
+}
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// E2M1 numbers with an E8M0 scale for each 32 columns of a row.
+//
+// A word has the eight values of a thread for one wgmma. decode_word moves the bits of a value to the exponent and the
+// mantissa of T, whose value is then 2^-kBias too small, subnormal numbers included. The scale makes up for that. So the
+// product is exact.
+template <class T_>
+struct Mxfp4 {
+  using T = T_;
+  static constexpr int kValueBytes = 2048, kBlockBytes = kValueBytes + kBlockRows * 2;
+  static constexpr bool kHalf = std::is_same_v<T, __half>;
+  static constexpr int kBias = kHalf ? 14 : 126;
+
+  // What a thread reads of a block: its values, and the scales of its two rows and two groups (byte 2 group + row).
+  struct Packed {
+    uint4 values;
+    uint32_t scales;
+  };
+  static __device__ __forceinline__ Packed load(uint32_t block) {
+    const int thread = threadIdx.x % 128;
+    return {load_shared_16(block + thread * 16), load_shared_4(block + kValueBytes + thread / 4 * 4)};
+  }
+
+  // Decodes the operand of wgmma c.
+  static __device__ __forceinline__ void decode(const Packed& packed, int c, uint32_t* out) {
+    const uint32_t scale0 = multiplier(packed, c / 2 * 2), scale1 = multiplier(packed, c / 2 * 2 + 1);
+    decode_word(c == 0   ? packed.values.x
+                : c == 1 ? packed.values.y
+                : c == 2 ? packed.values.z
+                         : packed.values.w,
+                scale0, scale1, out);
+  }
+
+  // Where bit b of the value for a half of register r is in a word (3: sign, 2 and 1: exponent, 0: mantissa): the inverse
+  // of decode_word. These rotations take the fewest instructions with bf16.
+  static __host__ __device__ constexpr int bit_position(int r, int half, int b) {
+    const int to = half * 16 + (b == 3 ? 15 : 6 + b);  // in a register of bf16
+    return r == 0 ? (b == 0 ? to + 8 : to) : r == 3 ? (to + 20) % 32 : to - (r == 1 ? 2 : 6);
+  }
+
+ private:
+  // 2^(scale - 127 + kBias), twice.
+  static __device__ __forceinline__ uint32_t multiplier(const Packed& packed, int i) {
+    const uint32_t both = __byte_perm(packed.scales, 0, 0x4040 | i * 0x0101);
+    if constexpr (kHalf) return (__vmaxu2(both, 0x00620062) - 0x00620062) << 10;
+    return (both + 0x007e007e) << 7;
+  }
+
+  static __device__ __forceinline__ void decode_word(uint32_t q, uint32_t scale0, uint32_t scale1, uint32_t* out) {
+    if constexpr (kHalf) {
+      constexpr uint32_t kSign = 0x80008000, kMagnitude = 0x0e000e00;
+      const uint32_t rotated = __funnelshift_l(q, q, 12);
+      out[0] = multiply_pairs<T>((q & kSign) | (q << 3 & 0x0c000c00) | (q >> 5 & 0x02000200), scale0);
+      out[1] = multiply_pairs<T>((q << 2 & kSign) | (q << 5 & kMagnitude), scale1);
+      out[2] = multiply_pairs<T>((q << 6 & kSign) | (q << 9 & kMagnitude), scale0);
+      out[3] = multiply_pairs<T>((rotated & kSign) | (rotated << 3 & kMagnitude), scale1);
+    } else {
+      constexpr uint32_t kMask = 0x81c081c0;
+      out[0] = multiply_pairs<T>((q & 0x81808180) | (q >> 8 & 0x00400040), scale0);
+      out[1] = multiply_pairs<T>(q << 2 & kMask, scale1);
+      out[2] = multiply_pairs<T>(q << 6 & kMask, scale0);
+      out[3] = multiply_pairs<T>(__funnelshift_l(q, q, 12) & kMask, scale1);
+    }
+  }
+};
+
+#endif
+
+}  // namespace yamoe

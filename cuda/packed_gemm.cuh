@@ -1,0 +1,272 @@
+// The grouped GEMM with packed weights for Hopper. It decodes the weights in registers, as the first operand of wgmma. The
+// second operand, in shared memory, are the rows of the input. A tile is one or three strips of 64 weight rows (outputs) by
+// up to kMaxRows input rows of one expert.
+//
+// In a block, each strip has a warpgroup that multiplies. One thread copies weights and one copies input rows, in bulk. They
+// synchronize with two mbarriers per stage of the ring: "full" completes with the last byte of a stage, and "empty" with the
+// last read of it. The copies run ahead from one tile to the next.
+//
+// The input is stored in panels: for every 64 columns, 128 bytes of each row, with the swizzle of wgmma. The swizzle uses a
+// row's number within its expert. So the rows of a step are one bulk copy. packed_layout.cu gathers the hidden states into
+// panels, and gate_up stores its results in panels for down.
+//
+// Each tile uses the narrowest multiplication that has all its rows. An element's sum is always computed in ascending order
+// of the depth, as in warpgroup_gemm.cuh: on an H100 both give the same bits.
+#pragma once
+#include "packed_format.cuh"
+#include "packed_tiles.cuh"
+
+namespace yamoe {
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+constexpr int kWarpRows = 16;  // tiles with up to this many rows use mma.sync
+constexpr int kBurstRows = 64;
+constexpr int kPending = 2;    // wgmmas in flight while the next operand is decoded
+
+// Clears a warpgroup's sums. ptxas wants this before the loop: see cuda/LADDER.md.
+template <int kEights>
+__device__ __forceinline__ void clear(float (&sums)[kEights][4]) {
+#pragma unroll
+  for (int j = 0; j < kEights; ++j) sums[j][0] = sums[j][1] = sums[j][2] = sums[j][3] = 0.0f;
+}
+
+// One thread copies the weights of all tiles of the block.
+template <class Tile>
+__device__ __forceinline__ void copy_weights(const PackedTiles<Tile>& tiles, uint32_t ring) {
+  PackedPlace<Tile> place;
+  for (int index = tiles.first(); index < tiles.end(); index += gridDim.x) {
+    const PackedPosition at = tiles.locate(index);
+    const PackedProduct& p = tiles.product(at);
+    const int steps = ceil_div(p.depth, kBlockDepth), groups = ceil_div(p.width, kStrips * kBlockRows);
+    const unsigned char* from =
+        static_cast<const unsigned char*>(p.weights) +
+        (static_cast<size_t>(at.expert) * groups + at.strip / kStrips) * steps * (kStrips * Tile::Format::kBlockBytes) +
+        at.strip % kStrips * Tile::Format::kBlockBytes;
+#pragma unroll 1
+    for (int step = 0; step < steps; ++step) {
+      mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
+      const uint32_t full = ring + Tile::kFull + place.stage * 8;
+      mbarrier_arrive_expecting(full, Tile::kWeightBytes);
+      bulk_copy(ring + Tile::kWeights + place.stage * Tile::kWeightBytes, from, Tile::kWeightBytes, full);
+      from += kStrips * Tile::Format::kBlockBytes;
+      place.next();
+    }
+  }
+}
+
+// One thread copies the input rows of all tiles of the block.
+template <class Tile>
+__device__ __forceinline__ void copy_rows(const PackedTiles<Tile>& tiles, uint32_t ring) {
+  const PackedArguments& a = tiles.arguments;
+  PackedPlace<Tile> place;
+  for (int index = tiles.first(); index < tiles.end(); index += gridDim.x) {
+    const PackedPosition at = tiles.locate(index);
+    const PackedProduct& p = tiles.product(at);
+    const int steps = ceil_div(p.depth, kBlockDepth);
+    if (at.down && a.finished) wait_for_announcements(a.finished + at.row_tile, tiles.up_strips * 4);
+    const unsigned char* from = static_cast<const unsigned char*>(p.input) + static_cast<size_t>(at.row) * 128;
+#pragma unroll 1
+    for (int step = 0; step < steps; ++step) {
+      mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
+      const uint32_t full = ring + Tile::kFull + place.stage * 8;
+      mbarrier_arrive_expecting(full, at.rows * 128);
+      bulk_copy(ring + place.stage * Tile::kRowBytes, from, at.rows * 128, full);
+      from += static_cast<size_t>(a.rows) * 128;
+      place.next();
+    }
+  }
+}
+
+// A warpgroup's sums over the whole depth: 64 weight rows by 8 kEights input rows. Each of the four wgmmas of a step has its
+// own operand registers. Those of the next wgmma are decoded while earlier ones are in flight.
+template <class Tile, int kEights>
+__device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], uint32_t ring, PackedPlace<Tile>& place,
+                                                 int steps) {
+  using Format = typename Tile::Format;
+  const uint32_t full = ring + Tile::kFull, empty = ring + Tile::kEmpty;
+  const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * Format::kBlockBytes;
+  const auto release = [&](int stage) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + stage * 8);
+  };
+  uint32_t operand[4][4];
+  clear(sums);
+  mbarrier_wait(full + place.stage * 8, place.round);
+  typename Format::Packed packed = Format::load(blocks + place.stage * Tile::kWeightBytes), next = packed;
+  Format::decode(packed, 0, operand[0]);
+  int before = 0;
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
+    const uint64_t rows = wgmma_descriptor(ring + place.stage * Tile::kRowBytes, 0, 128);
+    const int current = place.stage;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      wgmma_fence();
+      wgmma_registers<typename Format::T>(sums, operand[i], rows + i * 2);
+      wgmma_commit();
+      if (i == 0) place.next();
+      if (i == 1 && step + 1 < steps) {
+        mbarrier_wait(full + place.stage * 8, place.round);
+        next = Format::load(blocks + place.stage * Tile::kWeightBytes);
+      }
+      wgmma_wait_groups<kPending>();
+      if (i == kPending - 1 && step > 0) release(before);
+      if (i == 3) packed = next;
+      Format::decode(packed, (i + 1) % 4, operand[(i + 1) % 4]);
+    }
+    before = current;
+  }
+  wgmma_wait_groups<0>();
+  release(before);
+  sums_are_complete(sums);
+}
+
+// The same for few rows, whose wgmmas are short, with fewer instructions: all four wgmmas of a step are issued together,
+// while the next step is decoded into other registers.
+template <class Tile, int kEights>
+__device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], uint32_t ring, PackedPlace<Tile>& place,
+                                                   int steps) {
+  using Format = typename Tile::Format;
+  const uint32_t full = ring + Tile::kFull, empty = ring + Tile::kEmpty;
+  const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * Format::kBlockBytes;
+  uint32_t even[16], odd[16];
+  PackedPlace<Tile> ahead = place;  // of the step to issue next; `place` is the step to complete next
+  int left = steps;                 // to issue
+  clear(sums);
+  mbarrier_wait(full + ahead.stage * 8, ahead.round);
+  typename Format::Packed packed = Format::load(blocks + ahead.stage * Tile::kWeightBytes);
+  const auto issue = [&](uint32_t(&operand)[16]) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) Format::decode(packed, i, operand + i * 4);
+    const uint64_t rows = wgmma_descriptor(ring + ahead.stage * Tile::kRowBytes, 0, 128);
+    wgmma_fence();
+#pragma unroll
+    for (int i = 0; i < 4; ++i) wgmma_registers<typename Format::T>(sums, operand + i * 4, rows + i * 2);
+    wgmma_commit();
+    ahead.next();
+    if (--left > 0) {
+      mbarrier_wait(full + ahead.stage * 8, ahead.round);
+      packed = Format::load(blocks + ahead.stage * Tile::kWeightBytes);
+    }
+  };
+  const auto release = [&] {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + place.stage * 8);
+    place.next();
+  };
+  if (steps % 2 == 0) {
+    issue(even);
+    wgmma_wait_groups<0>();
+    release();
+  }
+  issue(even);
+#pragma unroll 1
+  while (left > 0) {
+    issue(odd);
+    wgmma_wait_groups<1>();
+    release();
+    issue(even);
+    wgmma_wait_groups<1>();
+    release();
+  }
+  wgmma_wait_groups<0>();
+  release();
+  sums_are_complete(sums);
+}
+
+// The same with mma.sync, for the fewest rows: a wgmma of 8 columns takes as long as one of 64. Missing rows are replaced by
+// the last one.
+template <class Tile, int kEights>
+__device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], uint32_t ring, PackedPlace<Tile>& place,
+                                                  int steps, int rows) {
+  using Format = typename Tile::Format;
+  const int lane = threadIdx.x % 32;
+  const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * Format::kBlockBytes;
+  uint32_t own[kEights];  // the lane's chunk of its row in the first half of a step
+#pragma unroll
+  for (int j = 0; j < kEights; ++j) {
+    const int row = min(j * 8 + lane % 8, rows - 1);
+    own[j] = ring + row * 128 + (lane / 8 ^ row % 8) * 16;
+  }
+  clear(sums);
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
+    mbarrier_wait(ring + Tile::kFull + place.stage * 8, place.round);
+    const typename Format::Packed packed = Format::load(blocks + place.stage * Tile::kWeightBytes);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      uint32_t b[kEights][4];
+#pragma unroll
+      for (int j = 0; j < kEights; ++j) ldmatrix_x4(b[j], (own[j] ^ half * 64) + place.stage * Tile::kRowBytes);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        uint32_t operand[4];
+        Format::decode(packed, half * 2 + i, operand);
+#pragma unroll
+        for (int j = 0; j < kEights; ++j) {
+          const uint32_t columns[2] = {b[j][i * 2], b[j][i * 2 + 1]};
+          mma_m16n8k16<typename Format::T>(sums[j], operand, columns);
+        }
+      }
+    }
+    __syncwarp();
+    if (lane == 0) mbarrier_arrive(ring + Tile::kEmpty + place.stage * 8);
+    place.next();
+  }
+}
+
+// The kernel. It calls `epilogue(sums, position)` with a warpgroup's sums, [rows / 8][4].
+template <class Tile, class Epilogue>
+__device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epilogue& epilogue) {
+  unsigned char* const smem = dynamic_smem();
+  const uint32_t ring = shared_address(smem);
+  int* const table = reinterpret_cast<int*>(smem + Tile::kTable);
+  if (threadIdx.x == 0) {
+    for (int s = 0; s < Tile::kStages; ++s) {
+      mbarrier_init(ring + Tile::kFull + s * 8, 2);
+      mbarrier_init(ring + Tile::kEmpty + s * 8, Tile::kTaken * 4);  // one per warp
+    }
+    fence_async_proxy();
+  } else if (threadIdx.x / 32 == Tile::kMultiplying / 32) {
+    // The kernel before this one is the gather or gate_up, so the offsets are complete.
+    count_row_tiles<Tile>(a, table);
+  }
+  __syncthreads();
+  const PackedTiles<Tile> tiles(a, table);
+
+  if (threadIdx.x >= Tile::kMultiplying) {
+    if constexpr (Tile::kMovesRegisters) set_fewer_registers<Tile::kFewerRegisters>();
+    if (threadIdx.x == Tile::kMultiplying) {
+      copy_weights(tiles, ring);
+    } else if (threadIdx.x == Tile::kMultiplying + 32) {
+      wait_for_previous_kernel();
+      allow_next_kernel();
+      copy_rows(tiles, ring);
+    }
+  } else {
+    if constexpr (Tile::kMovesRegisters) set_more_registers<Tile::kMoreRegisters>();
+    wait_for_previous_kernel();
+    PackedPlace<Tile> place;
+    for (int index = tiles.first(); index < tiles.end(); index += gridDim.x) {
+      const PackedPosition at = tiles.locate(index);
+      const int steps = ceil_div(tiles.product(at).depth, kBlockDepth);
+      with_rows<Tile>(at.rows, [&](auto width) {
+        constexpr int kRows = decltype(width)::value;
+        float sums[kRows / 8][4];
+        if constexpr (kRows <= kWarpRows) {
+          multiply_by_warps<Tile>(sums, ring, place, steps, at.rows);
+        } else if constexpr (kRows <= kBurstRows && Tile::kMaxRows <= kBurstRows) {
+          multiply_in_bursts<Tile>(sums, ring, place, steps);
+        } else {
+          multiply_rolling<Tile>(sums, ring, place, steps);
+        }
+        epilogue(sums, at);
+      });
+    }
+  }
+}
+
+#endif
+
+}  // namespace yamoe

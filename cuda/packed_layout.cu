@@ -1,0 +1,163 @@
+// The kernels that prepare the operands of the packed products, for Hopper: they lay weights out in blocks, at upload, and
+// gather the hidden states into panels, in each call. packed_format.cuh and packed_gemm.cuh describe both layouts.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#include "dtype.cuh"
+#include "packed_panels.cuh"
+
+namespace yamoe {
+
+struct Mxfp4BlocksArguments {
+  const unsigned char* values;  // [experts][width][depth / 2], the first of two values in the low bits
+  const unsigned char* scales;  // [experts][width][depth / 32]
+  unsigned char* blocks;
+  int width, depth;
+  int half;  // 0, or the distance of a gate row and its up row, which become rows 2 n and 2 n + 1
+};
+
+struct DecodeArguments {
+  const unsigned char* blocks;
+  void* out;  // [experts][width][depth]
+  int width, depth;
+  int half;  // as in Mxfp4BlocksArguments
+  int dtype;
+};
+
+constexpr int kPanelThreads = 256;
+constexpr int kPanelRows = kPanelThreads / 8;  // of a block: eight threads copy the 128 bytes of a row
+constexpr int kPanelsPerBlock = 9;
+
+struct GatherPanelsArguments {
+  const unsigned char* input;  // [tokens][depth], 16-bit elements
+  const int* row_tokens;       // [rows]: the token of each row
+  const int* row_offsets;      // [experts + 1]: the first row of each expert
+  unsigned char* panels;       // out: the gathered rows
+  unsigned char* activations;  // out: panels of `intermediate` columns; the last one becomes zeros if it is not full
+  int* finished;               // out: `finished_count` zeros
+  int finished_count, experts, depth, intermediate;
+  int rows;  // of a panel
+};
+
+// The block of weights of a thread block, in the order of memory.
+struct BlockPosition {
+  int expert, strip, step;
+};
+__device__ __forceinline__ BlockPosition block_position(int index, int width, int depth) {
+  const int groups = ceil_div(width, kStrips * kBlockRows), steps = ceil_div(depth, kBlockDepth);
+  const int group = index / kStrips / steps;
+  return {group / groups, group % groups * kStrips + index % kStrips, index / kStrips % steps};
+}
+
+// The row in a tensor of a row of a block.
+__device__ __forceinline__ int source_row(int row, int half) { return half ? row % 2 * half + row / 2 : row; }
+
+template <class Format>
+__device__ __forceinline__ void lay_out_mxfp4(const Mxfp4BlocksArguments& p) {
+  const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
+  unsigned char* const block = p.blocks + static_cast<size_t>(blockIdx.x) * Format::kBlockBytes;
+  const int thread = threadIdx.x;
+  const size_t first_row = static_cast<size_t>(at.expert) * p.width;
+  uint32_t words[4] = {};
+  for (int i = 0; i < 32; ++i) {
+    const int c = i / 8, r = i / 2 % 4, half = i % 2;
+    const FragmentPosition from = fragment_position(thread, c, r, half);
+    const int row = at.strip * kBlockRows + from.row, k = at.step * kBlockDepth + from.depth;
+    if (row >= p.width || k >= p.depth) continue;
+    const int pair = p.values[(first_row + source_row(row, p.half)) * (p.depth / 2) + k / 2];
+    const int value = k % 2 ? pair >> 4 : pair & 15;
+    for (int b = 0; b < 4; ++b) words[c] |= static_cast<uint32_t>(value >> b & 1) << Format::bit_position(r, half, b);
+  }
+  reinterpret_cast<uint4*>(block)[thread] = make_uint4(words[0], words[1], words[2], words[3]);
+  if (thread >= kBlockRows / 2) return;
+  uint32_t scales = 0;  // of two rows and two groups of columns
+  for (int i = 0; i < 4; ++i) {
+    const int row = at.strip * kBlockRows + thread * 2 + i % 2, group = at.step * 2 + i / 2;
+    if (row >= p.width || group >= p.depth / 32) continue;
+    const size_t source = first_row + source_row(row, p.half);
+    scales |= static_cast<uint32_t>(p.scales[source * (p.depth / 32) + group]) << i * 8;
+  }
+  reinterpret_cast<uint32_t*>(block + Format::kValueBytes)[thread] = scales;
+}
+
+// The value of an E2M1 number.
+__device__ __forceinline__ float widen_e2m1(int bits) {
+  const int exponent = bits >> 1 & 3, mantissa = bits & 1;
+  const float magnitude = exponent ? (2 + mantissa) * (1 << exponent) * 0.25f : mantissa * 0.5f;
+  return bits & 8 ? -magnitude : magnitude;
+}
+
+template <class Format>
+__device__ __forceinline__ void decode_mxfp4(const DecodeArguments& p) {
+  const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
+  const unsigned char* const block = p.blocks + static_cast<size_t>(blockIdx.x) * Format::kBlockBytes;
+  const int thread = threadIdx.x;
+  const uint32_t* const words = reinterpret_cast<const uint32_t*>(block) + thread * 4;
+  for (int i = 0; i < 32; ++i) {
+    const int c = i / 8, r = i / 2 % 4, half = i % 2;
+    const FragmentPosition to = fragment_position(thread, c, r, half);
+    const int row = at.strip * kBlockRows + to.row, k = at.step * kBlockDepth + to.depth;
+    if (row >= p.width || k >= p.depth) continue;
+    int value = 0;
+    for (int b = 0; b < 4; ++b) value |= static_cast<int>(words[c] >> Format::bit_position(r, half, b) & 1) << b;
+    const int scale = block[Format::kValueBytes + thread / 4 * 4 + c / 2 * 2 + r % 2];
+    const size_t index = (static_cast<size_t>(at.expert) * p.width + source_row(row, p.half)) * p.depth + k;
+    store_as(p.out, index, ldexpf(widen_e2m1(value), scale - 127), p.dtype);
+  }
+}
+
+}  // namespace yamoe
+
+// A block of 128 threads for each block of weights.
+extern "C" __global__ void __launch_bounds__(128) mxfp4_blocks(const yamoe::Mxfp4BlocksArguments arguments) {
+  yamoe::wait_for_previous_kernel();
+  yamoe::allow_next_kernel();
+  yamoe::lay_out_mxfp4<yamoe::Mxfp4<__nv_bfloat16>>(arguments);
+}
+
+// Writes the weights as a dense tensor. The same grid.
+extern "C" __global__ void __launch_bounds__(128) mxfp4_decode(const yamoe::DecodeArguments arguments) {
+  yamoe::wait_for_previous_kernel();
+  yamoe::allow_next_kernel();
+  yamoe::decode_mxfp4<yamoe::Mxfp4<__nv_bfloat16>>(arguments);
+}
+
+// Eight threads for each row, kPanelRows rows and kPanelsPerBlock panels for each block.
+extern "C" __global__ void __launch_bounds__(yamoe::kPanelThreads) gather_panels(
+    const yamoe::GatherPanelsArguments p) {
+  using namespace yamoe;
+  wait_for_previous_kernel();
+  allow_next_kernel();
+  const int threads = gridDim.x * kPanelThreads, thread = blockIdx.x * kPanelThreads + threadIdx.x;
+  for (int i = thread; i < p.finished_count; i += threads) p.finished[i] = 0;
+  if (p.intermediate % 64) {
+    unsigned char* const last = p.activations + static_cast<size_t>(p.intermediate / 64) * p.rows * 128;
+    for (int i = thread; i < p.rows * 8; i += threads) reinterpret_cast<uint4*>(last)[i] = make_uint4(0, 0, 0, 0);
+  }
+
+  const int panels = ceil_div(p.depth, 64), groups = ceil_div(panels, kPanelsPerBlock);
+  const int row = blockIdx.x / groups * kPanelRows + threadIdx.x / 8, lane = threadIdx.x % 8;
+  int start = 0;  // the first row of the row's expert: the greatest offset that is not greater than the row
+  for (int e = lane; e < p.experts; e += 8) {
+    const int offset = p.row_offsets[e];
+    if (offset <= row) start = max(start, offset);
+  }
+#pragma unroll
+  for (int distance = 1; distance < 8; distance *= 2) start = max(start, __shfl_xor_sync(0xffffffffu, start, distance));
+  if (row >= p.row_offsets[p.experts]) return;
+
+  const int first = blockIdx.x % groups * kPanelsPerBlock;
+  const unsigned char* const from = p.input + static_cast<size_t>(p.row_tokens[row]) * p.depth * 2;
+  uint4 v[kPanelsPerBlock];
+#pragma unroll
+  for (int i = 0; i < kPanelsPerBlock; ++i) {
+    const int k = (first + i) * 64 + lane * 8;
+    v[i] = k < p.depth ? *reinterpret_cast<const uint4*>(from + k * 2) : make_uint4(0, 0, 0, 0);
+  }
+#pragma unroll
+  for (int i = 0; i < kPanelsPerBlock; ++i) {
+    if (first + i < panels) {
+      const size_t to = panel_offset(p.rows, row, row - start, (first + i) * 64 + lane * 8);
+      *reinterpret_cast<uint4*>(p.panels + to) = v[i];
+    }
+  }
+}
+#endif

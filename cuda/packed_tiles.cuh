@@ -1,0 +1,145 @@
+// The arguments of the packed products, and how they are divided into tiles.
+#pragma once
+#include <utility>
+
+#include "activation.cuh"
+#include "packed_format.cuh"
+
+namespace yamoe {
+
+struct PackedProduct {
+  const void* weights;  // blocks: see packed_format.cuh
+  const void* input;    // panels: see packed_gemm.cuh
+  const void* bias;     // [experts][width], or null
+  void* out;            // gate_up: panels of width / 2 columns; down: [rows][width]
+  int depth, width;
+};
+
+// A layer's two products. gate_up has a gate and its up value in the two rows of a pair; they may be split in the biases.
+struct PackedArguments {
+  PackedProduct gate_up, down;
+  const float* row_scales;  // [rows]: multiplies each row's sums of gate_up before the bias is added; null: 1
+  const int* row_offsets;   // [experts + 1]: the first row of each expert
+  int* finished;            // [row tiles], zeros: warps of gate_up that have finished; null unless both products run
+  Activation activation;
+  int experts;
+  int rows;      // of a panel
+  int split;     // whether the biases have all gates before all up values
+  int products;  // 1: gate_up, 2: down, 3: both, gate_up's tiles before down's
+};
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// kTaken: strips of a tile; with one, several blocks share a multiprocessor. kWidths: the numbers of rows of the
+// multiplications, ascending. The last one is kMaxRows.
+template <class Format_, int kTaken_, int kMaxRows_, int kStages_, int kBlocks_, int... kWidths_>
+struct PackedTile {
+  using Format = Format_;
+  using Widths = std::integer_sequence<int, kWidths_...>;
+  static constexpr int kTaken = kTaken_, kMaxRows = kMaxRows_, kStages = kStages_, kBlocks = kBlocks_;
+  static constexpr bool kMovesRegisters = kTaken == kStrips;  // from the copying warpgroup to those that multiply
+  static constexpr int kMoreRegisters = 160, kFewerRegisters = 32;
+  static constexpr int kMultiplying = kTaken * 128, kThreads = kMultiplying + (kMovesRegisters ? 128 : 64);
+  static constexpr int kRowBytes = kMaxRows * 128, kWeightBytes = kTaken * Format::kBlockBytes;  // of a stage
+  static constexpr int kWeights = kStages * kRowBytes, kFull = kWeights + kStages * kWeightBytes;
+  static constexpr int kEmpty = kFull + kStages * 8, kTable = kEmpty + kStages * 8;
+  static_assert(kTable <= 227 * 1024 - 4 * 1025, "the shared memory of a block");
+  static_assert(kMaxRows % 8 == 0, "the swizzle must be that of the rows of an expert");
+};
+
+struct PackedPosition {
+  bool down;
+  int row_tile, expert;
+  int strip;      // the first
+  int row, rows;  // the first, and how many
+};
+
+// Writes the number of row tiles before each expert, and then all, to `table` [experts + 1]. Called by one warp.
+template <class Tile>
+__device__ __forceinline__ void count_row_tiles(const PackedArguments& a, int* table) {
+  const int lane = threadIdx.x % 32;
+  int sum = 0;
+  for (int base = 0; base < a.experts; base += 32) {
+    const int e = base + lane;
+    int own = e < a.experts ? ceil_div(__ldcg(a.row_offsets + e + 1) - __ldcg(a.row_offsets + e), Tile::kMaxRows) : 0;
+#pragma unroll
+    for (int distance = 1; distance < 32; distance *= 2) {
+      const int other = __shfl_up_sync(0xffffffffu, own, distance);
+      if (lane >= distance) own += other;
+    }
+    if (e < a.experts) table[e + 1] = sum + own;
+    sum += __shfl_sync(0xffffffffu, own, 31);
+  }
+  if (lane == 0) table[0] = 0;
+}
+
+// The tiles of a launch. Those of the same rows are consecutive, so that blocks that run together share rows and experts.
+template <class Tile>
+struct PackedTiles {
+  const PackedArguments& arguments;
+  const int* table;
+  int up_groups, down_groups, up_strips;
+
+  __device__ __forceinline__ PackedTiles(const PackedArguments& a, const int* row_tiles)
+      : arguments(a),
+        table(row_tiles),
+        up_groups(a.products & 1 ? ceil_div(a.gate_up.width, Tile::kTaken * kBlockRows) : 0),
+        down_groups(a.products & 2 ? ceil_div(a.down.width, Tile::kTaken * kBlockRows) : 0),
+        up_strips(up_groups * Tile::kTaken) {}
+
+  __device__ __forceinline__ int first() const { return blockIdx.x; }
+  __device__ __forceinline__ int end() const { return table[arguments.experts] * (up_groups + down_groups); }
+  __device__ __forceinline__ const PackedProduct& product(const PackedPosition& at) const {
+    return at.down ? arguments.down : arguments.gate_up;
+  }
+
+  __device__ __forceinline__ PackedPosition locate(int index) const {
+    const int ups = table[arguments.experts] * up_groups;
+    const bool down = index >= ups;
+    if (down) index -= ups;
+    const int groups = down ? down_groups : up_groups, row_tile = index / groups;
+    int low = 0;
+    for (int high = arguments.experts; high - low > 1;) {
+      const int middle = (low + high) / 2;
+      if (table[middle] <= row_tile) {
+        low = middle;
+      } else {
+        high = middle;
+      }
+    }
+    const int row = __ldcg(arguments.row_offsets + low) + (row_tile - table[low]) * Tile::kMaxRows;
+    const int end = __ldcg(arguments.row_offsets + low + 1);
+    return {down, row_tile, low, index % groups * Tile::kTaken, row, min(Tile::kMaxRows, end - row)};
+  }
+};
+
+// A position in the ring, and the number of rounds modulo 2.
+template <class Tile>
+struct PackedPlace {
+  int stage = 0;
+  uint32_t round = 0;
+
+  __device__ __forceinline__ void next() {
+    if (++stage == Tile::kStages) {
+      stage = 0;
+      round ^= 1;
+    }
+  }
+};
+
+// Calls `use` with the smallest of kWidths that is at least `rows`, as a compile-time constant.
+template <class Use, int kWidth, int... kWider>
+__device__ __forceinline__ void with_width(int rows, const Use& use, std::integer_sequence<int, kWidth, kWider...>) {
+  if constexpr (sizeof...(kWider) > 0) {
+    if (rows > kWidth) return with_width(rows, use, std::integer_sequence<int, kWider...>{});
+  }
+  use(std::integral_constant<int, kWidth>{});
+}
+template <class Tile, class Use>
+__device__ __forceinline__ void with_rows(int rows, const Use& use) {
+  with_width(rows, use, typename Tile::Widths{});
+}
+
+#endif
+
+}  // namespace yamoe

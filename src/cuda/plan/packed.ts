@@ -1,0 +1,179 @@
+// Plans the products with packed weights on Hopper: see cuda/packed_gemm.cuh.
+import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
+import { checkInt32, checkMaximum } from "../../contract/limits.ts";
+import type { WeightFormat } from "../../contract/weights.ts";
+import type { KernelLaunch } from "../driver/kernel.ts";
+import type { KernelRecord } from "../images/manifest_types.ts";
+import { blockSize, usesBlocks } from "./packed_layout.ts";
+import { activationArguments, type PlanDevice } from "./product.ts";
+import type { TileShape } from "./tiles.ts";
+
+const gatherThreads = 256, gatherRows = 32, gatherPanels = 9; // of a block
+const panelColumns = 64;
+
+/** A tile shape of cuda/packed.cu. */
+export interface PackedTile extends TileShape {
+  /** Blocks that share a multiprocessor. */
+  readonly resident: number;
+  /** The numbers of rows of the multiplications, ascending. */
+  readonly widths: readonly number[];
+}
+
+/** The tile shapes for blocks of weights of a size, fewest rows first. */
+function packedTiles(bytes: number): readonly PackedTile[] {
+  return [
+    { rows: 16, strips: 1, stages: 11, resident: 4, widths: [8, 16] },
+    { rows: 64, strips: 3, stages: 14, resident: 1, widths: [8, 16, 32, 48, 64] },
+    { rows: 160, strips: 3, stages: 8, resident: 1, widths: [96, 128, 144, 160] },
+    { rows: 192, strips: 3, stages: 7, resident: 1, widths: [64, 128, 192] },
+  ].map(({ rows, strips, stages, ...tile }) => ({
+    ...{ ...tile, rows, columns: strips * 64, name: `${rows}`, efficiency: 1 },
+    threads: strips * 128 + (strips === 1 ? 64 : 128),
+    sharedBytes: stages * (rows * 128 + strips * bytes + 16),
+  }));
+}
+
+/** The tensors of both products; cuda/packed_tiles.cuh describes them. */
+export interface PackedTensors<Pointer> {
+  readonly hiddenStates: Pointer;
+  readonly rowTokens: Pointer;
+  readonly rowOffsets: Pointer;
+  readonly rowScales: Pointer | null;
+  /** The gathered hidden states. */
+  readonly panels: Pointer;
+  /** The results of gate_up, also in panels. */
+  readonly activations: Pointer;
+  readonly gateUpProj: Pointer;
+  readonly gateUpProjBias: Pointer | null;
+  readonly downProj: Pointer;
+  readonly downProjBias: Pointer | null;
+  readonly out: Pointer;
+}
+
+/** The sizes of both products. */
+type PackedShape = Pick<
+  ResolvedExperts,
+  | "dtype"
+  | "hidden"
+  | "intermediate"
+  | "experts"
+  | "formats"
+  | "gated"
+  | "gateUpLayout"
+  | "activation"
+  | "activationAlpha"
+  | "activationLimit"
+>;
+
+/** Plans both products of experts whose weights are packed. */
+export class PackedProducts {
+  readonly tiles: readonly PackedTile[];
+  readonly #shape: PackedShape;
+  readonly #device: PlanDevice;
+  readonly #name: string;
+
+  private constructor(shape: PackedShape, device: PlanDevice, bytes: number, name: string) {
+    this.tiles = packedTiles(bytes);
+    this.#shape = shape;
+    this.#device = device;
+    this.#name = name;
+  }
+
+  /** Returns the products, or undefined if the kernels cannot multiply with these weights as they are stored. */
+  static find(shape: PackedShape, device: PlanDevice, kernels: readonly KernelRecord[]): PackedProducts | undefined {
+    const { gateUpProj, downProj } = shape.formats;
+    if (!isPackedFormat(gateUpProj) || gateUpProj.kind !== downProj.kind) return undefined;
+    const { gateUpLayout = "interleaved" } = gateUpProj;
+    if (!usesBlocks(gateUpProj, kernels) || !shape.gated || shape.gateUpLayout !== gateUpLayout) return undefined;
+    if (!isPackedFormat(downProj) || downProj.gateUpLayout === "concatenated") return undefined;
+    const name = (rows: number) => `${gateUpProj.kind}_${rows}_${shape.dtype}`;
+    if (!kernels.some((kernel) => kernel.name === name(16))) return undefined;
+    return new PackedProducts(shape, device, blockSize(gateUpProj), gateUpProj.kind);
+  }
+
+  /** The bytes of panels with so many rows and columns. */
+  static panelBytes(rows: number, columns: number): number {
+    return rows * Math.ceil(columns / panelColumns) * panelColumns * 2;
+  }
+
+  /**
+   * Chooses the fastest tile by a model of the time of one step of a tile, in nanoseconds on an H100: the time in which the
+   * memory delivers its weights, or that of the multiplication.
+   *
+   * @param busy The number of experts that have rows.
+   * @param rows The mean number of their rows.
+   */
+  chooseTile(busy: number, rows: number): PackedTile {
+    const { hidden, intermediate } = this.#shape;
+    const cost = ({ rows: maximum, columns, resident, widths }: PackedTile) => {
+      const step = (count: number) => {
+        const width = widths.find((width) => width >= count) ?? maximum;
+        return resident > 1 ? 370 : Math.max(278, 40 + 3.75 * width);
+      };
+      const expert = (count: number) => {
+        const full = Math.ceil(count / maximum) - 1;
+        return full * step(maximum) + step(count - full * maximum);
+      };
+      const rowTiles = (count: number) => Math.ceil(count / maximum);
+      const slots = this.#device.multiprocessors * resident;
+      const around = [-1, 0, 1].map((sigma) => Math.max(1, Math.round(rows + sigma * Math.sqrt(rows))));
+      const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value) / values.length;
+      const tiles = busy * mean(around.map(rowTiles));
+      const time = mean(around.map(expert)) / mean(around.map(rowTiles));
+      const waves = (width: number) => Math.ceil(tiles * Math.ceil(width / columns) / slots);
+      return time * (waves(2 * intermediate) * hidden + waves(hidden) * intermediate);
+    };
+    const costs = this.tiles.map(cost);
+    return this.tiles[costs.indexOf(Math.min(...costs))]!;
+  }
+
+  /** Plans the kernel that gathers the hidden states, and those of both products. N rows at most. */
+  launches<Pointer>(tile: PackedTile, rows: number, rowTiles: number, tensors: PackedTensors<Pointer>): readonly [
+    gather: KernelLaunch<Pointer>,
+    gateUp: KernelLaunch<Pointer>,
+    down: KernelLaunch<Pointer>,
+  ] {
+    const { hidden, intermediate, experts, gateUpLayout } = this.#shape;
+    const { hiddenStates, rowTokens, rowOffsets, rowScales, panels, activations, out } = tensors;
+    const panelGroups = Math.ceil(Math.ceil(hidden / panelColumns) / gatherPanels);
+    for (const size of [hidden, 2 * intermediate]) checkMaximum("The number of columns of a product", size);
+    const product = (products: 1 | 2, width: number): KernelLaunch<Pointer> => {
+      const tiles = rowTiles * Math.ceil(width / tile.columns);
+      const slots = this.#device.multiprocessors * tile.resident;
+      checkInt32("The number of tiles of a product", tiles + slots);
+      return {
+        kernel: `${this.#name}_${tile.name}_${this.#shape.dtype}`,
+        blocks: Math.min(tiles, slots),
+        threads: tile.threads,
+        sharedBytes: tile.sharedBytes + 4 * (experts + 1),
+        arguments: {
+          ...{ gateUpWeights: tensors.gateUpProj, gateUpInput: panels, gateUpBias: tensors.gateUpProjBias },
+          ...{ gateUpOut: activations, gateUpDepth: hidden, gateUpWidth: 2 * intermediate },
+          ...{ downWeights: tensors.downProj, downInput: activations, downBias: tensors.downProjBias },
+          ...{ downOut: out, downDepth: intermediate, downWidth: hidden },
+          ...activationArguments(this.#shape, this.#shape.activation, true),
+          ...{ rowScales, rowOffsets, finished: null, experts, rows, products },
+          split: Number(gateUpLayout === "concatenated"),
+        },
+      };
+    };
+    const blocks = Math.ceil(rows / gatherRows) * panelGroups;
+    checkInt32("The number of threads of the gather", blocks * gatherThreads + 8 * rows);
+    return [
+      {
+        ...{ kernel: "gather_panels", blocks, threads: gatherThreads, sharedBytes: 0 },
+        arguments: {
+          ...{ input: hiddenStates, rowTokens, rowOffsets, panels, activations, finished: null },
+          ...{ finishedCount: 0, experts, depth: hidden, intermediate, rows },
+        },
+      },
+      product(1, 2 * intermediate),
+      product(2, hidden),
+    ];
+  }
+}
+
+/** Whether a weight is packed. */
+export function isPackedFormat(format: WeightFormat): format is Exclude<WeightFormat, { kind: "dense" }> {
+  return format.kind !== "dense";
+}

@@ -1,0 +1,120 @@
+// Experts with packed weights on an emulated Hopper: with the kernels that read blocks, in each tile, and where these do not
+// apply, by decoding the weights first.
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { decode, experts, packed, type PackedTensor, tensor } from "../../mod.ts";
+import { packedSuite } from "../packed_suite.ts";
+import { variants } from "../packed_inputs.ts";
+import { randomInputs } from "../random_inputs.ts";
+import { SmallRandom } from "../small_random.ts";
+import { toolkit } from "../toolkit.ts";
+import { emulated, openEmulated } from "./emulated.ts";
+
+const mxfp4 = variants.filter(({ name }) => name === "mxfp4");
+
+Deno.test({
+  name: `cuda, ${emulated}, sm_90: random jobs with packed weights have the bits of decoded weights`,
+  ignore: !toolkit,
+  fn: async () => {
+    using backend = (await openEmulated(90)).backend;
+    await packedSuite(backend, 12, mxfp4);
+  },
+});
+
+for (const rows of [16, 64, 160, 192]) {
+  for (const dtype of ["bf16", "f16"] as const) {
+    Deno.test({
+      name: `cuda, ${emulated}, sm_90: mxfp4_${rows}_${dtype} has the bits of decoded weights`,
+      ignore: !toolkit,
+      fn: async () => {
+        const { backend, control } = await openEmulated(90, rows);
+        using own = backend;
+        const kernel = `mxfp4_${rows}_${dtype}`;
+        const cases = [
+          { T: 5, H: 64, I: 32, E: 3, K: 2 },
+          { T: rows + 40, H: 224, I: 96, E: 2, K: 1 },
+          { T: 2 * rows - 3, H: 32, I: 416, E: 3, K: 1 },
+        ];
+        for (const [seed, { E, H, I, ...shape }] of cases.entries()) {
+          const random = new SmallRandom(seed);
+          const make = (out: number, inputs: number, scale: number) => mxfp4[0]!.make(random, [E, out, inputs], scale);
+          const options = { weightLayout: "out-in", expertCapacity: seed === 1 ? rows + 7 : undefined } as const;
+          const extra = seed === 1 ? "input weights" : "addend";
+          const inputs = randomInputs({ E, H, I, ...shape }, seed, {
+            dtype,
+            weightLayout: "out-in",
+            extra,
+            bias: seed < 2,
+          });
+          const gateUpProj = make(2 * I, H, 1.5 / Math.sqrt(H)), downProj = make(H, I, 1 / Math.sqrt(I));
+          const dense = { gateUpProj: decode(gateUpProj, dtype), downProj: decode(downProj, dtype) };
+          const expected = await experts({ ...inputs, ...dense }, { ...options, backend: own });
+          const before = control.counters(kernel).launches;
+          const actual = await experts({ ...inputs, gateUpProj, downProj }, { ...options, backend: own });
+          assertEquals(control.counters(kernel).launches, before + 2);
+          assertEquals(actual.data, expected.data, Deno.inspect({ E, H, I, ...shape }));
+        }
+      },
+    });
+  }
+}
+
+Deno.test({
+  name: `cuda, ${emulated}, sm_90: packed weights take the memory of their format, and uploading them little more`,
+  ignore: !toolkit,
+  fn: async () => {
+    using backend = (await openEmulated(90)).backend;
+    const weight = mxfp4Weight([40, 384, 256], 120);
+    const bytes = 40 * 384 * 256 * 17 / 32;
+    backend.resetPeakMemory();
+    using uploaded = backend.upload(weight);
+    assertEquals(backend.memory.liveBytes, bytes);
+    assert(backend.memory.peakBytes <= 1.05 * bytes, `${backend.memory.peakBytes}`);
+    uploaded[Symbol.dispose]();
+    uploaded[Symbol.dispose]();
+    assertEquals(backend.memory.liveBytes, 0);
+  },
+});
+
+Deno.test({
+  name: `cuda, ${emulated}, sm_90: scales that the kernels do not decode are refused`,
+  ignore: !toolkit,
+  fn: async () => {
+    using backend = (await openEmulated(90)).backend;
+    assertThrows(
+      () => backend.upload(mxfp4Weight([1, 2, 32], 129)),
+      RangeError,
+      "scales must be at most 128 (2) on this GPU",
+    );
+    assertEquals(backend.memory.liveBytes, 0);
+  },
+});
+
+for (const arch of [80, 90]) {
+  Deno.test({
+    name: `cuda, ${emulated}, sm_${arch}: formats without kernels are refused by their names, and cost no memory`,
+    ignore: !toolkit,
+    fn: async () => {
+      using backend = (await openEmulated(arch)).backend;
+      const refused = variants.filter(({ name }) => arch === 80 || name !== "mxfp4");
+      for (const { name, make } of refused) {
+        const random = new SmallRandom(1);
+        const inputs = randomInputs({ T: 3, H: 128, I: 128, E: 2, K: 1 }, 1, { dtype: "bf16", weightLayout: "out-in" });
+        const gateUpProj = make(random, [2, 256, 128], 0.1), downProj = make(random, [2, 128, 128], 0.1);
+        await assertRejects(
+          () => experts({ ...inputs, gateUpProj, downProj }, { weightLayout: "out-in", backend }),
+          TypeError,
+          `gateUpProj must be a dense tensor on this GPU, got a tensor in ${name.split(/[ ,]/)[0]}: decode it first`,
+        );
+        assertEquals(backend.memory.liveBytes, 0);
+      }
+    },
+  });
+}
+
+/** A weight with one scale. */
+function mxfp4Weight(shape: readonly [number, number, number], scale: number): PackedTensor {
+  const [E, out, inputs] = shape;
+  const bytes = (columns: number, value: number) =>
+    tensor(new Uint8Array(E * out * columns).fill(value), [E, out, columns]);
+  return packed("mxfp4", { values: bytes(inputs / 2, 0x27), scales: bytes(inputs / 32, scale) }, shape);
+}
