@@ -74,6 +74,7 @@ export class Nccl {
    * @throws {BackendUnavailableError} If the library is missing, cannot be loaded, is not permitted or is too old.
    */
   constructor(path?: string) {
+    keepMulticastOff();
     const paths = path === undefined ? ncclPaths() : [path];
     const result = openSharedLibrary(paths, symbols);
     if ("problem" in result) throw unavailable(result.problem, paths[0]);
@@ -108,6 +109,12 @@ export class Nccl {
     this.#symbols.copyText(buffer, text, BigInt(buffer.length - 1));
     return new TextDecoder().decode(buffer.subarray(0, buffer.indexOf(0))).trim();
   }
+}
+
+/** Multicast over NVLink stays off, if the permission to set NCCL's variable is granted. */
+function keepMulticastOff(): void {
+  const variable = "NCCL_NVLS_ENABLE";
+  if (isGranted({ name: "env", variable })) Deno.env.set(variable, "0");
 }
 
 function unavailable({ kind, detail }: OpenProblem, path: string | undefined): BackendUnavailableError {

@@ -12,6 +12,7 @@ import type {
 import { runMoe } from "../backend/run_moe.ts";
 import type { BackendSteps } from "../backend/steps.ts";
 import type { ExpertsInputs } from "../contract/experts.ts";
+import type { CudaBackend } from "../cuda/backend.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
 import type { MoeLayer } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
@@ -61,6 +62,11 @@ export class RankBackend implements ParallelBackend {
 
   get ranks(): number {
     return this.#group.ranks;
+  }
+
+  /** This rank's GPU on its own. */
+  get local(): CudaBackend {
+    return this.#group.inner;
   }
 
   share(total: number): Range {
@@ -161,21 +167,25 @@ export class RankBackend implements ParallelBackend {
     const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
     const owned = { ...call, inputs: mapInputs(inputs, share, (weight) => mapWeight(weight, share)) };
     if (tokensPerRank) checkTokensPerRank(tokensPerRank, call.shape.tokens, this.#group);
-    return await this.#sendsTokens(call.shape.tokens, tokensPerRank)
+    return await this.#exchange(call.shape.tokens, tokensPerRank) === "tokens"
       ? runByToken(this.#group, owned)
       : await runByAssignment(this.#group, owned, this.chunks);
   }
 
-  /** Returns whether every token travels to every GPU. The answer is the same on all ranks. */
-  async #sendsTokens(tokens: number, known: readonly number[] | undefined): Promise<boolean> {
-    if (this.#mode === "assignments") return false;
-    const counts = known ?? (this.#mode === "tokens" ? await this.allGather(tokens) : undefined);
-    if (!counts) return false;
-    const equal = counts.every((count) => count === counts[0]);
-    if (this.#mode === "auto") return equal && tokens * this.ranks <= fewTokens;
-    if (equal) return true;
+  /** Returns how rows travel. The answer is the same on all ranks. */
+  async #exchange(tokens: number, known: readonly number[] | undefined): Promise<Exclude<ExchangeMode, "auto">> {
+    if (this.#mode === "auto") return known ? this.exchangeOf(known) : "assignments";
+    return this.#mode === "tokens" ? this.exchangeOf(known ?? await this.allGather(tokens)) : this.#mode;
+  }
+
+  exchangeOf(tokensPerRank: readonly number[]): Exclude<ExchangeMode, "auto"> {
+    if (this.#mode === "assignments") return "assignments";
+    const [tokens = 0] = tokensPerRank;
+    const equal = tokensPerRank.every((count) => count === tokens);
+    if (this.#mode === "auto") return equal && tokens * this.ranks <= fewTokens ? "tokens" : "assignments";
+    if (equal) return "tokens";
     throw new RangeError(
-      `The exchange of tokens needs the same number of tokens on every rank, got ${counts.join(", ")}`,
+      `The exchange of tokens needs the same number of tokens on every rank, got ${tokensPerRank.join(", ")}`,
     );
   }
 
@@ -210,8 +220,14 @@ export class RankBackend implements ParallelBackend {
     this.#group.inner.flushCaches();
   }
 
-  peakRates(dtype: DType): Promise<PeakRates | undefined> {
-    return this.#group.inner.peakRates(dtype);
+  /** Returns the rates of all GPUs together. */
+  async peakRates(dtype: DType): Promise<PeakRates | undefined> {
+    const peak = await this.#group.inner.peakRates(dtype);
+    return peak && {
+      ...peak,
+      teraflops: peak.teraflops * this.ranks,
+      gigabytesPerSecond: peak.gigabytesPerSecond * this.ranks,
+    };
   }
 
   fail(reason: string): void {

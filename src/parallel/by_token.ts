@@ -98,7 +98,6 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
   return output;
 }
 
-/** The plan has refused packed weights if no kernel reads them. */
-function pointerOf(weight: ExpertsCall<CudaTensor>["inputs"]["gateUpProj"]): bigint | null {
-  return isPacked(weight) ? null : weight.pointer;
+function pointerOf(weight: ExpertsCall<CudaTensor>["inputs"]["gateUpProj"]): bigint {
+  return (isPacked(weight) ? weight.parts.values : weight).pointer;
 }

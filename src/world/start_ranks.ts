@@ -63,7 +63,7 @@ export function startRanks(
     }
   };
   let code = 0;
-  let timer: number | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const wait = async (process: Deno.ChildProcess) => {
     const status = await process.status;
     if (status.success || code !== 0) return;
