@@ -43,6 +43,7 @@ export type {
 export { experts } from "./src/ops/experts.ts";
 export {
   type ExpertsLayer,
+  type LatentSpace,
   type MoeLayer,
   type MoeOptions,
   type MoeRouter,
@@ -80,6 +81,7 @@ export type {
   Nvfp4Format,
   PackedFormat,
   PackedParts,
+  PackedRowOrder,
   PackedSpec,
   PackedTensor,
 } from "./src/tensor/packed_tensor.ts";

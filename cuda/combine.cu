@@ -1,8 +1,7 @@
 // Computes each token's output row: the weighted sum of its experts' rows, in f32, in slot order, then of an addend's
 // row, with one rounding. Every row is written once; a token without a kept assignment gets zeros. The kernel is bound
-// by memory: each lane loads 16 bytes of several rows at once. One warp computes a token if there are many; otherwise
-// several warps divide the columns. The order of a sum does not depend on that. A grid with fewer warps than tokens,
-// looping over them, was 15 % slower.
+// by memory: each lane loads 16 bytes of several rows at once. The warps of a token divide its columns. The order of a
+// sum does not depend on that. A grid with fewer warps than tokens, looping over them, was 15 % slower.
 #include <ptx.cuh>
 
 #include "dtype.cuh"
@@ -26,19 +25,34 @@ struct CombineArguments {
   int warps;  // per token
 };
 
-// kSlots slots of kParts parts of 32 * kCount columns are loaded before the first of them is added.
+// A warp computes kParts parts of 32 * kCount columns in a step. It loads kSlots slots before it adds the first of them.
 template <int kCount, int kSlots, int kParts, class T>
 __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
   constexpr int kPart = 32 * kCount;
   const int lane = threadIdx.x & 31;
   const unsigned warp = blockIdx.x * (kCombineThreads / 32) + threadIdx.x / 32;
   const int t = static_cast<int>(warp / static_cast<unsigned>(p.warps));
-  const int part_of_row = static_cast<int>(warp % static_cast<unsigned>(p.warps));
+  const int warp_of_row = static_cast<int>(warp % static_cast<unsigned>(p.warps));
   wait_for_previous_kernel();
   allow_next_kernel();
   if (t >= p.tokens) return;
   const size_t slot = static_cast<size_t>(t) * p.top_k;
-  for (int first = part_of_row * kParts * kPart; first < p.width; first += p.warps * kParts * kPart) {
+  // Each lane has the row and the weight of a slot. `kept` has a bit for each slot with a row.
+  int own_row;
+  float own_weight;
+  unsigned kept;
+  const auto load_slots = [&](int base) {
+    const int k = base + lane;
+    own_row = k < p.top_k ? p.rows[slot + k] : -1;
+    own_weight = 0.0f;
+    if (own_row >= 0) {
+      const int column = p.indices ? p.indices[slot + k] : k;
+      own_weight = load_as(p.weights, static_cast<size_t>(t) * p.weight_columns + column, p.weights_dtype);
+    }
+    kept = __ballot_sync(kWarp, own_row >= 0);
+  };
+  load_slots(0);
+  for (int first = warp_of_row * kParts * kPart; first < p.width; first += p.warps * kParts * kPart) {
     const int begin = first + lane * kCount;
     float sums[kParts][kCount] = {};
     const auto add = [&](int part, const Elements<T, kCount>& elements, float weight) {
@@ -48,15 +62,9 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
       for (int i = 0; i < kCount; ++i) sums[part][i] = fmaf(weight, v[i], sums[part][i]);
     };
     for (int base = 0; base < p.top_k; base += 32) {
-      // Each lane loads the row and the weight of a slot.
-      const int k = base + lane;
-      const int own_row = k < p.top_k ? p.rows[slot + k] : -1;
-      float own_weight = 0.0f;
-      if (own_row >= 0) {
-        const int column = p.indices ? p.indices[slot + k] : k;
-        own_weight = load_as(p.weights, static_cast<size_t>(t) * p.weight_columns + column, p.weights_dtype);
-      }
-      for (int i = 0; i < 32 && base + i < p.top_k; i += kSlots) {
+      if (p.top_k > 32) load_slots(base);
+      int i = 0;
+      for (unsigned rest = kept; rest; rest >>= kSlots, i += kSlots) {
         Elements<T, kCount> elements[kSlots][kParts];
 #pragma unroll
         for (int j = 0; j < kSlots; ++j) {
@@ -70,11 +78,10 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
         }
 #pragma unroll
         for (int j = 0; j < kSlots; ++j) {
-          const bool kept = __shfl_sync(kWarp, own_row, i + j) >= 0;
           const float weight = __shfl_sync(kWarp, own_weight, i + j);
 #pragma unroll
           for (int part = 0; part < kParts; ++part) {
-            if (kept && begin + part * kPart < p.width) add(part, elements[j][part], weight);
+            if (rest >> j & 1 && begin + part * kPart < p.width) add(part, elements[j][part], weight);
           }
         }
       }
@@ -90,25 +97,22 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
   }
 }
 
-// Rows whose parts are not aligned to 16 bytes are loaded one element at a time.
-template <class T>
-__device__ __forceinline__ void combine(const CombineArguments<T>& p) {
-  constexpr int kCount = kElements<T>;
-  if (p.width % kCount != 0) {
-    combine<1, 8, 1>(p);
-  } else if (p.top_k > 4) {
-    combine<kCount, 8, 1>(p);
-  } else {
-    combine<kCount, 4, 2>(p);
-  }
-}
-
 }  // namespace yamoe
 
+// combine_few is for few tokens, where a warp has one step and latency counts, and for rows that are not aligned to 16
+// bytes, which it loads one element at a time.
 #define YAMOE_COMBINE(dtype, T)                                           \
-  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 5) \
+  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 7) \
       combine_##dtype(const yamoe::CombineArguments<T> arguments) {       \
-    yamoe::combine(arguments);                                            \
+    yamoe::combine<yamoe::kElements<T>, 2, 2>(arguments);                 \
+  }                                                                       \
+  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 5) \
+      combine_few_##dtype(const yamoe::CombineArguments<T> arguments) {   \
+    if (arguments.width % yamoe::kElements<T> == 0) {                     \
+      yamoe::combine<yamoe::kElements<T>, 8, 1>(arguments);               \
+    } else {                                                              \
+      yamoe::combine<1, 8, 1>(arguments);                                 \
+    }                                                                     \
   }
 
 YAMOE_COMBINE(f16, __half)

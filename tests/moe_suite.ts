@@ -101,6 +101,46 @@ export function testMoe(
     });
   }
 
+  test("moe() runs routed experts in a latent space", async (backend) => {
+    for (const dtype of dtypes) {
+      const random = new Generator(3);
+      const [T, H, L, I, E] = [9, 32, 16, 24, 4];
+      const normal = (shape: number[], scale: number) =>
+        convert(tensor(random.randn(shape).data.map((x) => x * scale) as Float32Array, shape), dtype);
+      const unit = (rows: number, columns: number) => {
+        const values = Float32Array.from(
+          { length: rows * columns },
+          (_, i) => Math.floor(i / columns) === i % columns ? 1 : 0,
+        );
+        return convert(tensor(values, [rows, columns]), dtype);
+      };
+      const weights = (E: number, width: number) => ({
+        gateUpProj: normal([E, width, 2 * I], 0.2),
+        downProj: normal([E, I, width], 0.2),
+      });
+      const hidden = normal([T, H], 1);
+      const router = { weight: normal([E, H], 0.4), options: { topK: 2 } };
+      const layer = { ...weights(E, H), router };
+      const square = { input: unit(H, H), output: unit(H, H) };
+      const plain = await moe(hidden, layer, { backend });
+      assertEquals(numbers(await moe(hidden, { ...layer, latent: square }, { backend })), numbers(plain));
+
+      // The first L columns, and a shared expert that is added to the projected sum.
+      const narrow = { ...weights(E, L), router, latent: { input: unit(L, H), output: unit(H, L) } };
+      const sharedExpert = { ...weights(1, H), gate: normal([1, H], 0.2) };
+      const routed = numbers(await moe(hidden, narrow, { backend }));
+      assertEquals(routed.every((value, i) => i % H < L || value === 0), true);
+      const zeros = { ...narrow, downProj: normal([E, I, L], 0), sharedExpert };
+      const shared = numbers(await moe(hidden, zeros, { backend }));
+      const both = numbers(await moe(hidden, { ...narrow, sharedExpert }, { backend }));
+      assertLessOrEqual(relativeError(both, routed.map((value, i) => value + shared[i]!)), relativeBounds[dtype]!);
+
+      const wrong = { ...narrow, latent: { input: unit(L, H), output: unit(L, H) } };
+      const message = "layer.latent.output must have shape [32, 16], got [16, 32]";
+      await assertRejects(() => moe(hidden, wrong, { backend }), RangeError, message);
+    }
+  });
+
   test("moe() of no token is nothing, and refuses what does not fit", async (backend) => {
     const f16 = (...shape: number[]) => convert(new Generator(1).randn(shape), "f16");
     const layer = {

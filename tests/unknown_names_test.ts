@@ -33,6 +33,7 @@ const layer: MoeLayer = {
 const calls: Readonly<Record<string, (wrong: Record<string, unknown>) => unknown>> = {
   openBackend: (wrong) => openBackend("cpu", wrong),
   openLayer: (wrong) => yamoe.openLayer("fixtures/layers/gpt-oss", { ...wrong } as never),
+  openParallel: (wrong) => yamoe.openParallel(wrong),
   experts: (wrong) => yamoe.experts(inputs, wrong),
   moe: (wrong) => yamoe.moe(one(1, 8), layer, wrong),
   packed: (wrong) => {
@@ -53,7 +54,7 @@ const calls: Readonly<Record<string, (wrong: Record<string, unknown>) => unknown
 const withoutOptions = [
   ...["convert", "decode", "denseWeights", "encodeSafetensors", "keptAssignments", "summarize", "tensor"],
   ...["tokensPerExpert", "writeSafetensors", "zeros", "Generator", "Safetensors"],
-  ...["BackendUnavailableError", "CudaError", "SafetensorsError"],
+  ...["BackendUnavailableError", "CudaError", "NcclError", "RankLostError", "SafetensorsError"],
 ];
 
 Deno.test("every public function is in this test", () => {

@@ -6,6 +6,8 @@ import { type BackendSteps, resolvedOps } from "../src/backend/steps.ts";
 import { activationOptions } from "../src/contract/activations.ts";
 import { resolveMoe } from "../src/contract/resolve_moe.ts";
 import { layerChecks } from "../src/verify/layers.ts";
+import { packedChecks } from "../src/verify/packed.ts";
+import { isPacked, packedKinds } from "../src/tensor/packed_tensor.ts";
 import { variantChecks } from "../src/verify/variants.ts";
 import { type Check, jobChecks, verify } from "../src/verify/verify.ts";
 import { WorkerPool } from "../src/wasm/worker_pool.ts";
@@ -13,7 +15,7 @@ import { makeJob } from "../src/workload/workload.ts";
 
 const job = makeJob("tiny", { batch: 1, seq: 16, hidden: 64, experts: 4 });
 
-type Changes = (backend: Backend) => Partial<Pick<Backend, "experts" | "ops" | "steps">>;
+type Changes = (backend: Backend) => Partial<Pick<Backend, "experts" | "ops" | "steps" | "supports">>;
 type Checks = (backend: Backend, engine: WorkerPool) => AsyncIterable<Check>;
 
 /** Returns the names of the checks that fail on a backend with some changed functions. */
@@ -134,6 +136,16 @@ Deno.test("verify() names the failing check if an activation, a layout, a capaci
   });
   assertEquals(await failuresOf(variantChecks, alone), of("addend, batch-invariant"));
   assertEquals(await failuresOf(layerChecks, alone), of("whole layers", "scaled inputs"));
+});
+
+Deno.test("verify() names each packed format whose results are not those of decoded weights", async () => {
+  const unpaired: Changes = (cpu) => ({
+    experts: (inputs, options) =>
+      cpu.experts(inputs, isPacked(inputs.gateUpProj) ? { ...options, gateUpLayout: "interleaved" } : options),
+  });
+  const names = packedKinds.map((kind) => `${kind} weights have the bits of decoded ones`);
+  assertEquals(await failuresOf(packedChecks, unpaired), of(...names));
+  assertEquals(await failuresOf(packedChecks, () => ({ supports: () => false })), []);
 });
 
 Deno.test("verify() fails if the weights or the choice of a router are wrong", async () => {

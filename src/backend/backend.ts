@@ -8,7 +8,7 @@ import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import type { BackendTensor, PackedBackendTensor } from "../tensor/backend_tensor.ts";
-import type { PackedTensor } from "../tensor/packed_tensor.ts";
+import type { PackedFormat, PackedTensor } from "../tensor/packed_tensor.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 import type { BackendDetails } from "./details.ts";
 import type { BackendSteps } from "./steps.ts";
@@ -64,6 +64,8 @@ export interface Backend extends Disposable {
    * @throws {RangeError} If the allocation fails.
    */
   upload(tensor: PackedTensor): PackedBackendTensor;
+  /** Returns whether the kernels read weights in a packed format. */
+  supports(format: PackedFormat): boolean;
   /**
    * Writes a tensor piece by piece. `produce` gets shared host memory for the elements from `start` on and writes all of
    * it. On the CPU, there is one piece, the tensor itself. On a GPU, a piece is a small buffer, so that the host never has

@@ -83,7 +83,7 @@ export const figures = {
   gateUpLayout: job(orNull(text), { title: "gate/up", width: 12, align: "left" }),
   weightLayout: job(orNull(text), { title: "weights", width: 7, align: "left" }),
   biases: job(orNull(text), { title: "biases", width: 6, align: "left", words: named("biases") }),
-  /** Where the weights are from: "dense" for drawn ones, or the path of a checkpoint. */
+  /** The format of drawn weights, "dense" or packed, or the path of a checkpoint. */
   weights: job(text, { title: "from", width: 6, align: "left" }),
   /** The number of the checkpoint's layer. */
   layer: job(orNull(count), { title: "layer", width: 5, words: named("layer") }),

@@ -1,5 +1,6 @@
 // A job whose tensors are on a backend: its single calls, and the figures of a series of them.
 import type { Backend, BackendTensor } from "../backend/backend.ts";
+import { describeFormats } from "../contract/weights.ts";
 import { isParallel } from "../parallel/parallel_backend.ts";
 import { checkRankSample } from "../verify/rank_sample.ts";
 import { checkSample, MismatchError, sampleTolerance } from "../verify/sample.ts";
@@ -103,8 +104,8 @@ export class PreparedJob implements Disposable {
     const { verify = false, onProgress } = this.#options;
     if (!verify) return;
     onProgress?.("Check", 0);
-    const { inputs, options } = this.timed.experts;
-    const sampling = { tolerance: sampleTolerance };
+    const { experts: { inputs, options }, readWeight } = this.timed;
+    const sampling = { tolerance: sampleTolerance, readWeight };
     const check = await (isParallel(this.#backend)
       ? checkRankSample(this.#backend, inputs, output, options, sampling)
       : checkSample(this.#backend, inputs, output, options, sampling));
@@ -130,6 +131,7 @@ export class PreparedJob implements Disposable {
     const hostTimes = calls.map(({ hostMilliseconds }) => hostMilliseconds).filter((time) => time !== null);
     return {
       ...jobFigures(this.#job),
+      formats: describeFormats(shape.formats),
       backend: this.#backend.name,
       device: this.#backend.device,
       threads: this.#pool.threads,

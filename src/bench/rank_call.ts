@@ -6,6 +6,7 @@ import { keptAssignments, tokensPerExpert } from "../routing/assignments.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import type { OutputSummary } from "../workload/output_summary.ts";
 import type { TimedCall } from "../workload/timed_call.ts";
+import { areDrawn } from "../workload/drawn_weights.ts";
 import { drawInputs, type Job, jobOptions } from "../workload/workload.ts";
 
 /**
@@ -18,14 +19,14 @@ export async function prepareRankCall(
   pool: WorkerPool,
   onProgress?: (fraction: number) => void,
 ): Promise<TimedCall> {
-  if (job.op !== "experts" || job.weights !== "dense" || job.hiddenFile !== null) {
+  if (job.op !== "experts" || !areDrawn(job.weights) || job.hiddenFile !== null) {
     throw new TypeError("Only drawn experts can be timed over several GPUs, not whole layers or files");
   }
   const { rank, ranks } = parallel;
   const { start, end } = parallel.share(job.experts);
   const seed = BigInt.asUintN(64, BigInt(job.seed) + BigInt(rank));
   using scope = new DisposableStack();
-  const { inputs } = scope.use(await drawInputs({ ...job, seed }, parallel, pool, onProgress, end - start));
+  const { inputs, readWeight } = scope.use(await drawInputs({ ...job, seed }, parallel, pool, onProgress, end - start));
   const tokens = job.batch * job.seq;
   const options: ParallelExpertsOptions = {
     ...{ ...jobOptions(job), totalExperts: job.experts, tokensPerRank: Array<number>(ranks).fill(tokens) },
@@ -39,6 +40,7 @@ export async function prepareRankCall(
   return {
     run: (onProgress) => parallel.experts(inputs, { ...options, onProgress }),
     experts: { inputs, options },
+    readWeight,
     ...{ shape, tokensPerExpert: counts, kept, flops: expertsFlops(shape, kept), bytes: expertsBytes(shape, counts) },
     over: { ranks, exchange: parallel.exchangeOf(Array<number>(ranks).fill(tokens)) },
     [Symbol.dispose]: () => owned.dispose(),

@@ -4,6 +4,8 @@
  * @module
  */
 import { type BackendDetails, noDetails } from "../backend/details.ts";
+import { describeFormats } from "../contract/weights.ts";
+import { jobFormats } from "../workload/drawn_weights.ts";
 import type { Job } from "../workload/workload.ts";
 import type { ThreeLines } from "./against.ts";
 import {
@@ -29,7 +31,7 @@ export function jobFigures(job: Job): FiguresOf<"job"> {
   const figures: FiguresOf<"job"> = {
     ...job,
     router: job.router.kind,
-    formats: job.dtype,
+    formats: describeFormats(jobFormats(job)),
     activationLimit: Number.isFinite(job.activationLimit) ? job.activationLimit : null,
   };
   return pick(figures, jobKeys);

@@ -3,6 +3,7 @@ import { type Configuration, crossProduct, type PlaceRequest } from "../bench/sw
 import type { Preset } from "../models/preset.ts";
 import { presets } from "../models/presets.ts";
 import { type CheckpointPreset, checkpointPreset } from "../workload/checkpoint_preset.ts";
+import { areDrawn } from "../workload/drawn_weights.ts";
 import { hiddenShape } from "../workload/hidden_file.ts";
 import { axes, axis, type FlagValues } from "./flags.ts";
 import { backendFlags, checkJob, jobFlags, presetFlag, requestedJob } from "./job_flags.ts";
@@ -106,7 +107,7 @@ class FileCache {
   async of({ weights, layer, hidden, "top-k": topK, router, activation }: Point): Promise<Files> {
     const choice = { layer, topK, router, activation };
     const key = JSON.stringify([weights, choice]);
-    if (weights !== undefined && weights !== "dense" && !this.#checkpoints.has(key)) {
+    if (weights !== undefined && !areDrawn(weights) && !this.#checkpoints.has(key)) {
       this.#checkpoints.set(key, checkpointPreset(weights, choice));
     }
     if (typeof hidden === "string" && !this.#hidden.has(hidden)) this.#hidden.set(hidden, hiddenShape(hidden));

@@ -5,7 +5,10 @@ import { chooseImage, formatCapability } from "../cuda/images/load.ts";
 import { manifest } from "../cuda/images/built/manifest.ts";
 import { type DeviceProperties, deviceProperties } from "../cuda/driver/device.ts";
 import { Driver, formatVersion } from "../cuda/driver/driver.ts";
+import type { KernelRecord } from "../cuda/images/manifest_types.ts";
 import { isVerified } from "../cuda/images/verified.ts";
+import { usesBlocks } from "../cuda/plan/packed_layout.ts";
+import { type DrawnFormat, drawnFormats, packedFormats } from "../workload/drawn_weights.ts";
 import { toJson } from "../report/json.ts";
 import { wrap } from "../report/wrap.ts";
 import { formatBytes, plural } from "../text.ts";
@@ -17,6 +20,8 @@ import { toggle } from "./flags.ts";
 interface GpuInfo extends DeviceProperties {
   readonly image: string | null;
   readonly imageSha256: string | null;
+  /** The formats of weights that the kernels read. */
+  readonly weights: readonly DrawnFormat[];
   /** Whether the kernels have passed `yamoe verify` on hardware. */
   readonly verified: boolean;
   readonly unavailable: string | null;
@@ -77,13 +82,19 @@ function gpuInfo(properties: DeviceProperties): GpuInfo {
       ...properties,
       image,
       imageSha256: manifest.images[image]!.sha256,
+      weights: weightsOf(manifest.images[image]!.kernels),
       verified: isVerified(image),
       unavailable: null,
     };
   } catch (error) {
     if (!(error instanceof BackendUnavailableError)) throw error;
-    return { ...properties, image: null, imageSha256: null, verified: false, unavailable: error.message };
+    return { ...properties, image: null, imageSha256: null, weights: [], verified: false, unavailable: error.message };
   }
+}
+
+/** Returns the formats of weights that the kernels of an image read. */
+function weightsOf(kernels: readonly KernelRecord[]): readonly DrawnFormat[] {
+  return drawnFormats.filter((name) => name === "dense" || usesBlocks(packedFormats(name, false).gateUpProj, kernels));
 }
 
 function describe(info: Info): string[] {
@@ -91,7 +102,10 @@ function describe(info: Info): string[] {
     `GPU ${gpu.ordinal}: ${gpu.name}, ${formatBytes(gpu.memoryBytes)}, compute capability ` +
     `${formatCapability(gpu.computeCapability)}, ${plural(gpu.multiprocessors, "multiprocessor")}, ${gpu.uuid}`,
     gpu.image
-      ? `  Kernels: ${gpu.image}, ${gpu.verified ? "" : "not yet "}verified on hardware, sha256 ${gpu.imageSha256}`
+      ? `  Kernels: ${gpu.image}, ${gpu.verified ? "" : "not yet "}verified on hardware, weights in ${
+        gpu.weights.join(", ")
+      }, ` +
+        `sha256 ${gpu.imageSha256}`
       : `  ${gpu.unavailable}`,
   ]);
   return [

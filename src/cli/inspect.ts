@@ -59,14 +59,14 @@ interface Row {
   readonly layer: InspectedLayer;
 }
 
-function describe({ path, family, tensors, layers, others, problem, source }: Inspection): string[] {
+function describe({ path, family, tensors, layers, others, problem, sources }: Inspection): string[] {
   const rows = groupLayers(layers.filter(({ problem }) => !problem));
   const [first] = rows;
   const decisions = (first?.layer.decisions ?? []).map(({ name, value, from }) => [name, `${value}`, from] as const);
   const [nameWidth, valueWidth] = [0, 1].map((i) => Math.max(0, ...decisions.map((row) => row[i]!.length)));
   return [
     `${path}: ${family === null ? "no config.json" : family || "no model_type"}, ${plural(tensors, "tensor")}`,
-    ...source ? [`Facts on the family: ${source}`] : [],
+    ...sources.map((source) => `Facts on the family: ${source}`),
     ...rows.length > 0 ? ["", ...textTable(columns, rows)] : [],
     ...decisions.length > 0 ? ["", `Decided, for layer ${first!.numbers.split("-")[0]}:`] : [],
     ...decisions.map(([name, value, from]) => `  ${name.padEnd(nameWidth!)}  ${value.padEnd(valueWidth!)}  ${from}`),

@@ -8,6 +8,7 @@ import { openBackend } from "../open_backend.ts";
 import { resolveRouter } from "../routing/router.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type Job, type JobChanges, makeJobOf, ownExperts } from "../workload/workload.ts";
+import { areDrawn, inputUnits } from "../workload/drawn_weights.ts";
 import { printNote } from "./command.ts";
 import { choice, ExpectationError, type Flag, type FlagValues, integer, orNone } from "./flags.ts";
 import { asUsage, UsageError } from "./usage_error.ts";
@@ -86,8 +87,8 @@ export function backendFromFlags(
  *
  * @throws {UsageError} If the sizes do not fit together.
  */
-export function jobFromFlags(preset: PresetName, flags: FlagValues<typeof jobFlags>): Job {
-  const job = requestedJob(preset, presets[preset], flags);
+export function jobFromFlags(preset: PresetName, flags: FlagValues<typeof jobFlags>, changes: JobChanges = {}): Job {
+  const job = requestedJob(preset, presets[preset], flags, changes);
   checkJob(job);
   return job;
 }
@@ -152,8 +153,10 @@ export function checkJob(job: Job): void {
 }
 
 /** Checks that what is timed fits the layer. */
-function checkLayer({ op, weights, hiddenFile, skew, ep, experts, activation, gated }: Job): void {
-  const isDrawn = op === "experts" && weights === "dense" && hiddenFile === null;
+function checkLayer(job: Job): void {
+  const { op, weights, hiddenFile, skew, ep, experts, activation, gated } = job;
+  checkInputs(job);
+  const isDrawn = op === "experts" && areDrawn(weights) && hiddenFile === null;
   if (!isDrawn && skew !== 0) {
     throw new UsageError(
       "--skew needs drawn logits: with --op moe, --weights DIR or --hidden FILE, the router decides",
@@ -163,5 +166,15 @@ function checkLayer({ op, weights, hiddenFile, skew, ep, experts, activation, ga
   if (experts % ep !== 0) throw new UsageError(`--ep must divide the number of experts, ${experts}, got "${ep}"`);
   if (!gated && !activationRules[activation].ungated) {
     throw new UsageError(`--activation must work without a gate for this layer, got "${activation}"`);
+  }
+}
+
+/** Checks that packed weights can have as many inputs as the layer. */
+function checkInputs({ weights, hidden, intermediate }: Job): void {
+  const unit = areDrawn(weights) ? inputUnits[weights] : 1;
+  for (const [name, size] of Object.entries({ hidden, intermediate })) {
+    if (size % unit !== 0) {
+      throw new UsageError(`--${name} must be a multiple of ${unit} for weights in ${weights}, got "${size}"`);
+    }
   }
 }

@@ -2,6 +2,7 @@
 import { type Activation, activationRules, activations } from "../contract/activations.ts";
 import type { RouterPreset } from "../models/preset.ts";
 import { type RouterKind, routerRules } from "../routing/router.ts";
+import { drawnFormats } from "../workload/drawn_weights.ts";
 import type { Job, JobChanges } from "../workload/workload.ts";
 import { choice, ExpectationError, type Flag, integer, orText, text } from "./flags.ts";
 import { jobFlags } from "./job_flags.ts";
@@ -28,7 +29,10 @@ export const layerFlags = {
     "experts",
     "moe",
   ]),
-  weights: { ...text("dense|DIR", "Drawn weights, or a checkpoint whose layer is timed (default: dense)"), file: true },
+  weights: {
+    ...text("FORMAT|DIR", "Format of drawn weights, or a checkpoint whose layer is timed (default: dense)"),
+    ...{ words: drawnFormats, openWords: true, file: true },
+  },
   layer: integer("N", "Layer of the checkpoint, if it has several", 0, 1_000_000),
   hidden: {
     ...orText(jobFlags.hidden, "FILE", "Hidden size, or a safetensors file with the hidden states, [T, H]"),

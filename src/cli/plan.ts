@@ -2,14 +2,14 @@ import { manifest } from "../cuda/images/built/manifest.ts";
 import { chooseImage, formatCapability } from "../cuda/images/load.ts";
 import type { Gpu } from "../cuda/plan/gpus.ts";
 import { planLaunches, type PlannedLaunch } from "../cuda/plan/experts.ts";
-import { denseFormats } from "../contract/weights.ts";
+import { drawnFormats, jobFormats } from "../workload/drawn_weights.ts";
 import { type Job, tensorBytes, weighsInputs } from "../workload/workload.ts";
 import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
 import { wrap } from "../report/wrap.ts";
 import { describeJob } from "../report/text.ts";
 import { command, exitCode, outputWidth, printData } from "./command.ts";
-import { integer, toggle } from "./flags.ts";
+import { choice, integer, toggle } from "./flags.ts";
 import { gpuFlags, gpuFromFlags } from "./gpu_flags.ts";
 import { jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
 import { printPlanOfGpus } from "./plan_gpus.ts";
@@ -19,6 +19,7 @@ export default command({
   flags: {
     preset: presetFlag("reference"),
     ...jobFlags,
+    weights: choice("FORMAT", "Format of the weights (default: dense)", drawnFormats),
     ...gpuFlags,
     gpus: integer(
       "N",
@@ -31,11 +32,12 @@ export default command({
   examples: {
     "yamoe plan": "The reference job on an H100",
     "yamoe plan --preset small --gpu rtx4090": "Another job on another GPU",
+    "yamoe plan --preset gpt-oss-20b --tokens 64 --weights mxfp4": "A layer in the format in which it is published",
     "yamoe plan --preset gpt-oss-20b --tokens 8192 --gpus 16": "What several GPUs are expected to take",
     "yamoe plan --gpu h100 --bandwidth 3.0 --rate 790": "With rates that you have measured",
   },
   async run(values) {
-    const job = jobFromFlags(values.preset ?? "reference", values);
+    const job = jobFromFlags(values.preset ?? "reference", values, { weights: values.weights });
     const gpu = gpuFromFlags(values);
     if (values.gpus !== undefined) {
       printPlanOfGpus(job, gpu, values.gpus, values.json ?? false);
@@ -47,7 +49,7 @@ export default command({
       ...{ tokens: batch * seq, capacity: capacity ?? Infinity, denseWeights: false },
       ...{
         weightsDType: job.dtype,
-        formats: denseFormats(job.dtype),
+        formats: jobFormats(job),
         hasInputWeights: weighsInputs(job),
         hasAddend: false,
       },

@@ -3,6 +3,8 @@ import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import { readIntegers } from "../models/checkpoint/token_table.ts";
 import { activations } from "../contract/activations.ts";
 import type { MoeLayer } from "../contract/moe.ts";
+import { resolveMoe } from "../contract/resolve_moe.ts";
+import { describeFormats } from "../contract/weights.ts";
 import { overheadBytes } from "../cpu/resident.ts";
 import { moe } from "../ops/moe.ts";
 import { moeByToken } from "../ops/moe_by_token.ts";
@@ -16,6 +18,7 @@ import { SafetensorsError } from "../safetensors/error.ts";
 import { quote } from "../text.ts";
 import { Safetensors } from "../safetensors/safetensors.ts";
 import { temporaryFiles, writeSafetensors } from "../safetensors/write.ts";
+import type { PackedFormat } from "../tensor/packed_tensor.ts";
 import { bytesPerElement, convert, type DType, formatShape, type Tensor } from "../tensor/tensor.ts";
 import { version } from "../version.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
@@ -97,10 +100,10 @@ export default command({
     const { hidden, shape } = await readHidden(input);
     using layer = await asUsage(() => CheckpointLayer.open(weights, layerOptions(values)));
     const [tokens, width] = hidden.shape as [number, number];
-    const { routed, router } = layer.shape;
-    if (width !== routed.hidden) {
+    const { routed, router, hidden: expected } = layer.shape;
+    if (width !== expected) {
       throw new SafetensorsError(
-        `${input}: the input must have ${routed.hidden} columns, the layer's hidden size, got ${formatShape(shape)}`,
+        `${input}: the input must have ${expected} columns, the layer's hidden size, got ${formatShape(shape)}`,
       );
     }
     const chosen = layer.byToken ? await layer.expertsOf(await readTokenIds(input, tokens)) : undefined;
@@ -108,7 +111,8 @@ export default command({
 
     using pool = new WorkerPool(values.threads);
     using backend = await backendFromFlags(values, pool);
-    const need = layer.bytes(dtype) + workspaceBytes(layer, tokens, dtype) +
+    const reading = { dtype, supports: (format: PackedFormat) => backend.supports(format) };
+    const need = layer.bytes(reading) + workspaceBytes(layer, tokens, dtype) +
       overheadBytes({ ...routed, tokens }, cpuResources(backend));
     const problem = backend.name === "cpu" ? memoryProblem("The layer", need) : null;
     if (problem !== null) throw new Error(problem);
@@ -121,10 +125,14 @@ export default command({
     layer.notes.forEach(printNote);
     if (backend.name === "cuda") onInterrupt(finish, { tail: "" });
     const readStart = performance.now();
-    const tensors = await layer.read(dtype, (fraction) => progress.show("Weights", fraction));
+    const tensors = await layer.readTo((tensor) => tensor, (weight) => weight, {
+      ...reading,
+      onProgress: (fraction) => progress.show("Weights", fraction),
+    });
     const readTimeMs = performance.now() - readStart;
     const start = performance.now();
-    const result = await runLayer(backend, convert(hidden, dtype), tensors, values, chosen);
+    const converted = convert(hidden, dtype);
+    const result = await runLayer(backend, converted, tensors, values, chosen);
     const timeMs = performance.now() - start;
     const written = convert(result, hidden.dtype);
     progress[Symbol.dispose]();
@@ -147,6 +155,7 @@ export default command({
       dtype,
       inputDtype: hidden.dtype,
       weightsDtype: layer.dtype,
+      formats: describeFormats(resolveMoe(converted, tensors).routed.formats),
       activation: routed.activation,
       gated: routed.gated,
       gateUpLayout: routed.gateUpLayout,
@@ -286,8 +295,8 @@ function runLayer(
 }
 
 /** Estimates the memory of a call besides the layer: input, output, the rows of the experts, logits. */
-function workspaceBytes({ shape: { routed, shared } }: CheckpointLayer, tokens: number, dtype: DType): number {
-  const { hidden, intermediate, experts, topK } = routed;
-  const rows = 2 * hidden + topK * (hidden + intermediate) + (shared ? hidden + shared.intermediate : 0);
+function workspaceBytes({ shape: { hidden, routed, shared } }: CheckpointLayer, tokens: number, dtype: DType): number {
+  const { intermediate, experts, topK } = routed;
+  const rows = 4 * hidden + topK * (routed.hidden + intermediate) + (shared ? hidden + shared.intermediate : 0);
   return bytesPerElement(dtype) * tokens * rows + 4 * tokens * experts;
 }

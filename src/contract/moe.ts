@@ -43,6 +43,17 @@ export interface SharedExpert<T = Tensor, W = T | PackedTensor<T>> extends Exper
 }
 
 /**
+ * Linear layers around the routed experts, which then compute in a latent space of L dimensions (Nemotron-3): `input` is
+ * applied to the hidden states, `output` to the sum of the experts. The router and the shared expert use the hidden states.
+ */
+export interface LatentSpace<T = Tensor> {
+  /** [L, H]. */
+  readonly input: T;
+  /** [H, L]. */
+  readonly output: T;
+}
+
+/**
  * A Mixture-of-Experts layer. T tokens, H hidden size, I intermediate size, E experts, K experts per token.
  *
  * All tensors have the dtype of the hidden states, except for packed weights, the router's tensors and its `correctionBias`,
@@ -56,6 +67,8 @@ export interface MoeLayer<T = Tensor, W = T | PackedTensor<T>> extends ExpertsLa
   readonly router: MoeRouter<T>;
   /** The shared expert, if the model has one. */
   readonly sharedExpert?: SharedExpert<T, W> | undefined;
+  /** The projections into and out of the space of the routed experts, if it is another than that of the hidden states. */
+  readonly latent?: LatentSpace<T> | undefined;
 }
 
 /** Options of {@linkcode moe}. */

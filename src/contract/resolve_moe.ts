@@ -3,7 +3,7 @@ import { expectDType, expectFloat, expectObject, expectShape, expectSpec, type T
 import type { ExpertsComputation, ExpertsInputs } from "./experts.ts";
 import { isWeight } from "./experts_inputs.ts";
 import { layerOptionNames } from "./experts_options.ts";
-import type { ExpertsLayer, MoeLayer, MoeOptions, MoeRouter, SharedExpert } from "./moe.ts";
+import type { ExpertsLayer, LatentSpace, MoeLayer, MoeOptions, MoeRouter, SharedExpert } from "./moe.ts";
 import { type ResolvedExperts, resolveExperts } from "./resolve_experts.ts";
 import { checkNames, definedMembers } from "../known_names.ts";
 import type { WeightSpec } from "./weights.ts";
@@ -14,6 +14,8 @@ import { checkTensor, type DType, formatShape, type Tensor } from "../tensor/ten
 
 /** The sizes of a {@linkcode moe} call, with every option decided. */
 export interface ResolvedMoe {
+  /** H. With a latent space, the hidden size of the routed experts is another. */
+  readonly hidden: number;
   readonly router: Router;
   readonly logitsDType: DType;
   readonly routed: ResolvedExperts;
@@ -29,6 +31,7 @@ export interface MoeCall<T> {
 }
 
 const weightNames = ["gateUpProj", "gateUpProjBias", "downProj", "downProjBias"] as const;
+const latentNames = ["input", "output"] as const satisfies (keyof LatentSpace)[];
 const routerNames = ["weight", "bias", "options", "logitsDType"] as const satisfies (keyof MoeRouter)[];
 const optionNames = ["expertCapacity", "batchInvariant", "onProgress"] as const satisfies (keyof MoeOptions)[];
 const expertsNames: readonly (keyof ExpertsLayer)[] = [...weightNames, ...layerOptionNames];
@@ -43,7 +46,7 @@ export function mapLayer<From, To, FromWeight = From, ToWeight = To>(
   change: (tensor: From) => To,
   changeWeight: (weight: FromWeight) => ToWeight = change as unknown as (weight: FromWeight) => ToWeight,
 ): MoeLayer<To, ToWeight> {
-  const { router, sharedExpert } = layer;
+  const { router, sharedExpert, latent } = layer;
   const of = (name: string, value: unknown) =>
     isWeight(name as keyof ExpertsInputs) ? changeWeight(value as FromWeight) : change(value as From);
   const map = <L extends object>(from: L, names: readonly string[]) => {
@@ -54,6 +57,7 @@ export function mapLayer<From, To, FromWeight = From, ToWeight = To>(
     ...map(layer, weightNames),
     router: { ...map(router, ["weight", "bias"]), options: map(router.options, ["correctionBias"]) },
     ...sharedExpert && { sharedExpert: map(sharedExpert, [...weightNames, "gate"]) },
+    ...latent && { latent: map(latent, latentNames) },
   } as unknown as MoeLayer<To, ToWeight>;
 }
 
@@ -73,11 +77,12 @@ export function layerWeights<T, W>(
 export function checkMoe(hidden: Tensor, layer: MoeLayer, options: MoeOptions = {}): ResolvedMoe {
   const shape = resolveMoe(hidden, layer, options);
   checkTensor("hidden", hidden);
-  const { router, sharedExpert } = layer;
+  const { router, sharedExpert, latent } = layer;
   checkTensors("layer.router", { weight: router.weight, bias: router.bias });
   checkTensors("layer.router.options", { correctionBias: router.options.correctionBias });
   checkTensors("layer", layerWeights(layer));
   if (sharedExpert) checkTensors("layer.sharedExpert", { ...layerWeights(sharedExpert), gate: sharedExpert.gate });
+  if (latent) checkTensors("layer.latent", { input: latent.input, output: latent.output });
   return shape;
 }
 
@@ -96,7 +101,7 @@ export function resolveMoe<T extends TensorSpec>(
   layer: MoeLayer<T, T | PackedSpec>,
   options: MoeOptions = {},
 ): ResolvedMoe {
-  expectNames("layer", layer, [...expertsNames, "router", "sharedExpert"] satisfies (keyof MoeLayer)[]);
+  expectNames("layer", layer, [...expertsNames, "router", "sharedExpert", "latent"] satisfies (keyof MoeLayer)[]);
   expectNames("layer.router", layer.router, routerNames);
   expectNames("options", options, [...optionNames, "backend"]);
   expectSpec("hidden", hidden);
@@ -105,7 +110,7 @@ export function resolveMoe<T extends TensorSpec>(
     throw new RangeError(`hidden must have shape [T, H], got ${formatShape(hidden.shape)}`);
   }
   const [tokens = 0, width = 0] = hidden.shape;
-  const { router, sharedExpert } = layer;
+  const { router, sharedExpert, latent } = layer;
   const { weight, bias, logitsDType = "f32" } = router;
   expectFloat("layer.router.logitsDType", logitsDType);
   expectSpec("layer.router.weight", weight);
@@ -121,19 +126,32 @@ export function resolveMoe<T extends TensorSpec>(
     routerIndices: { dtype: "i32", shape: [tokens, topK] },
     routingWeights: { dtype: "f32", shape: [tokens, topK] },
   } as const);
+  if (latent) checkLatent(latent, hidden);
   const routed = resolvePart("layer", layer, experts, {
     ...assignments(decided.topK),
+    ...latent && { hiddenStates: { dtype: hidden.dtype, shape: [tokens, latent.input.shape[0]!] } },
     ...decided.onInput && { inputWeights: { dtype: "f32", shape: [tokens, decided.topK] } },
-    ...sharedExpert && { addend: hidden },
+    ...sharedExpert && !latent && { addend: hidden },
   }, options);
-  if (!sharedExpert) return { router: decided, logitsDType, routed, shared: undefined };
+  if (!sharedExpert) return { hidden: width, router: decided, logitsDType, routed, shared: undefined };
 
   expectNames("layer.sharedExpert", sharedExpert, [...expertsNames, "gate"] satisfies (keyof SharedExpert)[]);
   const { gate } = sharedExpert;
   if (gate) expectTensor("layer.sharedExpert.gate", gate, hidden.dtype, [1, width]);
   const { batchInvariant } = options;
-  const shared = resolvePart("layer.sharedExpert", sharedExpert, 1, assignments(1), { batchInvariant });
-  return { router: decided, logitsDType, routed, shared };
+  const shared = resolvePart("layer.sharedExpert", sharedExpert, 1, {
+    ...assignments(1),
+    ...latent && { addend: hidden },
+  }, { batchInvariant });
+  return { hidden: width, router: decided, logitsDType, routed, shared };
+}
+
+function checkLatent<T extends TensorSpec>(latent: LatentSpace<T>, { dtype, shape: [, width = 0] }: T): void {
+  expectNames("layer.latent", latent, latentNames);
+  expectSpec("layer.latent.input", latent.input);
+  const size = latent.input.shape[0] ?? 0;
+  expectTensor("layer.latent.input", latent.input, dtype, [size, width]);
+  expectTensor("layer.latent.output", latent.output, dtype, [width, size]);
 }
 
 /** Resolves the routed or the shared experts of a layer. Errors begin with the name of the part. */

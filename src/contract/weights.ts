@@ -4,7 +4,7 @@ import {
   isPacked,
   type PackedFormat,
   type PackedSpec,
-  partElementBytes,
+  partDTypes,
   partNames,
   partShapes,
 } from "../tensor/packed_tensor.ts";
@@ -67,6 +67,12 @@ export function denseFormats(dtype: DType): WeightFormats {
   return { gateUpProj: { kind: "dense", dtype }, downProj: { kind: "dense", dtype } };
 }
 
+/** Describes the formats: the name of a packed format, or the dtype of a dense weight; both if they differ. */
+export function describeFormats({ gateUpProj, downProj }: WeightFormats): string {
+  const names = [gateUpProj, downProj].map((format) => format.kind === "dense" ? format.dtype : format.kind);
+  return [...new Set(names)].join(", ");
+}
+
 /**
  * Computes the bytes that a weight takes in memory.
  *
@@ -75,6 +81,9 @@ export function denseFormats(dtype: DType): WeightFormats {
  */
 export function weightBytes(format: WeightFormat, shape: readonly number[]): number {
   if (format.kind === "dense") return elementCount(shape) * bytesPerElement(format.dtype);
-  const shapes = partShapes(format, shape), bytes = partElementBytes(format);
-  return partNames.reduce((sum, name) => sum + (shapes[name] ? elementCount(shapes[name]) * bytes[name] : 0), 0);
+  const shapes = partShapes(format, shape), dtypes = partDTypes(format);
+  return partNames.reduce(
+    (sum, name) => sum + (shapes[name] ? elementCount(shapes[name]) * bytesPerElement(dtypes[name]) : 0),
+    0,
+  );
 }

@@ -31,7 +31,7 @@ import {
   viewOf,
   zeros,
 } from "../tensor/tensor.ts";
-import { isPacked, mapWeight, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { isPacked, mapWeight, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import { CapturedCalls, Recording } from "./captured_calls.ts";
 import { findBlas, type FoundBlas } from "./blas.ts";
@@ -124,6 +124,10 @@ export class CpuBackend implements Backend {
     const copy = this.allocate(tensor.dtype, tensor.shape);
     copy.data.set(tensor.data);
     return copy;
+  }
+
+  supports(_format: PackedFormat): boolean {
+    return true;
   }
 
   async fill(

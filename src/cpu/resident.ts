@@ -54,10 +54,10 @@ export function overheadBytes(sizes: CallSizes, { threads, hasBlas }: CpuResourc
   return processBytes + threads * worker;
 }
 
-/** The verification's copy of one expert's weights. bf16 is also converted to f32. */
+/** The verification's copies of one expert's weights: packed, in the job's dtype, and in f32 if that is bf16. */
 function expertBytes(job: Job): number {
   const elements = job.hidden * (gateUpColumns(job) + job.intermediate);
-  return elements * (bytesPerElement(job.dtype) + (job.dtype === "bf16" ? 4 : 0));
+  return elements * (1 + bytesPerElement(job.dtype) + (job.dtype === "bf16" ? 4 : 0));
 }
 
 /** The linear memory of a worker: the areas of the largest block; see `panelProduct` and `blasProduct`. */

@@ -22,7 +22,7 @@ import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { RepeatedExperts } from "../contract/resolve_repeated.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
-import { isPacked, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { isPacked, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
 import {
   bytesPerElement,
   checkDType,
@@ -48,6 +48,7 @@ import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
 import { type CudaHost, CudaOps } from "./ops.ts";
 import { planLaunches } from "./plan/experts.ts";
+import { usesBlocks } from "./plan/packed_layout.ts";
 import { devicePeak } from "./plan/peak.ts";
 import { PlanCache } from "./plan_cache.ts";
 import { PreparedPlan } from "./prepared_plan.ts";
@@ -202,6 +203,10 @@ export class CudaBackend implements Backend {
     this.#transfers.upload(copy, tensor.data as BufferSource);
     cleanup.move();
     return copy;
+  }
+
+  supports(format: PackedFormat): boolean {
+    return usesBlocks(format, this.host.kernels);
   }
 
   async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {

@@ -4,7 +4,9 @@ import type { MoeLayer } from "../contract/moe.ts";
 import { checkNames } from "../known_names.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import { SafetensorsError } from "../safetensors/error.ts";
-import type { DType } from "../tensor/tensor.ts";
+import type { PackedFormat } from "../tensor/packed_tensor.ts";
+import type { DType, Tensor } from "../tensor/tensor.ts";
+import { uploadWeight } from "./host.ts";
 
 /** Options of {@linkcode openLayer}. */
 export interface OpenLayerOptions {
@@ -14,7 +16,7 @@ export interface OpenLayerOptions {
   readonly layer?: number | undefined;
   /** What the names of the layer's tensors begin with, such as `talker.`. By default, the language model's count. */
   readonly prefix?: string | undefined;
-  /** The dtype of the experts' weights, and so of the hidden states. The default is the one that the files have. */
+  /** The dtype of the experts' dense weights, and so of the hidden states. The default is the one that the files have. */
   readonly dtype?: DType | undefined;
   /** Called with the fraction that is read. */
   readonly onProgress?: ((fraction: number) => void) | undefined;
@@ -31,8 +33,8 @@ const knownOptions: Readonly<Record<keyof OpenLayerOptions, true>> = {
 
 /**
  * Opens a layer of a model's checkpoint: router, experts and shared expert, with its tensors on a backend. The
- * `config.json` beside the weights says how the layer computes. Quantized weights are decoded. Each tensor is uploaded
- * before the next one is read.
+ * `config.json` beside the weights says how the layer computes. Each tensor is uploaded before the next one is read. Quantized
+ * weights of the experts stay packed if the backend {@linkcode Backend.supports} their format, and are decoded otherwise.
  *
  * @param path A safetensors file, an index of several, or a directory with either.
  * @param options The backend, and which layer.
@@ -67,7 +69,9 @@ export async function openLayer(
       `${path}: layer ${found.number} chooses experts by token id, which only yamoe run supports`,
     );
   }
-  const tensors = await found.readTo((tensor) => scope.use(backend.upload(tensor)), dtype, onProgress);
+  const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
+  const supports = (format: PackedFormat) => backend.supports(format);
+  const tensors = await found.readTo(upload, uploadWeight(backend, scope), { dtype, supports, onProgress });
   const owned = scope.move();
   return { ...tensors, [Symbol.dispose]: () => owned.dispose() };
 }

@@ -18,7 +18,7 @@ import type { MoeLayer } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { mapLayer } from "../contract/resolve_moe.ts";
-import { isPacked, mapWeight, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { isPacked, mapWeight, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 import { runByAssignment } from "./by_assignment.ts";
 import { runByToken } from "./by_token.ts";
@@ -118,6 +118,10 @@ export class RankBackend implements ParallelBackend {
   upload(tensor: Tensor | PackedTensor): BackendTensor | PackedBackendTensor {
     const { inner } = this.#group;
     return isPacked<PackedTensor>(tensor) ? inner.upload(tensor) : inner.upload(tensor);
+  }
+
+  supports(format: PackedFormat): boolean {
+    return this.#group.inner.supports(format);
   }
 
   fill(...call: Parameters<Backend["fill"]>): Promise<void> {

@@ -1,8 +1,7 @@
 // A rank that takes the tensors of all ranks, for checks: every rank makes the same calls with the same tensors.
-import type { BackendTensor, PackedBackendTensor } from "../backend/backend.ts";
+import type { BackendTensor } from "../backend/backend.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
-import { isPacked } from "../tensor/packed_tensor.ts";
 import { elementCount, type Tensor, zeros } from "../tensor/tensor.ts";
 import { RankBackend } from "./backend.ts";
 import { type Range, shareOf } from "./exchange_plan.ts";
@@ -66,7 +65,7 @@ export class WholeBackend extends RankBackend {
     const own: Record<string, BackendTensor> = {};
     for (const [name, tensor] of Object.entries(weights)) {
       if (!tensor) continue;
-      if (isPacked<PackedBackendTensor>(tensor)) throw new TypeError(`${name} must be dense to be shared, got a packed tensor`);
+      if ("parts" in tensor) throw new TypeError(`${name} must be dense to be shared, got a packed tensor`);
       own[name] = scope.use(await this.#slice(tensor, this.share(total)));
     }
     return own as unknown as Pick<ExpertsInputs<BackendTensor>, "gateUpProj" | "downProj">;

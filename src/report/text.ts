@@ -3,6 +3,7 @@ import { referenceMegabyte } from "../bench/against.ts";
 import type { FinishedRecord } from "../bench/record.ts";
 import { formatBytes, formatRate, plural } from "../text.ts";
 import { type PresetName, presets } from "../models/presets.ts";
+import { areDrawn } from "../workload/drawn_weights.ts";
 import { type Job, makeJob } from "../workload/workload.ts";
 import { toJson } from "./json.ts";
 
@@ -95,11 +96,12 @@ function isPreset(job: Job): boolean {
 /** Describes a job in one line. */
 export function describeJob(job: Job): string {
   const { preset, batch, seq, hidden, intermediate, experts, topK, capacity, seed, op, weights, model } = job;
-  const name = weights === "dense" ? preset : model;
+  const isDrawn = areDrawn(weights), name = isDrawn ? preset : model;
+  const format = isDrawn && weights !== "dense" ? `, weights in ${weights}` : "";
   return `${name} ${isPreset(job) || preset === "custom" ? "job" : "layer"}${
     op === "moe" ? " with its router" : ""
   }: ${batch} x ${seq} tokens, hidden ${hidden}, intermediate ${intermediate}, ` +
     `${plural(experts, "expert")}, top ${topK}, ${
       capacity === null ? "no capacity" : `capacity ${capacity}`
-    }, seed ${seed}`;
+    }, seed ${seed}${format}`;
 }

@@ -9,6 +9,7 @@ import {
   packedKinds,
   type PackedParts,
   type PackedTensor,
+  partDTypes,
   partNames,
   partShapes,
 } from "./packed_tensor.ts";
@@ -111,12 +112,6 @@ export function checkPacked(name: string, { format, parts, shape }: PackedTensor
 export function checkWeight(name: string, weight: Tensor | PackedTensor | undefined): void {
   if (weight !== undefined && isPacked<PackedTensor>(weight)) checkPacked(name, weight);
   else checkTensor(name, weight);
-}
-
-/** The dtypes of each part. */
-function partDTypes(format: PackedFormat): Record<keyof PackedParts, DType> {
-  const scales = !("scale" in format) || format.scale === "e8m0" ? "u8" : format.scale;
-  return { values: "u8", scales, globalScales: "f32", zeroPoints: "u8" };
 }
 
 function checkParts(owner: string, format: PackedFormat, parts: PackedParts, shape: readonly number[]): void {

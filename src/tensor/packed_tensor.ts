@@ -3,16 +3,16 @@
  *
  * @module
  */
-import type { Tensor } from "./tensor.ts";
+import type { DType, Tensor } from "./tensor.ts";
 
 /** What all packed formats have in common. */
-interface RowOrder {
+export interface PackedRowOrder {
   /** `"concatenated"` if the first half of the rows are gates, and the other half their up rows. */
   readonly gateUpLayout?: "concatenated" | undefined;
 }
 
 /** MXFP4: E2M1 numbers with an E8M0 scale for each 32 inputs. A weight is number · scale. */
-export interface Mxfp4Format extends RowOrder {
+export interface Mxfp4Format extends PackedRowOrder {
   /** The name of the format. */
   readonly kind: "mxfp4";
   /** Whether every weight is a number of f16. All of them are numbers of bf16 and f32, unless they overflow. */
@@ -20,7 +20,7 @@ export interface Mxfp4Format extends RowOrder {
 }
 
 /** NVFP4: E2M1 numbers with an E4M3 scale for each 16 inputs and a global scale. A weight is number · (scale · global scale). */
-export interface Nvfp4Format extends RowOrder {
+export interface Nvfp4Format extends PackedRowOrder {
   /** The name of the format. */
   readonly kind: "nvfp4";
   /** The number of global scales of an expert: 1, or 2, the first for the first half of the rows. */
@@ -28,7 +28,7 @@ export interface Nvfp4Format extends RowOrder {
 }
 
 /** Integers of four bits with a scale for each group of inputs. A weight is (number − zero point) · scale. */
-export interface Int4Format extends RowOrder {
+export interface Int4Format extends PackedRowOrder {
   /** The name of the format. */
   readonly kind: "int4";
   /** The number of inputs that share a scale, a multiple of 32. */
@@ -43,7 +43,7 @@ export interface Int4Format extends RowOrder {
 }
 
 /** FP8: E4M3 numbers with a scale for each block of rows and columns. A weight is number · scale. */
-export interface Fp8Format extends RowOrder {
+export interface Fp8Format extends PackedRowOrder {
   /** The name of the format. */
   readonly kind: "fp8";
   /** The outputs and the inputs that share a scale. The last block of an expert can be smaller. */
@@ -152,8 +152,8 @@ export function partShapes(
   }
 }
 
-/** The bytes of an element of each part. */
-export function partElementBytes(format: PackedFormat): Record<keyof PackedParts, number> {
-  const scales = "scale" in format ? { f32: 4, f16: 2, bf16: 2, e8m0: 1 }[format.scale] : 1;
-  return { values: 1, scales, globalScales: 4, zeroPoints: 1 };
+/** The dtype of each part. */
+export function partDTypes(format: PackedFormat): Record<keyof PackedParts, DType> {
+  const scales = !("scale" in format) || format.scale === "e8m0" ? "u8" : format.scale;
+  return { values: "u8", scales, globalScales: "f32", zeroPoints: "u8" };
 }

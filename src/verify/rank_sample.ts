@@ -1,12 +1,20 @@
 // Checks a few rows of an output over several ranks against float64: each rank computes what its experts add to the rows of all.
 import type { BackendTensor } from "../backend/backend.ts";
-import type { DenseInputs } from "../contract/experts.ts";
+import type { ExpertsInputs } from "../contract/experts.ts";
 import type { ParallelBackend } from "../parallel/parallel_backend.ts";
 import { type ParallelExpertsOptions, resolveParallelExperts } from "../parallel/resolve.ts";
 import { tokensPerExpert } from "../routing/assignments.ts";
 import { keptMask } from "./reference.ts";
-import { addendRows, addExpertRows, affordableSamples, compareRows, type SampleCheck, sampleTokens } from "./sample.ts";
-import { sampleUses } from "./sample.ts";
+import {
+  addendRows,
+  addExpertRows,
+  affordableSamples,
+  compareRows,
+  type SampleCheck,
+  sampleTokens,
+  sampleUses,
+  type Sampling,
+} from "./sample.ts";
 
 /** The most rows of all ranks together, so that what the ranks exchange stays small. */
 const maximumRows = 128;
@@ -16,14 +24,14 @@ const maximumRows = 128;
  *
  * @param inputs The inputs of this rank's call.
  * @param output This rank's output, [T, H].
- * @param sampling `samples` is the number of rows of each rank, `tolerance` multiplies the error bound.
+ * @param sampling How the rows of each rank are sampled.
  */
 export async function checkRankSample(
   parallel: ParallelBackend,
-  inputs: DenseInputs<BackendTensor>,
+  inputs: ExpertsInputs<BackendTensor>,
   output: BackendTensor,
   options: ParallelExpertsOptions,
-  { samples, tolerance = 1 }: { readonly samples?: number; readonly tolerance?: number } = {},
+  { samples, tolerance = 1, readWeight }: Sampling = {},
 ): Promise<SampleCheck> {
   const { rank, ranks } = parallel;
   const shape = resolveParallelExperts(inputs, options, parallel);
@@ -41,7 +49,8 @@ export async function checkRankSample(
   for (const { rows: count, uses } of requests) {
     const rows = Array.from({ length: count }, () => new Float64Array(shape.hidden));
     const mine = uses.filter(({ expert }) => expert >= start && expert < end);
-    await addExpertRows(parallel, inputs, shape, mine.map((use) => ({ ...use, expert: use.expert - start })), rows);
+    const local = mine.map((use) => ({ ...use, expert: use.expert - start }));
+    await addExpertRows(parallel, inputs, shape, { uses: local, readWeight }, rows);
     computed.push(rows.map((row) => new Uint8Array(row.buffer).toBase64()).join());
   }
   const expected = await addendRows(parallel, inputs, shape, tokens);

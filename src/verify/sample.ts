@@ -4,9 +4,11 @@
  * @module
  */
 import type { Backend, BackendTensor } from "../backend/backend.ts";
-import type { DenseInputs, ExpertsOptions } from "../contract/experts.ts";
+import type { DenseInputs, ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
+import { isPacked } from "../tensor/packed_tensor.ts";
 import { convert, elementCount, type Tensor, tensor, zeros } from "../tensor/tensor.ts";
+import type { WeightReader } from "../workload/weight_reader.ts";
 import { errorBounds } from "./check.ts";
 import { keptMask, referenceRow } from "./reference.ts";
 
@@ -49,6 +51,19 @@ export class MismatchError extends Error {
   }
 }
 
+/** How rows are sampled. */
+export interface Sampling {
+  /**
+   * The number of tokens to check. They are spread over the tokens with an assignment that was kept. The default takes about a
+   * second.
+   */
+  readonly samples?: number | undefined;
+  /** A factor of the error bound of a whole output, 1 by default. */
+  readonly tolerance?: number | undefined;
+  /** Reads a weight that is packed. */
+  readonly readWeight?: WeightReader | undefined;
+}
+
 /** The number of tokens that float64 computes in about a second on one thread, at most 16. */
 export function affordableSamples({ hidden, intermediate, topK }: ResolvedExperts): number {
   return Math.max(1, Math.min(16, Math.floor(2e8 / (3 * hidden * intermediate * topK))));
@@ -61,23 +76,24 @@ export function affordableSamples({ hidden, intermediate, topK }: ResolvedExpert
  * @param inputs The inputs of the call.
  * @param output The output of the call, [T, H].
  * @param options The options of the call.
- * @param sampling `samples` is the number of tokens to check. They are spread over the tokens with an assignment that was
- * kept. The default takes about a second. `tolerance` multiplies the error bound of a whole output, 1 by default.
+ * @param sampling How the rows are sampled.
  * @returns The error, and the first wrong element.
+ * @throws {TypeError} If a weight is packed, and `readWeight` is absent.
  */
 export async function checkSample(
   backend: Backend,
-  inputs: DenseInputs<BackendTensor>,
+  inputs: ExpertsInputs<BackendTensor>,
   output: BackendTensor,
   options: ExpertsOptions,
-  { samples, tolerance = 1 }: { samples?: number; tolerance?: number } = {},
+  { samples, tolerance = 1, readWeight }: Sampling = {},
 ): Promise<SampleCheck> {
   const shape = resolveExperts(inputs, options);
   const indices = (await backend.download(inputs.routerIndices)).data;
   const kept = keptMask(indices, shape);
   const tokens = sampleTokens(kept, shape.topK, samples ?? affordableSamples(shape));
   const expected = await addendRows(backend, inputs, shape, tokens);
-  await addExpertRows(backend, inputs, shape, await sampleUses(backend, inputs, shape, { indices, kept, tokens }), expected);
+  const uses = await sampleUses(backend, inputs, shape, { indices, kept, tokens });
+  await addExpertRows(backend, inputs, shape, { uses, readWeight }, expected);
   return await compareRows(backend, output, shape, { tokens, expected, tolerance });
 }
 
@@ -134,7 +150,7 @@ export interface SampleUse {
 /** Reads the kept assignments of some tokens. */
 export async function sampleUses(
   backend: Backend,
-  { hiddenStates, routingWeights, inputWeights }: DenseInputs<BackendTensor>,
+  { hiddenStates, routingWeights, inputWeights }: ExpertsInputs<BackendTensor>,
   { topK, denseWeights }: ResolvedExperts,
   { indices, kept, tokens }: {
     readonly indices: ArrayLike<number>;
@@ -160,17 +176,23 @@ export async function sampleUses(
 /** Adds the weighted outputs of experts to rows, in float64. The host holds the weights of one expert at a time. */
 export async function addExpertRows(
   backend: Backend,
-  inputs: Pick<DenseInputs<BackendTensor>, "gateUpProj" | "gateUpProjBias" | "downProj" | "downProjBias">,
+  inputs: Pick<ExpertsInputs<BackendTensor>, "gateUpProj" | "gateUpProjBias" | "downProj" | "downProjBias">,
   shape: ResolvedExperts,
-  uses: readonly SampleUse[],
+  { uses, readWeight }: { readonly uses: readonly SampleUse[]; readonly readWeight?: WeightReader | undefined },
   rows: readonly Float64Array[],
 ): Promise<void> {
+  const readExpert: WeightReader = async (name, expert) => {
+    const weight = inputs[name];
+    if (!isPacked(weight)) return await part(backend, weight, expert);
+    if (!readWeight) throw new TypeError(`readWeight must be given for packed weights such as ${name}`);
+    return widened(await readWeight(name, expert));
+  };
   const oneExpert = { ...shape, tokens: 1, topK: 1, experts: 1, denseWeights: false };
   const one = (value: number) => tensor(Float32Array.of(value), [1, 1]);
   for (const [expert, group] of Map.groupBy(uses, ({ expert }) => expert)) {
     const weights = {
-      gateUpProj: await part(backend, inputs.gateUpProj, expert),
-      downProj: await part(backend, inputs.downProj, expert),
+      gateUpProj: await readExpert("gateUpProj", expert),
+      downProj: await readExpert("downProj", expert),
       gateUpProjBias: inputs.gateUpProjBias && await part(backend, inputs.gateUpProjBias, expert),
       downProjBias: inputs.downProjBias && await part(backend, inputs.downProjBias, expert),
     };
@@ -189,7 +211,7 @@ export async function addExpertRows(
 /** Returns rows with what is added to the experts' sums of some tokens. */
 export function addendRows(
   backend: Backend,
-  inputs: Pick<DenseInputs<BackendTensor>, "addend" | "addendWeights">,
+  inputs: Pick<ExpertsInputs<BackendTensor>, "addend" | "addendWeights">,
   { hidden }: ResolvedExperts,
   tokens: readonly number[],
 ): Promise<Float64Array[]> {
@@ -199,7 +221,7 @@ export function addendRows(
 /** Returns what is added to the experts' sum of a token. */
 async function addendRow(
   backend: Backend,
-  { addend, addendWeights }: Pick<DenseInputs<BackendTensor>, "addend" | "addendWeights">,
+  { addend, addendWeights }: Pick<ExpertsInputs<BackendTensor>, "addend" | "addendWeights">,
   token: number,
   hidden: number,
 ): Promise<Float64Array> {
@@ -208,14 +230,19 @@ async function addendRow(
   return Float64Array.from((await part(backend, addend, token)).data, (value) => weight * value);
 }
 
-/** Reads one entry along a tensor's first dimension to the host. Converts bf16 to f32, whose array holds the values. */
+/** Reads one entry along a tensor's first dimension to the host. */
 async function part(backend: Backend, source: BackendTensor, index: number): Promise<Tensor> {
   const shape = [1, ...source.shape.slice(1)];
   const length = elementCount(shape);
   const result = zeros(source.dtype, shape);
   const range = { start: index * length, end: (index + 1) * length };
   await backend.read(source, (piece, start) => result.data.set(piece, start - range.start), range);
-  return source.dtype === "bf16" ? convert(result, "f32") : result;
+  return widened(result);
+}
+
+/** Converts bf16 to f32, whose array has the values. */
+function widened(tensor: Tensor): Tensor {
+  return tensor.dtype === "bf16" ? convert(tensor, "f32") : tensor;
 }
 
 /** Selects tokens spread over the job, from those with an assignment that was kept. */

@@ -11,6 +11,7 @@ import { boundedCheck, type Check, errorBounds, RelativeError } from "./check.ts
 import { goldenInputs } from "./golden_inputs.ts";
 import { goldens } from "./goldens.ts";
 import { layerChecks } from "./layers.ts";
+import { packedChecks } from "./packed.ts";
 import { checkSample } from "./sample.ts";
 import { variantChecks } from "./variants.ts";
 
@@ -26,7 +27,7 @@ export interface VerifyOptions {
   readonly runs: number;
 }
 
-/** Runs all checks in order: goldens, variants, routers, layers, and a large job. */
+/** Runs all checks in order: goldens, variants, packed weights, routers, layers, and a large job. */
 export async function* verify(backend: Backend, pool: WorkerPool, options: VerifyOptions): AsyncGenerator<Check> {
   for (const golden of goldens) {
     const expected = new Float32Array(Uint8Array.fromBase64(golden.output).buffer);
@@ -34,6 +35,7 @@ export async function* verify(backend: Backend, pool: WorkerPool, options: Verif
     yield boundedCheck(`golden ${golden.name}`, new RelativeError().add(output, expected).value, errorBounds.f16);
   }
   yield* variantChecks(backend);
+  yield* packedChecks(backend);
   yield* layerChecks(backend);
   yield* jobChecks(backend, pool, options);
 }
@@ -49,7 +51,10 @@ export async function* jobChecks(
   using firstOutput = await backend.experts(workload.inputs, options);
   const first = await backend.download(firstOutput);
 
-  const sampled = await checkSample(backend, workload.inputs, firstOutput, options, { samples });
+  const sampled = await checkSample(backend, workload.inputs, firstOutput, options, {
+    samples,
+    readWeight: workload.readWeight,
+  });
   yield {
     name: `${sampled.samples} tokens of the ${job.preset} job`,
     error: sampled.error,

@@ -26,6 +26,9 @@ export async function checkpointPreset(path: string, choice: CheckpointChoice): 
     throw new SafetensorsError(`${path}: layer ${found.number} chooses experts by token id, which bench cannot time`);
   }
   const { routed, router, shared } = found.shape;
+  if (routed.hidden !== found.shape.hidden) {
+    throw new SafetensorsError(`${path}: the experts of layer ${found.number} are latent, which bench cannot time`);
+  }
   const { before, groupScores } = routerRules[found.routerKind];
   const { groups, topGroups, renormalize, scale } = router;
   const { activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout, batchInvariant } = routed;

@@ -1,6 +1,6 @@
 // What a benchmark times: one call on the tensors of a backend.
 import type { Backend, BackendTensor } from "../backend/backend.ts";
-import type { DenseInputs, ExpertsOptions } from "../contract/experts.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { expertsBytes, expertsFlops } from "../contract/experts_sizes.ts";
 import type { MoeLayer } from "../contract/moe.ts";
 import { type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
@@ -9,15 +9,24 @@ import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import { keptAssignments, tokensPerExpert } from "../routing/assignments.ts";
 import { bytesPerElement, convert, elementCount, type Tensor } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
+import { isPacked, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { readHidden } from "./hidden_file.ts";
+import { areDrawn } from "./drawn_weights.ts";
+import type { WeightReader } from "./weight_reader.ts";
 import { drawInputs, type Job, jobOptions } from "./workload.ts";
 
-/** A layer whose weights are dense. */
-type DenseLayer = MoeLayer<BackendTensor, BackendTensor>;
+/** A layer on a backend. */
+type Layer = MoeLayer<BackendTensor>;
 
 /** The elements of a float tensor. */
 type Normals = Parameters<Generator["fillNormal"]>[1];
+
+/** A layer, and what reads its packed weights. */
+interface ReadableLayer {
+  readonly layer: Layer;
+  readonly readWeight: WeightReader | undefined;
+}
 
 /** Reports the fraction of a job that is done. */
 type Progress = (fraction: number) => void;
@@ -27,7 +36,9 @@ export interface TimedCall extends Disposable {
   /** Makes the call. */
   run(onProgress?: Progress): Promise<BackendTensor>;
   /** The call of the routed experts. Of a whole layer, it has the backend's routing and its shared expert's rows. */
-  readonly experts: { readonly inputs: DenseInputs<BackendTensor>; readonly options: ExpertsOptions };
+  readonly experts: { readonly inputs: ExpertsInputs<BackendTensor>; readonly options: ExpertsOptions };
+  /** Reads a packed weight of one routed expert to the host, decoded. */
+  readonly readWeight: WeightReader | undefined;
   readonly shape: ResolvedExperts;
   /** The assignments of each expert, without the capacity. */
   readonly tokensPerExpert: Int32Array;
@@ -50,34 +61,39 @@ export async function prepareCall(
 ): Promise<TimedCall> {
   using scope = new DisposableStack();
   const options = jobOptions(job);
-  if (job.op === "experts" && job.weights === "dense" && job.hiddenFile === null) {
-    const { inputs, tokensPerExpert: counts } = scope.use(await drawInputs(job, backend, pool, onProgress));
-    return expertsCall(backend, inputs, options, counts, scope.move());
+  const isDrawn = areDrawn(job.weights);
+  if (job.op === "experts" && isDrawn && job.hiddenFile === null) {
+    const { inputs, readWeight, tokensPerExpert: counts } = scope.use(await drawInputs(job, backend, pool, onProgress));
+    return expertsCall(backend, { inputs, options }, counts, readWeight, scope.move());
   }
-  const layer = job.weights === "dense"
+  const { layer, readWeight } = isDrawn
     ? await drawLayer(job, backend, pool, scope, onProgress)
     : await readLayer(job, backend, scope, onProgress);
   const hidden = scope.use(await hiddenStates(job, backend, pool));
   const { inputs, counts } = await routed(backend, hidden, layer, scope);
   if (job.op === "experts") {
-    return expertsCall(backend, { ...inputs, ...layerWeights(layer) }, options, counts, scope.move());
+    const experts = { inputs: { ...inputs, ...layerWeights(layer) }, options };
+    return expertsCall(backend, experts, counts, readWeight, scope.move());
   }
   const sharedRows = await runShared(backend, hidden, layer, scope);
-  return moeCall(backend, hidden, layer, { inputs: { ...inputs, ...sharedRows }, options }, counts, scope.move());
+  const experts = { inputs: { ...inputs, ...sharedRows }, options };
+  return moeCall(backend, hidden, { layer, readWeight }, experts, counts, scope.move());
 }
 
 function expertsCall(
   backend: Backend,
-  inputs: DenseInputs<BackendTensor>,
-  options: ExpertsOptions,
+  experts: TimedCall["experts"],
   counts: Int32Array,
+  readWeight: WeightReader | undefined,
   owned: DisposableStack,
 ): TimedCall {
+  const { inputs, options } = experts;
   const shape = resolveExperts(inputs, options);
   const kept = keptAssignments(counts, shape.capacity);
   return {
     run: (onProgress) => backend.experts(inputs, { ...options, onProgress }),
-    experts: { inputs, options },
+    experts,
+    readWeight,
     shape,
     tokensPerExpert: counts,
     kept,
@@ -90,7 +106,7 @@ function expertsCall(
 function moeCall(
   backend: Backend,
   hidden: BackendTensor,
-  layer: DenseLayer,
+  { layer, readWeight }: ReadableLayer,
   experts: TimedCall["experts"],
   counts: Int32Array,
   owned: DisposableStack,
@@ -105,6 +121,7 @@ function moeCall(
   return {
     run: (onProgress) => backend.moe(hidden, layer, { expertCapacity, batchInvariant, onProgress }),
     experts,
+    readWeight,
     shape: routed,
     tokensPerExpert: counts,
     kept,
@@ -129,11 +146,11 @@ async function drawLayer(
   pool: WorkerPool,
   scope: DisposableStack,
   onProgress: Progress,
-): Promise<DenseLayer> {
+): Promise<ReadableLayer> {
   const { hidden, experts, topK, dtype, router, sharedIntermediate } = job;
   const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
   const oneToken = { batch: 1, seq: 1 };
-  const { inputs } = scope.use(await drawInputs({ ...job, ...oneToken }, backend, pool, onProgress));
+  const { inputs, readWeight } = scope.use(await drawInputs({ ...job, ...oneToken }, backend, pool, onProgress));
   const random = new Generator(BigInt(job.seed) ^ 1n);
   const shared = sharedIntermediate > 0
     ? scope.use(
@@ -141,6 +158,7 @@ async function drawLayer(
         {
           ...job,
           ...oneToken,
+          weights: job.weights === "fp8" ? "fp8" : "dense", // as models are published
           ...{ experts: 1, topK: 1, intermediate: sharedIntermediate, capacity: null, router: { kind: "softmax" } },
         },
         backend,
@@ -156,12 +174,13 @@ async function drawLayer(
   const correctionBias = router.correctionBias ? upload(bias) : undefined;
   const { activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout } = jobOptions(job);
   const computation = { activation, activationAlpha, activationLimit, gated, gateUpLayout, weightLayout };
-  return {
+  const layer: Layer = {
     ...layerWeights(inputs),
     ...computation,
     router: { weight: upload(convert(weight, dtype)), options: { ...router, topK, correctionBias } },
     ...shared && { sharedExpert: { ...layerWeights(shared.inputs), ...computation } },
   };
+  return { layer, readWeight };
 }
 
 async function readLayer(
@@ -169,11 +188,18 @@ async function readLayer(
   backend: Backend,
   scope: DisposableStack,
   onProgress: Progress,
-): Promise<DenseLayer> {
-  using found = await CheckpointLayer.open(weights, {
-    ...{ layer: layer ?? undefined, topK, router: router.kind, activation },
-  });
-  return await found.readTo((tensor) => scope.use(backend.upload(tensor)), dtype, onProgress);
+): Promise<ReadableLayer> {
+  const found = scope.use(
+    await CheckpointLayer.open(weights, { layer: layer ?? undefined, topK, router: router.kind, activation }),
+  );
+  const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
+  const uploadWeight = (weight: Tensor | PackedTensor) =>
+    scope.use(isPacked<PackedTensor>(weight) ? backend.upload(weight) : backend.upload(weight));
+  const supports = (format: PackedFormat) => backend.supports(format);
+  return {
+    layer: await found.readTo(upload, uploadWeight, { dtype, supports, onProgress }),
+    readWeight: (name, expert) => found.readExpert(name, expert, dtype),
+  };
 }
 
 /** Reads or draws the hidden states. */
@@ -193,9 +219,9 @@ async function hiddenStates(
 async function routed(
   backend: Backend,
   hiddenStates: BackendTensor,
-  { router, ...layer }: DenseLayer,
+  { router, ...layer }: Layer,
   scope: DisposableStack,
-): Promise<{ inputs: DenseInputs<BackendTensor>; counts: Int32Array }> {
+): Promise<{ inputs: ExpertsInputs<BackendTensor>; counts: Int32Array }> {
   const { weight, bias, options, logitsDType } = router;
   using logits = await backend.ops.linear(hiddenStates, weight, { bias, dtype: logitsDType ?? "f32" });
   const { routerIndices, routerWeights, inputWeights } = await backend.ops.route(logits, options);
@@ -214,9 +240,9 @@ async function routed(
 async function runShared(
   backend: Backend,
   hidden: BackendTensor,
-  { sharedExpert }: DenseLayer,
+  { sharedExpert }: Layer,
   scope: DisposableStack,
-): Promise<Pick<DenseInputs<BackendTensor>, "addend" | "addendWeights">> {
+): Promise<Pick<ExpertsInputs<BackendTensor>, "addend" | "addendWeights">> {
   if (!sharedExpert) return {};
   const { gate, gateUpProj, gateUpProjBias, downProj, downProjBias, ...computation } = sharedExpert;
   const [tokens = 0] = hidden.shape;

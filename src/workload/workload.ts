@@ -4,18 +4,22 @@
  * @module
  */
 import type { Backend, BackendTensor } from "../backend/backend.ts";
-import type { DenseInputs, ExpertsOptions } from "../contract/experts.ts";
+import type { DenseInputs, ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { activationOptions } from "../contract/activations.ts";
 import { gateUpColumns, weightShapes } from "../contract/experts_sizes.ts";
+import { weightBytes } from "../contract/weights.ts";
 import type { LayerPreset, Preset } from "../models/preset.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { keptAssignments, tokensPerExpert } from "../routing/assignments.ts";
 import { route } from "../routing/route.ts";
 import { routerRules } from "../routing/router.ts";
+import { decode } from "../tensor/decode.ts";
 import { bytesPerElement, convert, elementCount, type Tensor, type TensorData, zeros } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
-import { drawLogits } from "./logits.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
+import { areDrawn, drawPacked, jobFormats } from "./drawn_weights.ts";
+import { drawLogits } from "./logits.ts";
+import type { WeightReader } from "./weight_reader.ts";
 
 /** A synthetic job: a layer and its tokens. */
 export interface Job extends LayerPreset {
@@ -35,7 +39,7 @@ export interface Job extends LayerPreset {
   readonly model: string;
   /** What is timed: the experts, or the whole layer with its router and its shared expert. */
   readonly op: "experts" | "moe";
-  /** Where the weights are from: "dense" for drawn ones, or the path of a checkpoint. */
+  /** The format of drawn weights, "dense" or packed, or the path of a checkpoint. */
   readonly weights: string;
   /** The number of the checkpoint's layer; null if the weights are drawn, or the names have no number. */
   readonly layer: number | null;
@@ -72,7 +76,8 @@ export function makeJobOf(name: string, preset: Preset, changes: JobChanges = {}
     callKeys.has(key) || value === own[key]
   );
   const names = isOwnLayer ? { preset: name, model: model.replace(/,.*/, "") } : { preset: "custom", model: "custom" };
-  return { ...drawnJob, ...sizes, ...names, intermediate, capacity };
+  const job: Job = { ...drawnJob, ...sizes, ...names, intermediate, capacity };
+  return areDrawn(job.weights) && job.weights !== "dense" ? { ...job, weightLayout: "out-in" } : job;
 }
 
 /** What a job is unless something else is asked for. */
@@ -107,16 +112,16 @@ export function tensorBytes(job: Job): {
   const tokens = batch * seq;
   const element = bytesPerElement(dtype);
   const { experts } = ownExperts(job);
-  const { gateUpProj, downProj } = weightShapes(ownExperts(job));
+  const formats = jobFormats(job), packedShapes = weightShapes({ ...ownExperts(job), weightLayout: "out-in" });
   return {
     inputs: {
       hiddenStates: element * tokens * hidden,
       routerIndices: 4 * tokens * topK,
       routingWeights: element * tokens * topK,
       inputWeights: weighsInputs(job) ? 4 * tokens * topK : 0,
-      gateUpProj: element * elementCount(gateUpProj),
+      gateUpProj: weightBytes(formats.gateUpProj, packedShapes.gateUpProj),
       gateUpProjBias: biases === "none" ? 0 : element * experts * gateUpColumns(job),
-      downProj: element * elementCount(downProj),
+      downProj: weightBytes(formats.downProj, packedShapes.downProj),
       downProjBias: biases === "none" ? 0 : element * experts * hidden,
     },
     output: element * tokens * hidden,
@@ -150,7 +155,9 @@ export function requiredBytes(job: Job): number {
 /** The inputs of a job, on a backend. Dispose it to free their memory. */
 export interface Workload extends Disposable {
   /** The inputs of `experts`. */
-  readonly inputs: DenseInputs<BackendTensor>;
+  readonly inputs: ExpertsInputs<BackendTensor>;
+  /** Reads a weight of one expert, drawn again. */
+  readonly readWeight: WeightReader;
   /** The assignments of each expert, without the capacity. */
   readonly tokensPerExpert: Int32Array;
   /** The number of assignments that the capacity keeps. */
@@ -162,7 +169,7 @@ export interface Workload extends Disposable {
  * correction bias × 0.02, if it has one; the hidden states × 0.1; the gate-up and down weights × 0.02, each in its layout; the
  * gate-up and down biases × 0.02, if they are random. The correction bias and the weights of the experts' inputs are f32.
  * Hidden states and parameters are rounded to the job's dtype before and after the scaling, and the routing weights at the
- * end.
+ * end. Packed weights have a generator of their own.
  *
  * @param job The sizes and the seed.
  * @param backend The backend of the inputs.
@@ -213,19 +220,36 @@ export async function drawInputs(
     return biases === "zero" ? upload(zeros(dtype, shape)) : await draw(shape, 0.02);
   };
 
-  const inputs: DenseInputs<BackendTensor> = {
+  const formats = jobFormats(job), shapes = { gateUpProj, downProj };
+  const seeds = { gateUpProj: 2n * BigInt(job.seed), downProj: 2n * BigInt(job.seed) + 1n };
+  const weight = async (name: "gateUpProj" | "downProj") => {
+    const format = formats[name], shape = shapes[name], count = elementCount(shape);
+    if (format.kind === "dense") return await draw(shape, 0.02);
+    const onDrawn = (done: number) => onProgress((drawn + done * count) / total);
+    const host = await drawPacked(format, shape, seeds[name], 0, onDrawn);
+    drawn += count;
+    return scope.use(backend.upload(host));
+  };
+  const readWeight: WeightReader = async (name, expert) => {
+    const format = formats[name], shape = shapes[name];
+    if (format.kind === "dense") throw new TypeError(`${name} is dense: read it from the backend`);
+    return decode(await drawPacked(format, [1, ...shape.slice(1)], seeds[name], expert), dtype);
+  };
+
+  const inputs: ExpertsInputs<BackendTensor> = {
     routerIndices: upload(routerIndices),
     routingWeights: upload(convert(routerWeights, dtype)),
     inputWeights: inputWeights && upload(inputWeights),
     hiddenStates: await draw(hiddenShape, 0.1),
-    gateUpProj: await draw(gateUpProj, 0.02),
-    downProj: await draw(downProj, 0.02),
+    gateUpProj: await weight("gateUpProj"),
+    downProj: await weight("downProj"),
     gateUpProjBias: await bias([own.experts, gateUpColumns(job)]),
     downProjBias: await bias([own.experts, hidden]),
   };
   const owned = scope.move();
   return {
     inputs,
+    readWeight,
     tokensPerExpert: counts,
     kept: keptAssignments(counts, job.capacity ?? Infinity),
     [Symbol.dispose]: () => owned[Symbol.dispose](),

@@ -21,7 +21,7 @@ Deno.test("A layer in several files is read into one tensor per weight, gate bef
     assertEquals(layer.gateUpProj.shape, [E, 2 * I, H]);
     assertEquals(layer.downProj.dtype, "bf16");
     assertEquals(layer.router.weight.dtype, "f32");
-    assertEquals(found.bytes("bf16"), 2 * E * 3 * I * H + 4 * E * H);
+    assertEquals(found.bytes({ dtype: "bf16" }), 2 * E * 3 * I * H + 4 * E * H);
     const whole = await found.read();
     const marks = [...whole.gateUpProj.data].filter((value) => value !== 0);
     assertEquals(marks, [101, 103, 111, 113, 121, 123]);

@@ -32,13 +32,17 @@ for (const [topK, width] of [[1, 264], [3, 40], [9, 520], [35, 132]] as const) {
         }
         return fma(1, addend.data[at]!, sum);
       });
-      for (const warps of [1, 2, 3]) {
-        const out = device.allocate(tokens * width * 4);
-        const shape = { tokens, topK, weightColumns: topK, width };
-        const launch = planCombine("f32", "f32", shape, { ...pointers, out: out.pointer }, 132);
-        const blocks = Math.ceil(tokens * warps / (launch.threads / 32));
-        device.launch(launch.kernel, launch.threads, { ...launch.arguments, warps }, { blocks });
-        assertEquals(new Float32Array(device.download(out).buffer), expected);
+      const shape = { tokens, topK, weightColumns: topK, width };
+      for (const [multiprocessors, kernel] of [[0, "combine_f32"], [132, "combine_few_f32"]] as const) {
+        for (const warps of [undefined, 1, 2, 3]) {
+          const out = device.allocate(tokens * width * 4);
+          const launch = planCombine("f32", "f32", shape, { ...pointers, out: out.pointer }, multiprocessors);
+          assertEquals(launch.kernel, kernel);
+          const args = { ...launch.arguments, ...(warps && { warps }) };
+          const blocks = Math.ceil(tokens * Number(args.warps) / (launch.threads / 32));
+          device.launch(kernel, launch.threads, args, { blocks });
+          assertEquals(new Float32Array(device.download(out).buffer), expected);
+        }
       }
     },
   });

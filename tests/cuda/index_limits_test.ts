@@ -80,7 +80,7 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
   simt: product,
   combine: (a) => ({
     "blockIdx.x * 4 + threadIdx.x / 32": [a.blocks! * 4n, 32],
-    "first += warps * kParts * kPart": [a.width! + 2n * a.warps! * 2n * 32n * 8n, 31],
+    "first + warps * kParts * kPart": [a.width! + a.warps! * 2n * 32n * a.elements!, 31],
     "t * weight_columns": [a.tokens! * a.weightColumns!, 63],
     "row * width": [BigInt(maximumItems) * a.width!, 63],
   }),
@@ -114,6 +114,18 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
   }),
   fill: (a) => ({ "i += item_step()": [a.count! + a.blocks! * 256n, 63], "first_item()": [a.blocks! * 256n, 31] }),
   copy_words: (a) => ({ "i += item_step()": [a.n! + a.blocks! * 256n, 31] }),
+  received_experts: (a) => ({
+    "row += element_step()": [a.rows! + a.blocks! * 256n, 63],
+    "offsets += stride": [a.ranks! * a.stride!, 31],
+    "expert + upper + 1": [2n * a.count!, 31],
+  }),
+  local_experts: (a) => ({ "i += element_step()": [a.n! + a.blocks! * 256n, 63] }),
+  partial_sum: (a) => ({
+    "i += element_step()": [a.count! + a.blocks! * 256n, 63],
+    "token * weight_columns": [a.count! / a.width! * a.weightColumns!, 63],
+    "row * width": [BigInt(maximumItems) * a.width!, 63],
+  }),
+  round_sum: (a) => ({ "i += element_step()": [a.count! + a.blocks! * 256n, 63] }),
   wait_for_host: () => ({}), // reads one address
   even_offsets: (a) => ({
     "g * rows": [a.groups! * a.rows!, 31],
@@ -135,6 +147,7 @@ function check({ kernel, blocks, threads, arguments: values }: KernelLaunch<unkn
   const numbers = {
     ...Object.fromEntries(integers.map(([name, value]) => [name, BigInt(value)])),
     tiles: BigInt(tiles),
+    elements: kernel.endsWith("f32") ? 4n : 8n, // in 16 bytes
   };
   for (
     const [name, [value, bits]] of Object.entries(

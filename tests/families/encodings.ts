@@ -113,20 +113,22 @@ const pairs = (codes: readonly number[]) =>
   Uint8Array.from({ length: codes.length / 2 }, (_, i) => codes[2 * i]! | codes[2 * i + 1]! << 4);
 
 /** MXFP4 weights: a scale, a power of two, for each 32 inputs. */
-export function mxfp4Of(naming: "deepseek" | "compressed-tensors"): Encoding {
+export function mxfp4Of(naming: "deepseek" | "compressed-tensors" | "gpt-oss"): Encoding {
   return (random, rows, columns) => {
     const runs = columns / 32;
     const codes = list(rows * columns, () => Math.floor(random() * 16));
     const exponents = list(rows * runs, () => Math.floor(random() * 4) - 6);
     const [weight, scale, dtype, scaleDType] = naming === "deepseek"
       ? [".weight", ".scale", "I8", "F8_E8M0"] as const
+      : naming === "gpt-oss"
+      ? ["_blocks", "_scales", "U8", "U8"] as const
       : [".weight_packed", ".weight_scale", "U8", "U8"] as const;
     return {
       rows,
       columns,
       values: Float64Array.from(codes, (code, at) => e2m1[code]! * 2 ** exponents[Math.floor(at / 32)]!),
       tensors: {
-        [weight]: { dtype, shape: [rows, columns / 2], bytes: pairs(codes) },
+        [weight]: { dtype, shape: naming === "gpt-oss" ? [rows, runs, 16] : [rows, columns / 2], bytes: pairs(codes) },
         [scale]: { dtype: scaleDType, shape: [rows, runs], bytes: Uint8Array.from(exponents, (e) => e + 127) },
       },
     };
@@ -328,22 +330,4 @@ export function mlxOf(group: number, bits = 4): Encoding {
       },
     };
   };
-}
-
-/** Writes a safetensors file. */
-export async function writeRaw(path: string, tensors: Readonly<Record<string, Raw>>): Promise<void> {
-  let end = 0;
-  const header = Object.fromEntries(
-    Object.entries(tensors).map(([name, { dtype, shape, bytes }]) => [
-      name,
-      { dtype, shape, data_offsets: [end, end += bytes.length] },
-    ]),
-  );
-  const text = new TextEncoder().encode(JSON.stringify(header));
-  const parts = [
-    new Uint8Array(new BigUint64Array([BigInt(text.length)]).buffer),
-    text,
-    ...Object.values(tensors).map(({ bytes }) => bytes),
-  ];
-  await Deno.writeFile(path, await new Blob(parts as BlobPart[]).bytes());
 }

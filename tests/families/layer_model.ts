@@ -41,6 +41,8 @@ export interface LayerWeights {
   readonly experts: readonly Expert[];
   readonly shared?: Expert;
   readonly sharedGate?: Matrix;
+  /** Linear layers around the routed experts. */
+  readonly latent?: { readonly input: Matrix; readonly output: Matrix };
 }
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
@@ -132,11 +134,14 @@ export function computeLayer(definition: Definition, layer: LayerWeights, hidden
       layer.correctionBias,
       layer.chosen?.[t],
     );
+    const sum: number[] = Array(columns).fill(0);
     const onInput = definition.scores === "logits-sigmoid-input";
     chosen.forEach((e, k) => {
-      const input = onInput ? x.map((value) => value * weights[k]!) : x;
-      add(t, expertOf(definition, layer.experts[e]!, input), onInput ? 1 : weights[k]!);
+      const inner = layer.latent ? times(layer.latent.input, x) : x;
+      const input = onInput ? inner.map((value) => value * weights[k]!) : inner;
+      expertOf(definition, layer.experts[e]!, input).forEach((y, h) => sum[h]! += (onInput ? 1 : weights[k]!) * y);
     });
+    add(t, layer.latent ? times(layer.latent.output, sum.slice(0, layer.latent.input.rows)) : sum, 1);
     if (!layer.shared) continue;
     const factor = layer.sharedGate ? sigmoid(times(layer.sharedGate, x)[0]!) : 1;
     add(t, expertOf(definition, layer.shared, x), factor);

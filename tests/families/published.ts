@@ -3,6 +3,7 @@
 import type { Published } from "./checkpoints.ts";
 import { correctedFamilies } from "./published_corrected.ts";
 import { softmaxFamilies } from "./published_softmax.ts";
+import { variants } from "./published_variants.ts";
 
 /** Every checkpoint of the table. */
-export const published: readonly Published[] = [...softmaxFamilies, ...correctedFamilies];
+export const published: readonly Published[] = [...softmaxFamilies, ...correctedFamilies, ...variants];

@@ -181,6 +181,22 @@ export const correctedFamilies: readonly Published[] = [
     shared: { prefix: "backbone.layers.1.mixer.shared_experts.", packing: "gate_proj" },
   },
   {
+    name: "nemotron_h (latent experts)",
+    config: {
+      model_type: "nemotron_h",
+      ...{ ...noGroups, hidden_act: undefined, mlp_hidden_act: "relu2", mamba_hidden_act: "silu" },
+      ...{ n_routed_experts: 8, moe_latent_size: 32, routed_scaling_factor: 2.5, norm_topk_prob: true },
+    },
+    definition: { ...corrected, activation: "relu2", scale: 2.5 },
+    gated: false,
+    latent: 32,
+    base: "backbone.layers.1.mixer.",
+    packing: "gate_proj",
+    router: "gate",
+    correctionBias: "gate.e_score_correction_bias",
+    shared: { prefix: "backbone.layers.1.mixer.shared_experts.", packing: "gate_proj" },
+  },
+  {
     name: "minimax_m2",
     ...mixtral,
     config: {

@@ -3,7 +3,8 @@ import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { Safetensors } from "../../mod.ts";
 import { relativeError } from "../fixtures.ts";
 import { makeCheckpoint, sizes, writeCheckpoint } from "./checkpoints.ts";
-import { floatsOf, floatTensor, randomOf, type Raw, writeRaw } from "./encodings.ts";
+import { floatsOf, floatTensor, randomOf, type Raw } from "./encodings.ts";
+import { writeRaw } from "./raw_file.ts";
 import { computeLayer } from "./layer_model.ts";
 import { published } from "./published.ts";
 

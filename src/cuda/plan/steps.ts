@@ -5,7 +5,7 @@ import { bytesPerElement, type DType } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaDTypeCode } from "./codes.ts";
-import { checkMaximum, maximumExperts, maximumItems } from "../../contract/limits.ts";
+import { checkInt32, checkMaximum, maximumExperts, maximumItems } from "../../contract/limits.ts";
 import { type PlanDevice, type Product, ProductKernels, type ProductTensors } from "./product.ts";
 import { chooseTile } from "./tiles.ts";
 
@@ -13,7 +13,7 @@ const sortThreads = 256;
 const scanThreads = 1024;
 const smallSortThreads = 1024, smallSortPart = 128; // assignments per warp
 const combineThreads = 128;
-const combineWarps = 64; // per multiprocessor
+const combineWarps = 32; // per multiprocessor, at once
 const opThreads = 256;
 
 /** The sort has at most `maximumChunks` chunks, because one block scans their counts. */
@@ -142,7 +142,11 @@ export interface CombineTensors<Pointer> {
   readonly out: Pointer;
 }
 
-/** Plans gather-and-sum. Several warps divide the columns of a token if there are few tokens. */
+/**
+ * Plans gather-and-sum. The columns of a token are divided among more warps if there are few tokens.
+ *
+ * @throws {RangeError} If there are more tokens, columns or warps than the kernels count.
+ */
 export function planCombine<Pointer>(
   dtype: DType,
   weightsDType: DType,
@@ -153,11 +157,15 @@ export function planCombine<Pointer>(
   const { tokens, width } = shape;
   checkMaximum("The number of tokens", tokens);
   checkMaximum("The number of columns", width);
-  const parts = Math.ceil(width / (32 * 16 / bytesPerElement(dtype))); // of 16 bytes per lane
+  const rowBytes = width * bytesPerElement(dtype);
+  const parts = Math.max(1, Math.ceil(rowBytes / 512)); // of 16 bytes per lane
   const enough = Math.floor(multiprocessors * combineWarps / Math.max(1, tokens));
-  const warps = Math.max(1, Math.min(parts, Math.max(2, enough)));
+  const few = enough >= parts || rowBytes % 16 !== 0;
+  // Of many tokens, a warp computes two parts at a time, once or twice.
+  const warps = few ? parts : Math.max(Math.ceil(parts / 4), Math.min(enough, Math.ceil(parts / 2)));
+  checkInt32("The number of warps of gather-and-sum", tokens * warps);
   return {
-    kernel: `combine_${dtype}`,
+    kernel: `${few ? "combine_few" : "combine"}_${dtype}`,
     blocks: Math.ceil(tokens * warps / (combineThreads / 32)),
     ...{ threads: combineThreads, sharedBytes: 0 },
     arguments: { ...tensors, ...shape, weightsDtype: cudaDTypeCode(weightsDType), warps },

@@ -4,19 +4,35 @@
  * @module
  */
 import type { MoeLayer } from "../../contract/moe.ts";
+import { weightBytes } from "../../contract/weights.ts";
 import type { RouterKind } from "../../routing/router.ts";
 import { mapLayer, type ResolvedMoe, resolveMoe } from "../../contract/resolve_moe.ts";
+import type { PackedFormat, PackedTensor } from "../../tensor/packed_tensor.ts";
 import { bytesPerElement, type DType, elementCount, type Tensor, zeros } from "../../tensor/tensor.ts";
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { findLayer, type LayerNames } from "./layer_names.ts";
-import { type PlannedTensor, planTensors } from "./layer_tensors.ts";
+import { type PlannedTensor, type PlannedWeight, planTensors } from "./layer_tensors.ts";
+import { fitsPacked, readPacked } from "./packed_plan.ts";
 import { ModelConfig } from "../families/model_config.ts";
 import { checkFamily } from "../families/settings_of_family.ts";
 import { partSize, readPart } from "./read_part.ts";
 import { expertsOfTokens, readIntegers } from "./token_table.ts";
 import { type LayerOptions, resolveSettings } from "./settings.ts";
+
+/** How a layer is read. */
+export interface ReadOptions {
+  /**
+   * The dtype of the activations, and of the experts' weights that are not packed: they are rounded to nearest. The default is
+   * the weights' own.
+   */
+  readonly dtype?: DType | undefined;
+  /** Returns whether a weight in a packed format stays packed. By default, all are decoded. */
+  readonly supports?: ((format: PackedFormat) => boolean) | undefined;
+  /** Called with the fraction that is read. */
+  readonly onProgress?: ((fraction: number) => void) | undefined;
+}
 
 /** A layer in a checkpoint. Opening it checks all names, dtypes and shapes and reads no element. */
 export class CheckpointLayer implements Disposable {
@@ -39,7 +55,7 @@ export class CheckpointLayer implements Disposable {
   /** Whether a table of token ids, and not the router's scores, chooses the experts. */
   readonly byToken: boolean;
   readonly #checkpoint: Checkpoint;
-  readonly #plan: MoeLayer<PlannedTensor, PlannedTensor>;
+  readonly #plan: MoeLayer<PlannedTensor, PlannedWeight>;
   readonly #tokenTable: string | undefined;
 
   private constructor(checkpoint: Checkpoint, resolved: ResolvedLayer) {
@@ -79,15 +95,21 @@ export class CheckpointLayer implements Disposable {
     return new CheckpointLayer(checkpoint, resolved);
   }
 
-  /** Returns the bytes of the layer's tensors in memory, with the experts' weights in a dtype. */
-  bytes(dtype: DType = this.dtype): number {
+  /** Returns the bytes that the layer's tensors can take in memory. */
+  bytes({ dtype = this.dtype, supports = () => false }: ReadOptions = {}): number {
     let bytes = 0;
-    mapLayer(this.#plan, (planned) => bytes += elementCount(planned.shape) * bytesPerElement(planned.dtype ?? dtype));
+    const add = (planned: PlannedTensor) => {
+      bytes += elementCount(planned.shape) * bytesPerElement(planned.dtype ?? dtype);
+    };
+    mapLayer(this.#plan, add, (planned) => {
+      if (planned.packed && supports(planned.packed.format)) bytes += weightBytes(planned.packed.format, planned.shape);
+      else add(planned);
+    });
     return bytes;
   }
 
   /**
-   * Reads the layer's tensors into shared memory, one after the other.
+   * Reads the layer's tensors into shared memory, one after the other. Packed weights are decoded.
    *
    * @param dtype The dtype that the experts' weights are converted to, rounded to nearest. The default is their own.
    * @param onProgress Called after each tensor with the fraction that is read.
@@ -95,37 +117,73 @@ export class CheckpointLayer implements Disposable {
    * @throws {RangeError} If the allocation fails.
    */
   read(dtype: DType = this.dtype, onProgress?: (fraction: number) => void): Promise<MoeLayer<Tensor, Tensor>> {
-    return this.readTo((tensor) => tensor, dtype, onProgress);
+    const keep = (tensor: Tensor) => tensor;
+    return this.readTo(keep, keep as (weight: Tensor | PackedTensor) => Tensor, { dtype, onProgress });
   }
 
   /**
    * Reads the layer's tensors into shared memory, and hands on each before the next one is read.
    *
    * @param keep What becomes of a tensor, such as its copy on a backend.
-   * @param dtype The dtype that the experts' weights are converted to, rounded to nearest. The default is their own.
-   * @param onProgress Called with the fraction that is read.
-   * @returns The layer with what `keep` returned.
+   * @param keepWeight What becomes of a weight of the experts.
+   * @param options The dtype, and which weights stay packed.
+   * @returns The layer with what `keep` and `keepWeight` returned.
    * @throws {RangeError} If the allocation fails.
+   * @throws {SafetensorsError} If a weight cannot stay packed.
    */
-  async readTo<Kept>(
+  async readTo<Kept, KeptWeight>(
     keep: (tensor: Tensor) => Kept,
-    dtype: DType = this.dtype,
-    onProgress: (fraction: number) => void = () => {},
-  ): Promise<MoeLayer<Kept, Kept>> {
-    const planned: PlannedTensor[] = [];
-    mapLayer(this.#plan, (tensor) => planned.push(tensor));
-    const total = planned.reduce((sum, { shape }) => sum + elementCount(shape), 0);
-    const kept = new Map<PlannedTensor, Kept>();
+    keepWeight: (weight: Tensor | PackedTensor) => KeptWeight,
+    { dtype = this.dtype, supports = () => false, onProgress = () => {} }: ReadOptions = {},
+  ): Promise<MoeLayer<Kept, KeptWeight>> {
+    const tensors: PlannedTensor[] = [], weights: PlannedWeight[] = [];
+    mapLayer(this.#plan, (tensor) => tensors.push(tensor), (weight) => weights.push(weight));
+    const total = [...tensors, ...weights].reduce((sum, { shape }) => sum + elementCount(shape), 0);
     let done = 0;
-    for (const tensor of planned) {
-      const target = zeros(tensor.dtype ?? dtype, tensor.shape);
-      for (const part of tensor.parts) {
-        await readPart(this.#checkpoint, part, target);
-        onProgress((done += partSize(part)) / total);
-      }
-      kept.set(tensor, keep(target));
+    const onRead = (elements: number) => onProgress((done += elements) / total);
+    const kept = new Map<PlannedTensor, Kept>(), keptWeights = new Map<PlannedWeight, KeptWeight>();
+    for (const tensor of tensors) kept.set(tensor, keep(await this.#readDense(tensor, dtype, onRead)));
+    for (const weight of weights) {
+      const { packed, shape } = weight;
+      const staysPacked = packed && supports(packed.format) && await fitsPacked(packed);
+      const read = staysPacked ? readPacked(packed, shape, dtype, onRead) : this.#readDense(weight, dtype, onRead);
+      keptWeights.set(weight, keepWeight(await read));
     }
-    return mapLayer(this.#plan, (tensor) => kept.get(tensor)!);
+    return mapLayer(this.#plan, (tensor) => kept.get(tensor)!, (weight) => keptWeights.get(weight)!);
+  }
+
+  /**
+   * Reads a weight of one routed expert into shared memory, decoded.
+   *
+   * @param name The weight.
+   * @param expert The expert.
+   * @param dtype The dtype that it is converted to, rounded to nearest. The default is its own.
+   * @returns [1, ...], in the layout of the layer.
+   */
+  readExpert(name: "gateUpProj" | "downProj", expert: number, dtype: DType = this.dtype): Promise<Tensor> {
+    const { shape, parts } = this.#plan[name];
+    const size = elementCount(shape.slice(1)), start = expert * size, end = start + size;
+    const own = parts.flatMap((part) => {
+      const each = partSize(part) / part.count;
+      const first = Math.max(0, (start - part.start) / each);
+      const count = Math.min(part.count, (end - part.start) / each) - first;
+      const at = part.start + first * each - start;
+      return count > 0 ? [{ ...part, first: part.first + first, count, start: at }] : [];
+    });
+    return this.#readDense({ shape: [1, ...shape.slice(1)], parts: own, dtype: undefined }, dtype, () => {});
+  }
+
+  async #readDense(
+    { shape, parts, dtype: own }: PlannedTensor,
+    dtype: DType,
+    onRead: (elements: number) => void,
+  ): Promise<Tensor> {
+    const target = zeros(own ?? dtype, shape);
+    for (const part of parts) {
+      await readPart(this.#checkpoint, part, target);
+      onRead(partSize(part));
+    }
+    return target;
   }
 
   /**
@@ -158,7 +216,7 @@ export class CheckpointLayer implements Disposable {
 /** A layer whose tensors and options are all known. */
 export interface ResolvedLayer
   extends Pick<CheckpointLayer, "family" | "number" | "dtype" | "shape" | "routerKind" | "notes" | "formats"> {
-  readonly plan: MoeLayer<PlannedTensor, PlannedTensor>;
+  readonly plan: MoeLayer<PlannedTensor, PlannedWeight>;
   /** The name of the table from token ids to experts. */
   readonly tokenTable: string | undefined;
   /** The bytes of the layer's tensors in the files. */

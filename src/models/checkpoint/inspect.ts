@@ -16,6 +16,8 @@ export interface InspectedLayer {
   readonly experts?: number;
   readonly topK?: number;
   readonly hidden?: number;
+  /** The size of the space that the routed experts compute in, if it is not the hidden size. */
+  readonly latent?: number;
   readonly intermediate?: number;
   /** The intermediate size of the shared expert; 0 without one. */
   readonly sharedIntermediate?: number;
@@ -37,8 +39,8 @@ export interface Inspection {
   readonly path: string;
   /** The `model_type` of the language model, or null without a config.json. */
   readonly family: string | null;
-  /** Where the facts on the family come from, or null if it is unknown. */
-  readonly source: string | null;
+  /** The code that the facts on the family come from, as permalinks. Empty if the family is unknown. */
+  readonly sources: readonly string[];
   readonly tensors: number;
   readonly layers: readonly InspectedLayer[];
   /** Layers with experts of other models: those that draft tokens, or read images or speech. */
@@ -64,7 +66,7 @@ export async function inspectCheckpoint(path: string, choice: LayerChoice = {}):
   const about = {
     path: checkpoint.path,
     family: model ? model.modelType : null,
-    source: model?.family?.source ?? null,
+    sources: model?.family?.sources ?? [],
     tensors: [...checkpoint.names].length,
   };
   const experts = findExperts(checkpoint);
@@ -93,7 +95,7 @@ async function inspectLayer(
   const about = { layer: candidate.layer ?? null, names: candidate.base };
   try {
     const layer = await resolveLayer(checkpoint, namesAt(checkpoint, candidate), config, {});
-    const { routed, shared } = layer.shape;
+    const { hidden, routed, shared } = layer.shape;
     const { options: { correctionBias: _correctionBias, ...options } } = layer.plan.router;
     const { before, renormalize } = layer.shape.router;
     const router = before === "none" ? options : { ...options, renormalize };
@@ -102,8 +104,9 @@ async function inspectLayer(
       ...about,
       experts: routed.experts,
       topK: routed.topK,
-      hidden: routed.hidden,
+      hidden,
       intermediate: routed.intermediate,
+      ...routed.hidden !== hidden && { latent: routed.hidden },
       sharedIntermediate: shared?.intermediate ?? 0,
       router: layer.routerKind,
       activation: routed.activation,

@@ -3,6 +3,7 @@ import { SafetensorsError } from "../../safetensors/error.ts";
 import { escapePattern, quote } from "../../text.ts";
 import {
   correctionBias,
+  latentProjections,
   moduleName,
   otherModels,
   type Packing,
@@ -58,6 +59,8 @@ export interface LayerNames extends Candidate {
   readonly tokenTable: string | undefined;
   readonly shared: SharedNames | undefined;
   readonly sharedGate: string | undefined;
+  /** The projections into and out of the space of the routed experts. */
+  readonly latent: { readonly input: string; readonly output: string } | undefined;
 }
 
 const layerNumber = /(?:^|\.)(?:layers|blocks?|h)\.(\d+)\./;
@@ -197,6 +200,9 @@ export function namesAt(checkpoint: Names, candidate: Candidate): LayerNames {
     shared: sharedAt(checkpoint, base),
     sharedGate: checkpoint.has(`${base}shared_expert_gate.weight`) || hasWeight(checkpoint, `${base}shared_expert_gate`)
       ? `${base}shared_expert_gate`
+      : undefined,
+    latent: hasWeight(checkpoint, base + latentProjections.input)
+      ? { input: base + latentProjections.input, output: base + latentProjections.output }
       : undefined,
   };
 }

@@ -8,9 +8,11 @@ import { quote } from "../../text.ts";
 import type { DType } from "../../tensor/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { type LayerNames, linearName, namesOfLayer } from "./layer_names.ts";
+import { type PlannedWeight, planWeight } from "./packed_plan.ts";
 import type { ResolvedSettings } from "./settings.ts";
 import { type PlannedTensor, TensorPlanner } from "./tensor_planner.ts";
 
+export type { PlannedWeight } from "./packed_plan.ts";
 export type { PlannedTensor } from "./tensor_planner.ts";
 
 type Settings = Readonly<ExpertsComputation>;
@@ -38,7 +40,7 @@ export async function planTensors(
   names: LayerNames,
   { experts: settings, router, logitsDType, quantization }: ResolvedSettings,
 ): Promise<{
-  readonly layer: MoeLayer<PlannedTensor, PlannedTensor>;
+  readonly layer: MoeLayer<PlannedTensor, PlannedWeight>;
   readonly dtype: DType;
   readonly formats: readonly string[];
   readonly storedBytes: number;
@@ -50,7 +52,13 @@ export async function planTensors(
   const corrects = names.correctionBias !== undefined && routerRules[router.kind].before !== "none";
   const correctionBias = corrects ? await planner.ownTensor(names.correctionBias!, experts) : undefined;
   const routerDType = bias && bias.dtype !== weight.dtype ? "f32" : weight.dtype;
-  const routed = await planExperts(planner, { base: names.base, packing: names.packing, experts, hidden, settings });
+  const latent = names.latent && {
+    input: await planner.projection(names.latent.input, ["latent size", hidden]),
+    output: await planner.projection(names.latent.output, [hidden, "latent size"]),
+  };
+  const { base, packing } = names;
+  const width = latent ? latent.input.shape[0]! : hidden;
+  const routed = await planExperts(planner, { base, packing, experts, hidden: width, settings });
   const sharedExpert = names.shared && await planShared(planner, names, hidden, settings);
   planner.expectUsed(
     namesOfLayer(checkpoint, names).filter((name) => name !== names.correctionBias && name !== names.tokenTable),
@@ -68,19 +76,26 @@ export async function planTensors(
         logitsDType,
       },
       ...sharedExpert && { sharedExpert },
+      ...latent && { latent },
     },
   };
 }
 
-async function planExperts(planner: TensorPlanner, group: Group): Promise<ExpertsLayer<PlannedTensor, PlannedTensor>> {
-  return group.packing.gateUp === undefined ? await planSplit(planner, group) : await planFused(planner, group);
+/** The tensors of experts. */
+type PlannedExperts<W = PlannedTensor> = ExpertsLayer<PlannedTensor, W>;
+
+async function planExperts(planner: TensorPlanner, group: Group): Promise<PlannedExperts<PlannedWeight>> {
+  const layer = await (group.packing.gateUp === undefined ? planSplit(planner, group) : planFused(planner, group));
+  if (layer.weightLayout !== "out-in") return layer;
+  const isSplit = (layer.gated ?? true) && layer.gateUpLayout === "concatenated";
+  return { ...layer, gateUpProj: planWeight(layer.gateUpProj, isSplit), downProj: planWeight(layer.downProj, false) };
 }
 
 /** Plans gates, ups and downs in linear layers of their own. Gate and up of each expert follow each other. */
 async function planSplit(
   planner: TensorPlanner,
   { base, packing: { gate, up, down, flat, downLayout }, experts, hidden, settings }: Group,
-): Promise<ExpertsLayer<PlannedTensor, PlannedTensor>> {
+): Promise<PlannedExperts> {
   if (settings.weightLayout === "in-out") throw layoutError("weight layout", "out-in");
   const { gated = true } = settings;
   if (gated && settings.gateUpLayout === "interleaved") throw layoutError("gate-up layout", "concatenated");
@@ -127,7 +142,7 @@ async function planSplit(
 async function planFused(
   planner: TensorPlanner,
   { base, packing, experts, hidden, settings }: Group,
-): Promise<ExpertsLayer<PlannedTensor, PlannedTensor>> {
+): Promise<PlannedExperts> {
   const { gated = true, weightLayout: asked } = settings;
   const ungated = packing.ungated !== undefined && planner.hasWeight(base + packing.ungated);
   const [gateUp, down] = [base + (gated || !ungated ? packing.gateUp! : packing.ungated!), base + packing.down];
@@ -182,7 +197,7 @@ async function planShared(
   { shared, sharedGate }: LayerNames,
   hidden: number,
   settings: Settings,
-): Promise<SharedExpert<PlannedTensor, PlannedTensor>> {
+): Promise<SharedExpert<PlannedTensor, PlannedWeight>> {
   const { prefix, packing } = shared!;
   const isPlain = packing.gateUp === "gate_up_proj"; // the names of yamoe's own layers: laid out as the routed experts
   const { weightLayout: _weightLayout, gateUpLayout: _gateUpLayout, ...rest } = settings;

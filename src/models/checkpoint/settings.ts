@@ -52,7 +52,9 @@ export function resolveSettings(
   const model = preset ? settingsOfPreset(preset) : config ? ofConfig(config, ofNames, names.layer) : ofNames;
   const given = definedMembers({ kind, topK, groups, topGroups, renormalize, scale, jitter });
   const { router, notes } = resolveRouterSettings(model, given);
-  const computation = { ...definedMembers(model.experts), ...definedMembers(experts) };
+  // Gate and up in tensors of their own are never interleaved, whatever the family's tensors of both are.
+  const own = names.packing.gateUp ? model.experts : { ...model.experts, gateUpLayout: "concatenated" as const };
+  const computation = { ...definedMembers(own), ...definedMembers(experts) };
   expectKnown({ ...computation, ...router }, model, config);
   return {
     family: model.family,

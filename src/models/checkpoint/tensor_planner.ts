@@ -112,6 +112,13 @@ export class TensorPlanner {
     return { shape: [size], dtype: weight.dtype, parts: [whole(weight)] };
   }
 
+  /** Plans a matrix of the experts' dtype. */
+  async projection(linear: string, shape: readonly Dimension[]): Promise<PlannedTensor> {
+    const weight = await this.#open(linear);
+    this.#expectShape(weight, shape);
+    return { shape: weight.shape, dtype: undefined, parts: [whole(weight)] };
+  }
+
   /** Plans one row of the experts' dtype. */
   async row(linear: string, size: number): Promise<PlannedTensor> {
     const weight = await this.#open(linear);

@@ -8,6 +8,7 @@ import {
   scorings,
   topK,
 } from "./family.ts";
+import { transformers, vllm } from "./sources.ts";
 
 const hash = "sqrt-softplus" as const;
 
@@ -15,13 +16,17 @@ const hash = "sqrt-softplus" as const;
 export const deepseek: readonly Family[] = [
   {
     types: ["deepseek_v2", "deepseek"],
-    source:
-      "transformers 5.18.0, models/deepseek_v2/modeling_deepseek_v2.py; norm_topk_prob as in the model's own code and vllm's deepseek_v2.py",
+    sources: [transformers.deepseek_v2, vllm.deepseek_v2],
     router: {
       kind: {
         keys: ["topk_method"],
         absent: "softmax",
-        values: { greedy: "softmax", group_limited_greedy: "softmax-grouped", noaux_tc: "sigmoid-grouped" },
+        values: {
+          greedy: "softmax",
+          gready: "softmax",
+          group_limited_greedy: "softmax-grouped",
+          noaux_tc: "sigmoid-grouped",
+        },
       },
       topK,
       renormalize: key("norm_topk_prob", false),
@@ -33,8 +38,7 @@ export const deepseek: readonly Family[] = [
   },
   {
     types: ["deepseek_v3", "deepseek_v32", "kimi_k2"],
-    source:
-      "transformers 5.18.0, models/deepseek_v3/{configuration,modeling}_deepseek_v3.py, models/deepseek_v32/modeling_deepseek_v32.py",
+    sources: [transformers.deepseek_v3, transformers.deepseek_v32],
     router: {
       ...correctedRouter,
       scale: key("routed_scaling_factor", 2.5),
@@ -45,7 +49,7 @@ export const deepseek: readonly Family[] = [
   },
   {
     types: ["deepseek_v4"],
-    source: "transformers 5.18.0, models/deepseek_v4/{configuration,modeling}_deepseek_v4.py",
+    sources: [transformers.deepseek_v4],
     router: {
       kind: {
         keys: ["scoring_func"],
@@ -59,7 +63,7 @@ export const deepseek: readonly Family[] = [
   },
   {
     types: ["kimi_linear"],
-    source: "transformers 5.18.0, models/kimi_linear/{configuration,modeling}_kimi_linear.py",
+    sources: [transformers.kimi_linear],
     router: {
       ...correctedRouter,
       topK: key<number | undefined>(["num_experts_per_token", "num_experts_per_tok"], undefined),
@@ -71,32 +75,48 @@ export const deepseek: readonly Family[] = [
   },
   {
     types: ["glm4_moe", "glm4v_moe", "glm4v_moe_text", "solar_open", "mimo_v2_flash", "mimo_v2"],
-    source: "transformers 5.18.0, models/{glm4_moe,glm4v_moe,solar_open,mimo_v2_flash}/{configuration,modeling}_*.py",
+    sources: [
+      transformers.glm4_moe,
+      transformers.glm4v_moe,
+      transformers.solar_open,
+      transformers.mimo_v2_flash,
+      vllm.mimo_v2_flash,
+    ],
     router: correctedRouter,
     experts: gatedExperts,
   },
   {
     types: ["glm4_moe_lite"],
-    source: "transformers 5.18.0, models/glm4_moe_lite/configuration_glm4_moe_lite.py",
+    sources: [transformers.glm4_moe_lite],
     router: { ...correctedRouter, scale: key("routed_scaling_factor", 1.8) },
     experts: gatedExperts,
   },
   {
     types: ["glm_moe_dsa", "exaone_moe"],
-    source: "transformers 5.18.0, models/{glm_moe_dsa,exaone_moe}/configuration_*.py",
+    sources: [transformers.glm_moe_dsa, transformers.exaone_moe],
     router: { ...correctedRouter, scale: key("routed_scaling_factor", 2.5) },
     experts: gatedExperts,
   },
   {
     types: ["dots1"],
-    source: "transformers 5.18.0, models/dots1/{configuration,modeling}_dots1.py",
+    sources: [transformers.dots1],
     router: { ...correctedRouter, renormalize: key("norm_topk_prob", false) },
     experts: gatedExperts,
   },
   {
-    types: ["bailing_moe", "bailing_moe_v2", "bailing_moe_linear", "bailing_hybrid"],
-    source: "vllm 0056661, models/bailing_moe.py: Ling and Ring 1; huggingface.co/inclusionAI/Ling-mini-2.0, " +
-      "modeling_bailing_moe_v2.py: its configuration says model_type bailing_moe too",
+    types: ["bailing_moe_v2", "bailing_moe_linear", "bailing_hybrid"],
+    sources: [vllm.bailing_moe],
+    router: {
+      ...correctedRouter,
+      scale: key("routed_scaling_factor", 2.5),
+      groups: key("n_group", 8),
+      topGroups: key<number | undefined>("topk_group", 4),
+    },
+    experts: gatedExperts,
+  },
+  {
+    types: ["bailing_moe"], // Ling and Ring 1; Ling 2 too, with a score_function
+    sources: [vllm.bailing_moe],
     router: {
       ...correctedRouter,
       kind: { keys: ["score_function", "scoring_func"], absent: "softmax", values: scorings },
@@ -105,15 +125,11 @@ export const deepseek: readonly Family[] = [
   },
   {
     types: ["nemotron_h"],
-    source: "transformers 5.18.0, models/nemotron_h/{configuration,modeling}_nemotron_h.py",
+    sources: [transformers.nemotron_h],
     router: correctedRouter,
     experts: {
       activation: { keys: ["mlp_hidden_act"], absent: "relu2", values: activations },
       gated: false,
     },
-    refusals: [{
-      key: "moe_latent_size",
-      reason: "the experts work on a projection of the hidden states (latent experts)",
-    }],
   },
 ];

@@ -57,8 +57,8 @@ export interface FamilyExperts {
 export interface Family {
   /** The values of `model_type` in config.json. */
   readonly types: readonly string[];
-  /** Where the facts come from. */
-  readonly source: string;
+  /** The code that the facts come from, as permalinks. */
+  readonly sources: readonly string[];
   /** Why no layer of the family can be expressed here. */
   readonly refusal?: string;
   /** The key of an object in config.json that has the layer's settings, if they are not beside `model_type`. */

@@ -24,7 +24,7 @@ export const topKKeys: readonly string[] = [
 /** What is read from the configuration of an unknown model: whatever has the same meaning in all families. */
 export const unknownFamily: Family = {
   types: [],
-  source: "the keys that families share",
+  sources: [],
   router: {
     kind: {
       keys: ["scoring_func"],

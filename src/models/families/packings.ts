@@ -58,12 +58,14 @@ export const correctionBias =
 export const sharedInside = ["shared_experts.", "shared_expert.", "shared_mlp."];
 export const sharedBeside = ["shared_mlp.", "share_expert."];
 
+/** The projections into and out of the space of the routed experts (Nemotron-3). */
+export const latentProjections = { input: "fc1_latent_proj", output: "fc2_latent_proj" } as const;
+
 /** A table from token ids to experts, which decides instead of the router's scores (DeepSeek-V4). */
 export const tokenTable = "gate.tid2eid";
 
 /** Tensors of layers that cannot be expressed, and the reason. */
 export const refusedTensors: Readonly<Record<string, string>> = {
-  "fc1_latent_proj.weight": "the experts work on a projection of the hidden states (latent experts)",
   "gate.weight_1": "the layer has one set of experts for text and one for images",
   "router.per_expert_scale": "the router normalizes and scales its own input",
 };

@@ -1,4 +1,5 @@
 import { type Family, gatedExperts, key, topK } from "./family.ts";
+import { transformers, vllm } from "./sources.ts";
 
 /** The router of MiniMax-M2 and others: sigmoid scores, a correction bias, no groups. */
 const sigmoidRouter = { kind: "sigmoid", topK } as const;
@@ -7,13 +8,13 @@ const sigmoidRouter = { kind: "sigmoid", topK } as const;
 export const sigmoid: readonly Family[] = [
   {
     types: ["minimax_m2"],
-    source: "transformers 5.18.0, models/minimax_m2/modeling_minimax_m2.py",
+    sources: [transformers.minimax_m2],
     router: sigmoidRouter,
     experts: gatedExperts,
   },
   {
     types: ["minimax_m3", "minimax_m3_vl", "minimax_m3_vl_text"],
-    source: "transformers 5.18.0, models/minimax_m3_vl/{configuration,modeling}_minimax_m3_vl.py",
+    sources: [transformers.minimax_m3_vl],
     router: { ...sigmoidRouter, scale: key("routed_scaling_factor", 2) },
     experts: {
       activation: "swiglu-oai",
@@ -23,14 +24,13 @@ export const sigmoid: readonly Family[] = [
   },
   {
     types: ["afmoe"],
-    source:
-      "transformers 5.18.0, models/afmoe/{configuration,modeling}_afmoe.py; route_norm and n_group: vllm's afmoe.py",
+    sources: [transformers.afmoe, vllm.afmoe],
     router: { ...sigmoidRouter, renormalize: key("route_norm", true), scale: key("route_scale", 1) },
     experts: gatedExperts,
   },
   {
     types: ["lfm2_moe"],
-    source: "transformers 5.18.0, models/lfm2_moe/{configuration,modeling}_lfm2_moe.py",
+    sources: [transformers.lfm2_moe],
     router: {
       ...sigmoidRouter,
       renormalize: key("norm_topk_prob", true),
@@ -41,8 +41,7 @@ export const sigmoid: readonly Family[] = [
   },
   {
     types: ["step3p5", "step3p7"],
-    source:
-      "vllm 01b50b9, vllm/model_executor/models/step3p5.py; transformers 5.18.0, models/step3p7/modeling_step3p7.py",
+    sources: [vllm.step3p5, transformers.step3p7],
     router: {
       ...sigmoidRouter,
       topK: key<number | undefined>(["moe_top_k", "num_experts_per_tok"], undefined),
@@ -58,7 +57,7 @@ export const sigmoid: readonly Family[] = [
   },
   {
     types: ["llama4", "llama4_text"],
-    source: "transformers 5.18.0, models/llama4/{configuration,modeling}_llama4.py",
+    sources: [transformers.llama4],
     router: { kind: "sigmoid-input", topK: key<number | undefined>("num_experts_per_tok", 1) },
     experts: gatedExperts,
   },

@@ -9,6 +9,7 @@ import {
   softmaxRouter,
   topK,
 } from "./family.ts";
+import { transformers, vllm } from "./sources.ts";
 
 const capped = "the router caps its logits with a hyperbolic tangent";
 const relu = "its experts' activation, ReLU, is not supported, and neither is a capacity for each sequence";
@@ -17,19 +18,19 @@ const relu = "its experts' activation, ReLU, is not supported, and neither is a 
 export const softmax: readonly Family[] = [
   {
     types: ["mixtral", "minimax", "minimax_text_01", "minimax_m1"],
-    source: "transformers 5.18.0, models/{mixtral,minimax}/modeling_*.py",
+    sources: [transformers.mixtral, transformers.minimax],
     router: mixtralRouter,
     experts: clampedExperts,
   },
   {
     types: ["phimoe"],
-    source: "transformers 5.18.0, models/phimoe/{configuration,modeling}_phimoe.py",
+    sources: [transformers.phimoe],
     router: { kind: "sparse-mixer", topK, jitter: key("router_jitter_noise", 0.01) },
     experts: gatedExperts,
   },
   {
     types: ["gpt_oss"],
-    source: "transformers 5.18.0, models/gpt_oss/modeling_gpt_oss.py; keys of openai/gpt-oss, gpt_oss/torch/model.py",
+    sources: [transformers.gpt_oss],
     router: { ...logitsRouter, topK: key<number | undefined>(["num_experts_per_tok", "experts_per_token"], undefined) },
     experts: {
       activation: "swiglu-oai",
@@ -39,25 +40,25 @@ export const softmax: readonly Family[] = [
   },
   {
     types: ["granitemoe", "granitemoeshared", "granitemoehybrid"],
-    source: "transformers 5.18.0, models/{granitemoe,granitemoeshared,granitemoehybrid}/modeling_*.py",
+    sources: [transformers.granitemoe, transformers.granitemoeshared, transformers.granitemoehybrid],
     router: logitsRouter,
     experts: gatedExperts,
   },
   {
     types: ["aria", "aria_text"],
-    source: "transformers 5.18.0, models/aria/{configuration,modeling}_aria.py",
+    sources: [transformers.aria],
     router: { ...logitsRouter, topK: key<number | undefined>(["moe_topk", "num_experts_per_tok"], 2) },
     experts: gatedExperts,
   },
   {
     types: ["jamba"],
-    source: "transformers 5.18.0, models/jamba/modeling_jamba.py",
+    sources: [transformers.jamba],
     router: softmaxRouter(false),
     experts: gatedExperts,
   },
   {
     types: ["dbrx"],
-    source: "transformers 5.18.0, models/dbrx/{configuration,modeling}_dbrx.py",
+    sources: [transformers.dbrx],
     nested: "ffn_config",
     router: {
       kind: "softmax",
@@ -68,7 +69,7 @@ export const softmax: readonly Family[] = [
   },
   {
     types: ["arctic"],
-    source: "vllm 00db011, vllm/model_executor/models/arctic.py: weights are renormalized if there is more than one",
+    sources: [vllm.arctic],
     router: mixtralRouter,
     experts: gatedExperts,
     refusals: [{
@@ -79,21 +80,21 @@ export const softmax: readonly Family[] = [
   },
   {
     types: ["gemma4", "gemma4_text", "gemma4_unified", "gemma4_unified_text"],
-    source: "transformers 5.18.0, models/gemma4/modeling_gemma4.py",
+    sources: [transformers.gemma4],
     refusal: "its router and its experts take different inputs, and the router normalizes and scales its own",
     router: softmaxRouter(true),
     experts: gatedExperts,
   },
   {
     types: ["grok-1", "grok_1", "grok1", "grok-2", "grok"],
-    source: "vllm 02082de, vllm/model_executor/models/grok1.py",
+    sources: [vllm.grok1],
     refusal: capped,
     router: softmaxRouter(true),
     experts: gatedExperts,
   },
   {
     types: ["switch_transformers", "nllb-moe", "nllb_moe"],
-    source: "transformers 5.18.0, models/{switch_transformers,nllb_moe}/modeling_*.py",
+    sources: [transformers.switch_transformers, transformers.nllb_moe],
     refusal: relu,
     router: softmaxRouter(false),
     experts: gatedExperts,

@@ -1,13 +1,15 @@
-import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
+import type { StoredDType } from "../../safetensors/header.ts";
 import { elementCount } from "../../tensor/tensor.ts";
 import { e2m1 as values } from "../../tensor/small_floats.ts";
-import { scaleDTypes, toF32 } from "./numbers.ts";
+import { bytesOf, scaleDTypes, toF32 } from "./numbers.ts";
 import {
   describe,
   expectShape,
   type Format,
   matrices,
   readPartOf,
+  readTo,
+  type StoredPacking,
   type StoredWeight,
   tensorError,
   type TensorSource,
@@ -70,40 +72,46 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
   const group = naming.format === "nvfp4" ? 16 : 32;
   expectShape(source, scales, [...rowsOf, Math.ceil(columns / group)]);
   const shape = [...rowsOf, columns], count = matrices(shape);
+  /** Reads the global scale of a matrix as a factor in f32: the reciprocal of one that divides, as vLLM computes it. */
+  const factorOf = async (index: number) => {
+    if (!global) return 1;
+    const perMatrix = elementCount(global.shape) === count && count > 1;
+    const bytes = await readPartOf(source, global, perMatrix ? index : 0, perMatrix ? count : 1);
+    const [value = NaN] = toF32(bytes, global.dtype);
+    return naming.global?.divides ? Math.fround(1 / value) : value;
+  };
+  const keptScales = group === 16 ? ["F8_E4M3"] : ["F8_E8M0", "U8"];
+  const packing: StoredPacking = {
+    format: group === 16 ? { kind: "nvfp4", globalScales: 1 } : { kind: "mxfp4", exactInF16: false },
+    async read(index, target) {
+      await readTo(source, pairs, index, target.values);
+      await readTo(source, scales, index, target.scales);
+      target.globalScales?.set(bytesOf(Float32Array.of(await factorOf(index))));
+    },
+  };
   return {
     format: naming.format,
     shape,
     dtype: "bf16",
     tensors: [pairs, scales, ...global ? [global] : []],
     isDense: false,
+    packing: columns % group === 0 && keptScales.includes(scales.dtype) ? packing : undefined,
     async decode(index) {
       const bytes = await readPartOf(source, pairs, index, count);
       const scale = toF32(await readPartOf(source, scales, index, count), scales.dtype);
-      const factor = global ? await factorOf(source, global, index, count, naming.global!.divides) : undefined;
-      if (factor) { for (let i = 0; i < scale.length; i++) scale[i] = factor(scale[i]!); }
+      const factor = await factorOf(index);
+      for (let i = 0; i < scale.length; i++) scale[i]! *= factor;
       const target = new Float32Array(2 * bytes.length), runs = Math.ceil(columns / group);
       for (let run = 0, at = 0; run < scale.length; run++) {
-        const own = scale[run]!;
+        const size = scale[run]!;
         const end = (run + 1) % runs === 0 ? (run + 1) / runs * columns : at + group; // a row's last group may be short
         for (; at < end; at += 2) {
           const pair = bytes[at >> 1]!;
-          target[at] = values[pair & 15]! * own;
-          target[at + 1] = values[pair >> 4]! * own;
+          target[at] = values[pair & 15]! * size;
+          target[at + 1] = values[pair >> 4]! * size;
         }
       }
       return target;
     },
   };
-}
-
-async function factorOf(
-  source: TensorSource,
-  global: StoredTensor,
-  index: number,
-  count: number,
-  divides: boolean,
-): Promise<(scale: number) => number> {
-  const perMatrix = elementCount(global.shape) === count && count > 1;
-  const [value] = toF32(await readPartOf(source, global, perMatrix ? index : 0, perMatrix ? count : 1), global.dtype);
-  return divides ? (scale) => scale / value! : (scale) => scale * value!;
 }

@@ -1,8 +1,17 @@
-import type { StoredTensor } from "../../safetensors/header.ts";
+import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
 import { elementCount, formatShape } from "../../tensor/tensor.ts";
 import { e4m3 as values } from "../../tensor/small_floats.ts";
-import { floats, scaleDTypes, toF32 } from "./numbers.ts";
-import { describe, type Format, matrices, readPartOf, tensorError, type TensorSource } from "./stored_weight.ts";
+import type { Fp8Format } from "../../tensor/packed_tensor.ts";
+import { bytesOf, floats, scaleDTypes, toF32 } from "./numbers.ts";
+import {
+  describe,
+  type Format,
+  matrices,
+  readPartOf,
+  readTo,
+  tensorError,
+  type TensorSource,
+} from "./stored_weight.ts";
 
 /** What the name of the scales ends with, after the weight's name and after the linear layer's. */
 const afterWeight = ["_scale_inv", "_scale"];
@@ -31,6 +40,21 @@ export const fp8: Format = async (source, linear, { block }) => {
     dtype: "bf16",
     tensors: [weight, scales],
     isDense: false,
+    packing: {
+      format: {
+        kind: "fp8",
+        block: [share(bands, rows, block[0]), share(runs, columns, block[1])],
+        scale: keptScales[scales.dtype] ?? "f32",
+      },
+      async read(index, target) {
+        await readTo(source, weight, index, target.values);
+        const bytes = await readPartOf(source, scales, perMatrix ? index : 0, perMatrix ? count : 1);
+        spread(keptScales[scales.dtype] ? bytes : bytesOf(toF32(bytes, scales.dtype)), bands, target.scales, {
+          rows,
+          band: share(bands, rows, block[0]),
+        });
+      },
+    },
     async decode(index) {
       const bytes = await readPartOf(source, weight, index, count);
       const scale = toF32(await readPartOf(source, scales, perMatrix ? index : 0, perMatrix ? count : 1), scales.dtype);
@@ -47,6 +71,28 @@ export const fp8: Format = async (source, linear, { block }) => {
     },
   };
 };
+
+/** The types of scales that are kept as they are. */
+const keptScales: { readonly [Stored in StoredDType]?: Fp8Format["scale"] } = {
+  F32: "f32",
+  BF16: "bf16",
+  F8_E8M0: "e8m0",
+  U8: "e8m0",
+};
+
+/** Copies the scales of bands of rows. A target with more bands gets copies of each. */
+function spread(
+  from: Uint8Array,
+  bands: number,
+  target: Uint8Array,
+  { rows, band }: { readonly rows: number; readonly band: number },
+): void {
+  const size = from.length / bands, count = target.length / size;
+  for (let i = 0; i < count; i++) {
+    const source = count === bands ? i : Math.floor(i * rows / count / band);
+    target.set(from.subarray(source * size, (source + 1) * size), i * size);
+  }
+}
 
 /** How many neighbors have one scale. */
 function share(scales: number, size: number, block: number): number {

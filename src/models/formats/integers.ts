@@ -1,5 +1,6 @@
 // Integers packed into 32-bit words: GPTQ, AWQ, compressed-tensors, MLX.
 import type { StoredTensor } from "../../safetensors/header.ts";
+import type { Int4Format, PackedParts } from "../../tensor/packed_tensor.ts";
 import { floats, toF32 } from "./numbers.ts";
 import {
   describe,
@@ -7,6 +8,8 @@ import {
   type Format,
   matrices,
   readPartOf,
+  readTo,
+  type StoredPacking,
   type StoredWeight,
   tensorError,
   type TensorSource,
@@ -52,12 +55,37 @@ export const qweight: Format = async (source, linear, { bits = 4, checkpointForm
   if (isAwq && bits !== 4) throw tensorError(source, packed.name, `has ${bits} bits per weight, expected 4 for AWQ`);
   const zeroOffset = isAwq || checkpointFormat === "gptq_v2" ? 0 : 1;
   const place = (column: number) => (isAwq ? awqPlaces[column % 8]! : column % perWord) * bits;
+  const zeroWords = zeros.shape[1]!;
+  /** Extracts a number from the words. */
+  const numberAt = (q: Int32Array, i: number, o: number) =>
+    isAwq
+      ? q[i * (out / 8) + (o >> 3)]! >>> place(o) & mask
+      : q[Math.floor(i / perWord) * out + o]! >>> (i % perWord * bits) & mask;
+  const zeroAt = (z: Int32Array, group: number, o: number) =>
+    (z[group * zeroWords + Math.floor(o / perWord)]! >>> place(o) & mask) + zeroOffset;
   return {
     format: isAwq ? "awq" : "gptq",
     shape: [out, inputs],
     dtype: scales.dtype === "BF16" ? "bf16" : "f16",
     tensors: [packed, scales, zeros, ...order ? [order] : []],
     isDense: false,
+    packing: int4Packing(bits, inputs, groups, {
+      scales,
+      integers: "zero-points",
+      fits: order && (async () => isInOrder(await readWords(source, order), inputs / groups)),
+      async read(target) {
+        const q = await readWords(source, packed), z = await readWords(source, zeros);
+        const scale = await readPartOf(source, scales, 0, 1), size = scale.length / (groups * out);
+        for (let o = 0, at = 0; o < out; o++) {
+          for (let i = 0; i < inputs; i += 2) target.values[at++] = numberAt(q, i, o) | numberAt(q, i + 1, o) << 4;
+          for (let group = 0; group < groups; group++) {
+            const from = (group * out + o) * size;
+            target.scales.set(scale.subarray(from, from + size), (o * groups + group) * size);
+            if (target.zeroPoints) target.zeroPoints[o * groups + group] = zeroAt(z, group, o);
+          }
+        }
+      },
+    }),
     async decode() {
       const [q, z, scale] = [
         await readWords(source, packed),
@@ -65,15 +93,11 @@ export const qweight: Format = async (source, linear, { bits = 4, checkpointForm
         await readFloats(source, scales),
       ];
       const groupOf = order && await readWords(source, order);
-      const target = new Float32Array(out * inputs), zeroWords = zeros.shape[1]!;
+      const target = new Float32Array(out * inputs);
       for (let i = 0; i < inputs; i++) {
         const group = groupOf?.[i] ?? Math.floor(i * groups / inputs);
         for (let o = 0; o < out; o++) {
-          const zero = (z[group * zeroWords + Math.floor(o / perWord)]! >>> place(o) & mask) + zeroOffset;
-          const value = isAwq
-            ? q[i * (out / 8) + (o >> 3)]! >>> place(o) & mask
-            : q[Math.floor(i / perWord) * out + o]! >>> (i % perWord * bits) & mask;
-          target[o * inputs + i] = (value - zero) * scale[group * out + o]!;
+          target[o * inputs + i] = (numberAt(q, i, o) - zeroAt(z, group, o)) * scale[group * out + o]!;
         }
       }
       return target;
@@ -108,12 +132,26 @@ export const packed: Format = async (source, linear) => {
   expectShape(source, scales, scales.shape.length === 2 ? [out, groups] : [out]);
   const perWord = 32 / bits, mask = 2 ** bits - 1, offset = 2 ** (bits - 1);
   if (zeros) expectShape(source, zeros, [Math.ceil(out / perWord), groups]);
+  const zeroAt = (z: Int32Array, o: number, group: number) =>
+    z[Math.floor(o / perWord) * groups + group]! >>> (o % perWord * bits) & mask;
   return {
     format: `int${bits}`,
     shape: [out, inputs],
     dtype: "bf16",
     tensors: [weight, scales, size, ...zeros ? [zeros] : [], ...order ? [order] : []],
     isDense: false,
+    packing: int4Packing(bits, inputs, groups, {
+      scales,
+      integers: zeros ? "zero-points" : "offset",
+      fits: order && (async () => isInOrder(await readWords(source, order), inputs / groups)),
+      async read(target) {
+        await readTo(source, weight, 0, target.values);
+        await readTo(source, scales, 0, target.scales);
+        if (!zeros) return;
+        const z = await readWords(source, zeros);
+        target.zeroPoints?.forEach((_, at, all) => all[at] = zeroAt(z, Math.floor(at / groups), at % groups));
+      },
+    }),
     async decode() {
       const [q, scale] = [await readWords(source, weight), await readFloats(source, scales)];
       const z = zeros && await readWords(source, zeros), groupOf = order && await readWords(source, order);
@@ -122,7 +160,7 @@ export const packed: Format = async (source, linear) => {
         for (let i = 0; i < inputs; i++, at++) {
           const group = groupOf?.[i] ?? Math.floor(i / run);
           const value = q[o * rowWords + Math.floor(i / perWord)]! >>> (i % perWord * bits) & mask;
-          const zero = z ? z[Math.floor(o / perWord) * groups + group]! >>> (o % perWord * bits) & mask : offset;
+          const zero = z ? zeroAt(z, o, group) : offset;
           target[at] = (value - zero) * scale[o * groups + group]!;
         }
       }
@@ -130,6 +168,29 @@ export const packed: Format = async (source, linear) => {
     },
   };
 };
+
+/** Describes how integers stay packed: four bits each, in groups of neighbors that are a multiple of 32. */
+function int4Packing(
+  bits: number,
+  inputs: number,
+  groups: number,
+  { scales, integers, fits, read }: {
+    readonly scales: StoredTensor;
+    readonly integers: Int4Format["integers"];
+    readonly fits?: StoredPacking["fits"];
+    read(target: PackedParts<Uint8Array>): Promise<void>;
+  },
+): StoredPacking | undefined {
+  const group = inputs / groups;
+  if (bits !== 4 || group % 32 !== 0) return undefined;
+  const scale = scales.dtype === "F16" ? "f16" : scales.dtype === "BF16" ? "bf16" : "f32";
+  return { format: { kind: "int4", group, integers, scale }, fits, read: (_index, target) => read(target) };
+}
+
+/** Returns whether groups are runs of neighbors. */
+function isInOrder(groupOf: Int32Array, group: number): boolean {
+  return groupOf.every((own, i) => own === Math.floor(i / group));
+}
 
 /** Finds weights of MLX, "affine": [.., out, words], with a scale and an offset for each group of inputs. */
 export const mlx: Format = async (source, linear, { bits, groupSize, overrides }) => {

@@ -20,3 +20,8 @@ export function toF32(bytes: Uint8Array<ArrayBuffer>, stored: StoredDType): Floa
   const count = bytes.length / (dtype === "f32" ? 4 : 2);
   return convert(tensor(viewOf(dtype, shared, 0, count), [count], dtype), "f32").data as Float32Array;
 }
+
+/** Returns the bytes of numbers. */
+export function bytesOf(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}

@@ -2,6 +2,7 @@
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
 import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
+import type { PackedFormat, PackedParts } from "../../tensor/packed_tensor.ts";
 import { type DType, elementCount, formatShape } from "../../tensor/tensor.ts";
 
 /** The tensors of a checkpoint. */
@@ -30,6 +31,21 @@ export interface Quantization {
   readonly overrides: Readonly<Record<string, { readonly bits?: number; readonly groupSize?: number }>>;
 }
 
+/** How a matrix of a weight is kept in one of the library's packed formats. */
+export interface StoredPacking {
+  /** The format of a matrix. */
+  readonly format: PackedFormat;
+  /** Returns whether the weight can be kept, which its elements decide. Absent if it can. */
+  readonly fits?: (() => Promise<boolean>) | undefined;
+  /**
+   * Reads one matrix.
+   *
+   * @param index The expert; 0 if the weight is one matrix.
+   * @param target Memory for the parts of the matrix.
+   */
+  read(index: number, target: PackedParts<Uint8Array>): Promise<void>;
+}
+
 /** A weight: one matrix, or one for each of several experts. */
 export interface StoredWeight {
   /** The format's name. */
@@ -49,6 +65,8 @@ export interface StoredWeight {
    * @returns Its values in f32, row by row.
    */
   decode(index: number): Promise<Float32Array>;
+  /** How the weight can stay packed. Absent if it cannot. */
+  readonly packing?: StoredPacking | undefined;
 }
 
 /** A format: finds a weight by the name of its linear layer, such as `model.layers.0.mlp.experts.0.up_proj`. */
@@ -79,6 +97,16 @@ export async function describe(
 export function expectShape(source: TensorSource, tensor: StoredTensor, shape: readonly number[]): void {
   if (tensor.shape.length === shape.length && shape.every((size, i) => size === tensor.shape[i])) return;
   throw tensorError(source, tensor.name, `must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
+}
+
+/** Reads the bytes of one of several equal parts of a tensor to memory of that size. */
+export async function readTo(
+  source: TensorSource,
+  { name }: StoredTensor,
+  index: number,
+  target: Uint8Array | undefined,
+): Promise<void> {
+  if (target) await source.readBytes(name, target, index * target.length);
 }
 
 /** Reads the bytes of one of `count` equal parts of a tensor. */

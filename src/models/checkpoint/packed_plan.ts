@@ -1,0 +1,121 @@
+// Weights of a layer that stay in the packed format of the checkpoint.
+import { SafetensorsError } from "../../safetensors/error.ts";
+import { quote } from "../../text.ts";
+import { packed } from "../../tensor/packed.ts";
+import {
+  type PackedFormat,
+  type PackedParts,
+  type PackedTensor,
+  partDTypes,
+  partNames,
+  partShapes,
+} from "../../tensor/packed_tensor.ts";
+import { type DType, elementCount, type Tensor, zeros } from "../../tensor/tensor.ts";
+import type { StoredPacking } from "../formats/stored_weight.ts";
+import type { PlannedTensor } from "./tensor_planner.ts";
+
+/** A planned weight of experts. */
+export interface PlannedWeight extends PlannedTensor {
+  /** How the weight stays packed. Absent if it must be decoded. */
+  readonly packed?: PackedPlan | undefined;
+}
+
+/** The matrices of a packed weight, in order, and the format of the whole. */
+export interface PackedPlan {
+  readonly format: PackedFormat;
+  readonly matrices: readonly { readonly packing: StoredPacking; readonly index: number; readonly name: string }[];
+}
+
+/**
+ * Finds out whether a weight with one row for each output can stay packed: all of its matrices have the same format.
+ *
+ * @param planned The weight.
+ * @param isSplit Whether the first half of the rows are gates, and the other half their up rows.
+ * @returns The weight, with a plan if it can.
+ */
+export function planWeight(planned: PlannedTensor, isSplit: boolean): PlannedWeight {
+  const [experts = 0, outputs = 0] = planned.shape;
+  const matrices = planned.parts.flatMap(({ weight: { packing, tensors }, first, count, isTransposed }) =>
+    packing && !isTransposed
+      ? Array.from({ length: count }, (_, i) => ({ packing, index: first + i, name: tensors[0]?.name ?? "" }))
+      : []
+  );
+  const [one] = matrices;
+  const isWhole = planned.parts.reduce((sum, { count }) => sum + count, 0) === matrices.length;
+  if (!one || !isWhole) return planned;
+  const { format } = one.packing, text = JSON.stringify(format);
+  if (matrices.some(({ packing }) => JSON.stringify(packing.format) !== text)) return planned;
+  const whole = formatOfWhole(format, matrices.length / experts, outputs);
+  if (!whole) return planned;
+  return { ...planned, packed: { format: isSplit ? { ...whole, gateUpLayout: "concatenated" } : whole, matrices } };
+}
+
+/** The format of experts that consist of one matrix, or of two that follow each other. */
+function formatOfWhole(format: PackedFormat, matrices: number, outputs: number): PackedFormat | undefined {
+  if (matrices === 1) return format;
+  if (matrices !== 2) return undefined;
+  if (format.kind === "nvfp4") return { ...format, globalScales: 2 };
+  if (format.kind !== "fp8") return format;
+  const [rows, columns] = format.block, half = outputs / 2;
+  return { ...format, block: [rows >= half ? half : greatestDivisor(rows, half), columns] };
+}
+
+/** The greatest common divisor. */
+function greatestDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestDivisor(b, a % b);
+}
+
+/** Returns whether the elements of all matrices allow that they stay packed. */
+export async function fitsPacked({ matrices }: PackedPlan): Promise<boolean> {
+  for (const { packing } of matrices) if (packing.fits && !await packing.fits()) return false;
+  return true;
+}
+
+/**
+ * Reads a packed weight into shared memory.
+ *
+ * @param plan The plan.
+ * @param shape [E, out, in].
+ * @param dtype The dtype of the activations.
+ * @param onRead Called after each matrix with the number of its elements.
+ * @throws {SafetensorsError} If a scale is not finite, or a weight in MXFP4 is not a number of f16 for activations in f16.
+ */
+export async function readPacked(
+  { format, matrices }: PackedPlan,
+  shape: readonly number[],
+  dtype: DType,
+  onRead: (elements: number) => void,
+): Promise<PackedTensor> {
+  const shapes = partShapes(format, shape), dtypes = partDTypes(format);
+  const parts = partNames.flatMap((name) => shapes[name] ? [[name, zeros(dtypes[name], shapes[name])] as const] : []);
+  for (const [i, { packing, index }] of matrices.entries()) {
+    const bytes = parts.map(([name, { data: { buffer, byteLength } }]) => {
+      const size = byteLength / matrices.length;
+      return [name, new Uint8Array(buffer, i * size, size)];
+    });
+    await packing.read(index, Object.fromEntries(bytes) as PackedParts<Uint8Array>);
+    onRead(elementCount(shape) / matrices.length);
+  }
+  const problem = (message: string) =>
+    new SafetensorsError(`Cannot keep tensor ${quote(matrices[0]?.name ?? "")} in ${format.kind}: ${message}`);
+  const weight = packedWeight(format, Object.fromEntries(parts) as unknown as PackedParts<Tensor>, shape, problem);
+  if (weight.format.kind === "mxfp4" && !weight.format.exactInF16 && dtype === "f16") {
+    throw problem("some of its weights are not numbers of f16: use bf16 or f32");
+  }
+  return weight;
+}
+
+/** Makes the packed tensor of a planned format. */
+function packedWeight(
+  format: PackedFormat,
+  parts: PackedParts<Tensor>,
+  shape: readonly number[],
+  problem: (message: string) => SafetensorsError,
+): PackedTensor {
+  const { kind, gateUpLayout } = format;
+  try {
+    return packed(kind, parts, shape, { gateUpLayout, ...kind === "fp8" && { block: format.block } });
+  } catch (error) {
+    throw error instanceof RangeError ? problem(error.message) : error;
+  }
+}

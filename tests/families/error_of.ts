@@ -1,0 +1,28 @@
+import { moe, tensor } from "../../mod.ts";
+import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
+import { convert, type DType } from "../../src/tensor/tensor.ts";
+import { relativeError } from "../fixtures.ts";
+import { type Encodings, makeCheckpoint, type Published, writeCheckpoint } from "./checkpoints.ts";
+
+/** A checkpoint, and the dtype to compute in. */
+export interface Run {
+  readonly published: Published;
+  readonly encodings: Encodings;
+  readonly quantization?: Readonly<Record<string, unknown>>;
+  readonly dtype?: DType;
+}
+
+/** Computes a checkpoint's layer as `yamoe run` does and returns the error against float64. */
+export async function errorOf({ published, encodings, quantization, dtype = "f32" }: Run): Promise<number> {
+  const { tensors, hidden, output } = makeCheckpoint(published, encodings, published.name.length + 7);
+  const directory = await Deno.makeTempDir();
+  try {
+    await writeCheckpoint(directory, published, tensors, quantization);
+    using layer = await CheckpointLayer.open(directory, { layer: 1, prefix: published.prefix });
+    const input = tensor(Float32Array.from(hidden.values), [hidden.rows, hidden.columns]);
+    const result = await moe(convert(input, dtype), await layer.read(dtype));
+    return relativeError(convert(result, "f32").data, output);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
