@@ -33,8 +33,7 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
   const unsigned warp = blockIdx.x * (kCombineThreads / 32) + threadIdx.x / 32;
   const int t = static_cast<int>(warp / static_cast<unsigned>(p.warps));
   const int warp_of_row = static_cast<int>(warp % static_cast<unsigned>(p.warps));
-  wait_for_previous_kernel();
-  allow_next_kernel();
+  follow_previous_kernel();
   if (t >= p.tokens) return;
   const size_t slot = static_cast<size_t>(t) * p.top_k;
   // Each lane has the row and the weight of a slot. `kept` has a bit for each slot with a row.

@@ -4,7 +4,7 @@ import type { KernelRecord } from "../src/cuda/images/manifest_types.ts";
 
 /** What a cubin contains about a kernel. The names of its arguments are only in the source. */
 export interface CubinKernel
-  extends Pick<KernelRecord, "name" | "registers" | "frameBytes" | "sharedBytes" | "maxThreads"> {
+  extends Pick<KernelRecord, "name" | "registers" | "frameBytes" | "sharedBytes" | "maxThreads" | "waits"> {
   /** The position of each parameter in the argument buffer. */
   readonly parameters: readonly { readonly offset: number; readonly size: number }[];
 }
@@ -26,6 +26,9 @@ const attribute = { maxThreads: 0x05, frameSize: 0x11, parameter: 0x17, register
 
 /** Shared memory that the system reserves in every block from sm_90 on. The static size includes it. */
 const reservedShared = 1024;
+
+/** The opcode of griddepcontrol.wait in machine code from sm_90 on, whose instructions have 16 bytes. */
+const waitOpcode = 0x82e;
 
 /** Describes the kernels of a cubin, sorted by name. */
 export function readCubin(image: Uint8Array<ArrayBuffer>, computeCapability: number): CubinKernel[] {
@@ -63,9 +66,15 @@ export function readCubin(image: Uint8Array<ArrayBuffer>, computeCapability: num
       frameBytes: perSymbol(attribute.frameSize, symbol),
       sharedBytes: computeCapability >= 90 ? Math.max(0, shared - reservedShared) : shared,
       maxThreads: own.find(({ kind }) => kind === attribute.maxThreads)?.payload.getUint32(0, true) ?? 1024,
+      waits: opcodes(data(`.text.${name}`)!).includes(waitOpcode),
       parameters: parameters.sort((a, b) => a.ordinal - b.ordinal).map(({ offset, size }) => ({ offset, size })),
     };
   }).sort((a, b) => a.name < b.name ? -1 : 1);
+}
+
+/** The opcodes of a kernel's instructions. */
+function opcodes(text: DataView): number[] {
+  return Array.from({ length: text.byteLength / 16 }, (_, i) => text.getUint16(i * 16, true) & 0xfff);
 }
 
 function readSections(image: Uint8Array<ArrayBuffer>): Section[] {

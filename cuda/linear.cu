@@ -18,14 +18,19 @@ struct LinearArguments {
   void* out;                                 // [tokens][columns]
   int input_dtype, weight_dtype, out_dtype;  // DType
   int tokens, columns, depth;
+  int small_tiles;  // 0 or 1; read only on tensor cores
 };
 
 // On tensor cores, a block computes kTokens x kColumns elements. Its warps divide the depth, 32 at a time, and add
 // their sums one after the other. mma.m16n8k16 may sum over the depth in any order, if the order is the same in both
 // operands: lane q of a quad loads the 8 elements from 8 q of every 32 with one 16-byte load, and uses them in two
-// mmas. The operands do not need shared memory.
-constexpr int kTokens = 32;
-constexpr int kColumns = 64;
+// mmas. The operands do not need shared memory. Each warp loads kSteps of its parts of the depth before it uses them.
+template <int kTokens_, int kColumns_, int kSteps_>
+struct LinearTile {
+  static constexpr int kTokens = kTokens_, kColumns = kColumns_, kSteps = kSteps_;
+};
+using LargeLinearTile = LinearTile<32, 64, 1>;
+using SmallLinearTile = LinearTile<16, 8, 8>;  // for few tokens: many blocks, which wait for memory only once or twice
 
 // Loads 16 bytes, or returns zeros if they do not exist.
 template <class T>
@@ -33,9 +38,11 @@ __device__ __forceinline__ uint4 load_or_zeros(const T* from, bool exists) {
   return exists ? *reinterpret_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
 }
 
-template <class T>
+template <class Tile, class T>
 __device__ __forceinline__ void linear_mma(const LinearArguments& p, const T* __restrict__ x, const T* __restrict__ w,
                                            const T* __restrict__ bias) {
+  constexpr int kTokens = Tile::kTokens, kColumns = Tile::kColumns, kSteps = Tile::kSteps;
+  constexpr int kStep = kLinearWarps * 32;
   float(*const total)[kColumns] = reinterpret_cast<float(*)[kColumns]>(dynamic_smem());  // [kTokens][kColumns]
   const int lane = threadIdx.x & 31;
   const int warp = threadIdx.x >> 5;
@@ -46,26 +53,37 @@ __device__ __forceinline__ void linear_mma(const LinearArguments& p, const T* __
   const int column = static_cast<int>(blockIdx.x) % column_blocks * kColumns;
 
   float sums[kTokens / 16][kColumns / 8][4] = {};
-  for (int k = warp * 32 + quad * 8; k - quad * 8 < p.depth; k += kLinearWarps * 32) {
-    const bool inside = k < p.depth;  // the depth is a multiple of 8
-    uint4 a[kTokens / 8];
+  for (int base = warp * 32; base < p.depth; base += kSteps * kStep) {
+    uint4 a[kSteps][kTokens / 8], b[kSteps][kColumns / 8];
 #pragma unroll
-    for (int i = 0; i < kTokens / 8; ++i) {
-      const int t = token + i * 8 + row;
-      a[i] = load_or_zeros(x + static_cast<size_t>(t) * p.depth + k, inside && t < p.tokens);
+    for (int s = 0; s < kSteps; ++s) {
+      const int k = base + s * kStep + quad * 8;
+      const bool inside = k < p.depth;  // the depth is a multiple of 8
+#pragma unroll
+      for (int i = 0; i < kTokens / 8; ++i) {
+        const int t = token + i * 8 + row;
+        a[s][i] = load_or_zeros(x + static_cast<size_t>(t) * p.depth + k, inside && t < p.tokens);
+      }
+#pragma unroll
+      for (int j = 0; j < kColumns / 8; ++j) {
+        const int n = column + j * 8 + row;
+        b[s][j] = load_or_zeros(w + static_cast<size_t>(n) * p.depth + k, inside && n < p.columns);
+      }
     }
 #pragma unroll
-    for (int j = 0; j < kColumns / 8; ++j) {
-      const int n = column + j * 8 + row;
-      const uint4 b = load_or_zeros(w + static_cast<size_t>(n) * p.depth + k, inside && n < p.columns);
+    for (int s = 0; s < kSteps; ++s) {
 #pragma unroll
-      for (int i = 0; i < kTokens / 16; ++i) {
-        const uint32_t a0[4] = {a[2 * i].x, a[2 * i + 1].x, a[2 * i].y, a[2 * i + 1].y};
-        const uint32_t a1[4] = {a[2 * i].z, a[2 * i + 1].z, a[2 * i].w, a[2 * i + 1].w};
-        const uint32_t b0[2] = {b.x, b.y};
-        const uint32_t b1[2] = {b.z, b.w};
-        mma_m16n8k16<T>(sums[i][j], a0, b0);
-        mma_m16n8k16<T>(sums[i][j], a1, b1);
+      for (int j = 0; j < kColumns / 8; ++j) {
+        const uint32_t b0[2] = {b[s][j].x, b[s][j].y};
+        const uint32_t b1[2] = {b[s][j].z, b[s][j].w};
+#pragma unroll
+        for (int i = 0; i < kTokens / 16; ++i) {
+          const uint4 &top = a[s][2 * i], &bottom = a[s][2 * i + 1];
+          const uint32_t a0[4] = {top.x, bottom.x, top.y, bottom.y};
+          const uint32_t a1[4] = {top.z, bottom.z, top.w, bottom.w};
+          mma_m16n8k16<T>(sums[i][j], a0, b0);
+          mma_m16n8k16<T>(sums[i][j], a1, b1);
+        }
       }
     }
   }
@@ -144,13 +162,25 @@ __device__ __forceinline__ void linear_any(const LinearArguments& p) {
   }
 }
 
+template <class T>
+__device__ __forceinline__ void linear(const LinearArguments& p) {
+  follow_previous_kernel();
+  const T* const input = static_cast<const T*>(p.input);
+  const T* const weight = static_cast<const T*>(p.weight);
+  const T* const bias = static_cast<const T*>(p.bias);
+  if (p.small_tiles) {
+    linear_mma<SmallLinearTile>(p, input, weight, bias);
+  } else {
+    linear_mma<LargeLinearTile>(p, input, weight, bias);
+  }
+}
+
 }  // namespace yamoe
 
-#define YAMOE_LINEAR(suffix, T)                                                                                   \
-  extern "C" __global__ void __launch_bounds__(yamoe::kLinearThreads)                                             \
-      linear_##suffix(const yamoe::LinearArguments arguments) {                                                   \
-    yamoe::linear_mma(arguments, static_cast<const T*>(arguments.input), static_cast<const T*>(arguments.weight), \
-                      static_cast<const T*>(arguments.bias));                                                     \
+#define YAMOE_LINEAR(suffix, T)                                       \
+  extern "C" __global__ void __launch_bounds__(yamoe::kLinearThreads) \
+      linear_##suffix(const yamoe::LinearArguments arguments) {       \
+    yamoe::linear<T>(arguments);                                      \
   }
 
 YAMOE_LINEAR(f16, __half)
@@ -160,5 +190,6 @@ YAMOE_LINEAR(bf16, __nv_bfloat16)
 
 extern "C" __global__ void __launch_bounds__(yamoe::kLinearThreads, 4)
     linear_any(const yamoe::LinearArguments arguments) {
+  yamoe::follow_previous_kernel();
   yamoe::linear_any(arguments);
 }

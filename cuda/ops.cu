@@ -84,6 +84,7 @@ __device__ __forceinline__ void select_rows(const Unit* __restrict__ source, Uni
 #define YAMOE_SELECT_ROWS(bytes, Unit)                                \
   extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads)     \
       select_rows_##bytes(const yamoe::SelectRowsArguments<Unit> p) { \
+    yamoe::follow_previous_kernel();                                  \
     yamoe::select_rows(p.source, p.out, p);                           \
   }
 YAMOE_SELECT_ROWS(2, unsigned short)
@@ -92,6 +93,7 @@ YAMOE_SELECT_ROWS(16, uint4)
 
 // The contents of `order` and `ends` may be anything: whatever does not name an assignment selects nothing.
 extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads) bin_tokens(const yamoe::BinTokensArguments p) {
+  yamoe::follow_previous_kernel();
   const int count = p.bins * p.capacity;
   for (int i = yamoe::first_item(); i < count; i += yamoe::item_step()) {
     const int bin = i / p.capacity;
@@ -104,6 +106,7 @@ extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads) bin_tokens(const
 }
 
 extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads) bin_rows(const yamoe::BinRowsArguments p) {
+  yamoe::follow_previous_kernel();
   for (int position = yamoe::first_item(); position < p.n; position += yamoe::item_step()) {
     int bin = 0;  // the first that ends after the position
     for (int upper = p.bins - 1; bin < upper;) {
@@ -123,6 +126,7 @@ extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads) bin_rows(const y
 }
 
 extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads) fill(const yamoe::FillArguments p) {
+  yamoe::follow_previous_kernel();
   for (long long i = yamoe::first_item(); i < p.count; i += yamoe::item_step()) {
     if (p.bytes == 2) {
       static_cast<unsigned short*>(p.out)[i] = static_cast<unsigned short>(p.bits);
@@ -133,11 +137,13 @@ extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads) fill(const yamoe
 }
 
 extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads) copy_words(const yamoe::CopyWordsArguments p) {
+  yamoe::follow_previous_kernel();
   for (int i = yamoe::first_item(); i < p.n; i += yamoe::item_step()) p.out[i] = p.source[i];
 }
 
 // One block.
 extern "C" __global__ void __launch_bounds__(yamoe::kOpThreads) even_offsets(const yamoe::EvenOffsetsArguments p) {
+  yamoe::follow_previous_kernel();
   for (int g = threadIdx.x; g <= p.groups; g += yamoe::kOpThreads) {
     p.row_offsets[g] = g * p.rows;
     p.tile_offsets[g] = g * p.tiles;

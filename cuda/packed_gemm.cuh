@@ -230,6 +230,7 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
     fence_async_proxy();
   } else if (threadIdx.x / 32 == Tile::kMultiplying / 32) {
     // The kernel before this one is the gather or gate_up, so the offsets are complete.
+    see_older_kernels();
     count_row_tiles<Tile>(a, table);
   }
   __syncthreads();

@@ -133,19 +133,38 @@ __device__ __forceinline__ float max_or_nan(float x, float y) {
 #endif
 }
 
+// "redux.sync": the largest and the smallest of the warp's numbers.
+__device__ __forceinline__ unsigned warp_max(unsigned value) {
+#if __CUDA_ARCH__ >= 800
+  return __reduce_max_sync(0xffffffffu, value);
+#else
+  for (int bits = 16; bits > 0; bits /= 2) value = max(value, __shfl_xor_sync(0xffffffffu, value, bits));
+  return value;
+#endif
+}
+__device__ __forceinline__ int warp_min(int value) {
+#if __CUDA_ARCH__ >= 800
+  return __reduce_min_sync(0xffffffffu, value);
+#else
+  for (int bits = 16; bits > 0; bits /= 2) value = min(value, __shfl_xor_sync(0xffffffffu, value, bits));
+  return value;
+#endif
+}
+
 // "Cache Operators", .cs: data that is used once and is evicted from the caches first.
 __device__ __forceinline__ uint4 load_streaming_16(const void* from) { return __ldcs(static_cast<const uint4*>(from)); }
 __device__ __forceinline__ void store_streaming_16(void* to, uint4 value) { __stcs(static_cast<uint4*>(to), value); }
 
-// "griddepcontrol": programmatic dependent launch. From sm_90, a kernel may start when every block of the kernel before it
-// has called allow_next_kernel() or has ended. wait_for_previous_kernel() returns when that kernel is complete and its
-// writes are visible. The rule of all kernels:
+// "griddepcontrol": programmatic dependent launch. From sm_90, a kernel that waits may start when every block of the kernel
+// before it has called allow_next_kernel() or has ended. wait_for_previous_kernel() returns when that kernel is complete
+// and its writes are visible. A kernel that does not wait starts when the kernel before it is complete: products of many
+// tiles are such kernels, because an early start would place their blocks unevenly. The rule of kernels that wait:
 //
 // - Each thread waits before it reads what a kernel may have written, and before its first write to global memory.
 // - Blocks allow the next kernel after a wait, never before it. So when a kernel starts, all kernels except for the one
-//   before it are complete, and it needs to wait only for what that one reads or writes. A kernel without work waits too.
-// - Before the wait, a kernel may load what the kernel before it does not write, such as weights. What an earlier kernel
-//   of the same call has written is read through L2.
+//   before it are complete, and it needs to wait only for what that one reads or writes. A block without work waits too.
+// - Before the wait, a kernel may load what the kernel before it does not write, such as weights. Before it loads what an
+//   older kernel of the same call has written, it calls see_older_kernels().
 __device__ __forceinline__ void wait_for_previous_kernel() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
@@ -155,6 +174,15 @@ __device__ __forceinline__ void allow_next_kernel() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
+}
+
+// "fence.acq_rel": later loads of this thread do not find stale data in L1.
+__device__ __forceinline__ void see_older_kernels() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
+
+// For kernels that have nothing to do before the wait.
+__device__ __forceinline__ void follow_previous_kernel() {
+  wait_for_previous_kernel();
+  allow_next_kernel();
 }
 
 // "ld.relaxed.sys", and "%globaltimer" in nanoseconds: waits until another processor has written at least `value`, but not

@@ -71,7 +71,7 @@ __device__ __forceinline__ double warp_sum(double value) {
 // The sum of the values of the first lanes, in the order of the lanes.
 __device__ __forceinline__ double ordered_sum(double value, int lanes) {
   double sum = 0.0;
-#pragma unroll 1
+#pragma unroll 8
   for (int l = 0; l < lanes; ++l) sum += __shfl_sync(kLanes, value, l);
   return sum;
 }
@@ -106,7 +106,7 @@ __device__ __forceinline__ void keep_best_groups(unsigned* keys, unsigned* sums,
 // The expert with the largest key among a lane's experts, which are lane, lane + 32 and so on; the first among equals.
 __device__ __forceinline__ int largest_of_lane(const unsigned* keys, int experts, int lane) {
   int best = lane;
-#pragma unroll 1
+#pragma unroll 4
   for (int e = lane + 32; e < experts; e += 32) {
     if (keys[e] > keys[best]) best = e;
   }
@@ -145,7 +145,7 @@ __device__ __forceinline__ void route(const RouteArguments& p, const T* __restri
     const T* const row = logits + static_cast<size_t>(t) * p.experts;
     // Until the choice is made, each lane accesses only the scores of its own experts.
     double maximum = -INFINITY, sum = 0.0;
-#pragma unroll 1
+#pragma unroll 4
     for (int e = lane; e < p.experts; e += 32) {
       scores[e] = static_cast<float>(row[e]);
       maximum = fmax(maximum, scores[e]);
@@ -175,17 +175,8 @@ __device__ __forceinline__ void route(const RouteArguments& p, const T* __restri
     int mine = largest_of_lane(keys, p.experts, lane);
 #pragma unroll 1
     for (int k = 0; k < p.top_k; ++k) {
-      unsigned key = lane < p.experts ? keys[mine] : 0;
-      int best = mine;
-#pragma unroll
-      for (int distance = 16; distance > 0; distance >>= 1) {
-        const unsigned other = __shfl_xor_sync(kLanes, key, distance);
-        const int at = __shfl_xor_sync(kLanes, best, distance);
-        if (other > key || (other == key && at < best)) {
-          key = other;
-          best = at;
-        }
-      }
+      const unsigned key = lane < p.experts ? keys[mine] : 0;
+      const int best = warp_min(key == warp_max(key) ? mine : p.experts);
       if (p.after == kSparseMixer) {
         const double sum = mixer_sum(scores, keys, best, p, lane);
         if (lane == k) mixed = sum;
@@ -222,6 +213,7 @@ __device__ __forceinline__ void route(const RouteArguments& p, const T* __restri
 #define YAMOE_ROUTE(suffix, T)                                                                             \
   extern "C" __global__ void __launch_bounds__(yamoe::kRouteThreads)                                       \
       route_##suffix(const yamoe::RouteArguments arguments) {                                              \
+    yamoe::follow_previous_kernel();                                                                       \
     yamoe::route(arguments, static_cast<const T*>(arguments.logits), arguments.indices, arguments.weights, \
                  arguments.input_weights);                                                                 \
   }

@@ -105,8 +105,7 @@ extern "C" __global__ void __launch_bounds__(yamoe::kSmallThreads) sort_small(co
   if (warp < p.warps) {
     for (int i = lane; i < stride / 8; i += 32) reinterpret_cast<uint4*>(mine)[i] = make_uint4(0, 0, 0, 0);
   }
-  wait_for_previous_kernel();
-  allow_next_kernel();
+  follow_previous_kernel();
 
   int experts[kSmallSets], ranks[kSmallSets];
 #pragma unroll
@@ -189,8 +188,7 @@ extern "C" __global__ void __launch_bounds__(yamoe::kSmallThreads) sort_small(co
 extern "C" __global__ void __launch_bounds__(yamoe::kSortThreads) sort_histogram(const yamoe::HistogramArguments p) {
   int* const histogram = reinterpret_cast<int*>(yamoe::dynamic_smem());
   for (int e = threadIdx.x; e < p.experts; e += yamoe::kSortThreads) histogram[e] = 0;
-  yamoe::wait_for_previous_kernel();
-  yamoe::allow_next_kernel();
+  yamoe::follow_previous_kernel();
   __syncthreads();
   const int begin = blockIdx.x * p.chunk;
   const int end = min(p.n, begin + p.chunk);
@@ -211,8 +209,7 @@ extern "C" __global__ void __launch_bounds__(yamoe::kScanThreads) sort_scan(cons
   const int lane = threadIdx.x & 31;
   const int warp = threadIdx.x >> 5;
 
-  yamoe::wait_for_previous_kernel();
-  yamoe::allow_next_kernel();
+  yamoe::follow_previous_kernel();
   for (int e = warp; e < p.experts; e += 32) {
     int carry = 0;
     for (int base = 0; base < p.blocks; base += 32) {
@@ -268,8 +265,7 @@ extern "C" __global__ void __launch_bounds__(yamoe::kSortThreads) sort_rank(cons
   const int end = min(chunk_end, begin + part);
 
   for (int i = threadIdx.x; i < yamoe::kSortWarps * p.experts; i += yamoe::kSortThreads) next[i] = 0;
-  yamoe::wait_for_previous_kernel();
-  yamoe::allow_next_kernel();
+  yamoe::follow_previous_kernel();
   __syncthreads();
   for (int i = begin + lane; i < end; i += 32) {
     const int e = p.indices[i];

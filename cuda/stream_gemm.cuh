@@ -206,6 +206,8 @@ __device__ __forceinline__ void stream_gemm(const Product<T>& p, const TensorMap
   if (warp != Tile::kConsumers || !p.offsets_ready) {
     wait_for_previous_kernel();
     allow_next_kernel();
+  } else {
+    see_older_kernels();
   }
   const int count = tile_count<Tile>(p);
   if (warp == Tile::kConsumers) {

@@ -1,6 +1,17 @@
 // Tests of whole layers that every backend must pass. The tests of each backend call `testMoe`.
 import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
-import { type Backend, convert, type DType, Generator, moe, type MoeLayer, type Tensor, tensor } from "../mod.ts";
+import {
+  type Backend,
+  convert,
+  type DType,
+  Generator,
+  moe,
+  type MoeLayer,
+  openLayer,
+  Safetensors,
+  type Tensor,
+  tensor,
+} from "../mod.ts";
 import { routerRules } from "../src/routing/router.ts";
 import { backendTest } from "./backend_case.ts";
 import { relativeError } from "./fixtures.ts";
@@ -136,9 +147,25 @@ export function testMoe(
       assertLessOrEqual(relativeError(both, routed.map((value, i) => value + shared[i]!)), relativeBounds[dtype]!);
 
       const wrong = { ...narrow, latent: { input: unit(L, H), output: unit(L, H) } };
-      const message = "layer.latent.output must have shape [32, 16], got [16, 32]";
+      const message = "layer.latent.output must have shape [32, 16] to match the rest, got [16, 32]";
       await assertRejects(() => moe(hidden, wrong, { backend }), RangeError, message);
     }
+  });
+
+  test("openLayer() reads the layer of a checkpoint to the backend", async (backend) => {
+    const directory = new URL("../fixtures/layers/deepseek-v3", import.meta.url).pathname;
+    using input = await Safetensors.open(`${directory}/input.safetensors`);
+    using expected = await Safetensors.open(`${directory}/expected.safetensors`);
+    const read = (file: Safetensors) => file.read([...file.tensors.keys()][0] ?? "");
+    const { liveBytes } = backend.memory;
+    for (const dtype of dtypes) {
+      using layer = await openLayer(directory, { backend, dtype });
+      using hidden = backend.upload(convert(await read(input), dtype));
+      using output = await backend.moe(hidden, layer);
+      const error = relativeError(numbers(await backend.download(output)), numbers(await read(expected)));
+      assertLessOrEqual(error, 2 * relativeBounds[dtype]!, dtype);
+    }
+    assertEquals(backend.memory.liveBytes, liveBytes);
   });
 
   test("moe() of no token is nothing, and refuses what does not fit", async (backend) => {

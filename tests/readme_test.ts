@@ -2,6 +2,7 @@
 import { dirname } from "node:path";
 import { assert, assertEquals } from "@std/assert";
 import { commands } from "../src/cli/commands.ts";
+import { presets } from "../src/models/presets.ts";
 import { cli, yamoe } from "./cli/yamoe.ts";
 import { commandLines, copyModel, permissionTable, readme, shellLines } from "./readme.ts";
 
@@ -63,6 +64,11 @@ Deno.test("the README shows what `yamoe plan` prints", async () => {
   const { stdout } = await yamoe(["plan"]);
   for (const line of shown.split("\n")) assert(stdout.includes(`${line}\n`), line);
   assert(shown !== "");
+});
+
+Deno.test("the README states the number of models among the presets", () => {
+  const [, stated] = readme.match(/the layers of (\d+) models/) ?? [];
+  assertEquals(Number(stated), Object.values(presets).filter(({ dropless }) => dropless).length);
 });
 
 Deno.test("the README has at most 220 lines", () => {

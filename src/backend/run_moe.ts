@@ -1,8 +1,8 @@
 // Runs a whole layer on a backend, step by step. Nothing is copied to the host in between.
 import type { Backend, BackendTensor } from "./backend.ts";
 import type { ExpertsInputs } from "../contract/experts.ts";
-import type { LatentSpace, MoeLayer, MoeOptions, SharedExpert } from "../contract/moe.ts";
-import { layerWeights, mapLayer, type MoeCall, resolveMoe } from "../contract/resolve_moe.ts";
+import type { LatentSpace, SharedExpert } from "../contract/moe.ts";
+import { layerWeights, mapLayer, type MoeCall } from "../contract/resolve_moe.ts";
 import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 import { definedMembers } from "../known_names.ts";
 import { resolveRouter } from "../routing/router.ts";
@@ -79,22 +79,19 @@ async function runRouted(
 }
 
 /**
- * Resolves a call and runs it on tensors that keep their memory until it ends.
+ * Runs a layer on tensors that keep their memory until the call ends.
  *
  * @param share Makes another tensor with the memory of a tensor.
  */
 export async function shareAndRunMoe(
   backend: Backend,
   share: (tensor: BackendTensor) => BackendTensor,
-  hidden: BackendTensor,
-  layer: MoeLayer<BackendTensor>,
-  options: MoeOptions,
+  { hidden, layer, ...call }: MoeCall<BackendTensor>,
 ): Promise<BackendTensor> {
-  const shape = resolveMoe(hidden, layer, options);
   using shared = new DisposableStack();
   const use = (tensor: BackendTensor) => shared.use(share(tensor));
   const tensors = { hidden: use(hidden), layer: mapLayer(layer, use, (weight) => mapWeight(weight, use)) };
-  return await runMoe(backend, { ...tensors, shape, onProgress: options.onProgress });
+  return await runMoe(backend, { ...tensors, ...call });
 }
 
 /** Runs the shared expert on every token. Its output is multiplied by `weights`, [T, 1], and `addend` is added. */

@@ -46,8 +46,13 @@ const columns: readonly Column<Row>[] = [
   { title: "top-k", text: ({ layer: { topK } }) => `${topK ?? ""}` },
   { title: "hidden", text: ({ layer: { hidden } }) => `${hidden ?? ""}` },
   { title: "intermediate", text: ({ layer: { intermediate } }) => `${intermediate ?? ""}` },
+  { title: "latent", text: ({ layer: { latent } }) => latent ? `${latent}` : "" },
   { title: "shared", text: ({ layer: { sharedIntermediate } }) => sharedIntermediate ? `${sharedIntermediate}` : "" },
-  { title: "router", text: ({ layer: { router = "" } }) => router, align: "left" },
+  {
+    title: "router",
+    text: ({ layer: { router = "", byToken } }) => byToken ? `${router}, by token` : router,
+    align: "left",
+  },
   { title: "activation", text: ({ layer: { activation = "" } }) => activation, align: "left" },
   { title: "formats", text: ({ layer: { formats = [] } }) => formats.join(", "), align: "left" },
   { title: "bytes", text: ({ layer: { storedBytes } }) => storedBytes === undefined ? "" : formatBytes(storedBytes) },
@@ -61,13 +66,14 @@ interface Row {
 
 function describe({ path, family, tensors, layers, others, problem, sources }: Inspection): string[] {
   const rows = groupLayers(layers.filter(({ problem }) => !problem));
-  const [first] = rows;
+  const [first] = rows, hasLatent = rows.some(({ layer: { latent } }) => latent);
   const decisions = (first?.layer.decisions ?? []).map(({ name, value, from }) => [name, `${value}`, from] as const);
   const [nameWidth, valueWidth] = [0, 1].map((i) => Math.max(0, ...decisions.map((row) => row[i]!.length)));
+  if (tensors === 0 && problem) return [`Cannot be run: ${problem}`];
   return [
     `${path}: ${family === null ? "no config.json" : family || "no model_type"}, ${plural(tensors, "tensor")}`,
     ...sources.map((source) => `Facts on the family: ${source}`),
-    ...rows.length > 0 ? ["", ...textTable(columns, rows)] : [],
+    ...rows.length > 0 ? ["", ...textTable(columns.filter(({ title }) => title !== "latent" || hasLatent), rows)] : [],
     ...decisions.length > 0 ? ["", `Decided, for layer ${first!.numbers.split("-")[0]}:`] : [],
     ...decisions.map(([name, value, from]) => `  ${name.padEnd(nameWidth!)}  ${value.padEnd(valueWidth!)}  ${from}`),
     ...new Set(layers.flatMap(({ notes = [] }) => notes)),

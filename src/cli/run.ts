@@ -1,4 +1,5 @@
 import type { Backend } from "../backend/backend.ts";
+import { hostTarget } from "../models/checkpoint/layer_target.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import { readIntegers } from "../models/checkpoint/token_table.ts";
 import { activations } from "../contract/activations.ts";
@@ -125,7 +126,7 @@ export default command({
     layer.notes.forEach(printNote);
     if (backend.name === "cuda") onInterrupt(finish, { tail: "" });
     const readStart = performance.now();
-    const tensors = await layer.readTo((tensor) => tensor, (weight) => weight, {
+    const tensors = await layer.readTo(hostTarget, {
       ...reading,
       onProgress: (fraction) => progress.show("Weights", fraction),
     });

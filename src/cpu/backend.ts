@@ -15,6 +15,7 @@ import { noDetails } from "../backend/details.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
 import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
+import { resolveMoe } from "../contract/resolve_moe.ts";
 import { resolveRange } from "../backend/element_range.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
@@ -218,7 +219,8 @@ export class CpuBackend implements Backend {
     layer: MoeLayer<BackendTensor>,
     options: MoeOptions = {},
   ): Promise<BackendTensor> {
-    return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), hidden, layer, options);
+    const call = { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress: options.onProgress };
+    return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), call);
   }
 
   async capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>> {

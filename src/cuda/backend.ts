@@ -18,10 +18,11 @@ import { resolvedOps } from "../backend/steps.ts";
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { inputNames } from "../contract/experts_inputs.ts";
-import type { ExpertsCall } from "../contract/resolve_experts.ts";
-import { RepeatedExperts } from "../contract/resolve_repeated.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
+import { Repeated } from "../contract/repeated.ts";
+import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
+import { resolveMoe } from "../contract/resolve_moe.ts";
 import { isPacked, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
 import {
   bytesPerElement,
@@ -68,11 +69,11 @@ export interface CudaOptions {
   readonly onlyVerified?: boolean | undefined;
   /** The rows of the tiles to compute with. Defaults to the best for each call. */
   readonly tileRows?: number | undefined;
-  /** Whether each temporary tensor has an allocation of its own, so that a memory checker notices an access past its end. */
-  readonly separateWorkspace?: boolean | undefined;
+  /** For memory checkers: whether temporary tensors have separate allocations and freed memory is released at once. */
+  readonly checkedMemory?: boolean | undefined;
 }
 
-type KernelOptions = Pick<CudaOptions, "tileRows" | "separateWorkspace">;
+type KernelOptions = Pick<CudaOptions, "tileRows" | "checkedMemory">;
 
 /**
  * Opens a GPU.
@@ -116,7 +117,8 @@ export class CudaBackend implements Backend {
   readonly #stopwatch: Stopwatch;
   readonly #context: Context;
   readonly #captures = new Captures<Recording>();
-  readonly #repeated = new RepeatedExperts();
+  readonly #experts = new Repeated(resolveExperts);
+  readonly #layers = new Repeated(resolveMoe<BackendTensor>);
   readonly #plans: PlanCache;
   #flushed: DeviceBuffer | undefined;
   readonly #driverVersion: number;
@@ -129,7 +131,7 @@ export class CudaBackend implements Backend {
     properties: DeviceProperties,
     imageName: string,
     image: Uint8Array<ArrayBuffer>,
-    { tileRows, separateWorkspace = false }: KernelOptions = {},
+    { tileRows, checkedMemory = false }: KernelOptions = {},
   ) {
     this.#driverVersion = driver.version;
     this.properties = properties;
@@ -140,7 +142,7 @@ export class CudaBackend implements Backend {
     const context = this.#context = owned.use(new Context(driver, properties.ordinal));
     owned.use(keepFreedMemory(context));
     const module = owned.use(new Module(context, image, kernels));
-    this.#stream = owned.use(new Stream(context));
+    this.#stream = owned.use(new Stream(context, { keepsFreed: !checkedMemory }));
     const launch = (kernel: KernelLaunch) => module.launch(this.#stream, kernel);
     this.#stopwatch = owned.use(new Stopwatch(context, this.#stream, launch));
     this.#graphs = owned.use(new GraphCache());
@@ -156,7 +158,7 @@ export class CudaBackend implements Backend {
     };
     this.steps = new CudaOps(this.host);
     this.#plans = new PlanCache((shape) =>
-      new PreparedPlan(planLaunches(shape, properties, kernels, tileRows), module, separateWorkspace)
+      new PreparedPlan(planLaunches(shape, properties, kernels, tileRows), module, checkedMemory)
     );
     this.ops = resolvedOps(this.steps);
     this.#owned = owned.move();
@@ -230,7 +232,7 @@ export class CudaBackend implements Backend {
   }
 
   async experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<CudaTensor> {
-    const shape = this.#repeated.resolve(inputs, options);
+    const shape = this.#experts.resolve(inputs, options);
     return await this.runExperts({ inputs, shape, onProgress: options.onProgress });
   }
 
@@ -296,7 +298,8 @@ export class CudaBackend implements Backend {
   }
 
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
-    return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), hidden, layer, options);
+    const call = { hidden, layer, shape: this.#layers.resolve(hidden, layer, options), onProgress: options.onProgress };
+    return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), call);
   }
 
   synchronize(): Promise<void> {

@@ -79,12 +79,13 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
 
   linear({ input, weight, bias, dtype, shape }: LinearCall<BackendTensor>): Promise<T> {
     return this.#run(({ result }) => {
-      const { own, kernels } = this.#host;
+      const { own, kernels, device } = this.#host;
       const [x, w, b] = [own(input), own(weight), bias && own(bias)];
       const output = result(dtype, [shape.rows, shape.columns]);
       const { rows, columns, depth } = shape;
       const bytes = tensorBytes(x) + tensorBytes(w) + (b ? tensorBytes(b) : 0) + tensorBytes(output);
-      this.#launch(planLinear(shape, x, w, b, output, kernels), { flops: 2 * rows * columns * depth, bytes });
+      const launch = planLinear(shape, x, w, b, output, kernels, device.multiprocessors);
+      this.#launch(launch, { flops: 2 * rows * columns * depth, bytes });
       return output;
     });
   }

@@ -3,10 +3,10 @@ import { expectObject } from "../contract/checks.ts";
 import type { MoeLayer } from "../contract/moe.ts";
 import { checkNames } from "../known_names.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
+import { backendTarget } from "../models/checkpoint/layer_target.ts";
 import { SafetensorsError } from "../safetensors/error.ts";
 import type { PackedFormat } from "../tensor/packed_tensor.ts";
-import type { DType, Tensor } from "../tensor/tensor.ts";
-import { uploadWeight } from "./host.ts";
+import type { DType } from "../tensor/tensor.ts";
 
 /** Options of {@linkcode openLayer}. */
 export interface OpenLayerOptions {
@@ -69,9 +69,8 @@ export async function openLayer(
       `${path}: layer ${found.number} chooses experts by token id, which only yamoe run supports`,
     );
   }
-  const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
   const supports = (format: PackedFormat) => backend.supports(format);
-  const tensors = await found.readTo(upload, uploadWeight(backend, scope), { dtype, supports, onProgress });
+  const tensors = await found.readTo(backendTarget(backend, scope), { dtype, supports, onProgress });
   const owned = scope.move();
   return { ...tensors, [Symbol.dispose]: () => owned.dispose() };
 }

@@ -1,5 +1,7 @@
 // Recognizes files of other formats that are often found where a safetensors file is expected.
 
+import { quote } from "../text.ts";
+
 /** The first characters of a file, byte by byte, and what the file is. */
 const formats: readonly (readonly [start: string, format: string])[] = [
   ["version https://git-lfs", "a Git LFS pointer: the weights were not downloaded (git lfs pull)"],
@@ -23,7 +25,12 @@ const formats: readonly (readonly [start: string, format: string])[] = [
  * @returns What the file is, such as "a GGUF file", or undefined if it is not recognized.
  */
 export function describeFile(bytes: Uint8Array): string | undefined {
+  if (bytes.length === 0) return "an empty file";
+  if (bytes.length > 8 && bytes.every((byte) => byte === 0)) return "zeros: the download is not complete";
   const text = Array.from(bytes.subarray(0, 64), (byte) => String.fromCharCode(byte)).join("");
   const start = text.trimStart();
-  return formats.find(([prefix]) => text.startsWith(prefix) || (prefix === "<" && start.startsWith(prefix)))?.[1];
+  const format = formats.find(([prefix]) => text.startsWith(prefix) || (prefix === "<" && start.startsWith(prefix)));
+  if (format) return format[1];
+  // An error message of a server, which a download has saved.
+  return /^[\t\n\r -~]{9,}$/.test(text) ? `text: ${quote(start.split("\n")[0]!.slice(0, 40))}` : undefined;
 }

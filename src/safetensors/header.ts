@@ -187,7 +187,7 @@ function checkPlaces(tensors: StoredTensor[], dataBytes: number): void {
       throw new SafetensorsError(
         `tensor ${
           quote(tensor.name)
-        } is truncated: it ends at byte ${end}, but the file has ${dataBytes} bytes of data`,
+        } is truncated: it ends at byte ${end}, but the file has ${dataBytes} bytes of data: the download is not complete`,
       );
     }
     last = tensor;

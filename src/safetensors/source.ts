@@ -9,8 +9,14 @@ export interface Source extends Disposable {
   read(target: Uint8Array, position: number): Promise<void>;
 }
 
-/** The most bytes of one system call: few enough that progress is visible. */
-const piece = 1 << 26;
+/** The bytes of one system call. Longer reads are divided, so that progress is visible and several handles share the work. */
+const pieceBytes = 1 << 23;
+
+/** Reads of so few bytes take less time than handing them to another thread. */
+const smallBytes = 1 << 16;
+
+/** How many reads of a file run at the same time. One thread alone cannot copy as fast as the memory allows. */
+const maximumHandles = 4;
 
 /** Opens a file. */
 export async function fileSource(path: string | URL): Promise<Source> {
@@ -19,8 +25,7 @@ export async function fileSource(path: string | URL): Promise<Source> {
   if (!isFile) throw new SafetensorsError(`expected a file, got ${isDirectory ? "a directory" : "a pipe or device"}`);
   const file = await Deno.open(path);
   try {
-    const { size } = await file.stat();
-    return new FileSource(size, file);
+    return new FileSource(path, await file.stat(), file);
   } catch (error) {
     file.close();
     throw error;
@@ -29,34 +34,85 @@ export async function fileSource(path: string | URL): Promise<Source> {
 
 class FileSource implements Source {
   readonly size: number;
-  readonly #file: Deno.FsFile;
+  readonly #path: string | URL;
+  readonly #info: Deno.FileInfo;
+  /** The handles that are not in use. Each has a position of its own. */
+  readonly #idle: Deno.FsFile[];
+  #handles = 1;
+  #maximum = maximumHandles;
+  readonly #waiting: ((file: Deno.FsFile) => void)[] = [];
   #open = true;
-  /** The previous read. Reads take turns, because the file has one position. */
-  #last: Promise<unknown> = Promise.resolve();
 
-  constructor(size: number, file: Deno.FsFile) {
-    this.size = size;
-    this.#file = file;
+  constructor(path: string | URL, info: Deno.FileInfo, file: Deno.FsFile) {
+    this.#path = path;
+    this.#info = info;
+    this.size = info.size;
+    this.#idle = [file];
   }
 
-  read(target: Uint8Array, position: number): Promise<void> {
-    const reading = this.#last.then(() => this.#read(target, position));
-    this.#last = reading.catch(() => {});
-    return reading;
+  async read(target: Uint8Array, position: number): Promise<void> {
+    const pieces: Promise<void>[] = [];
+    for (let at = 0; at < target.length; at += pieceBytes) {
+      pieces.push(this.#readPiece(target.subarray(at, at + pieceBytes), position + at));
+    }
+    const results = await Promise.allSettled(pieces); // no piece may write to the memory after the end of the read
+    for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 
-  async #read(target: Uint8Array, position: number): Promise<void> {
-    await this.#file.seek(position, Deno.SeekMode.Start);
-    for (let done = 0; done < target.length;) {
-      const count = await this.#file.read(target.subarray(done, done + piece));
-      if (count === null) throw new SafetensorsError("the file became shorter while it was open");
-      done += count;
+  async #readPiece(target: Uint8Array, position: number): Promise<void> {
+    const file = await this.#take();
+    try {
+      file.seekSync(position, Deno.SeekMode.Start);
+      for (let done = 0; done < target.length;) {
+        const rest = target.subarray(done);
+        const count = target.length <= smallBytes ? file.readSync(rest) : await file.read(rest);
+        if (count === null) throw new SafetensorsError("the file became shorter while it was open");
+        done += count;
+      }
+    } finally {
+      this.#give(file);
     }
   }
 
+  async #take(): Promise<Deno.FsFile> {
+    if (!this.#open) throw new SafetensorsError("the file is closed");
+    const file = this.#idle.pop();
+    if (file) return file;
+    if (this.#handles < this.#maximum) {
+      this.#handles++;
+      const another = await this.#openAnother();
+      if (another) return another;
+      this.#maximum = --this.#handles;
+      const idle = this.#idle.pop();
+      if (idle) return idle;
+    }
+    return await new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #give(file: Deno.FsFile): void {
+    const next = this.#waiting.shift();
+    if (next) next(file);
+    else if (this.#open) this.#idle.push(file);
+    else file.close();
+  }
+
+  /** Opens the file once more. Returns undefined if that is not possible, or if another file has taken its place. */
+  async #openAnother(): Promise<Deno.FsFile | undefined> {
+    let file: Deno.FsFile;
+    try {
+      file = await Deno.open(this.#path);
+    } catch {
+      return undefined;
+    }
+    const { ino, dev, size } = await file.stat();
+    if (ino === this.#info.ino && dev === this.#info.dev && size === this.#info.size) return file;
+    file.close();
+    return undefined;
+  }
+
   [Symbol.dispose](): void {
-    if (this.#open) this.#file.close();
     this.#open = false;
+    for (const file of this.#idle.splice(0)) file.close();
   }
 }
 

@@ -6,10 +6,11 @@ import type { MoeLayer } from "../contract/moe.ts";
 import { type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import { layerWeights, resolveMoe } from "../contract/resolve_moe.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
+import { backendTarget } from "../models/checkpoint/layer_target.ts";
 import { keptAssignments, tokensPerExpert } from "../routing/assignments.ts";
 import { bytesPerElement, convert, elementCount, type Tensor } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
-import { isPacked, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
+import type { PackedFormat } from "../tensor/packed_tensor.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { readHidden } from "./hidden_file.ts";
 import { areDrawn } from "./drawn_weights.ts";
@@ -192,12 +193,9 @@ async function readLayer(
   const found = scope.use(
     await CheckpointLayer.open(weights, { layer: layer ?? undefined, topK, router: router.kind, activation }),
   );
-  const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
-  const uploadWeight = (weight: Tensor | PackedTensor) =>
-    scope.use(isPacked<PackedTensor>(weight) ? backend.upload(weight) : backend.upload(weight));
   const supports = (format: PackedFormat) => backend.supports(format);
   return {
-    layer: await found.readTo(upload, uploadWeight, { dtype, supports, onProgress }),
+    layer: await found.readTo(backendTarget(backend, scope), { dtype, supports, onProgress }),
     readWeight: (name, expert) => found.readExpert(name, expert, dtype),
   };
 }

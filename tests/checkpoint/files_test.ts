@@ -62,6 +62,10 @@ const formats: Readonly<Record<string, readonly number[] | string>> = {
   "a gzip archive": [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0],
   "a Zstandard archive": [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0, 0],
   "a web page": "\n<!doctype html><html>",
+  "an empty file": "",
+  "zeros: the download is not complete": Array(100).fill(0),
+  'text: "Entry not found"': "Entry not found",
+  'text: "Access to model x is restricted."': "Access to model x is restricted.\nYou must log in.",
 };
 
 for (const [name, content] of Object.entries(formats)) {
@@ -74,6 +78,33 @@ for (const [name, content] of Object.entries(formats)) {
     });
   });
 }
+
+for (const name of ["model.bin", "model.pt", "model.gguf"]) {
+  Deno.test(`${name} is refused as what it is when it is named`, async () => {
+    const content = name.endsWith("gguf") ? "GGUF\x03\0\0\0\0\0\0\0" : "PK\x03\x04\0\0\0\0\0\0";
+    await inDirectory({ other: { [name]: content } }, async (directory) => {
+      const message = `${name}: expected a safetensors file, got ${
+        name.endsWith("gguf") ? "a GGUF file" : "a ZIP archive"
+      }`;
+      await assertRejects(() => CheckpointLayer.open(`${directory}/${name}`, { topK: 2 }), SafetensorsError, message);
+    });
+  });
+}
+
+Deno.test("A shard that is short, or a link to nothing, is refused", async () => {
+  await inDirectory({ tensors: mixtral(0) }, async (directory) => {
+    const path = `${directory}/model.safetensors`, { size } = await Deno.stat(path);
+    const open = () => CheckpointLayer.open(directory, { topK: 2 });
+    await Deno.truncate(path, size - 4);
+    await assertRejects(open, SafetensorsError, "bytes of data: the download is not complete");
+    await Deno.truncate(path, 100);
+    await assertRejects(open, SafetensorsError, `${path}: the header must have`);
+    await Deno.remove(path);
+    if (Deno.build.os === "windows") return;
+    await Deno.symlink("../blobs/0a", path);
+    await assertRejects(open, SafetensorsError, `${path}: the file that the link leads to does not exist`);
+  });
+});
 
 Deno.test("Pipes and directories are refused where files are expected", async () => {
   for (

@@ -1,7 +1,8 @@
 // Layers in the checkpoints of several families, against PyTorch's output: see make_layers.py.
 import { assertEquals, assertLess } from "@std/assert";
-import { convert, moe, type PackedFormat, type PackedTensor, Safetensors, type Tensor } from "../../mod.ts";
+import { convert, moe, type PackedFormat, type PackedTensor, Safetensors } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
+import { hostTarget } from "../../src/models/checkpoint/layer_target.ts";
 import { isPacked } from "../../src/tensor/packed_tensor.ts";
 import { relativeError } from "../fixtures.ts";
 
@@ -47,8 +48,7 @@ for (const { name } of Deno.readDirSync(directory)) {
 for (const [name, kind] of Object.entries<PackedFormat["kind"]>(kept)) {
   Deno.test(`The layer ${name} has the same bits with weights in ${kind} and with decoded weights`, async () => {
     using layer = await CheckpointLayer.open(`${directory}${name}`, { topK: 2 });
-    const keep = <Value>(value: Value) => value;
-    const packed = await layer.readTo<Tensor, Tensor | PackedTensor>(keep, keep, {
+    const packed = await layer.readTo(hostTarget, {
       ...{ dtype: "bf16", supports: () => true },
     });
     for (const weight of [packed.gateUpProj, packed.downProj]) {

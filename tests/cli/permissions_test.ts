@@ -1,5 +1,6 @@
 // The tool in a terminal, with exactly the permissions that the README states: Deno never asks for another one.
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { splitCommand } from "../../src/bench/against.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { commandLines, copyModel, permissionTable, statedPermissions } from "../readme.ts";
 import { hasTerminal, inTerminal, type TerminalOutcome, yamoeInTerminal } from "./terminal.ts";
@@ -23,6 +24,7 @@ const printed: Readonly<Record<string, RegExp>> = {
 const furtherLines: readonly string[] = [
   "bench --preset tiny",
   "bench --preset tiny --backend cpu --json",
+  'bench --preset tiny --ab "--threads 1" "--threads 2" --timeout 1',
   "bench --preset tiny --output out.json",
   "verify --preset tiny",
   "info",
@@ -82,10 +84,10 @@ Deno.test({
   fn: () =>
     inFolder(async (cwd) => {
       for (const line of furtherLines) {
-        const words = line.split(" ");
+        const words = splitCommand(line);
         checkOutcome(words, await yamoeInTerminal(words, statedPermissions(words), { cwd }));
       }
-      const shown = [...commandLines.map(({ words }) => words), ...furtherLines.map((line) => line.split(" "))];
+      const shown = [...commandLines.map(({ words }) => words), ...furtherLines.map(splitCommand)];
       for (const name of Object.keys(commands)) {
         assert(shown.some(([command]) => command === name), `no test runs yamoe ${name}`);
         assert(

@@ -106,7 +106,7 @@ test("a repeated call runs as a graph and gives the same bits", async () => {
   const first = await run();
   for (let i = 0; i < 4; i++) assertEquals(await run(), first);
   const calls = control.log.filter((call) => /Launch|Instantiate/.test(call));
-  const kernels = Array(4).fill("cuLaunchKernel"); // the sort, two products, gather-and-sum
+  const kernels = Array(4).fill("cuLaunchKernelEx"); // the sort, two products, gather-and-sum
   assertEquals(calls, [...kernels, ...kernels, "cuGraphInstantiateWithFlags", ...Array(4).fill("cuGraphLaunch")]);
 });
 

@@ -24,7 +24,7 @@ export async function openEmulated(
 ): Promise<{ backend: CudaBackend; control: Control }> {
   const { library } = await buildProduct(arch);
   return {
-    backend: await openCudaBackend({ library, tileRows, separateWorkspace: true }),
+    backend: await openCudaBackend({ library, tileRows, checkedMemory: true }),
     control: new Control(library),
   };
 }

@@ -87,7 +87,7 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
   linear: (a) => ({
     "token + kTokens": [a.tokens! + 2n * 32n, 31],
     "column + kColumns": [a.columns! + 2n * 64n, 31],
-    "k += kLinearWarps * 32": [a.depth! + 2n * 256n, 31],
+    "base += kSteps * kStep": [a.depth! + 2n * 8n * 256n, 31],
     "t * columns": [a.tokens! * a.columns!, 63],
   }),
   route: (a) => ({
@@ -254,7 +254,7 @@ Deno.test("the steps of a layer: no index overflows in a call that is not refuse
     forLargest([sizes, sizes, sizes], (rows, depth, columns) => {
       for (const dtype of ["f16", "f32"] as const) {
         const [input, weight, output] = [operand(dtype), operand(dtype), operand("f32")];
-        check(planLinear({ batch: 1, rows, depth, columns }, input, weight, undefined, output, kernelsOf(80)));
+        check(planLinear({ batch: 1, rows, depth, columns }, input, weight, undefined, output, kernelsOf(80), 200));
       }
     }),
     forLargest([sizes, [8, maximumExperts, maximumExperts + 1], [1, maximumTopK]], (tokens, experts, topK) => {

@@ -1,7 +1,7 @@
 // What repeated calls reuse: resolved calls, plans and graphs.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { ExpertsOptions } from "../../mod.ts";
-import { RepeatedExperts } from "../../src/contract/resolve_repeated.ts";
+import { Repeated } from "../../src/contract/repeated.ts";
 import { resolveExperts } from "../../src/contract/resolve_experts.ts";
 import { GraphCache } from "../../src/cuda/driver/graph_cache.ts";
 import type { Graph } from "../../src/cuda/driver/stream.ts";
@@ -20,7 +20,7 @@ function inputsOf(tokens: number, dtype: "f16" | "bf16" = "f16") {
 }
 
 Deno.test("an equal call is resolved to the same object, and every difference to another", () => {
-  const repeated = new RepeatedExperts();
+  const repeated = new Repeated(resolveExperts);
   const first = repeated.resolve(inputsOf(3), {});
   assertEquals(first, resolveExperts(inputsOf(3)));
   assert(repeated.resolve(inputsOf(3), {}) === first);
@@ -37,7 +37,7 @@ Deno.test("an equal call is resolved to the same object, and every difference to
 });
 
 Deno.test("a call with an unknown name or a wrong shape is refused after an equal call without it", () => {
-  const repeated = new RepeatedExperts();
+  const repeated = new Repeated(resolveExperts);
   repeated.resolve(inputsOf(3), { expertCapacity: 2 });
   const wrong = (inputs: object, options: object) => () =>
     repeated.resolve(inputs as ReturnType<typeof inputsOf>, options);

@@ -26,9 +26,9 @@ test("measure() holds the stream before the clock starts, and returns the host's
   result[Symbol.dispose]();
   const calls = control.log.filter((name) => /Launch|Event/.test(name));
   assertEquals(calls, [
-    "cuLaunchKernel", // wait_for_host
+    "cuLaunchKernelEx", // wait_for_host
     "cuEventRecord",
-    "cuLaunchKernel",
+    "cuLaunchKernelEx",
     "cuEventRecord",
     "cuEventSynchronize",
     "cuEventElapsedTime_v2",

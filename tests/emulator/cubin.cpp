@@ -12,6 +12,8 @@ namespace {
 constexpr int kMachineCuda = 190;
 constexpr unsigned char kEntryFlag = 0x10;  // in a symbol's st_other: a kernel, not a device function
 constexpr unsigned kReservedShared = 1024;  // part of the static size from sm_90 on
+constexpr unsigned kWaitOpcode = 0x82e;  // griddepcontrol.wait, from sm_90 on
+constexpr unsigned kInstructionBytes = 16;
 enum : unsigned char { kMaxThreads = 0x05, kParameter = 0x17, kRegisters = 0x2f };
 
 template <class T>
@@ -90,7 +92,11 @@ CUresult read_elf(const unsigned char* image, int device, Module& module, std::s
       const auto it = module.functions.find(name.substr(strlen(prefix)));
       return it == module.functions.end() ? nullptr : &it->second;
     };
-    if (Function* const function = owner(".nv.shared.")) {
+    if (Function* const function = owner(".text.")) {
+      for (const unsigned char* at = begin; built_for >= 90 && at < end; at += kInstructionBytes) {
+        function->waits |= (read<uint16_t>(at) & 0xfff) == kWaitOpcode;
+      }
+    } else if (Function* const function = owner(".nv.shared.")) {
       function->static_bytes = section.sh_size - (built_for >= 90 ? kReservedShared : 0);
     } else if (Function* const function = owner(".nv.info.")) {
       each_record(begin, end, [&](unsigned char attribute, const unsigned char* payload) {

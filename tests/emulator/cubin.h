@@ -17,6 +17,7 @@ struct Function {
   };
   std::vector<Parameter> parameters;
   unsigned registers = 0, static_bytes = 0, max_threads = 1024;
+  bool waits = false;  // for the kernel before it
   size_t dynamic_limit = 48 << 10;
   const Kernel* kernel = nullptr;
 };

@@ -19,7 +19,7 @@ size_t argument_bytes(const Function& function) {
   return function.parameters.empty() ? 0 : function.parameters.back().offset + function.parameters.back().size;
 }
 
-// Finds the packed arguments in the tagged values of cuLaunchKernel's last parameter.
+// Finds the packed arguments in the tagged values of cuLaunchKernelEx's last parameter.
 CUresult unpack(void** extra, const Function& function, std::vector<unsigned char>& arguments) {
   const void* buffer = nullptr;
   size_t bytes = 0;
@@ -62,10 +62,28 @@ CUresult check_shape(const Function& function, dim3 grid, dim3 block, unsigned d
   return CUDA_SUCCESS;
 }
 
+// Whether a launch has the attribute by which the kernel may start before the kernel before it is complete.
+CUresult read_attributes(const CUlaunchConfig& config, const Function& function, bool& overlaps) {
+  for (unsigned i = 0; i < config.numAttrs; ++i) {
+    if (config.attrs[i].id != CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) {
+      return refuse(CUDA_ERROR_INVALID_VALUE, function.name + ": an unknown launch attribute");
+    }
+    overlaps = config.attrs[i].value.programmaticStreamSerializationAllowed;
+  }
+  if (overlaps && device().architecture < 90) {
+    return refuse(CUDA_ERROR_NOT_SUPPORTED, function.name + ": programmatic dependent launch requires sm_90");
+  }
+  if (overlaps && !function.waits) {
+    return refuse(CUDA_ERROR_INVALID_VALUE,
+                  function.name + ": a kernel that does not wait for the kernel before it must not overlap it");
+  }
+  return CUDA_SUCCESS;
+}
+
 }  // namespace
 
 CUresult launch_kernel(const Function& function, dim3 grid, dim3 block, unsigned dynamic_bytes, const void* buffer,
-                       size_t bytes) {
+                       size_t bytes, bool overlaps) {
   // The device's parameter memory aligns the first parameter to 64 bytes if its type demands it; so does this copy.
   constexpr size_t kAlignment = 64;
   const size_t first = function.parameters.empty() ? 0 : function.parameters.front().offset;
@@ -75,7 +93,7 @@ CUresult launch_kernel(const Function& function, dim3 grid, dim3 block, unsigned
   memcpy(begin, buffer, bytes);
   std::vector<void*> pointers;
   for (const auto& parameter : function.parameters) pointers.push_back(begin + parameter.offset);
-  const int fault = run({function.kernel, grid, block, dynamic_bytes, pointers.data(), begin, bytes});
+  const int fault = run({function.kernel, grid, block, dynamic_bytes, pointers.data(), begin, bytes, overlaps});
   if (fault) sticky_error() = static_cast<CUresult>(fault);  // the next call reports it, as on hardware
   return CUDA_SUCCESS;
 }
@@ -137,15 +155,18 @@ CUresult cuFuncGetParamInfo(CUfunction handle, size_t index, size_t* offset, siz
   return CUDA_SUCCESS;
 }
 
-CUresult cuLaunchKernel(CUfunction handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                        unsigned block_y, unsigned block_z, unsigned dynamic_bytes, CUstream stream, void** pointers,
-                        void** extra) {
+CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction handle, void** pointers, void** extra) {
   BEGIN(kContext);
+  const CUstream stream = config->hStream;
   const Function* const function = as_function(handle);
   if (!function || !is_stream(stream)) return CUDA_ERROR_INVALID_HANDLE;
   if (pointers && extra) return refuse(CUDA_ERROR_INVALID_VALUE, "both kernelParams and extra are given");
-  const dim3 grid(grid_x, grid_y, grid_z), block(block_x, block_y, block_z);
+  const dim3 grid(config->gridDimX, config->gridDimY, config->gridDimZ);
+  const dim3 block(config->blockDimX, config->blockDimY, config->blockDimZ);
+  const unsigned dynamic_bytes = config->sharedMemBytes;
   if (const CUresult result = check_shape(*function, grid, block, dynamic_bytes)) return result;
+  bool overlaps = false;
+  if (const CUresult result = read_attributes(*config, *function, overlaps)) return result;
   std::vector<unsigned char> arguments(argument_bytes(*function));
   if (extra) {
     if (const CUresult result = unpack(extra, *function, arguments)) return result;
@@ -156,8 +177,9 @@ CUresult cuLaunchKernel(CUfunction handle, unsigned grid_x, unsigned grid_y, uns
   } else if (!arguments.empty()) {
     return refuse(CUDA_ERROR_INVALID_VALUE, function->name + ": arguments are missing");
   }
-  return enqueue(
-      stream, [=] { return launch_kernel(*function, grid, block, dynamic_bytes, arguments.data(), arguments.size()); });
+  return enqueue(stream, [=] {
+    return launch_kernel(*function, grid, block, dynamic_bytes, arguments.data(), arguments.size(), overlaps);
+  });
 }
 }
 #pragma GCC visibility pop

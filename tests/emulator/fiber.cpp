@@ -127,6 +127,7 @@ void start_fibers(int count, dim3 block, void (*entry)()) {
     Fiber& fiber = all_fibers[t];
     fiber.state = State::kReady;
     fiber.index = {t % block.x, t / block.x % block.y, t / (block.x * block.y)};
+    fiber.waited = false;
     fiber.copy_group = 0;
     fiber.copies = 0;
     fiber.releases = fiber.synced = 0;

@@ -104,6 +104,7 @@ void global_access(uintptr_t address, const Access& access) {
             access.verb(), neighbourhood(address, false).c_str(), unsigned(earlier.thread) - 1, unsigned(earlier.block),
             access.place().c_str());
     }
+    check_dependency(access, earlier.thread != 0 && earlier.launch == ((now.launch - 1) & 0x3fff));
     if (access.write) writers[cell] = now;
   }
   if (access.write) memset(states + offset, kWritten, access.bytes);

@@ -76,6 +76,10 @@ void wgmma(const Wgmma& product, Where where);
 void wgmma_commit(Where where);
 void wgmma_wait(int pending, Where where);
 
+// Programmatic dependent launch.
+void wait_for_previous_kernel();
+void allow_next_kernel(Where where);
+
 // Counters in global memory that order blocks. Blocks run one after the other, so a wait that is not satisfied is a deadlock.
 void announce(int* counter, Where where);
 void wait_for_announcements(const int* counter, int count, Where where);

@@ -32,6 +32,7 @@ bool run_block() {
   reset_sync();
   reset_copies();
   reset_bulk_copies();
+  reset_dependency();
   reset_mbarriers();
   forget_warpgroup_products();
   reset_shared(present->dynamic_bytes);
@@ -44,7 +45,10 @@ bool run_block() {
     fault_code = 719;
     return false;
   }
-  return true;
+  if (has_waited()) return true;
+  report() = "a block ended without having waited for the kernel before [kernel " + present->kernel->name + "]";
+  fault_code = 719;
+  return false;
 }
 
 }  // namespace

@@ -12,6 +12,8 @@
 
 namespace emulator {
 
+struct Access;
+
 // ---- Kernels (launch.cpp)
 
 struct Kernel {
@@ -28,6 +30,7 @@ struct Launch {
   void* const* arguments;
   const unsigned char* argument_buffer;
   size_t argument_bytes;
+  bool overlaps;  // whether the kernel may start before the kernel before it is complete
 };
 
 // Runs a kernel to its end. Returns 0, or the CUresult of a faulty kernel, which report() then describes.
@@ -60,6 +63,13 @@ bool land_a_bulk_copy();
 void maybe_land_a_bulk_copy();      // if the schedule chooses so
 std::string pending_bulk_copies();  // the place of a copy in flight, for a report
 
+// ---- Programmatic dependent launch (dependent_launch.cpp)
+
+void reset_dependency();
+// Checks an access to global memory that the kernel before may have written.
+void check_dependency(const Access& access, bool written_by_previous);
+bool has_waited();  // whether a thread of the block has waited, if it must
+
 // ---- Reports (report.cpp)
 
 std::string& report();
@@ -83,6 +93,7 @@ struct Fiber {
   uint3 index;
   const char* waits_in;
   Where where;
+  bool waited;  // for the kernel before
   int copy_group;
   unsigned copies;  // until now
   std::vector<PendingCopy> pending;

@@ -42,6 +42,9 @@ export interface Published {
 /** The sizes of all checkpoints. */
 export const sizes = { tokens: 6, hidden: 64, intermediate: 32, experts: 8 } as const;
 
+/** The sizes of a checkpoint. */
+export type Sizes = { readonly [Name in keyof typeof sizes]: number };
+
 const matrix = ({ rows, columns, values }: Encoded): Matrix => ({ rows, columns, values });
 const list = <Value>(count: number, make: (i: number) => Value) => Array.from({ length: count }, (_, i) => make(i));
 
@@ -58,8 +61,8 @@ export function makeCheckpoint(
   published: Published,
   { experts: encoding, shared: sharedEncoding = encoding, router: routerEncoding = floatsOf("F32") }: Encodings,
   seed: number,
+  { tokens, hidden: H, intermediate: I, experts: E }: Sizes = sizes,
 ): { readonly tensors: Names; readonly hidden: Matrix; readonly output: Float64Array; readonly layer: LayerWeights } {
-  const { tokens, hidden: H, intermediate: I, experts: E } = sizes;
   const { base, packing, gated = true, shared, biases, latent } = published;
   const random = randomOf(seed);
   const make = (encoding: Encoding, size: number = I, width: number = H): Made => ({

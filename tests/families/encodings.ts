@@ -113,13 +113,16 @@ const pairs = (codes: readonly number[]) =>
   Uint8Array.from({ length: codes.length / 2 }, (_, i) => codes[2 * i]! | codes[2 * i + 1]! << 4);
 
 /** MXFP4 weights: a scale, a power of two, for each 32 inputs. */
-export function mxfp4Of(naming: "deepseek" | "compressed-tensors" | "gpt-oss"): Encoding {
+export function mxfp4Of(naming: "deepseek" | "compressed-tensors" | "gpt-oss" | "mlx"): Encoding {
   return (random, rows, columns) => {
     const runs = columns / 32;
+    const shapes: Record<string, readonly number[]> = { "gpt-oss": [rows, runs, 16], "mlx": [rows, columns / 8] };
     const codes = list(rows * columns, () => Math.floor(random() * 16));
     const exponents = list(rows * runs, () => Math.floor(random() * 4) - 6);
     const [weight, scale, dtype, scaleDType] = naming === "deepseek"
       ? [".weight", ".scale", "I8", "F8_E8M0"] as const
+      : naming === "mlx"
+      ? [".weight", ".scales", "U32", "U8"] as const
       : naming === "gpt-oss"
       ? ["_blocks", "_scales", "U8", "U8"] as const
       : [".weight_packed", ".weight_scale", "U8", "U8"] as const;
@@ -128,7 +131,7 @@ export function mxfp4Of(naming: "deepseek" | "compressed-tensors" | "gpt-oss"): 
       columns,
       values: Float64Array.from(codes, (code, at) => e2m1[code]! * 2 ** exponents[Math.floor(at / 32)]!),
       tensors: {
-        [weight]: { dtype, shape: naming === "gpt-oss" ? [rows, runs, 16] : [rows, columns / 2], bytes: pairs(codes) },
+        [weight]: { dtype, shape: shapes[naming] ?? [rows, columns / 2], bytes: pairs(codes) },
         [scale]: { dtype: scaleDType, shape: [rows, runs], bytes: Uint8Array.from(exponents, (e) => e + 127) },
       },
     };
@@ -305,8 +308,13 @@ export function packedOf(group: number, bits: number, symmetric: boolean): Encod
 /** MLX, "affine": [out, in / 8] words, a scale and an offset for each group of inputs. */
 export function mlxOf(group: number, bits = 4): Encoding {
   return (random, rows, columns) => {
-    const per = 32 / bits, groups = columns / group;
+    const groups = columns / group;
     const codes = list(rows * columns, () => Math.floor(random() * 2 ** bits));
+    const stream = codes.flatMap((code) => list(bits, (bit) => code >> bit & 1)); // the lowest bit first
+    const packed = list(
+      stream.length / 32,
+      (word) => list(32, (bit) => stream[word * 32 + bit]! << bit).reduce((a, b) => a | b),
+    );
     const size = () => (0.5 + random()) / 2 ** bits / Math.sqrt(columns) * 4;
     const scales = floatTensor("BF16", list(rows * groups, size), [rows, groups]);
     const biases = floatTensor("BF16", list(rows * groups, (g) => -(2 ** (bits - 1)) * scales.values[g]!), [
@@ -321,10 +329,7 @@ export function mlxOf(group: number, bits = 4): Encoding {
         (code, at) => code * scales.values[Math.floor(at / group)]! + biases.values[Math.floor(at / group)]!,
       ),
       tensors: {
-        ".weight": words(pack(rows * columns / per, bits, (word, place) => codes[word * per + place]!), [
-          rows,
-          columns / per,
-        ], "U32"),
+        ".weight": words(packed, [rows, columns * bits / 32], "U32"),
         ".scales": scales.raw,
         ".biases": biases.raw,
       },

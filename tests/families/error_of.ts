@@ -2,7 +2,7 @@ import { moe, tensor } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { convert, type DType } from "../../src/tensor/tensor.ts";
 import { relativeError } from "../fixtures.ts";
-import { type Encodings, makeCheckpoint, type Published, writeCheckpoint } from "./checkpoints.ts";
+import { type Encodings, makeCheckpoint, type Published, type Sizes, writeCheckpoint } from "./checkpoints.ts";
 
 /** A checkpoint, and the dtype to compute in. */
 export interface Run {
@@ -10,11 +10,12 @@ export interface Run {
   readonly encodings: Encodings;
   readonly quantization?: Readonly<Record<string, unknown>>;
   readonly dtype?: DType;
+  readonly sizes?: Sizes;
 }
 
 /** Computes a checkpoint's layer as `yamoe run` does and returns the error against float64. */
-export async function errorOf({ published, encodings, quantization, dtype = "f32" }: Run): Promise<number> {
-  const { tensors, hidden, output } = makeCheckpoint(published, encodings, published.name.length + 7);
+export async function errorOf({ published, encodings, quantization, dtype = "f32", sizes }: Run): Promise<number> {
+  const { tensors, hidden, output } = makeCheckpoint(published, encodings, published.name.length + 7, sizes);
   const directory = await Deno.makeTempDir();
   try {
     await writeCheckpoint(directory, published, tensors, quantization);

@@ -4,7 +4,7 @@ import { openBackend, openLayer, SafetensorsError, tensor } from "../../mod.ts";
 import { families } from "../../src/models/families/mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { relativeError } from "../fixtures.ts";
-import { makeCheckpoint, writeCheckpoint } from "./checkpoints.ts";
+import { makeCheckpoint, sizes, writeCheckpoint } from "./checkpoints.ts";
 import { floatsOf } from "./encodings.ts";
 import { errorOf } from "./error_of.ts";
 import { published } from "./published.ts";
@@ -46,6 +46,7 @@ const refused: readonly [config: Record<string, unknown>, message: string][] = [
       : []
   ),
   [{ model_type: "deepseek_v2", num_experts_per_tok: 2, topk_method: "best_of_all" }, "best_of_all"],
+  [{ model_type: "git", num_experts_per_tok: 2, router_logit_softcapping: 30 }, "caps its logits"], // Grok-2
   [{ model_type: "step3p5", moe_top_k: 2, swiglu_limits: [0, 7] }, "clamped after the activation"],
   [
     { model_type: "dbrx", ffn_config: { moe_top_k: 2, moe_normalize_expert_weights: 2 } },
@@ -62,6 +63,12 @@ for (const [config, message] of refused) {
     await Deno.remove(directory, { recursive: true });
   });
 }
+
+Deno.test("experts without a gate, as wide as the hidden states, are read in the family's layout", async () => {
+  const published = named("nemotron_h, names of transformers 5"), square = { ...sizes, intermediate: sizes.hidden };
+  const error = await errorOf({ published, encodings: { experts: floatsOf("F32") }, sizes: square });
+  assertLess(error, 2e-6);
+});
 
 Deno.test("openLayer uploads a layer, ready for moe, and frees it", async () => {
   const { tensors, hidden, output } = makeCheckpoint(deepseek, { experts: floatsOf("BF16") }, 3);

@@ -2,6 +2,7 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { inspectCheckpoint } from "../../src/models/checkpoint/inspect.ts";
 import { makeCheckpoint, type Published, sizes, writeCheckpoint } from "./checkpoints.ts";
 import { floatsOf, fp8Of, packedOf } from "./encodings.ts";
+import { toJson } from "../../src/report/json.ts";
 import { published } from "./published.ts";
 
 const named = (name: string) => published.find((family) => family.name === name)!;
@@ -92,6 +93,44 @@ Deno.test("inspect says why a family, a layer, or a format cannot be run", async
     },
     { experts: fp8Of({ name: ".weight_scale_inv", block: [16, 16], dtype: "F32" }) },
   );
+});
+
+const fixtures = new URL("../../fixtures/layers/", import.meta.url).pathname;
+
+for (const { name } of Deno.readDirSync(fixtures)) {
+  Deno.test(`inspect lists the fixture ${name}, or what must be said about it`, async () => {
+    const inspection = await inspectCheckpoint(`${fixtures}${name}`);
+    assertEquals(inspection, JSON.parse(toJson(inspection)));
+    const { problem, layers: [layer, ...others] } = inspection;
+    assertEquals([problem, others], [null, []]);
+    const flags = await Deno.readTextFile(`${fixtures}${name}/flags.txt`);
+    if (flags.includes("--router") || flags.includes("--top-k")) {
+      assertStringIncludes(layer?.problem ?? "", " is needed (--");
+    } else assertEquals([layer?.problem, (layer?.storedBytes ?? 0) > 0], [undefined, true]);
+  });
+}
+
+Deno.test("inspect says what a failed download left", async () => {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/model.safetensors`;
+  await Deno.writeTextFile(path, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4976698672\n");
+  const problem =
+    `${path}: expected a safetensors file, got a Git LFS pointer: the weights were not downloaded (git lfs pull)`;
+  assertEquals((await inspectCheckpoint(directory)).problem, problem);
+  const { code, stdout } = await inspect(directory);
+  assertEquals([code, stdout], [1, `Cannot be run: ${problem}\n`]);
+  const json = await inspect(directory, "--json");
+  assertEquals([json.code, JSON.parse(json.stdout).problem], [1, problem]);
+  assertEquals((await inspect(`${directory}/none`)).code, 1);
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("inspect names latent experts", async () => {
+  await inDirectory(named("nemotron_h (latent experts)"), async (directory) => {
+    const { layers: [layer] } = await inspectCheckpoint(directory);
+    assertEquals([layer?.hidden, layer?.latent], [sizes.hidden, 32]);
+    assertStringIncludes((await inspect(directory)).stdout, "latent");
+  });
 });
 
 async function inspect(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {

@@ -2,6 +2,7 @@
 import { assertEquals } from "@std/assert";
 import { convert, type DType, moe, openBackend, openLayer, type PackedTensor, type Tensor, tensor } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
+import { hostTarget } from "../../src/models/checkpoint/layer_target.ts";
 import { isPacked } from "../../src/tensor/packed_tensor.ts";
 import { makeCheckpoint, writeCheckpoint } from "./checkpoints.ts";
 import { floatsOf, nvfp4Of } from "./encodings.ts";
@@ -22,7 +23,6 @@ async function withCheckpoint(
   }
 }
 
-const keep = <Value>(value: Value) => value;
 const all = () => true;
 const formatOf = (weight: Tensor | PackedTensor) => isPacked<PackedTensor>(weight) ? weight.format.kind : undefined;
 
@@ -32,7 +32,7 @@ for (const stored of storedFormats) {
     withCheckpoint(stored, async (directory, hidden) => {
       using layer = await CheckpointLayer.open(directory, { layer: 1 });
       for (const dtype of ["f32", "bf16"] satisfies DType[]) {
-        const packed = await layer.readTo<Tensor, Tensor | PackedTensor>(keep, keep, { dtype, supports: all });
+        const packed = await layer.readTo(hostTarget, { dtype, supports: all });
         assertEquals([packed.gateUpProj, packed.downProj].map(formatOf), [kept, keptDown]);
         const input = convert(hidden, dtype);
         assertEquals(await moe(input, packed), await moe(input, await layer.read(dtype)));
@@ -67,7 +67,7 @@ Deno.test("Each weight of a layer keeps its own format", async () => {
   const directory = await Deno.makeTempDir();
   await writeCheckpoint(directory, published, tensors);
   using layer = await CheckpointLayer.open(directory, { layer: 1 });
-  const packed = await layer.readTo<Tensor, Tensor | PackedTensor>(keep, keep, { supports: all });
+  const packed = await layer.readTo(hostTarget, { supports: all });
   assertEquals([packed.gateUpProj, packed.downProj].map(formatOf), ["nvfp4", undefined]);
   await Deno.remove(directory, { recursive: true });
 });

@@ -14,7 +14,8 @@ export type Packing =
   | "dbrx"
   | "step"
   | "split"
-  | "mlx";
+  | "mlx"
+  | "mlx-fc";
 
 /** Tensors by name. */
 export type Names = Record<string, Raw>;
@@ -98,7 +99,7 @@ const projections = {
 } as const;
 
 /** The modules of packings that stack each projection. */
-const stacks = { mlx: "switch_mlp.", split: "experts.", step: "" } as const;
+const stacks = { mlx: "switch_mlp.", "mlx-fc": "switch_mlp.", split: "experts.", step: "" } as const;
 
 /** How gate and up are put into one tensor of all experts. */
 interface Fusion {
@@ -139,7 +140,7 @@ export function packExperts(packing: Packing, base: string, experts: readonly Ma
     return Object.assign({}, ...each);
   }
   if (isKey(stacks, packing)) {
-    const names = projections.gate_proj;
+    const names = packing === "mlx-fc" ? ["fc1", "fc2"] : projections.gate_proj;
     const all = names.map((name, i) =>
       linear(base + stacks[packing] + name, stacked(experts.map((expert) => parts(expert)[i]!)))
     );

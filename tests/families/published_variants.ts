@@ -303,4 +303,41 @@ export const variants: readonly Published[] = [
     },
     definition: { ...corrected, groups: [4, 2], scale: 2.446 },
   },
+  {
+    name: "nemotron_h, MLX",
+    config: {
+      model_type: "nemotron_h",
+      ...{ ...noGroups, hidden_act: undefined, mlp_hidden_act: "relu2", routed_scaling_factor: 2.5 },
+    },
+    definition: { ...corrected, activation: "relu2", scale: 2.5 },
+    gated: false,
+    ...{ base: "backbone.layers.1.mixer.", packing: "mlx-fc", router: "gate" },
+    correctionBias: "gate.e_score_correction_bias",
+    shared: { prefix: "backbone.layers.1.mixer.shared_experts.", packing: "gate_proj" },
+  },
+  {
+    name: "bailing_moe_v2, MLX",
+    ...{ base: mlp, packing: "mlx", router: "gate.gate_proj", correctionBias: "gate.expert_bias", shared },
+    config: {
+      model_type: "bailing_moe_v2",
+      ...{ num_experts_per_tok: 3, n_group: 4, topk_group: 2, score_function: "sigmoid", routed_scaling_factor: 2.5 },
+    },
+    definition: { ...corrected, groups: [4, 2], scale: 2.5 },
+  },
+  {
+    name: "step3p5, MLX",
+    ...{ base: mlp, packing: "mlx", router: "gate.gate", correctionBias: "gate.router_bias" },
+    config: {
+      model_type: "step3p5",
+      ...{ moe_top_k: 3, moe_num_experts: 8, norm_expert_weight: true, moe_router_scaling_factor: 3 },
+    },
+    definition: { ...corrected, scale: 3 },
+    shared: { prefix: `${mlp}share_expert.`, packing: "gate_proj" },
+  },
+  {
+    name: "granitemoe, MLX",
+    ...{ base: sparse, packing: "mlx", router: "router.layer" },
+    config: { model_type: "granitemoe", num_experts_per_tok: 2, num_local_experts: 8, hidden_act: "silu" },
+    definition: logits,
+  },
 ];

@@ -131,4 +131,17 @@ export const storedFormats: readonly StoredFormat[] = [
     encodings: { experts: mlxOf(32), router: mlxOf(32, 8) },
     quantization: { quantization: { group_size: 32, bits: 4, "model.layers.1.mlp.gate": { group_size: 32, bits: 8 } } },
   },
+  ...[3, 5, 6].map((bits): StoredFormat => ({
+    format: `MLX, ${bits} bits`,
+    published: { ...named("qwen3_moe"), packing: "mlx" },
+    encodings: { experts: mlxOf(32, bits) },
+    quantization: { quantization: { group_size: 32, bits } },
+  })),
+  {
+    format: "MLX, mxfp4",
+    kept: "mxfp4",
+    published: named("gpt_oss, MLX"),
+    encodings: { experts: mxfp4Of("mlx") },
+    quantization: { quantization: { group_size: 32, bits: 4, mode: "mxfp4" } },
+  },
 ];

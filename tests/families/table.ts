@@ -35,7 +35,7 @@ function quantized(published: Published): readonly Quantized[] {
     const encodings = { experts: mxfp4Of("gpt-oss") };
     return [{ format: "mxfp4", encodings, published: { ...published, packing: "gpt-oss-mxfp4" } }];
   }
-  if (packing === "mlx" || packing === "split") {
+  if (packing.startsWith("mlx") || packing === "split") {
     const quantization = { quantization: { group_size: 32, bits: 4 } };
     return [{ format: "mlx", encodings: { experts: mlxOf(32) }, published, quantization }];
   }

@@ -1,6 +1,7 @@
 // DeepSeek-V4's first layers: a table of token ids chooses the experts, and the router weighs them.
 import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { Safetensors } from "../../mod.ts";
+import { inspectCheckpoint } from "../../src/models/checkpoint/inspect.ts";
 import { relativeError } from "../fixtures.ts";
 import { makeCheckpoint, sizes, writeCheckpoint } from "./checkpoints.ts";
 import { floatsOf, floatTensor, randomOf, type Raw } from "./encodings.ts";
@@ -52,6 +53,8 @@ Deno.test("run takes token ids for a layer that chooses experts by them", async 
   const args = ["--weights", directory, "--layer", "1", "--input", input, "--output", output];
 
   await writeRaw(input, { ...states, input_ids: integers(ids, [2, hidden.rows / 2]) });
+  const { layers: [inspected] } = await inspectCheckpoint(directory);
+  assertEquals([inspected?.byToken, inspected?.problem], [true, undefined]);
   const right = await run(...args);
   assertEquals(right.code, 0, right.stderr);
   using file = await Safetensors.open(output);

@@ -4,6 +4,7 @@ import { yamoe } from "../cli/yamoe.ts";
 
 const [folder = ".", ...flags] = Deno.args;
 const records: string[] = [];
+await Deno.mkdir(folder, { recursive: true });
 
 /** Runs a sweep and keeps its records. A sweep with failed rows goes on. */
 async function sweep(name: string, args: readonly string[]): Promise<void> {
@@ -14,7 +15,8 @@ async function sweep(name: string, args: readonly string[]): Promise<void> {
   await Deno.readTextFile(path).then((text) => records.push(text), () => console.log(`${name}: no records`));
 }
 
-const timing = [...flags.includes("--timeout") ? [] : ["--timeout", "0.6"], "--iters", "6", "--dtype", "bf16"];
+const timeout = flags.includes("--timeout") ? [] : ["--timeout", "0.6"];
+const timing = [...timeout, ..."--iters 6 --dtype bf16 --profile".split(" ")];
 for (const preset of ["gpt-oss-20b", "qwen3-30b-a3b", "mixtral-8x7b"]) {
   await sweep(preset, ["--preset", preset, "--tokens", "1,16,64,256,1024,8192", ...timing]);
 }

@@ -17,7 +17,8 @@ export interface Ranks extends AsyncDisposable {
   readonly outcomes: Promise<RankOutcome[]>;
 }
 
-let lastPort = 20000 + Deno.pid % 20000;
+// Below 32768: the system gives higher ports to connections, and one of those may be in use.
+let lastPort = 20000 + Deno.pid % 12000;
 
 /** Starts a program, with its arguments and environment, on `count` ranks. */
 export async function startRanks(

@@ -5,7 +5,7 @@ import { fileOf, member } from "./files.ts";
 const f32 = (name: string, start: number, end: number) => member(name, "F32", [(end - start) / 4], start, end);
 
 const malformed: [string, Uint8Array, string][] = [
-  ["an empty file", new Uint8Array(0), "the file must begin with 8 bytes of header length, got a file of 0 bytes"],
+  ["an empty file", new Uint8Array(0), "expected a safetensors file, got an empty file"],
   ["seven bytes", new Uint8Array(7), "the file must begin with 8 bytes of header length, got a file of 7 bytes"],
   ["no header", new Uint8Array(8), "the header must have from 2 to 0 bytes in a file of 8, got a length of 0"],
   [

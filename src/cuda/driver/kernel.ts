@@ -1,5 +1,6 @@
 import type { ArgumentField, KernelRecord } from "../images/manifest_types.ts";
 import type { Context } from "./context.ts";
+import { type Grid, LaunchConfig } from "./launch_config.ts";
 import type { Stream } from "./stream.ts";
 import { encodeTensorMap, type TensorMapOptions } from "./tensor_map.ts";
 
@@ -8,7 +9,7 @@ const maxDynamicSharedSizeBytes = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZ
 /** The dynamic shared memory that a kernel may have by default, in bytes. */
 const defaultSharedBytes = 48 * 1024;
 
-/** CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE and _END: the tags in the last argument of cuLaunchKernel. */
+/** CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE and _END: the tags in the last argument of cuLaunchKernelEx. */
 const bufferPointer = 1n, bufferSize = 2n, end = 0n;
 
 /**
@@ -23,13 +24,8 @@ export type ArgumentValue<Pointer = bigint> = Pointer | null | number | TensorMa
  *
  * @typeParam Pointer A device pointer, or a name that is replaced by one later.
  */
-export interface KernelLaunch<Pointer = bigint> {
+export interface KernelLaunch<Pointer = bigint> extends Grid {
   readonly kernel: string;
-  readonly blocks: number;
-  /** Threads per block. */
-  readonly threads: number;
-  /** Dynamic shared memory per block. */
-  readonly sharedBytes: number;
   /** The fields of the kernel's argument struct, by name. */
   readonly arguments: Readonly<Record<string, ArgumentValue<Pointer>>>;
 }
@@ -43,6 +39,7 @@ export class Kernel {
   readonly #context: Context;
   readonly #handle: bigint;
   readonly #arguments: ArgumentBuffer;
+  readonly #config: LaunchConfig;
   #sharedLimit = defaultSharedBytes;
 
   constructor(context: Context, handle: bigint, record: KernelRecord) {
@@ -50,6 +47,7 @@ export class Kernel {
     this.#handle = handle;
     this.record = record;
     this.#arguments = new ArgumentBuffer(context, record);
+    this.#config = new LaunchConfig(context, record.waits);
   }
 
   /**
@@ -114,22 +112,9 @@ export class Kernel {
     throw new TypeError(`Cannot launch ${name}: it does not have an argument ${surplus}`);
   }
 
-  #queue(
-    stream: Stream,
-    { blocks, threads, sharedBytes }: Pick<KernelLaunch, "blocks" | "threads" | "sharedBytes">,
-    { extra }: ArgumentBuffer,
-  ): void {
-    this.#allowShared(sharedBytes);
-    this.#context.call(
-      "cuLaunchKernel",
-      this.#handle,
-      ...[blocks, 1, 1] as const,
-      ...[threads, 1, 1] as const,
-      sharedBytes,
-      stream.handle,
-      null,
-      extra,
-    );
+  #queue(stream: Stream, grid: Grid, { extra }: ArgumentBuffer): void {
+    this.#allowShared(grid.sharedBytes);
+    this.#context.call("cuLaunchKernelEx", this.#config.write(grid, stream.handle), this.#handle, null, extra);
   }
 
   #allowShared(bytes: number): void {
@@ -139,9 +124,9 @@ export class Kernel {
   }
 }
 
-/** The packed arguments of a kernel. One buffer serves many launches: the driver copies it before cuLaunchKernel returns. */
+/** The packed arguments of a kernel. One buffer serves many launches: the driver copies it before cuLaunchKernelEx returns. */
 class ArgumentBuffer {
-  /** The last argument of cuLaunchKernel. */
+  /** The last argument of cuLaunchKernelEx. */
   readonly extra: BigUint64Array<ArrayBuffer>;
   readonly #context: Context;
   readonly #record: KernelRecord;

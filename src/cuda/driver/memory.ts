@@ -32,8 +32,7 @@ export class DeviceBuffer implements Disposable {
     this.bytes = bytes;
     this.#stream = stream;
     this.#counter = counter;
-    // The driver refuses to allocate 0 bytes.
-    this.#pointer = stream.context.handle("cuMemAllocAsync", BigInt(Math.max(bytes, 1)), stream.handle);
+    this.#pointer = stream.memory.allocate(bytes);
     counter.take(bytes);
   }
 
@@ -81,7 +80,7 @@ export class DeviceBuffer implements Disposable {
     const pointer = this.#pointer;
     this.#pointer = 0n;
     this.#counter.give(this.bytes);
-    this.#stream.context.release("cuMemFreeAsync", pointer, this.#stream.handle);
+    this.#stream.memory.free(pointer, this.bytes);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Context } from "./context.ts";
+import { StreamMemory } from "./stream_memory.ts";
 
 const nonBlocking = 1; // CU_STREAM_NON_BLOCKING: not ordered with the legacy stream
 const highPriority = -5; // the driver uses the nearest priority that it has
@@ -7,14 +8,25 @@ const threadLocal = 1; // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 /** A queue of work that the device runs in order. */
 export class Stream implements Disposable {
   readonly context: Context;
+  /** Allocates memory in the order of the stream. */
+  readonly memory: StreamMemory;
   #handle: bigint;
 
-  /** Creates a stream. The blocks of an urgent stream's kernels start before those of other streams that wait. */
-  constructor(context: Context, { urgent = false }: { readonly urgent?: boolean } = {}) {
+  /**
+   * Creates a stream.
+   *
+   * @param options.urgent Whether the blocks of the stream's kernels start before those of other streams that wait.
+   * @param options.keepsFreed Whether small freed blocks of memory are kept for later allocations.
+   */
+  constructor(
+    context: Context,
+    { urgent = false, keepsFreed = false }: { readonly urgent?: boolean; readonly keepsFreed?: boolean } = {},
+  ) {
     this.context = context;
     this.#handle = urgent
       ? context.handle("cuStreamCreateWithPriority", nonBlocking, highPriority)
       : context.handle("cuStreamCreate", nonBlocking);
+    this.memory = new StreamMemory(context, this.#handle, keepsFreed);
   }
 
   /** The CUstream. */
@@ -56,8 +68,11 @@ export class Stream implements Disposable {
   /** Destroys the stream. A second call does nothing. */
   [Symbol.dispose](): void {
     const handle = this.#handle;
+    if (handle === 0n) return;
     this.#handle = 0n;
-    if (handle !== 0n) this.context.release("cuStreamDestroy_v2", handle);
+    using cleanup = new DisposableStack();
+    cleanup.defer(() => this.context.release("cuStreamDestroy_v2", handle));
+    cleanup.use(this.memory);
   }
 }
 

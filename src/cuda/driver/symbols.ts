@@ -34,10 +34,7 @@ export const symbols = {
   cuModuleUnload: { parameters: ["u64"], result: "i32" }, // (CUmodule hmod)
   cuModuleGetFunction: { parameters: ["buffer", "u64", "buffer"], result: "i32" }, // (CUfunction *hfunc, CUmodule hmod, const char *name)
   cuFuncSetAttribute: { parameters: ["u64", "i32", "i32"], result: "i32" }, // (CUfunction hfunc, CUfunction_attribute attrib, int value)
-  cuLaunchKernel: {
-    parameters: ["u64", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "u64", "buffer", "buffer"],
-    result: "i32",
-  }, // (CUfunction f, gridDim X, Y, Z, blockDim X, Y, Z, sharedMemBytes, CUstream hStream, void **kernelParams, void **extra)
+  cuLaunchKernelEx: { parameters: ["buffer", "u64", "buffer", "buffer"], result: "i32" }, // (const CUlaunchConfig *config, CUfunction f, void **kernelParams, void **extra)
 
   cuTensorMapEncodeTiled: {
     parameters: ["buffer", "i32", "u32", "u64", "buffer", "buffer", "buffer", "buffer", "i32", "i32", "i32", "i32"],

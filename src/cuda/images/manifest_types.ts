@@ -24,6 +24,8 @@ export interface KernelRecord {
   readonly sharedBytes: number;
   /** The maximum number of threads per block. */
   readonly maxThreads: number;
+  /** Whether the kernel itself waits for the kernel before it (griddepcontrol.wait), so that it may start earlier. */
+  readonly waits: boolean;
   /** Offset of the argument struct in the argument buffer. */
   readonly argumentsOffset: number;
   /** Size of the argument struct in bytes. */

@@ -15,7 +15,7 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "2455fdcc258907ab59c308b47b5a01ff95a82f3649d3cabeff8700da51002115",
+    sha256: "ec21e75013990aa973ac65a11fdee63b1db4a5e143523f16515eacb5bc70f442",
     device: "NVIDIA H100 80GB HBM3",
     driver: "CUDA 13.0",
     date: "2026-11-29",

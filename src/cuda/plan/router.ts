@@ -16,7 +16,7 @@ export interface DeviceOperand {
 }
 
 /**
- * Plans `linear`, on tensor cores if they multiply the operands as they are.
+ * Plans `linear`, on tensor cores if they multiply the operands as they are. Small tiles give the same bits as large ones.
  *
  * @throws {RangeError} If a size is too large for the kernels' 32-bit indices.
  */
@@ -27,23 +27,31 @@ export function planLinear(
   bias: DeviceOperand | undefined,
   output: DeviceOperand,
   kernels: readonly KernelRecord[],
+  multiprocessors: number,
 ): KernelLaunch {
   for (const [name, size] of Object.entries({ rows, depth, columns })) checkMaximum(`The number of ${name}`, size);
   const kernel = `linear_${input.dtype}`;
   const onTensorCores = input.dtype === weight.dtype && depth % 8 === 0 && kernels.some(({ name }) => name === kernel);
-  const [tileRows, tileColumns, sharedBytes] = onTensorCores ? [32, 64, 32 * 64 * 4] : [32, 32, 32 * (32 + 33) * 4];
-  const blocks = Math.ceil(rows / tileRows) * Math.ceil(columns / tileColumns);
+  const [large, small] = [[32, onTensorCores ? 64 : 32], [16, 8]] as const; // rows and columns of a tile
+  const smallTiles = onTensorCores && tileCount(rows, columns, large) <= multiprocessors / 4;
+  const tile = smallTiles ? small : large;
+  const blocks = tileCount(rows, columns, tile);
   checkInt32("The number of blocks of a linear layer", blocks);
   return {
-    ...{ kernel: onTensorCores ? kernel : "linear_any", blocks, threads: linearThreads, sharedBytes },
+    ...{ kernel: onTensorCores ? kernel : "linear_any", blocks, threads: linearThreads },
+    sharedBytes: onTensorCores ? tile[0] * tile[1] * 4 : 32 * (32 + 33) * 4,
     arguments: {
       ...{ input: input.pointer, weight: weight.pointer, bias: bias?.pointer ?? null, out: output.pointer },
       inputDtype: cudaDTypeCode(input.dtype),
       weightDtype: cudaDTypeCode(weight.dtype),
       outDtype: cudaDTypeCode(output.dtype),
-      ...{ tokens: rows, columns, depth },
+      ...{ tokens: rows, columns, depth, smallTiles: Number(smallTiles) },
     },
   };
+}
+
+function tileCount(rows: number, columns: number, [tileRows, tileColumns]: readonly [number, number]): number {
+  return Math.ceil(rows / tileRows) * Math.ceil(columns / tileColumns);
 }
 
 /** The tensors that `route` writes. */

@@ -95,7 +95,9 @@ export class Checkpoint implements Disposable {
       file = await Safetensors.open(this.#directory + fileName).catch((error) => {
         if (!(error instanceof Deno.errors.NotFound)) throw error;
         throw new SafetensorsError(
-          `${this.path}: tensor ${quote(name)} must be in ${this.#directory}${fileName}, which does not exist`,
+          `${this.path}: tensor ${
+            quote(name)
+          } must be in ${this.#directory}${fileName}, which does not exist: the download is not complete`,
         );
       });
       this.#open.set(fileName, file);
@@ -117,6 +119,9 @@ async function checkpointIn(directory: string): Promise<string> {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     });
     if (found) return prefix + name;
+    if (await isDanglingLink(prefix + name)) {
+      throw new SafetensorsError(`${prefix}${name}: the file that the link leads to does not exist`);
+    }
   }
   const weights = (await Array.fromAsync(Deno.readDir(directory), ({ name }) => name)).filter(isWeightFile).sort();
   throw new SafetensorsError(
@@ -127,6 +132,16 @@ async function checkpointIn(directory: string): Promise<string> {
   );
 }
 
+/** Returns whether a path is a link to a file that does not exist, as an incomplete cache of Hugging Face has. */
+async function isDanglingLink(path: string): Promise<boolean> {
+  try {
+    return (await Deno.lstat(path)).isSymlink;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
 /** Returns whether a name is that of a file of weights, in whatever format. */
 function isWeightFile(name: string): boolean {
   return /\.(?:safetensors|gguf|bin|pt|pth|ckpt|npz|h5|msgpack)(?:\.index\.json)?$/.test(name);
@@ -135,7 +150,7 @@ function isWeightFile(name: string): boolean {
 /** Reads the file of each tensor from an index: `{ "weight_map": { tensor: file, … }, … }`. */
 function parseIndex(path: string, text: string): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
-  const foreign = describeFile(new TextEncoder().encode(text.slice(0, 64)));
+  const foreign = /^\s*\{/.test(text) ? undefined : describeFile(new TextEncoder().encode(text.slice(0, 64)));
   if (foreign) throw new SafetensorsError(`${path}: expected an index of safetensors files, got ${foreign}`);
   const scanner = new JsonScanner(text, (message) => new SafetensorsError(`${path}: ${message}`));
   let found = false;

@@ -7,8 +7,8 @@ import type { MoeLayer } from "../../contract/moe.ts";
 import { weightBytes } from "../../contract/weights.ts";
 import type { RouterKind } from "../../routing/router.ts";
 import { mapLayer, type ResolvedMoe, resolveMoe } from "../../contract/resolve_moe.ts";
-import type { PackedFormat, PackedTensor } from "../../tensor/packed_tensor.ts";
-import { bytesPerElement, type DType, elementCount, type Tensor, zeros } from "../../tensor/tensor.ts";
+import type { PackedFormat } from "../../tensor/packed_tensor.ts";
+import { bytesPerElement, type DType, elementCount, type Tensor } from "../../tensor/tensor.ts";
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
 import { Checkpoint } from "./checkpoint.ts";
@@ -17,7 +17,8 @@ import { type PlannedTensor, type PlannedWeight, planTensors } from "./layer_ten
 import { fitsPacked, readPacked } from "./packed_plan.ts";
 import { ModelConfig } from "../families/model_config.ts";
 import { checkFamily } from "../families/settings_of_family.ts";
-import { partSize, readPart } from "./read_part.ts";
+import { hostTarget, type LayerTarget } from "./layer_target.ts";
+import { partSize, readPiece } from "./read_part.ts";
 import { expertsOfTokens, readIntegers } from "./token_table.ts";
 import { type LayerOptions, resolveSettings } from "./settings.ts";
 
@@ -112,44 +113,53 @@ export class CheckpointLayer implements Disposable {
    * Reads the layer's tensors into shared memory, one after the other. Packed weights are decoded.
    *
    * @param dtype The dtype that the experts' weights are converted to, rounded to nearest. The default is their own.
-   * @param onProgress Called after each tensor with the fraction that is read.
+   * @param onProgress Called after each part with the fraction that is read.
    * @returns The layer, for {@linkcode moe}.
    * @throws {RangeError} If the allocation fails.
    */
   read(dtype: DType = this.dtype, onProgress?: (fraction: number) => void): Promise<MoeLayer<Tensor, Tensor>> {
-    const keep = (tensor: Tensor) => tensor;
-    return this.readTo(keep, keep as (weight: Tensor | PackedTensor) => Tensor, { dtype, onProgress });
+    const { dense } = hostTarget;
+    const packed = () => {
+      throw new TypeError("No weight stays packed");
+    };
+    return this.readTo<Tensor, never>({ dense, packed }, { dtype, onProgress });
   }
 
   /**
-   * Reads the layer's tensors into shared memory, and hands on each before the next one is read.
+   * Reads the layer's tensors to the host or a backend, one after the other.
    *
-   * @param keep What becomes of a tensor, such as its copy on a backend.
-   * @param keepWeight What becomes of a weight of the experts.
+   * @param target Makes the tensors.
    * @param options The dtype, and which weights stay packed.
-   * @returns The layer with what `keep` and `keepWeight` returned.
+   * @returns The layer with what the target returned.
    * @throws {RangeError} If the allocation fails.
    * @throws {SafetensorsError} If a weight cannot stay packed.
    */
-  async readTo<Kept, KeptWeight>(
-    keep: (tensor: Tensor) => Kept,
-    keepWeight: (weight: Tensor | PackedTensor) => KeptWeight,
+  async readTo<Dense, Packed>(
+    target: LayerTarget<Dense, Packed>,
     { dtype = this.dtype, supports = () => false, onProgress = () => {} }: ReadOptions = {},
-  ): Promise<MoeLayer<Kept, KeptWeight>> {
+  ): Promise<MoeLayer<Dense, Dense | Packed>> {
     const tensors: PlannedTensor[] = [], weights: PlannedWeight[] = [];
     mapLayer(this.#plan, (tensor) => tensors.push(tensor), (weight) => weights.push(weight));
     const total = [...tensors, ...weights].reduce((sum, { shape }) => sum + elementCount(shape), 0);
     let done = 0;
     const onRead = (elements: number) => onProgress((done += elements) / total);
-    const kept = new Map<PlannedTensor, Kept>(), keptWeights = new Map<PlannedWeight, KeptWeight>();
-    for (const tensor of tensors) kept.set(tensor, keep(await this.#readDense(tensor, dtype, onRead)));
+    const read = ({ shape, parts, dtype: own = dtype }: PlannedTensor) =>
+      target.dense(
+        own,
+        shape,
+        (data, start) => readPiece(this.#checkpoint, parts, { data, dtype: own, start }, onRead),
+      );
+    const made = new Map<PlannedTensor, Dense>(), madeWeights = new Map<PlannedWeight, Dense | Packed>();
+    for (const tensor of tensors) made.set(tensor, await read(tensor));
     for (const weight of weights) {
       const { packed, shape } = weight;
       const staysPacked = packed && supports(packed.format) && await fitsPacked(packed);
-      const read = staysPacked ? readPacked(packed, shape, dtype, onRead) : this.#readDense(weight, dtype, onRead);
-      keptWeights.set(weight, keepWeight(await read));
+      madeWeights.set(
+        weight,
+        staysPacked ? target.packed(await readPacked(packed, shape, dtype, onRead)) : await read(weight),
+      );
     }
-    return mapLayer(this.#plan, (tensor) => kept.get(tensor)!, (weight) => keptWeights.get(weight)!);
+    return mapLayer(this.#plan, (tensor) => made.get(tensor)!, (weight) => madeWeights.get(weight)!);
   }
 
   /**
@@ -170,20 +180,11 @@ export class CheckpointLayer implements Disposable {
       const at = part.start + first * each - start;
       return count > 0 ? [{ ...part, first: part.first + first, count, start: at }] : [];
     });
-    return this.#readDense({ shape: [1, ...shape.slice(1)], parts: own, dtype: undefined }, dtype, () => {});
-  }
-
-  async #readDense(
-    { shape, parts, dtype: own }: PlannedTensor,
-    dtype: DType,
-    onRead: (elements: number) => void,
-  ): Promise<Tensor> {
-    const target = zeros(own ?? dtype, shape);
-    for (const part of parts) {
-      await readPart(this.#checkpoint, part, target);
-      onRead(partSize(part));
-    }
-    return target;
+    return hostTarget.dense(
+      dtype,
+      [1, ...shape.slice(1)],
+      (data, at) => readPiece(this.#checkpoint, own, { data, dtype, start: at }, () => {}),
+    );
   }
 
   /**

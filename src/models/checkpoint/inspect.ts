@@ -22,6 +22,8 @@ export interface InspectedLayer {
   /** The intermediate size of the shared expert; 0 without one. */
   readonly sharedIntermediate?: number;
   readonly router?: string;
+  /** Whether a table of token ids chooses the experts. Then `yamoe run` needs a tensor `input_ids` in its input. */
+  readonly byToken?: boolean;
   readonly activation?: string;
   /** The formats of the experts' weights. */
   readonly formats?: readonly string[];
@@ -55,11 +57,20 @@ export interface Inspection {
  * @param path A safetensors file, an index of several, or a directory with either.
  * @param choice Which layers to list: one of a number, or those whose names have a prefix. By default, all of the
  * language model's.
- * @returns The layers with experts.
- * @throws {SafetensorsError} If the files are malformed.
+ * @returns The layers with experts, or why the files cannot be read.
+ * @throws {Deno.errors.NotFound} If the path does not exist.
  */
 export async function inspectCheckpoint(path: string, choice: LayerChoice = {}): Promise<Inspection> {
-  using checkpoint = await Checkpoint.open(path);
+  try {
+    using checkpoint = await Checkpoint.open(path);
+    return await inspectOpen(checkpoint, choice);
+  } catch (error) {
+    const nothing = { family: null, sources: [], tensors: 0, layers: [], others: [] };
+    return { path, ...nothing, problem: messageOf(error) };
+  }
+}
+
+async function inspectOpen(checkpoint: Checkpoint, choice: LayerChoice): Promise<Inspection> {
   const json = await checkpoint.config();
   const configOf = (component: string) => json && new ModelConfig(json.value, json.path, component);
   const model = configOf(choice.prefix?.split(".")[0] ?? "");
@@ -109,6 +120,7 @@ async function inspectLayer(
       ...routed.hidden !== hidden && { latent: routed.hidden },
       sharedIntermediate: shared?.intermediate ?? 0,
       router: layer.routerKind,
+      ...layer.tokenTable !== undefined && { byToken: true },
       activation: routed.activation,
       formats: layer.formats,
       storedBytes: layer.storedBytes,

@@ -12,6 +12,7 @@ import {
 } from "../../tensor/packed_tensor.ts";
 import { type DType, elementCount, type Tensor, zeros } from "../../tensor/tensor.ts";
 import type { StoredPacking } from "../formats/stored_weight.ts";
+import { concurrently } from "./concurrently.ts";
 import type { PlannedTensor } from "./tensor_planner.ts";
 
 /** A planned weight of experts. */
@@ -88,14 +89,14 @@ export async function readPacked(
 ): Promise<PackedTensor> {
   const shapes = partShapes(format, shape), dtypes = partDTypes(format);
   const parts = partNames.flatMap((name) => shapes[name] ? [[name, zeros(dtypes[name], shapes[name])] as const] : []);
-  for (const [i, { packing, index }] of matrices.entries()) {
+  await concurrently(matrices.entries(), async ([i, { packing, index }]) => {
     const bytes = parts.map(([name, { data: { buffer, byteLength } }]) => {
       const size = byteLength / matrices.length;
       return [name, new Uint8Array(buffer, i * size, size)];
     });
     await packing.read(index, Object.fromEntries(bytes) as PackedParts<Uint8Array>);
     onRead(elementCount(shape) / matrices.length);
-  }
+  });
   const problem = (message: string) =>
     new SafetensorsError(`Cannot keep tensor ${quote(matrices[0]?.name ?? "")} in ${format.kind}: ${message}`);
   const weight = packedWeight(format, Object.fromEntries(parts) as unknown as PackedParts<Tensor>, shape, problem);

@@ -1,50 +1,106 @@
 // Reads weights of a checkpoint to their places in a layer's tensors.
-import { bytesPerElement, convert, elementCount, type Tensor, tensor, viewOf } from "../../tensor/tensor.ts";
+import {
+  bytesPerElement,
+  convert,
+  type DType,
+  elementCount,
+  tensor,
+  type TensorData,
+  viewOf,
+} from "../../tensor/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { concurrently } from "./concurrently.ts";
 import type { Part } from "./tensor_planner.ts";
 
 /** Elements that are converted at a time. */
 const pieceSize = 1 << 20;
+
+/** A range of a tensor's elements in memory. */
+export interface Piece {
+  readonly data: TensorData;
+  readonly dtype: DType;
+  /** The tensor's element at which the range begins. */
+  readonly start: number;
+}
 
 /** Returns the number of elements of a part. */
 export function partSize({ weight: { shape }, count }: Part): number {
   return count * matrixSize(shape);
 }
 
-/** Reads a part to its place. A dense weight of the same dtype is read without a copy. */
-export async function readPart(checkpoint: Checkpoint, part: Part, target: Tensor): Promise<void> {
-  const { weight, first, count, start, isTransposed } = part;
-  const size = matrixSize(weight.shape);
-  if (weight.isDense && !isTransposed) {
-    return await readDense(checkpoint, part, target.data.subarray(start, start + count * size), target);
+/**
+ * Reads all parts of a tensor that overlap a range of its elements. A dense weight of the same dtype is read without a copy.
+ *
+ * @param onRead Called with the number of elements that have been read.
+ */
+export async function readPiece(
+  checkpoint: Checkpoint,
+  parts: readonly Part[],
+  piece: Piece,
+  onRead: (elements: number) => void,
+): Promise<void> {
+  await concurrently(rangesOf(parts, piece), async ({ part, from, to }) => {
+    const target = piece.data.subarray(from - piece.start, to - piece.start);
+    const read = isCopied(part) ? readDense : readDecoded;
+    await read(checkpoint, part, from - part.start, { ...piece, data: target });
+    onRead(to - from);
+  });
+}
+
+/** Whether the elements of a part are in the same order in the file. */
+function isCopied({ weight, isTransposed }: Part): boolean {
+  return weight.isDense && !isTransposed;
+}
+
+/** Divides a piece into ranges of single parts. Ranges that are copied are short, so that progress is visible. */
+function* rangesOf(
+  parts: readonly Part[],
+  { start, data }: Piece,
+): Generator<{ part: Part; from: number; to: number }> {
+  for (const part of parts) {
+    const end = Math.min(part.start + partSize(part), start + data.length);
+    const step = isCopied(part) ? 16 * pieceSize : end;
+    for (let from = Math.max(part.start, start); from < end; from += step) {
+      yield { part, from, to: Math.min(from + step, end) };
+    }
   }
-  for (let i = 0; i < count; i++) {
+}
+
+/** Decodes the matrices that overlap the elements from `from` on. */
+async function readDecoded(
+  _checkpoint: Checkpoint,
+  { weight, first, isTransposed }: Part,
+  from: number,
+  { data, dtype }: Piece,
+): Promise<void> {
+  const size = matrixSize(weight.shape), end = from + data.length;
+  const [rows, columns] = weight.shape.slice(-2) as [number, number];
+  for (let i = Math.floor(from / size); i * size < end; i++) {
     const values = await weight.decode(first + i);
-    const [rows, columns] = weight.shape.slice(-2) as [number, number];
     const placed = isTransposed ? transposed(values, rows, columns) : values;
-    target.data.set(convert(tensor(placed), target.dtype).data, start + i * size);
+    const [start, stop] = [Math.max(from - i * size, 0), Math.min(end - i * size, size)];
+    data.set(convert(tensor(placed.subarray(start, stop)), dtype).data, i * size + start - from);
   }
 }
 
 async function readDense(
   checkpoint: Checkpoint,
   { weight, first }: Part,
-  place: Tensor["data"],
-  target: Tensor,
+  skipped: number,
+  { data, dtype: target }: Piece,
 ): Promise<void> {
   const { name } = weight.tensors[0]!;
   const { dtype } = weight;
-  const size = bytesPerElement(dtype), from = first * matrixSize(weight.shape);
-  if (dtype === target.dtype) {
-    const bytes = new Uint8Array(place.buffer, place.byteOffset, place.byteLength);
-    return await checkpoint.readBytes(name, bytes, from * size);
+  const size = bytesPerElement(dtype), from = first * matrixSize(weight.shape) + skipped;
+  if (dtype === target) {
+    return await checkpoint.readBytes(name, new Uint8Array(data.buffer, data.byteOffset, data.byteLength), from * size);
   }
-  const memory = new SharedArrayBuffer(Math.min(pieceSize, place.length) * size);
-  for (let at = 0; at < place.length; at += pieceSize) {
-    const length = Math.min(pieceSize, place.length - at);
+  const memory = new SharedArrayBuffer(Math.min(pieceSize, data.length) * size);
+  for (let at = 0; at < data.length; at += pieceSize) {
+    const length = Math.min(pieceSize, data.length - at);
     await checkpoint.readBytes(name, new Uint8Array(memory, 0, length * size), (from + at) * size);
     const values = tensor(viewOf(dtype, memory, 0, length), [length], dtype);
-    place.set(convert(values, target.dtype).data, at);
+    data.set(convert(values, target).data, at);
   }
 }
 

@@ -130,6 +130,7 @@ export const deepseek: readonly Family[] = [
     experts: {
       activation: { keys: ["mlp_hidden_act"], absent: "relu2", values: activations },
       gated: false,
+      weightLayout: "out-in",
     },
   },
 ];

@@ -51,6 +51,8 @@ export interface FamilyExperts {
   readonly gated?: boolean;
   /** The order of gate and up in tensors that hold both. Defaults to "concatenated". */
   readonly gateUpLayout?: "interleaved" | "concatenated";
+  /** The order of the dimensions of tensors of all experts, if their shapes may leave it open. */
+  readonly weightLayout?: "out-in";
 }
 
 /** A family of models. */

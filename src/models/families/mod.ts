@@ -3,7 +3,7 @@ import { deepseek } from "./deepseek.ts";
 import { activations, clampedExperts, type Family, key } from "./family.ts";
 import { qwen } from "./qwen.ts";
 import { sigmoid } from "./sigmoid.ts";
-import { softmax } from "./softmax.ts";
+import { cappedLogits, softmax } from "./softmax.ts";
 
 /** The families. */
 export const families: readonly Family[] = [...qwen, ...deepseek, ...sigmoid, ...softmax];
@@ -46,4 +46,5 @@ export const unknownFamily: Family = {
     ...clampedExperts,
     activation: { keys: ["hidden_act", "hidden_activation", "mlp_hidden_act"], absent: "silu", values: activations },
   },
+  refusals: [{ key: "router_logit_softcapping", reason: cappedLogits }], // Grok-2, whose model_type is that of another model
 };

@@ -26,6 +26,7 @@ export const packings: readonly Packing[] = [
   { gateUp: "experts.gate_up_proj", ungated: "experts.up_proj", down: "experts.down_proj" }, // gpt-oss, Llama 4, Qwen3-VL, Qwen3.5
   { gate: "experts.gate_proj", up: "experts.up_proj", down: "experts.down_proj", layout: "out-in" },
   { gate: "switch_mlp.gate_proj", up: "switch_mlp.up_proj", down: "switch_mlp.down_proj", layout: "out-in" }, // MLX
+  { gate: "switch_mlp.gate_proj", up: "switch_mlp.fc1", down: "switch_mlp.fc2", layout: "out-in" }, // MLX, without a gate
   { module: /(^|\.)moe\.$/, gate: "gate_proj", up: "up_proj", down: "down_proj", layout: "out-in" }, // Step 3.5
   { module: /(^|\.)block_sparse_moe\.$/, gateUp: "input_linear", down: "output_linear", layout: "out-in" }, // Granite
   { gateUp: "experts.fc1", down: "experts.fc2", layout: "in-out" }, // Aria
@@ -48,14 +49,14 @@ export const sharedPackings: readonly Packing[] = [
 ];
 
 /** The names of routers, without `.weight`. */
-export const routers = ["gate", "router", "router.layer", "gate.wg", "router.gate"];
+export const routers = ["gate", "router", "router.layer", "gate.wg", "router.gate", "gate.gate_proj", "gate.gate"];
 
 /** The name of a correction bias: DeepSeek-V3, MiniMax-M2; Ling 2.0, LFM2; ERNIE 4.5; Step 3.5. */
 export const correctionBias =
   /^(?:(?:gate|router|moe_statics)\.)?(?:e_score_correction_bias|expert_bias|correction_bias|router_bias)$/;
 
 /** The names of shared experts: in the layer's module, and beside it. */
-export const sharedInside = ["shared_experts.", "shared_expert.", "shared_mlp."];
+export const sharedInside = ["shared_experts.", "shared_expert.", "shared_mlp.", "share_expert."];
 export const sharedBeside = ["shared_mlp.", "share_expert."];
 
 /** The projections into and out of the space of the routed experts (Nemotron-3). */

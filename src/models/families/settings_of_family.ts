@@ -93,9 +93,10 @@ function routerOf(
 }
 
 function expertsOf(config: ModelConfig, { experts }: Family, layer: number): ExpertsComputation {
-  const { gated, gateUpLayout = "concatenated", alpha, limit } = experts;
+  const { gated, gateUpLayout = "concatenated", weightLayout, alpha, limit } = experts;
   return {
     gateUpLayout,
+    weightLayout,
     gated,
     activationAlpha: alpha && config.number(alpha),
     activationLimit: limit && config.number(limit, layer),

@@ -11,7 +11,8 @@ import {
 } from "./family.ts";
 import { transformers, vllm } from "./sources.ts";
 
-const capped = "the router caps its logits with a hyperbolic tangent";
+/** Why Grok is refused. */
+export const cappedLogits = "the router caps its logits with a hyperbolic tangent";
 const relu = "its experts' activation, ReLU, is not supported, and neither is a capacity for each sequence";
 
 /** Mixtral, gpt-oss, Granite, and other families that weigh with a softmax. */
@@ -88,7 +89,7 @@ export const softmax: readonly Family[] = [
   {
     types: ["grok-1", "grok_1", "grok1", "grok-2", "grok"],
     sources: [vllm.grok1],
-    refusal: capped,
+    refusal: cappedLogits,
     router: softmaxRouter(true),
     experts: gatedExperts,
   },

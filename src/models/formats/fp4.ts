@@ -45,6 +45,7 @@ const namings: readonly Naming[] = [
   { format: "mxfp4", pairs: ".weight_packed", dtypes: ["U8"], scales: ".weight_scale" }, // compressed-tensors
   { format: "mxfp4", pairs: ".weight", dtypes: ["I8", "U8"], scales: ".scale" }, // DeepSeek-V4
   { format: "mxfp4", pairs: ".weight", dtypes: ["U8"], scales: ".weight_scale" }, // Quark
+  { format: "mxfp4", pairs: ".weight", dtypes: ["U32"], scales: ".scales" }, // MLX: four pairs in a word
 ];
 
 /** Finds FP4 weights: E2M1 pairs, the low four bits first, with one scale for each 32 (MXFP4) or 16 (NVFP4) inputs. */
@@ -68,7 +69,8 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
     throw tensorError(source, pairs.name, "must have shape [E, out, in / 32, 16]");
   }
   const rowsOf = isBlocks ? pairs.shape.slice(0, -2) : pairs.shape.slice(0, -1);
-  const columns = 2 * (isBlocks ? pairs.shape.at(-1)! * pairs.shape.at(-2)! : pairs.shape.at(-1)!);
+  const perElement = pairs.dtype === "U32" ? 8 : 2;
+  const columns = perElement * (isBlocks ? pairs.shape.at(-1)! * pairs.shape.at(-2)! : pairs.shape.at(-1)!);
   const group = naming.format === "nvfp4" ? 16 : 32;
   expectShape(source, scales, [...rowsOf, Math.ceil(columns / group)]);
   const shape = [...rowsOf, columns], count = matrices(shape);

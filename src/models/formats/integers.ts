@@ -200,9 +200,10 @@ export const mlx: Format = async (source, linear, { bits, groupSize, overrides }
   const biases = await describe(source, `${linear}.biases`, floats);
   const own = overrides[linear];
   const width = own?.bits ?? bits ?? 4, run = own?.groupSize ?? groupSize ?? 64;
-  checkBits(source, weight, width);
-  const perWord = 32 / width, mask = 2 ** width - 1;
-  const inputs = weight.shape.at(-1)! * perWord;
+  if (![2, 3, 4, 5, 6, 8].includes(width)) {
+    throw tensorError(source, weight.name, `has ${width} bits per weight, expected 2, 3, 4, 5, 6 or 8`);
+  }
+  const mask = 2 ** width - 1, inputs = weight.shape.at(-1)! * 32 / width;
   const shape = [...weight.shape.slice(0, -1), inputs], count = matrices(shape);
   expectShape(source, scales, [...shape.slice(0, -1), inputs / run]);
   expectShape(source, biases, scales.shape);
@@ -218,11 +219,13 @@ export const mlx: Format = async (source, linear, { bits, groupSize, overrides }
         await readFloats(source, scales, index, count),
         await readFloats(source, biases, index, count),
       ];
-      const target = new Float32Array(q.length * perWord);
+      const target = new Float32Array(q.length * 32 / width);
       for (let group = 0, at = 0; group < scale.length; group++) { // rows are whole numbers of groups
         const [factor, offset] = [scale[group]!, bias[group]!];
         for (const end = at + run; at < end; at++) {
-          target[at] = (q[Math.floor(at / perWord)]! >>> (at % perWord * width) & mask) * factor + offset;
+          const word = Math.floor(at * width / 32), place = at * width % 32; // an integer may span two words
+          const rest = place + width > 32 ? q[word + 1]! << (32 - place) : 0;
+          target[at] = ((q[word]! >>> place | rest) & mask) * factor + offset;
         }
       }
       return target;

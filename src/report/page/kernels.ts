@@ -30,7 +30,7 @@ export function drawKernels({ points, panels }: Dataset, panel: Panel): string |
     };
   });
   return draw({
-    marginLeft: 176,
+    marginLeft: 188,
     x: { label: "Milliseconds", grid: true, tickFormat: plain, ticks: 5 },
     y: { label: null, type: "band", domain: bars.map(({ kernel }) => kernel) },
     marks: [

@@ -29,7 +29,7 @@ function finish(sums: usize, c: usize, value: v128, last: bool, add: bool): void
 // Multiplies a tile of A by the groups of eight weights in `depth` rows. `rows`, the height of the tile, is a constant.
 // @ts-ignore: decorator
 @inline
-function tile<T>(
+export function tile<T>(
   rows: i32,
   pairs: bool,
   groups: i32,
@@ -250,7 +250,7 @@ function fewRows<T>(
 // The height of the first tile of `rows` rows: all tiles have about the same height.
 // @ts-ignore: decorator
 @inline
-function tileHeight(rows: i32): i32 {
+export function tileHeight(rows: i32): i32 {
   const tiles = (rows + TILE - 1) / TILE;
   return (rows + tiles - 1) / tiles;
 }

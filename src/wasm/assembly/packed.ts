@@ -5,7 +5,7 @@ import { roundBrain } from "./element";
 import { narrowHalf, roundHalf, widenHalf } from "./half";
 
 // The 16 numbers of each kind, as bf16: the upper bytes, then the lower bytes. All are exact.
-const tables: usize = memory.data<u8>([
+export const tables: usize = memory.data<u8>([
   // E2M1: 0, 0.5, 1, 1.5, 2, 3, 4, 6, and the same with a sign
   0x00, 0x3f, 0x3f, 0x3f, 0x40, 0x40, 0x40, 0x40, 0x80, 0xbf, 0xbf, 0xbf, 0xc0, 0xc0, 0xc0, 0xc0,
   0x00, 0x00, 0x80, 0xc0, 0x00, 0x40, 0x80, 0xc0, 0x00, 0x00, 0x80, 0xc0, 0x00, 0x40, 0x80, 0xc0,
@@ -61,7 +61,7 @@ export function widenScales(type: i32, from: usize, count: i32, factor: f32, to:
 // Rounds four f32 to an element type. The type parameter is u16 for f16, i16 for bf16, and f32 for f32.
 // @ts-ignore: decorator
 @inline
-function roundTo<T>(value: v128): v128 {
+export function roundTo<T>(value: v128): v128 {
   if (isFloat<T>()) return value;
   if (isSigned<T>()) return roundBrain(value);
   const beyond = i32x4.gt_s(v128.and(value, v128.load(MAGNITUDE)), v128.load(HALF_FINITE));

@@ -4,7 +4,7 @@ import { BF16, F16 } from "../codes";
 import { roundTo, tables } from "./packed";
 
 // Inputs of a block. Groups of inputs that share a scale consist of whole blocks.
-const BLOCK: i32 = 16;
+export const BLOCK: i32 = 16;
 
 // The transposed bytes of a block: four vectors, each with two bytes of each of the eight rows.
 const bytes: usize = memory.data(64, 16);
@@ -12,7 +12,7 @@ const bytes: usize = memory.data(64, 16);
 // Loads a word of each of four rows.
 // @ts-ignore: decorator
 @inline
-function gather4(from: usize, stride: usize): v128 {
+export function gather4(from: usize, stride: usize): v128 {
   const first = v128.load32_lane(from + stride, v128.load32_zero(from), 1);
   return v128.load32_lane(from + 3 * stride, v128.load32_lane(from + 2 * stride, first, 2), 3);
 }
@@ -78,6 +78,36 @@ function decodeInputs<T>(
   decodeFour<T>(v128.shuffle<i16>(none, second, 4, 12, 5, 13, 6, 14, 7, 15), upperZero, upperScale, hasZeros, out + 16);
 }
 
+// Decodes `n` inputs of a block after the first `skip`, both multiples of four.
+// @ts-ignore: decorator
+@inline
+export function decodeBlock<T>(
+  from: usize,
+  stride: usize,
+  upper: usize,
+  high: v128,
+  low: v128,
+  zero: v128,
+  upperZero: v128,
+  scale: v128,
+  upperScale: v128,
+  hasZeros: bool,
+  skip: i32,
+  n: i32,
+  out: usize,
+  outStride: usize,
+): void {
+  const mask = i8x16.splat(15);
+  transposeBytes(from, from + upper, stride);
+  const first = bytes + (<usize> skip << 2);
+  for (let at = first, end = first + (<usize> n << 2); at < end; at += 16, out += 4 * outStride) {
+    const pairs = v128.load(at);
+    const even = v128.and(pairs, mask), odd = v128.and(i16x8.shr_u(pairs, 4), mask);
+    decodeInputs<T>(even, high, low, zero, upperZero, scale, upperScale, hasZeros, out, outStride);
+    decodeInputs<T>(odd, high, low, zero, upperZero, scale, upperScale, hasZeros, out + outStride, outStride);
+  }
+}
+
 // @ts-ignore: decorator
 @inline
 function eights<T>(
@@ -102,7 +132,6 @@ function eights<T>(
 ): void {
   const table = tables + (<usize> kind << 5);
   const high = v128.load(table), low = v128.load(table, 16);
-  const mask = i8x16.splat(15);
   const end = start + count;
   for (; panels > 0; panels--, values += valueStep, scales += scaleStep, zeros += scaleStep, out += outStep) {
     let to = out, current = -1;
@@ -119,15 +148,25 @@ function eights<T>(
         }
         current = index;
       }
+      const skip = max(start - block, 0), n = min(end - block, BLOCK) - skip;
       const from = values + (<usize> block >> 1);
-      transposeBytes(from, from + valueHigh, valueStride);
-      const last = bytes + <usize> (min(end - block, BLOCK) << 2);
-      for (let at = bytes + <usize> (max(start - block, 0) << 2); at < last; at += 16, to += 4 * outStride) {
-        const pairs = v128.load(at);
-        const even = v128.and(pairs, mask), odd = v128.and(i16x8.shr_u(pairs, 4), mask);
-        decodeInputs<T>(even, high, low, zero, upperZero, scale, upperScale, hasZeros, to, outStride);
-        decodeInputs<T>(odd, high, low, zero, upperZero, scale, upperScale, hasZeros, to + outStride, outStride);
-      }
+      decodeBlock<T>(
+        from,
+        valueStride,
+        valueHigh,
+        high,
+        low,
+        zero,
+        upperZero,
+        scale,
+        upperScale,
+        hasZeros,
+        skip,
+        n,
+        to,
+        outStride,
+      );
+      to += <usize> n * outStride;
     }
   }
 }

@@ -1,7 +1,7 @@
 import type { Context } from "../context.ts";
 import type { operands } from "./operands.ts";
 import type { packedRows } from "./packed_rows.ts";
-import type { Block, PackedRows, Product } from "./product.ts";
+import type { Block, PackedRows, PackedWeights, Product } from "./product.ts";
 
 /** The layout of a piece of B in the memory of the worker; see the kernel `multiplyFew`. */
 interface Piece {
@@ -142,8 +142,38 @@ export function fewProduct(
     }
   };
 
+  /** Multiplies all rows by pairs, which the kernel decodes. */
+  const multiplyPairs = ({ stage, groupsAt }: NonNullable<typeof weights>, { dtype, kind, group }: PackedWeights) => {
+    for (let first = 0; first < groups; first += decodedGroups) {
+      const count = Math.min(decodedGroups, groups - first), result = first * groupColumns;
+      stage(memory, result, Math.min(count * groupColumns, columns - result));
+      const at = first * panelStride;
+      for (let k = 0; k < depth; k += passDepth) {
+        const pass = Math.min(passDepth, depth - k);
+        kernels.multiplyFewPairs(
+          dtype,
+          kind,
+          rows,
+          count,
+          paddedDepth,
+          memory.packedA,
+          k,
+          pass,
+          ...groupsAt(result),
+          group,
+          memory.sums + at,
+          memory.c + at,
+          true,
+          true,
+          k > 0,
+        );
+      }
+    }
+  };
+
   if (depth === 0) context.f32.fill(0, memory.c / 4, (memory.c + groups * panelStride) / 4);
-  if (weights) multiplyPacked(weights);
+  if (weights?.isPairs) multiplyPairs(weights, product.packed!);
+  else if (weights) multiplyPacked(weights);
   else if (isTransposed) multiplyTransposed();
   else multiplyColumns();
 

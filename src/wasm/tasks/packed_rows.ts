@@ -13,8 +13,23 @@ export interface PackedAreas {
   readonly raw: number;
 }
 
+/** The addresses and the strides that the kernel `decodeEights` takes. */
+export type PairsOfGroups = readonly [
+  values: number,
+  valueStride: number,
+  valueHigh: number,
+  valueStep: number,
+  scales: number,
+  zeros: number,
+  scaleStride: number,
+  scaleHigh: number,
+  scaleStep: number,
+];
+
 /** Rows of packed weights of a block: B is transposed, and a column of C has one row, or with a gate two. */
 export interface PackedRowsOfBlock {
+  /** Whether the numbers have four bits. */
+  readonly isPairs: boolean;
   /** Computes the bytes of the areas for the rows of some columns of C. */
   areas(columns: number): PackedAreas;
   /** Copies the rows of some columns of C. */
@@ -34,6 +49,8 @@ export interface PackedRowsOfBlock {
     to: number,
     stride: number,
   ): number;
+  /** Returns the addresses and the strides of groups of eight sums for the kernels that read pairs. */
+  groupsAt(first: number): PairsOfGroups;
 }
 
 /** Describes the packed weights of a block. */
@@ -80,8 +97,9 @@ export function packedRows(context: Context, product: Product, packed: PackedWei
   };
 
   return {
+    isPairs: packed.isPairs,
     areas(columns) {
-      const rows = gated ? 2 * columns : columns;
+      const rows = gated ? 2 * Math.ceil(columns / 4) * 4 : Math.ceil(columns / 8) * 8;
       return {
         values: rows * valueBytes + 64,
         scales: rows * scaleStride,
@@ -125,6 +143,21 @@ export function packedRows(context: Context, product: Product, packed: PackedWei
         }
       }
       return to + (start - from) * 4;
+    },
+    groupsAt(first) {
+      const index = first - firstStaged, row = pairs ? 2 * index : index;
+      const stride = pairs ? 2 : 1, high = !gated ? 4 : pairs ? 1 : columnsStaged, step = gated && !pairs ? 4 : 8;
+      return [
+        at.values + row * valueBytes,
+        stride * valueBytes,
+        high * valueBytes,
+        step * valueBytes,
+        at.scales + row * scaleStride,
+        zeroPoints ? at.zeros + row * scaleStride : 0,
+        stride * scaleStride,
+        high * scaleStride,
+        step * scaleStride,
+      ];
     },
   };
 }

@@ -90,7 +90,12 @@ export function panelProduct(
   };
 
   /** Decodes and transposes the part of packed B of one pass into panels. */
-  const decodeRows = ({ decode }: NonNullable<typeof weights>, k: number, pass: number) => {
+  const decodeRows = ({ decode, groupsAt, isPairs }: NonNullable<typeof weights>, k: number, pass: number) => {
+    if (isPairs) {
+      const { dtype, kind, group } = product.packed!;
+      kernels.decodeEights(dtype, kind, groups, ...groupsAt(0), k, pass, group, memory.packedB, 32, pass * 32);
+      return;
+    }
     for (let panel = 0; panel < groups; panel++) {
       const first = panel * groupColumns, count = Math.min(groupColumns, block.columns - first);
       const from = decode(first, count, groupColumns, k, pass, memory.b, decodedStride);

@@ -32,17 +32,29 @@ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
 
 inline void keep_order() {}
 
-inline void wait_for_previous_kernel() {}
-inline void allow_next_kernel() {}
-
 inline float fast_exp2(float x) { return exp2f(x); }
 inline float fast_reciprocal(float x) { return 1.0f / x; }
 inline float min_or_nan(float x, float y) { return x > y ? y : x; }
 inline float max_or_nan(float x, float y) { return x < y ? y : x; }
 
+inline unsigned warp_max(unsigned value) {
+  for (int bits = 16; bits > 0; bits /= 2) value = std::max(value, __shfl_xor_sync(0xffffffffu, value, bits));
+  return value;
+}
+inline int warp_min(int value) {
+  for (int bits = 16; bits > 0; bits /= 2) value = std::min(value, __shfl_xor_sync(0xffffffffu, value, bits));
+  return value;
+}
 inline uint4 load_streaming_16(const void* from) { return *static_cast<const uint4*>(from); }
 inline void store_streaming_16(void* to, uint4 value) { *static_cast<uint4*>(to) = value; }
 
+inline void wait_for_previous_kernel() { emulator::wait_for_previous_kernel(); }
+inline void allow_next_kernel(Where where = Where::here()) { emulator::allow_next_kernel(where); }
+inline void see_older_kernels() {}
+inline void follow_previous_kernel() {
+  wait_for_previous_kernel();
+  allow_next_kernel();
+}
 // Work runs when it is queued, so the host can write the flag only when the kernel has ended.
 inline void wait_for_flag(const int* flag, int value, int microseconds) {}
 

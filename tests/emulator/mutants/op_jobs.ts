@@ -36,6 +36,14 @@ export function opJobs(): Job[] {
       (ops, a, b) => ops.batchedMatmul(a!, b!),
     ),
   ];
+  for (
+    const [what, T, K, H] of [["32 slots", 2, 32, 264], ["35 slots", 2, 35, 264], ["many tokens", 65, 1, 520]] as const
+  ) {
+    jobs.push(stepJob(`combine of ${what}`, () => {
+      const { order, ends } = sorted(T * K, 3);
+      return [random("f32", 3, 40, H), i32(order), i32(ends), random("f32", T, K)];
+    }, (ops, x, order, ends, weights) => ops.scatter(x!, order!, ends!, weights!)));
+  }
   for (const dtype of floats) {
     jobs.push(
       stepJob(

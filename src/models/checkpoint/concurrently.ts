@@ -1,0 +1,19 @@
+/** How many weights are read at the same time. */
+const limit = 8;
+
+/**
+ * Runs a function on all items, several at a time, and waits for all that have begun.
+ *
+ * @throws The first error. No further item begins after it.
+ */
+export async function concurrently<Item>(items: Iterable<Item>, run: (item: Item) => Promise<void>): Promise<void> {
+  const queue = items[Symbol.iterator]();
+  const errors: unknown[] = [];
+  const work = async () => {
+    for (let next = queue.next(); !next.done && errors.length === 0; next = queue.next()) {
+      await run(next.value).catch((error) => errors.push(error));
+    }
+  };
+  await Promise.all(Array.from({ length: limit }, work));
+  if (errors.length > 0) throw errors[0];
+}
