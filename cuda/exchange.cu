@@ -2,7 +2,7 @@
 #include <ptx.cuh>
 
 #include "dtype.cuh"
-#include "elements.cuh"
+#include "element.cuh"
 
 namespace yamoe {
 
@@ -25,15 +25,27 @@ struct LocalExpertsArguments {
   int n, first, count;
 };
 
-// out[t] = the sum over the ranks of parts[rank][t], in the order of the ranks, + addend_weights[t] * addend[t]. Rounded once.
+// out[t] = the sum over this GPU's assignments of a token, in the order of their slots. Not rounded.
 template <class T>
-struct SumPartsArguments {
-  const T* parts;               // [ranks][tokens][width]
+struct PartialSumArguments {
+  const T* expert_outputs;  // [rows][width]
+  const int* rows;          // [tokens][top_k]: a row of expert_outputs, or -1
+  const void* weights;      // [tokens][weight_columns]
+  const int* indices;       // [tokens][top_k]: the column of each slot's weight; null: column k for slot k
+  float* out;               // [tokens][width]
+  long long count;          // tokens * width
+  int weights_dtype, top_k, weight_columns, width;
+};
+
+// out[t] = sums[t] + addend_weights[t] * addend[t], rounded.
+template <class T>
+struct RoundSumArguments {
+  const float* sums;            // [tokens][width]
   const T* addend;              // [tokens][width], or null
   const float* addend_weights;  // [tokens], or null for 1
   T* out;                       // [tokens][width]
   long long count;              // tokens * width
-  int ranks, width;
+  int width;
 };
 
 __device__ __forceinline__ long long first_element() {
@@ -41,30 +53,29 @@ __device__ __forceinline__ long long first_element() {
 }
 __device__ __forceinline__ long long element_step() { return static_cast<long long>(gridDim.x) * kExchangeThreads; }
 
-// Each thread sums kCount columns.
-template <int kCount, class T>
-__device__ __forceinline__ void sum_parts(const SumPartsArguments<T>& p) {
-  for (long long i = first_element() * kCount; i < p.count; i += element_step() * kCount) {
-    float sums[kCount] = {};
-    const auto add = [&](const T* from, float weight) {
-      float v[kCount];
-      widen_elements<T>(load_elements<kCount>(from + i), v);
-#pragma unroll
-      for (int c = 0; c < kCount; ++c) sums[c] = fmaf(weight, v[c], sums[c]);
-    };
-    for (int rank = 0; rank < p.ranks; ++rank) add(p.parts + rank * p.count, 1.0f);
-    if (p.addend) add(p.addend, p.addend_weights ? p.addend_weights[i / p.width] : 1.0f);
-    store_elements(p.out + i, sums);
+template <class T>
+__device__ __forceinline__ void partial_sum(const PartialSumArguments<T>& p) {
+  for (long long i = first_element(); i < p.count; i += element_step()) {
+    const long long token = i / p.width;
+    const int column = static_cast<int>(i - token * p.width);
+    float sum = 0.0f;
+    for (int k = 0; k < p.top_k; ++k) {
+      const int row = p.rows[token * p.top_k + k];
+      if (row < 0) continue;
+      const int weight = p.indices ? p.indices[token * p.top_k + k] : k;
+      sum = fmaf(load_as(p.weights, token * p.weight_columns + weight, p.weights_dtype),
+                 widen(p.expert_outputs[static_cast<size_t>(row) * p.width + column]), sum);
+    }
+    p.out[i] = sum;
   }
 }
 
 template <class T>
-__device__ __forceinline__ void sum_parts(const SumPartsArguments<T>& p) {
-  constexpr int kCount = 16 / sizeof(T);
-  if (p.width % kCount == 0) {
-    sum_parts<kCount>(p);
-  } else {
-    sum_parts<1>(p);
+__device__ __forceinline__ void round_sum(const RoundSumArguments<T>& p) {
+  for (long long i = first_element(); i < p.count; i += element_step()) {
+    float sum = p.sums[i];
+    if (p.addend) sum = fmaf(p.addend_weights ? p.addend_weights[i / p.width] : 1.0f, widen(p.addend[i]), sum);
+    p.out[i] = narrow<T>(sum);
   }
 }
 
@@ -100,10 +111,14 @@ extern "C" __global__ void __launch_bounds__(yamoe::kExchangeThreads)
   }
 }
 
-#define YAMOE_EXCHANGE(dtype, T)                                        \
-  extern "C" __global__ void __launch_bounds__(yamoe::kExchangeThreads) \
-      sum_parts_##dtype(const yamoe::SumPartsArguments<T> p) {          \
-    yamoe::sum_parts(p);                                                \
+#define YAMOE_EXCHANGE(dtype, T)                                                                                   \
+  extern "C" __global__ void __launch_bounds__(yamoe::kExchangeThreads)                                            \
+      partial_sum_##dtype(const yamoe::PartialSumArguments<T> p) {                                                 \
+    yamoe::partial_sum(p);                                                                                         \
+  }                                                                                                                \
+  extern "C" __global__ void __launch_bounds__(yamoe::kExchangeThreads)                                            \
+      round_sum_##dtype(const yamoe::RoundSumArguments<T> p) {                                                     \
+    yamoe::round_sum(p);                                                                                           \
   }
 YAMOE_EXCHANGE(f16, __half)
 YAMOE_EXCHANGE(bf16, __nv_bfloat16)

@@ -163,7 +163,10 @@ async function runPlan(
     prepare(configuration, backend) {
       const { job } = configuration;
       const problem = jobProblem(backend, placement ? { ...job, ep: placement.ranks } : job, !values["no-verify"]);
-      if (problem !== null) throw new Error(problem);
+      if (problem !== null) {
+        failRank(backend, problem);
+        throw new Error(problem);
+      }
       const prefix = isSweep ? `${current + 1}/${plan.length} ` : "";
       return { ...measuring, onProgress: (phase, fraction) => progress.show(prefix + phase, fraction) };
     },
@@ -217,6 +220,8 @@ async function runPlan(
       const timeoutMs = 1000 * (values["against-timeout"] ?? 600);
       keep(await recordOther(against, job, origin, () => other = runAgainst(against, job, timeoutMs)));
     }
+    const { problem = null } = plan[current] ?? {};
+    if (placement && record.status !== "ok" && problem === null) break; // the other ranks have ended
     current += 1;
   }
   output.close();

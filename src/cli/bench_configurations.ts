@@ -52,7 +52,7 @@ export async function configurations(
   }
   const [first, ...others] = combinations;
   if (!first) throw new RangeError("A sweep must have at least one configuration");
-  if (others.length === 0) checkJob(first.job); // a single configuration that cannot run is a wrong command line
+  if (others.length === 0) check(first); // a single configuration that cannot run is a wrong command line
   return [checked(first), ...others.map(checked)];
 }
 
@@ -118,11 +118,21 @@ class FileCache {
   }
 }
 
+/**
+ * Checks that a configuration can run.
+ *
+ * @throws {UsageError} If a flag is out of range.
+ */
+function check({ job, place: { gpus = 1 } }: Pick<Configuration, "job" | "place">): void {
+  if (gpus > job.experts) {
+    throw new UsageError(`--gpus must be at most the number of experts, ${job.experts}, got "${gpus}"`);
+  }
+  checkJob(job);
+}
+
 function checked(combination: Pick<Configuration, "job" | "place">): Configuration {
   try {
-    const { job: { experts }, place: { gpus = 1 } } = combination;
-    if (gpus > experts) throw new UsageError(`--gpus must be at most the number of experts, ${experts}, got "${gpus}"`);
-    checkJob(combination.job);
+    check(combination);
     return { ...combination, problem: null };
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;

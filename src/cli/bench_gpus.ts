@@ -21,9 +21,9 @@ export class RankRunner implements Disposable {
    */
   async run(configuration: Configuration): Promise<FinishedRecord> {
     const index = this.#plan.indexOf(configuration);
-    const { code, stdout, stderr } = await this.#starter.run(configuration.place.gpus ?? 1, index);
-    if (code !== 0) throw rankError(code, stderr);
-    const [record] = parseRecords(new TextEncoder().encode(stdout), "the output of rank 0");
+    const result = await this.#starter.run(configuration.place.gpus ?? 1, index);
+    if (result.failed) throw rankError(result);
+    const [record] = parseRecords(new TextEncoder().encode(result.stdout), "the output of rank 0");
     return record as FinishedRecord;
   }
 

@@ -6,7 +6,7 @@ import { openCudaBackend } from "../cuda/backend.ts";
 import { openParallel } from "../parallel/open_parallel.ts";
 import { isParallel } from "../parallel/parallel_backend.ts";
 import { type Placement, placementFrom, readVariable } from "../world/launcher.ts";
-import { type RankProcesses, startRanks } from "../world/start_ranks.ts";
+import { type RankProcesses, type RankResult, startRanks } from "../world/start_ranks.ts";
 import { exitCode } from "./command.ts";
 import { choice, file, integer } from "./flags.ts";
 import { muteStdout } from "./streams.ts";
@@ -27,6 +27,9 @@ const configurationVariable = "YAMOE_CONFIGURATION";
 /** What the command needs to start ranks. A rank needs all but the last one. */
 const permissions = ["ffi", "net", "env", "read", "sys", "run"] as const;
 
+/** The beginning of the line with which a process reports why it failed. */
+const errorPrefix = "yamoe: ";
+
 /** The part of this process: it starts the ranks, or it is one. */
 export type Part = { readonly kind: "starter" } | {
   readonly kind: "rank";
@@ -43,7 +46,8 @@ export type Part = { readonly kind: "starter" } | {
 export function partOfProcess(): Part {
   const isGranted = (name: typeof permissions[number]) => Deno.permissions.querySync({ name }).state === "granted";
   const placement = isGranted("env") ? placementFrom(readVariable) : undefined;
-  const missing = permissions.filter((name) => !(name === "run" && placement) && !isGranted(name));
+  const needed = permissions.filter((name) => name !== "run" || !placement);
+  const missing = needed.filter((name) => !isGranted(name));
   if (missing.length > 0) {
     throw new UsageError(`--gpus needs the permissions ${missing.map((name) => `--allow-${name}`).join(" ")}`);
   }
@@ -76,22 +80,20 @@ export class RankStarter implements Disposable {
   #running: RankProcesses | undefined;
 
   /**
-   * Runs the ranks.
+   * Runs the ranks and waits for them.
    *
    * @param configuration The number of the configuration that they run; undefined for the whole command.
-   * @param onError Called with each line for standard error.
-   * @returns What rank 0 wrote to standard output, and the exit code.
+   * @param onNote Called with each line that is not the error of a rank.
    */
-  async run(gpus: number, configuration?: number, onError?: (line: string) => void) {
+  async run(gpus: number, configuration?: number, onNote: (line: string) => void = () => {}): Promise<RankResult> {
     const own = Deno.build.standalone ? [] : [
-      ...["run", "--no-prompt", ...permissions.slice(0, -1).map((name) => `--allow-${name}`)],
+      ...["run", "--no-prompt", ...permissions.filter((name) => name !== "run").map((name) => `--allow-${name}`)],
       Deno.mainModule,
     ];
-    const env = configuration === undefined ? {} : { [configurationVariable]: `${configuration}` };
-    this.#running = startRanks(
-      { ranks: gpus, command: Deno.execPath(), args: [...own, ...Deno.args], env },
-      onError,
-    );
+    this.#running = startRanks({
+      ...{ ranks: gpus, command: Deno.execPath(), args: [...own, ...Deno.args] },
+      env: configuration === undefined ? {} : { [configurationVariable]: `${configuration}` },
+    }, (line) => line.startsWith(errorPrefix) || onNote(line));
     return await this.#running.result;
   }
 
@@ -100,12 +102,11 @@ export class RankStarter implements Disposable {
   }
 }
 
-/** Returns the error of a rank that ended with an exit code. */
-export function rankError(code: number, lines: readonly string[]): Error {
-  const prefix = "yamoe: ";
-  const line = lines.find((line) => line.startsWith(prefix))?.slice(prefix.length);
-  const error = new Error(line ?? lines.at(-1) ?? `A rank ended with exit code ${code}`);
-  if (code === exitCode.usage) error.name = "UsageError";
-  if (code === exitCode.unavailable) error.name = "BackendUnavailableError";
+/** Returns the error that ended a run: the line that the ranks printed, or else which rank failed first. */
+export function rankError({ failed, stderr }: Pick<RankResult, "failed" | "stderr">): Error {
+  const line = stderr.find((line) => line.startsWith(errorPrefix))?.slice(errorPrefix.length);
+  const error = new Error(line ?? `Rank ${failed?.rank} ended with exit code ${failed?.code}`);
+  if (failed?.code === exitCode.usage) error.name = "UsageError";
+  if (failed?.code === exitCode.unavailable) error.name = "BackendUnavailableError";
   return error;
 }

@@ -10,7 +10,7 @@ import { integer, toggle } from "./flags.ts";
 import { jobProblem } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFlags, backendFromFlags, jobFlags, jobFromFlags, presetFlag } from "./job_flags.ts";
-import { failRank, gpusFlags, ncclFlag, partOfProcess, prepareRank, RankStarter } from "./several_gpus.ts";
+import { failRank, gpusFlags, ncclFlag, partOfProcess, prepareRank, rankError, RankStarter } from "./several_gpus.ts";
 
 export default command({
   flags: {
@@ -60,9 +60,10 @@ export default command({
 async function runRanks(gpus: number): Promise<number> {
   using starter = new RankStarter();
   onInterrupt(() => starter[Symbol.dispose]());
-  const { code, stdout } = await starter.run(gpus, undefined, printNote);
-  writeData(stdout);
-  return code;
+  const result = await starter.run(gpus, undefined, printNote);
+  if (result.failed && result.stdout === "") throw rankError(result);
+  writeData(result.stdout);
+  return result.failed ? exitCode.failed : exitCode.done;
 }
 
 const number = (value: number) => value === 0 ? "0" : value >= 1 ? value.toFixed(0) : value.toExponential(2);

@@ -1,7 +1,8 @@
 // A communicator: the ranks that exchange rows of device memory.
 import type { Nccl } from "./library.ts";
 
-const bytesType = 1; // ncclUint8
+const bytesType = 1, f32Type = 7; // ncclUint8, ncclFloat32
+const sumOperation = 0; // ncclSum
 
 /** The bytes at a device pointer. */
 export interface DeviceBytes {
@@ -112,6 +113,14 @@ export class Communicator implements Disposable {
   allGather({ pointer, bytes }: DeviceBytes, target: bigint, stream: bigint): void {
     this.#begin();
     this.#options.nccl.call("ncclAllGather", pointer, target, BigInt(bytes), bytesType, this.#handle, stream);
+    this.#checkAlive();
+  }
+
+  /** Sums f32 numbers over all ranks. Each rank receives `count` of the sums: rank 0 the first ones, and so on. */
+  reduceScatter(source: bigint, target: bigint, count: number, stream: bigint): void {
+    this.#begin();
+    const { nccl } = this.#options;
+    nccl.call("ncclReduceScatter", source, target, BigInt(count), f32Type, sumOperation, this.#handle, stream);
     this.#checkAlive();
   }
 

@@ -74,7 +74,7 @@ export class Nccl {
    * @throws {BackendUnavailableError} If the library is missing, cannot be loaded, is not permitted or is too old.
    */
   constructor(path?: string) {
-    keepMulticastOff();
+    setVariables();
     const paths = path === undefined ? ncclPaths() : [path];
     const result = openSharedLibrary(paths, symbols);
     if ("problem" in result) throw unavailable(result.problem, paths[0]);
@@ -111,10 +111,11 @@ export class Nccl {
   }
 }
 
-/** Multicast over NVLink stays off, if the permission to set NCCL's variable is granted. */
-function keepMulticastOff(): void {
-  const variable = "NCCL_NVLS_ENABLE";
-  if (isGranted({ name: "env", variable })) Deno.env.set(variable, "0");
+/** Sets variables of NCCL, if that is permitted: no multicast over NVLink, and no debug lines between the data on standard output. */
+function setVariables(): void {
+  for (const [variable, value] of Object.entries({ NCCL_NVLS_ENABLE: "0", NCCL_DEBUG_FILE: "/dev/stderr" })) {
+    if (isGranted({ name: "env", variable })) Deno.env.set(variable, value);
+  }
 }
 
 function unavailable({ kind, detail }: OpenProblem, path: string | undefined): BackendUnavailableError {

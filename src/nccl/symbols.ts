@@ -14,6 +14,7 @@ export const symbols = {
   ncclSend: { parameters: ["u64", "usize", "i32", "i32", "u64", "u64"], result: "i32" }, // (const void *sendbuff, size_t count, ncclDataType_t datatype, int peer, ncclComm_t comm, cudaStream_t stream)
   ncclRecv: { parameters: ["u64", "usize", "i32", "i32", "u64", "u64"], result: "i32" }, // (void *recvbuff, size_t count, ncclDataType_t datatype, int peer, ncclComm_t comm, cudaStream_t stream)
   ncclAllGather: { parameters: ["u64", "u64", "usize", "i32", "u64", "u64"], result: "i32" }, // (const void *sendbuff, void *recvbuff, size_t sendcount, ncclDataType_t datatype, ncclComm_t comm, cudaStream_t stream)
+  ncclReduceScatter: { parameters: ["u64", "u64", "usize", "i32", "i32", "u64", "u64"], result: "i32" }, // (const void *sendbuff, void *recvbuff, size_t recvcount, ncclDataType_t datatype, ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream)
 
   ncclGetLastError: { parameters: ["u64"], result: "u64" }, // (ncclComm_t comm) returns const char *
   // libc's strncpy, which is found because the library depends on libc. It copies the text of an error.

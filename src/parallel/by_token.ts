@@ -1,15 +1,15 @@
-// Experts over several GPUs: every token travels to every GPU, each GPU sums over its own experts, and the sums travel back to be
-// added. The sizes are known in advance, so that a call is one graph. Each GPU rounds its sums, so the bits can differ from those of one
-// GPU.
+// Experts over several GPUs for few tokens: every token travels to every GPU, each GPU sums over its own experts in f32, and the sums
+// are added on the way back. The sizes are known in advance, so that a call is one graph. The sums are added in another order than on
+// one GPU, so the bits can differ.
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
-import type { DeviceBytes } from "../nccl/communicator.ts";
-import { planCombine, planItems } from "../cuda/plan/steps.ts";
+import { cudaDTypeCode } from "../cuda/plan/codes.ts";
+import { planItems } from "../cuda/plan/steps.ts";
 import { type PointerTable, resolveLaunch } from "./resolve_launch.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
 import { isPacked } from "../tensor/packed_tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
 import { shareOf } from "./exchange_plan.ts";
-import { partBytes, type RankGroup } from "./rank_group.ts";
+import type { RankGroup } from "./rank_group.ts";
 
 /** Runs a call of the same number of tokens on every rank. */
 export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<CudaTensor>): CudaTensor {
@@ -31,45 +31,39 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
   const items = (kernel: string, count: number, args: Parameters<typeof planItems>[3]) =>
     planItems(kernel, count, host.device.multiprocessors, args);
   const { hiddenStates, routerIndices, routingWeights, inputWeights, addend, addendWeights } = inputs;
-  const gathers: { source: DeviceBytes; target: bigint }[] = [];
-  const gathered = (source: CudaTensor) => {
+  const gathers = [hiddenStates, routerIndices, routingWeights, ...inputWeights ? [inputWeights] : []].map((source) => {
     const size = source.shape.reduce((product, length) => product * length, bytesPerElement(source.dtype));
-    const target = bytes(size * ranks);
-    gathers.push({ source: { pointer: source.pointer, bytes: size }, target });
-    return target;
-  };
-  const allHidden = gathered(hiddenStates), allIndices = gathered(routerIndices), allWeights = gathered(routingWeights);
+    return { source: { pointer: source.pointer, bytes: size }, target: bytes(size * ranks) };
+  });
+  const [allHidden, allIndices, allWeights, allScales] = gathers.map(({ target }) => target);
   const localIndices = bytes(4 * tokens * topK);
-  const rowBytes = hidden * bytesPerElement(dtype);
-  const sums = bytes(tokens * rowBytes), ownParts = bytes(tokens * rowBytes);
-  const expertOutputs = bytes(plan.workspace.expertOutputs), rows = bytes(plan.workspace.rows);
+  const sums = bytes(4 * tokens * hidden), ownSums = bytes(4 * shape.tokens * hidden);
   const pointers: Record<string, bigint | null> = {
-    ...{ hiddenStates: allHidden, routerIndices: localIndices, routingWeights: allWeights },
-    ...{ inputWeights: inputWeights ? gathered(inputWeights) : null, addend: null, addendWeights: null },
+    ...{ hiddenStates: allHidden ?? null, routerIndices: localIndices, inputWeights: allScales ?? null },
+    ...{ routingWeights: allWeights ?? null, addend: null, addendWeights: null },
     ...{ gateUpProj: pointerOf(inputs.gateUpProj), gateUpProjBias: inputs.gateUpProjBias?.pointer ?? null },
     ...{ downProj: pointerOf(inputs.downProj), downProjBias: inputs.downProjBias?.pointer ?? null },
-    output: sums, // the plan may store activations in it
-    ...{ expertOutputs, rows },
+    output: bytes(tokens * hidden * bytesPerElement(dtype)), // the plan may store activations in it
   };
-  for (const [name, size] of Object.entries(plan.workspace)) if (size > 0) pointers[name] ??= bytes(size);
+  for (const [name, size] of Object.entries(plan.workspace)) if (size > 0) pointers[name] = bytes(size);
 
   const products = plan.launches.filter(({ kernel }) => !kernel.startsWith("combine_"));
-  const sizes = { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden };
   const launches = [
     items("local_experts", tokens * topK, {
-      ...{ indices: allIndices, out: localIndices, n: tokens * topK, first, count: end - first },
+      ...{ indices: allIndices ?? null, out: localIndices, n: tokens * topK, first, count: end - first },
     }),
     ...products.map((launch) => resolveLaunch(launch, pointers as PointerTable)),
-    planCombine(dtype, weightsDType, sizes, {
-      ...{ expertOutputs, rows, weights: allWeights, indices: denseWeights ? allIndices : null },
-      ...{ addend: null, addendWeights: null, out: sums },
-    }, host.device.multiprocessors),
+    items(`partial_sum_${dtype}`, tokens * hidden, {
+      ...{ expertOutputs: pointers.expertOutputs ?? null, rows: pointers.rows ?? null, weights: allWeights ?? null },
+      ...{ indices: denseWeights ? allIndices ?? null : null, out: sums, count: tokens * hidden },
+      ...{ weightsDtype: cudaDTypeCode(weightsDType), topK, weightColumns: denseWeights ? experts : topK },
+      width: hidden,
+    }),
   ];
-  const sum = items(`sum_parts_${dtype}`, shape.tokens * hidden, {
-    ...{ parts: ownParts, addend: addend?.pointer ?? null, addendWeights: addendWeights?.pointer ?? null },
-    ...{ out: output.pointer, count: shape.tokens * hidden, ranks, width: hidden },
+  const round = items(`round_sum_${dtype}`, shape.tokens * hidden, {
+    ...{ sums: ownSums, addend: addend?.pointer ?? null, addendWeights: addendWeights?.pointer ?? null },
+    ...{ out: output.pointer, count: shape.tokens * hidden, width: hidden },
   });
-  const parts = Array.from({ length: ranks }, (_, r) => ({ start: r * shape.tokens, rows: shape.tokens }));
   const exchange = (name: string, work: () => void) => host.queue({ kernel: name, flops: 0, bytes: null }, work);
   const queue = () => {
     exchange(
@@ -80,24 +74,23 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
         ),
     );
     launches.forEach((launch) => host.launch(launch));
-    exchange(
-      "ncclSend",
-      () => communicator.exchange(partBytes(sums, parts, rowBytes), partBytes(ownParts, parts, rowBytes), stream),
-    );
-    host.launch(sum);
+    exchange("ncclReduceScatter", () => communicator.reduceScatter(sums, ownSums, shape.tokens * hidden, stream));
+    host.launch(round);
   };
   if (host.isCapturing()) queue();
   else {
+    const { output: scratch, ...others } = pointers;
     const inOut = [...gathers.flatMap(({ source, target }) => [source.pointer, target]), output.pointer];
-    const own = [localIndices, ownParts, addend?.pointer ?? null, addendWeights?.pointer ?? null];
+    const own = [localIndices, sums, ownSums, addend?.pointer ?? null, addendWeights?.pointer ?? null];
     // The plan and the pointers determine all arguments of the launches.
-    const addresses = [...inOut, ...own, ...Object.values(pointers)];
+    const addresses = [...inOut, ...own, scratch ?? null, ...Object.values(others)];
     group.graphs.run(plan, addresses, queue, () => host.stream.capture(queue));
   }
   cleanup.move();
   return output;
 }
 
-function pointerOf(weight: ExpertsCall<CudaTensor>["inputs"]["gateUpProj"]): bigint {
-  return (isPacked(weight) ? weight.parts.values : weight).pointer;
+/** The plan has refused packed weights if no kernel reads them. */
+function pointerOf(weight: ExpertsCall<CudaTensor>["inputs"]["gateUpProj"]): bigint | null {
+  return isPacked(weight) ? null : weight.pointer;
 }

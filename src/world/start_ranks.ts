@@ -16,8 +16,8 @@ export interface RankProgram {
 
 /** What the ranks left. */
 export interface RankResult {
-  /** 0, or the exit code of the first rank that failed. */
-  readonly code: number;
+  /** The first rank that failed, and its exit code; undefined if all ended with 0. */
+  readonly failed: { readonly rank: number; readonly code: number } | undefined;
   /** What rank 0 wrote to standard output. */
   readonly stdout: string;
   /** The lines that the ranks wrote to standard error, each once. */
@@ -62,20 +62,20 @@ export function startRanks(
       onError(line);
     }
   };
-  let code = 0;
+  let failed: RankResult["failed"];
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const wait = async (process: Deno.ChildProcess) => {
-    const status = await process.status;
-    if (status.success || code !== 0) return;
-    code = status.code;
+  const wait = async (process: Deno.ChildProcess, rank: number) => {
+    const { success, code } = await process.status;
+    if (success || failed) return;
+    failed = { rank, code };
     timer = setTimeout(kill, patience);
   };
   const finish = async (): Promise<RankResult> => {
     const [first] = processes;
     const stdout = first ? new Response(first.stdout).text() : "";
-    await Promise.all(processes.flatMap((process) => [collect(process), wait(process)]));
+    await Promise.all(processes.flatMap((process, rank) => [collect(process), wait(process, rank)]));
     clearTimeout(timer);
-    return { code, stdout: await stdout, stderr: [...lines] };
+    return { failed, stdout: await stdout, stderr: [...lines] };
   };
   return { result: finish(), kill };
 }

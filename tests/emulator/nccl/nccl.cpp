@@ -18,6 +18,7 @@ namespace emulator {
 namespace {
 
 enum Result { kSuccess, kUnhandledCudaError, kSystemError, kInternalError, kInvalidArgument, kInvalidUsage };
+constexpr int kFloat32 = 7, kSum = 0;
 constexpr size_t kIdBytes = 128;
 
 struct Comm {
@@ -114,7 +115,8 @@ void send(const Message& m) {
   write_file(message_path(*m.comm, m.comm->rank, m.peer, m.comm->sent[m.peer]++), contents);
 }
 
-CUresult receive(const Message& m) {
+// Receives a message, or adds its f32 numbers to the memory for `add`.
+CUresult receive(const Message& m, bool add) {
   const std::string path = message_path(*m.comm, m.peer, m.comm->rank, m.comm->received[m.peer]++);
   auto* const to = reinterpret_cast<unsigned char*>(m.pointer);
   if (!wait_for(path, m.comm)) {
@@ -128,7 +130,17 @@ CUresult receive(const Message& m) {
                  (contents.empty() ? '?' : contents[0]) + ")";
     return refuse(CUDA_ERROR_INVALID_VALUE, last_error);
   }
-  memcpy(to, contents.data() + 1, m.bytes);
+  if (add) {
+    for (size_t i = 0; i < m.bytes; i += 4) {
+      float sum, addend;
+      memcpy(&sum, to + i, 4);
+      memcpy(&addend, contents.data() + 1 + i, 4);
+      sum += addend;
+      memcpy(to + i, &sum, 4);
+    }
+  } else {
+    memcpy(to, contents.data() + 1, m.bytes);
+  }
   global_written_by_host(m.pointer, m.bytes);
   return CUDA_SUCCESS;
 }
@@ -141,9 +153,11 @@ CUresult run(const std::vector<Message>& messages) {
   for (const Message& m : messages) {
     if (m.is_send) send(m);
   }
+  std::set<uint64_t> summed;  // the parts of a reduction all have one target
   for (const Message& m : messages) {
     if (m.is_send) continue;
-    if (const CUresult result = receive(m)) return result;
+    const bool add = m.kind == 'r' && !summed.insert(m.pointer).second;
+    if (const CUresult result = receive(m, add)) return result;
   }
   return CUDA_SUCCESS;
 }
@@ -271,6 +285,18 @@ int ncclAllGather(uint64_t from, uint64_t to, size_t count, int type, Handle com
   for (int r = 0; communicators.count(comm) && r < comm->ranks; ++r) {
     messages.push_back({comm, true, 'g', r, from, bytes});
     messages.push_back({comm, false, 'g', r, to + r * bytes, bytes});
+  }
+  return add(comm, messages, type, 0, stream);
+}
+
+int ncclReduceScatter(uint64_t from, uint64_t to, size_t count, int type, int operation, Handle comm, CUstream stream) {
+  BEGIN_NCCL();
+  if (type != kFloat32 || operation != kSum) return refuse_call(kInvalidArgument, "only sums of f32 are emulated");
+  const size_t bytes = count * element_bytes(type);
+  std::vector<Message> messages;
+  for (int r = 0; communicators.count(comm) && r < comm->ranks; ++r) {
+    messages.push_back({comm, true, 'r', r, from + r * bytes, bytes});
+    messages.push_back({comm, false, 'r', r, to, bytes});
   }
   return add(comm, messages, type, 0, stream);
 }
