@@ -93,18 +93,25 @@ export class Communicator implements Disposable {
     }
   }
 
-  /** Sends `send[r]` to rank r and receives `receive[r]` from it. Empty parts are skipped on both sides. */
-  exchange(send: readonly DeviceBytes[], receive: readonly DeviceBytes[], stream: bigint): void {
+  /**
+   * Sends the parts of `send[r]` to rank r, and receives those of `receive[r]` from it. Both ranks must list them in the same order.
+   * Empty parts are skipped on both sides.
+   */
+  exchange(
+    send: readonly (readonly DeviceBytes[])[],
+    receive: readonly (readonly DeviceBytes[])[],
+    stream: bigint,
+  ): void {
     const { nccl } = this.#options;
+    const queue = (api: "ncclSend" | "ncclRecv", parts: readonly DeviceBytes[] = [], peer: number) => {
+      for (const { pointer, bytes } of parts) {
+        if (bytes > 0) nccl.call(api, pointer, BigInt(bytes), bytesType, peer, this.#handle, stream);
+      }
+    };
     this.group(() => {
       for (let peer = 0; peer < this.ranks; peer++) {
-        const [out, into] = [send[peer], receive[peer]];
-        if (out && out.bytes > 0) {
-          nccl.call("ncclSend", out.pointer, BigInt(out.bytes), bytesType, peer, this.#handle, stream);
-        }
-        if (into && into.bytes > 0) {
-          nccl.call("ncclRecv", into.pointer, BigInt(into.bytes), bytesType, peer, this.#handle, stream);
-        }
+        queue("ncclSend", send[peer], peer);
+        queue("ncclRecv", receive[peer], peer);
       }
     });
   }

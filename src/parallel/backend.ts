@@ -40,11 +40,6 @@ const fewTokens = 2048;
 export class RankBackend implements ParallelBackend {
   readonly name = "cuda";
   readonly threads = 0;
-  /**
-   * The number of chunks to split calls into, so that the rows of one travel while another is computed. It must be 1 for calls with a
-   * capacity, which depends on the order of all tokens. On two H200, more than one chunk was slower at every size.
-   */
-  chunks = 1;
   readonly #group: RankGroup;
   readonly #mode: ExchangeMode;
   readonly #owned: DisposableStack;
@@ -173,7 +168,7 @@ export class RankBackend implements ParallelBackend {
     if (tokensPerRank) checkTokensPerRank(tokensPerRank, call.shape.tokens, this.#group);
     return await this.#exchange(call.shape.tokens, tokensPerRank) === "tokens"
       ? runByToken(this.#group, owned)
-      : await runByAssignment(this.#group, owned, this.chunks);
+      : runByAssignment(this.#group, owned, tokensPerRank);
   }
 
   /** Returns how rows travel. The answer is the same on all ranks. */

@@ -1,8 +1,7 @@
 // Plans which rows travel between ranks. Pure functions of the ranks' counts, the same on every rank.
 //
-// Each rank sorts its assignments by expert. An expert lives on one rank, and the experts of a rank are contiguous, so the rows for
-// each rank are contiguous too. A rank receives the rows of rank 0 first, then those of rank 1 and so on, each part sorted by
-// expert. A stable sort by expert then gives the order that one GPU would have: by expert, then by rank and token.
+// Each rank sorts its assignments by expert. The rank of an expert computes its rows in the order that one GPU would have: by rank, then
+// by token. So the rows of one rank and one expert are contiguous on both sides.
 
 /** A range of integers: the end is not included. */
 export interface Range {
@@ -17,7 +16,7 @@ export function shareOf(total: number, ranks: number, rank: number): Range {
   return { start: Math.floor(rank * total / ranks), end: Math.floor((rank + 1) * total / ranks) };
 }
 
-/** Consecutive rows of a buffer that go to, or come from, one rank. */
+/** Consecutive rows of a buffer. */
 export interface Part {
   /** The first row. */
   readonly start: number;
@@ -25,43 +24,70 @@ export interface Part {
   readonly rows: number;
 }
 
+/** For each rank, one part for each of the experts that it and another rank share. */
+export type PartsByRank = readonly (readonly Part[])[];
+
 /** The rows that one rank exchanges with every rank, itself included. */
 export interface ExchangePlan {
-  /** The rows of the sorted assignments that go to each rank. */
-  readonly sends: readonly Part[];
-  /** The received rows that come from each rank. */
-  readonly receives: readonly Part[];
-  /** The number of rows that are sent. */
-  readonly sent: number;
-  /** The number of rows that are received. */
-  readonly received: number;
+  /** For each rank, the rows of this rank's sorted assignments that belong to the experts of that rank. */
+  readonly own: PartsByRank;
+  /** For each rank, the rows of this rank's experts that belong to the tokens of that rank. */
+  readonly computed: PartsByRank;
+  /** [experts of this rank + 1]: the first row of each expert, and the number of rows that this rank computes. */
+  readonly expertOffsets: Int32Array<ArrayBuffer>;
+  /** Whether some of this rank's sorted assignments are beyond the capacity of their expert. */
+  readonly drops: boolean;
 }
 
 /**
- * Plans the exchange of one rank.
+ * Plans the exchange of one rank. The rows of an expert are ordered by rank.
  *
  * @param offsets For each rank, [E + 1]: the number of its rows that belong to the experts before each one. The last is the number of
  * its rows.
  * @param rank The rank.
- * @returns The plan. The combine step uses it in the other direction.
+ * @param capacity The maximum number of rows of an expert. The first ones are kept.
  */
-export function planExchange(offsets: readonly ArrayLike<number>[], rank: number): ExchangePlan {
+export function planExchange(
+  offsets: readonly ArrayLike<number>[],
+  rank: number,
+  capacity: number = Infinity,
+): ExchangePlan {
   const ranks = offsets.length;
   const experts = (offsets[rank]?.length ?? 1) - 1;
-  const part = (source: number, target: number): Part => {
-    const { start, end } = shareOf(experts, ranks, target);
-    const first = offsets[source]?.[start] ?? 0;
-    return { start: first, rows: (offsets[source]?.[end] ?? 0) - first };
+  const offset = (source: number, expert: number) => offsets[source]?.[expert] ?? 0;
+  /** Returns [ranks + 1]: the kept rows of an expert that come from the ranks before each one. */
+  const keptBefore = (expert: number) => {
+    const before = [0];
+    let count = 0;
+    for (let source = 0; source < ranks; source++) {
+      count += offset(source, expert + 1) - offset(source, expert);
+      before.push(Math.min(capacity, count));
+    }
+    return before;
   };
-  const sends = offsets.map((_, target) => part(rank, target));
-  let received = 0;
-  const receives = offsets.map((_, source) => {
-    const { rows } = part(source, rank);
-    const start = received;
-    received += rows;
-    return { start, rows };
+  const part = (before: readonly number[], source: number, first: number): Part => ({
+    start: first,
+    rows: (before[source + 1] ?? 0) - (before[source] ?? 0),
   });
-  return { sends, receives, sent: offsets[rank]?.[experts] ?? 0, received };
+
+  let sent = 0;
+  const own = Array.from({ length: ranks }, (_, target) =>
+    expertsOf(experts, ranks, target).map((expert) => {
+      const one = part(keptBefore(expert), rank, offset(rank, expert));
+      sent += one.rows;
+      return one;
+    }));
+  const mine = expertsOf(experts, ranks, rank).map(keptBefore);
+  const expertOffsets = new Int32Array(mine.length + 1);
+  mine.forEach((before, e) => expertOffsets[e + 1] = (expertOffsets[e] ?? 0) + (before[ranks] ?? 0));
+  const computed = Array.from({ length: ranks }, (_, source) =>
+    mine.map((before, e) => part(before, source, (expertOffsets[e] ?? 0) + (before[source] ?? 0))));
+  return { own, computed, expertOffsets, drops: sent < offset(rank, experts) };
+}
+
+function expertsOf(experts: number, ranks: number, rank: number): number[] {
+  const { start, end } = shareOf(experts, ranks, rank);
+  return Array.from({ length: end - start }, (_, i) => start + i);
 }
 
 /** What every rank must agree on before rows travel. */

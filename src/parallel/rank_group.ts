@@ -5,18 +5,14 @@ import type { CudaBackend } from "../cuda/backend.ts";
 import { Event } from "../cuda/driver/event.ts";
 import { GraphCache } from "../cuda/driver/graph_cache.ts";
 import { DeviceBuffer, StagingBuffer } from "../cuda/driver/memory.ts";
-import { Stream } from "../cuda/driver/stream.ts";
-import { type Plan, planLaunches } from "../cuda/plan/experts.ts";
+import { type Plan, planLaunches, type RowCounts } from "../cuda/plan/experts.ts";
 import { Communicator, type DeviceBytes } from "../nccl/communicator.ts";
 import type { Nccl } from "../nccl/library.ts";
 import type { World } from "../world/world.ts";
-import type { Part } from "./exchange_plan.ts";
+import type { PartsByRank } from "./exchange_plan.ts";
 
 /** The maximum number of plans that are kept. */
 const planCount = 64;
-
-/** More events than a call uses. */
-const eventCount = 64;
 
 /** The GPU of a rank, and the communicator that connects it to the GPUs of the other ranks. */
 export class RankGroup implements Disposable {
@@ -27,12 +23,8 @@ export class RankGroup implements Disposable {
   readonly graphs: GraphCache;
   readonly #copied: Event;
   readonly #barrierBytes: DeviceBuffer;
-  /** Events of calls, used again and again. */
-  readonly #events: Event[] = [];
   /** The plans of calls, by their sizes. */
   readonly #plans = new Map<string, Plan>();
-  #nextEvent = 0;
-  #exchangeStream: Stream | undefined;
   readonly #owned: DisposableStack;
   #staging: StagingBuffer | undefined;
 
@@ -49,12 +41,7 @@ export class RankGroup implements Disposable {
     this.#copied = owned.use(new Event(context));
     this.#barrierBytes = owned.use(new DeviceBuffer(inner.host.stream, 8 * world.ranks, new MemoryCounter()));
     this.#barrierBytes.clear();
-    owned.defer(() => {
-      using rest = new DisposableStack();
-      rest.use(this.#staging);
-      rest.use(this.#exchangeStream);
-      for (const event of this.#events) rest.use(event);
-    });
+    owned.defer(() => this.#staging?.[Symbol.dispose]());
     this.communicator = owned.use(
       new Communicator({
         ...{ nccl, rank: world.rank, ranks: world.ranks, id: world.id },
@@ -89,7 +76,7 @@ export class RankGroup implements Disposable {
   barrier(): void {
     const byte = (i: number): DeviceBytes => ({ pointer: this.#barrierBytes.pointer + BigInt(4 * i), bytes: 1 });
     const numbers = Array.from({ length: this.ranks }, (_, i) => i);
-    this.communicator.exchange(numbers.map(byte), numbers.map((i) => byte(this.ranks + i)), this.stream);
+    this.communicator.exchange(numbers.map((i) => [byte(i)]), numbers.map((i) => [byte(this.ranks + i)]), this.stream);
   }
 
   /** Waits for all queued work, and throws if a rank was lost meanwhile. */
@@ -109,33 +96,15 @@ export class RankGroup implements Disposable {
     if (lost) throw lost;
   }
 
-  /** Plans a call of this rank's experts. */
-  plan(shape: ResolvedExperts): Plan {
-    const key = JSON.stringify(shape);
+  /** Plans a call of this rank's experts, given what is known of the number of their rows. */
+  plan(shape: ResolvedExperts, rows: RowCounts): Plan {
+    const key = JSON.stringify([shape, rows]);
     const { device, kernels } = this.inner.host;
-    const plan = this.#plans.get(key) ?? planLaunches(shape, device, kernels);
+    const plan = this.#plans.get(key) ?? planLaunches(shape, device, kernels, undefined, rows);
     this.#plans.delete(key); // the newest last
     this.#plans.set(key, plan);
     if (this.#plans.size > planCount) this.#plans.delete(this.#plans.keys().next().value ?? "");
     return plan;
-  }
-
-  /** A second stream, for rows that travel while others are computed. */
-  get exchangeStream(): Stream {
-    return this.#exchangeStream ??= new Stream(this.inner.host.context, { urgent: true });
-  }
-
-  /** Marks the present end of a stream's queue. The mark is valid until {@linkcode RankGroup.mark} has been called many times. */
-  mark(stream: Stream): Event {
-    const event = this.#events[this.#nextEvent] ??= new Event(this.inner.host.context);
-    this.#nextEvent = (this.#nextEvent + 1) % eventCount;
-    event.record(stream);
-    return event;
-  }
-
-  /** Makes a stream wait for all that is queued on another one. */
-  follow(stream: Stream, other: Stream): void {
-    if (stream !== other) this.mark(other).block(stream);
   }
 
   /** Starts to copy integers from device memory. The result waits for the copy and returns them until the next call. */
@@ -162,6 +131,8 @@ export class RankGroup implements Disposable {
 }
 
 /** Returns the bytes of parts of a buffer of rows. */
-export function partBytes(pointer: bigint, parts: readonly Part[], rowBytes: number): DeviceBytes[] {
-  return parts.map(({ start, rows }) => ({ pointer: pointer + BigInt(start * rowBytes), bytes: rows * rowBytes }));
+export function partBytes(pointer: bigint, parts: PartsByRank, rowBytes: number): DeviceBytes[][] {
+  return parts.map((list) =>
+    list.map(({ start, rows }) => ({ pointer: pointer + BigInt(start * rowBytes), bytes: rows * rowBytes }))
+  );
 }

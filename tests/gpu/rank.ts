@@ -25,7 +25,6 @@ export interface RankTask {
   readonly presets: readonly PresetName[];
   /** Tokens of each rank. */
   readonly tokens: readonly number[];
-  readonly chunks: readonly number[];
   /** Timed calls; a third of them for many tokens. */
   readonly calls: number;
   /** `"measure"`, or `"loop"` until a rank is killed. */
@@ -35,7 +34,7 @@ export interface RankTask {
 interface Connected extends Disposable {
   readonly group: RankGroup;
   readonly inner: CudaBackend;
-  parallel(exchange: "assignments" | "tokens", chunks?: number): RankBackend;
+  parallel(exchange: "assignments" | "tokens"): RankBackend;
 }
 
 async function connect({ rank, ranks, port, nccl: path }: RankTask): Promise<Connected> {
@@ -62,11 +61,7 @@ async function connect({ rank, ranks, port, nccl: path }: RankTask): Promise<Con
   return {
     group,
     inner,
-    parallel(exchange, chunks) {
-      const backend = new RankBackend(group, exchange, new DisposableStack());
-      backend.chunks = chunks ?? 1;
-      return backend;
-    },
+    parallel: (exchange) => new RankBackend(group, exchange, new DisposableStack()),
     [Symbol.dispose]: () => all[Symbol.dispose](),
   };
 }
@@ -178,7 +173,7 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
   const inputs: Inputs = { ...own, ...weights };
   const call = { ...options, totalExperts: job.experts, tokensPerRank: everyone };
   if (task.mode === "loop") {
-    const parallel = connected.parallel("assignments", 1);
+    const parallel = connected.parallel("assignments");
     for (let i = 0;; i++) {
       (await parallel.experts(inputs, call))[Symbol.dispose]();
       parallel.synchronize();
@@ -189,21 +184,14 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
 
   const results: Record<string, unknown> = {};
   const hashes: Record<string, string> = {};
-  const variants = [
-    ["assignments", 1],
-    ...task.chunks.filter((n) => n > 1 && tokens >= 1024)
-      .map((n) => ["assignments", n]),
-    ["tokens", 1],
-  ] as ["assignments" | "tokens", number][];
-  for (const [exchange, chunks] of variants) {
-    const key = exchange === "tokens" ? "tokens" : `assignments/${chunks}`;
-    const parallel = connected.parallel(exchange, chunks);
+  for (const exchange of ["assignments", "tokens"] as const) {
+    const parallel = connected.parallel(exchange);
     {
       using output = await parallel.experts(inputs, call);
-      hashes[key] = digest((await parallel.download(output)).data);
+      hashes[exchange] = digest((await parallel.download(output)).data);
     }
-    results[key] = await times(parallel, () => parallel.experts(inputs, call), count);
-    if (chunks === 1 && exchange === "assignments") {
+    results[exchange] = await times(parallel, () => parallel.experts(inputs, call), count);
+    if (exchange === "assignments") {
       results.exchanges = await exchanges(connected, parallel, inputs, call);
     }
   }
@@ -248,43 +236,60 @@ async function exchanges(
 ) {
   const { communicator } = group;
   const { context, stream } = inner.host;
-  const original = communicator.exchange.bind(communicator);
-  const marks: { start: Event; end: Event; call: Parameters<typeof original> }[] = [];
-  communicator.exchange = (...exchange) => {
-    const mark = { start: new Event(context), end: new Event(context), call: exchange };
-    mark.start.record(stream);
-    original(...exchange);
-    mark.end.record(stream);
+  type Exchange = Parameters<typeof communicator.exchange>;
+  const exchange = communicator.exchange.bind(communicator), grouped = communicator.group.bind(communicator);
+  const marks: { start: Event; end: Event; calls: Exchange[] }[] = [];
+  let depth = 0;
+  communicator.exchange = (...call) => {
+    if (depth === 0) communicator.group(() => communicator.exchange(...call));
+    else {
+      marks.at(-1)?.calls.push(call);
+      exchange(...call);
+    }
+  };
+  communicator.group = (run) => {
+    if (depth > 0) return grouped(run);
+    const mark = { start: new Event(context), end: new Event(context), calls: [] };
     marks.push(mark);
+    mark.start.record(stream);
+    depth += 1;
+    grouped(run);
+    depth -= 1;
+    mark.end.record(stream);
   };
   for (let i = 0; i < 8; i++) (await parallel.experts(inputs, call))[Symbol.dispose]();
-  communicator.exchange = original;
+  communicator.exchange = exchange;
+  communicator.group = grouped;
   group.synchronize();
   const inside = (offset: number) =>
     median(marks.filter((_, i) => i % 2 === offset).slice(1).map(({ start, end }) => end.millisecondsSince(start)));
-  const [dispatch, combine] = marks.slice(-2).map((mark) => mark.call);
+  const [dispatch, combine] = marks.slice(-2).map(({ calls }) => calls);
   if (!dispatch || !combine) throw new RangeError("A call must have two exchanges");
-  const bytes = dispatch[1].reduce((sum, part, r) => r === group.rank ? sum : sum + part.bytes, 0);
+  const received = (calls: Exchange[]) =>
+    calls.flatMap(([, receive]) => receive.flatMap((parts, r) => r === group.rank ? [] : parts))
+      .reduce((sum, { bytes }) => sum + bytes, 0);
   using memory = new DisposableStack();
-  const fresh = (parts: typeof dispatch[0]) => {
-    const start = parts[0]?.pointer ?? 0n;
-    const end = Math.max(...parts.map((part) => Number(part.pointer - start) + part.bytes));
-    const { pointer } = memory.use(inner.allocate("i32", [Math.ceil(end / 4) + 1]));
-    return parts.map((part) => ({ ...part, pointer: pointer + part.pointer - start }));
+  const fresh = (parts: Exchange[0]) => {
+    const all = parts.flat().filter(({ bytes }) => bytes > 0);
+    const start = all.reduce((least, { pointer }) => pointer < least ? pointer : least, all[0]?.pointer ?? 0n);
+    const bytes = Math.max(0, ...all.map((part) => Number(part.pointer - start) + part.bytes));
+    const { pointer } = memory.use(inner.allocate("i32", [Math.ceil(bytes / 4) + 1]));
+    return parts.map((list) => list.map((part) => ({ ...part, pointer: pointer + part.pointer - start })));
   };
-  const bare = async ([send, receive]: typeof dispatch) => {
-    const [from, to] = [fresh(send), fresh(receive)];
+  const bare = async (calls: Exchange[]) => {
+    const copies = calls.map(([send, receive]) => [fresh(send), fresh(receive)] as const);
     const run = () => {
-      for (let i = 0; i < 20; i++) original(from, to, stream.handle);
+      for (let i = 0; i < 20; i++) grouped(() => copies.forEach(([from, to]) => exchange(from, to, stream.handle)));
       return Promise.resolve();
     };
     await parallel.measure(run);
     return (await parallel.measure(run)).milliseconds / 20;
   };
   const bareDispatchMs = await bare(dispatch), bareCombineMs = await bare(combine);
-  const rate = (ms: number) => Math.round(bytes / ms / 1e6);
+  const rates = [received(dispatch) / bareDispatchMs, received(combine) / bareCombineMs];
   return {
-    ...{ receivedBytes: bytes, dispatchMs: inside(0), combineMs: inside(1), bareDispatchMs, bareCombineMs },
-    bareGigabytesPerSecond: [rate(bareDispatchMs), rate(bareCombineMs)],
+    receivedBytes: [received(dispatch), received(combine)],
+    ...{ dispatchMs: inside(0), combineMs: inside(1), bareDispatchMs, bareCombineMs },
+    bareGigabytesPerSecond: rates.map((rate) => Math.round(rate / 1e6)),
   };
 }

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { digestText, planExchange, readTable, shareOf } from "../../src/parallel/exchange_plan.ts";
+import { digestText, type Part, planExchange, readTable, shareOf } from "../../src/parallel/exchange_plan.ts";
 
 /** A small generator of integers below a limit. */
 function integers(seed: number): (limit: number) => number {
@@ -28,44 +28,54 @@ Deno.test("the shares of the ranks cover everything once, in order", () => {
   }
 });
 
-Deno.test("every row arrives once, ordered by rank and expert, whatever the counts are", () => {
+Deno.test("every kept row arrives once, ordered by expert, rank and token, and returns to its place", () => {
   const random = integers(1);
   for (let round = 0; round < 300; round++) {
     const ranks = 1 + random(6), experts = 1 + random(12), limit = [1, 2, 5, 40][random(4)] ?? 1;
+    const capacity = round % 4 === 0 ? 1 + random(20) : Infinity;
     const busy = random(experts + 1); // sometimes one rank gets everything, or nobody gets anything
     const counts = Array.from(
       { length: ranks },
       () => Array.from({ length: experts }, (_, e) => round % 3 === 0 && e !== busy ? 0 : random(limit)),
     );
-    const offsets = counts.map(offsetsOf);
-    const plans = offsets.map((_, rank) => planExchange(offsets, rank));
-    // The rows of each rank are (source, expert, number), sorted by expert.
-    const rows = counts.map((row, source) =>
-      row.flatMap((count, expert) => Array.from({ length: count }, (_, i) => `${source} ${expert} ${i}`))
+    const offsets = counts.map((row) => offsetsOf(row.map((count) => Math.min(count, capacity))));
+    const plans = offsets.map((_, rank) => planExchange(offsets, rank, capacity));
+    // The sorted rows of each rank are (expert, rank, number). Those beyond the capacity of all ranks are dropped.
+    const sorted = counts.map((row, rank) =>
+      row.flatMap((count, e) => Array.from({ length: Math.min(count, capacity) }, (_, i) => `${e} ${rank} ${i}`))
     );
-    const arrived = plans.map(({ receives, received }, target) => {
-      const buffer = Array<string>(received);
-      receives.forEach(({ start, rows: count }, source) => {
-        const send = plans[source]?.sends[target];
-        assertEquals(send?.rows, count);
-        const begin = send?.start ?? 0;
-        rows[source]?.slice(begin, begin + count).forEach((row, i) => buffer[start + i] = row);
-      });
-      return buffer;
+    const expected = counts[0]?.map((_, e) =>
+      counts.flatMap((row, rank) => Array.from({ length: row[e] ?? 0 }, (_, i) => `${e} ${rank} ${i}`)).slice(0, capacity)
+    ) ?? [];
+    const kept = new Set(expected.flat());
+
+    const computed = plans.map(({ computed, expertOffsets }, target) => {
+      const rows = Array<string>(expertOffsets.at(-1) ?? 0);
+      computed.forEach((parts, source) => move(sorted[source], plans[source]?.own[target], rows, parts));
+      return rows;
     });
-    arrived.forEach((buffer, target) => {
+    computed.forEach((rows, target) => {
       const { start, end } = shareOf(experts, ranks, target);
-      const expected = counts.flatMap((row, source) =>
-        row.slice(start, end).flatMap((count, e) =>
-          Array.from({ length: count }, (_, i) => `${source} ${start + e} ${i}`)
-        )
-      );
-      assertEquals(buffer, expected);
+      const own = expected.slice(start, end);
+      assertEquals(rows, own.flat());
+      assertEquals([...plans[target]?.expertOffsets ?? []], [...offsetsOf(own.map(({ length }) => length))]);
     });
-    assertEquals(arrived.flat().length, rows.flat().length);
-    plans.forEach(({ sent }, rank) => assertEquals(sent, rows[rank]?.length));
+    plans.forEach(({ own, drops }, rank) => {
+      const returned = Array<string>(sorted[rank]?.length ?? 0).fill("dropped");
+      own.forEach((parts, source) => move(computed[source], plans[source]?.computed[rank], returned, parts));
+      assertEquals(returned, sorted[rank]?.map((row) => kept.has(row) ? row : "dropped"));
+      assertEquals(drops, returned.includes("dropped"));
+    });
   }
 });
+
+/** Copies parts of a list to parts of another one. */
+function move(from: readonly string[] = [], sends: readonly Part[] = [], to: string[], receives: readonly Part[]): void {
+  assertEquals(sends.map(({ rows }) => rows), receives.map(({ rows }) => rows));
+  sends.forEach(({ start, rows }, p) => {
+    for (let i = 0; i < rows; i++) to[(receives[p]?.start ?? 0) + i] = from[start + i] ?? "";
+  });
+}
 
 Deno.test("a rank whose call differs is named", () => {
   const row = (digest: number) => [digest, 5, 0, 2, 4];

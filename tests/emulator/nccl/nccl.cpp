@@ -47,12 +47,20 @@ thread_local int depth;
 thread_local std::vector<Message> group;
 thread_local CUstream group_stream;
 
-// YAMOE_NCCL="fail=n,code=c" makes the n-th call fail, "die=n" kills the process at the n-th call.
-__attribute__((constructor)) void read_environment() {
+// Returns the number after a key of YAMOE_NCCL.
+long option(const char* key, long otherwise) {
   const char* const text = getenv("YAMOE_NCCL");
-  if (!text) return;
-  sscanf(text, "fail=%ld,code=%d", &fail_call, &fail_code);
-  sscanf(text, "die=%ld", &die_call);
+  const char* const found = text ? strstr(text, key) : nullptr;
+  return found ? atol(found + strlen(key)) : otherwise;
+}
+
+// YAMOE_NCCL="fail=n,code=c" makes the n-th call fail, "die=n" kills the process at the n-th call. "rank=r" limits that to one rank.
+__attribute__((constructor)) void read_environment() {
+  const char* const own = getenv("RANK");
+  if (const long rank = option("rank=", -1); rank >= 0 && (!own || atol(own) != rank)) return;
+  fail_call = option("fail=", 0);
+  fail_code = option("code=", kSystemError);
+  die_call = option("die=", 0);
 }
 
 int refuse_call(int result, const std::string& reason) {
