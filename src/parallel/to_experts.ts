@@ -67,9 +67,11 @@ export function gatherTokens(
   const { start: first, end } = shareOf(shape.experts, ranks, rank);
   const routerIndices = allocate(4 * tokens * topK);
   const n = tokens * topK;
-  host.launch(planItems("local_experts", n, host.device.multiprocessors, {
-    ...{ indices: indices.target, out: routerIndices, n, first, count: end - first },
-  }));
+  if (n > 0) {
+    host.launch(planItems("local_experts", n, host.device.multiprocessors, {
+      ...{ indices: indices.target, out: routerIndices, n, first, count: end - first },
+    }));
+  }
   return {
     plan: planExchange(numbers().offsets, rank, capacity),
     local: {
