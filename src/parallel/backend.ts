@@ -136,7 +136,7 @@ export class RankBackend implements ParallelBackend {
 
   async experts(inputs: ExpertsInputs<BackendTensor>, options: ParallelExpertsOptions = {}): Promise<BackendTensor> {
     const shape = resolveParallelExperts(inputs, options, this.#group);
-    return await this.#run({ inputs, shape, onProgress: options.onProgress }, options.tokensPerRank);
+    return await this.runShared({ inputs, shape, onProgress: options.onProgress }, options.tokensPerRank);
   }
 
   async moe(
@@ -150,14 +150,15 @@ export class RankBackend implements ParallelBackend {
     const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
     const tensors = { hidden: share(hidden), layer: mapLayer(layer, share, (weight) => mapWeight(weight, share)) };
     const call = { ...tensors, shape, onProgress: options.onProgress };
-    return await runMoe(inner, call, (routed) => this.#run(routed, options.tokensPerRank));
+    return await runMoe(inner, call, (routed) => this.runShared(routed, options.tokensPerRank));
   }
 
-  runExperts(call: ExpertsCall<BackendTensor>): Promise<BackendTensor> {
-    return this.#run(call, undefined);
+  runExperts(_call: ExpertsCall<BackendTensor>): Promise<BackendTensor> {
+    throw new TypeError("Cannot share a call of one backend: call the methods experts and moe of the ranks' backends");
   }
 
-  async #run(
+  /** Runs a call with this rank's tokens and experts, whose shape has the number of all experts. */
+  protected async runShared(
     { inputs, ...call }: ExpertsCall<BackendTensor>,
     tokensPerRank: readonly number[] | undefined,
   ): Promise<BackendTensor> {

@@ -1,7 +1,12 @@
 // A rank that takes the tensors of all ranks, for checks: every rank makes the same calls with the same tensors.
 import type { BackendTensor } from "../backend/backend.ts";
+import { runMoe } from "../backend/run_moe.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import { mapInputs } from "../contract/experts_inputs.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
+import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
+import { resolveMoe } from "../contract/resolve_moe.ts";
+import { isPacked, type PackedTensor } from "../tensor/packed_tensor.ts";
 import { elementCount, type Tensor, zeros } from "../tensor/tensor.ts";
 import { RankBackend } from "./backend.ts";
 import { type Range, shareOf } from "./exchange_plan.ts";
@@ -11,64 +16,36 @@ const messageBytes = 1 << 22;
 
 /** A backend whose calls share the tokens and the experts among the ranks and return the whole output on every rank. */
 export class WholeBackend extends RankBackend {
-  override async experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<BackendTensor> {
-    const total = inputs.downProj.shape[0] ?? 0;
-    if (total < this.ranks) return await this.local.experts(inputs, options);
-    using scope = new DisposableStack();
-    const { gateUpProj, gateUpProjBias, downProj, downProjBias, ...tokenInputs } = inputs;
-    const [tokens = 0] = inputs.hiddenStates.shape;
-    const counts = this.#tokensPerRank(tokens);
-    const own: Record<string, BackendTensor> = {};
-    for (const [name, tensor] of Object.entries(tokenInputs)) {
-      if (tensor) own[name] = scope.use(await this.#slice(tensor, this.#ownTokens(tokens)));
-    }
-    const weights = await this.#ownWeights({ gateUpProj, gateUpProjBias, downProj, downProjBias }, total, scope);
-    const call = { ...own, ...weights } as unknown as ExpertsInputs<BackendTensor>;
-    const output = scope.use(await super.experts(call, { ...options, totalExperts: total, tokensPerRank: counts }));
-    return await this.#gather(output, counts);
+  override experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<BackendTensor> {
+    return this.runExperts({ inputs, shape: resolveExperts(inputs, options), onProgress: options.onProgress });
   }
 
-  override async moe(
+  override moe(
     hidden: BackendTensor,
     layer: MoeLayer<BackendTensor>,
     options: MoeOptions = {},
   ): Promise<BackendTensor> {
-    const total = layer.downProj.shape[0] ?? 0;
-    if (total < this.ranks) return await this.local.moe(hidden, layer, options);
+    return runMoe(this, { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress: options.onProgress });
+  }
+
+  override async runExperts(call: ExpertsCall<BackendTensor>): Promise<BackendTensor> {
+    const { inputs, shape } = call;
+    if (shape.experts < this.ranks) return await this.local.runExperts(call);
     using scope = new DisposableStack();
-    const { gateUpProj, gateUpProjBias, downProj, downProjBias } = layer;
-    const weights = await this.#ownWeights({ gateUpProj, gateUpProjBias, downProj, downProjBias }, total, scope);
-    const [tokens = 0] = hidden.shape;
-    const own = scope.use(await this.#slice(hidden, this.#ownTokens(tokens)));
-    const counts = this.#tokensPerRank(tokens);
-    const output = scope.use(await super.moe(own, { ...layer, ...weights }, { ...options, tokensPerRank: counts }));
-    return await this.#gather(output, counts);
-  }
-
-  #ownTokens(tokens: number): Range {
-    return shareOf(tokens, this.ranks, this.rank);
-  }
-
-  #tokensPerRank(tokens: number): number[] {
-    return Array.from({ length: this.ranks }, (_, r) => {
-      const { start, end } = shareOf(tokens, this.ranks, r);
+    const counts = Array.from({ length: this.ranks }, (_, r) => {
+      const { start, end } = shareOf(shape.tokens, this.ranks, r);
       return end - start;
     });
-  }
-
-  /** Copies the weights of this rank's experts. */
-  async #ownWeights(
-    weights: Pick<ExpertsInputs<BackendTensor>, "gateUpProj" | "gateUpProjBias" | "downProj" | "downProjBias">,
-    total: number,
-    scope: DisposableStack,
-  ): Promise<Pick<ExpertsInputs<BackendTensor>, "gateUpProj" | "downProj">> {
-    const own: Record<string, BackendTensor> = {};
-    for (const [name, tensor] of Object.entries(weights)) {
-      if (!tensor) continue;
-      if ("parts" in tensor) throw new TypeError(`${name} must be dense to be shared, got a packed tensor`);
-      own[name] = scope.use(await this.#slice(tensor, this.share(total)));
+    const shares = { tokens: shareOf(shape.tokens, this.ranks, this.rank), experts: this.share(shape.experts) };
+    const own = new Map<BackendTensor, BackendTensor>();
+    for (const [name, tensor] of Object.entries(inputs) as [string, BackendTensor | PackedTensor | undefined][]) {
+      if (tensor === undefined) continue;
+      if (isPacked(tensor)) throw new TypeError(`${name} must be dense to be shared, got a packed tensor`);
+      own.set(tensor, scope.use(await this.#slice(tensor, name.includes("Proj") ? shares.experts : shares.tokens)));
     }
-    return own as unknown as Pick<ExpertsInputs<BackendTensor>, "gateUpProj" | "downProj">;
+    const ownOf = (tensor: BackendTensor) => own.get(tensor) ?? tensor;
+    const ownCall = { ...call, inputs: mapInputs(inputs, ownOf), shape: { ...shape, tokens: counts[this.rank] ?? 0 } };
+    return await this.#gather(scope.use(await this.runShared(ownCall, counts)), counts);
   }
 
   /** Copies some rows of a tensor. */
