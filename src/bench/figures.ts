@@ -180,7 +180,13 @@ export const figures = {
   /** The tokens of all GPUs. */
   tokensPerSecond: result(number, { title: "tokens/s", width: 9, digits: 0, rank: 3 }),
   /** The same over the number of GPUs; null on one device. */
-  tokensPerSecondPerGpu: result(orNull(number), { title: "per GPU", width: 9, digits: 0, gpuOnly: true, onRequest: true }),
+  tokensPerSecondPerGpu: result(orNull(number), {
+    title: "per GPU",
+    width: 9,
+    digits: 0,
+    gpuOnly: true,
+    onRequest: true,
+  }),
   /** Useful operations per byte. */
   intensity: result(number),
   /** The peaks of the device; null if they are unknown. */

@@ -106,9 +106,10 @@ export class PreparedJob implements Disposable {
     onProgress?.("Check", 0);
     const { experts: { inputs, options }, readWeight } = this.timed;
     const sampling = { tolerance: sampleTolerance, readWeight };
-    const check = await (isParallel(this.#backend)
-      ? checkRankSample(this.#backend, inputs, output, options, sampling)
-      : checkSample(this.#backend, inputs, output, options, sampling));
+    const check =
+      await (isParallel(this.#backend)
+        ? checkRankSample(this.#backend, inputs, output, options, sampling)
+        : checkSample(this.#backend, inputs, output, options, sampling));
     if (check.bad) throw new MismatchError(check);
     this.#verified = check;
   }

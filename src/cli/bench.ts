@@ -157,8 +157,7 @@ async function runPlan(
   let current = 0;
   using local = new Runner({
     provenance: origin,
-    open: (place, pool) =>
-      placement ? openRank(placement, place, values.nccl) : backendFromFlags(place, pool, note),
+    open: (place, pool) => placement ? openRank(placement, place, values.nccl) : backendFromFlags(place, pool, note),
     onFailure: failRank,
     prepare(configuration, backend) {
       const { job } = configuration;

@@ -2,7 +2,7 @@
 import type { FinishedRecord } from "../bench/record.ts";
 import type { Configuration } from "../bench/sweep.ts";
 import { parseRecords } from "../report/read.ts";
-import { RankStarter, rankError } from "./several_gpus.ts";
+import { rankError, RankStarter } from "./several_gpus.ts";
 
 /** Runs configurations on ranks that it starts. */
 export class RankRunner implements Disposable {

@@ -15,7 +15,11 @@ import { UsageError } from "./usage_error.ts";
 /** The flags that place a job on several GPUs. */
 export const gpusFlags = {
   gpus: integer("N", "Share the experts over N GPUs, each with the job's tokens; needs NCCL", 1, 65536),
-  exchange: choice("NAME", "How rows travel between the GPUs (default: auto)", ["auto", "assignments", "tokens"] as const),
+  exchange: choice(
+    "NAME",
+    "How rows travel between the GPUs (default: auto)",
+    ["auto", "assignments", "tokens"] as const,
+  ),
 };
 
 /** The flag for the library. */
@@ -59,7 +63,9 @@ export function partOfProcess(): Part {
 /** Prepares a rank: only rank 0 prints, and the number of ranks must be that of `--gpus`. Returns whether this rank prints. */
 export function prepareRank({ rank, ranks, launcher }: Placement, gpus: readonly number[]): boolean {
   const other = gpus.find((count) => count !== ranks);
-  if (other !== undefined) throw new UsageError(`--gpus must be ${ranks}, the processes of ${launcher}, got "${other}"`);
+  if (other !== undefined) {
+    throw new UsageError(`--gpus must be ${ranks}, the processes of ${launcher}, got "${other}"`);
+  }
   if (rank > 0) muteStdout();
   return rank === 0;
 }

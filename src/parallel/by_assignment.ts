@@ -7,7 +7,13 @@ import { bytesPerElement } from "../tensor/tensor.ts";
 import { digestText, headerLength, readTable } from "./exchange_plan.ts";
 import { planLocalExperts } from "./local_experts.ts";
 import { partBytes, type RankGroup } from "./rank_group.ts";
-import { type Arrival, type ExchangeCall, gatherTokens, sendAssignments, type SortedAssignments } from "./to_experts.ts";
+import {
+  type Arrival,
+  type ExchangeCall,
+  gatherTokens,
+  sendAssignments,
+  type SortedAssignments,
+} from "./to_experts.ts";
 
 /**
  * Runs a call. The expert weights are those of this rank; the sizes are those of the whole layer.
@@ -49,7 +55,11 @@ function sortAssignments({ group, inputs, shape, allocate }: ExchangeCall): Sort
   if (maximum > 0) host.context.call("cuMemsetD8Async", rowTokens, 0xff, BigInt(4 * maximum), stream);
   planSort(sort, {
     ...{ indices: inputs.routerIndices.pointer, inputWeights: inputs.inputWeights?.pointer ?? null },
-    ...{ counts: allocate(4 * sortCounts(sort)), totals: allocate(4 * experts), tileOffsets: allocate(4 * experts + 4) },
+    ...{
+      counts: allocate(4 * sortCounts(sort)),
+      totals: allocate(4 * experts),
+      tileOffsets: allocate(4 * experts + 4),
+    },
     ...{ rowOffsets: own + BigInt(4 * headerLength), rows, rowTokens, rowScales },
   }).forEach((launch) => host.launch(launch));
 

@@ -80,8 +80,10 @@ export function planExchange(
   const mine = expertsOf(experts, ranks, rank).map(keptBefore);
   const expertOffsets = new Int32Array(mine.length + 1);
   mine.forEach((before, e) => expertOffsets[e + 1] = (expertOffsets[e] ?? 0) + (before[ranks] ?? 0));
-  const computed = Array.from({ length: ranks }, (_, source) =>
-    mine.map((before, e) => part(before, source, (expertOffsets[e] ?? 0) + (before[source] ?? 0))));
+  const computed = Array.from(
+    { length: ranks },
+    (_, source) => mine.map((before, e) => part(before, source, (expertOffsets[e] ?? 0) + (before[source] ?? 0))),
+  );
   return { own, computed, expertOffsets, drops: sent < offset(rank, experts) };
 }
 

@@ -48,7 +48,10 @@ export function planLocalExperts(
   allocate: (bytes: number) => bigint,
 ): LocalExperts {
   const { start, end } = shareOf(shape.experts, group.ranks, group.rank);
-  const plan = group.plan({ ...shape, tokens, topK, experts: end - start, hasAddend: false, denseWeights: false }, rows);
+  const plan = group.plan(
+    { ...shape, tokens, topK, experts: end - start, hasAddend: false, denseWeights: false },
+    rows,
+  );
   const { gateUpProj, gateUpProjBias, downProj, downProjBias } = inputs;
   const pointerOf = (weight: typeof gateUpProj) => (isPacked(weight) ? weight.parts.values : weight).pointer;
   const workspace = Object.entries(plan.workspace).map(([name, bytes]) => [name, bytes > 0 ? allocate(bytes) : null]);

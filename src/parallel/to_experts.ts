@@ -2,7 +2,6 @@
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { planItems } from "../cuda/plan/steps.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
-import type { DeviceBytes } from "../nccl/communicator.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
 import { type ExchangePlan, type Part, planExchange, type readTable, shareOf } from "./exchange_plan.ts";
 import type { LocalTokens } from "./local_experts.ts";

@@ -28,6 +28,11 @@ export class WholeBackend extends RankBackend {
     return runMoe(this, { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress: options.onProgress });
   }
 
+  /** Packed weights cannot be shared. */
+  override supports(): boolean {
+    return false;
+  }
+
   override async runExperts(call: ExpertsCall<BackendTensor>): Promise<BackendTensor> {
     const { inputs, shape } = call;
     if (shape.experts < this.ranks) return await this.local.runExperts(call);

@@ -37,7 +37,10 @@ export async function checkRankSample(
   const shape = resolveParallelExperts(inputs, options, parallel);
   const indices = await parallel.download(inputs.routerIndices);
   const counts = await parallel.allGather([...tokensPerExpert(indices, shape.experts)]);
-  const before = counts.slice(0, rank).reduce((sums, row) => sums.map((sum, e) => sum + (row[e] ?? 0)), Array(shape.experts).fill(0));
+  const before = counts.slice(0, rank).reduce(
+    (sums, row) => sums.map((sum, e) => sum + (row[e] ?? 0)),
+    Array(shape.experts).fill(0),
+  );
   const kept = keptMask(indices.data, shape, before);
   const count = samples ?? Math.ceil(affordableSamples(shape) / ranks);
   const tokens = sampleTokens(kept, shape.topK, Math.max(1, Math.min(count, Math.floor(maximumRows / ranks))));

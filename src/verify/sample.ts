@@ -4,7 +4,7 @@
  * @module
  */
 import type { Backend, BackendTensor } from "../backend/backend.ts";
-import type { DenseInputs, ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import { isPacked } from "../tensor/packed_tensor.ts";
 import { convert, elementCount, type Tensor, tensor, zeros } from "../tensor/tensor.ts";
@@ -197,11 +197,16 @@ export async function addExpertRows(
       downProjBias: inputs.downProjBias && await part(backend, inputs.downProjBias, expert),
     };
     for (const { row, hidden, weight, inputWeight } of group) {
-      const result = referenceRow({
-        ...{ ...weights, hiddenStates: tensor(Float32Array.from(hidden), [1, shape.hidden]) },
-        ...{ routerIndices: tensor(new Int32Array(1), [1, 1]), routingWeights: one(weight) },
-        inputWeights: one(inputWeight),
-      }, oneExpert, [true], 0);
+      const result = referenceRow(
+        {
+          ...{ ...weights, hiddenStates: tensor(Float32Array.from(hidden), [1, shape.hidden]) },
+          ...{ routerIndices: tensor(new Int32Array(1), [1, 1]), routingWeights: one(weight) },
+          inputWeights: one(inputWeight),
+        },
+        oneExpert,
+        [true],
+        0,
+      );
       rows[row]?.forEach((sum, h, sums) => sums[h] = sum + (result[h] ?? 0));
       await new Promise((resolve) => setTimeout(resolve)); // lets the event loop handle an interrupt
     }

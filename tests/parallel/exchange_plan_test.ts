@@ -45,13 +45,17 @@ Deno.test("every kept row arrives once, ordered by expert, rank and token, and r
       row.flatMap((count, e) => Array.from({ length: Math.min(count, capacity) }, (_, i) => `${e} ${rank} ${i}`))
     );
     const expected = counts[0]?.map((_, e) =>
-      counts.flatMap((row, rank) => Array.from({ length: row[e] ?? 0 }, (_, i) => `${e} ${rank} ${i}`)).slice(0, capacity)
+      counts.flatMap((row, rank) =>
+        Array.from({ length: row[e] ?? 0 }, (_, i) => `${e} ${rank} ${i}`)
+      ).slice(0, capacity)
     ) ?? [];
     const kept = new Set(expected.flat());
 
     const computed = plans.map(({ computed, expertOffsets }, target) => {
       const rows = Array<string>(expertOffsets.at(-1) ?? 0);
-      computed.forEach((parts, source) => move(sorted[source], plans[source]?.own[target], rows, parts));
+      computed.forEach((parts, source) =>
+        move(sorted[source], plans[source]?.own[target], rows, parts)
+      );
       return rows;
     });
     computed.forEach((rows, target) => {
@@ -70,7 +74,12 @@ Deno.test("every kept row arrives once, ordered by expert, rank and token, and r
 });
 
 /** Copies parts of a list to parts of another one. */
-function move(from: readonly string[] = [], sends: readonly Part[] = [], to: string[], receives: readonly Part[]): void {
+function move(
+  from: readonly string[] = [],
+  sends: readonly Part[] = [],
+  to: string[],
+  receives: readonly Part[],
+): void {
   assertEquals(sends.map(({ rows }) => rows), receives.map(({ rows }) => rows));
   sends.forEach(({ start, rows }, p) => {
     for (let i = 0; i < rows; i++) to[(receives[p]?.start ?? 0) + i] = from[start + i] ?? "";
