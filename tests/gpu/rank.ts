@@ -1,12 +1,12 @@
 // One rank of tests/gpu/ranks.ts.
 import { type CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
-import { Event } from "../../src/cuda/driver/event.ts";
 import type { ExpertsInputs } from "../../src/contract/experts.ts";
 import { weightShapes } from "../../src/contract/experts_sizes.ts";
 import type { PresetName } from "../../src/models/presets.ts";
 import { Nccl } from "../../src/nccl/library.ts";
 import { RankBackend } from "../../src/parallel/backend.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
+import { exchanges } from "./exchanges.ts";
 import { RankGroup } from "../../src/parallel/rank_group.ts";
 import type { BackendTensor } from "../../src/tensor/backend_tensor.ts";
 import { type DType, type Tensor, tensor } from "../../src/tensor/tensor.ts";
@@ -142,6 +142,20 @@ async function times(backend: RankBackend | CudaBackend, run: () => Promise<Back
   return { singleMs: median(single), rowMs: milliseconds / count };
 }
 
+/** Measures replays of a captured call, one after the other. */
+async function replayMs(backend: RankBackend | CudaBackend, run: () => Promise<BackendTensor>, count: number) {
+  using captured = await backend.capture(run);
+  const series: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const { milliseconds } = await backend.measure(async () => {
+      for (let j = 0; j < count; j++) await captured.replay();
+    });
+    series.push(milliseconds / count);
+  }
+  captured.result[Symbol.dispose]();
+  return median(series);
+}
+
 function digest(data: Tensor["data"]): string {
   const bytes = new Uint32Array(data.buffer, data.byteOffset, data.byteLength >> 2);
   let a = 1, b = 0;
@@ -192,7 +206,9 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
     }
     results[exchange] = await times(parallel, () => parallel.experts(inputs, call), count);
     if (exchange === "assignments") {
-      results.exchanges = await exchanges(connected, parallel, inputs, call);
+      results.exchanges = await exchanges(connected.group, parallel, () => parallel.experts(inputs, call));
+    } else {
+      results.replay = { rowMs: await replayMs(parallel, () => parallel.experts(inputs, call), count) };
     }
   }
   const peakGiB = inner.memory.peakBytes / 2 ** 30;
@@ -212,7 +228,11 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
     const part = data.length / ranks;
     expected = Array.from({ length: ranks }, (_, r) => digest(data.slice(r * part, (r + 1) * part)));
   }
-  const one = await times(connected.parallel("assignments"), () => inner.experts(whole, options), count);
+  const barrier = connected.parallel("assignments");
+  const one = {
+    ...await times(barrier, () => inner.experts(whole, options), count),
+    replayMs: await replayMs(barrier, () => inner.experts(whole, options), count),
+  };
   dispose(whole);
   if (rank !== 0) return;
   const sameBits = Object.fromEntries(
@@ -220,76 +240,10 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
   );
   const gain = Object.fromEntries(
     Object.entries(results).filter(([key]) => key !== "exchanges").map(([key, value]) => {
-      const { singleMs, rowMs } = value as typeof one;
-      return [key, `${(one.singleMs / singleMs).toFixed(2)} x, ${(one.rowMs / rowMs).toFixed(2)} x`];
+      const { singleMs, rowMs } = value as Partial<typeof one>;
+      const times = [[one.singleMs, singleMs], [key === "replay" ? one.replayMs : one.rowMs, rowMs]] as const;
+      return [key, times.map(([one, ms]) => ms === undefined ? "" : `${(one / ms).toFixed(2)} x`).join(" ").trim()];
     }),
   );
   print({ preset: name, dtype: job.dtype, tokensPerGpu: tokens, sameBits, one, ...results, gain, peakGiB });
-}
-
-/** Measures the exchanges inside a call, and NCCL alone with the same parts. */
-async function exchanges(
-  { group, inner }: Connected,
-  parallel: RankBackend,
-  inputs: Inputs,
-  call: Parameters<RankBackend["experts"]>[1],
-) {
-  const { communicator } = group;
-  const { context, stream } = inner.host;
-  type Exchange = Parameters<typeof communicator.exchange>;
-  const exchange = communicator.exchange.bind(communicator), grouped = communicator.group.bind(communicator);
-  const marks: { start: Event; end: Event; calls: Exchange[] }[] = [];
-  let depth = 0;
-  communicator.exchange = (...call) => {
-    if (depth === 0) communicator.group(() => communicator.exchange(...call));
-    else {
-      marks.at(-1)?.calls.push(call);
-      exchange(...call);
-    }
-  };
-  communicator.group = (run) => {
-    if (depth > 0) return grouped(run);
-    const mark = { start: new Event(context), end: new Event(context), calls: [] };
-    marks.push(mark);
-    mark.start.record(stream);
-    depth += 1;
-    grouped(run);
-    depth -= 1;
-    mark.end.record(stream);
-  };
-  for (let i = 0; i < 8; i++) (await parallel.experts(inputs, call))[Symbol.dispose]();
-  communicator.exchange = exchange;
-  communicator.group = grouped;
-  group.synchronize();
-  const inside = (offset: number) =>
-    median(marks.filter((_, i) => i % 2 === offset).slice(1).map(({ start, end }) => end.millisecondsSince(start)));
-  const [dispatch, combine] = marks.slice(-2).map(({ calls }) => calls);
-  if (!dispatch || !combine) throw new RangeError("A call must have two exchanges");
-  const received = (calls: Exchange[]) =>
-    calls.flatMap(([, receive]) => receive.flatMap((parts, r) => r === group.rank ? [] : parts))
-      .reduce((sum, { bytes }) => sum + bytes, 0);
-  using memory = new DisposableStack();
-  const fresh = (parts: Exchange[0]) => {
-    const all = parts.flat().filter(({ bytes }) => bytes > 0);
-    const start = all.reduce((least, { pointer }) => pointer < least ? pointer : least, all[0]?.pointer ?? 0n);
-    const bytes = Math.max(0, ...all.map((part) => Number(part.pointer - start) + part.bytes));
-    const { pointer } = memory.use(inner.allocate("i32", [Math.ceil(bytes / 4) + 1]));
-    return parts.map((list) => list.map((part) => ({ ...part, pointer: pointer + part.pointer - start })));
-  };
-  const bare = async (calls: Exchange[]) => {
-    const copies = calls.map(([send, receive]) => [fresh(send), fresh(receive)] as const);
-    const run = () => {
-      for (let i = 0; i < 20; i++) grouped(() => copies.forEach(([from, to]) => exchange(from, to, stream.handle)));
-      return Promise.resolve();
-    };
-    await parallel.measure(run);
-    return (await parallel.measure(run)).milliseconds / 20;
-  };
-  const bareDispatchMs = await bare(dispatch), bareCombineMs = await bare(combine);
-  const rates = [received(dispatch) / bareDispatchMs, received(combine) / bareCombineMs];
-  return {
-    receivedBytes: [received(dispatch), received(combine)],
-    ...{ dispatchMs: inside(0), combineMs: inside(1), bareDispatchMs, bareCombineMs },
-    bareGigabytesPerSecond: rates.map((rate) => Math.round(rate / 1e6)),
-  };
 }
