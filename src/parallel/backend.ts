@@ -13,6 +13,7 @@ import { runMoe } from "../backend/run_moe.ts";
 import type { BackendSteps } from "../backend/steps.ts";
 import type { ExpertsInputs } from "../contract/experts.ts";
 import type { CudaBackend } from "../cuda/backend.ts";
+import { CudaError } from "../cuda/driver/error.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
 import type { MoeLayer } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
@@ -167,9 +168,13 @@ export class RankBackend implements ParallelBackend {
     const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
     const owned = { ...call, inputs: mapInputs(inputs, share, (weight) => mapWeight(weight, share)) };
     if (tokensPerRank) checkTokensPerRank(tokensPerRank, call.shape.tokens, this.#group);
-    return await this.#exchange(call.shape.tokens, tokensPerRank) === "tokens"
-      ? runByToken(this.#group, owned)
-      : runByAssignment(this.#group, owned, tokensPerRank);
+    const isByToken = await this.#exchange(call.shape.tokens, tokensPerRank) === "tokens";
+    try {
+      return isByToken ? runByToken(this.#group, owned) : runByAssignment(this.#group, owned, tokensPerRank);
+    } catch (error) {
+      if (error instanceof CudaError) this.fail(error.message); // the other ranks would wait for this one
+      throw error;
+    }
   }
 
   /** Returns how rows travel. The answer is the same on all ranks. */

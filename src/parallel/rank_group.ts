@@ -47,6 +47,7 @@ export class RankGroup implements Disposable {
         ...{ nccl, rank: world.rank, ranks: world.ranks, id: world.id },
         makeCurrent: () => context.makeCurrent(),
         lost: () => world.lost,
+        onFailure: ({ message }) => world.fail(message),
       }),
     );
     world.watch(this.communicator.handle);

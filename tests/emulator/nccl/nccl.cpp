@@ -44,6 +44,7 @@ std::string last_error;
 long calls, fail_call, die_call;
 int fail_code = kSystemError;
 thread_local int depth;
+thread_local bool group_failed;  // a failed call ends its group without any work
 thread_local std::vector<Message> group;
 thread_local CUstream group_stream;
 
@@ -66,6 +67,7 @@ __attribute__((constructor)) void read_environment() {
 int refuse_call(int result, const std::string& reason) {
   last_error = reason;
   refuse(CUDA_ERROR_INVALID_VALUE, reason);
+  if (depth > 0) group_failed = true;
   return result;
 }
 
@@ -173,6 +175,9 @@ CUresult run(const std::vector<Message>& messages) {
 int queue_group() {
   std::vector<Message> messages = std::move(group);
   group.clear();
+  const bool failed = group_failed;
+  group_failed = false;
+  if (failed) return kInvalidUsage;
   if (messages.empty()) return kSuccess;
   if (!has_current_context()) return refuse_call(kUnhandledCudaError, "no context is current");
   const std::shared_ptr<int> token = messages[0].comm->graphs;
@@ -208,7 +213,11 @@ using Handle = emulator::Comm*;
 #pragma GCC visibility push(default)
 extern "C" {
 long emu_nccl_calls() { return calls; }
-int emu_nccl_live() { return static_cast<int>(communicators.size()); }
+int emu_nccl_live() {
+  int live = 0;
+  for (const auto& entry : communicators) live += !entry.second->aborted;
+  return live;
+}
 void emu_nccl_fail(long call, int code) {
   calls = 0;
   fail_call = call;
