@@ -95,19 +95,11 @@ export class Communicator implements Disposable {
     }
   }
 
-  /**
-   * Sends the parts of `send[r]` to rank r, and receives those of `receive[r]` from it. Both ranks must list them in the same order.
-   * Empty parts are skipped on both sides.
-   */
-  exchange(
-    send: readonly (readonly DeviceBytes[])[],
-    receive: readonly (readonly DeviceBytes[])[],
-    stream: bigint,
-  ): void {
-    const queue = (api: "ncclSend" | "ncclRecv", parts: readonly DeviceBytes[] = [], peer: number) => {
-      for (const { pointer, bytes } of parts) {
-        if (bytes > 0) this.#call(api, pointer, BigInt(bytes), bytesType, peer, this.#handle, stream);
-      }
+  /** Sends `send[r]` to rank r and receives `receive[r]` from it. Empty parts are skipped on both sides. */
+  exchange(send: readonly DeviceBytes[], receive: readonly DeviceBytes[], stream: bigint): void {
+    const queue = (api: "ncclSend" | "ncclRecv", part: DeviceBytes | undefined, peer: number) => {
+      if (!part || part.bytes === 0) return;
+      this.#call(api, part.pointer, BigInt(part.bytes), bytesType, peer, this.#handle, stream);
     };
     this.group(() => {
       for (let peer = 0; peer < this.ranks; peer++) {

@@ -4,7 +4,7 @@ import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { planCombine, planSort, sortCounts } from "../cuda/plan/steps.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
-import { digestText, headerLength, readTable } from "./exchange_plan.ts";
+import { digestText, headerLength, type Part, readTable } from "./exchange_plan.ts";
 import { planLocalExperts } from "./local_experts.ts";
 import { partBytes, type RankGroup } from "./rank_group.ts";
 import {
@@ -65,28 +65,47 @@ function sortAssignments({ group, inputs, shape, allocate }: ExchangeCall): Sort
 
   communicator.allGather({ pointer: own, bytes: 4 * width }, table, stream);
   const gathered = group.readBack(table, ranks * width);
-  return { maximum, rows, rowTokens, rowScales, numbers: () => readTable(gathered(), ranks, rank) };
+  return { maximum, rows, rowTokens, rowScales, table, width, numbers: () => readTable(gathered(), ranks, rank) };
 }
 
 /** Computes the rows of this rank's experts, and sends them to the ranks that have their tokens. Returns this rank's sorted rows. */
 function computeRows(call: ExchangeCall, { plan, local }: Arrival, maximum: number): bigint {
   const { group, shape, allocate } = call;
-  const { inner: { host }, communicator, stream } = group;
-  const { own, computed, expertOffsets, drops } = plan;
-  const rowBytes = shape.hidden * bytesPerElement(shape.dtype);
-  const returned = allocate(maximum * rowBytes);
-  const count = expertOffsets.at(-1) ?? 0;
-  let outputs = 0n;
-  if (count > 0) {
-    const rows = { maximum: count, expected: count };
-    const { launches, expertOutputs } = planLocalExperts(group, call, local, rows, allocate);
-    launches.forEach((launch) => host.launch(launch));
-    outputs = expertOutputs;
+  const { inner: { host, steps }, communicator, rank } = group;
+  const { own, others, order, computed } = plan;
+  const bytes = shape.hidden * bytesPerElement(shape.dtype);
+  const returned = allocate(maximum * bytes), packed = allocate(order.length * bytes);
+  const orderPointer = allocate(order.byteLength);
+  group.write(orderPointer, order);
+  let expertOutputs = 0n;
+  if (computed > 0) {
+    const rows = planLocalExperts(group, call, local, { maximum: computed, expected: computed }, allocate);
+    rows.launches.forEach((launch) => host.launch(launch));
+    expertOutputs = rows.expertOutputs;
   }
-  if (drops) host.context.call("cuMemsetD8Async", returned, 0, BigInt(maximum * rowBytes), stream);
-  communicator.exchange(partBytes(outputs, computed, rowBytes), partBytes(returned, own, rowBytes), stream);
+  /** Copies the rows from `start` to `end` of the received ones, in the order of their arrival. */
+  const select = (start: number, end: number, out: bigint) => {
+    const sizes = { rows: end - start, sourceRows: computed, bytes };
+    if (end > start) steps.selectRows(expertOutputs, orderPointer + BigInt(4 * start), out, sizes);
+  };
+  const mine = { computed: others[rank] ?? noRows, returned: own[rank] ?? noRows };
+  const at = (pointer: bigint, row: number) => pointer + BigInt(row * bytes);
+  const afterMine = mine.computed.start + mine.computed.rows;
+  select(0, mine.computed.start, packed);
+  select(afterMine, order.length, at(packed, afterMine));
+  const withoutMine = (parts: readonly Part[]) => parts.map((part, r) => r === rank ? noRows : part);
+  const [sent, received] = [
+    partBytes(packed, withoutMine(others), bytes),
+    partBytes(returned, withoutMine(own), bytes),
+  ];
+  group.beside(
+    (stream) => communicator.exchange(sent, received, stream),
+    () => select(mine.computed.start, afterMine, at(returned, mine.returned.start)),
+  );
   return returned;
 }
+
+const noRows: Part = { start: 0, rows: 0 };
 
 /** Sums the rows of each token of this rank. */
 function combine({ group, inputs, shape }: ExchangeCall, rows: bigint, expertOutputs: bigint): CudaTensor {

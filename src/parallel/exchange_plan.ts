@@ -1,7 +1,7 @@
 // Plans which rows travel between ranks. Pure functions of the ranks' counts, the same on every rank.
 //
-// Each rank sorts its assignments by expert. The rank of an expert computes its rows in the order that one GPU would have: by rank, then
-// by token. So the rows of one rank and one expert are contiguous on both sides.
+// Each rank sorts its assignments by expert. An expert lives on one rank, and the experts of a rank are contiguous, so the rows for
+// each rank are contiguous too. The rank of an expert computes its rows in the order that one GPU would have: by rank, then by token.
 
 /** A range of integers: the end is not included. */
 export interface Range {
@@ -24,23 +24,20 @@ export interface Part {
   readonly rows: number;
 }
 
-/** For each rank, one part for each of the experts that it and another rank share. */
-export type PartsByRank = readonly (readonly Part[])[];
-
 /** The rows that one rank exchanges with every rank, itself included. */
 export interface ExchangePlan {
   /** For each rank, the rows of this rank's sorted assignments that belong to the experts of that rank. */
-  readonly own: PartsByRank;
-  /** For each rank, the rows of this rank's experts that belong to the tokens of that rank. */
-  readonly computed: PartsByRank;
-  /** [experts of this rank + 1]: the first row of each expert, and the number of rows that this rank computes. */
-  readonly expertOffsets: Int32Array<ArrayBuffer>;
-  /** Whether some of this rank's sorted assignments are beyond the capacity of their expert. */
-  readonly drops: boolean;
+  readonly own: readonly Part[];
+  /** For each rank, its rows that belong to this rank's experts: ordered by rank, then by expert, then by token. */
+  readonly others: readonly Part[];
+  /** [rows of `others`]: the number of each row among those that this rank computes, or -1 if it is beyond the capacity. */
+  readonly order: Int32Array<ArrayBuffer>;
+  /** The number of rows that this rank computes. */
+  readonly computed: number;
 }
 
 /**
- * Plans the exchange of one rank. The rows of an expert are ordered by rank.
+ * Plans the exchange of one rank.
  *
  * @param offsets For each rank, [E + 1]: the number of its rows that belong to the experts before each one. The last is the number of
  * its rows.
@@ -54,42 +51,36 @@ export function planExchange(
 ): ExchangePlan {
   const ranks = offsets.length;
   const experts = (offsets[rank]?.length ?? 1) - 1;
-  const offset = (source: number, expert: number) => offsets[source]?.[expert] ?? 0;
-  /** Returns [ranks + 1]: the kept rows of an expert that come from the ranks before each one. */
-  const keptBefore = (expert: number) => {
-    const before = [0];
-    let count = 0;
-    for (let source = 0; source < ranks; source++) {
-      count += offset(source, expert + 1) - offset(source, expert);
-      before.push(Math.min(capacity, count));
-    }
-    return before;
+  const rowsOf = (source: number, first: number, end: number) => {
+    const row = offsets[source] ?? [];
+    return { start: row[first] ?? 0, rows: (row[end] ?? 0) - (row[first] ?? 0) };
   };
-  const part = (before: readonly number[], source: number, first: number): Part => ({
-    start: first,
-    rows: (before[source + 1] ?? 0) - (before[source] ?? 0),
+  const own = offsets.map((_, target) => {
+    const { start, end } = shareOf(experts, ranks, target);
+    return rowsOf(rank, start, end);
   });
 
-  let sent = 0;
-  const own = Array.from({ length: ranks }, (_, target) =>
-    expertsOf(experts, ranks, target).map((expert) => {
-      const one = part(keptBefore(expert), rank, offset(rank, expert));
-      sent += one.rows;
-      return one;
-    }));
-  const mine = expertsOf(experts, ranks, rank).map(keptBefore);
-  const expertOffsets = new Int32Array(mine.length + 1);
-  mine.forEach((before, e) => expertOffsets[e + 1] = (expertOffsets[e] ?? 0) + (before[ranks] ?? 0));
-  const computed = Array.from(
-    { length: ranks },
-    (_, source) => mine.map((before, e) => part(before, source, (expertOffsets[e] ?? 0) + (before[source] ?? 0))),
-  );
-  return { own, computed, expertOffsets, drops: sent < offset(rank, experts) };
-}
-
-function expertsOf(experts: number, ranks: number, rank: number): number[] {
-  const { start, end } = shareOf(experts, ranks, rank);
-  return Array.from({ length: end - start }, (_, i) => start + i);
+  const { start: first, end } = shareOf(experts, ranks, rank);
+  let received = 0;
+  const others = offsets.map((_, source) => {
+    const { rows } = rowsOf(source, first, end);
+    received += rows;
+    return { start: received - rows, rows };
+  });
+  const order = new Int32Array(received);
+  const next = others.map(({ start }) => start); // where the next expert's rows of each rank begin
+  let computed = 0;
+  for (let expert = first; expert < end; expert++) {
+    let kept = 0;
+    for (let source = 0; source < ranks; source++) {
+      const { rows } = rowsOf(source, expert, expert + 1);
+      const at = next[source] ?? 0;
+      next[source] = at + rows;
+      for (let i = 0; i < rows; i++) order[at + i] = kept < capacity ? computed + kept++ : -1;
+    }
+    computed += kept;
+  }
+  return { own, others, order, computed };
 }
 
 /** What every rank must agree on before rows travel. */

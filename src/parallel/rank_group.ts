@@ -5,11 +5,12 @@ import type { CudaBackend } from "../cuda/backend.ts";
 import { Event } from "../cuda/driver/event.ts";
 import { GraphCache } from "../cuda/driver/graph_cache.ts";
 import { DeviceBuffer, StagingBuffer } from "../cuda/driver/memory.ts";
+import { Stream } from "../cuda/driver/stream.ts";
 import { type Plan, planLaunches, type RowCounts } from "../cuda/plan/experts.ts";
 import { Communicator, type DeviceBytes } from "../nccl/communicator.ts";
 import type { Nccl } from "../nccl/library.ts";
 import type { World } from "../world/world.ts";
-import type { PartsByRank } from "./exchange_plan.ts";
+import type { Part } from "./exchange_plan.ts";
 
 /** The maximum number of plans that are kept. */
 const planCount = 64;
@@ -22,11 +23,13 @@ export class RankGroup implements Disposable {
   /** The graphs of repeated calls. The communicator owns them. */
   readonly graphs: GraphCache;
   readonly #copied: Event;
+  readonly #forked: Event;
   readonly #barrierBytes: DeviceBuffer;
   /** The plans of calls, by their sizes. */
   readonly #plans = new Map<string, Plan>();
   readonly #owned: DisposableStack;
-  #staging: StagingBuffer | undefined;
+  readonly #stages: { read?: StagingBuffer; write?: StagingBuffer } = {};
+  readonly #exchangeStream: Stream;
 
   /**
    * Connects to the other ranks. The backend and the world stay open when the group is closed.
@@ -41,7 +44,12 @@ export class RankGroup implements Disposable {
     this.#copied = owned.use(new Event(context));
     this.#barrierBytes = owned.use(new DeviceBuffer(inner.host.stream, 8 * world.ranks, new MemoryCounter()));
     this.#barrierBytes.clear();
-    owned.defer(() => this.#staging?.[Symbol.dispose]());
+    this.#forked = owned.use(new Event(context));
+    this.#exchangeStream = owned.use(new Stream(context, { urgent: true }));
+    owned.defer(() => {
+      using stages = new DisposableStack();
+      for (const stage of Object.values(this.#stages)) stages.use(stage);
+    });
     this.communicator = owned.use(
       new Communicator({
         ...{ nccl, rank: world.rank, ranks: world.ranks, id: world.id },
@@ -77,7 +85,7 @@ export class RankGroup implements Disposable {
   barrier(): void {
     const byte = (i: number): DeviceBytes => ({ pointer: this.#barrierBytes.pointer + BigInt(4 * i), bytes: 1 });
     const numbers = Array.from({ length: this.ranks }, (_, i) => i);
-    this.communicator.exchange(numbers.map((i) => [byte(i)]), numbers.map((i) => [byte(this.ranks + i)]), this.stream);
+    this.communicator.exchange(numbers.map(byte), numbers.map((i) => byte(this.ranks + i)), this.stream);
   }
 
   /** Waits for all queued work, and throws if a rank was lost meanwhile. */
@@ -108,14 +116,26 @@ export class RankGroup implements Disposable {
     return plan;
   }
 
+  /**
+   * Runs exchanges on a stream of their own, beside work on the stream of all calls.
+   *
+   * @param exchange Queues the exchanges, after all that is queued already.
+   * @param beside Queues the other work. All that is queued later follows both.
+   */
+  beside(exchange: (stream: bigint) => void, beside: () => void): void {
+    const { stream } = this.inner.host;
+    this.#forked.record(stream);
+    this.#forked.block(this.#exchangeStream);
+    exchange(this.#exchangeStream.handle);
+    beside();
+    this.#forked.record(this.#exchangeStream);
+    this.#forked.block(stream);
+  }
+
   /** Starts to copy integers from device memory. The result waits for the copy and returns them until the next call. */
   readBack(pointer: bigint, count: number): () => Int32Array {
     const { context, stream } = this.inner.host;
-    if (!this.#staging || this.#staging.memory.byteLength < 4 * count) {
-      this.#staging?.[Symbol.dispose]();
-      this.#staging = new StagingBuffer(context, 4 * count);
-    }
-    const target = new Int32Array(this.#staging.memory, 0, count);
+    const target = this.#stage("read", count);
     context.call("cuMemcpyDtoHAsync_v2", target as unknown as BufferSource, pointer, BigInt(4 * count), stream.handle);
     this.#copied.record(stream);
     return () => {
@@ -126,14 +146,31 @@ export class RankGroup implements Disposable {
     };
   }
 
+  /** Queues a copy of integers to device memory. The copy of the call before must be complete, as it is after a read-back. */
+  write(pointer: bigint, integers: Int32Array): void {
+    const { context, stream } = this.inner.host;
+    const source = this.#stage("write", integers.length);
+    source.set(integers);
+    const bytes = BigInt(integers.byteLength);
+    context.call("cuMemcpyHtoDAsync_v2", pointer, source as unknown as BufferSource, bytes, stream.handle);
+  }
+
+  /** Returns page-locked memory for integers, so that a copy does not wait for the stream. */
+  #stage(use: "read" | "write", count: number): Int32Array {
+    let stage = this.#stages[use];
+    if (!stage || stage.memory.byteLength < 4 * count) {
+      stage?.[Symbol.dispose]();
+      stage = this.#stages[use] = new StagingBuffer(this.inner.host.context, 4 * Math.max(1, count));
+    }
+    return new Int32Array(stage.memory, 0, count);
+  }
+
   [Symbol.dispose](): void {
     this.#owned[Symbol.dispose]();
   }
 }
 
 /** Returns the bytes of parts of a buffer of rows. */
-export function partBytes(pointer: bigint, parts: PartsByRank, rowBytes: number): DeviceBytes[][] {
-  return parts.map((list) =>
-    list.map(({ start, rows }) => ({ pointer: pointer + BigInt(start * rowBytes), bytes: rows * rowBytes }))
-  );
+export function partBytes(pointer: bigint, parts: readonly Part[], rowBytes: number): DeviceBytes[] {
+  return parts.map(({ start, rows }) => ({ pointer: pointer + BigInt(start * rowBytes), bytes: rows * rowBytes }));
 }

@@ -3,7 +3,7 @@ import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { planItems } from "../cuda/plan/steps.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
-import { type ExchangePlan, type Part, planExchange, type readTable, shareOf } from "./exchange_plan.ts";
+import { type ExchangePlan, headerLength, type Part, planExchange, type readTable, shareOf } from "./exchange_plan.ts";
 import type { LocalTokens } from "./local_experts.ts";
 import { partBytes, type RankGroup } from "./rank_group.ts";
 
@@ -24,7 +24,11 @@ export interface SortedAssignments {
   readonly rowTokens: bigint;
   /** [maximum], f32: the input weight of each row. */
   readonly rowScales: bigint | null;
-  /** Waits for the numbers of all ranks. */
+  /** [ranks, width], i32: the numbers of all ranks. */
+  readonly table: bigint;
+  /** The number of integers for a rank in the table. */
+  readonly width: number;
+  /** Waits for the table. */
   readonly numbers: () => ReturnType<typeof readTable>;
 }
 
@@ -44,24 +48,36 @@ export function gatherTokens(
   { numbers }: SortedAssignments,
   known: readonly number[] | undefined,
 ): Arrival {
-  const { inner: { host }, communicator, rank, ranks, stream } = group;
-  const { hidden, topK, capacity } = shape;
+  const { inner: { host }, communicator, rank, ranks } = group;
+  const { topK } = shape;
   const parts: Part[] = [];
   let tokens = 0;
   for (const rows of known ?? numbers().tokens) {
     parts.push({ start: tokens, rows });
     tokens += rows;
   }
-  const own = parts.map(() => [{ start: 0, rows: shape.tokens }]);
   const gathered = (source: CudaTensor, rowBytes: number) => {
-    const target = allocate(tokens * rowBytes);
-    const into = partBytes(target, parts.map((part) => [part]), rowBytes);
-    return { target, send: () => communicator.exchange(partBytes(source.pointer, own, rowBytes), into, stream) };
+    const target = allocate(tokens * rowBytes), bytes = shape.tokens * rowBytes;
+    const into = partBytes(target, parts, rowBytes);
+    const send = parts.map((_, r) => ({ pointer: source.pointer, bytes: r === rank ? 0 : bytes }));
+    const receive = into.map((part, r) => r === rank ? { ...part, bytes: 0 } : part);
+    const { stream, context } = host;
+    return {
+      target,
+      exchange: (on: bigint) => communicator.exchange(send, receive, on),
+      copyOwn: () =>
+        bytes > 0 &&
+        context.call("cuMemcpyDtoDAsync_v2", into[rank]?.pointer ?? 0n, source.pointer, BigInt(bytes), stream.handle),
+    };
   };
-  const hiddenStates = gathered(inputs.hiddenStates, hidden * bytesPerElement(shape.dtype));
+  const hiddenStates = gathered(inputs.hiddenStates, shape.hidden * bytesPerElement(shape.dtype));
   const indices = gathered(inputs.routerIndices, 4 * topK);
   const weights = inputs.inputWeights && gathered(inputs.inputWeights, 4 * topK);
-  communicator.group(() => [hiddenStates, indices, weights].forEach((one) => one?.send()));
+  const all = [hiddenStates, indices, ...weights ? [weights] : []];
+  group.beside(
+    (stream) => communicator.group(() => all.forEach(({ exchange }) => exchange(stream))),
+    () => all.forEach(({ copyOwn }) => copyOwn()),
+  );
 
   const { start: first, end } = shareOf(shape.experts, ranks, rank);
   const routerIndices = allocate(4 * tokens * topK);
@@ -71,44 +87,39 @@ export function gatherTokens(
       ...{ indices: indices.target, out: routerIndices, n, first, count: end - first },
     }));
   }
-  return {
-    plan: planExchange(numbers().offsets, rank, capacity),
-    local: {
-      ...{ tokens, topK, hiddenStates: hiddenStates.target, routerIndices },
-      inputWeights: weights?.target ?? null,
-    },
-  };
+  const plan = planExchange(numbers().offsets, rank, shape.capacity);
+  const inputWeights = weights?.target ?? null;
+  return { plan, local: { tokens, topK, hiddenStates: hiddenStates.target, routerIndices, inputWeights } };
 }
 
 /** Sends the row of each assignment to the rank of its expert. There, it is a token with one assignment. */
 export function sendAssignments(
   { group, inputs, shape, allocate }: ExchangeCall,
-  { maximum, rowTokens, rowScales, numbers }: SortedAssignments,
+  { maximum, rowTokens, rowScales, table, width, numbers }: SortedAssignments,
 ): Arrival {
-  const { inner: { host, steps }, communicator, rank, stream } = group;
+  const { inner: { host, steps }, communicator, rank, ranks, stream } = group;
   const rowBytes = shape.hidden * bytesPerElement(shape.dtype);
   const packed = allocate(maximum * rowBytes);
   const sizes = { rows: maximum, sourceRows: shape.tokens, bytes: rowBytes };
   steps.selectRows(inputs.hiddenStates.pointer, rowTokens, packed, sizes);
 
   const plan = planExchange(numbers().offsets, rank, shape.capacity);
-  const { own, computed, expertOffsets } = plan;
-  const tokens = expertOffsets.at(-1) ?? 0;
+  const { own, others, order: { length: tokens } } = plan;
   const hiddenStates = allocate(tokens * rowBytes);
   const inputWeights = rowScales === null ? null : allocate(4 * tokens);
   const exchange = (from: bigint, to: bigint, bytes: number) =>
-    communicator.exchange(partBytes(from, own, bytes), partBytes(to, computed, bytes), stream);
+    communicator.exchange(partBytes(from, own, bytes), partBytes(to, others, bytes), stream);
   communicator.group(() => {
     exchange(packed, hiddenStates, rowBytes);
     if (rowScales !== null && inputWeights !== null) exchange(rowScales, inputWeights, 4);
   });
 
-  const offsets = allocate(expertOffsets.byteLength);
+  const { start: first, end } = shareOf(shape.experts, ranks, rank);
   const routerIndices = allocate(4 * tokens);
-  host.context.call("cuMemcpyHtoDAsync_v2", offsets, expertOffsets, BigInt(expertOffsets.byteLength), stream);
   if (tokens > 0) {
     host.launch(planItems("received_experts", tokens, host.device.multiprocessors, {
-      ...{ offsets, out: routerIndices, ranks: 1, stride: 0, first: 0, count: expertOffsets.length - 1, rows: tokens },
+      ...{ offsets: table + BigInt(4 * headerLength), out: routerIndices, ranks, stride: width },
+      ...{ first, count: end - first, rows: tokens },
     }));
   }
   return { plan, local: { tokens, topK: 1, hiddenStates, routerIndices, inputWeights } };

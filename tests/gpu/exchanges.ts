@@ -18,11 +18,11 @@ export async function exchanges(group: RankGroup, parallel: RankBackend, run: ()
   using memory = new DisposableStack();
   /** Moves parts to memory of their own, at the same distances. */
   const fresh = (parts: Exchange[0]) => {
-    const all = parts.flat().filter(({ bytes }) => bytes > 0);
+    const all = parts.filter(({ bytes }) => bytes > 0);
     const start = all.reduce((least, { pointer }) => pointer < least ? pointer : least, all[0]?.pointer ?? 0n);
     const bytes = Math.max(0, ...all.map((part) => Number(part.pointer - start) + part.bytes));
     const { pointer } = memory.use(inner.allocate("i32", [Math.ceil(bytes / 4) + 1]));
-    return parts.map((list) => list.map((part) => ({ ...part, pointer: pointer + part.pointer - start })));
+    return parts.map((part) => ({ ...part, pointer: pointer + part.pointer - start }));
   };
   const bare = async (calls: readonly Exchange[]) => {
     const copies = calls.map(([send, receive]) => [fresh(send), fresh(receive)] as const);
@@ -35,7 +35,7 @@ export async function exchanges(group: RankGroup, parallel: RankBackend, run: ()
     return (await parallel.measure(repeat)).milliseconds / 20;
   };
   const received = (calls: readonly Exchange[]) =>
-    calls.flatMap(([, receive]) => receive.flatMap((parts, r) => r === group.rank ? [] : parts))
+    calls.flatMap(([, receive]) => receive.filter((_, r) => r !== group.rank))
       .reduce((sum, { bytes }) => sum + bytes, 0);
   const receivedBytes = [received(dispatch), received(combine)];
   const bareMs = [await bare(dispatch), await bare(combine)];

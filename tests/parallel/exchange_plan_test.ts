@@ -28,7 +28,7 @@ Deno.test("the shares of the ranks cover everything once, in order", () => {
   }
 });
 
-Deno.test("every kept row arrives once, ordered by expert, rank and token, and returns to its place", () => {
+Deno.test("every row arrives once, the kept ones are computed in the order of one GPU, and they return to their places", () => {
   const random = integers(1);
   for (let round = 0; round < 300; round++) {
     const ranks = 1 + random(6), experts = 1 + random(12), limit = [1, 2, 5, 40][random(4)] ?? 1;
@@ -38,52 +38,42 @@ Deno.test("every kept row arrives once, ordered by expert, rank and token, and r
       { length: ranks },
       () => Array.from({ length: experts }, (_, e) => round % 3 === 0 && e !== busy ? 0 : random(limit)),
     );
+    // The sorted rows of each rank are (expert, rank, number).
+    const rowsOf = (count: number, e: number, rank: number) =>
+      Array.from({ length: count }, (_, i) => `${e} ${rank} ${i}`);
+    const sorted = counts.map((row, rank) => row.flatMap((count, e) => rowsOf(Math.min(count, capacity), e, rank)));
     const offsets = counts.map((row) => offsetsOf(row.map((count) => Math.min(count, capacity))));
     const plans = offsets.map((_, rank) => planExchange(offsets, rank, capacity));
-    // The sorted rows of each rank are (expert, rank, number). Those beyond the capacity of all ranks are dropped.
-    const sorted = counts.map((row, rank) =>
-      row.flatMap((count, e) => Array.from({ length: Math.min(count, capacity) }, (_, i) => `${e} ${rank} ${i}`))
-    );
-    const expected = counts[0]?.map((_, e) =>
-      counts.flatMap((row, rank) =>
-        Array.from({ length: row[e] ?? 0 }, (_, i) => `${e} ${rank} ${i}`)
-      ).slice(0, capacity)
-    ) ?? [];
-    const kept = new Set(expected.flat());
+    const oneGpu = (e: number) => counts.flatMap((row, rank) => rowsOf(row[e] ?? 0, e, rank)).slice(0, capacity);
 
-    const computed = plans.map(({ computed, expertOffsets }, target) => {
-      const rows = Array<string>(expertOffsets.at(-1) ?? 0);
-      computed.forEach((parts, source) =>
-        move(sorted[source], plans[source]?.own[target], rows, parts)
-      );
-      return rows;
-    });
-    computed.forEach((rows, target) => {
+    const returned = sorted.map((rows) => Array<string>(rows.length));
+    plans.forEach(({ others, order, computed }, target) => {
+      const received = Array<string>(order.length);
+      others.forEach((part, source) => move(sorted[source], plans[source]?.own[target], received, part));
       const { start, end } = shareOf(experts, ranks, target);
-      const own = expected.slice(start, end);
-      assertEquals(rows, own.flat());
-      assertEquals([...plans[target]?.expertOffsets ?? []], [...offsetsOf(own.map(({ length }) => length))]);
+      const expected = Array.from({ length: end - start }, (_, e) => oneGpu(start + e)).flat();
+      assertEquals(computed, expected.length);
+      const packed = Array.from(
+        order,
+        (row, i) => row < 0 ? "dropped" : received[i] === expected[row] ? received[i] : "wrong",
+      );
+      assertEquals(packed.filter((row) => row !== "dropped").toSorted(), expected.toSorted());
+      others.forEach((part, source) => move(packed, part, returned[source], plans[source]?.own[target]));
     });
-    plans.forEach(({ own, drops }, rank) => {
-      const returned = Array<string>(sorted[rank]?.length ?? 0).fill("dropped");
-      own.forEach((parts, source) => move(computed[source], plans[source]?.computed[rank], returned, parts));
-      assertEquals(returned, sorted[rank]?.map((row) => kept.has(row) ? row : "dropped"));
-      assertEquals(drops, returned.includes("dropped"));
-    });
+    const kept = new Set(Array.from({ length: experts }, (_, e) => oneGpu(e)).flat());
+    assertEquals(returned, sorted.map((rows) => rows.map((row) => kept.has(row) ? row : "dropped")));
   }
 });
 
-/** Copies parts of a list to parts of another one. */
+/** Copies a part of a list to a part of another one. */
 function move(
-  from: readonly string[] = [],
-  sends: readonly Part[] = [],
-  to: string[],
-  receives: readonly Part[],
+  from: readonly (string | undefined)[] = [],
+  send: Part | undefined,
+  to: string[] = [],
+  receive: Part | undefined,
 ): void {
-  assertEquals(sends.map(({ rows }) => rows), receives.map(({ rows }) => rows));
-  sends.forEach(({ start, rows }, p) => {
-    for (let i = 0; i < rows; i++) to[(receives[p]?.start ?? 0) + i] = from[start + i] ?? "";
-  });
+  assertEquals(send?.rows, receive?.rows);
+  for (let i = 0; i < (send?.rows ?? 0); i++) to[(receive?.start ?? 0) + i] = from[(send?.start ?? 0) + i] ?? "";
 }
 
 Deno.test("a rank whose call differs is named", () => {
