@@ -44,6 +44,7 @@ async function check({ victim, call }: { readonly victim: number; readonly call:
   const { communicators, live } = JSON.parse(stdout);
   assertEquals([communicators, live], [0, ""], name);
   const other = outcomes[1 - victim];
+  if (/ncclCommDestroy/.test(stderr) && other?.code === 0) return; // it had left before
   assertEquals(other?.code, 1, name);
   // A rank that could not join does not say why.
   const line = /^yamoe: [^\n]*(an injected fault|rank 1 did not arrive in time|rank 0 at)[^\n]*\n$/;
