@@ -1,6 +1,7 @@
 // The kernels of a layer's two products with packed weights, for Hopper.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // sm_90a: runs only on Hopper
 #include "packed_epilogue.cuh"
+#include "packed_fp8.cuh"
 
 namespace yamoe {
 
@@ -13,6 +14,12 @@ template <class Format>
 using Packed160 = PackedTile<Format, 3, 160, 8, 1, 96, 128, 144, 160>;
 template <class Format>
 using Packed192 = PackedTile<Format, 3, 192, 7, 1, 64, 128, 192>;
+
+// E4M3 with a scale for the even and one for the odd rows of a block, or with one for each row.
+template <class T>
+using Fp8Halves = Fp8<T, 2>;
+template <class T>
+using Fp8Rows = Fp8<T, 64>;
 
 }  // namespace yamoe
 
@@ -30,4 +37,8 @@ using Packed192 = PackedTile<Format, 3, 192, 7, 1, 64, 128, 192>;
 
 YAMOE_PACKED_TILES(mxfp4, bf16, Mxfp4<__nv_bfloat16>)
 YAMOE_PACKED_TILES(mxfp4, f16, Mxfp4<__half>)
+YAMOE_PACKED_TILES(fp8, bf16, Fp8Halves<__nv_bfloat16>)
+YAMOE_PACKED_TILES(fp8, f16, Fp8Halves<__half>)
+YAMOE_PACKED_TILES(fp8_rows, bf16, Fp8Rows<__nv_bfloat16>)
+YAMOE_PACKED_TILES(fp8_rows, f16, Fp8Rows<__half>)
 #endif

@@ -90,6 +90,8 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], uint
     __syncwarp();
     if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + stage * 8);
   };
+  // The next step is loaded beside the current one if there are registers for both, or else after it is decoded.
+  constexpr bool kAhead = sizeof(typename Format::Packed) <= 20;
   uint32_t operand[4][4];
   clear(sums);
   mbarrier_wait(full + place.stage * 8, place.round);
@@ -106,7 +108,7 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], uint
       wgmma_registers<typename Format::T>(sums, operand[i], rows + i * 2);
       wgmma_commit();
       if (i == 0) place.next();
-      if (i == 1 && step + 1 < steps) {
+      if (i == (kAhead ? 1 : 3) && step + 1 < steps) {
         mbarrier_wait(full + place.stage * 8, place.round);
         next = Format::load(blocks + place.stage * Tile::kWeightBytes);
       }

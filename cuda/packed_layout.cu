@@ -1,7 +1,7 @@
 // The kernels that prepare the operands of the packed products, for Hopper: they lay weights out in blocks, at upload, and
 // gather the hidden states into panels, in each call. packed_format.cuh and packed_gemm.cuh describe both layouts.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-#include "dtype.cuh"
+#include "packed_blocks.cuh"
 #include "packed_panels.cuh"
 
 namespace yamoe {
@@ -12,14 +12,6 @@ struct Mxfp4BlocksArguments {
   unsigned char* blocks;
   int width, depth;
   int half;  // 0, or the distance of a gate row and its up row, which become rows 2 n and 2 n + 1
-};
-
-struct DecodeArguments {
-  const unsigned char* blocks;
-  void* out;  // [experts][width][depth]
-  int width, depth;
-  int half;  // as in Mxfp4BlocksArguments
-  int dtype;
 };
 
 constexpr int kPanelThreads = 256;
@@ -36,19 +28,6 @@ struct GatherPanelsArguments {
   int finished_count, experts, depth, intermediate;
   int rows;  // of a panel
 };
-
-// The block of weights of a thread block, in the order of memory.
-struct BlockPosition {
-  int expert, strip, step;
-};
-__device__ __forceinline__ BlockPosition block_position(int index, int width, int depth) {
-  const int groups = ceil_div(width, kStrips * kBlockRows), steps = ceil_div(depth, kBlockDepth);
-  const int group = index / kStrips / steps;
-  return {group / groups, group % groups * kStrips + index % kStrips, index / kStrips % steps};
-}
-
-// The row in a tensor of a row of a block.
-__device__ __forceinline__ int source_row(int row, int half) { return half ? row % 2 * half + row / 2 : row; }
 
 template <class Format>
 __device__ __forceinline__ void lay_out_mxfp4(const Mxfp4BlocksArguments& p) {
@@ -85,24 +64,16 @@ __device__ __forceinline__ float widen_e2m1(int bits) {
   return bits & 8 ? -magnitude : magnitude;
 }
 
-template <class Format>
-__device__ __forceinline__ void decode_mxfp4(const DecodeArguments& p) {
-  const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
-  const unsigned char* const block = p.blocks + static_cast<size_t>(blockIdx.x) * Format::kBlockBytes;
-  const int thread = threadIdx.x;
-  const uint32_t* const words = reinterpret_cast<const uint32_t*>(block) + thread * 4;
-  for (int i = 0; i < 32; ++i) {
-    const int c = i / 8, r = i / 2 % 4, half = i % 2;
-    const FragmentPosition to = fragment_position(thread, c, r, half);
-    const int row = at.strip * kBlockRows + to.row, k = at.step * kBlockDepth + to.depth;
-    if (row >= p.width || k >= p.depth) continue;
-    int value = 0;
-    for (int b = 0; b < 4; ++b) value |= static_cast<int>(words[c] >> Format::bit_position(r, half, b) & 1) << b;
-    const int scale = block[Format::kValueBytes + thread / 4 * 4 + c / 2 * 2 + r % 2];
-    const size_t index = (static_cast<size_t>(at.expert) * p.width + source_row(row, p.half)) * p.depth + k;
-    store_as(p.out, index, ldexpf(widen_e2m1(value), scale - 127), p.dtype);
+struct Mxfp4Decoder {
+  using Format = Mxfp4<__nv_bfloat16>;
+
+  static __device__ __forceinline__ float value(const unsigned char* block, int thread, int c, int r, int half) {
+    const uint32_t word = reinterpret_cast<const uint32_t*>(block)[thread * 4 + c];
+    int bits = 0;
+    for (int b = 0; b < 4; ++b) bits |= static_cast<int>(word >> Format::bit_position(r, half, b) & 1) << b;
+    return ldexpf(widen_e2m1(bits), block[Format::kValueBytes + thread / 4 * 4 + c / 2 * 2 + r % 2] - 127);
   }
-}
+};
 
 }  // namespace yamoe
 
@@ -117,7 +88,7 @@ extern "C" __global__ void __launch_bounds__(128) mxfp4_blocks(const yamoe::Mxfp
 extern "C" __global__ void __launch_bounds__(128) mxfp4_decode(const yamoe::DecodeArguments arguments) {
   yamoe::wait_for_previous_kernel();
   yamoe::allow_next_kernel();
-  yamoe::decode_mxfp4<yamoe::Mxfp4<__nv_bfloat16>>(arguments);
+  yamoe::decode_blocks<yamoe::Mxfp4Decoder>(arguments);
 }
 
 // Eight threads for each row, kPanelRows rows and kPanelsPerBlock panels for each block.

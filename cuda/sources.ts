@@ -17,7 +17,7 @@ export const portableFiles: readonly string[] = [
 /** The kernel files of an architecture, by its compute capability (10 · major + minor). */
 export function kernelFiles(computeCapability: number): readonly string[] {
   return computeCapability === 90
-    ? [...portableFiles, "packed.cu", "packed_layout.cu", "stream.cu", "wgmma.cu"]
+    ? [...portableFiles, "packed.cu", "packed_fp8.cu", "packed_layout.cu", "stream.cu", "wgmma.cu"]
     : portableFiles;
 }
 

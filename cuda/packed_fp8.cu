@@ -1,0 +1,86 @@
+// The kernels that lay out E4M3 weights in blocks, at upload, and that decode them again.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#include "packed_blocks.cuh"
+#include "packed_fp8.cuh"
+
+namespace yamoe {
+
+constexpr int kE8M0 = 3;  // a dtype of scales, beside those of codes.cuh
+
+struct Fp8BlocksArguments {
+  const unsigned char* values;  // [experts][width][depth]
+  const void* scales;           // [experts][bands][runs]: one for each block_rows rows and block_columns columns
+  unsigned char* blocks;
+  int width, depth;
+  int half;  // see source_row
+  int scale_dtype, block_rows, block_columns;
+};
+
+__device__ __forceinline__ float load_scale(const void* scales, size_t at, int dtype) {
+  if (dtype == kE8M0) return ldexpf(1.0f, static_cast<const unsigned char*>(scales)[at] - 127);
+  return load_as(scales, at, dtype);
+}
+
+template <int kScales>
+__device__ __forceinline__ void lay_out_fp8(const Fp8BlocksArguments& p) {
+  using Format = Fp8<__nv_bfloat16, kScales>;
+  const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
+  unsigned char* const block = p.blocks + static_cast<size_t>(blockIdx.x) * Format::kBlockBytes;
+  const int thread = threadIdx.x;
+  uint32_t words[8] = {};
+  for (int i = 0; i < 32; ++i) {
+    const int c = i / 8, r = i / 2 % 4, half = i % 2;
+    const FragmentPosition from = fragment_position(thread, c, r, half);
+    const int row = at.strip * kBlockRows + from.row, k = at.step * kBlockDepth + from.depth;
+    if (row >= p.width || k >= p.depth) continue;
+    const size_t source = static_cast<size_t>(at.expert) * p.width + source_row(row, p.half);
+    words[c * 2 + r / 2] |= static_cast<uint32_t>(p.values[source * p.depth + k]) << (r % 2 * 16 + half * 8);
+  }
+  uint4* const to = reinterpret_cast<uint4*>(block);
+  to[thread] = make_uint4(words[0], words[1], words[2], words[3]);
+  to[128 + thread] = make_uint4(words[4], words[5], words[6], words[7]);
+  if (thread >= (kScales == 2 ? 4 : kScales)) return;
+  const int row = at.strip * kBlockRows + thread;
+  float scale = 0.0f;
+  if (thread < kScales && row < p.width) {
+    const int bands = ceil_div(p.width, p.block_rows), runs = ceil_div(p.depth, p.block_columns);
+    const size_t band = static_cast<size_t>(at.expert) * bands + source_row(row, p.half) / p.block_rows;
+    scale = load_scale(p.scales, band * runs + at.step * kBlockDepth / p.block_columns, p.scale_dtype);
+  }
+  reinterpret_cast<float*>(block + Format::kValueBytes)[thread] = scale;
+}
+
+// The value of an E4M3 number.
+__device__ __forceinline__ float widen_e4m3(int bits) {
+  return widen_f16_pair(widen_e4m3_pair(static_cast<uint16_t>(bits))).x;
+}
+
+template <int kScales>
+struct Fp8Decoder {
+  using Format = Fp8<__nv_bfloat16, kScales>;
+
+  static __device__ __forceinline__ float value(const unsigned char* block, int thread, int c, int r, int half) {
+    const int byte = c / 2 * 2048 + thread * 16 + c % 2 * 8 + r / 2 * 4 + r % 2 * 2 + half;
+    const float* const scales = reinterpret_cast<const float*>(block + Format::kValueBytes);
+    return __fmul_rn(widen_e4m3(block[byte]), scales[(kScales == 2 ? 0 : thread / 4 * 2) + r % 2]);
+  }
+};
+
+}  // namespace yamoe
+
+// As mxfp4_blocks and mxfp4_decode. _rows: with a scale for each row.
+#define YAMOE_FP8(kind, kScales)                                                                               \
+  extern "C" __global__ void __launch_bounds__(128) kind##_blocks(const yamoe::Fp8BlocksArguments arguments) { \
+    yamoe::wait_for_previous_kernel();                                                                         \
+    yamoe::allow_next_kernel();                                                                                \
+    yamoe::lay_out_fp8<kScales>(arguments);                                                                    \
+  }                                                                                                            \
+  extern "C" __global__ void __launch_bounds__(128) kind##_decode(const yamoe::DecodeArguments arguments) {    \
+    yamoe::wait_for_previous_kernel();                                                                         \
+    yamoe::allow_next_kernel();                                                                                \
+    yamoe::decode_blocks<yamoe::Fp8Decoder<kScales>>(arguments);                                               \
+  }
+
+YAMOE_FP8(fp8, 2)
+YAMOE_FP8(fp8_rows, 64)
+#endif
