@@ -7,7 +7,7 @@ import type { Tensor, TensorData } from "../tensor/tensor.ts";
 import type { KernelLaunch } from "./driver/kernel.ts";
 import type { DeviceBuffer } from "./driver/memory.ts";
 import type { KernelRecord } from "./images/manifest_types.ts";
-import { blocksBytes, maximumScale, planLayout, usesBlocks } from "./plan/packed_layout.ts";
+import { type BlockLayout, blocksBytes, findLayout, maximumScale, planLayout } from "./plan/packed_layout.ts";
 import type { CudaTensor } from "./tensor.ts";
 
 /** A copy to the device contains as many experts as fit in this many bytes and in this part of the tensor, at least one. */
@@ -33,7 +33,8 @@ export interface PackedUploader {
  * @throws {RangeError} If a scale is too large for the kernels, or the allocation fails.
  */
 export function uploadPacked(tensor: PackedTensor, uploader: PackedUploader): PackedBackendTensor {
-  if (usesBlocks(tensor.format, uploader.kernels)) return uploadBlocks(tensor, uploader);
+  const layout = findLayout(tensor.format, tensor.shape, uploader.kernels);
+  if (layout) return uploadBlocks(tensor, layout, uploader);
   return uploadParts(tensor, (part) => uploader.upload(part));
 }
 
@@ -43,11 +44,12 @@ export function uploadPacked(tensor: PackedTensor, uploader: PackedUploader): Pa
  */
 function uploadBlocks(
   tensor: PackedTensor,
+  layout: BlockLayout,
   { allocateBytes, launch, synchronize }: PackedUploader,
 ): PackedBackendTensor {
   checkPacked("tensor", tensor);
   const { format, shape, parts: { values, scales } } = tensor;
-  const tooLarge = scales.data.findIndex((scale) => scale > maximumScale);
+  const tooLarge = format.kind === "mxfp4" ? scales.data.findIndex((scale) => scale > maximumScale) : -1;
   if (tooLarge >= 0) {
     throw new RangeError(
       `scales must be at most ${maximumScale} (2) on this GPU, got ${scales.data[tooLarge]} at element ${tooLarge}`,
@@ -58,7 +60,7 @@ function uploadBlocks(
   const atOnce = Math.max(1, Math.floor(Math.min(experts * copyPart, copyBytes / valueBytes)));
 
   using cleanup = new DisposableStack();
-  const blocks = cleanup.use(allocateBytes(blocksBytes(format, shape)));
+  const blocks = cleanup.use(allocateBytes(blocksBytes(layout, shape)));
   using copies = new DisposableStack();
   const valueCopy = copies.use(allocateBytes(atOnce * valueBytes));
   const scaleCopy = copies.use(allocateBytes(atOnce * scaleBytes));
@@ -66,10 +68,10 @@ function uploadBlocks(
     const count = Math.min(atOnce, experts - first);
     write(valueCopy.buffer, values.data, first * valueBytes, count * valueBytes);
     write(scaleCopy.buffer, scales.data, first * scaleBytes, count * scaleBytes);
-    launch(planLayout(format, [count, ...matrix], {
+    launch(planLayout(format, layout, [count, ...matrix], {
       values: valueCopy.pointer,
       scales: scaleCopy.pointer,
-      blocks: blocks.pointer + BigInt(blocksBytes(format, [first, ...matrix])),
+      blocks: blocks.pointer + BigInt(blocksBytes(layout, [first, ...matrix])),
     }));
   }
   synchronize();

@@ -4,6 +4,7 @@ import type { WeightFormat } from "../../contract/weights.ts";
 import { checkInt32, checkMaximum } from "../../contract/limits.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
+import { cudaDTypes } from "./codes.ts";
 
 /** Rows and columns of a block, and how many blocks are neighbours. */
 const blockRows = 64, blockDepth = 64, strips = 3;
@@ -11,15 +12,41 @@ const blockRows = 64, blockDepth = 64, strips = 3;
 /** The largest E8M0 scale that the kernels decode: weights up to 12. */
 export const maximumScale = 128;
 
+/** The dtypes of scales in cuda/packed_fp8.cu. */
+const scaleCodes = { f32: cudaDTypes.f32, bf16: cudaDTypes.bf16, e8m0: 3 } as const;
+
 /** Threads that lay out or decode a block. */
 const threads = 128;
 
-/** The bytes of a block in each format that the kernels read. */
-const blockBytes: Readonly<Partial<Record<PackedFormat["kind"], number>>> = { mxfp4: 2176 };
+/** How a format is stored in blocks. */
+export interface BlockLayout {
+  /** The prefix of the names of the kernels that read it. */
+  readonly name: string;
+  /** Bytes of a block. */
+  readonly bytes: number;
+}
 
-/** Whether an image's kernels read a format in blocks. Then every tensor of the format is laid out in blocks at upload. */
-export function usesBlocks(format: WeightFormat, kernels: readonly KernelRecord[]): boolean {
-  return kernels.some(({ name }) => name === `${format.kind}_blocks`);
+/** Finds how a weight is stored in blocks, or undefined if no kernel reads its format and shape in blocks. */
+export function findLayout(
+  format: WeightFormat,
+  [, outputs = 0, inputs = 0]: readonly number[],
+  kernels: readonly KernelRecord[],
+): BlockLayout | undefined {
+  const layout = layoutOf(format, outputs, inputs);
+  return layout && kernels.some(({ name }) => name === `${layout.name}_blocks`) ? layout : undefined;
+}
+
+function layoutOf(format: WeightFormat, outputs: number, inputs: number): BlockLayout | undefined {
+  if (outputs % 2 !== 0) return undefined; // rows are stored in pairs
+  if (format.kind === "mxfp4") return { name: "mxfp4", bytes: 2176 };
+  if (format.kind !== "fp8" || inputs % 8 !== 0) return undefined;
+  const [rows, columns] = format.block;
+  if (columns % blockDepth !== 0 && columns < inputs) return undefined;
+  // A block has the rows of one band, or gates of one band and up rows of another.
+  const half = format.gateUpLayout === "concatenated" ? outputs / 2 : 0;
+  const unit = half ? blockRows / 2 : blockRows;
+  const bands = rows >= outputs || rows % unit === 0 && half % unit === 0;
+  return bands ? { name: "fp8", bytes: 4096 + 16 } : { name: "fp8_rows", bytes: 4096 + 4 * blockRows };
 }
 
 /** The number of blocks of a weight [experts, outputs, inputs]. Missing rows and columns are padding. */
@@ -28,15 +55,8 @@ export function blockCount([experts = 0, outputs = 0, inputs = 0]: readonly numb
 }
 
 /** The bytes of a weight in blocks. */
-export function blocksBytes(format: PackedFormat, shape: readonly number[]): number {
-  return blockCount(shape) * blockSize(format);
-}
-
-/** The bytes of a block. */
-export function blockSize({ kind }: PackedFormat): number {
-  const bytes = blockBytes[kind];
-  if (bytes === undefined) throw new TypeError(`The kernels do not read ${kind} in blocks`);
-  return bytes;
+export function blocksBytes({ bytes }: BlockLayout, shape: readonly number[]): number {
+  return blockCount(shape) * bytes;
 }
 
 /** The tensors of a layout. */
@@ -49,20 +69,25 @@ export interface LayoutTensors<Pointer> {
 /** Plans the kernel that lays out a weight, or some experts of it. */
 export function planLayout<Pointer>(
   format: PackedFormat,
+  { name }: BlockLayout,
   shape: readonly number[],
   tensors: LayoutTensors<Pointer>,
 ): KernelLaunch<Pointer> {
-  return { ...grid(`${format.kind}_blocks`, shape), arguments: { ...tensors, ...sizes(format, shape) } };
+  const scales = format.kind === "fp8"
+    ? { scaleDtype: scaleCodes[format.scale], blockRows: format.block[0], blockColumns: format.block[1] }
+    : {};
+  return { ...grid(`${name}_blocks`, shape), arguments: { ...tensors, ...sizes(format, shape), ...scales } };
 }
 
 /** Plans the kernel that decodes a weight in blocks to a dense tensor of the same shape. */
 export function planDecode<Pointer>(
   format: PackedFormat,
+  { name }: BlockLayout,
   shape: readonly number[],
   dtype: number,
   tensors: { readonly blocks: Pointer; readonly out: Pointer },
 ): KernelLaunch<Pointer> {
-  return { ...grid(`${format.kind}_decode`, shape), arguments: { ...tensors, ...sizes(format, shape), dtype } };
+  return { ...grid(`${name}_decode`, shape), arguments: { ...tensors, ...sizes(format, shape), dtype } };
 }
 
 function grid(kernel: string, shape: readonly number[]) {
