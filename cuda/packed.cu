@@ -2,6 +2,8 @@
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // sm_90a: runs only on Hopper
 #include "packed_epilogue.cuh"
 #include "packed_fp8.cuh"
+#include "packed_int4.cuh"
+#include "packed_nvfp4.cuh"
 
 namespace yamoe {
 
@@ -21,6 +23,16 @@ using Fp8Halves = Fp8<T, 2>;
 template <class T>
 using Fp8Rows = Fp8<T, 64>;
 
+// Integers with one or two scales for each row of a block.
+template <class T>
+using Int4Of64 = Int4<T, 1, false>;
+template <class T>
+using Int4Of64Zeros = Int4<T, 1, true>;
+template <class T>
+using Int4Of32 = Int4<T, 2, false>;
+template <class T>
+using Int4Of32Zeros = Int4<T, 2, true>;
+
 }  // namespace yamoe
 
 #define YAMOE_PACKED(name, tile, format)                                                               \
@@ -37,8 +49,18 @@ using Fp8Rows = Fp8<T, 64>;
 
 YAMOE_PACKED_TILES(mxfp4, bf16, Mxfp4<__nv_bfloat16>)
 YAMOE_PACKED_TILES(mxfp4, f16, Mxfp4<__half>)
+YAMOE_PACKED_TILES(nvfp4, bf16, Nvfp4<__nv_bfloat16>)
+YAMOE_PACKED_TILES(nvfp4, f16, Nvfp4<__half>)
 YAMOE_PACKED_TILES(fp8, bf16, Fp8Halves<__nv_bfloat16>)
 YAMOE_PACKED_TILES(fp8, f16, Fp8Halves<__half>)
 YAMOE_PACKED_TILES(fp8_rows, bf16, Fp8Rows<__nv_bfloat16>)
 YAMOE_PACKED_TILES(fp8_rows, f16, Fp8Rows<__half>)
+YAMOE_PACKED_TILES(int4, bf16, Int4Of64<__nv_bfloat16>)
+YAMOE_PACKED_TILES(int4, f16, Int4Of64<__half>)
+YAMOE_PACKED_TILES(int4_zeros, bf16, Int4Of64Zeros<__nv_bfloat16>)
+YAMOE_PACKED_TILES(int4_zeros, f16, Int4Of64Zeros<__half>)
+YAMOE_PACKED_TILES(int4_32, bf16, Int4Of32<__nv_bfloat16>)
+YAMOE_PACKED_TILES(int4_32, f16, Int4Of32<__half>)
+YAMOE_PACKED_TILES(int4_32_zeros, bf16, Int4Of32Zeros<__nv_bfloat16>)
+YAMOE_PACKED_TILES(int4_32_zeros, f16, Int4Of32Zeros<__half>)
 #endif

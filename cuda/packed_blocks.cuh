@@ -12,7 +12,7 @@ struct DecodeArguments {
   void* out;  // [experts][width][depth]
   int width, depth;
   int half;  // see source_row
-  int dtype;
+  int dtype, scale_dtype;
 };
 
 // The block of weights of a thread block, in the order of memory.
@@ -29,8 +29,8 @@ __device__ __forceinline__ BlockPosition block_position(int index, int width, in
 // and 2 n + 1.
 __device__ __forceinline__ int source_row(int row, int half) { return half ? row % 2 * half + row / 2 : row; }
 
-// Writes the weights of a block as elements of a dense tensor. Decoder::value(block, thread, c, r, half) is the value for a
-// half of register r of wgmma c.
+// Writes the weights of a block as elements of a dense tensor. Decoder::value(block, arguments, thread, c, r, half) is the
+// value for a half of register r of wgmma c.
 template <class Decoder>
 __device__ __forceinline__ void decode_blocks(const DecodeArguments& p) {
   const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
@@ -41,7 +41,7 @@ __device__ __forceinline__ void decode_blocks(const DecodeArguments& p) {
     const int row = at.strip * kBlockRows + to.row, k = at.step * kBlockDepth + to.depth;
     if (row >= p.width || k >= p.depth) continue;
     const size_t index = (static_cast<size_t>(at.expert) * p.width + source_row(row, p.half)) * p.depth + k;
-    store_as(p.out, index, Decoder::value(block, threadIdx.x, c, r, half), p.dtype);
+    store_as(p.out, index, Decoder::value(block, p, threadIdx.x, c, r, half), p.dtype);
   }
 }
 

@@ -59,7 +59,8 @@ template <int kScales>
 struct Fp8Decoder {
   using Format = Fp8<__nv_bfloat16, kScales>;
 
-  static __device__ __forceinline__ float value(const unsigned char* block, int thread, int c, int r, int half) {
+  static __device__ __forceinline__ float value(const unsigned char* block, const DecodeArguments&, int thread, int c,
+                                                int r, int half) {
     const int byte = c / 2 * 2048 + thread * 16 + c % 2 * 8 + r / 2 * 4 + r % 2 * 2 + half;
     const float* const scales = reinterpret_cast<const float*>(block + Format::kValueBytes);
     return __fmul_rn(widen_e4m3(block[byte]), scales[(kScales == 2 ? 0 : thread / 4 * 2) + r % 2]);

@@ -9,53 +9,64 @@ import { SmallRandom } from "../small_random.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
-const mxfp4 = variants.filter(({ name }) => name === "mxfp4");
+/** The kernels of each format that Hopper reads, and a variant of the format. */
+const kernels = [
+  { prefix: "mxfp4", variant: "mxfp4" },
+  { prefix: "fp8", variant: "fp8 of blocks" },
+  { prefix: "fp8_rows", variant: "fp8 of rows" },
+] as const;
+const formatOf = (name: string) => name.split(/[ ,]/)[0]!;
+const read = variants.filter(({ name }) => kernels.some(({ prefix }) => prefix === formatOf(name)));
 
-Deno.test({
-  name: `cuda, ${emulated}, sm_90: random jobs with packed weights have the bits of decoded weights`,
-  ignore: !toolkit,
-  fn: async () => {
-    using backend = (await openEmulated(90)).backend;
-    await packedSuite(backend, 12, mxfp4);
-  },
-});
+for (const variant of read) {
+  Deno.test({
+    name: `cuda, ${emulated}, sm_90: random jobs with ${variant.name} have the bits of decoded weights`,
+    ignore: !toolkit,
+    fn: async () => {
+      using backend = (await openEmulated(90)).backend;
+      await packedSuite(backend, 12, [variant]);
+    },
+  });
+}
 
-for (const rows of [16, 64, 160, 192]) {
-  for (const dtype of ["bf16", "f16"] as const) {
-    Deno.test({
-      name: `cuda, ${emulated}, sm_90: mxfp4_${rows}_${dtype} has the bits of decoded weights`,
-      ignore: !toolkit,
-      fn: async () => {
-        const { backend, control } = await openEmulated(90, rows);
-        using own = backend;
-        const kernel = `mxfp4_${rows}_${dtype}`;
-        const cases = [
-          { T: 5, H: 64, I: 32, E: 3, K: 2 },
-          { T: rows + 40, H: 224, I: 96, E: 2, K: 1 },
-          { T: 2 * rows - 3, H: 32, I: 416, E: 3, K: 1 },
-        ];
-        for (const [seed, { E, H, I, ...shape }] of cases.entries()) {
-          const random = new SmallRandom(seed);
-          const make = (out: number, inputs: number, scale: number) => mxfp4[0]!.make(random, [E, out, inputs], scale);
-          const options = { weightLayout: "out-in", expertCapacity: seed === 1 ? rows + 7 : undefined } as const;
-          const extra = seed === 1 ? "input weights" : "addend";
-          const inputs = randomInputs({ E, H, I, ...shape }, seed, {
-            dtype,
-            weightLayout: "out-in",
-            extra,
-            bias: seed < 2,
-          });
-          const gateUpProj = make(2 * I, H, 1.5 / Math.sqrt(H)), downProj = make(H, I, 1 / Math.sqrt(I));
-          const dense = { gateUpProj: decode(gateUpProj, dtype), downProj: decode(downProj, dtype) };
-          const expected = await experts({ ...inputs, ...dense }, { ...options, backend: own });
-          const before = control.counters(kernel).launches;
-          const actual = await experts({ ...inputs, gateUpProj, downProj }, { ...options, backend: own });
-          assertEquals(control.counters(kernel).launches, before + 2);
-          assertEquals(actual.data, expected.data, Deno.inspect({ E, H, I, ...shape }));
-        }
-      },
-    });
-  }
+const tiles = [16, 64, 160, 192].flatMap((rows) =>
+  (["bf16", "f16"] as const).flatMap((dtype) => kernels.map((kernel) => ({ rows, dtype, ...kernel })))
+);
+for (const { rows, dtype, prefix, variant } of tiles) {
+  const kernel = `${prefix}_${rows}_${dtype}`;
+  const { make: makeVariant, unit } = variants.find(({ name }) => name === variant)!;
+  Deno.test({
+    name: `cuda, ${emulated}, sm_90: ${kernel} has the bits of decoded weights`,
+    ignore: !toolkit,
+    fn: async () => {
+      const { backend, control } = await openEmulated(90, rows);
+      using own = backend;
+      const cases = [
+        { T: 5, H: multiple(64), I: multiple(32), E: 3, K: 2 },
+        { T: rows + 40, H: multiple(224), I: multiple(96), E: 2, K: 1 },
+        { T: 2 * rows - 3, H: multiple(32), I: multiple(416), E: 3, K: 1 },
+      ];
+      for (const [seed, { E, H, I, ...shape }] of cases.entries()) {
+        const random = new SmallRandom(seed);
+        const make = (out: number, inputs: number, scale: number) => makeVariant(random, [E, out, inputs], scale);
+        const options = { weightLayout: "out-in", expertCapacity: seed === 1 ? rows + 7 : undefined } as const;
+        const extra = seed === 1 ? "input weights" : "addend";
+        const inputs = randomInputs({ E, H, I, ...shape }, seed, {
+          dtype,
+          weightLayout: "out-in",
+          extra,
+          bias: seed < 2,
+        });
+        const gateUpProj = make(2 * I, H, 1.5 / Math.sqrt(H)), downProj = make(H, I, 1 / Math.sqrt(I));
+        const dense = { gateUpProj: decode(gateUpProj, dtype), downProj: decode(downProj, dtype) };
+        const expected = await experts({ ...inputs, ...dense }, { ...options, backend: own });
+        const before = control.counters(kernel).launches;
+        const actual = await experts({ ...inputs, gateUpProj, downProj }, { ...options, backend: own });
+        assertEquals(control.counters(kernel).launches, before + 2);
+        assertEquals(actual.data, expected.data, Deno.inspect({ E, H, I, ...shape }));
+      }
+    },
+  });
 }
 
 Deno.test({

@@ -128,7 +128,10 @@ export class PackedProducts {
       const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value) / values.length;
       const tiles = busy * mean(around.map(rowTiles));
       const time = mean(around.map(expert)) / mean(around.map(rowTiles));
-      const waves = (width: number) => Math.ceil(tiles * Math.ceil(width / columns) / slots);
+      const waves = (width: number) => {
+        const share = tiles * Math.ceil(width / columns) / slots;
+        return resident > 1 ? Math.max(0.5, share) : Math.ceil(share); // blocks of a multiprocessor share its bandwidth
+      };
       return time * (waves(2 * intermediate) * hidden + waves(hidden) * intermediate);
     };
     const costs = this.tiles.map(cost);
