@@ -6,7 +6,7 @@ import { extras, randomInputs } from "./random_inputs.ts";
 import { SmallRandom } from "./small_random.ts";
 
 /** Rounds a size up to a multiple. */
-const multiple = (size: number, unit: number) => Math.ceil(size / unit) * unit;
+export const multiple = (size: number, unit: number) => Math.ceil(size / unit) * unit;
 
 /** Runs random jobs on a backend: `jobs` for each variant of a format. */
 export async function packedSuite(backend: Backend, jobs: number, known: readonly Variant[] = variants): Promise<void> {

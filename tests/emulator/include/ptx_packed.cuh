@@ -44,6 +44,25 @@ template <class T>
 uint32_t subtract_pairs(uint32_t x, uint32_t y) {
   return map_pairs<T>(x, y, [](float a, float b) { return a - b; });
 }
+// Rounds a sum in f64 to f32 such that a second rounding gives what one would: to an odd last bit if it is not exact.
+inline float round_to_odd(double exact) {
+  float value = static_cast<float>(exact);
+  if (value == exact) return value;
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  if (std::fabs(static_cast<double>(value)) > std::fabs(exact)) --bits;
+  bits |= 1;
+  memcpy(&value, &bits, sizeof bits);
+  return value;
+}
+template <class T>
+uint32_t multiply_add_pairs(uint32_t x, uint32_t y, uint32_t z) {
+  const auto widen = std::is_same_v<T, __half> ? emulator::widen_f16 : emulator::widen_bf16;
+  int half = 0;
+  return map_pairs<T>(x, y, [&](float a, float b) {
+    return round_to_odd(static_cast<double>(a) * b + widen(static_cast<uint16_t>(z >> 16 * half++)));
+  });
+}
 
 inline float2 widen_f16_pair(uint32_t pair) {
   return {emulator::widen_f16(static_cast<uint16_t>(pair)), emulator::widen_f16(static_cast<uint16_t>(pair >> 16))};
