@@ -106,7 +106,7 @@ __device__ __forceinline__ void keep_best_groups(unsigned* keys, unsigned* sums,
 // The expert with the largest key among a lane's experts, which are lane, lane + 32 and so on; the first among equals.
 __device__ __forceinline__ int largest_of_lane(const unsigned* keys, int experts, int lane) {
   int best = lane;
-#pragma unroll 4
+#pragma unroll 2
   for (int e = lane + 32; e < experts; e += 32) {
     if (keys[e] > keys[best]) best = e;
   }

@@ -21,7 +21,7 @@ export interface FillNormalOptions {
    * @default {1}
    */
   scale?: number;
-  /** Called from time to time with the number of elements that are done. */
+  /** Called from time to time, and at the end, with the number of elements that are done. */
   onProgress?: (done: number) => void;
 }
 
@@ -116,7 +116,17 @@ export class Generator {
   ): Promise<void> {
     const { scale = 1, onProgress } = options;
     if (!(target.buffer instanceof SharedArrayBuffer)) throw new TypeError("target must be in shared memory");
-    if (target.length < 16) return this.#fillSmall(target, scale);
+    if (target.length < 16) this.#fillSmall(target, scale);
+    else await this.#fillParts(pool, target, scale, onProgress);
+    onProgress?.(target.length);
+  }
+
+  async #fillParts(
+    pool: WorkerPool,
+    target: Normals,
+    scale: number,
+    onProgress: FillNormalOptions["onProgress"],
+  ): Promise<void> {
     for (const part of this.#parts(target)) {
       if (part.length < parallelFrom) {
         this.#fillPart(part, scale);
