@@ -17,6 +17,10 @@ using Packed160 = PackedTile<Format, 3, 160, 8, 1, 96, 128, 144, 160>;
 template <class Format>
 using Packed192 = PackedTile<Format, 3, 192, 7, 1, 64, 128, 192>;
 
+// The scales are f16.
+template <class T>
+using SplitInt4 = Int4<T, true>;
+
 }  // namespace yamoe
 
 #define YAMOE_PACKED(name, tile, format)                                                               \
@@ -37,6 +41,7 @@ YAMOE_PACKED_TILES(nvfp4, bf16, Nvfp4<__nv_bfloat16>)
 YAMOE_PACKED_TILES(nvfp4, f16, Nvfp4<__half>)
 YAMOE_PACKED_TILES(int4, bf16, Int4<__nv_bfloat16>)
 YAMOE_PACKED_TILES(int4, f16, Int4<__half>)
+YAMOE_PACKED_TILES(int4_split, bf16, SplitInt4<__nv_bfloat16>)
 YAMOE_PACKED_TILES(fp8, bf16, Fp8<__nv_bfloat16>)
 YAMOE_PACKED_TILES(fp8, f16, Fp8<__half>)
 #endif

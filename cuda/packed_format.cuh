@@ -6,7 +6,7 @@
 // next expert. Missing rows and columns are zeros. cuda/packed_layout.cu makes the blocks.
 //
 // A format is a class with T, the dtype of the operand; kBlockBytes, the bytes of its largest block; Packed, what a thread
-// reads of a block; and the functions load and decode. The blocks of a format have variants, which differ in their scales and
+// reads of a block; kRegisters, how many registers that takes; and the functions load and decode. The blocks of a format have variants, which differ in their scales and
 // in their bytes. The constructor gets the variant.
 //
 // Rows 2 g and 2 g + 1 of a warp's 16 are rows g and g + 8 of the multiplication. So a thread has the sums of two
@@ -51,6 +51,7 @@ struct Mxfp4 {
   static constexpr int kValueBytes = 2048, kBlockBytes = kValueBytes + kBlockRows * 2;
   static constexpr bool kHalf = std::is_same_v<T, __half>;
   static constexpr int kBias = kHalf ? 14 : 126;
+  static constexpr int kRegisters = 5;
 
   // What a thread reads of a block: its values, and the scales of its two rows and two groups (byte 2 group + row).
   struct Packed {

@@ -14,6 +14,7 @@ namespace yamoe {
 template <class T_>
 struct Fp8 {
   using T = T_;
+  static constexpr int kRegisters = 10;
   static constexpr int kValueBytes = 4096, kBlockBytes = kValueBytes + kBlockRows * 4;
 
   struct Packed {

@@ -12,18 +12,18 @@ constexpr int kF16Scales = 4;   // the scales are f16, not bf16
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 // Unsigned numbers of four bits, with scales of 16 bits. A weight is (number - zero point) scale, rounded once to T. The
-// difference is exact. With T = f16, the scales must be f16.
+// difference is exact. The scales are of T, or kSplit: of f16 for T = bf16, and split into two numbers of bf16.
 //
 // A block has the values, the scales and the zero points. The scales of a thread's two rows are neighbours, and those of the
 // second group follow. A word has the eight values of a thread for one wgmma: bits 4 r and 16 + 4 r are the first of those for
 // register r.
-template <class T_>
+template <class T_, bool kSplit = false>
 struct Int4 {
   using T = T_;
-  static constexpr bool kHalf = std::is_same_v<T, __half>;
+  static constexpr int kRegisters = 7;
   static constexpr int kValueBytes = 2048, kBlockBytes = kValueBytes + kBlockRows * 2 * 3;
   // Numbers of T, twice, whose last bits count 1: 1024 or 128.
-  static constexpr uint32_t kMagic = kHalf ? 0x64006400 : 0x43004300;
+  static constexpr uint32_t kMagic = std::is_same_v<T, __half> ? 0x64006400 : 0x43004300;
 
   struct Packed {
     uint4 values;
@@ -31,60 +31,52 @@ struct Int4 {
     uint32_t zeros;      // of the two rows and then of the second group
   };
 
-  __device__ __forceinline__ explicit Int4(int variant) : f16_scales_(variant & kF16Scales) {
+  __device__ __forceinline__ explicit Int4(int variant) : variant_(variant) {
     const int pair = threadIdx.x % 128 / 4, groups = variant & kTwoGroups ? 2 : 1;
     scales_ = kValueBytes + pair * 4 * groups;
-    second_ = scales_ + (groups - 1) * 4;
-    if (variant & kZeroPoints) {  // with one group, an aligned word has the zero points of two pairs of rows
-      zeros_ = kValueBytes + kBlockRows * 2 * groups + (pair * 2 * groups & ~3);
-      order_ = groups == 2 ? 0x3210 : pair % 2 ? 0x3232 : 0x1010;
-    } else {
-      zeros_ = 0;
-      order_ = 0x4444;
-    }
+    zeros_ = variant & kZeroPoints ? kValueBytes + (kBlockRows + pair) * 2 * groups : 0;
   }
 
   __device__ __forceinline__ Packed load(uint32_t block) const {
+    const int second = variant_ & kTwoGroups ? 1 : 0;
+    const uint32_t first = load_shared_2(block + zeros_), other = load_shared_2(block + zeros_ + second * 2);
     return {load_shared_16(block + threadIdx.x % 128 * 16),
-            {load_shared_4(block + scales_), load_shared_4(block + second_)},
-            __byte_perm(load_shared_4(block + zeros_), 0x08080808, order_)};
+            {load_shared_4(block + scales_), load_shared_4(block + scales_ + second * 4)},
+            variant_ & kZeroPoints ? first | other << 16 : 0x08080808};
   }
 
   // Decodes the operand of wgmma c.
   __device__ __forceinline__ void decode(const Packed& packed, int c, uint32_t* out) const {
     const int group = c / 2;
     const uint32_t word = word_of(packed.values, c);
-    uint32_t high = packed.scales[group], low = 0;
-    if constexpr (!kHalf) {
-      if (f16_scales_) split_scales(high, low);
-    }
+    uint32_t scales = packed.scales[group], rests = 0;
+    if constexpr (kSplit) split(scales, rests);
 #pragma unroll
     for (int r = 0; r < 4; ++r) {
       const uint32_t zero = __byte_perm(packed.zeros, kMagic, 0x5050 | (group * 2 + r % 2) * 0x0101);
       const uint32_t number = subtract_pairs<T>((word >> 4 * r & 0x000f000f) | kMagic, zero);
-      const uint32_t scale = __byte_perm(high, 0, r % 2 ? 0x3232 : 0x1010);
-      if constexpr (kHalf) {
-        out[r] = multiply_pairs<T>(number, scale);
+      const uint32_t scale = __byte_perm(scales, 0, r % 2 ? 0x3232 : 0x1010);
+      if constexpr (kSplit) {
+        const uint32_t rest = __byte_perm(rests, 0, r % 2 ? 0x3232 : 0x1010);
+        out[r] = multiply_add_pairs<T>(number, scale, multiply_pairs<T>(number, rest));
       } else {
-        const uint32_t rest = multiply_pairs<T>(number, __byte_perm(low, 0, r % 2 ? 0x3232 : 0x1010));
-        out[r] = multiply_add_pairs<T>(number, scale, rest);
+        out[r] = multiply_pairs<T>(number, scale);
       }
     }
   }
 
  private:
-  // Splits a pair of f16 scales into two of bf16 whose sum is exact. `low` has at most three significant bits, so its product
-  // with a difference is exact, and the sum of both products is rounded once.
-  static __device__ __forceinline__ void split_scales(uint32_t& high, uint32_t& low) {
-    const float2 scales = widen_f16_pair(high);
-    high = pack2<T>(scales.x, scales.y);
-    const float2 rounded = unpack2<T>(high);
-    low = pack2<T>(scales.x - rounded.x, scales.y - rounded.y);
+  // Splits a pair of f16 scales into the eight leading bits of each, and the other three. A difference times the latter is
+  // exact, so the sum of both products is rounded once.
+  static __device__ __forceinline__ void split(uint32_t& scales, uint32_t& rests) {
+    const float2 wide = widen_f16_pair(scales);
+    const uint32_t x = __float_as_uint(wide.x) & 0xffff0000, y = __float_as_uint(wide.y) & 0xffff0000;
+    scales = __byte_perm(x, y, 0x7632);
+    rests = __byte_perm(__float_as_uint(wide.x - __uint_as_float(x)), __float_as_uint(wide.y - __uint_as_float(y)), 0x7632);
   }
 
-  uint32_t scales_, second_, zeros_;  // offsets in a block
-  uint32_t order_;                    // of the bytes of the word with zero points
-  bool f16_scales_;
+  int variant_;
+  uint32_t scales_, zeros_;  // offsets in a block
 };
 
 #endif

@@ -17,6 +17,7 @@ struct Nvfp4 {
   using T = T_;
   __device__ __forceinline__ explicit Nvfp4(int) {}
   using Numbers = Mxfp4<__half>;
+  static constexpr int kRegisters = 8;
   static constexpr int kValueBytes = 2048, kScaleBytes = kBlockRows * 4, kBlockBytes = kValueBytes + kScaleBytes + 16;
   static constexpr float kFactor = 1 << Numbers::kBias;
 

@@ -27,6 +27,11 @@ __device__ __forceinline__ uint32_t load_shared_4(uint32_t from) {
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(from) : "memory");
   return v;
 }
+__device__ __forceinline__ uint32_t load_shared_2(uint32_t from) {
+  uint16_t v;
+  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(from) : "memory");
+  return v;
+}
 
 // "mul", "sub" of pairs of 16-bit elements. Subnormal numbers are kept.
 template <class T>

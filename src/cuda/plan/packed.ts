@@ -75,13 +75,14 @@ export class PackedProducts {
   readonly tiles: readonly PackedTile[];
   readonly #shape: PackedShape;
   readonly #device: PlanDevice;
-  readonly #kind: PackedFormat["kind"];
+  readonly #kernel: string;
   readonly #gateUp: BlockLayout;
   readonly #down: BlockLayout;
 
   private constructor(
     shape: PackedShape,
     device: PlanDevice,
+    kernel: string,
     kind: PackedFormat["kind"],
     gateUp: BlockLayout,
     down: BlockLayout,
@@ -89,7 +90,7 @@ export class PackedProducts {
     this.tiles = packedTiles(largestBlock[kind]);
     this.#shape = shape;
     this.#device = device;
-    this.#kind = kind;
+    this.#kernel = kernel;
     this.#gateUp = gateUp;
     this.#down = down;
   }
@@ -103,8 +104,9 @@ export class PackedProducts {
     if (gateUpProj.kind !== downProj.kind || hidden % 8 !== 0 || intermediate % 8 !== 0) return undefined;
     const gateUp = findLayout(gateUpProj, [experts, 2 * intermediate, hidden], kernels);
     const down = findLayout(downProj, [experts, hidden, intermediate], kernels);
-    if (![gateUp, down].every((layout) => layout?.dtypes.includes(shape.dtype))) return undefined;
-    return gateUp && down && new PackedProducts(shape, device, gateUpProj.kind, gateUp, down);
+    const kernel = gateUp?.kernels[shape.dtype];
+    if (!gateUp || !down || !kernel || kernel !== down.kernels[shape.dtype]) return undefined;
+    return new PackedProducts(shape, device, kernel, gateUpProj.kind, gateUp, down);
   }
 
   /** The bytes of panels with so many rows and columns. */
@@ -162,7 +164,7 @@ export class PackedProducts {
       const slots = this.#device.multiprocessors * tile.resident;
       checkInt32("The number of tiles of a product", tiles + slots);
       return {
-        kernel: `${this.#kind}_${tile.name}_${this.#shape.dtype}`,
+        kernel: `${this.#kernel}_${tile.name}_${this.#shape.dtype}`,
         blocks: Math.min(tiles, slots),
         threads: tile.threads,
         sharedBytes: tile.sharedBytes + 4 * (experts + 1),

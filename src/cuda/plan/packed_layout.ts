@@ -31,8 +31,8 @@ export interface BlockLayout {
   readonly blockBytes: number;
   /** Which scales a block has: see the format's file in cuda/. */
   readonly variant: number;
-  /** The dtypes of activations with which the kernels multiply it. */
-  readonly dtypes: readonly DType[];
+  /** The names of the kernels that multiply it, without the tile, by the dtype of the activations. */
+  readonly kernels: Partial<Record<DType, string>>;
 }
 
 /** Whether an image's kernels read a format in blocks. */
@@ -47,11 +47,11 @@ export function findLayout(
   kernels: readonly KernelRecord[],
 ): BlockLayout | undefined {
   if (!usesBlocks(format, kernels) || outputs % 2 !== 0) return undefined; // rows are stored in pairs
-  const dtypes: readonly DType[] = ["bf16", "f16"];
+  const both = { bf16: format.kind, f16: format.kind };
   switch (format.kind) {
     case "mxfp4":
     case "nvfp4":
-      return { blockBytes: largestBlock[format.kind], variant: 0, dtypes };
+      return { blockBytes: largestBlock[format.kind], variant: 0, kernels: both };
     case "int4": {
       if (format.scale === "f32") return undefined;
       const { twoGroups, zeroPoints, f16Scales } = int4Variants;
@@ -61,7 +61,9 @@ export function findLayout(
         blockBytes: 2048 + groups * blockRows * (hasZeroPoints ? 3 : 2),
         variant: (groups === 2 ? twoGroups : 0) + (hasZeroPoints ? zeroPoints : 0) +
           (format.scale === "f16" ? f16Scales : 0),
-        dtypes: format.scale === "f16" ? dtypes : ["bf16"], // a bf16 can be too large or too small for f16
+        kernels: format.scale === "f16"
+          ? { bf16: "int4_split", f16: "int4" }
+          : { bf16: "int4" }, // a bf16 can be too large or too small for f16
       };
     }
     case "fp8": {
@@ -72,8 +74,8 @@ export function findLayout(
       const unit = half ? blockRows / 2 : blockRows;
       const bands = rows >= outputs || rows === half || rows % unit === 0 && half % unit === 0;
       return bands
-        ? { blockBytes: 4096 + 16, variant: 0, dtypes }
-        : { blockBytes: 4096 + 4 * blockRows, variant: 1, dtypes };
+        ? { blockBytes: 4096 + 16, variant: 0, kernels: both }
+        : { blockBytes: 4096 + 4 * blockRows, variant: 1, kernels: both };
     }
     default:
       return undefined;

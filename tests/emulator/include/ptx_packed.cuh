@@ -15,6 +15,7 @@ T load_shared(uint32_t from) {
 inline uint4 load_shared_16(uint32_t from) { return load_shared<uint4>(from); }
 inline uint2 load_shared_8(uint32_t from) { return load_shared<uint2>(from); }
 inline uint32_t load_shared_4(uint32_t from) { return load_shared<uint32_t>(from); }
+inline uint32_t load_shared_2(uint32_t from) { return load_shared<uint16_t>(from); }
 
 // Applies a function to both pairs of 16-bit elements, in f32, and rounds once.
 template <class T, class Function>
