@@ -50,17 +50,21 @@ extern "C" __global__ void __launch_bounds__(128) int4_blocks(const yamoe::Int4B
   }
   reinterpret_cast<uint4*>(block)[threadIdx.x] = make_uint4(words[0], words[1], words[2], words[3]);
 
-  const int groups = p.variant & kTwoGroups ? 2 : 1;
-  uint16_t* const scales = reinterpret_cast<uint16_t*>(block + Int4<__half>::kValueBytes);
-  unsigned char* const zero_points = reinterpret_cast<unsigned char*>(scales + kBlockRows * groups);
-  for (int i = threadIdx.x; i < kBlockRows * groups; i += 128) {
-    const int row = at.strip * kBlockRows + i / (2 * groups) * 2 + i % 2;
-    const int k = at.step * kBlockDepth + i / 2 % groups * (kBlockDepth / groups);
-    const bool exists = row < p.width && k < p.depth;
-    const size_t source = exists ? (first_row + source_row(row, p.half)) * (p.depth / p.group) + k / p.group : 0;
-    scales[i] = exists ? p.scales[source] : 0;
-    if (p.zero_points) zero_points[i] = exists ? p.zero_points[source] : 0;
+  // A thread has the scales of two rows.
+  const int groups = p.variant & kTwoGroups ? 2 : 1, i = threadIdx.x;
+  if (i >= kBlockRows / 2 * groups) return;
+  const int row = at.strip * kBlockRows + i / groups * 2;
+  const int k = at.step * kBlockDepth + i % groups * (kBlockDepth / groups);
+  uint32_t scales = 0, zeros = 0;
+  for (int r = 0; r < 2; ++r) {
+    if (row + r >= p.width || k >= p.depth) continue;
+    const size_t source = (first_row + source_row(row + r, p.half)) * (p.depth / p.group) + k / p.group;
+    scales |= static_cast<uint32_t>(p.scales[source]) << r * 16;
+    if (p.zero_points) zeros |= static_cast<uint32_t>(p.zero_points[source]) << r * 8;
   }
+  uint32_t* const to = reinterpret_cast<uint32_t*>(block + Int4<__half>::kValueBytes);
+  to[i] = scales;
+  if (p.zero_points) reinterpret_cast<uint16_t*>(to + kBlockRows / 2 * groups)[i] = static_cast<uint16_t>(zeros);
 }
 
 // As mxfp4_decode.

@@ -10,25 +10,30 @@ namespace yamoe {
 // scale): each product is rounded to f32, and the result to T.
 //
 // A block has the values, as those of Mxfp4; the scales, the eight of two neighbouring rows one after the other, each two for
-// the same columns; and the global scales of its even and of its odd rows, which are gates and up values. These are 2^kBias
-// greater, because the numbers are spread to f16 and so 2^-kBias too small. Two more floats pad the block.
+// the same columns; and the global scales: one for the even rows, which are gates, one for the odd rows, which are up values,
+// and two floats of padding; or, if the variant is 1, one for each row. The global scales are 2^kBias greater, because the
+// numbers are spread to f16 and so 2^-kBias too small.
 template <class T_>
 struct Nvfp4 {
   using T = T_;
-  __device__ __forceinline__ explicit Nvfp4(int) {}
   using Numbers = Mxfp4<__half>;
   static constexpr int kRegisters = 8;
-  static constexpr int kValueBytes = 2048, kScaleBytes = kBlockRows * 4, kBlockBytes = kValueBytes + kScaleBytes + 16;
+  static constexpr int kValueBytes = 2048, kScaleBytes = kBlockRows * 4, kGlobals = kValueBytes + kScaleBytes;  // their offset
+  static constexpr int kBlockBytes = kGlobals + kBlockRows * 4;
   static constexpr float kFactor = 1 << Numbers::kBias;
 
   struct Packed {
     uint4 values;
     uint2 scales, global_scales;
   };
+
+  __device__ __forceinline__ explicit Nvfp4(int variant)
+      : globals_(kGlobals + (variant ? threadIdx.x % 128 / 4 * 8 : 0)) {}
+
   __device__ __forceinline__ Packed load(uint32_t block) const {
     const int thread = threadIdx.x % 128;
     return {load_shared_16(block + thread * 16), load_shared_8(block + kValueBytes + thread / 4 * 8),
-            load_shared_8(block + kValueBytes + kScaleBytes)};
+            load_shared_8(block + globals_)};
   }
 
   // Decodes the operand of wgmma c.
@@ -44,6 +49,9 @@ struct Nvfp4 {
       out[r] = pack2<T>(__fmul_rn(v.x, scales[r % 2]), __fmul_rn(v.y, scales[r % 2]));
     }
   }
+
+ private:
+  uint32_t globals_;  // offset in a block
 };
 
 #endif

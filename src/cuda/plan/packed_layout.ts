@@ -20,7 +20,7 @@ const scaleCodes = { f32: cudaDTypes.f32, bf16: cudaDTypes.bf16, e8m0: 3 } as co
 const threads = 128;
 
 /** The bytes of the largest block of each format that the kernels read. */
-export const largestBlock = { mxfp4: 2176, nvfp4: 2320, int4: 2432, fp8: 4352 } as const;
+export const largestBlock = { mxfp4: 2176, nvfp4: 2560, int4: 2432, fp8: 4352 } as const;
 
 /** The variants of blocks of integers in cuda/packed_int4.cuh. They can be combined. */
 const int4Variants = { twoGroups: 1, zeroPoints: 2, f16Scales: 4 } as const;
@@ -46,12 +46,15 @@ export function findLayout(
   [, outputs = 0, inputs = 0]: readonly number[],
   kernels: readonly KernelRecord[],
 ): BlockLayout | undefined {
-  if (!usesBlocks(format, kernels) || outputs % 2 !== 0) return undefined; // rows are stored in pairs
+  if (!usesBlocks(format, kernels)) return undefined;
   const both = { bf16: format.kind, f16: format.kind };
   switch (format.kind) {
     case "mxfp4":
-    case "nvfp4":
-      return { blockBytes: largestBlock[format.kind], variant: 0, kernels: both };
+      return { blockBytes: largestBlock.mxfp4, variant: 0, kernels: both };
+    case "nvfp4": {
+      const variant = format.globalScales === 1 || sharesScales(format, outputs / 2, outputs) ? 0 : 1;
+      return { blockBytes: 2048 + 256 + scaleBytes(variant), variant, kernels: both };
+    }
     case "int4": {
       if (format.scale === "f32") return undefined;
       const { twoGroups, zeroPoints, f16Scales } = int4Variants;
@@ -61,25 +64,33 @@ export function findLayout(
         blockBytes: 2048 + groups * blockRows * (hasZeroPoints ? 3 : 2),
         variant: (groups === 2 ? twoGroups : 0) + (hasZeroPoints ? zeroPoints : 0) +
           (format.scale === "f16" ? f16Scales : 0),
-        kernels: format.scale === "f16"
-          ? { bf16: "int4_split", f16: "int4" }
-          : { bf16: "int4" }, // a bf16 can be too large or too small for f16
+        kernels: format.scale === "f16" ? { bf16: "int4_split", f16: "int4" } : { bf16: "int4" }, // a bf16 can be too large or too small for f16
       };
     }
     case "fp8": {
       const [rows, columns] = format.block;
       if (columns % blockDepth !== 0 && columns < inputs) return undefined;
-      // A block has the rows of one band, or gates of one band and up rows of another.
-      const half = format.gateUpLayout === "concatenated" ? outputs / 2 : 0;
-      const unit = half ? blockRows / 2 : blockRows;
-      const bands = rows >= outputs || rows === half || rows % unit === 0 && half % unit === 0;
-      return bands
-        ? { blockBytes: 4096 + 16, variant: 0, kernels: both }
-        : { blockBytes: 4096 + 4 * blockRows, variant: 1, kernels: both };
+      const variant = sharesScales(format, rows, outputs) ? 0 : 1;
+      return { blockBytes: 4096 + scaleBytes(variant), variant, kernels: both };
     }
     default:
       return undefined;
   }
+}
+
+/**
+ * Whether all even rows of a block have the same scale, and all odd rows, if `rows` rows of the weight share a scale. A block
+ * has the rows of one band, or gates of one band and up rows of another.
+ */
+function sharesScales({ gateUpLayout }: PackedFormat, rows: number, outputs: number): boolean {
+  const half = gateUpLayout === "concatenated" ? outputs / 2 : 0;
+  const unit = half ? blockRows / 2 : blockRows;
+  return rows >= outputs || rows === half || rows % unit === 0 && half % unit === 0;
+}
+
+/** The bytes of the scales of rows in a block: two and padding, or one for each row. */
+function scaleBytes(variant: number): number {
+  return variant === 0 ? 16 : 4 * blockRows;
 }
 
 /** The number of blocks of a weight [experts, outputs, inputs]. Missing rows and columns are padding. */
@@ -123,7 +134,7 @@ function details<Pointer>(format: PackedFormat, { blockBytes, variant }: BlockLa
     case "mxfp4":
       return {};
     case "nvfp4":
-      return { globalScales: parts.globalScales ?? null, globals: format.globalScales };
+      return { globalScales: parts.globalScales ?? null, blockBytes, variant, globals: format.globalScales };
     case "int4": {
       const signBit = format.integers === "signed" ? 8 : 0;
       return { zeroPoints: parts.zeroPoints ?? null, blockBytes, variant, group: format.group, signBit };
