@@ -123,13 +123,18 @@ export function planLayout<Pointer>(
       scales: parts.scales,
       blocks,
       ...sizes(format, shape),
-      ...details(format, layout, parts),
+      ...details(format, layout, shape, parts),
     },
   };
 }
 
 /** The arguments of a layout that only some formats have. */
-function details<Pointer>(format: PackedFormat, { blockBytes, variant }: BlockLayout, parts: PackedParts<Pointer>) {
+function details<Pointer>(
+  format: PackedFormat,
+  { blockBytes, variant }: BlockLayout,
+  [, outputs = 0, inputs = 0]: readonly number[],
+  parts: PackedParts<Pointer>,
+) {
   switch (format.kind) {
     case "mxfp4":
       return {};
@@ -140,7 +145,8 @@ function details<Pointer>(format: PackedFormat, { blockBytes, variant }: BlockLa
       return { zeroPoints: parts.zeroPoints ?? null, blockBytes, variant, group: format.group, signBit };
     }
     case "fp8": {
-      const [bandRows, runColumns] = format.block;
+      const [rows, columns] = format.block; // can be larger than the weight
+      const bandRows = Math.min(rows, outputs), runColumns = Math.min(columns, inputs);
       return { blockBytes, variant, scaleDtype: scaleCodes[format.scale], bandRows, runColumns };
     }
   }
