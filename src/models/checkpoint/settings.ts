@@ -23,7 +23,7 @@ export interface LayerOptions
 }
 
 /** How a layer computes. */
-export interface ResolvedSettings extends Pick<MoeRouter, "logitsDType"> {
+export interface ResolvedSettings extends Pick<MoeRouter, "logitsDType" | "logitCap"> {
   readonly experts: Readonly<ExpertsComputation>;
   readonly router: Omit<RouterOptions, "correctionBias"> & { readonly kind: RouterKind };
   /** The epsilon of the layer's norms, if it has any. */
@@ -67,6 +67,7 @@ export function resolveSettings(
       experts: withOwnOptions(computation, experts, config),
       router: router as ResolvedSettings["router"],
       logitsDType,
+      logitCap: model.logitCap,
       normEpsilon: model.normEpsilon ?? standardEpsilon,
       quantization: config?.quantization ?? defaultQuantization,
     },
