@@ -78,7 +78,7 @@ export function resolveSettings(
         : [],
       ...kind === undefined && model.note ? [model.note] : [],
       ...names.norms
-        ? [`The input is that of ${names.norms.experts.replace(/\.weight$/, "")}, and no norm follows the experts`]
+        ? ["The input is that of the decoder's pre_feedforward_layernorm_2, and no norm follows the experts"]
         : [],
     ],
   };
