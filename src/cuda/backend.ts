@@ -309,9 +309,9 @@ export class CudaBackend implements Backend {
     });
   }
 
-  async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
+  async measure<Result>(run: () => Promise<Result>, prepare?: () => void): Promise<Measurement<Result>> {
     this.#captures.refuse("measure");
-    return await this.#stopwatch.measure(run);
+    return await this.#stopwatch.measure(run, prepare);
   }
 
   flushCaches(): void {
