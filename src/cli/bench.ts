@@ -97,7 +97,7 @@ export default command({
   },
   details: [
     "Flags for sizes and places take several values: --batch 1,2,8, or --batch 1 --batch 2, or a range: 1..8 in steps of " +
-    "1, 1..9+4 in steps of 4, 1..64*2 in powers. Every combination runs. A combination that fails becomes a row with the " +
+    "1, 1..9+4 in steps of 4, 1..64*2 in powers. --preset 'qwen*' is all that match. Every combination runs. A combination that fails becomes a row with the " +
     "reason, the others go on, and the exit code is 1. Ctrl-C keeps the rows so far.",
     "The time is the median. Its noise is half the width of its 95 % interval, which needs at least 6 calls. On a GPU, " +
     "sweeps also show the time with the L2 cache emptied before each call, the time per call of many calls back to " +
