@@ -7,6 +7,7 @@ import { advice, shortHint } from "../bench/hints.ts";
 import { formatNames } from "../report/format.ts";
 import { toJson } from "../report/json.ts";
 import { describeJob, runNotes, threeLines } from "../report/text.ts";
+import { wrap } from "../report/wrap.ts";
 import { plural } from "../text.ts";
 import { version } from "../version.ts";
 import type { Job } from "../workload/workload.ts";
@@ -14,7 +15,7 @@ import { describePlace, measurement } from "./bench_measurement.ts";
 import { runAb } from "./bench_ab.ts";
 import { planLayout, printPlan } from "./bench_plan.ts";
 import { configurations, sweptFlags } from "./bench_configurations.ts";
-import { command, exitCode, printData, printNote } from "./command.ts";
+import { command, exitCode, outputWidth, printData, printNote } from "./command.ts";
 import {
   axis,
   choice,
@@ -181,6 +182,7 @@ async function run(values: BenchValues): Promise<number> {
     current += 1;
   }
   output.close();
+  if (format === "text") records.flatMap((record) => profileLines(record, layout.varying)).forEach(printData);
   hintsByRow(records, layout.varying).forEach(note);
   const failed = records.filter(({ status }) => status !== "ok").length;
   if (failed > 0) note(`${failed} of ${plural(records.length, "row")} failed`);
@@ -200,6 +202,12 @@ async function runInTurn(values: BenchValues, ab: readonly string[]): Promise<nu
 function printRun(record: FinishedRecord, json = false): void {
   (json ? [toJson(record)] : [...threeLines(record), ...record.profile ? profileTable(record.profile) : []])
     .forEach(printData);
+}
+
+/** Returns the table of the kernels of a row. */
+function profileLines(record: BenchRecord, varying: readonly FigureKey[]): string[] {
+  if (!record.profile) return [];
+  return ["", ...wrap(`Kernels of ${rowName(record, varying)}:`, outputWidth()), ...profileTable(record.profile)];
 }
 
 /** Returns each hint once, with the rows that have it and what to do. */
