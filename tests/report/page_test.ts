@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { charts } from "../../src/report/page/charts.ts";
-import { arrange, type SourcedRecord } from "../../src/report/page/dataset.ts";
+import { arrange, type Point, type SourcedRecord } from "../../src/report/page/dataset.ts";
 import { page } from "../../src/report/page/html.ts";
 import { improvements } from "../../src/report/page/improvement.ts";
 import { picture } from "../../src/report/page/picture.ts";
@@ -55,6 +55,17 @@ Deno.test("arrange() makes panels of at most 8 series, whose colors mean the sam
   for (const { series } of arrange(many).panels) {
     assertEquals(series.map(({ color }) => color), [1, 2, 3, 4].map((i) => `var(--series-${i})`));
   }
+  const weights = [1, 2].flatMap((batch) =>
+    (["f16", "bf16", "f32"] as const).flatMap((dtype) =>
+      ["dense", "mxfp4", "int4"].flatMap((weights) =>
+        [0, 1].map((skew) => ({ ...record([batch], { batch, dtype, weights, skew }), source: "runs" }))
+      )
+    )
+  );
+  const formats = ["dense, skew 0", "skew 1", "mxfp4", "mxfp4, skew 1", "int4", "int4, skew 1"];
+  assertEquals(seriesNames(weights), { f16: formats, bf16: formats, f32: formats });
+  const { factor } = improvements(arrange(weights));
+  assert(weights.every((point) => factor(point as typeof point & Point) === 1));
   const seeds = [1, 2].flatMap((batch) =>
     Array.from({ length: 20 }, (_, seed) => ({ ...record([1], { batch, seed }), source: "runs" }))
   );

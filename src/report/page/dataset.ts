@@ -57,8 +57,15 @@ const axisKeys: readonly FigureKey[] = [
 /** The figures that say how the weights of a job are stored. */
 export const storageKeys: readonly FigureKey[] = ["weights", "formats", "gateUpLayout", "weightLayout"];
 
-/** Returns one value of a point in words. */
-type Part = (point: Point) => string;
+/** Names a point. */
+type Namer = (point: Point) => string;
+
+/** A figure that names points. */
+interface Part {
+  readonly name: Namer;
+  /** Whether the point has the usual value, which a name leaves out if it has other parts. */
+  readonly isUsual: (point: Point) => boolean;
+}
 
 /** Arranges the records that ran. */
 export function arrange(records: readonly SourcedRecord[]): Dataset {
@@ -96,19 +103,21 @@ function hasRun(record: SourcedRecord): record is Point {
 
 function panelsOf(points: readonly Point[], axis: Axis): Panel[] {
   const parts = seriesParts(points, axis.key);
-  const named = (parts: readonly Part[]): Part => (point) =>
-    parts.map((part) => part(point)).filter((word) => word !== "").join(", ");
-  const seriesOf = (points: readonly Point[], name: Part, names: readonly string[]): Series[] =>
+  const named = (parts: readonly Part[]): Namer => (point) => {
+    const special = parts.filter(({ isUsual }) => !isUsual(point));
+    return (special.length > 0 ? special : parts).map(({ name }) => name(point)).join(", ");
+  };
+  const seriesOf = (points: readonly Point[], name: Namer, names: readonly string[]): Series[] =>
     [...Map.groupBy(points, name)].map(([text, group]) => ({
       name: text || group[0]?.preset || "",
       color: `var(--series-${1 + names.indexOf(text) % maxSeries})`,
       points: group.toSorted((a, b) => axis.value(a) - axis.value(b)),
     }));
-  const namesBy = (name: Part) => [...new Set(points.map(name))];
+  const namesBy = (name: Namer) => [...new Set(points.map(name))];
   const all = named(parts), allNames = namesBy(all);
   if (allNames.length <= maxSeries) return [{ title: "", series: seriesOf(points, all, allNames) }];
   // The part that makes the fewest panels whose series all have colors of their own.
-  const splits = parts.map((title) => ({ title, name: named(parts.filter((part) => part !== title)) }))
+  const splits = parts.map((part) => ({ title: part.name, name: named(parts.filter((other) => other !== part)) }))
     .map((split) => ({ ...split, titles: namesBy(split.title), names: namesBy(split.name) }))
     .filter(({ titles, names }) => titles.length <= maxSeries && names.length > 1 && names.length <= maxSeries)
     .toSorted((a, b) => a.titles.length - b.titles.length);
@@ -134,10 +143,11 @@ function seriesParts(points: readonly Point[], axis: FigureKey): Part[] {
     distinguishingKeys(points.filter((point) => point.source === source), keys, [axis])
   );
   return [
-    ...(sources.length > 1 ? [({ source }: Point) => printable(source)] : []),
-    ...keys.filter((key) => distinguishing.includes(key)).map((key): Part => (point) =>
-      point[key] === columnOf(key)?.standard && distinguishing.length > 1 ? "" : inWords(key, point)
-    ),
+    ...(sources.length > 1 ? [{ name: ({ source }: Point) => printable(source), isUsual: () => false }] : []),
+    ...keys.filter((key) => distinguishing.includes(key)).map((key): Part => ({
+      name: (point) => inWords(key, point),
+      isUsual: (point) => point[key] === columnOf(key)?.standard,
+    })),
   ];
 }
 
