@@ -63,6 +63,10 @@ export async function bench(
   const active = tokensPerExpert.filter((count) => count > 0).length;
   const kernels = profile ? { profile: await profileCall(backend, run, await backend.peakRates(dtype), active) } : {};
   if (!thorough) return { ...result, ...kernels };
-  const other = await otherTimes(backend, { count: result.iters, isolatedMs: result.kernelTimeMs }, run);
+  const calls = {
+    ...{ count: result.iters, isolatedMs: result.kernelTimeMs },
+    capturable: prepared.timed.over?.exchange !== "assignments", // the host needs the counts of each call
+  };
+  const other = await otherTimes(backend, calls, run);
   return { ...result, ...kernels, ...other, ...await measuredShares(backend, dtype, result) };
 }

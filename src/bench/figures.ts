@@ -57,6 +57,10 @@ export const figures = {
   backend: place(text, { title: "backend", width: 8, align: "left", usual: true }),
   device: place(orNull(text), { title: "device", width: 21, align: "left" }),
   threads: place(orNull(count), { title: "threads", width: 7, axis: "Threads", words: counted("thread") }),
+  /** The number of GPUs that shared the experts; null on the CPU. The tokens of the job are those of each GPU. */
+  gpus: place(orNull(size), { title: "GPUs", width: 4, words: counted("GPU") }),
+  /** How rows traveled between the GPUs: "assignments" or "tokens"; null on one GPU. */
+  exchange: place(orNull(text), { title: "exchange", width: 11, align: "left" }),
   /** What multiplied: WebAssembly, a BLAS library, or a kernel image. */
   engine: place(orNull(text), { title: "engine", width: 15, align: "left" }),
   dtype: job(text, { title: "dtype", width: 5, align: "left", usual: true }),
@@ -175,7 +179,16 @@ export const figures = {
   tflops: result(number, { title: "TFLOP/s", width: 8, digits: "significant", rank: 2 }),
   /** Bytes that must be read or written at least once over `kernelTimeMs`, in 10^9 per second. */
   gigabytesPerSecond: result(number, { title: "GB/s", width: 8, digits: "significant", rank: 4 }),
+  /** The tokens of all GPUs. */
   tokensPerSecond: result(number, { title: "tokens/s", width: 9, digits: 0, rank: 3 }),
+  /** The same over the number of GPUs; null on one device. */
+  tokensPerSecondPerGpu: result(orNull(number), {
+    title: "per GPU",
+    width: 9,
+    digits: 0,
+    gpuOnly: true,
+    onRequest: true,
+  }),
   /** Useful operations per byte. */
   intensity: result(number),
   /** The peaks of the device; null if they are unknown. */

@@ -4,7 +4,7 @@ import { distinguishingKeys } from "../bench/configuration.ts";
 import { columnOf, configurationKeys, type FigureKey, type FiguresOf, jobKeys } from "../bench/figures.ts";
 import { provenance } from "../bench/provenance.ts";
 import { jobFigures, plannedRecord } from "../bench/record.ts";
-import type { Configuration } from "../bench/sweep.ts";
+import { type Configuration, requestedPlace } from "../bench/sweep.ts";
 import { presets } from "../models/presets.ts";
 import { figureColumns, usualKeys } from "../report/columns.ts";
 import type { FormatName, Layout } from "../report/format.ts";
@@ -70,8 +70,11 @@ function varyingKeys(plan: readonly Configuration[]): FigureKey[] {
 
 /** Returns the figures that the command line asks for. */
 function requested({ job, place }: Configuration): FiguresOf<"job" | "place"> {
-  const { backend, device, threads = null, blas = null } = place;
-  return { ...jobFigures(job), backend, device: device === undefined ? null : `${device}`, threads, engine: blas };
+  const { device, blas = null } = place;
+  return {
+    ...{ ...jobFigures(job), gpus: null, exchange: null, ...requestedPlace(place) },
+    ...{ device: device === undefined ? null : `${device}`, engine: blas },
+  };
 }
 
 /** Prints the plan and returns the exit code. */
@@ -80,7 +83,7 @@ export function printPlan(plan: readonly Configuration[], format: FormatName = "
   const records = plan.map(({ job, place, problem }) =>
     plannedRecord(
       job,
-      { backend: place.backend, device: null, threads: place.threads ?? null },
+      requestedPlace(place),
       problem,
       origin,
       jobBytes(job),

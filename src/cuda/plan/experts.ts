@@ -42,6 +42,14 @@ export interface PlannedLaunch extends KernelLaunch<TensorName> {
   readonly experts?: { readonly count: number; readonly bytes: number };
 }
 
+/** What is known of the number of kept assignments. */
+export interface RowCounts {
+  /** The maximum number. */
+  readonly maximum: number;
+  /** The expected number. */
+  readonly expected: number;
+}
+
 /** The launches of one call and the memory they use. */
 export interface Plan {
   readonly tile: TileShape;
@@ -57,6 +65,7 @@ export interface Plan {
  * @param device The GPU.
  * @param kernels The kernels of the image that runs there.
  * @param tileRows Rows of the tiles to use instead of the best ones; the next smaller tiles are used if none has this many.
+ * @param counts What is known of the number of kept assignments. By default, all assignments within the capacity are expected.
  * @throws {RangeError} If the call is too large for the kernels' 32-bit indices.
  */
 export function planLaunches(
@@ -64,11 +73,12 @@ export function planLaunches(
   device: PlanDevice,
   kernels: readonly KernelRecord[],
   tileRows?: number,
+  counts: RowCounts = { maximum: Infinity, expected: Infinity },
 ): Plan {
   const { tokens, hidden, intermediate, experts, topK, capacity, denseWeights, weightsDType } = shape;
   const { formats, hasInputWeights, hasAddend } = shape;
   const assignments = tokens * topK;
-  const kept = Math.min(assignments, experts * capacity);
+  const kept = Math.min(assignments, experts * capacity, counts.maximum);
   const busy = Math.min(experts, kept); // experts that can have work
 
   const width = gateUpColumns(shape);
@@ -81,7 +91,7 @@ export function planLaunches(
     ...{ experts, depth: intermediate, width: hidden, gated: false, activation: "none" },
     ...{ format: dense, offsetsReady: true },
   };
-  const spread = { experts: busy, rows: kept / busy, even: kept === experts * capacity };
+  const spread = { experts: busy, rows: Math.min(kept, counts.expected) / busy, even: kept === experts * capacity };
   const packed = PackedProducts.find(shape, device, kernels);
   const products = new ProductKernels(shape, [first, second], device, kernels);
   const tiles: readonly TileShape[] = packed?.tiles.toReversed() ?? products.tiles;
