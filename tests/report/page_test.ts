@@ -27,13 +27,20 @@ const records: SourcedRecord[] = [
 
 Deno.test("arrange() puts the batch along the axis and the rest into series", () => {
   const { axis, panels, points } = arrange(records);
-  assertEquals([axis.key, points.length, panels.length], ["batch", 6, 1]);
+  assertEquals([axis.keys, points.length, panels.length], [["batch"], 6, 1]);
   assertEquals(panels[0]?.series.map(({ name, points }) => [name, points.map(({ batch }) => batch)]), [
     ["seq 16", [1, 2, 4]],
     ["seq 64", [1, 2, 4]],
   ]);
-  assertEquals(arrange(records.filter(({ batch, seq }) => batch === 2 && seq === 16)).axis.key, "batch");
-  assertEquals(arrange(records.filter(({ batch }) => batch === 2)).axis.key, "seq");
+  assertEquals(arrange(records.filter(({ batch }) => batch === 2)).axis.keys, ["batch", "seq"]);
+  const files = [
+    ...[1, 2].map((batch) => ({ ...record([1], { batch, seq: 64 }), source: "a" })),
+    ...[16, 32].map((seq) => ({ ...record([1], { batch: 1, seq }), source: "b" })),
+  ];
+  assertEquals(arrange(files).axis.keys, ["batch", "seq"]);
+  assertEquals(seriesNames(files), { "": ["a", "b"] });
+  const threads = [1, 2].map((threads) => ({ ...record([1], {}, { threads }), source: "a" }));
+  assertEquals(arrange(threads).axis.keys, ["threads"]);
   assertEquals([axis.label, axis.value(points[3]!)], ["Tokens", 128]);
 });
 

@@ -30,7 +30,8 @@ export interface Panel {
 
 /** The size that charts are drawn along. */
 export interface Axis {
-  readonly key: FigureKey;
+  /** The figures that decide on the position: one size, or the batch and the sequence. */
+  readonly keys: readonly FigureKey[];
   readonly label: string;
   /** The position of a point. */
   readonly value: (point: Point) => number;
@@ -70,15 +71,21 @@ interface Part {
 /** Arranges the records that ran. */
 export function arrange(records: readonly SourcedRecord[]): Dataset {
   const points = records.filter(hasRun);
-  const varies = (key: FigureKey) => new Set(points.map((point) => point[key])).size > 1;
-  const axis = axisOf(axisKeys.find(varies) ?? "batch");
+  const axis = axisOf(points);
   return { axis, panels: panelsOf(points, axis), points };
 }
 
-/** Returns the axis along a size. Batch and sequence are both drawn along the tokens of the call. */
-function axisOf(key: FigureKey): Axis {
-  if (key === "batch" || key === "seq") return { key, label: "Tokens", value: tokensOf };
-  return { key, label: columnOf(key)?.axis ?? key, value: (point) => Number(point[key]) };
+/** Returns the axis along the first size that varies. Batch and sequence are both drawn along the tokens of the call. */
+function axisOf(points: readonly Point[]): Axis {
+  const varies = (key: FigureKey, among = points) => new Set(among.map((point) => point[key])).size > 1;
+  const key = axisKeys.find((key) => varies(key)) ?? "batch";
+  if (key !== "batch" && key !== "seq") {
+    return { keys: [key], label: columnOf(key)?.axis ?? key, value: (point) => Number(point[key]) };
+  }
+  // One file can vary the batch, and another one the sequence. If a file varies both, the sequence makes series.
+  const files = [...Map.groupBy(points, ({ source }) => source).values()];
+  const both = files.some((file) => varies("batch", file) && varies("seq", file));
+  return { keys: both ? [key] : ["batch", "seq"], label: "Tokens", value: tokensOf };
 }
 
 /** Returns the tokens of a call. */
@@ -102,7 +109,7 @@ function hasRun(record: SourcedRecord): record is Point {
 }
 
 function panelsOf(points: readonly Point[], axis: Axis): Panel[] {
-  const parts = seriesParts(points, axis.key);
+  const parts = seriesParts(points, axis.keys);
   const named = (parts: readonly Part[]): Namer => (point) => {
     const special = parts.filter(({ isUsual }) => !isUsual(point));
     return (special.length > 0 ? special : parts).map(({ name }) => name(point)).join(", ");
@@ -136,11 +143,11 @@ function panelsOf(points: readonly Point[], axis: Axis): Panel[] {
 }
 
 /** Returns what distinguishes the points at one place of the axis: the file, and figures of the configuration. */
-function seriesParts(points: readonly Point[], axis: FigureKey): Part[] {
+function seriesParts(points: readonly Point[], axis: readonly FigureKey[]): Part[] {
   const sources = [...new Set(points.map(({ source }) => source))];
-  const keys = configurationKeys.filter((key) => key !== axis);
+  const keys = configurationKeys.filter((key) => !axis.includes(key));
   const distinguishing = sources.flatMap((source) =>
-    distinguishingKeys(points.filter((point) => point.source === source), keys, [axis])
+    distinguishingKeys(points.filter((point) => point.source === source), keys, axis)
   );
   return [
     ...(sources.length > 1 ? [{ name: ({ source }: Point) => printable(source), isUsual: () => false }] : []),
