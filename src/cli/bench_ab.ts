@@ -116,6 +116,7 @@ async function sideOf(name: string, flags: string, shared: FlagValues<typeof swe
   if (others.length > 0) {
     throw new UsageError(`Each side must have one configuration, got ${others.length + 1}`);
   }
+  if (configuration.place.gpus !== undefined) throw new UsageError("--gpus cannot be compared call by call");
   return { name, flags, configuration };
 }
 

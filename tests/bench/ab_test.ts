@@ -2,7 +2,9 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { words, yamoe } from "../cli/yamoe.ts";
 
-const shared = words("bench --preset tiny --batch 1 --backend cpu --threads 1 --timeout 0.2");
+const shared = words(
+  "bench --preset tiny --batch 1 --backend cpu --threads 1 --iters 20 --min-time 0.01 --max-noise 1000 --timeout 20",
+);
 
 Deno.test("bench --ab reports the ratio, says if the outputs differ, and keeps a record of each side", async () => {
   const folder = await Deno.makeTempDir();
@@ -29,6 +31,7 @@ const refused: readonly (readonly [sides: readonly string[], message: string])[]
   [["--nope", ""], 'A of --ab: Unknown flag "--nope"'],
   [["", "--batch 1,2"], "B of --ab: Each side must have one configuration, got 2"],
   [["", "--top-k 99"], 'B of --ab: --top-k must be at most the number of experts, 8, got "99"'],
+  [["", "--gpus 2 --backend auto"], "B of --ab: --gpus cannot be compared call by call"],
   [[""], "--ab needs 2 values"],
   [["", "", "--dry-run"], "--ab and --dry-run cannot be given together"],
 ];
