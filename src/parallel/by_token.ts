@@ -6,6 +6,7 @@ import { cudaDTypeCode } from "../cuda/plan/codes.ts";
 import { planItems } from "../cuda/plan/steps.ts";
 import { type PointerTable, resolveLaunch } from "./resolve_launch.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
+import { partNames, partPointers } from "../cuda/weight_pointers.ts";
 import { isPacked } from "../tensor/packed_tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
 import { shareOf } from "./exchange_plan.ts";
@@ -38,11 +39,13 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
   const [allHidden, allIndices, allWeights, allScales] = gathers.map(({ target }) => target);
   const localIndices = bytes(4 * tokens * topK);
   const sums = bytes(4 * tokens * hidden), ownSums = bytes(4 * shape.tokens * hidden);
+  const parts = partPointers(inputs, ({ pointer }) => pointer);
   const pointers: Record<string, bigint | null> = {
     ...{ hiddenStates: allHidden ?? null, routerIndices: localIndices, inputWeights: allScales ?? null },
     ...{ routingWeights: allWeights ?? null, addend: null, addendWeights: null },
     ...{ gateUpProj: pointerOf(inputs.gateUpProj), gateUpProjBias: inputs.gateUpProjBias?.pointer ?? null },
     ...{ downProj: pointerOf(inputs.downProj), downProjBias: inputs.downProjBias?.pointer ?? null },
+    ...Object.fromEntries(partNames.map((name, i) => [name, parts[i] ?? null])),
     output: bytes(tokens * hidden * bytesPerElement(dtype)), // the plan may store activations in it
   };
   for (const [name, size] of Object.entries(plan.workspace)) if (size > 0) pointers[name] = bytes(size);
@@ -90,7 +93,6 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
   return output;
 }
 
-/** The plan has refused packed weights if no kernel reads them. */
-function pointerOf(weight: ExpertsCall<CudaTensor>["inputs"]["gateUpProj"]): bigint | null {
-  return isPacked(weight) ? null : weight.pointer;
+function pointerOf(weight: ExpertsCall<CudaTensor>["inputs"]["gateUpProj"]): bigint {
+  return isPacked(weight) ? weight.parts.values.pointer : weight.pointer;
 }
