@@ -15,8 +15,8 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "ec21e75013990aa973ac65a11fdee63b1db4a5e143523f16515eacb5bc70f442",
-    device: "NVIDIA H100 80GB HBM3",
+    sha256: "f1090cde40fa2a208d2bc58b9189ddfba3e638ea4b910534d1c1655c4d6f1801",
+    device: "NVIDIA H200",
     driver: "CUDA 13.0",
     date: "2026-11-29",
   },
