@@ -17,10 +17,8 @@
 #define YAMOE_STORED_GEMMS(dtype, T)               \
   YAMOE_STORED_BOTH(Tile128, 128_##dtype, 4, T, 2) \
   YAMOE_STORED_BOTH(Tile64, 64_##dtype, 4, T, 3)   \
-  YAMOE_STORED_BOTH(Tile16, 16_##dtype, 4, T, 5)   \
   YAMOE_STORED_BOTH(Tile128, 128_##dtype, 8, T, 2) \
-  YAMOE_STORED_BOTH(Tile64, 64_##dtype, 8, T, 3)   \
-  YAMOE_STORED_BOTH(Tile16, 16_##dtype, 8, T, 5)
+  YAMOE_STORED_BOTH(Tile64, 64_##dtype, 8, T, 3)
 
 YAMOE_STORED_GEMMS(f16, __half)
 #if __CUDA_ARCH__ >= 800  // older tensor cores do not support bf16
