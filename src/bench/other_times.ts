@@ -18,11 +18,15 @@ export type OtherTimes = Pick<BenchResult, "coldTimeMs" | "pausedTimeMs" | "back
 /**
  * Measures a call in other circumstances. Only a GPU has them.
  *
- * @param calls The number of isolated calls, and their median.
+ * @param calls The number of isolated calls, their median, and whether a call can be captured.
  */
 export async function otherTimes(
   backend: Backend,
-  { count, isolatedMs }: { readonly count: number; readonly isolatedMs: number },
+  { count, isolatedMs, capturable }: {
+    readonly count: number;
+    readonly isolatedMs: number;
+    readonly capturable: boolean;
+  },
   run: () => Promise<BackendTensor>,
 ): Promise<OtherTimes | undefined> {
   if (!backend.flushCaches) return undefined;
@@ -46,7 +50,9 @@ export async function otherTimes(
       using _output = await run();
     }
   });
-  const replayTimeMs = await medianReplay(backend, Math.min(maxCalls, Math.ceil(10 / isolatedMs)), run);
+  const replayTimeMs = capturable
+    ? await medianReplay(backend, Math.min(maxCalls, Math.ceil(10 / isolatedMs)), run)
+    : null;
   return { coldTimeMs, pausedTimeMs, backToBackTimeMs: milliseconds / many, replayTimeMs };
 }
 

@@ -1,6 +1,8 @@
 // A job whose tensors are on a backend: its single calls, and the figures of a series of them.
 import type { Backend, BackendTensor } from "../backend/backend.ts";
 import { describeFormats } from "../contract/weights.ts";
+import { isParallel } from "../parallel/parallel_backend.ts";
+import { checkRankSample } from "../verify/rank_sample.ts";
 import { checkSample, MismatchError, sampleTolerance } from "../verify/sample.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type OutputSummary, summarizeOutput } from "../workload/output_summary.ts";
@@ -9,6 +11,7 @@ import type { Job } from "../workload/workload.ts";
 import type { BenchResult } from "./figures.ts";
 import { watchGpu } from "./gpu_watch.ts";
 import { watchMachine } from "./machine_load.ts";
+import { mergeSummaries, prepareRankCall } from "./rank_call.ts";
 import { rates, shares } from "./rates.ts";
 import { jobFigures } from "./record.ts";
 import type { CallTimes, Series } from "./series.ts";
@@ -60,7 +63,12 @@ export class PreparedJob implements Disposable {
     const start = performance.now();
     const uploaded = backend.uploadMilliseconds ?? 0;
     using scope = new DisposableStack();
-    const timed = scope.use(await prepareCall(job, backend, pool, (fraction) => onProgress("Inputs", fraction)));
+    const progress = (fraction: number) => onProgress("Inputs", fraction);
+    const timed = scope.use(
+      await (isParallel(backend)
+        ? prepareRankCall(job, backend, pool, progress)
+        : prepareCall(job, backend, pool, progress)),
+    );
     await backend.synchronize();
     const uploadTimeMs = backend.uploadMilliseconds === null ? null : backend.uploadMilliseconds - uploaded;
     const generateTimeMs = performance.now() - start - (uploadTimeMs ?? 0);
@@ -86,7 +94,7 @@ export class PreparedJob implements Disposable {
     using output = result;
     if (!this.#summary) {
       await this.#check(output);
-      this.#summary = await summarizeOutput(this.#backend, this.#pool, output);
+      this.#summary = await this.#summarize(output);
     }
     this.#gpu.sample();
     return times;
@@ -98,9 +106,18 @@ export class PreparedJob implements Disposable {
     onProgress?.("Check", 0);
     const { experts: { inputs, options }, readWeight } = this.timed;
     const sampling = { tolerance: sampleTolerance, readWeight };
-    const check = await checkSample(this.#backend, inputs, output, options, sampling);
+    const check =
+      await (isParallel(this.#backend)
+        ? checkRankSample(this.#backend, inputs, output, options, sampling)
+        : checkSample(this.#backend, inputs, output, options, sampling));
     if (check.bad) throw new MismatchError(check);
     this.#verified = check;
+  }
+
+  /** Summarizes the outputs of all ranks, if there are several. */
+  async #summarize(output: BackendTensor): Promise<OutputSummary> {
+    const summary = await summarizeOutput(this.#backend, this.#pool, output);
+    return isParallel(this.#backend) ? mergeSummaries(await this.#backend.allGather(summary)) : summary;
   }
 
   /** Returns the figures of the series that was started last. */
@@ -109,7 +126,7 @@ export class PreparedJob implements Disposable {
     if (!summary || calls.length === 0) throw new RangeError("A benchmark needs at least one timed call");
     const kernelTimesMs = calls.map(({ milliseconds }) => milliseconds);
     const statistics = summarize(kernelTimesMs);
-    const { shape, flops, bytes, kept, tokensPerExpert } = this.timed;
+    const { shape, flops, bytes, kept, tokensPerExpert, over } = this.timed;
     const reached = rates({ tokens: shape.tokens, flops, bytes }, statistics.median);
     const assignments = tokensPerExpert.reduce((sum, count) => sum + count, 0);
     const hostTimes = calls.map(({ hostMilliseconds }) => hostMilliseconds).filter((time) => time !== null);
@@ -120,6 +137,7 @@ export class PreparedJob implements Disposable {
       device: this.#backend.device,
       threads: this.#pool.threads,
       engine: this.#backend.engine,
+      ...{ gpus: over?.ranks ?? (this.#backend.name === "cuda" ? 1 : null), exchange: over?.exchange ?? null },
       warmup,
       iters: kernelTimesMs.length,
       assignments,
@@ -152,6 +170,7 @@ export class PreparedJob implements Disposable {
       ...this.#preparation,
       peakMemoryBytes: this.#backend.memory.peakBytes,
       ...reached,
+      tokensPerSecondPerGpu: over ? reached.tokensPerSecond / over.ranks : null,
       ...shares(reached, undefined),
       verifyError: this.#verified?.error ?? null,
       verifiedTokens: this.#verified?.samples ?? null,

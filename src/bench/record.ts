@@ -24,7 +24,9 @@ import type { Provenance } from "./provenance.ts";
 export type FinishedRecord = BenchRecord & BenchResult;
 
 /** Where a configuration was to run. The engine is unknown until the place is open. */
-export type Place = Pick<BenchRecord, "backend" | "device" | "threads">;
+export type Place =
+  & Pick<BenchRecord, "backend" | "device" | "threads">
+  & Partial<Pick<BenchRecord, "gpus" | "exchange">>;
 
 /** Returns what a record says of its job. */
 export function jobFigures(job: Job): FiguresOf<"job"> {
@@ -93,7 +95,7 @@ function emptyRecord(
   reason: string | null,
   provenance: Provenance,
 ): BenchRecord {
-  const known = { ...jobFigures(job), ...place, engine: null };
+  const known = { ...jobFigures(job), gpus: null, exchange: null, ...place, engine: null };
   return inOrder({
     ...unknownResults,
     schema: schemaVersion,

@@ -8,7 +8,8 @@ import { bench, type BenchOptions } from "./bench.ts";
 import type { Provenance } from "./provenance.ts";
 import type { BenchRecord } from "./figures.ts";
 import { firstError } from "./first_error.ts";
-import { failedRecord, type FinishedRecord, finishedRecord } from "./record.ts";
+import type { ExchangeMode } from "../parallel/parallel_backend.ts";
+import { failedRecord, type FinishedRecord, finishedRecord, type Place } from "./record.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import type { Job } from "../workload/workload.ts";
 
@@ -21,6 +22,10 @@ export interface PlaceRequest {
   readonly threads?: number | undefined;
   /** The BLAS library of the CPU. */
   readonly blas?: string | undefined;
+  /** The number of GPUs that share the experts. */
+  readonly gpus?: number | undefined;
+  /** How rows travel between them. */
+  readonly exchange?: ExchangeMode | undefined;
 }
 
 /** One point of a sweep. */
@@ -38,6 +43,8 @@ export interface SweepOptions {
   open(place: PlaceRequest, pool: WorkerPool): Promise<Backend>;
   /** Returns how to measure on the backend, or throws if the job cannot run there. */
   prepare(configuration: Configuration, backend: Backend): BenchOptions;
+  /** Called with the backend and the error if a configuration fails, before the backend is closed. */
+  onFailure?(backend: Backend, error: unknown): void;
 }
 
 /** Runs configurations. A place stays open until a configuration asks for another one. */
@@ -62,6 +69,7 @@ export class Runner implements Disposable {
       const result = await bench(configuration.job, backend, pool, options);
       return finishedRecord(result, this.#options.provenance, backend.details);
     } catch (error) {
+      this.#options.onFailure?.(backend, error);
       this.#abandon();
       throw firstError(error);
     }
@@ -69,7 +77,7 @@ export class Runner implements Disposable {
 
   /** Opens a place if it is not open yet. */
   async open(place: PlaceRequest): Promise<{ pool: WorkerPool; backend: Backend }> {
-    const key = JSON.stringify([place.backend, place.device, place.threads, place.blas]);
+    const key = JSON.stringify([place.backend, place.device, place.threads, place.blas, place.gpus, place.exchange]);
     if (this.#open?.key === key) return this.#open;
     this.#abandon();
     using cleanup = new DisposableStack();
@@ -101,7 +109,7 @@ export class Runner implements Disposable {
 /** Runs configurations one by one. A configuration that fails or cannot run becomes a record with the reason. */
 export async function* sweep(
   configurations: Iterable<Configuration>,
-  runner: Runner,
+  runner: Pick<Runner, "run">,
   provenance: Provenance,
 ): AsyncGenerator<BenchRecord> {
   for (const configuration of configurations) {
@@ -109,7 +117,7 @@ export async function* sweep(
     const failed = (reason: string) =>
       failedRecord(
         job,
-        { backend: place.backend, device: null, threads: place.threads ?? null },
+        requestedPlace(place),
         reason,
         provenance,
       );
@@ -126,6 +134,11 @@ export async function* sweep(
     }
     yield record;
   }
+}
+
+/** Returns what a record says of the place of a configuration that did not run. */
+export function requestedPlace({ backend, threads, gpus, exchange }: PlaceRequest): Place {
+  return { backend, device: null, threads: threads ?? null, gpus: gpus ?? null, exchange: exchange ?? null };
 }
 
 /** Returns every combination of one value of each list. The values of the last list vary fastest. */

@@ -9,9 +9,11 @@ import { toJson } from "../report/json.ts";
 import { describeJob, runNotes, threeLines } from "../report/text.ts";
 import { plural } from "../text.ts";
 import { version } from "../version.ts";
+import type { Placement } from "../world/launcher.ts";
 import type { Job } from "../workload/workload.ts";
 import { describePlace, measurement } from "./bench_measurement.ts";
 import { runAb } from "./bench_ab.ts";
+import { RankRunner } from "./bench_gpus.ts";
 import { planLayout, printPlan } from "./bench_plan.ts";
 import { configurations, sweptFlags } from "./bench_configurations.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
@@ -33,6 +35,7 @@ import { backendFromFlags } from "./job_flags.ts";
 import { profileTable } from "./profile_table.ts";
 import { ProgressBar } from "./progress.ts";
 import { RecordOutput } from "./record_output.ts";
+import { failRank, ncclFlag, openRank, partOfProcess, prepareRank } from "./several_gpus.ts";
 import { suggestion } from "./suggestion.ts";
 import { asUsage, UsageError } from "./usage_error.ts";
 
@@ -61,6 +64,7 @@ const flags = {
     ...text('"FLAGS A" "FLAGS B"', "Run two configurations in turn, call by call, and print the ratio of their times"),
     arity: 2,
   },
+  nccl: ncclFlag,
   "dry-run": toggle("Print the configurations without running them"),
   quiet: toggle("Print no notes and no progress"),
 };
@@ -111,22 +115,57 @@ async function run(values: BenchValues): Promise<number> {
   const { ab } = values;
   if (ab) return await runInTurn(values, ab);
   const plan = await asUsage(() => configurations(values));
+  if (!values.gpus || values["dry-run"]) return await runPlan(values, plan);
+  const part = partOfProcess();
+  if (part.kind === "starter") {
+    using runner = new RankRunner(plan);
+    return await runPlan(values, plan, { runner });
+  }
+  const { placement, configuration } = part;
+  const chosen = configuration === undefined ? undefined : plan[configuration];
+  const prints = prepareRank(placement, chosen ? [] : values.gpus);
+  const isSweep = plan.length > 1;
+  if (!chosen && prints) return await runPlan(values, plan, { placement, isSweep });
+  const { against: _against, output: _output, json: _json, ...silent } = values;
+  const quiet: BenchValues = { ...silent, format: "jsonl", quiet: true };
+  return await runPlan(quiet, chosen ? [chosen] : plan, { placement, isSweep });
+}
+
+/** The part of this process in a run over several GPUs. */
+interface Ranks {
+  /** Runs the configurations on other processes. */
+  readonly runner?: RankRunner;
+  /** The place of this process, if it is a rank. */
+  readonly placement?: Placement;
+  /** Whether the whole command line is a sweep. */
+  readonly isSweep?: boolean;
+}
+
+async function runPlan(
+  values: BenchValues,
+  plan: readonly [Configuration, ...Configuration[]],
+  { runner: starter, placement, isSweep = plan.length > 1 }: Ranks = {},
+): Promise<number> {
   const note = onceNoted(values.quiet);
   if (values["dry-run"]) {
     return printPlan(await withMemory(plan, !values["no-verify"]), values.format ?? (values.json ? "json" : "text"));
   }
 
-  const isSweep = plan.length > 1;
   const measuring = measurement(values, isSweep);
   const origin = provenance();
   using progress = new ProgressBar(values.quiet);
   let current = 0;
-  using runner = new Runner({
+  using local = new Runner({
     provenance: origin,
-    open: (place, pool) => backendFromFlags(place, pool, note),
+    open: (place, pool) => placement ? openRank(placement, place, values.nccl) : backendFromFlags(place, pool, note),
+    onFailure: failRank,
     prepare(configuration, backend) {
-      const problem = jobProblem(backend, configuration.job, !values["no-verify"]);
-      if (problem !== null) throw new Error(problem);
+      const { job } = configuration;
+      const problem = jobProblem(backend, placement ? { ...job, ep: placement.ranks } : job, !values["no-verify"]);
+      if (problem !== null) {
+        failRank(backend, problem);
+        throw new Error(problem);
+      }
       const prefix = isSweep ? `${current + 1}/${plan.length} ` : "";
       return { ...measuring, onProgress: (phase, fraction) => progress.show(prefix + phase, fraction) };
     },
@@ -134,12 +173,13 @@ async function run(values: BenchValues): Promise<number> {
 
   const [first] = plan;
   const onePlace = plan.every(({ place }) => JSON.stringify(place) === JSON.stringify(first.place));
-  const opened = onePlace ? await runner.open(first.place) : undefined;
+  const opened = onePlace && !starter ? await local.open(first.place) : undefined;
+  const runner = starter ?? local;
   note(`yamoe ${version}, ${isSweep ? plural(plan.length, "configuration") : describeJob(first.job)}`);
   if (opened) note(describePlace(opened, isSweep ? undefined : first.job));
 
   const against = values.against;
-  const asRows = isSweep || against !== undefined;
+  const asRows = plan.length > 1 || against !== undefined;
   const format = values.format ?? (asRows ? (values.json ? "json" : "text") : undefined);
   const layout = planLayout(plan, {
     backend: opened?.backend,
@@ -152,6 +192,7 @@ async function run(values: BenchValues): Promise<number> {
   const mayUseGpu = opened ? opened.backend.name === "cuda" : plan.some(({ place }) => place.backend !== "cpu");
   onInterrupt(() => {
     other?.kill();
+    starter?.[Symbol.dispose]();
     progress[Symbol.dispose]();
     output.close();
   }, mayUseGpu ? output : undefined);
@@ -178,6 +219,8 @@ async function run(values: BenchValues): Promise<number> {
       const timeoutMs = 1000 * (values["against-timeout"] ?? 600);
       keep(await recordOther(against, job, origin, () => other = runAgainst(against, job, timeoutMs)));
     }
+    const { problem = null } = plan[current] ?? {};
+    if (placement && record.status !== "ok" && problem === null) break; // the other ranks have ended
     current += 1;
   }
   output.close();

@@ -1,5 +1,5 @@
 // The configurations that a command line of `yamoe bench` asks for.
-import { type Configuration, crossProduct } from "../bench/sweep.ts";
+import { type Configuration, crossProduct, type PlaceRequest } from "../bench/sweep.ts";
 import type { Preset } from "../models/preset.ts";
 import { presets } from "../models/presets.ts";
 import { type CheckpointPreset, checkpointPreset } from "../workload/checkpoint_preset.ts";
@@ -8,10 +8,12 @@ import { hiddenShape } from "../workload/hidden_file.ts";
 import { axes, axis, type FlagValues } from "./flags.ts";
 import { backendFlags, checkJob, jobFlags, presetFlag, requestedJob } from "./job_flags.ts";
 import { layerChanges, layerFlags } from "./layer_flags.ts";
+import { gpusFlags } from "./several_gpus.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** Flags whose values are combined. */
 export const sweptFlags = {
+  ...axes(gpusFlags), // first: it varies slowest
   preset: axis(presetFlag("reference")),
   ...axes({ ...jobFlags, ...layerFlags }),
   ...axes(backendFlags),
@@ -46,13 +48,23 @@ export async function configurations(
   const files = new FileCache();
   const combinations: Pick<Configuration, "job" | "place">[] = [];
   for (const point of points) {
-    const { backend = "auto", device, threads, blas } = point;
-    combinations.push({ place: { backend, device, threads, blas }, job: jobOf(point, await files.of(point)) });
+    combinations.push({ place: placeOf(point), job: jobOf(point, await files.of(point)) });
   }
   const [first, ...others] = combinations;
   if (!first) throw new RangeError("A sweep must have at least one configuration");
-  if (others.length === 0) checkJob(first.job); // a single configuration that cannot run is a wrong command line
+  if (others.length === 0) check(first); // a single configuration that cannot run is a wrong command line
   return [checked(first), ...others.map(checked)];
+}
+
+function placeOf({ gpus, exchange, backend = "auto", device, threads, blas, ep }: Point): PlaceRequest {
+  if (gpus === undefined) {
+    if (exchange !== undefined) throw new UsageError("--exchange is for --gpus N");
+    return { backend, device, threads, blas };
+  }
+  for (const [name, given] of Object.entries({ backend: backend === "cpu" ? backend : undefined, device, ep })) {
+    if (given !== undefined) throw new UsageError(`--gpus N cannot be given together with --${name} ${given}`);
+  }
+  return { backend: "cuda", threads, gpus, exchange: gpus > 1 ? exchange : undefined };
 }
 
 function jobOf(point: Point, { checkpoint, hidden }: Files): Configuration["job"] {
@@ -106,9 +118,21 @@ class FileCache {
   }
 }
 
+/**
+ * Checks that a configuration can run.
+ *
+ * @throws {UsageError} If a flag is out of range.
+ */
+function check({ job, place: { gpus = 1 } }: Pick<Configuration, "job" | "place">): void {
+  if (gpus > job.experts) {
+    throw new UsageError(`--gpus must be at most the number of experts, ${job.experts}, got "${gpus}"`);
+  }
+  checkJob(job);
+}
+
 function checked(combination: Pick<Configuration, "job" | "place">): Configuration {
   try {
-    checkJob(combination.job);
+    check(combination);
     return { ...combination, problem: null };
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;

@@ -11,8 +11,16 @@ const pieceBytes = 512;
 
 const newline = "\n".charCodeAt(0);
 
+let muted = false;
+
+/** Makes {@linkcode writeStdout} do nothing from now on: of several ranks, only one prints. */
+export function muteStdout(): void {
+  muted = true;
+}
+
 /** Writes a text to standard output. Waits for a slow reader. */
 export function writeStdout(text: string): void {
+  if (muted) return;
   const bytes = new TextEncoder().encode(text);
   for (let start = 0, end; start < bytes.length; start = end) {
     const lineEnd = bytes.indexOf(newline, start);

@@ -39,10 +39,15 @@ export class Stopwatch implements Disposable {
     this.#owned = owned.move();
   }
 
-  /** Runs a function and measures the work that it queues. */
-  async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
+  /**
+   * Runs a function and measures the work that it queues.
+   *
+   * @param prepare Queues work that comes before it and is not measured. It runs when the host no longer delays the stream.
+   */
+  async measure<Result>(run: () => Promise<Result>, prepare?: () => void): Promise<Measurement<Result>> {
     const begin = performance.now();
     this.#hold();
+    prepare?.();
     this.#start.record(this.#stream);
     try {
       const runBegin = performance.now();

@@ -23,6 +23,8 @@ export interface CommunicatorOptions {
   readonly makeCurrent: () => void;
   /** Returns an error if a rank has been lost. NCCL then reports success, but the data are wrong. */
   readonly lost: () => Error | undefined;
+  /** Called with the error when a call of NCCL fails. The other ranks then wait for this one in vain. */
+  readonly onFailure: (error: Error) => void;
 }
 
 /** The communicator of a rank. All ranks must make the same calls in the same order. Every call is queued on a stream. */
@@ -31,7 +33,8 @@ export class Communicator implements Disposable {
   readonly ranks: number;
   readonly #options: CommunicatorOptions;
   readonly #graphs = new Set<Disposable>();
-  #handle: bigint;
+  #handle = 0n;
+  #failed = false;
 
   /**
    * Connects to the other ranks and waits for them.
@@ -39,13 +42,13 @@ export class Communicator implements Disposable {
    * @throws {NcclError} If the connection fails.
    */
   constructor(options: CommunicatorOptions) {
-    const { nccl, rank, ranks, id, makeCurrent } = options;
+    const { rank, ranks, id, makeCurrent } = options;
     this.rank = rank;
     this.ranks = ranks;
     this.#options = options;
     const handle = new BigUint64Array(1);
     makeCurrent();
-    nccl.call("ncclCommInitRankScalable", handle, ranks, rank, 1, id, null);
+    this.#call("ncclCommInitRankScalable", handle, ranks, rank, 1, id, null);
     this.#handle = handle[0] ?? 0n;
     this.#checkAlive();
   }
@@ -71,16 +74,15 @@ export class Communicator implements Disposable {
 
   /** Runs several calls as one operation. */
   group(run: () => void): void {
-    const { nccl } = this.#options;
     this.#begin();
-    nccl.call("ncclGroupStart");
+    this.#call("ncclGroupStart");
     try {
       run();
     } catch (error) {
       this.#endFailedGroup();
       throw error;
     }
-    nccl.call("ncclGroupEnd");
+    this.#call("ncclGroupEnd");
     this.#checkAlive();
   }
 
@@ -95,16 +97,14 @@ export class Communicator implements Disposable {
 
   /** Sends `send[r]` to rank r and receives `receive[r]` from it. Empty parts are skipped on both sides. */
   exchange(send: readonly DeviceBytes[], receive: readonly DeviceBytes[], stream: bigint): void {
-    const { nccl } = this.#options;
+    const queue = (api: "ncclSend" | "ncclRecv", part: DeviceBytes | undefined, peer: number) => {
+      if (!part || part.bytes === 0) return;
+      this.#call(api, part.pointer, BigInt(part.bytes), bytesType, peer, this.#handle, stream);
+    };
     this.group(() => {
       for (let peer = 0; peer < this.ranks; peer++) {
-        const [out, into] = [send[peer], receive[peer]];
-        if (out && out.bytes > 0) {
-          nccl.call("ncclSend", out.pointer, BigInt(out.bytes), bytesType, peer, this.#handle, stream);
-        }
-        if (into && into.bytes > 0) {
-          nccl.call("ncclRecv", into.pointer, BigInt(into.bytes), bytesType, peer, this.#handle, stream);
-        }
+        queue("ncclSend", send[peer], peer);
+        queue("ncclRecv", receive[peer], peer);
       }
     });
   }
@@ -112,15 +112,14 @@ export class Communicator implements Disposable {
   /** Gathers the same number of bytes from every rank, in the order of the ranks. */
   allGather({ pointer, bytes }: DeviceBytes, target: bigint, stream: bigint): void {
     this.#begin();
-    this.#options.nccl.call("ncclAllGather", pointer, target, BigInt(bytes), bytesType, this.#handle, stream);
+    this.#call("ncclAllGather", pointer, target, BigInt(bytes), bytesType, this.#handle, stream);
     this.#checkAlive();
   }
 
   /** Sums f32 numbers over all ranks. Each rank receives `count` of the sums: rank 0 the first ones, and so on. */
   reduceScatter(source: bigint, target: bigint, count: number, stream: bigint): void {
     this.#begin();
-    const { nccl } = this.#options;
-    nccl.call("ncclReduceScatter", source, target, BigInt(count), f32Type, sumOperation, this.#handle, stream);
+    this.#call("ncclReduceScatter", source, target, BigInt(count), f32Type, sumOperation, this.#handle, stream);
     this.#checkAlive();
   }
 
@@ -130,21 +129,35 @@ export class Communicator implements Disposable {
     this.#options.makeCurrent();
   }
 
+  readonly #call: Nccl["call"] = (api, ...args) => {
+    try {
+      this.#options.nccl.call(api, ...args);
+    } catch (error) {
+      this.#failed = true;
+      if (error instanceof Error) this.#options.onFailure(error);
+      throw error;
+    }
+  };
+
   #checkAlive(): void {
     const error = this.#options.lost();
     if (error) throw error;
   }
 
-  /** Disposes the graphs and leaves the other ranks. Nothing is left to release after a rank was lost. */
+  /** Disposes the graphs and leaves the other ranks. After a rank was lost, the watchdog has aborted the communicator. */
   [Symbol.dispose](): void {
     const handle = this.#handle;
     this.#handle = 0n;
     if (handle === 0n) return;
     using cleanup = new DisposableStack();
     cleanup.defer(() => {
-      if (this.#options.lost()) return;
+      if (this.#options.lost() && !this.#failed) return;
       this.#options.makeCurrent();
-      this.#options.nccl.call("ncclCommDestroy", handle);
+      try {
+        if (!this.#failed) this.#call("ncclCommDestroy", handle); // it would wait for the other ranks after a failed call
+      } finally {
+        if (this.#failed) this.#call("ncclCommAbort", handle);
+      }
     });
     for (const graph of this.#graphs) cleanup.use(graph);
     this.#graphs.clear();

@@ -74,6 +74,7 @@ export class Nccl {
    * @throws {BackendUnavailableError} If the library is missing, cannot be loaded, is not permitted or is too old.
    */
   constructor(path?: string) {
+    setVariables();
     const paths = path === undefined ? ncclPaths() : [path];
     const result = openSharedLibrary(paths, symbols);
     if ("problem" in result) throw unavailable(result.problem, paths[0]);
@@ -107,6 +108,13 @@ export class Nccl {
     const buffer = new Uint8Array(1024);
     this.#symbols.copyText(buffer, text, BigInt(buffer.length - 1));
     return new TextDecoder().decode(buffer.subarray(0, buffer.indexOf(0))).trim();
+  }
+}
+
+/** Sets variables of NCCL, if that is permitted: no multicast over NVLink, and no debug lines between the data on standard output. */
+function setVariables(): void {
+  for (const [variable, value] of Object.entries({ NCCL_NVLS_ENABLE: "0", NCCL_DEBUG_FILE: "/dev/stderr" })) {
+    if (isGranted({ name: "env", variable })) Deno.env.set(variable, value);
   }
 }
 

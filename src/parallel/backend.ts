@@ -12,6 +12,8 @@ import type {
 import { runMoe } from "../backend/run_moe.ts";
 import type { BackendSteps } from "../backend/steps.ts";
 import type { ExpertsInputs } from "../contract/experts.ts";
+import type { CudaBackend } from "../cuda/backend.ts";
+import { CudaError } from "../cuda/driver/error.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
 import type { MoeLayer } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
@@ -39,11 +41,6 @@ const fewTokens = 2048;
 export class RankBackend implements ParallelBackend {
   readonly name = "cuda";
   readonly threads = 0;
-  /**
-   * The number of chunks to split calls into, so that the rows of one travel while another is computed. It must be 1 for calls with a
-   * capacity, which depends on the order of all tokens. On two H200, more than one chunk was slower at every size.
-   */
-  chunks = 1;
   readonly #group: RankGroup;
   readonly #mode: ExchangeMode;
   readonly #owned: DisposableStack;
@@ -61,6 +58,11 @@ export class RankBackend implements ParallelBackend {
 
   get ranks(): number {
     return this.#group.ranks;
+  }
+
+  /** This rank's GPU on its own. */
+  get local(): CudaBackend {
+    return this.#group.inner;
   }
 
   share(total: number): Range {
@@ -135,7 +137,7 @@ export class RankBackend implements ParallelBackend {
 
   async experts(inputs: ExpertsInputs<BackendTensor>, options: ParallelExpertsOptions = {}): Promise<BackendTensor> {
     const shape = resolveParallelExperts(inputs, options, this.#group);
-    return await this.#run({ inputs, shape, onProgress: options.onProgress }, options.tokensPerRank);
+    return await this.runShared({ inputs, shape, onProgress: options.onProgress }, options.tokensPerRank);
   }
 
   async moe(
@@ -148,15 +150,16 @@ export class RankBackend implements ParallelBackend {
     using shared = new DisposableStack();
     const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
     const tensors = { hidden: share(hidden), layer: mapLayer(layer, share, (weight) => mapWeight(weight, share)) };
-    const call = { ...tensors, shape, onProgress: options.onProgress };
-    return await runMoe(inner, call, (routed) => this.#run(routed, options.tokensPerRank));
+    const call = { ...options, ...tensors, shape };
+    return await runMoe(inner, call, (routed) => this.runShared(routed, options.tokensPerRank));
   }
 
-  runExperts(call: ExpertsCall<BackendTensor>): Promise<BackendTensor> {
-    return this.#run(call, undefined);
+  runExperts(_call: ExpertsCall<BackendTensor>): Promise<BackendTensor> {
+    throw new TypeError("Cannot share a call of one backend: call the methods experts and moe of the ranks' backends");
   }
 
-  async #run(
+  /** Runs a call with this rank's tokens and experts, whose shape has the number of all experts. */
+  protected async runShared(
     { inputs, ...call }: ExpertsCall<BackendTensor>,
     tokensPerRank: readonly number[] | undefined,
   ): Promise<BackendTensor> {
@@ -165,21 +168,29 @@ export class RankBackend implements ParallelBackend {
     const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
     const owned = { ...call, inputs: mapInputs(inputs, share, (weight) => mapWeight(weight, share)) };
     if (tokensPerRank) checkTokensPerRank(tokensPerRank, call.shape.tokens, this.#group);
-    return await this.#sendsTokens(call.shape.tokens, tokensPerRank)
-      ? runByToken(this.#group, owned)
-      : await runByAssignment(this.#group, owned, this.chunks);
+    const isByToken = await this.#exchange(call.shape.tokens, tokensPerRank) === "tokens";
+    try {
+      return isByToken ? runByToken(this.#group, owned) : runByAssignment(this.#group, owned, tokensPerRank);
+    } catch (error) {
+      if (error instanceof CudaError) this.fail(error.message); // the other ranks would wait for this one
+      throw error;
+    }
   }
 
-  /** Returns whether every token travels to every GPU. The answer is the same on all ranks. */
-  async #sendsTokens(tokens: number, known: readonly number[] | undefined): Promise<boolean> {
-    if (this.#mode === "assignments") return false;
-    const counts = known ?? (this.#mode === "tokens" ? await this.allGather(tokens) : undefined);
-    if (!counts) return false;
-    const equal = counts.every((count) => count === counts[0]);
-    if (this.#mode === "auto") return equal && tokens * this.ranks <= fewTokens;
-    if (equal) return true;
+  /** Returns how rows travel. The answer is the same on all ranks. */
+  async #exchange(tokens: number, known: readonly number[] | undefined): Promise<Exclude<ExchangeMode, "auto">> {
+    if (this.#mode === "auto") return known ? this.exchangeOf(known) : "assignments";
+    return this.#mode === "tokens" ? this.exchangeOf(known ?? await this.allGather(tokens)) : this.#mode;
+  }
+
+  exchangeOf(tokensPerRank: readonly number[]): Exclude<ExchangeMode, "auto"> {
+    if (this.#mode === "assignments") return "assignments";
+    const [tokens = 0] = tokensPerRank;
+    const equal = tokensPerRank.every((count) => count === tokens);
+    if (this.#mode === "auto") return equal && tokens * this.ranks <= fewTokens ? "tokens" : "assignments";
+    if (equal) return "tokens";
     throw new RangeError(
-      `The exchange of tokens needs the same number of tokens on every rank, got ${counts.join(", ")}`,
+      `The exchange of tokens needs the same number of tokens on every rank, got ${tokensPerRank.join(", ")}`,
     );
   }
 
@@ -190,8 +201,7 @@ export class RankBackend implements ParallelBackend {
   /** Measures a function on all ranks, which start together. The times are those of the slowest rank. */
   async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
     await this.allGather(null); // so that the hosts begin together, and then the GPUs
-    this.#group.barrier();
-    const measured = await this.#group.inner.measure(run);
+    const measured = await this.#group.inner.measure(run, () => this.#group.barrier());
     this.#group.checkAlive();
     const times = await this.allGather([measured.milliseconds, measured.wallMilliseconds]);
     const slowest = (i: number) => Math.max(...times.map((pair) => pair[i] ?? 0));
@@ -215,8 +225,14 @@ export class RankBackend implements ParallelBackend {
     this.#group.inner.flushCaches();
   }
 
-  peakRates(dtype: DType): Promise<PeakRates | undefined> {
-    return this.#group.inner.peakRates(dtype);
+  /** Returns the rates of all GPUs together. */
+  async peakRates(dtype: DType): Promise<PeakRates | undefined> {
+    const peak = await this.#group.inner.peakRates(dtype);
+    return peak && {
+      ...peak,
+      teraflops: peak.teraflops * this.ranks,
+      gigabytesPerSecond: peak.gigabytesPerSecond * this.ranks,
+    };
   }
 
   fail(reason: string): void {

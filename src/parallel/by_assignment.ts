@@ -1,198 +1,127 @@
-// Experts over several GPUs, with the same bits as on one: every assignment travels to the GPU of its expert, and its row travels
-// back. Each token's rows are summed in the order of its slots on the GPU that has the token.
-//
-// Many tokens are split into chunks: while one chunk is computed, the rows of others travel on a second stream.
+// Experts over several GPUs, with the same bits as on one: each GPU computes the rows of its experts, the rows travel to the GPU that has
+// their token, and that GPU sums them in the order of the token's slots.
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
-import { planCombine, planItems, planSort, sortCounts, type SortShape } from "../cuda/plan/steps.ts";
+import { planCombine, planSort, sortCounts } from "../cuda/plan/steps.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
-import { digestText, type ExchangePlan, headerLength, planExchange, readTable, shareOf } from "./exchange_plan.ts";
+import { digestText, headerLength, type Part, readTable } from "./exchange_plan.ts";
+import { planLocalExperts } from "./local_experts.ts";
 import { partBytes, type RankGroup } from "./rank_group.ts";
-
-/** Consecutive tokens whose rows travel together. */
-interface Chunk {
-  readonly index: number;
-  readonly tokens: number;
-  readonly assignments: number;
-  /** The first token and the first assignment. */
-  readonly firstToken: number;
-  readonly firstAssignment: number;
-  /** The most rows that the chunk can send. */
-  readonly maximum: number;
-  readonly sort: SortShape;
-}
-
-/** The memory of a chunk after its assignments were sorted. */
-interface SortedChunk extends Chunk {
-  /** [tokens, K]: the row of each assignment in `packed`, or -1. */
-  readonly rows: bigint;
-  /** [maximum, H]: the rows to send; later the rows that come back. */
-  readonly packed: CudaTensor;
-  /** [maximum, 1]: the input weight of each row. */
-  readonly scales: CudaTensor | undefined;
-}
+import {
+  type Arrival,
+  type ExchangeCall,
+  gatherTokens,
+  sendAssignments,
+  type SortedAssignments,
+} from "./to_experts.ts";
 
 /**
  * Runs a call. The expert weights are those of this rank; the sizes are those of the whole layer.
  *
- * @param chunks The number of chunks, the same on all ranks. Must be 1 for a finite capacity, which depends on the order of all tokens.
+ * @param known The number of tokens of each rank, if it is known.
  */
-export async function runByAssignment(
+export function runByAssignment(
   group: RankGroup,
   { inputs, shape }: ExpertsCall<CudaTensor>,
-  chunks: number,
-): Promise<CudaTensor> {
-  const { inner, communicator, rank, ranks } = group;
-  const { host, steps } = inner;
-  const { hidden, experts, topK, capacity, dtype, denseWeights, weightsDType } = shape;
-  if (host.isCapturing()) {
+  known: readonly number[] | undefined,
+): CudaTensor {
+  if (group.inner.host.isCapturing()) {
     throw new TypeError(
       'Cannot capture an exchange of assignments, because the host needs the counts of each call: use exchange: "tokens"',
     );
   }
-  const rowBytes = hidden * bytesPerElement(dtype);
   using scope = new DisposableStack();
-  const integers = (count: number) => scope.use(inner.allocate("i32", [count])).pointer;
-  const at = (tensor: CudaTensor, row: number) =>
-    tensor.pointer + BigInt(row * (tensor.shape[1] ?? 1) * bytesPerElement(tensor.dtype));
+  const allocate = (bytes: number) => scope.use(group.inner.allocate("i32", [Math.ceil(bytes / 4)])).pointer;
+  const call: ExchangeCall = { group, inputs, shape, allocate };
+  const sorted = sortAssignments(call);
+  // A rank receives (ranks - 1) rows for each token of a rank if it gets every token, and K (ranks - 1) / ranks rows otherwise.
+  const arrival = group.ranks <= shape.topK ? gatherTokens(call, sorted, known) : sendAssignments(call, sorted);
+  return combine(call, sorted.rows, computeRows(call, arrival, sorted.maximum));
+}
 
-  const width = headerLength + chunks * (experts + 1);
-  const table = scope.use(inner.allocate("i32", [ranks, width]));
-  const offsetsAt = (r: number, chunk: number) =>
-    table.pointer + BigInt(4 * (r * width + headerLength + chunk * (experts + 1)));
+/** Sorts the assignments of this rank, and begins to gather the numbers of all ranks. */
+function sortAssignments({ group, inputs, shape, allocate }: ExchangeCall): SortedAssignments {
+  const { inner: { host }, communicator, rank, ranks, stream } = group;
+  const { tokens, topK, experts, capacity } = shape;
+  const width = headerLength + experts + 1;
+  const table = allocate(4 * ranks * width), own = table + BigInt(4 * rank * width);
+  const header = Int32Array.of(digestText(JSON.stringify({ ...shape, tokens: 0 })), tokens);
+  host.context.call("cuMemcpyHtoDAsync_v2", own, header, BigInt(header.byteLength), stream);
 
-  const plans = await exchangeCounts();
-  const exchangeStream = chunks > 1 ? group.exchangeStream : host.stream;
-  const arrivals = plans.sorted.map((chunk, i) => dispatch(chunk, plans.exchanges[i]));
-  for (const arrival of arrivals) await returnRows(arrival);
-  return combine();
+  const count = tokens * topK, maximum = Math.min(count, experts * capacity);
+  const sort = { count, experts, topK, capacity, tileRows: 1 };
+  const rows = allocate(4 * count), rowTokens = allocate(4 * maximum);
+  const rowScales = inputs.inputWeights ? allocate(4 * maximum) : null;
+  if (maximum > 0) host.context.call("cuMemsetD8Async", rowTokens, 0xff, BigInt(4 * maximum), stream);
+  planSort(sort, {
+    ...{ indices: inputs.routerIndices.pointer, inputWeights: inputs.inputWeights?.pointer ?? null },
+    ...{
+      counts: allocate(4 * sortCounts(sort)),
+      totals: allocate(4 * experts),
+      tileOffsets: allocate(4 * experts + 4),
+    },
+    ...{ rowOffsets: own + BigInt(4 * headerLength), rows, rowTokens, rowScales },
+  }).forEach((launch) => host.launch(launch));
 
-  function split(): Chunk[] {
-    return Array.from({ length: chunks }, (_, index) => {
-      const { start, end } = shareOf(shape.tokens, chunks, index);
-      const tokens = end - start, assignments = tokens * topK;
-      // The capacity is applied twice: here to what travels, and by each expert to what arrives. An expert keeps its first tokens, in
-      // the order of the ranks, so it never keeps more of a rank than that rank's first ones.
-      const sort = { count: assignments, experts, topK, capacity, tileRows: 1 };
-      const maximum = Math.min(assignments, experts * capacity);
-      return { index, tokens, assignments, firstToken: start, firstAssignment: start * topK, maximum, sort };
-    });
+  communicator.allGather({ pointer: own, bytes: 4 * width }, table, stream);
+  const gathered = group.readBack(table, ranks * width);
+  return { maximum, rows, rowTokens, rowScales, table, width, numbers: () => readTable(gathered(), ranks, rank) };
+}
+
+/** Computes the rows of this rank's experts, and sends them to the ranks that have their tokens. Returns this rank's sorted rows. */
+function computeRows(call: ExchangeCall, { plan, local }: Arrival, maximum: number): bigint {
+  const { group, shape, allocate } = call;
+  const { inner: { host, steps }, communicator, rank } = group;
+  const { own, others, order, computed } = plan;
+  const bytes = shape.hidden * bytesPerElement(shape.dtype);
+  const returned = allocate(maximum * bytes), packed = allocate(order.length * bytes);
+  const orderPointer = allocate(order.byteLength);
+  group.write(orderPointer, order);
+  let expertOutputs = 0n;
+  if (computed > 0) {
+    const rows = planLocalExperts(group, call, local, { maximum: computed, expected: computed }, allocate);
+    rows.launches.forEach((launch) => host.launch(launch));
+    expertOutputs = rows.expertOutputs;
   }
+  /** Copies the rows from `start` to `end` of the received ones, in the order of their arrival. */
+  const select = (start: number, end: number, out: bigint) => {
+    const sizes = { rows: end - start, sourceRows: computed, bytes };
+    if (end > start) steps.selectRows(expertOutputs, orderPointer + BigInt(4 * start), out, sizes);
+  };
+  const mine = { computed: others[rank] ?? noRows, returned: own[rank] ?? noRows };
+  const at = (pointer: bigint, row: number) => pointer + BigInt(row * bytes);
+  const afterMine = mine.computed.start + mine.computed.rows;
+  select(0, mine.computed.start, packed);
+  select(afterMine, order.length, at(packed, afterMine));
+  const withoutMine = (parts: readonly Part[]) => parts.map((part, r) => r === rank ? noRows : part);
+  const [sent, received] = [
+    partBytes(packed, withoutMine(others), bytes),
+    partBytes(returned, withoutMine(own), bytes),
+  ];
+  group.beside(
+    (stream) => communicator.exchange(sent, received, stream),
+    () => select(mine.computed.start, afterMine, at(returned, mine.returned.start)),
+  );
+  return returned;
+}
 
-  /** Sorts the assignments, gathers the counts of all ranks, and packs the rows to send meanwhile. */
-  async function exchangeCounts(): Promise<{ sorted: SortedChunk[]; exchanges: ExchangePlan[] }> {
-    const header = Int32Array.of(digestText(JSON.stringify({ ...shape, tokens: 0, chunks })), shape.tokens);
-    table.buffer.write(header, 4 * rank * width);
-    const counted = await Array.fromAsync(split(), async (chunk) => {
-      const { assignments, maximum, sort } = chunk;
-      const rows = integers(assignments);
-      const rowTokens = scope.use(await steps.full({ dtype: "i32", shape: [maximum], value: -1 }));
-      const scales = inputs.inputWeights && scope.use(inner.allocate("f32", [maximum, 1]));
-      planSort(sort, {
-        indices: at(inputs.routerIndices, chunk.firstToken),
-        inputWeights: inputs.inputWeights ? at(inputs.inputWeights, chunk.firstToken) : null,
-        ...{ counts: integers(sortCounts(sort)), totals: integers(experts), tileOffsets: integers(experts + 1) },
-        ...{ rowOffsets: offsetsAt(rank, chunk.index), rows, rowTokens: rowTokens.pointer },
-        rowScales: scales?.pointer ?? null,
-      }).forEach((launch) => host.launch(launch));
-      return { ...chunk, rows, rowTokens, scales };
-    });
-    const ownRow = table.pointer + BigInt(4 * rank * width);
-    communicator.allGather({ pointer: ownRow, bytes: 4 * width }, table.pointer, group.stream);
-    const gathered = group.readBack(table.pointer, ranks * width);
+const noRows: Part = { start: 0, rows: 0 };
 
-    const sorted = counted.map(({ rowTokens, ...chunk }): SortedChunk => {
-      const packed = scope.use(inner.allocate(dtype, [chunk.maximum, hidden]));
-      const sizes = { rows: chunk.maximum, sourceRows: chunk.tokens, bytes: rowBytes };
-      steps.selectRows(at(inputs.hiddenStates, chunk.firstToken), rowTokens.pointer, packed.pointer, sizes);
-      return { ...chunk, packed };
-    });
-
-    const { offsets } = readTable(gathered(), ranks, rank);
-    const exchanges = sorted.map(({ index }) => {
-      const start = index * (experts + 1);
-      return planExchange(offsets.map((row) => row.subarray(start, start + experts + 1)), rank);
-    });
-    return { sorted, exchanges };
+/** Sums the rows of each token of this rank. */
+function combine({ group, inputs, shape }: ExchangeCall, rows: bigint, expertOutputs: bigint): CudaTensor {
+  const { inner } = group;
+  const { tokens, hidden, topK, experts, dtype, denseWeights, weightsDType } = shape;
+  using cleanup = new DisposableStack();
+  const output = cleanup.use(inner.allocate(dtype, [tokens, hidden]));
+  if (tokens > 0) {
+    const sizes = { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden };
+    inner.host.launch(planCombine(dtype, weightsDType, sizes, {
+      ...{ expertOutputs, rows, weights: inputs.routingWeights.pointer },
+      indices: denseWeights ? inputs.routerIndices.pointer : null,
+      ...{ addend: inputs.addend?.pointer ?? null, addendWeights: inputs.addendWeights?.pointer ?? null },
+      out: output.pointer,
+    }, inner.host.device.multiprocessors));
   }
-
-  /** Sends the rows of a chunk to the GPUs of their experts. */
-  function dispatch(chunk: SortedChunk, plan: ExchangePlan | undefined) {
-    if (!plan) throw new RangeError(`Chunk ${chunk.index} has no plan`);
-    const received = scope.use(inner.allocate(dtype, [plan.received, hidden]));
-    const scales = chunk.scales && scope.use(inner.allocate("f32", [plan.received, 1]));
-    group.follow(exchangeStream, host.stream);
-    communicator.group(() => {
-      exchange(chunk.packed, plan.sends, received, plan.receives, rowBytes);
-      if (chunk.scales && scales) exchange(chunk.scales, plan.sends, scales, plan.receives, 4);
-    });
-    return { chunk, plan, received, scales, arrived: group.mark(exchangeStream) };
-  }
-
-  function exchange(
-    from: CudaTensor,
-    sends: ExchangePlan["sends"],
-    to: CudaTensor,
-    receives: ExchangePlan["receives"],
-    bytes: number,
-  ): void {
-    const [out, into] = [partBytes(from.pointer, sends, bytes), partBytes(to.pointer, receives, bytes)];
-    communicator.exchange(out, into, exchangeStream.handle);
-  }
-
-  /** Runs this rank's experts on the rows that arrived, and sends the results back. */
-  async function returnRows({ chunk, plan, received, scales, arrived }: ReturnType<typeof dispatch>): Promise<void> {
-    arrived.block(host.stream);
-    const computed = plan.received === 0 ? received : scope.use(await compute(chunk, plan, received, scales));
-    group.follow(exchangeStream, host.stream);
-    exchange(computed, plan.receives, chunk.packed, plan.sends, rowBytes); // its rows have been sent
-  }
-
-  /** Runs this rank's experts on the received rows, each of which is a token with one assignment. */
-  async function compute(
-    { index }: Chunk,
-    { received: rows }: ExchangePlan,
-    received: CudaTensor,
-    inputWeights: CudaTensor | undefined,
-  ): Promise<CudaTensor> {
-    const { start: first, end } = shareOf(experts, ranks, rank);
-    using routerIndices = inner.allocate("i32", [rows, 1]);
-    using routingWeights = await steps.full({ dtype: "f32", shape: [rows, 1], value: 1 });
-    host.launch(planItems("received_experts", rows, host.device.multiprocessors, {
-      ...{ offsets: offsetsAt(0, index), out: routerIndices.pointer },
-      ...{ ranks, stride: width, first, count: end - first, rows },
-    }));
-    const { gateUpProj, gateUpProjBias, downProj, downProjBias } = inputs;
-    return await inner.runExperts({
-      inputs: {
-        ...{ hiddenStates: received, routerIndices, routingWeights, inputWeights },
-        ...{ gateUpProj, gateUpProjBias, downProj, downProjBias },
-      },
-      shape: {
-        ...{ ...shape, tokens: rows, experts: end - first, topK: 1 },
-        ...{ denseWeights: false, weightsDType: "f32", hasAddend: false },
-      },
-      onProgress: undefined,
-    });
-  }
-
-  /** Sums the rows of each token. */
-  function combine(): CudaTensor {
-    using cleanup = new DisposableStack();
-    const output = cleanup.use(inner.allocate(dtype, [shape.tokens, hidden]));
-    group.follow(host.stream, exchangeStream);
-    for (const { tokens, firstToken, packed, rows } of plans.sorted) {
-      if (tokens === 0) continue;
-      const sizes = { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden };
-      const from = (tensor: CudaTensor | undefined) => tensor ? at(tensor, firstToken) : null;
-      host.launch(planCombine(dtype, weightsDType, sizes, {
-        ...{ expertOutputs: packed.pointer, rows, weights: at(inputs.routingWeights, firstToken) },
-        indices: denseWeights ? at(inputs.routerIndices, firstToken) : null,
-        ...{ addend: from(inputs.addend), addendWeights: from(inputs.addendWeights) },
-        out: at(output, firstToken),
-      }, host.device.multiprocessors));
-    }
-    cleanup.move();
-    return output;
-  }
+  cleanup.move();
+  return output;
 }

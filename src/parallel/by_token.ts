@@ -4,16 +4,15 @@
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { cudaDTypeCode } from "../cuda/plan/codes.ts";
 import { planItems } from "../cuda/plan/steps.ts";
-import { type PointerTable, resolveLaunch } from "./resolve_launch.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
-import { partNames, partPointers } from "../cuda/weight_pointers.ts";
-import { isPacked } from "../tensor/packed_tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
 import { shareOf } from "./exchange_plan.ts";
+import { planLocalExperts } from "./local_experts.ts";
 import type { RankGroup } from "./rank_group.ts";
 
 /** Runs a call of the same number of tokens on every rank. */
-export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<CudaTensor>): CudaTensor {
+export function runByToken(group: RankGroup, call: ExpertsCall<CudaTensor>): CudaTensor {
+  const { inputs, shape } = call;
   const { inner, communicator, rank, ranks, stream } = group;
   const { host } = inner;
   const { hidden, experts, topK, dtype, denseWeights, weightsDType } = shape;
@@ -28,7 +27,6 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
 
   using scope = new DisposableStack();
   const bytes = (count: number) => scope.use(inner.allocate("i32", [Math.ceil(count / 4)])).pointer;
-  const plan = group.plan({ ...shape, tokens, experts: end - first, hasAddend: false });
   const items = (kernel: string, count: number, args: Parameters<typeof planItems>[3]) =>
     planItems(kernel, count, host.device.multiprocessors, args);
   const { hiddenStates, routerIndices, routingWeights, inputWeights, addend, addendWeights } = inputs;
@@ -36,29 +34,24 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
     const size = source.shape.reduce((product, length) => product * length, bytesPerElement(source.dtype));
     return { source: { pointer: source.pointer, bytes: size }, target: bytes(size * ranks) };
   });
-  const [allHidden, allIndices, allWeights, allScales] = gathers.map(({ target }) => target);
+  const [allHidden = 0n, allIndices = 0n, allWeights = 0n, allScales = null] = gathers.map(({ target }) => target);
   const localIndices = bytes(4 * tokens * topK);
   const sums = bytes(4 * tokens * hidden), ownSums = bytes(4 * shape.tokens * hidden);
-  const parts = partPointers(inputs, ({ pointer }) => pointer);
-  const pointers: Record<string, bigint | null> = {
-    ...{ hiddenStates: allHidden ?? null, routerIndices: localIndices, inputWeights: allScales ?? null },
-    ...{ routingWeights: allWeights ?? null, addend: null, addendWeights: null },
-    ...{ gateUpProj: pointerOf(inputs.gateUpProj), gateUpProjBias: inputs.gateUpProjBias?.pointer ?? null },
-    ...{ downProj: pointerOf(inputs.downProj), downProjBias: inputs.downProjBias?.pointer ?? null },
-    ...Object.fromEntries(partNames.map((name, i) => [name, parts[i] ?? null])),
-    output: bytes(tokens * hidden * bytesPerElement(dtype)), // the plan may store activations in it
-  };
-  for (const [name, size] of Object.entries(plan.workspace)) if (size > 0) pointers[name] = bytes(size);
-
-  const products = plan.launches.filter(({ kernel }) => !kernel.startsWith("combine_"));
+  const local = planLocalExperts(
+    group,
+    call,
+    { tokens, topK, hiddenStates: allHidden, routerIndices: localIndices, inputWeights: allScales },
+    { maximum: Infinity, expected: shape.tokens * topK }, // of all assignments, one part for each rank
+    bytes,
+  );
   const launches = [
     items("local_experts", tokens * topK, {
-      ...{ indices: allIndices ?? null, out: localIndices, n: tokens * topK, first, count: end - first },
+      ...{ indices: allIndices, out: localIndices, n: tokens * topK, first, count: end - first },
     }),
-    ...products.map((launch) => resolveLaunch(launch, pointers as PointerTable)),
+    ...local.launches,
     items(`partial_sum_${dtype}`, tokens * hidden, {
-      ...{ expertOutputs: pointers.expertOutputs ?? null, rows: pointers.rows ?? null, weights: allWeights ?? null },
-      ...{ indices: denseWeights ? allIndices ?? null : null, out: sums, count: tokens * hidden },
+      ...{ expertOutputs: local.expertOutputs, rows: local.rows, weights: allWeights },
+      ...{ indices: denseWeights ? allIndices : null, out: sums, count: tokens * hidden },
       ...{ weightsDtype: cudaDTypeCode(weightsDType), topK, weightColumns: denseWeights ? experts : topK },
       width: hidden,
     }),
@@ -82,17 +75,11 @@ export function runByToken(group: RankGroup, { inputs, shape }: ExpertsCall<Cuda
   };
   if (host.isCapturing()) queue();
   else {
-    const { output: scratch, ...others } = pointers;
     const inOut = [...gathers.flatMap(({ source, target }) => [source.pointer, target]), output.pointer];
     const own = [localIndices, sums, ownSums, addend?.pointer ?? null, addendWeights?.pointer ?? null];
     // The plan and the pointers determine all arguments of the launches.
-    const addresses = [...inOut, ...own, scratch ?? null, ...Object.values(others)];
-    group.graphs.run(plan, addresses, queue, () => host.stream.capture(queue));
+    group.graphs.run(local.plan, [...inOut, ...own, ...local.addresses], queue, () => host.stream.capture(queue));
   }
   cleanup.move();
   return output;
-}
-
-function pointerOf(weight: ExpertsCall<CudaTensor>["inputs"]["gateUpProj"]): bigint {
-  return isPacked(weight) ? weight.parts.values.pointer : weight.pointer;
 }

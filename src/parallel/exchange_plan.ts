@@ -1,8 +1,7 @@
 // Plans which rows travel between ranks. Pure functions of the ranks' counts, the same on every rank.
 //
 // Each rank sorts its assignments by expert. An expert lives on one rank, and the experts of a rank are contiguous, so the rows for
-// each rank are contiguous too. A rank receives the rows of rank 0 first, then those of rank 1 and so on, each part sorted by
-// expert. A stable sort by expert then gives the order that one GPU would have: by expert, then by rank and token.
+// each rank are contiguous too. The rank of an expert computes its rows in the order that one GPU would have: by rank, then by token.
 
 /** A range of integers: the end is not included. */
 export interface Range {
@@ -17,7 +16,7 @@ export function shareOf(total: number, ranks: number, rank: number): Range {
   return { start: Math.floor(rank * total / ranks), end: Math.floor((rank + 1) * total / ranks) };
 }
 
-/** Consecutive rows of a buffer that go to, or come from, one rank. */
+/** Consecutive rows of a buffer. */
 export interface Part {
   /** The first row. */
   readonly start: number;
@@ -27,14 +26,14 @@ export interface Part {
 
 /** The rows that one rank exchanges with every rank, itself included. */
 export interface ExchangePlan {
-  /** The rows of the sorted assignments that go to each rank. */
-  readonly sends: readonly Part[];
-  /** The received rows that come from each rank. */
-  readonly receives: readonly Part[];
-  /** The number of rows that are sent. */
-  readonly sent: number;
-  /** The number of rows that are received. */
-  readonly received: number;
+  /** For each rank, the rows of this rank's sorted assignments that belong to the experts of that rank. */
+  readonly own: readonly Part[];
+  /** For each rank, its rows that belong to this rank's experts: ordered by rank, then by expert, then by token. */
+  readonly others: readonly Part[];
+  /** [rows of `others`]: the number of each row among those that this rank computes, or -1 if it is beyond the capacity. */
+  readonly order: Int32Array<ArrayBuffer>;
+  /** The number of rows that this rank computes. */
+  readonly computed: number;
 }
 
 /**
@@ -43,25 +42,45 @@ export interface ExchangePlan {
  * @param offsets For each rank, [E + 1]: the number of its rows that belong to the experts before each one. The last is the number of
  * its rows.
  * @param rank The rank.
- * @returns The plan. The combine step uses it in the other direction.
+ * @param capacity The maximum number of rows of an expert. The first ones are kept.
  */
-export function planExchange(offsets: readonly ArrayLike<number>[], rank: number): ExchangePlan {
+export function planExchange(
+  offsets: readonly ArrayLike<number>[],
+  rank: number,
+  capacity: number = Infinity,
+): ExchangePlan {
   const ranks = offsets.length;
   const experts = (offsets[rank]?.length ?? 1) - 1;
-  const part = (source: number, target: number): Part => {
-    const { start, end } = shareOf(experts, ranks, target);
-    const first = offsets[source]?.[start] ?? 0;
-    return { start: first, rows: (offsets[source]?.[end] ?? 0) - first };
+  const rowsOf = (source: number, first: number, end: number) => {
+    const row = offsets[source] ?? [];
+    return { start: row[first] ?? 0, rows: (row[end] ?? 0) - (row[first] ?? 0) };
   };
-  const sends = offsets.map((_, target) => part(rank, target));
-  let received = 0;
-  const receives = offsets.map((_, source) => {
-    const { rows } = part(source, rank);
-    const start = received;
-    received += rows;
-    return { start, rows };
+  const own = offsets.map((_, target) => {
+    const { start, end } = shareOf(experts, ranks, target);
+    return rowsOf(rank, start, end);
   });
-  return { sends, receives, sent: offsets[rank]?.[experts] ?? 0, received };
+
+  const { start: first, end } = shareOf(experts, ranks, rank);
+  let received = 0;
+  const others = offsets.map((_, source) => {
+    const { rows } = rowsOf(source, first, end);
+    received += rows;
+    return { start: received - rows, rows };
+  });
+  const order = new Int32Array(received);
+  const next = others.map(({ start }) => start); // where the next expert's rows of each rank begin
+  let computed = 0;
+  for (let expert = first; expert < end; expert++) {
+    let kept = 0;
+    for (let source = 0; source < ranks; source++) {
+      const { rows } = rowsOf(source, expert, expert + 1);
+      const at = next[source] ?? 0;
+      next[source] = at + rows;
+      for (let i = 0; i < rows; i++) order[at + i] = kept < capacity ? computed + kept++ : -1;
+    }
+    computed += kept;
+  }
+  return { own, others, order, computed };
 }
 
 /** What every rank must agree on before rows travel. */

@@ -3,7 +3,7 @@ import { openCudaBackend } from "../cuda/backend.ts";
 import { Driver } from "../cuda/driver/driver.ts";
 import { checkNames } from "../known_names.ts";
 import { Nccl } from "../nccl/library.ts";
-import { launcherVariables, type Placement, placementFrom } from "../world/launcher.ts";
+import { launcherVariables, type Placement, placementFrom, readVariable } from "../world/launcher.ts";
 import { joinWorld } from "../world/world.ts";
 import { RankBackend } from "./backend.ts";
 import type { ExchangeMode, ParallelBackend } from "./parallel_backend.ts";
@@ -83,6 +83,14 @@ const knownOptions: Readonly<Record<keyof OpenParallelOptions, true>> = {
  * ```
  */
 export async function openParallel(options: OpenParallelOptions = {}): Promise<ParallelBackend> {
+  return await openRankBackend(options, RankBackend);
+}
+
+/** Opens a rank as a backend of a class: see {@linkcode openParallel}. */
+export async function openRankBackend<Type extends RankBackend>(
+  options: OpenParallelOptions,
+  BackendClass: new (group: RankGroup, mode: ExchangeMode, owned: DisposableStack) => Type,
+): Promise<Type> {
   expectObject("options", options);
   checkNames("options", options, Object.keys(knownOptions));
   const { exchange = "auto", timeout = 60, exitWhenLost = false, onListening, library } = options;
@@ -105,17 +113,12 @@ export async function openParallel(options: OpenParallelOptions = {}): Promise<P
     }),
   );
   const group = owned.use(new RankGroup(inner, world, nccl));
-  return new RankBackend(group, exchange, owned.move());
+  return new BackendClass(group, exchange, owned.move());
 }
 
 /** A launcher may show each rank only its own GPU, whose number is then 0. */
 function deviceOf({ localRank }: Placement, library: string | undefined): number {
   return new Driver(library).deviceCount === 1 ? 0 : localRank;
-}
-
-function readVariable(name: string): string | undefined {
-  if (Deno.permissions.querySync({ name: "env", variable: name }).state !== "granted") return undefined;
-  return Deno.env.get(name);
 }
 
 function hostName(): string {

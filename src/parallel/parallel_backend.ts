@@ -46,6 +46,13 @@ export interface ParallelBackend extends Backend {
    * @throws {RankLostError} If a rank has ended.
    */
   moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options?: ParallelMoeOptions): Promise<BackendTensor>;
+  /** Returns how rows travel in calls with these `tokensPerRank`. */
+  exchangeOf(tokensPerRank: readonly number[]): Exclude<ExchangeMode, "auto">;
   /** Leaves the other ranks because this one failed. They end too, and name the reason. */
   fail(reason: string): void;
+}
+
+/** Returns whether a backend is a rank. */
+export function isParallel(backend: Backend): backend is ParallelBackend {
+  return "allGather" in backend;
 }

@@ -60,7 +60,7 @@ export function predict(job: Job, gpu: Gpu, gpus: number, rates: LinkRates = mea
         Math.max((local - 1) / rates.hostBytes, (gpus - local) / rates.networkBytes);
   const rowBytes = hidden * element;
   const assignments = 2 * travel(tokens * topK / gpus, rowBytes) + (gpus === 1 ? 0 : rates.counts);
-  const everywhere = travel(tokens, rowBytes) + travel(tokens, 4 * hidden);
+  const everywhere = 2 * travel(tokens, rowBytes);
   const { seconds, weightBytes } = compute(gpus);
   const total = seconds + Math.min(assignments, everywhere);
   return {

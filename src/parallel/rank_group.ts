@@ -1,11 +1,12 @@
 // One rank's GPU and its connection to the others.
+import { MemoryCounter } from "../backend/memory_counter.ts";
 import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 import type { CudaBackend } from "../cuda/backend.ts";
 import { Event } from "../cuda/driver/event.ts";
 import { GraphCache } from "../cuda/driver/graph_cache.ts";
-import { StagingBuffer } from "../cuda/driver/memory.ts";
+import { DeviceBuffer, StagingBuffer } from "../cuda/driver/memory.ts";
 import { Stream } from "../cuda/driver/stream.ts";
-import { type Plan, planLaunches } from "../cuda/plan/experts.ts";
+import { type Plan, planLaunches, type RowCounts } from "../cuda/plan/experts.ts";
 import { Communicator, type DeviceBytes } from "../nccl/communicator.ts";
 import type { Nccl } from "../nccl/library.ts";
 import type { World } from "../world/world.ts";
@@ -13,9 +14,6 @@ import type { Part } from "./exchange_plan.ts";
 
 /** The maximum number of plans that are kept. */
 const planCount = 64;
-
-/** More events than a call uses. */
-const eventCount = 64;
 
 /** The GPU of a rank, and the communicator that connects it to the GPUs of the other ranks. */
 export class RankGroup implements Disposable {
@@ -25,14 +23,13 @@ export class RankGroup implements Disposable {
   /** The graphs of repeated calls. The communicator owns them. */
   readonly graphs: GraphCache;
   readonly #copied: Event;
-  /** Events of calls, used again and again. */
-  readonly #events: Event[] = [];
+  readonly #forked: Event;
+  readonly #barrierBytes: DeviceBuffer;
   /** The plans of calls, by their sizes. */
   readonly #plans = new Map<string, Plan>();
-  #nextEvent = 0;
-  #exchangeStream: Stream | undefined;
   readonly #owned: DisposableStack;
-  #staging: StagingBuffer | undefined;
+  readonly #stages: { read?: StagingBuffer; write?: StagingBuffer } = {};
+  readonly #exchangeStream: Stream;
 
   /**
    * Connects to the other ranks. The backend and the world stay open when the group is closed.
@@ -45,17 +42,20 @@ export class RankGroup implements Disposable {
     this.inner = inner;
     this.world = world;
     this.#copied = owned.use(new Event(context));
+    this.#barrierBytes = owned.use(new DeviceBuffer(inner.host.stream, 8 * world.ranks, new MemoryCounter()));
+    this.#barrierBytes.clear();
+    this.#forked = owned.use(new Event(context));
+    this.#exchangeStream = owned.use(new Stream(context, { urgent: true }));
     owned.defer(() => {
-      using rest = new DisposableStack();
-      rest.use(this.#staging);
-      rest.use(this.#exchangeStream);
-      for (const event of this.#events) rest.use(event);
+      using stages = new DisposableStack();
+      for (const stage of Object.values(this.#stages)) stages.use(stage);
     });
     this.communicator = owned.use(
       new Communicator({
         ...{ nccl, rank: world.rank, ranks: world.ranks, id: world.id },
         makeCurrent: () => context.makeCurrent(),
         lost: () => world.lost,
+        onFailure: ({ message }) => world.fail(message),
       }),
     );
     world.watch(this.communicator.handle);
@@ -83,9 +83,7 @@ export class RankGroup implements Disposable {
 
   /** Queues an exchange of one byte with every rank. It ends on no rank before it has begun on all. */
   barrier(): void {
-    using memory = this.inner.allocate("i32", [this.ranks, 2]);
-    memory.buffer.clear();
-    const byte = (i: number): DeviceBytes => ({ pointer: memory.pointer + BigInt(4 * i), bytes: 1 });
+    const byte = (i: number): DeviceBytes => ({ pointer: this.#barrierBytes.pointer + BigInt(4 * i), bytes: 1 });
     const numbers = Array.from({ length: this.ranks }, (_, i) => i);
     this.communicator.exchange(numbers.map(byte), numbers.map((i) => byte(this.ranks + i)), this.stream);
   }
@@ -107,43 +105,37 @@ export class RankGroup implements Disposable {
     if (lost) throw lost;
   }
 
-  /** Plans a call of this rank's experts. */
-  plan(shape: ResolvedExperts): Plan {
-    const key = JSON.stringify(shape);
+  /** Plans a call of this rank's experts, given what is known of the number of their rows. */
+  plan(shape: ResolvedExperts, rows: RowCounts): Plan {
+    const key = JSON.stringify([shape, rows]);
     const { device, kernels } = this.inner.host;
-    const plan = this.#plans.get(key) ?? planLaunches(shape, device, kernels);
+    const plan = this.#plans.get(key) ?? planLaunches(shape, device, kernels, undefined, rows);
     this.#plans.delete(key); // the newest last
     this.#plans.set(key, plan);
     if (this.#plans.size > planCount) this.#plans.delete(this.#plans.keys().next().value ?? "");
     return plan;
   }
 
-  /** A second stream, for rows that travel while others are computed. */
-  get exchangeStream(): Stream {
-    return this.#exchangeStream ??= new Stream(this.inner.host.context, { urgent: true });
-  }
-
-  /** Marks the present end of a stream's queue. The mark is valid until {@linkcode RankGroup.mark} has been called many times. */
-  mark(stream: Stream): Event {
-    const event = this.#events[this.#nextEvent] ??= new Event(this.inner.host.context);
-    this.#nextEvent = (this.#nextEvent + 1) % eventCount;
-    event.record(stream);
-    return event;
-  }
-
-  /** Makes a stream wait for all that is queued on another one. */
-  follow(stream: Stream, other: Stream): void {
-    if (stream !== other) this.mark(other).block(stream);
+  /**
+   * Runs exchanges on a stream of their own, beside work on the stream of all calls.
+   *
+   * @param exchange Queues the exchanges, after all that is queued already.
+   * @param beside Queues the other work. All that is queued later follows both.
+   */
+  beside(exchange: (stream: bigint) => void, beside: () => void): void {
+    const { stream } = this.inner.host;
+    this.#forked.record(stream);
+    this.#forked.block(this.#exchangeStream);
+    exchange(this.#exchangeStream.handle);
+    beside();
+    this.#forked.record(this.#exchangeStream);
+    this.#forked.block(stream);
   }
 
   /** Starts to copy integers from device memory. The result waits for the copy and returns them until the next call. */
   readBack(pointer: bigint, count: number): () => Int32Array {
     const { context, stream } = this.inner.host;
-    if (!this.#staging || this.#staging.memory.byteLength < 4 * count) {
-      this.#staging?.[Symbol.dispose]();
-      this.#staging = new StagingBuffer(context, 4 * count);
-    }
-    const target = new Int32Array(this.#staging.memory, 0, count);
+    const target = this.#stage("read", count);
     context.call("cuMemcpyDtoHAsync_v2", target as unknown as BufferSource, pointer, BigInt(4 * count), stream.handle);
     this.#copied.record(stream);
     return () => {
@@ -152,6 +144,25 @@ export class RankGroup implements Disposable {
       this.checkAlive();
       return target;
     };
+  }
+
+  /** Queues a copy of integers to device memory. The copy of the call before must be complete, as it is after a read-back. */
+  write(pointer: bigint, integers: Int32Array): void {
+    const { context, stream } = this.inner.host;
+    const source = this.#stage("write", integers.length);
+    source.set(integers);
+    const bytes = BigInt(integers.byteLength);
+    context.call("cuMemcpyHtoDAsync_v2", pointer, source as unknown as BufferSource, bytes, stream.handle);
+  }
+
+  /** Returns page-locked memory for integers, so that a copy does not wait for the stream. */
+  #stage(use: "read" | "write", count: number): Int32Array {
+    let stage = this.#stages[use];
+    if (!stage || stage.memory.byteLength < 4 * count) {
+      stage?.[Symbol.dispose]();
+      stage = this.#stages[use] = new StagingBuffer(this.inner.host.context, 4 * Math.max(1, count));
+    }
+    return new Int32Array(stage.memory, 0, count);
   }
 
   [Symbol.dispose](): void {

@@ -3,9 +3,17 @@ import type { Activation, DenseInputs } from "../contract/experts.ts";
 import { gateUpColumns } from "../contract/experts_sizes.ts";
 import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 
-/** Returns for each assignment whether it is within the capacity. */
-export function keptMask(indices: ArrayLike<number>, { experts, capacity }: ResolvedExperts): boolean[] {
-  const taken = new Int32Array(experts);
+/**
+ * Returns for each assignment whether it is within the capacity.
+ *
+ * @param before The assignments of each expert that come before these. Defaults to none.
+ */
+export function keptMask(
+  indices: ArrayLike<number>,
+  { experts, capacity }: ResolvedExperts,
+  before: ArrayLike<number> = { length: 0 },
+): boolean[] {
+  const taken = Int32Array.from({ length: experts }, (_, e) => before[e] ?? 0);
   return Array.from(indices, (e) => taken[e]!++ < capacity);
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Backend, BackendTensor } from "../backend/backend.ts";
-import type { DenseInputs, ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
 import { isPacked } from "../tensor/packed_tensor.ts";
 import { convert, elementCount, type Tensor, tensor, zeros } from "../tensor/tensor.ts";
@@ -91,13 +91,27 @@ export async function checkSample(
   const indices = (await backend.download(inputs.routerIndices)).data;
   const kept = keptMask(indices, shape);
   const tokens = sampleTokens(kept, shape.topK, samples ?? affordableSamples(shape));
-  const readExpert: WeightReader = async (name, expert) => {
-    const weight = inputs[name];
-    if (!isPacked(weight)) return await part(backend, weight, expert);
-    if (!readWeight) throw new TypeError(`readWeight must be given for packed weights such as ${name}`);
-    return widened(await readWeight(name, expert));
-  };
-  const expected = await referenceRows(backend, inputs, shape, { indices, kept, tokens, readExpert });
+  const expected = await addendRows(backend, inputs, shape, tokens);
+  const uses = await sampleUses(backend, inputs, shape, { indices, kept, tokens });
+  await addExpertRows(backend, inputs, shape, { uses, readWeight }, expected);
+  return await compareRows(backend, output, shape, { tokens, expected, tolerance });
+}
+
+/**
+ * Compares rows of an output with the expected ones.
+ *
+ * @param rows `tokens` are the numbers of the rows, `expected` are their values.
+ */
+export async function compareRows(
+  backend: Backend,
+  output: BackendTensor,
+  shape: ResolvedExperts,
+  { tokens, expected, tolerance = 1 }: {
+    readonly tokens: readonly number[];
+    readonly expected: readonly Float64Array[];
+    readonly tolerance?: number;
+  },
+): Promise<SampleCheck> {
   const bound = tolerance * errorBounds[shape.dtype as keyof typeof errorBounds];
 
   // Below the normal range of f16, rounding is absolute: half of 2^-24 for each slot's row, and once more for the sum.
@@ -122,26 +136,59 @@ export async function checkSample(
   return { samples: tokens.length, error: relative, bound, bad };
 }
 
-/** Computes the rows of some tokens in float64. The host holds the weights of one expert at a time. */
-async function referenceRows(
+/** An assignment of a sampled token. */
+export interface SampleUse {
+  /** The number of the token among the sampled ones. */
+  readonly row: number;
+  readonly expert: number;
+  /** The token's hidden state. */
+  readonly hidden: readonly number[];
+  readonly weight: number;
+  readonly inputWeight: number;
+}
+
+/** Reads the kept assignments of some tokens. */
+export async function sampleUses(
   backend: Backend,
-  inputs: ExpertsInputs<BackendTensor>,
-  shape: ResolvedExperts,
-  { indices, kept, tokens, readExpert }: {
+  { hiddenStates, routingWeights, inputWeights }: ExpertsInputs<BackendTensor>,
+  { topK, denseWeights }: ResolvedExperts,
+  { indices, kept, tokens }: {
     readonly indices: ArrayLike<number>;
     readonly kept: readonly boolean[];
     readonly tokens: readonly number[];
-    readonly readExpert: WeightReader;
   },
-): Promise<Float64Array[]> {
-  const { hidden, topK, denseWeights } = shape;
-  const rows = await Promise.all(tokens.map((token) => addendRow(backend, inputs, token, hidden)));
-  const uses = tokens.flatMap((token, row) =>
-    Array.from({ length: topK }, (_, k) => token * topK + k)
-      .filter((assignment) => kept[assignment])
-      .map((assignment) => ({ token, row, slot: assignment % topK, expert: indices[assignment]! }))
-  );
+): Promise<SampleUse[]> {
+  const uses: SampleUse[] = [];
+  for (const [row, token] of tokens.entries()) {
+    const hidden = [...(await part(backend, hiddenStates, token)).data];
+    const weights = (await part(backend, routingWeights, token)).data;
+    const scales = inputWeights && (await part(backend, inputWeights, token)).data;
+    for (let slot = 0; slot < topK; slot++) {
+      const assignment = token * topK + slot, expert = indices[assignment];
+      if (!kept[assignment] || expert === undefined) continue;
+      const weight = weights[denseWeights ? expert : slot] ?? 0;
+      uses.push({ row, expert, hidden, weight, inputWeight: scales?.[slot] ?? 1 });
+    }
+  }
+  return uses;
+}
+
+/** Adds the weighted outputs of experts to rows, in float64. The host holds the weights of one expert at a time. */
+export async function addExpertRows(
+  backend: Backend,
+  inputs: Pick<ExpertsInputs<BackendTensor>, "gateUpProj" | "gateUpProjBias" | "downProj" | "downProjBias">,
+  shape: ResolvedExperts,
+  { uses, readWeight }: { readonly uses: readonly SampleUse[]; readonly readWeight?: WeightReader | undefined },
+  rows: readonly Float64Array[],
+): Promise<void> {
+  const readExpert: WeightReader = async (name, expert) => {
+    const weight = inputs[name];
+    if (!isPacked(weight)) return await part(backend, weight, expert);
+    if (!readWeight) throw new TypeError(`readWeight must be given for packed weights such as ${name}`);
+    return widened(await readWeight(name, expert));
+  };
   const oneExpert = { ...shape, tokens: 1, topK: 1, experts: 1, denseWeights: false };
+  const one = (value: number) => tensor(Float32Array.of(value), [1, 1]);
   for (const [expert, group] of Map.groupBy(uses, ({ expert }) => expert)) {
     const weights = {
       gateUpProj: await readExpert("gateUpProj", expert),
@@ -149,24 +196,31 @@ async function referenceRows(
       gateUpProjBias: inputs.gateUpProjBias && await part(backend, inputs.gateUpProjBias, expert),
       downProjBias: inputs.downProjBias && await part(backend, inputs.downProjBias, expert),
     };
-    for (const { token, row, slot } of group) {
-      const weight = async (from: BackendTensor, column: number) => {
-        const row = await part(backend, from, token);
-        return { ...row, shape: [1, 1], data: row.data.subarray(column, column + 1) };
-      };
-      const one: DenseInputs = {
-        ...weights,
-        hiddenStates: await part(backend, inputs.hiddenStates, token),
-        routerIndices: tensor(new Int32Array(1), [1, 1]),
-        routingWeights: await weight(inputs.routingWeights, denseWeights ? expert : slot),
-        inputWeights: inputs.inputWeights && await weight(inputs.inputWeights, slot),
-      };
-      const result = referenceRow(one, oneExpert, [true], 0);
-      for (let h = 0; h < hidden; h++) rows[row]![h]! += result[h]!;
+    for (const { row, hidden, weight, inputWeight } of group) {
+      const result = referenceRow(
+        {
+          ...{ ...weights, hiddenStates: tensor(Float32Array.from(hidden), [1, shape.hidden]) },
+          ...{ routerIndices: tensor(new Int32Array(1), [1, 1]), routingWeights: one(weight) },
+          inputWeights: one(inputWeight),
+        },
+        oneExpert,
+        [true],
+        0,
+      );
+      rows[row]?.forEach((sum, h, sums) => sums[h] = sum + (result[h] ?? 0));
       await new Promise((resolve) => setTimeout(resolve)); // lets the event loop handle an interrupt
     }
   }
-  return rows;
+}
+
+/** Returns rows with what is added to the experts' sums of some tokens. */
+export function addendRows(
+  backend: Backend,
+  inputs: Pick<ExpertsInputs<BackendTensor>, "addend" | "addendWeights">,
+  { hidden }: ResolvedExperts,
+  tokens: readonly number[],
+): Promise<Float64Array[]> {
+  return Promise.all(tokens.map((token) => addendRow(backend, inputs, token, hidden)));
 }
 
 /** Returns what is added to the experts' sum of a token. */

@@ -175,15 +175,17 @@ export interface Workload extends Disposable {
  * @param backend The backend of the inputs.
  * @param pool The worker pool that draws them.
  * @param onProgress Called from time to time with the fraction that is done.
+ * @param ownCount The number of experts whose weights are drawn.
  */
 export async function drawInputs(
   job: Job,
   backend: Backend,
   pool: WorkerPool,
   onProgress: (fraction: number) => void = () => {},
+  ownCount: number = ownExperts(job).experts,
 ): Promise<Workload> {
   const { hidden, experts, topK, dtype, biases, router } = job;
-  const own = ownExperts(job);
+  const own = { ...job, experts: ownCount };
   const tokens = job.batch * job.seq;
   const random = new Generator(job.seed);
   using scope = new DisposableStack();

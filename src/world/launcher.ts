@@ -61,6 +61,12 @@ export function placementFrom(get: (name: string) => string | undefined): Placem
   return { launcher: found.name, rank, ranks, localRank, host, port, secret };
 }
 
+/** Reads a variable of the environment; undefined without the permission to. */
+export function readVariable(name: string): string | undefined {
+  if (Deno.permissions.querySync({ name: "env", variable: name }).state !== "granted") return undefined;
+  return Deno.env.get(name);
+}
+
 function integerOf(
   get: (name: string) => string | undefined,
   name: string,

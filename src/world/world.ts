@@ -223,6 +223,7 @@ export class World implements Disposable {
   readonly #connections: readonly Connection[];
   readonly #watchdog: Watchdog | undefined;
   #left = false;
+  #failure: string | undefined;
 
   constructor(
     members: readonly Member[],
@@ -244,9 +245,9 @@ export class World implements Disposable {
     if (this.#watchdog) this.#watchdog.communicator = communicator;
   }
 
-  /** The error to throw after a rank was lost; undefined if none was. */
+  /** The error to throw after a rank was lost, or this one has failed; undefined if none was. */
   get lost(): RankLostError | undefined {
-    const reason = this.#watchdog?.lost;
+    const reason = this.#watchdog?.lost ?? (this.#failure && `this rank has failed: ${this.#failure}`);
     return reason === undefined ? undefined : new RankLostError(`Cannot continue: ${reason}`);
   }
 
@@ -281,6 +282,7 @@ export class World implements Disposable {
 
   /** Leaves the other ranks because this one failed. They end too, and name the reason. */
   fail(reason: string): void {
+    this.#failure ??= reason;
     this.#leave(reason);
   }
 

@@ -119,6 +119,15 @@ CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstream
   return enqueue(stream, [=] { return copy_to_host(to, from, bytes); });
 }
 
+CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  BEGIN(kContext);
+  return enqueue(stream, [=] {
+    std::vector<unsigned char> copy(bytes);
+    const CUresult result = copy_to_host(copy.data(), from, bytes);
+    return result ? result : copy_to_device(to, copy.data(), bytes);
+  });
+}
+
 CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t bytes) {
   BEGIN(kContext);
   if (const CUresult captured = forbid_capture()) return captured;

@@ -1,12 +1,12 @@
 // One rank of tests/gpu/ranks.ts.
 import { type CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
-import { Event } from "../../src/cuda/driver/event.ts";
 import type { ExpertsInputs } from "../../src/contract/experts.ts";
 import { weightShapes } from "../../src/contract/experts_sizes.ts";
 import type { PresetName } from "../../src/models/presets.ts";
 import { Nccl } from "../../src/nccl/library.ts";
 import { RankBackend } from "../../src/parallel/backend.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
+import { exchanges } from "./exchanges.ts";
 import { RankGroup } from "../../src/parallel/rank_group.ts";
 import type { BackendTensor } from "../../src/tensor/backend_tensor.ts";
 import { type DType, type Tensor, tensor } from "../../src/tensor/tensor.ts";
@@ -25,7 +25,6 @@ export interface RankTask {
   readonly presets: readonly PresetName[];
   /** Tokens of each rank. */
   readonly tokens: readonly number[];
-  readonly chunks: readonly number[];
   /** Timed calls; a third of them for many tokens. */
   readonly calls: number;
   /** `"measure"`, or `"loop"` until a rank is killed. */
@@ -35,7 +34,7 @@ export interface RankTask {
 interface Connected extends Disposable {
   readonly group: RankGroup;
   readonly inner: CudaBackend;
-  parallel(exchange: "assignments" | "tokens", chunks?: number): RankBackend;
+  parallel(exchange: "assignments" | "tokens"): RankBackend;
 }
 
 async function connect({ rank, ranks, port, nccl: path }: RankTask): Promise<Connected> {
@@ -62,11 +61,7 @@ async function connect({ rank, ranks, port, nccl: path }: RankTask): Promise<Con
   return {
     group,
     inner,
-    parallel(exchange, chunks) {
-      const backend = new RankBackend(group, exchange, new DisposableStack());
-      backend.chunks = chunks ?? 1;
-      return backend;
-    },
+    parallel: (exchange) => new RankBackend(group, exchange, new DisposableStack()),
     [Symbol.dispose]: () => all[Symbol.dispose](),
   };
 }
@@ -147,6 +142,20 @@ async function times(backend: RankBackend | CudaBackend, run: () => Promise<Back
   return { singleMs: median(single), rowMs: milliseconds / count };
 }
 
+/** Measures replays of a captured call, one after the other. */
+async function replayMs(backend: RankBackend | CudaBackend, run: () => Promise<BackendTensor>, count: number) {
+  using captured = await backend.capture(run);
+  const series: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const { milliseconds } = await backend.measure(async () => {
+      for (let j = 0; j < count; j++) await captured.replay();
+    });
+    series.push(milliseconds / count);
+  }
+  captured.result[Symbol.dispose]();
+  return median(series);
+}
+
 function digest(data: Tensor["data"]): string {
   const bytes = new Uint32Array(data.buffer, data.byteOffset, data.byteLength >> 2);
   let a = 1, b = 0;
@@ -178,7 +187,7 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
   const inputs: Inputs = { ...own, ...weights };
   const call = { ...options, totalExperts: job.experts, tokensPerRank: everyone };
   if (task.mode === "loop") {
-    const parallel = connected.parallel("assignments", 1);
+    const parallel = connected.parallel("assignments");
     for (let i = 0;; i++) {
       (await parallel.experts(inputs, call))[Symbol.dispose]();
       parallel.synchronize();
@@ -189,22 +198,17 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
 
   const results: Record<string, unknown> = {};
   const hashes: Record<string, string> = {};
-  const variants = [
-    ["assignments", 1],
-    ...task.chunks.filter((n) => n > 1 && tokens >= 1024)
-      .map((n) => ["assignments", n]),
-    ["tokens", 1],
-  ] as ["assignments" | "tokens", number][];
-  for (const [exchange, chunks] of variants) {
-    const key = exchange === "tokens" ? "tokens" : `assignments/${chunks}`;
-    const parallel = connected.parallel(exchange, chunks);
+  for (const exchange of ["assignments", "tokens"] as const) {
+    const parallel = connected.parallel(exchange);
     {
       using output = await parallel.experts(inputs, call);
-      hashes[key] = digest((await parallel.download(output)).data);
+      hashes[exchange] = digest((await parallel.download(output)).data);
     }
-    results[key] = await times(parallel, () => parallel.experts(inputs, call), count);
-    if (chunks === 1 && exchange === "assignments") {
-      results.exchanges = await exchanges(connected, parallel, inputs, call);
+    results[exchange] = await times(parallel, () => parallel.experts(inputs, call), count);
+    if (exchange === "assignments") {
+      results.exchanges = await exchanges(connected.group, parallel, () => parallel.experts(inputs, call));
+    } else {
+      results.replay = { rowMs: await replayMs(parallel, () => parallel.experts(inputs, call), count) };
     }
   }
   const peakGiB = inner.memory.peakBytes / 2 ** 30;
@@ -224,7 +228,11 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
     const part = data.length / ranks;
     expected = Array.from({ length: ranks }, (_, r) => digest(data.slice(r * part, (r + 1) * part)));
   }
-  const one = await times(connected.parallel("assignments"), () => inner.experts(whole, options), count);
+  const barrier = connected.parallel("assignments");
+  const one = {
+    ...await times(barrier, () => inner.experts(whole, options), count),
+    replayMs: await replayMs(barrier, () => inner.experts(whole, options), count),
+  };
   dispose(whole);
   if (rank !== 0) return;
   const sameBits = Object.fromEntries(
@@ -232,59 +240,10 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
   );
   const gain = Object.fromEntries(
     Object.entries(results).filter(([key]) => key !== "exchanges").map(([key, value]) => {
-      const { singleMs, rowMs } = value as typeof one;
-      return [key, `${(one.singleMs / singleMs).toFixed(2)} x, ${(one.rowMs / rowMs).toFixed(2)} x`];
+      const { singleMs, rowMs } = value as Partial<typeof one>;
+      const times = [[one.singleMs, singleMs], [key === "replay" ? one.replayMs : one.rowMs, rowMs]] as const;
+      return [key, times.map(([one, ms]) => ms === undefined ? "" : `${(one / ms).toFixed(2)} x`).join(" ").trim()];
     }),
   );
   print({ preset: name, dtype: job.dtype, tokensPerGpu: tokens, sameBits, one, ...results, gain, peakGiB });
-}
-
-/** Measures the exchanges inside a call, and NCCL alone with the same parts. */
-async function exchanges(
-  { group, inner }: Connected,
-  parallel: RankBackend,
-  inputs: Inputs,
-  call: Parameters<RankBackend["experts"]>[1],
-) {
-  const { communicator } = group;
-  const { context, stream } = inner.host;
-  const original = communicator.exchange.bind(communicator);
-  const marks: { start: Event; end: Event; call: Parameters<typeof original> }[] = [];
-  communicator.exchange = (...exchange) => {
-    const mark = { start: new Event(context), end: new Event(context), call: exchange };
-    mark.start.record(stream);
-    original(...exchange);
-    mark.end.record(stream);
-    marks.push(mark);
-  };
-  for (let i = 0; i < 8; i++) (await parallel.experts(inputs, call))[Symbol.dispose]();
-  communicator.exchange = original;
-  group.synchronize();
-  const inside = (offset: number) =>
-    median(marks.filter((_, i) => i % 2 === offset).slice(1).map(({ start, end }) => end.millisecondsSince(start)));
-  const [dispatch, combine] = marks.slice(-2).map((mark) => mark.call);
-  if (!dispatch || !combine) throw new RangeError("A call must have two exchanges");
-  const bytes = dispatch[1].reduce((sum, part, r) => r === group.rank ? sum : sum + part.bytes, 0);
-  using memory = new DisposableStack();
-  const fresh = (parts: typeof dispatch[0]) => {
-    const start = parts[0]?.pointer ?? 0n;
-    const end = Math.max(...parts.map((part) => Number(part.pointer - start) + part.bytes));
-    const { pointer } = memory.use(inner.allocate("i32", [Math.ceil(end / 4) + 1]));
-    return parts.map((part) => ({ ...part, pointer: pointer + part.pointer - start }));
-  };
-  const bare = async ([send, receive]: typeof dispatch) => {
-    const [from, to] = [fresh(send), fresh(receive)];
-    const run = () => {
-      for (let i = 0; i < 20; i++) original(from, to, stream.handle);
-      return Promise.resolve();
-    };
-    await parallel.measure(run);
-    return (await parallel.measure(run)).milliseconds / 20;
-  };
-  const bareDispatchMs = await bare(dispatch), bareCombineMs = await bare(combine);
-  const rate = (ms: number) => Math.round(bytes / ms / 1e6);
-  return {
-    ...{ receivedBytes: bytes, dispatchMs: inside(0), combineMs: inside(1), bareDispatchMs, bareCombineMs },
-    bareGigabytesPerSecond: [rate(bareDispatchMs), rate(bareCombineMs)],
-  };
 }

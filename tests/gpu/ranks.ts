@@ -1,24 +1,23 @@
 // Checks and measures experts over several GPUs of one host, in one run: bits against one GPU, times against one GPU with the tokens of
 // all, the rates of the exchanges beside those of NCCL alone, and a rank that is killed. Prints JSON lines and a table.
 //
-//   deno run -A tests/gpu/ranks.ts --nccl PATH [--gpus 2,4,8] [--preset NAME,NAME] [--tokens 64,1024,8192] [--chunks 1,2,4] [--kill 2]
+//   deno run -A tests/gpu/ranks.ts --nccl PATH [--gpus 2,4,8] [--preset NAME,NAME] [--tokens 64,1024,8192] [--kill 2]
 import { parseArgs } from "@std/cli/parse-args";
 import { type PresetName, presets } from "../../src/models/presets.ts";
 import { runRank } from "./rank.ts";
 
 const options = parseArgs(Deno.args, {
-  string: ["nccl", "gpus", "preset", "tokens", "chunks", "kill", "rank", "mode", "port", "calls"],
+  string: ["nccl", "gpus", "preset", "tokens", "kill", "rank", "mode", "port", "calls"],
   default: {
     gpus: "2",
     preset: "gpt-oss-20b",
     tokens: "64,1024,8192",
-    chunks: "1,2,4",
     kill: "2",
     mode: "measure",
     calls: "30",
   },
 }) as unknown as
-  & Record<"nccl" | "gpus" | "preset" | "tokens" | "chunks" | "kill" | "mode" | "port" | "calls", string>
+  & Record<"nccl" | "gpus" | "preset" | "tokens" | "kill" | "mode" | "port" | "calls", string>
   & {
     readonly rank?: string;
   };
@@ -31,7 +30,6 @@ if (options.rank !== undefined) {
     ...{
       presets: names,
       tokens: numbers(options.tokens),
-      chunks: numbers(options.chunks),
       mode: options.mode,
       calls: Number(options.calls),
     },

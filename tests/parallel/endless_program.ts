@@ -12,7 +12,7 @@ try {
   console.log("joined");
   const { rank, ranks } = parallel;
   for (let seed = 0;; seed++) {
-    const { inputs, options, experts, tokensPerRank } = randomJob(seed % 20, ranks, { even: false, dropless: false });
+    const { inputs, options, experts, tokensPerRank } = randomJob(seed % 20, ranks, { even: false });
     const start = tokensPerRank.slice(0, rank).reduce((sum, n) => sum + n, 0);
     const tokens = { start, end: start + (tokensPerRank[rank] ?? 0) };
     const own = Object.fromEntries(

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { digestText, planExchange, readTable, shareOf } from "../../src/parallel/exchange_plan.ts";
+import { digestText, type Part, planExchange, readTable, shareOf } from "../../src/parallel/exchange_plan.ts";
 
 /** A small generator of integers below a limit. */
 function integers(seed: number): (limit: number) => number {
@@ -28,44 +28,53 @@ Deno.test("the shares of the ranks cover everything once, in order", () => {
   }
 });
 
-Deno.test("every row arrives once, ordered by rank and expert, whatever the counts are", () => {
+Deno.test("every row arrives once, the kept ones are computed in the order of one GPU, and they return to their places", () => {
   const random = integers(1);
   for (let round = 0; round < 300; round++) {
     const ranks = 1 + random(6), experts = 1 + random(12), limit = [1, 2, 5, 40][random(4)] ?? 1;
+    const capacity = round % 4 === 0 ? 1 + random(20) : Infinity;
     const busy = random(experts + 1); // sometimes one rank gets everything, or nobody gets anything
     const counts = Array.from(
       { length: ranks },
       () => Array.from({ length: experts }, (_, e) => round % 3 === 0 && e !== busy ? 0 : random(limit)),
     );
-    const offsets = counts.map(offsetsOf);
-    const plans = offsets.map((_, rank) => planExchange(offsets, rank));
-    // The rows of each rank are (source, expert, number), sorted by expert.
-    const rows = counts.map((row, source) =>
-      row.flatMap((count, expert) => Array.from({ length: count }, (_, i) => `${source} ${expert} ${i}`))
-    );
-    const arrived = plans.map(({ receives, received }, target) => {
-      const buffer = Array<string>(received);
-      receives.forEach(({ start, rows: count }, source) => {
-        const send = plans[source]?.sends[target];
-        assertEquals(send?.rows, count);
-        const begin = send?.start ?? 0;
-        rows[source]?.slice(begin, begin + count).forEach((row, i) => buffer[start + i] = row);
-      });
-      return buffer;
-    });
-    arrived.forEach((buffer, target) => {
+    // The sorted rows of each rank are (expert, rank, number).
+    const rowsOf = (count: number, e: number, rank: number) =>
+      Array.from({ length: count }, (_, i) => `${e} ${rank} ${i}`);
+    const sorted = counts.map((row, rank) => row.flatMap((count, e) => rowsOf(Math.min(count, capacity), e, rank)));
+    const offsets = counts.map((row) => offsetsOf(row.map((count) => Math.min(count, capacity))));
+    const plans = offsets.map((_, rank) => planExchange(offsets, rank, capacity));
+    const oneGpu = (e: number) => counts.flatMap((row, rank) => rowsOf(row[e] ?? 0, e, rank)).slice(0, capacity);
+
+    const returned = sorted.map((rows) => Array<string>(rows.length));
+    plans.forEach(({ others, order, computed }, target) => {
+      const received = Array<string>(order.length);
+      others.forEach((part, source) => move(sorted[source], plans[source]?.own[target], received, part));
       const { start, end } = shareOf(experts, ranks, target);
-      const expected = counts.flatMap((row, source) =>
-        row.slice(start, end).flatMap((count, e) =>
-          Array.from({ length: count }, (_, i) => `${source} ${start + e} ${i}`)
-        )
+      const expected = Array.from({ length: end - start }, (_, e) => oneGpu(start + e)).flat();
+      assertEquals(computed, expected.length);
+      const packed = Array.from(
+        order,
+        (row, i) => row < 0 ? "dropped" : received[i] === expected[row] ? received[i] : "wrong",
       );
-      assertEquals(buffer, expected);
+      assertEquals(packed.filter((row) => row !== "dropped").toSorted(), expected.toSorted());
+      others.forEach((part, source) => move(packed, part, returned[source], plans[source]?.own[target]));
     });
-    assertEquals(arrived.flat().length, rows.flat().length);
-    plans.forEach(({ sent }, rank) => assertEquals(sent, rows[rank]?.length));
+    const kept = new Set(Array.from({ length: experts }, (_, e) => oneGpu(e)).flat());
+    assertEquals(returned, sorted.map((rows) => rows.map((row) => kept.has(row) ? row : "dropped")));
   }
 });
+
+/** Copies a part of a list to a part of another one. */
+function move(
+  from: readonly (string | undefined)[] = [],
+  send: Part | undefined,
+  to: string[] = [],
+  receive: Part | undefined,
+): void {
+  assertEquals(send?.rows, receive?.rows);
+  for (let i = 0; i < (send?.rows ?? 0); i++) to[(receive?.start ?? 0) + i] = from[(send?.start ?? 0) + i] ?? "";
+}
 
 Deno.test("a rank whose call differs is named", () => {
   const row = (digest: number) => [digest, 5, 0, 2, 4];

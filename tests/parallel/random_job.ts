@@ -14,11 +14,11 @@ export interface RandomJob {
   readonly tokensPerRank: readonly number[];
 }
 
-/** Makes a job. With `even`, all ranks have the same number of tokens. With `dropless`, no expert has a capacity. */
+/** Makes a job. With `even`, all ranks have the same number of tokens. */
 export function randomJob(
   seed: number,
   ranks: number,
-  { even, dropless }: { readonly even: boolean; readonly dropless: boolean },
+  { even }: { readonly even: boolean },
 ): RandomJob {
   const random = new SmallRandom(seed);
   const below = (limit: number) => Math.floor(random.next() * limit);
@@ -54,7 +54,7 @@ export function randomJob(
     options: {
       ...{ gated, weightLayout, activation: gated ? choose(["swiglu-oai", "silu", "gelu"] as const) : "relu2" },
       gateUpLayout: choose(["interleaved", "concatenated"] as const),
-      expertCapacity: dropless ? undefined : choose([undefined, undefined, 1, 1 + below(9)]),
+      expertCapacity: choose([undefined, undefined, 1, 1 + below(9)]),
     },
     experts: E,
     tokensPerRank,

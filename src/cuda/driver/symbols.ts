@@ -25,6 +25,7 @@ export const symbols = {
   cuMemPoolTrimTo: { parameters: ["u64", "usize"], result: "i32" }, // (CUmemoryPool pool, size_t minBytesToKeep)
   cuMemcpyHtoDAsync_v2: { parameters: ["u64", "buffer", "usize", "u64"], result: "i32" }, // (CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount, CUstream hStream)
   cuMemcpyDtoHAsync_v2: { parameters: ["buffer", "u64", "usize", "u64"], result: "i32" }, // (void *dstHost, CUdeviceptr srcDevice, size_t ByteCount, CUstream hStream)
+  cuMemcpyDtoDAsync_v2: { parameters: ["u64", "u64", "usize", "u64"], result: "i32" }, // (CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount, CUstream hStream)
   cuMemsetD8Async: { parameters: ["u64", "u8", "usize", "u64"], result: "i32" }, // (CUdeviceptr dstDevice, unsigned char uc, size_t N, CUstream hStream)
   cuMemHostRegister_v2: { parameters: ["buffer", "usize", "u32"], result: "i32" }, // (void *p, size_t bytesize, unsigned int Flags)
   cuMemHostGetDevicePointer_v2: { parameters: ["buffer", "buffer", "u32"], result: "i32" }, // (CUdeviceptr *pdptr, void *p, unsigned int Flags)

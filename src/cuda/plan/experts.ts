@@ -48,6 +48,16 @@ export interface PlannedLaunch extends KernelLaunch<TensorName> {
   readonly flops: number;
   /** The minimum number of bytes that device memory must move: each tensor that is used, once. */
   readonly bytes: number;
+  /** The number of experts that `bytes` counts, and the bytes of each; see `KernelTime`. */
+  readonly experts?: { readonly count: number; readonly bytes: number };
+}
+
+/** What is known of the number of kept assignments. */
+export interface RowCounts {
+  /** The maximum number. */
+  readonly maximum: number;
+  /** The expected number. */
+  readonly expected: number;
 }
 
 /** The launches of one call and the memory they use. */
@@ -65,6 +75,7 @@ export interface Plan {
  * @param device The GPU.
  * @param kernels The kernels of the image that runs there.
  * @param tileRows Rows of the tiles to use instead of the best ones; the next smaller tiles are used if none has this many.
+ * @param counts What is known of the number of kept assignments. By default, all assignments within the capacity are expected.
  * @throws {RangeError} If the call is too large for the kernels' 32-bit indices.
  */
 export function planLaunches(
@@ -72,11 +83,12 @@ export function planLaunches(
   device: PlanDevice,
   kernels: readonly KernelRecord[],
   tileRows?: number,
+  counts: RowCounts = { maximum: Infinity, expected: Infinity },
 ): Plan {
   const { tokens, hidden, intermediate, experts, topK, capacity, denseWeights, weightsDType } = shape;
   const { formats, hasInputWeights, hasAddend } = shape;
   const assignments = tokens * topK;
-  const kept = Math.min(assignments, experts * capacity);
+  const kept = Math.min(assignments, experts * capacity, counts.maximum);
   const busy = Math.min(experts, kept); // experts that can have work
 
   const width = gateUpColumns(shape);
@@ -89,7 +101,7 @@ export function planLaunches(
     ...{ experts, depth: intermediate, width: hidden, gated: false, activation: "none" },
     ...{ format: dense, offsetsReady: true },
   };
-  const spread = { experts: busy, rows: kept / busy, even: kept === experts * capacity };
+  const spread = { experts: busy, rows: Math.min(kept, counts.expected) / busy, even: kept === experts * capacity };
   const packed = PackedProducts.find(shape, device, kernels);
   const tensorCores = usesTensorCores(shape, [first, second], kernels);
   const weight = (
@@ -169,6 +181,12 @@ export function planLaunches(
       }),
     ];
 
+  const expertBytes = (weight: WeightFormat, shape: readonly [number, number]) => ({
+    count: busy,
+    bytes: weightBytes(weight, [1, ...shape]) + element * shape[0],
+  });
+  const gateUpExperts = expertBytes(gateUp.format, [width, hidden]);
+  const downExperts = expertBytes(down.format, [hidden, intermediate]);
   const launches: PlannedLaunch[] = [
     ...sortLaunches.map((launch) => ({ ...launch, flops: 0, bytes: sortBytes[launch.kernel] ?? 0 })),
     ...gateUp.decode,
@@ -177,14 +195,14 @@ export function planLaunches(
     {
       ...gateUpLaunch,
       flops: kept * 2 * hidden * width,
-      bytes: weightBytes(gateUp.format, [busy, width, hidden]) +
-        element * (kept * hidden + busy * width + kept * intermediate),
+      bytes: busy * gateUpExperts.bytes + element * kept * (hidden + intermediate),
+      experts: gateUpExperts,
     },
     {
       ...downLaunch,
       flops: kept * 2 * hidden * intermediate,
-      bytes: weightBytes(down.format, [busy, hidden, intermediate]) +
-        element * (kept * intermediate + busy * hidden + kept * hidden),
+      bytes: busy * downExperts.bytes + element * kept * (intermediate + hidden),
+      experts: downExperts,
     },
     {
       ...planCombine<TensorName>(

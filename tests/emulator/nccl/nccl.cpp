@@ -44,20 +44,30 @@ std::string last_error;
 long calls, fail_call, die_call;
 int fail_code = kSystemError;
 thread_local int depth;
+thread_local bool group_failed;  // a failed call ends its group without any work
 thread_local std::vector<Message> group;
 thread_local CUstream group_stream;
 
-// YAMOE_NCCL="fail=n,code=c" makes the n-th call fail, "die=n" kills the process at the n-th call.
-__attribute__((constructor)) void read_environment() {
+// Returns the number after a key of YAMOE_NCCL.
+long option(const char* key, long otherwise) {
   const char* const text = getenv("YAMOE_NCCL");
-  if (!text) return;
-  sscanf(text, "fail=%ld,code=%d", &fail_call, &fail_code);
-  sscanf(text, "die=%ld", &die_call);
+  const char* const found = text ? strstr(text, key) : nullptr;
+  return found ? atol(found + strlen(key)) : otherwise;
+}
+
+// YAMOE_NCCL="fail=n,code=c" makes the n-th call fail, "die=n" kills the process at the n-th call. "rank=r" limits that to one rank.
+__attribute__((constructor)) void read_environment() {
+  const char* const own = getenv("RANK");
+  if (const long rank = option("rank=", -1); rank >= 0 && (!own || atol(own) != rank)) return;
+  fail_call = option("fail=", 0);
+  fail_code = option("code=", kSystemError);
+  die_call = option("die=", 0);
 }
 
 int refuse_call(int result, const std::string& reason) {
   last_error = reason;
   refuse(CUDA_ERROR_INVALID_VALUE, reason);
+  if (depth > 0) group_failed = true;
   return result;
 }
 
@@ -165,6 +175,9 @@ CUresult run(const std::vector<Message>& messages) {
 int queue_group() {
   std::vector<Message> messages = std::move(group);
   group.clear();
+  const bool failed = group_failed;
+  group_failed = false;
+  if (failed) return kInvalidUsage;
   if (messages.empty()) return kSuccess;
   if (!has_current_context()) return refuse_call(kUnhandledCudaError, "no context is current");
   const std::shared_ptr<int> token = messages[0].comm->graphs;
@@ -200,7 +213,11 @@ using Handle = emulator::Comm*;
 #pragma GCC visibility push(default)
 extern "C" {
 long emu_nccl_calls() { return calls; }
-int emu_nccl_live() { return static_cast<int>(communicators.size()); }
+int emu_nccl_live() {
+  int live = 0;
+  for (const auto& entry : communicators) live += !entry.second->aborted;
+  return live;
+}
 void emu_nccl_fail(long call, int code) {
   calls = 0;
   fail_call = call;

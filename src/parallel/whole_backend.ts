@@ -1,0 +1,90 @@
+// A rank that takes the tensors of all ranks, for checks: every rank makes the same calls with the same tensors.
+import type { BackendTensor } from "../backend/backend.ts";
+import { runMoe } from "../backend/run_moe.ts";
+import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
+import { mapInputs } from "../contract/experts_inputs.ts";
+import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
+import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
+import { resolveMoe } from "../contract/resolve_moe.ts";
+import { isPacked, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { elementCount, type Tensor, zeros } from "../tensor/tensor.ts";
+import { RankBackend } from "./backend.ts";
+import { type Range, shareOf } from "./exchange_plan.ts";
+
+/** The maximum number of bytes of a rank in a message. */
+const messageBytes = 1 << 22;
+
+/** A backend whose calls share the tokens and the experts among the ranks and return the whole output on every rank. */
+export class WholeBackend extends RankBackend {
+  override experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<BackendTensor> {
+    return this.runExperts({ inputs, shape: resolveExperts(inputs, options), onProgress: options.onProgress });
+  }
+
+  override moe(
+    hidden: BackendTensor,
+    layer: MoeLayer<BackendTensor>,
+    options: MoeOptions = {},
+  ): Promise<BackendTensor> {
+    return runMoe(this, { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress: options.onProgress });
+  }
+
+  /** Packed weights cannot be shared. */
+  override supports(): boolean {
+    return false;
+  }
+
+  override async runExperts(call: ExpertsCall<BackendTensor>): Promise<BackendTensor> {
+    const { inputs, shape } = call;
+    if (shape.experts < this.ranks) return await this.local.runExperts(call);
+    using scope = new DisposableStack();
+    const counts = Array.from({ length: this.ranks }, (_, r) => {
+      const { start, end } = shareOf(shape.tokens, this.ranks, r);
+      return end - start;
+    });
+    const shares = { tokens: shareOf(shape.tokens, this.ranks, this.rank), experts: this.share(shape.experts) };
+    const own = new Map<BackendTensor, BackendTensor>();
+    for (const [name, tensor] of Object.entries(inputs) as [string, BackendTensor | PackedTensor | undefined][]) {
+      if (tensor === undefined) continue;
+      if (isPacked(tensor)) throw new TypeError(`${name} must be dense to be shared, got a packed tensor`);
+      own.set(tensor, scope.use(await this.#slice(tensor, name.includes("Proj") ? shares.experts : shares.tokens)));
+    }
+    const ownOf = (tensor: BackendTensor) => own.get(tensor) ?? tensor;
+    const ownCall = { ...call, inputs: mapInputs(inputs, ownOf), shape: { ...shape, tokens: counts[this.rank] ?? 0 } };
+    return await this.#gather(scope.use(await this.runShared(ownCall, counts)), counts);
+  }
+
+  /** Copies some rows of a tensor. */
+  async #slice(tensor: BackendTensor, { start, end }: Range): Promise<BackendTensor> {
+    const host = zeros(tensor.dtype, [end - start, ...tensor.shape.slice(1)]);
+    const first = start * elementCount(tensor.shape.slice(1));
+    if (host.data.length > 0) {
+      const range = { start: first, end: first + host.data.length };
+      await this.read(tensor, (piece, at) => host.data.set(piece, at - first), range);
+    }
+    return this.upload(host);
+  }
+
+  /** Collects the rows of all ranks on every rank. */
+  async #gather(own: BackendTensor, counts: readonly number[]): Promise<BackendTensor> {
+    const { dtype, shape } = own;
+    const rows = await this.download(own);
+    const bytes = bytesOf(rows);
+    const whole = zeros(dtype, [counts.reduce((sum, count) => sum + count, 0), ...shape.slice(1)]);
+    const target = bytesOf(whole);
+    const rowBytes = elementCount(shape.slice(1)) * rows.data.BYTES_PER_ELEMENT;
+    const longest = Math.max(...counts) * rowBytes;
+    for (let start = 0; start < longest; start += messageBytes) {
+      const pieces = await this.allGather(bytes.slice(start, start + messageBytes).toBase64());
+      let first = start;
+      for (const [rank, piece] of pieces.entries()) {
+        if (piece !== "") target.set(Uint8Array.fromBase64(piece), first);
+        first += (counts[rank] ?? 0) * rowBytes;
+      }
+    }
+    return this.upload(whole);
+  }
+}
+
+function bytesOf({ data }: Tensor): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
