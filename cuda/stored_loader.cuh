@@ -38,9 +38,9 @@ struct Stored {
   const uint32_t ring;
   uint32_t tile;              // the one that was decoded last
   const unsigned char* from;  // the numbers of the next step
-  int scale, same_scale;      // the scale of the next step, and how many steps have it
+  int scale, same_scale;      // the next scale, and how many steps still have the present one
   uint32_t global;
-  uint2 delayed;
+  uint2 delayed;  // the bits of the present scale
 
   __device__ __forceinline__ Stored(const StoredArguments<T>& arguments)
       : p(arguments),
@@ -60,7 +60,7 @@ struct Stored {
     const int row = source_column<true>(p.columns, n);
     from = w.values + (static_cast<size_t>(at.expert) * width + row) * (kBits == 8 ? p.depth : p.depth / 2);
     scale = static_cast<int>(first_scale(w, at.expert, row, width, p.depth));
-    same_scale = steps_of_scale();
+    same_scale = 0;
     if (w.globals) global = __float_as_uint(global_scale(w, at.expert, row, width));
     return 0x10000;
   }
@@ -76,12 +76,13 @@ struct Stored {
       const uint32_t first = ring + Tile::kBytesA;
       store_scales(stage == first ? first + (Tile::kStages - 1) * kStageBytes : stage - kStageBytes, delayed);
     }
-    delayed = exists ? load_scales() : make_uint2(0, 0);
-    if constexpr (!kDelayed) store_scales(stage, delayed);
-    if (--same_scale == 0) {
+    if (exists && same_scale == 0) {
+      delayed = load_scales();
       scale += w.scale_format == kScaleE4M3 ? 2 : 1;
-      same_scale = steps_of_scale();
+      same_scale = (w.scale_columns + kBK - 1) / kBK;
     }
+    --same_scale;
+    if constexpr (!kDelayed) store_scales(stage, delayed);
   }
 
   // Decodes a stage that the thread has waited for.
@@ -100,7 +101,6 @@ struct Stored {
   __device__ __forceinline__ uint32_t prepared(uint32_t) const { return tile; }
 
  private:
-  __device__ __forceinline__ int steps_of_scale() const { return (w.scale_columns + kBK - 1) / kBK; }
   static __device__ __forceinline__ int value_offset(int part) { return (part * Tile::kBN + threadIdx.x) * 16; }
   __device__ __forceinline__ unsigned char* shared(uint32_t address) const { return dynamic_smem() + (address - ring); }
 
