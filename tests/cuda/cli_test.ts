@@ -103,7 +103,10 @@ test("info names the device, the driver and the kernels", async (folder) => {
   const { code, stdout } = await yamoe(folder, "info");
   assertEquals(code, 0);
   assertStringIncludes(stdout, "GPU 0: Emulated sm_90, 8.0 GiB, compute capability 9.0, 4 multiprocessors");
-  assertMatch(stdout, /Kernels: sm_90, (not yet )?verified on hardware, weights in dense, mxfp4, sha256 [0-9a-f]{64}/);
+  assertMatch(
+    stdout,
+    /Kernels: sm_90, (not yet )?verified on hardware, weights in dense, mxfp4, nvfp4, int4, fp8, sha256 [0-9a-f]{64}/,
+  );
   assertStringIncludes(stdout, "Driver: CUDA 13.0");
 });
 
