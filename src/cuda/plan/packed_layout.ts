@@ -53,7 +53,7 @@ export function findLayout(
       return { blockBytes: largestBlock.mxfp4, variant: 0, kernels: both };
     case "nvfp4": {
       const variant = format.globalScales === 1 || sharesScales(format, outputs / 2, outputs) ? 0 : 1;
-      return { blockBytes: 2048 + 256 + scaleBytes(variant), variant, kernels: both };
+      return { blockBytes: 2048 + 256 + scaleBytes(variant, 16), variant, kernels: both };
     }
     case "int4": {
       if (format.scale === "f32") return undefined;
@@ -71,7 +71,7 @@ export function findLayout(
       const [rows, columns] = format.block;
       if (columns % blockDepth !== 0 && columns < inputs) return undefined;
       const variant = sharesScales(format, rows, outputs) ? 0 : 1;
-      return { blockBytes: 4096 + scaleBytes(variant), variant, kernels: both };
+      return { blockBytes: 4096 + scaleBytes(variant, 128), variant, kernels: both }; // copies in lines of 128 bytes are faster
     }
     default:
       return undefined;
@@ -89,8 +89,8 @@ function sharesScales({ gateUpLayout }: PackedFormat, rows: number, outputs: num
 }
 
 /** The bytes of the scales of rows in a block: two and padding, or one for each row. */
-function scaleBytes(variant: number): number {
-  return variant === 0 ? 16 : 4 * blockRows;
+function scaleBytes(variant: number, padded: number): number {
+  return variant === 0 ? padded : 4 * blockRows;
 }
 
 /** The number of blocks of a weight [experts, outputs, inputs]. Missing rows and columns are padding. */
