@@ -12,6 +12,8 @@ export const portableFiles: readonly string[] = [
   "router.cu",
   "simt_gemm.cu",
   "sort.cu",
+  "stored_decode.cu",
+  "stored_gemm.cu",
   "wait.cu",
 ];
 

@@ -5,16 +5,13 @@ import type { WeightFormat } from "../../contract/weights.ts";
 import { checkInt32, checkMaximum } from "../../contract/limits.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import { cudaDTypes } from "./codes.ts";
+import { cudaScales } from "./codes.ts";
 
 /** Rows and columns of a block, and how many blocks are neighbours. */
 const blockRows = 64, blockDepth = 64, strips = 3;
 
 /** The largest E8M0 scale that the kernels decode: weights up to 12. */
 export const maximumScale = 128;
-
-/** The dtypes of scales in cuda/packed_fp8.cu. */
-const scaleCodes = { f32: cudaDTypes.f32, bf16: cudaDTypes.bf16, e8m0: 3 } as const;
 
 /** Threads that lay out or decode a block. */
 const threads = 128;
@@ -147,7 +144,7 @@ function details<Pointer>(
     case "fp8": {
       const [rows, columns] = format.block; // can be larger than the weight
       const bandRows = Math.min(rows, outputs), runColumns = Math.min(columns, inputs);
-      return { blockBytes, variant, scaleDtype: scaleCodes[format.scale], bandRows, runColumns };
+      return { blockBytes, variant, scaleDtype: cudaScales[format.scale], bandRows, runColumns };
     }
   }
 }
