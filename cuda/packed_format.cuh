@@ -6,11 +6,8 @@
 // next expert. Missing rows and columns are zeros. cuda/packed_layout.cu makes the blocks.
 //
 // A format is a class with T, the dtype of the operand; kBlockBytes, the bytes of its largest block; Packed, what a thread
-// reads of a block; kRegisters, how many registers that takes; and the functions load and decode. The blocks of a format have variants, which differ in their scales and
-// in their bytes. The constructor gets the variant.
-//
-// Rows 2 g and 2 g + 1 of a warp's 16 are rows g and g + 8 of the multiplication. So a thread has the sums of two
-// neighbouring outputs, which are a gate and its up value where these alternate.
+// reads of a block; kRegisters, how many registers that takes; and the functions load and decode. The blocks of a format have
+// variants, which differ in their scales and in their bytes. The constructor gets the variant.
 #pragma once
 #include <ptx_packed.cuh>
 

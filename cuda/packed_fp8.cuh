@@ -10,7 +10,7 @@ namespace yamoe {
 //
 // A thread has two words for each wgmma: byte 2 (r % 2) + half of word r / 2 is the value for a half of register r. The words
 // of the first two wgmmas of all threads come before those of the others. The scales follow: one for the even rows, which are
-// gates, one for the odd rows, which are up values, and two floats of padding; or, if the variant is 1, one for each row.
+// gates, one for the odd rows, which are up values, and padding; or, if the variant is 1, one for each row.
 template <class T_>
 struct Fp8 {
   using T = T_;

@@ -9,13 +9,15 @@ import { SmallRandom } from "../small_random.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
-/** A variant of each format. */
-const kinds = {
-  mxfp4: "mxfp4",
-  nvfp4: "nvfp4, halves",
-  int4: "int4 of 128, zero points",
-  fp8: "fp8 of blocks",
-} as const;
+/** The kernels of each format, the dtypes of their activations, and a variant that they read. */
+const kinds = [
+  { kind: "mxfp4", dtypes: ["bf16", "f16"], name: "mxfp4" },
+  { kind: "nvfp4", dtypes: ["bf16", "f16"], name: "nvfp4, halves" },
+  { kind: "int4", dtypes: ["bf16"], name: "int4 of 32" },
+  { kind: "int4", dtypes: ["f16"], name: "int4 of 128, zero points" },
+  { kind: "int4_split", dtypes: ["bf16"], name: "int4 of 128, zero points" },
+  { kind: "fp8", dtypes: ["bf16", "f16"], name: "fp8 of blocks" },
+] as const;
 
 /** The variants that the kernels do not read in blocks. */
 const unread = ["int4 of 32, zero points", "fp8 of small blocks"];
@@ -31,9 +33,7 @@ for (const variant of variants.filter(({ name }) => !unread.includes(name))) {
 }
 
 const tiles = [16, 64, 160, 192].flatMap((rows) =>
-  (["bf16", "f16"] as const).flatMap((dtype) =>
-    Object.entries(kinds).map(([kind, name]) => ({ rows, dtype, kind, name }))
-  )
+  kinds.flatMap(({ kind, dtypes, name }) => dtypes.map((dtype) => ({ rows, dtype, kind, name })))
 );
 for (const { rows, dtype, kind, name } of tiles) {
   const kernel = `${kind}_${rows}_${dtype}`;

@@ -123,11 +123,12 @@ export class PackedProducts {
    */
   chooseTile(busy: number, rows: number): PackedTile {
     const { hidden, intermediate } = this.#shape;
+    const late = this.#kernel.startsWith("mxfp4") ? 0 : 60; // others cannot load weights ahead in the widest tile
     const cost = ({ rows: maximum, columns, resident, widths }: PackedTile) => {
       const step = (count: number) => {
         const width = widths.find((width) => width >= count) ?? maximum;
         const memory = resident * (columns / 64) * this.#gateUp.blockBytes / 23.5;
-        return resident > 1 ? memory : Math.max(memory, 40 + 3.75 * width);
+        return resident > 1 ? memory : Math.max(memory, 40 + 3.75 * width) + (maximum === 192 ? late : 0);
       };
       const expert = (count: number) => {
         const full = Math.ceil(count / maximum) - 1;

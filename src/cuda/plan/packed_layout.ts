@@ -5,16 +5,13 @@ import type { WeightFormat } from "../../contract/weights.ts";
 import { checkInt32, checkMaximum } from "../../contract/limits.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import { cudaDTypes } from "./codes.ts";
+import { cudaScales } from "./codes.ts";
 
 /** Rows and columns of a block, and how many blocks are neighbours. */
 const blockRows = 64, blockDepth = 64, strips = 3;
 
 /** The largest E8M0 scale that the kernels decode: weights up to 12. */
 export const maximumScale = 128;
-
-/** The dtypes of scales in cuda/packed_fp8.cu. */
-const scaleCodes = { f32: cudaDTypes.f32, bf16: cudaDTypes.bf16, e8m0: 3 } as const;
 
 /** Threads that lay out or decode a block. */
 const threads = 128;
@@ -53,7 +50,7 @@ export function findLayout(
       return { blockBytes: largestBlock.mxfp4, variant: 0, kernels: both };
     case "nvfp4": {
       const variant = format.globalScales === 1 || sharesScales(format, outputs / 2, outputs) ? 0 : 1;
-      return { blockBytes: 2048 + 256 + scaleBytes(variant), variant, kernels: both };
+      return { blockBytes: 2048 + 256 + scaleBytes(variant, 16), variant, kernels: both };
     }
     case "int4": {
       if (format.scale === "f32") return undefined;
@@ -71,7 +68,7 @@ export function findLayout(
       const [rows, columns] = format.block;
       if (columns % blockDepth !== 0 && columns < inputs) return undefined;
       const variant = sharesScales(format, rows, outputs) ? 0 : 1;
-      return { blockBytes: 4096 + scaleBytes(variant), variant, kernels: both };
+      return { blockBytes: 4096 + scaleBytes(variant, 128), variant, kernels: both }; // copies in lines of 128 bytes are faster
     }
     default:
       return undefined;
@@ -89,8 +86,8 @@ function sharesScales({ gateUpLayout }: PackedFormat, rows: number, outputs: num
 }
 
 /** The bytes of the scales of rows in a block: two and padding, or one for each row. */
-function scaleBytes(variant: number): number {
-  return variant === 0 ? 16 : 4 * blockRows;
+function scaleBytes(variant: number, padded: number): number {
+  return variant === 0 ? padded : 4 * blockRows;
 }
 
 /** The number of blocks of a weight [experts, outputs, inputs]. Missing rows and columns are padding. */
@@ -147,7 +144,7 @@ function details<Pointer>(
     case "fp8": {
       const [rows, columns] = format.block; // can be larger than the weight
       const bandRows = Math.min(rows, outputs), runColumns = Math.min(columns, inputs);
-      return { blockBytes, variant, scaleDtype: scaleCodes[format.scale], bandRows, runColumns };
+      return { blockBytes, variant, scaleDtype: cudaScales[format.scale], bandRows, runColumns };
     }
   }
 }
