@@ -50,7 +50,7 @@ export function tensorTiles(computeCapability: number): TileFamily {
 }
 
 /**
- * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights. The efficiencies were measured on an H100.
+ * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights. The efficiencies were measured on an H100 and an H200.
  *
  * @param split Whether gate and up columns are split in weights [in, out]: the general kernels read those in short pieces.
  */
