@@ -8,7 +8,7 @@ import { openParallel } from "../../src/parallel/open_parallel.ts";
 import type { BackendTensor } from "../../src/tensor/backend_tensor.ts";
 import { convert, type Tensor } from "../../src/tensor/tensor.ts";
 import { randomJob } from "./random_job.ts";
-import { sameBits, sliceRows } from "./slices.ts";
+import { sameBits, sliceExperts, sliceRows } from "./slices.ts";
 
 const [first = "0", count = "1", exchange = "assignments"] = Deno.args;
 using parallel = await openParallel({
@@ -26,7 +26,9 @@ for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
   const expected = sliceRows(whole, tokens);
   const shared = shareOf(experts, ranks, rank);
   const own = Object.fromEntries(
-    Object.entries(inputs).map(([name, value]) => [name, sliceRows(value, /Proj/.test(name) ? shared : tokens)]),
+    Object.entries(inputs).map((
+      [name, value],
+    ) => [name, /Proj/.test(name) ? sliceExperts(value, shared) : sliceRows(value, tokens)]),
   ) as unknown as ExpertsInputs;
   const known = exchange === "tokens" || seed % 2 === 0 ? tokensPerRank : undefined;
   const actual = await run(parallel, own, { ...options, totalExperts: experts, tokensPerRank: known });

@@ -50,7 +50,26 @@ export function tensorTiles(computeCapability: number): TileFamily {
 }
 
 /**
- * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights. The efficiencies were measured on an H100 and an H200.
+ * The tile shapes on tensor cores that decode packed weights themselves. They spend most of their time on that, however few rows
+ * a tile has, and wait less for memory. Their speeds were measured on an H200.
+ */
+export function storedTiles(computeCapability: number): TileFamily {
+  return tensorTiles(computeCapability).filter(({ rows }) => rows === 64 || rows === 128).map((shape) => ({
+    ...shape,
+    ...{ efficiency: shape.rows === 128 ? 1 : 0.7, bandwidth: Infinity },
+  }));
+}
+
+/** The dynamic shared memory of such a tile for a product with numbers of so many bits, in bytes. */
+export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 | 8): number {
+  const stages = sharedBytes / ((rows + columns) * 32 * 2);
+  // A ring of steps of A, of packed columns and of their scales; and two steps of decoded columns.
+  return stages * (rows * 32 * 2 + columns * (32 * bits / 8 + 8)) + 2 * columns * 32 * 2;
+}
+
+/**
+ * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights. The efficiencies were measured on an H100
+ * and an H200.
  *
  * @param split Whether gate and up columns are split in weights [in, out]: the general kernels read those in short pieces.
  */
