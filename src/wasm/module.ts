@@ -100,16 +100,6 @@ export interface Kernels {
     last: boolean,
     add: boolean,
   ): void;
-  widenFew(
-    dtype: number,
-    pairs: boolean,
-    from: number,
-    stride: number,
-    rows: number,
-    groups: number,
-    step: number,
-    high: number,
-  ): void;
   multiplyFewPairs(
     dtype: number,
     kind: number,
