@@ -78,7 +78,7 @@ export function createContext(module: WebAssembly.Module, open?: typeof openBlas
       const size = source.BYTES_PER_ELEMENT;
       const together = Math.floor(pieceBytes / (length * size));
       if (stride === length * size) return context.stage(source, from, rows * length, to);
-      if (together < 2) {
+      if (together === 0) {
         for (let r = 0; r < rows; r++) context.stage(source, from + r * length, length, to + r * stride);
         return;
       }

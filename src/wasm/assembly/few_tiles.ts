@@ -2,6 +2,8 @@
 // for bf16 whose lower and upper fours alternate, and u16 for other bf16. The bits are those of `multiply`: each sum is a chain
 // of fused multiply-adds over ascending k from zero, then one addition to the old value of C.
 
+import { lower, upper, upperAgain } from "./element";
+
 // The maximum number of rows of weights, and of groups of eight columns, that are widened at a time. They stay in L1.
 export const WIDE_ROWS: i32 = 64;
 export const WIDE_GROUPS: i32 = 12;
@@ -12,13 +14,14 @@ export const WIDE_STEP: usize = 2048;
 // The widened weights.
 export const wide: usize = memory.data(24576, 64);
 
-// The height of the first tile of `rows` rows of A: at most six rows, and no tile of one or two rows beside others. The sums of a
-// tile, its weights and a value fit in V8's 15 registers.
+// The height of the first tile of `rows` rows of A. The tiles of each height have nine to twelve chains, which hide the latency of
+// the multiply-adds. The sums of a tile, its weights and a value fit in V8's 15 registers.
 // @ts-ignore: decorator
 @inline
 export function tileHeight(rows: i32): i32 {
-  if (rows == 7) return 4;
-  return rows == 8 || rows == 10 || rows == 13 ? 5 : min(rows, 6);
+  if (rows == 4) return 2;
+  if (rows == 7) return 5;
+  return min(rows, 6);
 }
 
 // Starts a chain at zero, or continues a stored chain.
@@ -34,22 +37,6 @@ export function begin(sums: usize, first: bool): v128 {
 export function finish(sums: usize, c: usize, value: v128, last: bool, add: bool): void {
   if (!last) v128.store(sums, value);
   else v128.store(c, add ? f32x4.add(v128.load(c), value) : value);
-}
-
-// Loads the lower four weights of a group.
-// @ts-ignore: decorator
-@inline
-function lower<T>(b: usize): v128 {
-  if (isFloat<T>()) return v128.load(b);
-  return i32x4.shl(isSigned<T>() ? v128.load(b) : v128.load16x4_u(b), 16);
-}
-
-// Loads the upper four, which are `high` bytes later if they do not alternate with the lower ones.
-// @ts-ignore: decorator
-@inline
-function upper<T>(b: usize, high: usize): v128 {
-  if (isFloat<T>()) return v128.load(b, 16);
-  return i32x4.shl(isSigned<T>() ? i32x4.shr_u(v128.load(b), 16) : v128.load16x4_u(b + high), 16);
 }
 
 // Multiplies a tile by one group. `rows`, the height of the tile, is a constant.
@@ -166,19 +153,19 @@ function threeGroups<T>(
     let weights = lower<T>(b);
     c00 = f32x4.relaxed_madd(value0, weights, c00);
     if (rows > 1) c10 = f32x4.relaxed_madd(value1, weights, c10);
-    weights = upper<T>(b, high);
+    weights = upperAgain<T>(b, high);
     c01 = f32x4.relaxed_madd(value0, weights, c01);
     if (rows > 1) c11 = f32x4.relaxed_madd(value1, weights, c11);
     weights = lower<T>(b1);
     c02 = f32x4.relaxed_madd(value0, weights, c02);
     if (rows > 1) c12 = f32x4.relaxed_madd(value1, weights, c12);
-    weights = upper<T>(b1, high);
+    weights = upperAgain<T>(b1, high);
     c03 = f32x4.relaxed_madd(value0, weights, c03);
     if (rows > 1) c13 = f32x4.relaxed_madd(value1, weights, c13);
     weights = lower<T>(b2);
     c04 = f32x4.relaxed_madd(value0, weights, c04);
     if (rows > 1) c14 = f32x4.relaxed_madd(value1, weights, c14);
-    weights = upper<T>(b2, high);
+    weights = upperAgain<T>(b2, high);
     c05 = f32x4.relaxed_madd(value0, weights, c05);
     if (rows > 1) c15 = f32x4.relaxed_madd(value1, weights, c15);
   }
@@ -292,7 +279,6 @@ function multiplyPanels<T>(
     for (; g < groups; g++, b += step, s += panel, to += panel) {
       if (height == 6) oneGroup<T>(6, depth, x, b, stride, high, s, to, first, last, add);
       else if (height == 5) oneGroup<T>(5, depth, x, b, stride, high, s, to, first, last, add);
-      else if (height == 4) oneGroup<T>(4, depth, x, b, stride, high, s, to, first, last, add);
       else if (height == 3) oneGroup<T>(3, depth, x, b, stride, high, s, to, first, last, add);
       else if (height == 2) oneGroup<T>(2, depth, x, b, stride, high, s, to, first, last, add);
       else oneGroup<T>(1, depth, x, b, stride, high, s, to, first, last, add);
