@@ -62,6 +62,10 @@ test("bench --profile prints each kernel of a layer", async (folder) => {
   assertEquals([names[0], names.at(-1)], ["kernel", "sum"]);
   for (const name of ["linear_f16", "route_f32", "sort_small", "combine_few_f16"]) assert(names.includes(name), stdout);
   const json = await yamoe(folder, ...line.split(" "), "--json");
+  const sweep = await yamoe(folder, ...line.replace("--seq 16", "--seq 8,16 --iters 1").split(" "));
+  const tables = sweep.stdout.split("\n\n").slice(1).map((table) => table.split("\n").slice(0, 2));
+  assertEquals(tables.map(([title]) => title), ["Kernels of seq 8:", "Kernels of seq 16:"]);
+  for (const [, heading] of tables) assertMatch(heading ?? "", /^kernel +time us +share/);
   const { profile } = JSON.parse(json.stdout);
   assertEquals(profile.map((kernel: { kernel: string }) => kernel.kernel), names.slice(1, -1));
   for (const { milliseconds, floorMs, bytes } of profile) assert(milliseconds > 0 && floorMs > 0 && bytes > 0);

@@ -9,7 +9,7 @@ import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaDTypeCode } from "./codes.ts";
 import { isPackedFormat, PackedProducts, type PackedTile } from "./packed.ts";
-import { planDecode, usesBlocks } from "./packed_layout.ts";
+import { findLayout, planDecode } from "./packed_layout.ts";
 import { type PlanDevice, type Product, ProductKernels } from "./product.ts";
 import { planCombine, planSort, sortCounts, type SortShape } from "./steps.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
@@ -227,12 +227,13 @@ function planDense(
   dtype: DType,
   kernels: readonly KernelRecord[],
 ): DenseWeight {
-  if (!isPackedFormat(format) || !usesBlocks(format, kernels)) {
+  const layout = findLayout(format, shape, kernels);
+  if (!isPackedFormat(format) || !layout) {
     throw new TypeError(`${name} must be a dense tensor on this GPU, got a tensor in ${format.kind}: decode it first`);
   }
   const bytes = elementCount(shape) * bytesPerElement(dtype);
   const blocks = target === "gateUpDense" ? "gateUpProj" : "downProj";
-  const launch = planDecode<TensorName>(format, shape, cudaDTypeCode(dtype), { blocks, out: target });
+  const launch = planDecode<TensorName>(format, layout, shape, cudaDTypeCode(dtype), { blocks, out: target });
   return { weights: target, bytes, decode: [{ ...launch, flops: 0, bytes: weightBytes(format, shape) + bytes }] };
 }
 
