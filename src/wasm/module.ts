@@ -152,6 +152,7 @@ export interface Kernels {
   ): void;
   statistics(dtype: number, values: number, count: number, out: number): void;
   maddPeak(rounds: number): number;
+  buffersEnd(): number;
 }
 
 let compiled: WebAssembly.Module | undefined;

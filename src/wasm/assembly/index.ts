@@ -9,3 +9,4 @@ export { multiplyFewPairs } from "./few_packed";
 export { store } from "./epilogue";
 export { combine, statistics } from "./combine";
 export { maddPeak } from "./peak";
+export { buffersEnd } from "./constants";
