@@ -1,4 +1,4 @@
-// Products of a few rows. Packing the weights costs more than a few rows gain from it, so they are widened in registers, or for a few
+// Products of a few rows. Packing the weights costs more than a few rows gain from it. They are widened in registers, or for a few
 // rows and columns at a time in L1. The bits are those of `multiply`.
 import { BF16, F16, F32 } from "../codes";
 import { anySpecial4, gather8, highFour, load4, lowFour, shiftOf } from "./element";

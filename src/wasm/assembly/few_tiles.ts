@@ -307,8 +307,8 @@ export function multiplyWide(
   multiplyPanels<f32>(rows, groups, aDepth, a, start, depth, wide, 32, WIDE_STEP, 16, sums, c, first, last, add);
 }
 
-// Multiplies A by rows of bf16, which are widened in registers for each tile; see `widenRows` for `pairs` and the distances. The rows
-// of all groups must fit in L1, so `stride` must not be a multiple of a power of two.
+// Multiplies A by rows of bf16, which are widened in registers for each tile; see `widenRows` for `pairs` and the distances. If
+// `stride` is an odd number of cache lines, the rows are in different sets of L1 and stay there for all tiles.
 export function multiplyBrain(
   pairs: bool,
   rows: i32,

@@ -36,7 +36,7 @@ export function fewProduct(
   const lineBytes = depth * size;
   // One row of A is limited by the copies of B, which are fastest into L1. More rows are limited by the multiply-adds.
   const pieceRows = isTransposed ? 128 : rows > 1 ? 64 : Math.min(32, Math.max(1, Math.floor(8192 / columnBytes)));
-  // The columns of all rows of a piece fit in L1 at the same time, because the stride is an odd number of cache lines.
+  // With an odd number of cache lines from one row to the next, the rows of a piece are in different sets of L1.
   const stride = rows > 1 ? (Math.ceil(columnBytes / 64) | 1) * 64 : columnBytes;
   const blocks = isTransposed ? Math.min(groups, Math.max(1, Math.floor(16384 / lineBytes))) : groups;
   const weights = product.packed && parts.packedRows(context, product, product.packed, block);
