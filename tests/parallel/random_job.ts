@@ -1,11 +1,11 @@
 // A random job for several ranks. Every rank makes the same one from the seed.
-import type { ExpertsInputs, ExpertsOptions } from "../../src/contract/experts.ts";
+import type { DenseInputs, ExpertsOptions } from "../../src/contract/experts.ts";
 import { extras, randomInputs } from "../random_inputs.ts";
 import { SmallRandom } from "../small_random.ts";
 
 /** The inputs of all ranks, and how the ranks share them. */
 export interface RandomJob {
-  readonly inputs: ExpertsInputs;
+  readonly inputs: DenseInputs;
   readonly options: ExpertsOptions;
   /** The number of experts. */
   readonly experts: number;
@@ -41,7 +41,7 @@ export function randomJob(
   return {
     inputs: Object.fromEntries(
       Object.entries(inputs).filter(([, value]) => value !== undefined),
-    ) as unknown as ExpertsInputs,
+    ) as unknown as DenseInputs,
     options: {
       ...{ gated, weightLayout, activation: gated ? choose(["swiglu-oai", "silu", "gelu"] as const) : "relu2" },
       gateUpLayout: choose(["interleaved", "concatenated"] as const),
