@@ -4,6 +4,7 @@ import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { planCombine, planSort, sortCounts } from "../cuda/plan/steps.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
+import { gathersTokens } from "./exchange_bytes.ts";
 import { digestText, headerLength, type Part, readTable } from "./exchange_plan.ts";
 import { planLocalExperts } from "./local_experts.ts";
 import { partBytes, type RankGroup } from "./rank_group.ts";
@@ -34,8 +35,8 @@ export function runByAssignment(
   const allocate = (bytes: number) => scope.use(group.inner.allocate("i32", [Math.ceil(bytes / 4)])).pointer;
   const call: ExchangeCall = { group, inputs, shape, allocate };
   const sorted = sortAssignments(call);
-  // A rank receives (ranks - 1) rows for each token of a rank if it gets every token, and K (ranks - 1) / ranks rows otherwise.
-  const arrival = group.ranks <= shape.topK ? gatherTokens(call, sorted, known) : sendAssignments(call, sorted);
+  const gathers = gathersTokens(group.ranks, shape.topK);
+  const arrival = gathers ? gatherTokens(call, sorted, known) : sendAssignments(call, sorted);
   return combine(call, sorted.rows, computeRows(call, arrival, sorted.maximum));
 }
 

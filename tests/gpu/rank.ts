@@ -208,6 +208,8 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
     if (exchange === "assignments") {
       results.exchanges = await exchanges(connected.group, parallel, () => parallel.experts(inputs, call));
     } else {
+      const profile = await inner.profile(() => parallel.experts(inputs, call));
+      results.profile = profile.map(({ kernel, milliseconds }) => `${kernel} ${(1000 * milliseconds).toFixed(1)}`);
       results.replay = { rowMs: await replayMs(parallel, () => parallel.experts(inputs, call), count) };
     }
   }
@@ -239,7 +241,7 @@ async function runJob(task: RankTask, connected: Connected, name: PresetName, to
     Object.keys(hashes).map((key) => [key, collected.every((other, r) => other.hashes[key] === expected[r])]),
   );
   const gain = Object.fromEntries(
-    Object.entries(results).filter(([key]) => key !== "exchanges").map(([key, value]) => {
+    Object.entries(results).filter(([key]) => !["exchanges", "profile"].includes(key)).map(([key, value]) => {
       const { singleMs, rowMs } = value as Partial<typeof one>;
       const times = [[one.singleMs, singleMs], [key === "replay" ? one.replayMs : one.rowMs, rowMs]] as const;
       return [key, times.map(([one, ms]) => ms === undefined ? "" : `${(one / ms).toFixed(2)} x`).join(" ").trim()];

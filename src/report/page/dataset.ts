@@ -50,18 +50,22 @@ export const maxSeries = 8;
 
 /** The sizes that charts can be drawn along. The first one that varies is the axis. */
 const axisKeys: readonly FigureKey[] = [
-  ...configurationKeys.filter((key) => columnOf(key)?.axis && key !== "threads"),
-  "threads",
+  ...configurationKeys.filter((key) => columnOf(key)?.axis && key !== "threads" && key !== "gpus"),
+  ...["gpus", "threads"] as const,
 ];
 
 /** Returns one value of a point in words. */
 type Part = (point: Point) => string;
 
-/** Arranges the records that ran. */
-export function arrange(records: readonly SourcedRecord[]): Dataset {
+/**
+ * Arranges the records that ran.
+ *
+ * @param key The size along the axis. Defaults to the first one that varies.
+ */
+export function arrange(records: readonly SourcedRecord[], key?: FigureKey): Dataset {
   const points = records.filter(hasRun);
   const varies = (key: FigureKey) => new Set(points.map((point) => point[key])).size > 1;
-  const axis = axisOf(axisKeys.find(varies) ?? "batch");
+  const axis = axisOf(key ?? axisKeys.find(varies) ?? "batch");
   return { axis, panels: panelsOf(points, axis), points };
 }
 

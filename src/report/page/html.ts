@@ -1,7 +1,7 @@
 // The page of a benchmark: one file without scripts that loads nothing.
 import { inWords } from "../columns.ts";
 import { cards } from "./cards.ts";
-import { type ChartName, chartOf } from "./charts.ts";
+import { type ChartName, chartOf, datasetOf } from "./charts.ts";
 import { arrange, type Dataset, machineOf, type SourcedRecord } from "./dataset.ts";
 import { escapeHtml } from "./escape.ts";
 import { legendOf } from "./legend.ts";
@@ -12,6 +12,7 @@ import { provenanceTable, recordTable } from "./tables.ts";
 const parts: readonly (readonly [heading: string, charts: readonly ChartName[]])[] = [
   ["Time, memory, improvement", ["time", "memory", "improvement"]],
   ["Rates and limits", ["tflops", "tokens", "roofline"]],
+  ["Several GPUs", ["scaling", "efficiency"]],
   ["Kernels", ["kernels"]],
   ["Routing", ["load"]],
 ];
@@ -55,10 +56,11 @@ function subtitle(records: readonly SourcedRecord[]): string {
   return `<p class="muted">${escapeHtml(text)}</p>`;
 }
 
-function part(heading: string, names: readonly ChartName[], dataset: Dataset): string {
-  const several = dataset.panels.length > 1;
+function part(heading: string, names: readonly ChartName[], all: Dataset): string {
   const figures = names.flatMap((name) => {
     const chart = chartOf(name);
+    const dataset = datasetOf(chart, all);
+    const several = dataset.panels.length > 1;
     return dataset.panels.flatMap((panel, i) => {
       const svg = chart.draw(dataset, panel);
       if (!svg) return [];
