@@ -8,6 +8,7 @@ import {
   moe,
   type MoeLayer,
   openLayer,
+  route,
   Safetensors,
   type Tensor,
   tensor,
@@ -149,6 +150,58 @@ export function testMoe(
       const wrong = { ...narrow, latent: { input: unit(L, H), output: unit(L, H) } };
       const message = "layer.latent.output must have shape [32, 16] to match the rest, got [16, 32]";
       await assertRejects(() => moe(hidden, wrong, { backend }), RangeError, message);
+    }
+  });
+
+  test("moe() with a token table that has the router's own choice gives the same output", async (backend) => {
+    for (const dtype of dtypes) {
+      const random = new Generator(8);
+      const [T, H, I, E, topK] = [9, 32, 16, 8, 3];
+      const normal = (...shape: number[]) => convert(random.randn(shape), dtype);
+      const weights = (E: number) => ({ gateUpProj: normal(E, H, 2 * I), downProj: normal(E, I, H) });
+      const weight = exactTensor(random, dtype, [E, H]), hidden = exactTensor(random, dtype, [T, H]);
+      const options = { kind: "sqrt-softplus", topK, scale: 1.5 } as const;
+      const layer = { ...weights(E), router: { weight, options }, sharedExpert: weights(1) };
+      using x = backend.upload(hidden);
+      using w = backend.upload(weight);
+      using logits = await backend.ops.linear(x, w, { dtype: "f32" });
+      const { routerIndices } = route(await backend.download(logits), options);
+      const tokenIds = Int32Array.from({ length: T }, (_, t) => (t + 4) % T);
+      const data = new Int32Array(T * topK);
+      tokenIds.forEach((id, t) => data.set(routerIndices.data.subarray(t * topK, (t + 1) * topK), id * topK));
+      const byToken = { ...layer, router: { ...layer.router, tokenTable: tensor(data, [T, topK]) } };
+      const expected = await moe(hidden, layer, { backend });
+      const output = await moe(hidden, byToken, { backend, tokenIds });
+      assertLessOrEqual(relativeError(numbers(output), numbers(expected)), relativeBounds[dtype]!, dtype);
+    }
+  });
+
+  test("moe() normalizes the inputs of router and experts, and scales the weights of experts", async (backend) => {
+    for (const dtype of dtypes) {
+      const random = new Generator(3);
+      const [T, H, I, E] = [9, 32, 16, 8];
+      const normal = (...shape: number[]) => convert(random.randn(shape), dtype);
+      const power = (value: number) => value < 0 ? -2 : 0.5;
+      const options = { kind: "softmax-renormalize", topK: 3 } as const;
+      const router = { weight: exactTensor(random, dtype, [E, H]), options };
+      const layer = { router, gateUpProj: normal(E, H, 2 * I), downProj: normal(E, I, H) };
+      // The root mean square of a row of 4 and -4 is 4, so normalized numbers are exact.
+      const signs = random.randn([T, H]).data.map((value) => value < 0 ? -4 : 4) as Float32Array;
+      const weight = tensor(random.randn([H]).data.map(power) as Float32Array, [H]);
+      const normalized = signs.map((value, i) => value / 4 * weight.data[i % H]!) as Float32Array;
+      const hidden = convert(tensor(signs, [T, H]), dtype);
+      const plain = numbers(await moe(convert(tensor(normalized, [T, H]), dtype), layer, { backend }));
+      const norm = { weight, epsilon: 0 };
+      const expertScale = tensor(new Float32Array(E).fill(2), [E]);
+      const both = { ...layer, norm, router: { ...router, norm, expertScale } };
+      assertEquals(numbers(await moe(hidden, both, { backend })), plain.map((value) => 2 * value), dtype);
+
+      const short = { ...both, norm: { weight: tensor(new Float32Array(H - 1)), epsilon: 0 } };
+      const shape = "layer.norm.weight must have shape [32] to match the rest, got [31]";
+      await assertRejects(() => moe(hidden, short, { backend }), RangeError, shape);
+      const negative = { ...both, router: { ...both.router, norm: { weight, epsilon: -1 } } };
+      const epsilon = "layer.router.norm.epsilon must be a finite number of at least 0, got -1";
+      await assertRejects(() => moe(hidden, negative, { backend }), RangeError, epsilon);
     }
   });
 

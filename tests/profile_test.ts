@@ -12,25 +12,29 @@ Deno.test("profileCall() takes medians after a warm-up, and floors from the peak
       const milliseconds = pass <= 3 ? 1000 : [4, 5, 9][pass % 3] ?? 0;
       return Promise.resolve([
         { kernel: "product", milliseconds, flops: 4e9, bytes: 1e6 },
+        { kernel: "experts", milliseconds, flops: 0, bytes: 9e6, experts: { count: 8, bytes: 1e6 } },
+        { kernel: "shared", milliseconds, flops: 0, bytes: 2e6, experts: { count: 1, bytes: 1e6 } },
         { kernel: "copy", milliseconds: 2 * milliseconds, flops: 0, bytes: 3e6 },
         { kernel: "other", milliseconds, flops: null, bytes: null },
       ]);
     },
   } as unknown as Backend;
   const peak = { teraflops: 2, gigabytesPerSecond: 1, source: "device" } as const;
-  const [product, copy, other] = await profileCall(backend, () => Promise.resolve(), peak);
+  const [product, experts, shared, copy, other] = await profileCall(backend, () => Promise.resolve(), peak, 3);
+  assertEquals([experts?.bytes, shared?.bytes], [4e6, 2e6]); // 3 of 8 experts have work
+  assertAlmostEquals(experts?.floorMs ?? 0, 4);
   assertEquals([product?.milliseconds, copy?.milliseconds, other?.milliseconds], [5, 10, 5]);
   assertAlmostEquals(product?.floorMs ?? 0, 2);
   assertAlmostEquals(copy?.floorMs ?? 0, 3);
   assertEquals([other?.floorMs, other?.flops, other?.bytes], [null, 0, 0]);
-  const [unknown] = await profileCall(backend, () => Promise.resolve(), undefined);
+  const [unknown] = await profileCall(backend, () => Promise.resolve(), undefined, 3);
   assertEquals(unknown?.floorMs, null);
 });
 
 Deno.test("profileCall() needs a GPU", async () => {
   using backend = await openBackend("cpu", { threads: 1 });
   await assertRejects(
-    () => profileCall(backend, () => Promise.resolve(), undefined),
+    () => profileCall(backend, () => Promise.resolve(), undefined, 1),
     BackendUnavailableError,
     "Cannot profile on the cpu backend: only a GPU measures its kernels",
   );

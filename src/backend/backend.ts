@@ -232,6 +232,8 @@ export interface KernelTime {
   readonly flops: number | null;
   /** The bytes that must be read or written at least once; null if they are not known. */
   readonly bytes: number | null;
+  /** For a product of experts: how many experts `bytes` counts, which are all that can have work, and the bytes of each one. */
+  readonly experts?: { readonly count: number; readonly bytes: number } | undefined;
 }
 
 /** The names of the backends. */

@@ -1,15 +1,25 @@
-// Runs a whole layer on a backend, step by step. Nothing is copied to the host in between.
+// Runs a whole layer on a backend, step by step. Nothing is copied to the host in between, except for the steps of
+// host_steps.ts, which few layers have.
 import type { Backend, BackendTensor } from "./backend.ts";
 import type { ExpertsInputs } from "../contract/experts.ts";
-import type { LatentSpace, SharedExpert } from "../contract/moe.ts";
-import { layerWeights, mapLayer, type MoeCall } from "../contract/resolve_moe.ts";
+import type { LatentSpace, MoeRouter, SharedExpert } from "../contract/moe.ts";
+import { layerWeights, mapLayer, type MoeCall, type ResolvedMoe } from "../contract/resolve_moe.ts";
 import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 import { definedMembers } from "../known_names.ts";
+import type { BackendRouting } from "../contract/ops.ts";
 import { resolveRouter } from "../routing/router.ts";
+import { expertsOfTokens } from "../routing/token_table.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { mapWeight } from "../tensor/packed_tensor.ts";
+import { normalize, routeOnHost } from "./host_steps.ts";
 
 /** The part of a backend that runs a layer. */
-type LayerBackend = Pick<Backend, "steps" | "runExperts">;
+type LayerBackend = Pick<Backend, "steps" | "runExperts" | "upload" | "download">;
+
+/** A call, with the experts of its tokens if a table has chosen them: [T, K], i32. */
+interface RoutableCall extends Omit<MoeCall<BackendTensor>, "tokenIds"> {
+  readonly chosen: Tensor | undefined;
+}
 
 /**
  * Runs a layer. The shared expert is first, because its output is added to the routed experts' sum before that is rounded.
@@ -21,21 +31,23 @@ type LayerBackend = Pick<Backend, "steps" | "runExperts">;
  */
 export async function runMoe(
   backend: LayerBackend,
-  call: MoeCall<BackendTensor>,
+  { tokenIds = [], ...given }: MoeCall<BackendTensor>,
   run: Backend["runExperts"] = (call) => backend.runExperts(call),
 ): Promise<BackendTensor> {
-  const { hidden, layer: { sharedExpert, latent }, shape: { shared } } = call;
+  const { hidden, layer: { sharedExpert, latent, norm, router: { tokenTable } }, shape: { shared, routed } } = given;
+  const call = { ...given, chosen: tokenTable && expertsOfTokens(tokenTable, tokenIds, routed.experts) };
   if (latent) return await runLatent(backend, call, latent, run);
   using scope = new DisposableStack();
   const addend = sharedExpert && shared && scope.use(await runShared(backend, hidden, sharedExpert, shared));
   const addendWeights = sharedExpert?.gate && scope.use(await gateWeights(backend, hidden, sharedExpert.gate));
-  return await runRouted(backend, call, { hiddenStates: hidden, ...definedMembers({ addend, addendWeights }) }, run);
+  const hiddenStates = norm ? scope.use(await normalize(backend, hidden, norm, hidden.dtype)) : hidden;
+  return await runRouted(backend, call, { hiddenStates, ...definedMembers({ addend, addendWeights }) }, run);
 }
 
 /** Runs a layer whose routed experts compute in a latent space. */
 async function runLatent(
   backend: LayerBackend,
-  call: MoeCall<BackendTensor>,
+  call: RoutableCall,
   latent: LatentSpace<BackendTensor>,
   run: Backend["runExperts"],
 ): Promise<BackendTensor> {
@@ -57,25 +69,42 @@ async function runLatent(
 /** Routes the tokens and runs the routed experts on rows, which may be other than the router's. */
 async function runRouted(
   backend: LayerBackend,
-  { hidden, layer, shape: { router, logitsDType, routed }, onProgress }: MoeCall<BackendTensor>,
+  { hidden, layer, shape, onProgress, chosen }: RoutableCall,
   rows: Pick<ExpertsInputs<BackendTensor>, "hiddenStates" | "addend" | "addendWeights">,
   run: Backend["runExperts"],
 ): Promise<BackendTensor> {
-  const { weight, bias, options: { correctionBias } } = layer.router;
-  const { tokens } = routed;
   using scope = new DisposableStack();
-  const routing = await (async () => {
-    const product = { batch: 1, rows: tokens, depth: hidden.shape[1]!, columns: routed.experts };
-    using logits = await backend.steps.linear({ input: hidden, weight, bias, dtype: logitsDType, shape: product });
-    return await backend.steps.route({ logits, correctionBias, router, dtype: "f32", tokens });
-  })();
+  const routing = await routeLayer(backend, hidden, layer.router, shape, chosen);
   const assignments = {
     routerIndices: scope.use(routing.routerIndices),
     routingWeights: scope.use(routing.routerWeights),
     inputWeights: scope.use(routing.inputWeights),
   };
   const inputs = { ...rows, ...assignments, ...layerWeights(layer) };
-  return await run({ inputs, shape: routed, onProgress });
+  return await run({ inputs, shape: shape.routed, onProgress });
+}
+
+/**
+ * Computes the experts of each token and their weights.
+ *
+ * @param chosen [T, K], i32: the experts, if a table has chosen them.
+ */
+export async function routeLayer(
+  backend: LayerBackend,
+  hidden: BackendTensor,
+  { weight, bias, norm, expertScale, options: { correctionBias } }: MoeRouter<BackendTensor>,
+  { router, logitsDType, routed: { tokens, experts } }: ResolvedMoe,
+  chosen: Tensor | undefined,
+): Promise<BackendRouting> {
+  using scope = new DisposableStack();
+  const input = norm ? scope.use(await normalize(backend, hidden, norm, "f32")) : hidden;
+  const product = { batch: 1, rows: tokens, depth: hidden.shape[1]!, columns: experts };
+  const logits = scope.use(await backend.steps.linear({ input, weight, bias, dtype: logitsDType, shape: product }));
+  if (!chosen && !expertScale) {
+    return await backend.steps.route({ logits, correctionBias, router, dtype: "f32", tokens });
+  }
+  const hostBias = correctionBias && await backend.download(correctionBias);
+  return await routeOnHost(backend, logits, router, { correctionBias: hostBias, chosen, expertScale });
 }
 
 /**

@@ -11,7 +11,7 @@ import { expectProfile, profileCall } from "./profile.ts";
 import { otherTimes } from "./other_times.ts";
 import { PreparedJob } from "./prepared_job.ts";
 import { measuredShares } from "./rates.ts";
-import { isLong, repeat, type Series, type StopRule, warmUp } from "./series.ts";
+import { repeat, type StopRule, warmUp } from "./series.ts";
 
 /** Options of {@linkcode bench}. */
 export interface BenchOptions {
@@ -54,17 +54,14 @@ export async function bench(
     prepared.call((fraction) => onProgress(phase, Math.min(1, done + fraction * share)));
   prepared.start();
   const warm = await warmUp(warmup, call("Warm-up"));
-  const isCold = warmup === "steady" && iters === 1 && !stop && warm.length === 1 && isLong(warm);
-  let series: Series = { calls: warm, converged: null };
-  if (!isCold) {
-    await backend.synchronize();
-    prepared.start();
-    series = await repeat(iters, stop, call("Timed runs"));
-  }
-  const result = prepared.result(series, isCold ? 0 : warm.length);
+  await backend.synchronize();
+  prepared.start();
+  const series = await repeat(iters, stop, call("Timed runs"));
+  const result = prepared.result(series, warm.length);
   const run = () => prepared.timed.run();
-  const { dtype } = prepared.timed.shape;
-  const kernels = profile ? { profile: await profileCall(backend, run, await backend.peakRates(dtype)) } : {};
+  const { shape: { dtype }, tokensPerExpert } = prepared.timed;
+  const active = tokensPerExpert.filter((count) => count > 0).length;
+  const kernels = profile ? { profile: await profileCall(backend, run, await backend.peakRates(dtype), active) } : {};
   if (!thorough) return { ...result, ...kernels };
   const calls = {
     ...{ count: result.iters, isolatedMs: result.kernelTimeMs },

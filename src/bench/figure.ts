@@ -31,6 +31,8 @@ export interface Column {
   readonly rank?: number;
   /** The title of the axis, for sizes that charts can be drawn along. */
   readonly axis?: string;
+  /** The usual value, which headings and names of series leave out. */
+  readonly standard?: string | number | null;
   /** The value in words, in the name of a chart's series. The default is the value. */
   readonly words?: (value: unknown) => string;
 }

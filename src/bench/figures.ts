@@ -52,18 +52,24 @@ export const figures = {
   /** The model that the layer is from, or "custom". */
   model: job(text, { title: "model", width: 12, align: "left" }),
   /** What was timed: the experts, or a whole layer with its router and its shared expert. */
-  op: job(oneOf("experts", "moe"), { title: "op", width: 7, align: "left", usual: true }),
+  op: job(oneOf("experts", "moe"), { title: "op", width: 7, align: "left", usual: true, standard: "experts" }),
   preset: job(text, { title: "preset", width: 9, align: "left", usual: true }),
   backend: place(text, { title: "backend", width: 8, align: "left", usual: true }),
-  device: place(orNull(text), { title: "device", width: 6, align: "left" }),
+  device: place(orNull(text), { title: "device", width: 21, align: "left" }),
   threads: place(orNull(count), { title: "threads", width: 7, axis: "Threads", words: counted("thread") }),
   /** The number of GPUs that shared the experts; null on the CPU. The tokens of the job are those of each GPU. */
   gpus: place(orNull(size), { title: "GPUs", width: 4, axis: "GPUs", words: counted("GPU") }),
   /** How rows traveled between the GPUs: "assignments" or "tokens"; null on one GPU. */
   exchange: place(orNull(text), { title: "exchange", width: 11, align: "left" }),
   /** What multiplied: WebAssembly, a BLAS library, or a kernel image. */
-  engine: place(orNull(text), { title: "engine", width: 11, align: "left" }),
+  engine: place(orNull(text), { title: "engine", width: 15, align: "left" }),
   dtype: job(text, { title: "dtype", width: 5, align: "left", usual: true }),
+  /** The format of drawn weights, "dense" or packed, or the path of a checkpoint. */
+  weights: job(text, { title: "weights", width: 7, align: "left", standard: "dense" }),
+  /** The number of the checkpoint's layer. */
+  layer: job(orNull(count), { title: "layer", width: 5, words: named("layer"), standard: null }),
+  /** How the weights are stored: a dtype, or a packed format. */
+  formats: job(text, { title: "formats", width: 7, align: "left" }),
   batch: job(size, { title: "batch", width: 5, usual: true, axis: "Batch size", words: named("batch") }),
   seq: job(size, { title: "seq", width: 5, usual: true, axis: "Tokens per sequence", words: named("seq") }),
   hidden: job(size, { title: "hidden", width: 6, usual: true, axis: "Hidden size", words: named("hidden") }),
@@ -81,20 +87,16 @@ export const figures = {
   activationLimit: job(orNull(number), { title: "limit", width: 5, none: "none", words: named("limit") }),
   gated: job(orNull(flag), { title: "gated", width: 5, align: "left", words: named("gated") }),
   gateUpLayout: job(orNull(text), { title: "gate/up", width: 12, align: "left" }),
-  weightLayout: job(orNull(text), { title: "weights", width: 7, align: "left" }),
+  weightLayout: job(orNull(text), { title: "layout", width: 7, align: "left" }),
   biases: job(orNull(text), { title: "biases", width: 6, align: "left", words: named("biases") }),
-  /** The format of drawn weights, "dense" or packed, or the path of a checkpoint. */
-  weights: job(text, { title: "from", width: 6, align: "left" }),
-  /** The number of the checkpoint's layer. */
-  layer: job(orNull(count), { title: "layer", width: 5, words: named("layer") }),
-  /** How the weights are stored: a dtype, or a packed format. */
-  formats: job(text, { title: "formats", width: 7, align: "left" }),
   /** The file of the hidden states; null if they are drawn. */
-  hiddenFile: job(orNull(text), { title: "input", width: 6, align: "left", none: "drawn" }),
+  hiddenFile: job(orNull(text), {
+    ...{ title: "input", width: 6, align: "left", none: "drawn", words: named("input"), standard: null },
+  }),
   /** Zipf's exponent of the experts' popularity; 0 for the router's own logits, "worst" if all tokens choose the same. */
-  skew: job(numberOr("worst"), { title: "skew", width: 5, words: named("skew") }),
+  skew: job(numberOr("worst"), { title: "skew", width: 5, words: named("skew"), standard: 0 }),
   /** The number of ranks that share the experts. */
-  ep: job(size, { title: "EP", width: 2, words: named("EP") }),
+  ep: job(size, { title: "EP", width: 2, words: named("EP"), standard: 1 }),
   /** The kind of the router. */
   router: job(orNull(text), { title: "router", width: 12, align: "left" }),
   sharedIntermediate: job(orNull(count), { title: "shared", width: 6, words: named("shared expert") }),

@@ -34,7 +34,7 @@ type Call = (done: number, share: number) => Promise<CallTimes>;
 /** Two calls agree if their times differ by at most this fraction. */
 const steadyDifference = 0.05;
 
-/** The maximum number of warm-up calls, and their maximum time in milliseconds. */
+/** The maximum number of warm-up calls, and the time in milliseconds after which another one is not worth its time. */
 const maxWarmup = { calls: 10, milliseconds: 2000 };
 
 /**
@@ -56,12 +56,8 @@ function isSteady(calls: readonly CallTimes[]): boolean {
   const times = calls.map(({ milliseconds }) => milliseconds);
   const [last = 0, previous = Infinity] = times.toReversed();
   if (Math.abs(last - previous) <= steadyDifference * Math.min(last, previous)) return true;
-  return times.length >= maxWarmup.calls || isLong(calls);
-}
-
-/** Whether calls took so long that another warm-up call is not worth its time. */
-export function isLong(calls: readonly CallTimes[]): boolean {
-  return calls.reduce((sum, { wallMilliseconds }) => sum + wallMilliseconds, 0) > maxWarmup.milliseconds;
+  const elapsed = calls.reduce((sum, { wallMilliseconds }) => sum + wallMilliseconds, 0);
+  return times.length >= maxWarmup.calls || elapsed > maxWarmup.milliseconds;
 }
 
 /** Makes the timed calls: `iters`, or as many as the stop rule asks for. */

@@ -1,14 +1,16 @@
 // The plan of a sweep: its configurations, and what a table needs to know about them beforehand.
 import type { Backend } from "../backend/backend.ts";
 import { distinguishingKeys } from "../bench/configuration.ts";
-import { configurationKeys, type FigureKey, type FiguresOf } from "../bench/figures.ts";
+import { columnOf, configurationKeys, type FigureKey, type FiguresOf, jobKeys } from "../bench/figures.ts";
 import { provenance } from "../bench/provenance.ts";
 import { jobFigures, plannedRecord } from "../bench/record.ts";
 import { type Configuration, requestedPlace } from "../bench/sweep.ts";
+import { presets } from "../models/presets.ts";
 import { figureColumns, usualKeys } from "../report/columns.ts";
 import type { FormatName, Layout } from "../report/format.ts";
 import { textTable } from "../report/table.ts";
 import { formatBytes } from "../text.ts";
+import { areDrawn } from "../workload/drawn_weights.ts";
 import { jobBytes } from "../workload/workload.ts";
 import { exitCode, outputWidth, printData } from "./command.ts";
 import { RecordOutput } from "./record_output.ts";
@@ -48,10 +50,17 @@ export function planLayout(
 /** Returns the figures that describe all configurations. */
 function commonFigures(plan: readonly Configuration[], varying: readonly FigureKey[]): Layout["common"] {
   const [first, ...others] = plan.map(({ job }) => jobFigures(job));
-  const keys = usualKeys.filter((key) => key !== "backend" && !varying.includes(key)) as (keyof FiguresOf<"job">)[];
-  if (first?.formats !== first?.dtype) keys.push("formats");
-  const isShared = (key: keyof FiguresOf<"job">) => others.every((figures) => figures[key] === first?.[key]);
-  return Object.fromEntries(keys.filter(isShared).map((key) => [key, first?.[key]]));
+  if (!first) return {};
+  const isNamed = Object.hasOwn(presets, first.preset); // its name implies the activation and the router
+  const more = isNamed ? [] : [...areDrawn(first.weights) ? [] : ["model"], "activation", "router"];
+  const isSpecial = (key: keyof FiguresOf<"job">) => {
+    const standard = columnOf(key)?.standard;
+    return standard !== undefined && first[key] !== standard;
+  };
+  const isShown = (key: keyof FiguresOf<"job">) => usualKeys.includes(key) || isSpecial(key) || more.includes(key);
+  const isShared = (key: keyof FiguresOf<"job">) => others.every((figures) => figures[key] === first[key]);
+  const keys = jobKeys.filter((key) => isShown(key) && !varying.includes(key) && isShared(key));
+  return Object.fromEntries(keys.map((key) => [key, first[key]]));
 }
 
 /** Returns the figures in which the configurations differ. A figure that follows from others is left out. */

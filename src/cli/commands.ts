@@ -4,7 +4,7 @@ import type { CommandTable } from "./command.ts";
 /** The commands by name. */
 export const commands: CommandTable = {
   bench: {
-    summary: "Run synthetic jobs and print their output sum, time and memory",
+    summary: "Time a layer with drawn weights or a checkpoint's, and print its output sum, time and memory",
     load: () => import("./bench.ts"),
   },
   compare: {

@@ -1,5 +1,6 @@
 import { green, red, yellow } from "@std/fmt/colors";
 import { compare, type Comparison, jobDifferences, type Verdict, verdicts } from "../bench/compare.ts";
+import { distinguishingKeys } from "../bench/configuration.ts";
 import { type BenchRecord, configurationKeys, figureKeys, figures } from "../bench/figures.ts";
 import { digits, figureColumns } from "../report/columns.ts";
 import { toJson } from "../report/json.ts";
@@ -69,19 +70,20 @@ function print(comparisons: readonly Comparison[], format: "text" | "markdown" |
 const percent = (ratio: number) => `${ratio >= 1 ? "+" : "-"}${Math.abs(100 * (ratio - 1)).toFixed(1)} %`;
 const milliseconds = (value: number | null) => value === null ? "-" : digits(value);
 
-/** Returns the columns of the comparisons: of the configuration, only the figures that differ. */
+/** Returns the columns of the comparisons: of the configuration, only figures that distinguish the rows. */
 function columns(records: readonly BenchRecord[]): Column<Comparison>[] {
-  const varying = configurationKeys.filter((key) => new Set(records.map((record) => record[key])).size > 1);
+  const varying = distinguishingKeys(records, configurationKeys);
   return [
     ...figureColumns(["batch", "seq", ...varying]).map(({ text, ...column }) => ({
       ...column,
       text: ({ record }: Comparison) => text(record),
     })),
-    { title: "before ms", text: ({ beforeMs }) => milliseconds(beforeMs) },
-    { title: "after ms", text: ({ afterMs }) => milliseconds(afterMs) },
+    { title: "before ms", rank: 2, text: ({ beforeMs }) => milliseconds(beforeMs) },
+    { title: "after ms", rank: 1, text: ({ afterMs }) => milliseconds(afterMs) },
     { title: "change", text: ({ ratio }) => ratio === null ? "-" : percent(ratio) },
     {
       title: "range",
+      rank: 3,
       text: ({ ratioInterval }) => ratioInterval ? `${percent(ratioInterval[0])} to ${percent(ratioInterval[1])}` : "-",
     },
     {

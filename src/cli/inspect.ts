@@ -2,7 +2,8 @@ import { inspectCheckpoint, type InspectedLayer, type Inspection } from "../mode
 import { toJson } from "../report/json.ts";
 import { type Column, textTable } from "../report/table.ts";
 import { formatBytes, plural } from "../text.ts";
-import { command, exitCode, printData } from "./command.ts";
+import { wrap } from "../report/wrap.ts";
+import { command, exitCode, outputWidth, printData } from "./command.ts";
 import { type Flag, integer, toggle } from "./flags.ts";
 import { UsageError } from "./usage_error.ts";
 
@@ -34,7 +35,7 @@ export default command({
     }
     const inspection = await inspectCheckpoint(path, { layer, prefix });
     if (json) printData(toJson(inspection));
-    else describe(inspection).forEach(printData);
+    else describe(inspection, outputWidth()).forEach(printData);
     const { layers } = inspection;
     return layers.length === 0 || layers.some(({ problem }) => problem) ? exitCode.failed : exitCode.done;
   },
@@ -47,13 +48,18 @@ const columns: readonly Column<Row>[] = [
   { title: "hidden", text: ({ layer: { hidden } }) => `${hidden ?? ""}` },
   { title: "intermediate", text: ({ layer: { intermediate } }) => `${intermediate ?? ""}` },
   { title: "latent", text: ({ layer: { latent } }) => latent ? `${latent}` : "" },
-  { title: "shared", text: ({ layer: { sharedIntermediate } }) => sharedIntermediate ? `${sharedIntermediate}` : "" },
+  {
+    title: "shared",
+    rank: 1,
+    text: ({ layer: { sharedIntermediate } }) => sharedIntermediate ? `${sharedIntermediate}` : "",
+  },
   {
     title: "router",
+    rank: 2,
     text: ({ layer: { router = "", byToken } }) => byToken ? `${router}, by token` : router,
     align: "left",
   },
-  { title: "activation", text: ({ layer: { activation = "" } }) => activation, align: "left" },
+  { title: "activation", rank: 3, text: ({ layer: { activation = "" } }) => activation, align: "left" },
   { title: "formats", text: ({ layer: { formats = [] } }) => formats.join(", "), align: "left" },
   { title: "bytes", text: ({ layer: { storedBytes } }) => storedBytes === undefined ? "" : formatBytes(storedBytes) },
 ];
@@ -64,24 +70,31 @@ interface Row {
   readonly layer: InspectedLayer;
 }
 
-function describe({ path, family, tensors, layers, others, problem, sources }: Inspection): string[] {
+function describe({ path, family, tensors, layers, others, problem, sources }: Inspection, width: number): string[] {
   const rows = groupLayers(layers.filter(({ problem }) => !problem));
   const [first] = rows, hasLatent = rows.some(({ layer: { latent } }) => latent);
   const decisions = (first?.layer.decisions ?? []).map(({ name, value, from }) => [name, `${value}`, from] as const);
   const [nameWidth, valueWidth] = [0, 1].map((i) => Math.max(0, ...decisions.map((row) => row[i]!.length)));
-  if (tensors === 0 && problem) return [`Cannot be run: ${problem}`];
+  if (tensors === 0 && problem) return wrap(`Cannot be run: ${problem}`, width);
+  const lines = (text: string) => wrap(text, width);
   return [
-    `${path}: ${family === null ? "no config.json" : family || "no model_type"}, ${plural(tensors, "tensor")}`,
-    ...sources.map((source) => `Facts on the family: ${source}`),
-    ...rows.length > 0 ? ["", ...textTable(columns.filter(({ title }) => title !== "latent" || hasLatent), rows)] : [],
+    ...lines(
+      `${path}: ${family === null ? "no config.json" : family || "no model_type"}, ${plural(tensors, "tensor")}`,
+    ),
+    ...sources.flatMap((source) => lines(`Facts on the family: ${source}`)),
+    ...rows.length > 0
+      ? ["", ...textTable(columns.filter(({ title }) => title !== "latent" || hasLatent), rows, width)]
+      : [],
     ...decisions.length > 0 ? ["", `Decided, for layer ${first!.numbers.split("-")[0]}:`] : [],
-    ...decisions.map(([name, value, from]) => `  ${name.padEnd(nameWidth!)}  ${value.padEnd(valueWidth!)}  ${from}`),
-    ...new Set(layers.flatMap(({ notes = [] }) => notes)),
-    ...others.length > 0 ? ["", `Other layers with experts: ${others.join(" ")}`] : [],
-    ...problem ? ["", `Cannot be run: ${problem}`] : [],
+    ...decisions.flatMap(([name, value, from]) =>
+      wrap(`${name.padEnd(nameWidth!)}  ${value.padEnd(valueWidth!)}  ${from}`, width, "  ")
+    ),
+    ...[...new Set(layers.flatMap(({ notes = [] }) => notes))].flatMap(lines),
+    ...others.length > 0 ? ["", ...lines(`Other layers with experts: ${others.join(" ")}`)] : [],
+    ...problem ? ["", ...lines(`Cannot be run: ${problem}`)] : [],
     ...groupLayers(layers.filter(({ problem }) => problem)).flatMap(({ numbers, layer }) => [
       "",
-      `Layer ${numbers} cannot be run: ${layer.problem}`,
+      ...lines(`Layer ${numbers} cannot be run: ${layer.problem}`),
     ]),
   ];
 }

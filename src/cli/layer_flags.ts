@@ -30,7 +30,10 @@ export const layerFlags = {
     "moe",
   ]),
   weights: {
-    ...text("FORMAT|DIR", "Format of drawn weights, or a checkpoint whose layer is timed (default: dense)"),
+    ...text(
+      "FORMAT|DIR",
+      `${drawnFormats.join(", ")}; or the path of a checkpoint, whose layer is timed (default: dense)`,
+    ),
     ...{ words: drawnFormats, openWords: true, file: true },
   },
   layer: integer("N", "Layer of the checkpoint, if it has several", 0, 1_000_000),

@@ -1,26 +1,19 @@
-import type { Backend } from "../backend/backend.ts";
-import { hostTarget } from "../models/checkpoint/layer_target.ts";
+import { backendTarget } from "../models/checkpoint/layer_target.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
-import { readIntegers } from "../models/checkpoint/token_table.ts";
 import { activations } from "../contract/activations.ts";
-import type { MoeLayer } from "../contract/moe.ts";
 import { resolveMoe } from "../contract/resolve_moe.ts";
 import { describeFormats } from "../contract/weights.ts";
 import { overheadBytes } from "../cpu/resident.ts";
-import { moe } from "../ops/moe.ts";
-import { moeByToken } from "../ops/moe_by_token.ts";
-import { readHidden } from "../workload/hidden_file.ts";
+import { readHidden, readTokenIds } from "../workload/hidden_file.ts";
 import { summarizeOutput } from "../workload/output_summary.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { toJson } from "../report/json.ts";
 import { plural } from "../text.ts";
 import { type RouterKind, routerRules } from "../routing/router.ts";
 import { SafetensorsError } from "../safetensors/error.ts";
-import { quote } from "../text.ts";
-import { Safetensors } from "../safetensors/safetensors.ts";
 import { temporaryFiles, writeSafetensors } from "../safetensors/write.ts";
 import type { PackedFormat } from "../tensor/packed_tensor.ts";
-import { bytesPerElement, convert, type DType, formatShape, type Tensor } from "../tensor/tensor.ts";
+import { bytesPerElement, convert, type DType, formatShape } from "../tensor/tensor.ts";
 import { version } from "../version.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import { command, exitCode, printData, printNote } from "./command.ts";
@@ -107,7 +100,7 @@ export default command({
         `${input}: the input must have ${expected} columns, the layer's hidden size, got ${formatShape(shape)}`,
       );
     }
-    const chosen = layer.byToken ? await layer.expertsOf(await readTokenIds(input, tokens)) : undefined;
+    const tokenIds = layer.byToken ? await readTokenIds(input, tokens) : undefined;
     const dtype = values.dtype ?? (layer.dtype === hidden.dtype ? hidden.dtype : "f32");
 
     using pool = new WorkerPool(values.threads);
@@ -126,14 +119,16 @@ export default command({
     layer.notes.forEach(printNote);
     if (backend.name === "cuda") onInterrupt(finish, { tail: "" });
     const readStart = performance.now();
-    const tensors = await layer.readTo(hostTarget, {
+    using owned = new DisposableStack();
+    const tensors = await layer.readTo(backendTarget(backend, owned), {
       ...reading,
       onProgress: (fraction) => progress.show("Weights", fraction),
     });
     const readTimeMs = performance.now() - readStart;
     const start = performance.now();
-    const converted = convert(hidden, dtype);
-    const result = await runLayer(backend, converted, tensors, values, chosen);
+    const converted = owned.use(backend.upload(convert(hidden, dtype)));
+    const options = { expertCapacity: values.capacity, batchInvariant: values["batch-invariant"], tokenIds };
+    const result = await backend.download(owned.use(await backend.moe(converted, tensors, options)));
     const timeMs = performance.now() - start;
     const written = convert(result, hidden.dtype);
     progress[Symbol.dispose]();
@@ -156,7 +151,7 @@ export default command({
       dtype,
       inputDtype: hidden.dtype,
       weightsDtype: layer.dtype,
-      formats: describeFormats(resolveMoe(converted, tensors).routed.formats),
+      formats: describeFormats(resolveMoe(converted, tensors, options).routed.formats),
       activation: routed.activation,
       gated: routed.gated,
       gateUpLayout: routed.gateUpLayout,
@@ -229,20 +224,6 @@ function probeDirectory(output: string): void {
   }
 }
 
-/** Reads the token ids of an input, for a layer that chooses experts by them. */
-async function readTokenIds(path: string, tokens: number): Promise<readonly number[]> {
-  const name = "input_ids";
-  using file = await Safetensors.open(path);
-  if (!file.tensors.has(name)) {
-    throw new SafetensorsError(
-      `${path}: the layer chooses experts by token id: expected a tensor ${quote(name)} beside "hidden_states"`,
-    );
-  }
-  const ids = await readIntegers(file, name, path);
-  if (ids.length === tokens) return ids;
-  throw new SafetensorsError(`${path}: tensor ${quote(name)} must have ${plural(tokens, "token")}, got ${ids.length}`);
-}
-
 /** Describes what is computed, so that the user sees what names, config.json and flags decided. */
 function describeComputation({ routerKind, shape: { routed, router } }: CheckpointLayer): string {
   const { activation, activationLimit, gated, gateUpLayout, weightLayout } = routed;
@@ -282,17 +263,6 @@ function layerOptions(values: Values) {
     jitter: values.jitter,
     logitsDType: values["logits-dtype"],
   };
-}
-
-function runLayer(
-  backend: Backend,
-  hidden: Tensor,
-  layer: MoeLayer,
-  values: Values,
-  chosen: Tensor | undefined,
-): Promise<Tensor> {
-  const options = { backend, expertCapacity: values.capacity, batchInvariant: values["batch-invariant"] };
-  return chosen ? moeByToken(hidden, layer, chosen, options) : moe(hidden, layer, options);
 }
 
 /** Estimates the memory of a call besides the layer: input, output, the rows of the experts, logits. */

@@ -19,6 +19,16 @@ export interface ExpertsLayer<T = Tensor, W = T | PackedTensor<T>>
     Pick<ExpertsInputs<T, W>, "gateUpProj" | "gateUpProjBias" | "downProj" | "downProjBias">,
     Readonly<ExpertsComputation> {}
 
+/**
+ * A norm, which the host computes: each row is divided by its root mean square, √(mean(x²) + epsilon), and multiplied by the
+ * weight.
+ */
+export interface RmsNorm {
+  /** [H], f32, on the host. */
+  readonly weight: Tensor;
+  readonly epsilon: number;
+}
+
 /** A router: a linear layer that computes the logits of a token, and the rule that chooses its experts. */
 export interface MoeRouter<T = Tensor> {
   /** [E, H], f16, bf16 or f32. Its dtype may differ from that of the layer. */
@@ -34,6 +44,15 @@ export interface MoeRouter<T = Tensor> {
    * @default {"f32"}
    */
   readonly logitsDType?: DType | undefined;
+  /**
+   * [V, K], i32, on the host: the experts of each token id. The logits then only decide the weights of these experts
+   * (DeepSeek-V4's first layers), and are copied to the host. Such a layer needs {@linkcode MoeOptions.tokenIds}.
+   */
+  readonly tokenTable?: Tensor | undefined;
+  /** Normalizes the router's input (Gemma 4). */
+  readonly norm?: RmsNorm | undefined;
+  /** [E], f32, on the host: a factor of each expert's weight (Gemma 4). The logits are copied to the host for it. */
+  readonly expertScale?: Tensor | undefined;
 }
 
 /** An expert that processes every token: weights as of experts, with E = 1 and its own intermediate size. */
@@ -69,7 +88,12 @@ export interface MoeLayer<T = Tensor, W = T | PackedTensor<T>> extends ExpertsLa
   readonly sharedExpert?: SharedExpert<T, W> | undefined;
   /** The projections into and out of the space of the routed experts, if it is another than that of the hidden states. */
   readonly latent?: LatentSpace<T> | undefined;
+  /** Normalizes the input of the routed experts (Gemma 4). Not in a layer with a latent space. */
+  readonly norm?: RmsNorm | undefined;
 }
 
 /** Options of {@linkcode moe}. */
-export interface MoeOptions extends Pick<ExpertsOptions, "expertCapacity" | "batchInvariant" | "onProgress"> {}
+export interface MoeOptions extends Pick<ExpertsOptions, "expertCapacity" | "batchInvariant" | "onProgress"> {
+  /** The id of each token, for a layer with a {@linkcode MoeRouter.tokenTable}. */
+  readonly tokenIds?: readonly number[] | Int32Array | undefined;
+}

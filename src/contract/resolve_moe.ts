@@ -3,14 +3,15 @@ import { expectDType, expectFloat, expectObject, expectShape, expectSpec, type T
 import type { ExpertsComputation, ExpertsInputs } from "./experts.ts";
 import { isWeight } from "./experts_inputs.ts";
 import { layerOptionNames } from "./experts_options.ts";
-import type { ExpertsLayer, LatentSpace, MoeLayer, MoeOptions, MoeRouter, SharedExpert } from "./moe.ts";
+import type { ExpertsLayer, LatentSpace, MoeLayer, MoeOptions, MoeRouter, RmsNorm, SharedExpert } from "./moe.ts";
 import { type ResolvedExperts, resolveExperts } from "./resolve_experts.ts";
 import { checkNames, definedMembers } from "../known_names.ts";
 import type { WeightSpec } from "./weights.ts";
 import { resolveRouter, type Router } from "../routing/router.ts";
 import { checkWeight } from "../tensor/packed.ts";
 import type { PackedSpec, PackedTensor } from "../tensor/packed_tensor.ts";
-import { checkTensor, type DType, formatShape, type Tensor } from "../tensor/tensor.ts";
+import { checkTensor, describeValue, type DType, formatShape, type Tensor } from "../tensor/tensor.ts";
+import { plural } from "../text.ts";
 
 /** The sizes of a {@linkcode moe} call, with every option decided. */
 export interface ResolvedMoe {
@@ -23,17 +24,24 @@ export interface ResolvedMoe {
 }
 
 /** A resolved call: its tensors, and everything that was derived from them and from the options. */
-export interface MoeCall<T> {
+export interface MoeCall<T> extends Pick<MoeOptions, "onProgress" | "tokenIds"> {
   readonly hidden: T;
   readonly layer: MoeLayer<T>;
   readonly shape: ResolvedMoe;
-  readonly onProgress: MoeOptions["onProgress"];
 }
 
 const weightNames = ["gateUpProj", "gateUpProjBias", "downProj", "downProjBias"] as const;
 const latentNames = ["input", "output"] as const satisfies (keyof LatentSpace)[];
-const routerNames = ["weight", "bias", "options", "logitsDType"] as const satisfies (keyof MoeRouter)[];
-const optionNames = ["expertCapacity", "batchInvariant", "onProgress"] as const satisfies (keyof MoeOptions)[];
+const routerNames = [
+  ...["weight", "bias", "options", "logitsDType"] as const,
+  ...["tokenTable", "norm", "expertScale"] as const,
+] satisfies (keyof MoeRouter)[];
+const optionNames = [
+  "expertCapacity",
+  "batchInvariant",
+  "onProgress",
+  "tokenIds",
+] as const satisfies (keyof MoeOptions)[];
 const expertsNames: readonly (keyof ExpertsLayer)[] = [...weightNames, ...layerOptionNames];
 
 /**
@@ -101,7 +109,11 @@ export function resolveMoe<T extends TensorSpec>(
   layer: MoeLayer<T, T | PackedSpec>,
   options: MoeOptions = {},
 ): ResolvedMoe {
-  expectNames("layer", layer, [...expertsNames, "router", "sharedExpert", "latent"] satisfies (keyof MoeLayer)[]);
+  expectNames(
+    "layer",
+    layer,
+    [...expertsNames, "router", "sharedExpert", "latent", "norm"] satisfies (keyof MoeLayer)[],
+  );
   expectNames("layer.router", layer.router, routerNames);
   expectNames("options", options, [...optionNames, "backend"]);
   expectSpec("hidden", hidden);
@@ -120,6 +132,11 @@ export function resolveMoe<T extends TensorSpec>(
   if (bias) expectTensor("layer.router.bias", bias, weight.dtype, [experts]);
   expectObject("layer.router.options", router.options);
   const decided = resolveRouter(router.options, experts);
+  checkTokens(router.tokenTable, options.tokenIds, tokens, decided.topK);
+  if (router.norm) checkNorm("layer.router.norm", router.norm, width);
+  if (router.expertScale) expectTensor("layer.router.expertScale", router.expertScale, "f32", [experts]);
+  if (layer.norm) checkNorm("layer.norm", layer.norm, width);
+  if (layer.norm && latent) throw new TypeError("layer.norm must not be given for a layer with a latent space");
 
   const assignments = (topK: number) => ({
     hiddenStates: hidden,
@@ -144,6 +161,31 @@ export function resolveMoe<T extends TensorSpec>(
     ...latent && { addend: hidden },
   }, { batchInvariant });
   return { hidden: width, router: decided, logitsDType, routed, shared };
+}
+
+function checkNorm(name: string, norm: RmsNorm, width: number): void {
+  expectNames(name, norm, ["weight", "epsilon"] satisfies (keyof RmsNorm)[]);
+  expectTensor(`${name}.weight`, norm.weight, "f32", [width]);
+  if (typeof norm.epsilon === "number" && norm.epsilon >= 0 && norm.epsilon < Infinity) return;
+  throw new RangeError(`${name}.epsilon must be a finite number of at least 0, got ${describeValue(norm.epsilon)}`);
+}
+
+/** Checks the table that chooses experts by token id, and that there is an id for each token. */
+function checkTokens(table: Tensor | undefined, ids: MoeOptions["tokenIds"], tokens: number, topK: number): void {
+  if (!table) {
+    if (ids === undefined) return;
+    throw new TypeError("tokenIds must only be given for a layer whose router has a token table");
+  }
+  expectTensor("layer.router.tokenTable", table, "i32", [table.shape?.[0] ?? 0, topK]);
+  checkTensor("layer.router.tokenTable", table);
+  if (!(Array.isArray(ids) || ids instanceof Int32Array)) {
+    throw new TypeError(
+      `tokenIds must be an array or an Int32Array, because the layer chooses experts by token id, got ${
+        describeValue(ids)
+      }`,
+    );
+  }
+  if (ids.length !== tokens) throw new RangeError(`tokenIds must have ${plural(tokens, "id")}, got ${ids.length}`);
 }
 
 function checkLatent<T extends TensorSpec>(latent: LatentSpace<T>, { dtype, shape: [, width = 0] }: T): void {

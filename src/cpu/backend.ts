@@ -219,7 +219,7 @@ export class CpuBackend implements Backend {
     layer: MoeLayer<BackendTensor>,
     options: MoeOptions = {},
   ): Promise<BackendTensor> {
-    const call = { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress: options.onProgress };
+    const call = { ...options, hidden, layer, shape: resolveMoe(hidden, layer, options) };
     return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), call);
   }
 

@@ -25,7 +25,7 @@ export function packedWeights({ format, shape, parts }: PackedTensor, activation
     matrices,
     ...codesOf(format, scales),
     isPairs,
-    dtype: wasmDType(activations),
+    dtype: wasmDType(format.kind === "mxfp4" ? "f32" : activations), // numbers in MXFP4 are exact in all dtypes
     values: bytes(values),
     valueBytes: isPairs ? inputs / 2 : inputs,
     scales: scales.dtype === "u8" ? bytes(scales) : elements(scales.data),

@@ -298,7 +298,7 @@ export class CudaBackend implements Backend {
   }
 
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
-    const call = { hidden, layer, shape: this.#layers.resolve(hidden, layer, options), onProgress: options.onProgress };
+    const call = { ...options, hidden, layer, shape: this.#layers.resolve(hidden, layer, options) };
     return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), call);
   }
 

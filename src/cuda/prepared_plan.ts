@@ -51,8 +51,8 @@ export class PreparedPlan {
       return (addresses: Addresses) => place ? (addresses[index] ?? 0n) + place.offset : addresses[index] ?? null;
     };
     this.kernels = launches.map((launch) => {
-      const { kernel, flops, bytes } = launch;
-      return { kernel, flops, bytes, launch: module.prepare(launch, addressOf) };
+      const { kernel, flops, bytes, experts } = launch;
+      return { kernel, flops, bytes, experts, launch: module.prepare(launch, addressOf) };
     });
   }
 

@@ -7,7 +7,7 @@ import type { Graph, Stream } from "./driver/stream.ts";
 import type { Stopwatch } from "./stopwatch.ts";
 
 /** A kernel that is queued, and its work if that is known. */
-export type QueuedKernel = Pick<KernelTime, "kernel" | "flops" | "bytes">;
+export type QueuedKernel = Omit<KernelTime, "milliseconds">;
 
 /**
  * The recording of a captured function. It is a user of every buffer that the function uses, so that the addresses in the

@@ -3,6 +3,7 @@ import type { BackendTensor, PackedBackendTensor } from "../backend/backend.ts";
 import { uploadParts } from "../backend/upload_packed.ts";
 import { checkPacked } from "../tensor/packed.ts";
 import type { PackedTensor } from "../tensor/packed_tensor.ts";
+import { firstAbove } from "../tensor/scan.ts";
 import type { Tensor, TensorData } from "../tensor/tensor.ts";
 import type { DeviceBuffer } from "./driver/memory.ts";
 import type { CudaHost } from "./ops.ts";
@@ -37,7 +38,7 @@ function uploadBlocks(
 ): PackedBackendTensor {
   checkPacked("tensor", tensor);
   const { format, shape, parts: { values, scales } } = tensor;
-  const tooLarge = scales.data.findIndex((scale) => scale > maximumScale);
+  const tooLarge = firstAbove(scales.data, maximumScale);
   if (tooLarge >= 0) {
     throw new RangeError(
       `scales must be at most ${maximumScale} (2) on this GPU, got ${scales.data[tooLarge]} at element ${tooLarge}`,

@@ -11,7 +11,8 @@ import { uploadWeight, withBackend } from "./host.ts";
  *
  * The logits, the routing weights and the sum of all experts are f32. Each activation, each expert's row and the output are
  * rounded to the dtype of the hidden states. With the router kind `"sigmoid-input"`, the weights multiply the experts'
- * input; they are applied to the f32 sums of the first product. Nothing is copied to the host between these steps.
+ * input; they are applied to the f32 sums of the first product. Nothing is copied to the host between these steps, except
+ * for the logits of a layer with a token table.
  *
  * @param hidden [T, H], f16, bf16 or f32.
  * @param layer The layer's tensors and how it computes.
@@ -42,7 +43,7 @@ export async function moe(
   options: MoeOptions & { backend?: Backend | undefined } = {},
 ): Promise<Tensor> {
   const shape = checkMoe(hidden, layer, options);
-  const { backend, onProgress } = options;
+  const { backend, onProgress, tokenIds } = options;
   return await withBackend(backend, undefined, async (backend) => {
     using scope = new DisposableStack();
     const upload = (tensor: Tensor) => scope.use(backend.upload(tensor));
@@ -51,6 +52,7 @@ export async function moe(
       layer: mapLayer(layer, upload, uploadWeight(backend, scope)),
       shape,
       onProgress,
+      tokenIds,
     };
     return await backend.download(scope.use(await runMoe(backend, call)));
   });

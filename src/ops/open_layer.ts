@@ -4,7 +4,6 @@ import type { MoeLayer } from "../contract/moe.ts";
 import { checkNames } from "../known_names.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import { backendTarget } from "../models/checkpoint/layer_target.ts";
-import { SafetensorsError } from "../safetensors/error.ts";
 import type { PackedFormat } from "../tensor/packed_tensor.ts";
 import type { DType } from "../tensor/tensor.ts";
 
@@ -35,6 +34,7 @@ const knownOptions: Readonly<Record<keyof OpenLayerOptions, true>> = {
  * Opens a layer of a model's checkpoint: router, experts and shared expert, with its tensors on a backend. The
  * `config.json` beside the weights says how the layer computes. Each tensor is uploaded before the next one is read. Quantized
  * weights of the experts stay packed if the backend {@linkcode Backend.supports} their format, and are decoded otherwise.
+ * A layer whose router has a `tokenTable` (DeepSeek-V4's first layers) needs the option `tokenIds` of each call.
  *
  * @param path A safetensors file, an index of several, or a directory with either.
  * @param options The backend, and which layer.
@@ -64,11 +64,6 @@ export async function openLayer(
   const { backend, layer, prefix, dtype, onProgress } = options;
   using scope = new DisposableStack();
   using found = await CheckpointLayer.open(path, { layer, prefix });
-  if (found.byToken) {
-    throw new SafetensorsError(
-      `${path}: layer ${found.number} chooses experts by token id, which only yamoe run supports`,
-    );
-  }
   const supports = (format: PackedFormat) => backend.supports(format);
   const tensors = await found.readTo(backendTarget(backend, scope), { dtype, supports, onProgress });
   const owned = scope.move();

@@ -150,7 +150,7 @@ export class RankBackend implements ParallelBackend {
     using shared = new DisposableStack();
     const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
     const tensors = { hidden: share(hidden), layer: mapLayer(layer, share, (weight) => mapWeight(weight, share)) };
-    const call = { ...tensors, shape, onProgress: options.onProgress };
+    const call = { ...options, ...tensors, shape };
     return await runMoe(inner, call, (routed) => this.runShared(routed, options.tokensPerRank));
   }
 

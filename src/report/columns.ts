@@ -1,5 +1,12 @@
 // The columns that tables show of a record, and how they print figures.
-import { type BenchRecord, columnOf, configurationKeys, type FigureKey, figureKeys } from "../bench/figures.ts";
+import {
+  type BenchRecord,
+  columnOf,
+  configurationKeys,
+  type FigureKey,
+  figureKeys,
+  figures,
+} from "../bench/figures.ts";
 import { shortHint } from "../bench/hints.ts";
 import { printable } from "../text.ts";
 import type { Layout } from "./format.ts";
@@ -31,7 +38,8 @@ export function formatFigure(key: FigureKey, value: unknown): string {
 export function figureColumns(keys: readonly FigureKey[]): RecordColumn[] {
   return figureKeys.filter((key) => keys.includes(key)).flatMap((key) => {
     const column = columnOf(key);
-    return column ? [{ ...column, text: (record) => formatFigure(key, record[key]) }] : [];
+    const identity = configurationKeys.some((one) => one === key);
+    return column ? [{ ...column, identity, text: (record) => formatFigure(key, record[key]) }] : [];
   });
 }
 
@@ -60,12 +68,21 @@ export function recordColumns(
   return figureColumns([...varying, ...results]);
 }
 
-/** Returns the columns of the figures that a user chose, in that order. None of them is left out for lack of width. */
+/**
+ * Returns the columns of the figures that a user chose, in that order. A narrow table leaves out the last ones. Texts of any
+ * length, such as the command line, are notes.
+ */
 export function chosenColumns(keys: readonly FigureKey[]): RecordColumn[] {
-  return keys.map((key) => {
-    const { rank: _rank, ...column } = columnOf(key) ?? { title: key, width: 8 };
-    return { ...column, text: (record) => formatFigure(key, record[key]) };
+  return keys.map((key, rank) => {
+    const column = columnOf(key) ?? { title: key, width: 8, note: isText(key) };
+    return { ...column, rank, text: (record) => formatFigure(key, record[key]) };
   });
+}
+
+/** Returns whether a figure is a text or a list, whose length is unknown. */
+function isText(key: FigureKey): boolean {
+  const { type } = figures[key];
+  return !type.has(1) && !type.has(true);
 }
 
 /** Describes a figure of a record in words. */

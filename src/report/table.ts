@@ -8,6 +8,8 @@ export interface Column<Row> {
   readonly align?: "left" | "right" | undefined;
   /** A table that is too wide leaves out the columns of the highest rank. Columns without a rank stay. */
   readonly rank?: number | undefined;
+  /** Whether the column names what the row is about, such as a size of the job. */
+  readonly identity?: boolean | undefined;
   /** Whether text tables print the cell on lines of its own, under the row. */
   readonly note?: boolean | undefined;
 }
@@ -18,13 +20,15 @@ export interface Sized {
   readonly width: number;
   readonly align?: "left" | "right" | undefined;
   readonly rank?: number | undefined;
+  readonly identity?: boolean | undefined;
 }
 
 const gap = "  ";
 
 /**
  * Formats a table as lines of text with aligned columns. A table that is wider than the terminal gets shorter: columns with
- * one value become a heading, then the columns of the highest rank are left out and named below the table.
+ * one value become a heading, then the columns of the highest rank are left out and named below the table. If it is still too
+ * wide, the cells that name a row are a line of their own above it.
  *
  * @param columns The columns.
  * @param rows The rows.
@@ -41,11 +45,12 @@ export function textTable<Row>(
     return { ...column, cells, width: Math.max(column.title.length, ...cells.map((cell) => cell.length)) };
   });
   const constant = tableWidth(all) > width ? constantColumns(all, rows.length, width) : [];
-  const { kept, omitted } = fitColumns(all.filter((column) => !constant.includes(column)), width);
+  const { names, kept, omitted } = fitColumns(all.filter((column) => !constant.includes(column)), width);
   return [
     ...(constant.length > 0 ? wrap(constant.map(({ title, cells }) => `${title} ${cells[0]}`).join(", "), width) : []),
     textLine(kept, kept.map(({ title }) => title)),
     ...rows.flatMap((row, i) => [
+      ...nameLines(names, names.map(({ cells }) => cells[i] ?? ""), width),
       textLine(kept, kept.map(({ cells }) => cells[i] ?? "")),
       ...notes.flatMap(({ text }) => noteLines(text(row), width)),
     ]),
@@ -64,18 +69,32 @@ function constantColumns<One extends Sized & { readonly cells: readonly string[]
   return columns.slice(0, first);
 }
 
-/** Leaves out the columns of the highest rank until the rest fits. */
-export function fitColumns<One extends Sized>(
-  columns: readonly One[],
-  width: number,
-): { readonly kept: One[]; readonly omitted: One[] } {
+/** The columns of a table that fits. */
+interface Fitting<One> {
+  /** The columns whose cells are a line of their own above the row. */
+  readonly names: One[];
+  readonly kept: One[];
+  readonly omitted: One[];
+}
+
+/** Leaves out the columns of the highest rank until the rest fits. If it never does, the names of the rows leave the table. */
+export function fitColumns<One extends Sized>(columns: readonly One[], width: number): Fitting<One> {
   const kept = [...columns];
   while (tableWidth(kept) > width) {
     const rank = Math.max(...kept.map(({ rank }) => rank ?? 0));
     if (rank === 0) break;
     kept.splice(kept.findLastIndex((column) => column.rank === rank), 1);
   }
-  return { kept, omitted: columns.filter((column) => !kept.includes(column)) };
+  const names = columns.filter(({ identity }) => identity);
+  if (tableWidth(kept) > width && names.length > 0) {
+    return { ...fitColumns(columns.filter((column) => !names.includes(column)), width), names };
+  }
+  return { names: [], kept, omitted: columns.filter((column) => !kept.includes(column)) };
+}
+
+/** Formats the lines above a row that has no room for its names. */
+export function nameLines(columns: readonly Sized[], cells: readonly string[], width: number): string[] {
+  return columns.length === 0 ? [] : wrap(columns.map(({ title }, i) => `${title} ${cells[i]}`).join(", "), width);
 }
 
 /** Formats one line of a table. */

@@ -95,13 +95,17 @@ function isPreset(job: Job): boolean {
 
 /** Describes a job in one line. */
 export function describeJob(job: Job): string {
-  const { preset, batch, seq, hidden, intermediate, experts, topK, capacity, seed, op, weights, model } = job;
+  const { preset, batch, seq, hidden, intermediate, experts, topK, capacity, seed, op, weights, model, skew, ep } = job;
   const isDrawn = areDrawn(weights), name = isDrawn ? preset : model;
-  const format = isDrawn && weights !== "dense" ? `, weights in ${weights}` : "";
+  const special = [
+    ...isDrawn && weights !== "dense" ? [`weights in ${weights}`] : [],
+    ...skew === 0 ? [] : [`skew ${skew}`],
+    ...ep === 1 ? [] : [`one of ${ep} shares of the experts`],
+  ];
   return `${name} ${isPreset(job) || preset === "custom" ? "job" : "layer"}${
     op === "moe" ? " with its router" : ""
   }: ${batch} x ${seq} tokens, hidden ${hidden}, intermediate ${intermediate}, ` +
-    `${plural(experts, "expert")}, top ${topK}, ${
-      capacity === null ? "no capacity" : `capacity ${capacity}`
-    }, seed ${seed}${format}`;
+    `${plural(experts, "expert")}, top ${topK}, ${capacity === null ? "no capacity" : `capacity ${capacity}`}, ${
+      [`seed ${seed}`, ...special].join(", ")
+    }`;
 }

@@ -3,14 +3,23 @@ import { convert, type Tensor, zeros } from "../tensor/tensor.ts";
 import type { Routing } from "./routing.ts";
 import type { Router, Scoring } from "./router.ts";
 
-/** Routes tokens with a resolved router. */
-export function routeTokens(logits: Tensor, router: Router, correctionBias: Tensor | undefined): Routing {
+/**
+ * Routes tokens with a resolved router.
+ *
+ * @param chosen [T, K], i32: the experts of each token, if something else than the scores has chosen them.
+ */
+export function routeTokens(
+  logits: Tensor,
+  router: Router,
+  correctionBias: Tensor | undefined,
+  chosen?: Tensor,
+): Routing {
   const { topK, onInput, experts } = router;
   const tokens = logits.shape[0] ?? 0;
   const { data } = logits.dtype === "bf16" ? convert(logits, "f32") : logits;
-  const routerIndices = zeros("i32", [tokens, topK]);
+  const routerIndices = chosen ?? zeros("i32", [tokens, topK]);
   const weights = zeros("f32", [tokens, topK]);
-  const routeRow = rowRouter(router, correctionBias);
+  const routeRow = rowRouter(router, correctionBias, chosen !== undefined);
   for (let t = 0; t < tokens; t++) {
     const slots = [t * topK, (t + 1) * topK] as const;
     routeRow(
@@ -25,10 +34,15 @@ export function routeTokens(logits: Tensor, router: Router, correctionBias: Tens
   return { routerIndices, routerWeights, inputWeights: weights };
 }
 
-/** Makes a function that routes one token: it reads the logits, and writes the experts and their weights. */
+/**
+ * Makes a function that routes one token: it reads the logits, and writes the experts and their weights.
+ *
+ * @param isChosen Whether the experts are given.
+ */
 function rowRouter(
   { before, after, experts, topK, groups, topGroups, groupScores, renormalize, epsilon, scale, jitter }: Router,
   correctionBias: Tensor | undefined,
+  isChosen: boolean,
 ): (logits: ArrayLike<number>, chosen: Int32Array, weights: Float32Array) => void {
   const offsets = correctionBias?.data;
   const scores = new Float64Array(experts), values = new Float64Array(topK), keys = new Float32Array(experts);
@@ -39,7 +53,7 @@ function rowRouter(
     score(before, scores);
     if (onScores) keys.set(scores);
     if (offsets) { for (let e = 0; e < experts; e++) keys[e]! += offsets[e]!; }
-    chooseInGroups(keys, groups, topGroups, groupScores, chosen);
+    if (!isChosen) chooseInGroups(keys, groups, topGroups, groupScores, chosen);
     for (let k = 0; k < topK; k++) values[k] = scores[chosen[k]!]!;
     if (after === "sparse-mixer") mix(scores, chosen, jitter, values);
     else score(after, values);

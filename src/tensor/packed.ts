@@ -13,6 +13,7 @@ import {
   partNames,
   partShapes,
 } from "./packed_tensor.ts";
+import { firstAbove, firstNotFinite, occurring } from "./scan.ts";
 import { e2m1, e8m0 } from "./small_floats.ts";
 import { checkShape, checkTensor, describeValue, type DType, formatShape, type Tensor } from "./tensor.ts";
 import { checkNames } from "../known_names.ts";
@@ -71,6 +72,22 @@ export function packed(
   shape: readonly number[],
   options: PackedOptions = {},
 ): PackedTensor {
+  return packedOf(format, parts, shape, options, (resolved) => checkScales(resolved, parts));
+}
+
+/**
+ * Makes a packed tensor.
+ *
+ * @param check Checks the elements of the scales and returns which bytes occur in scales of 8 bits; see
+ * {@linkcode checkScales}.
+ */
+export function packedOf(
+  format: PackedFormat["kind"],
+  parts: PackedParts,
+  shape: readonly number[],
+  options: PackedOptions,
+  check: (format: PackedFormat) => Uint8Array,
+): PackedTensor {
   checkShape("shape", shape);
   if (shape.length !== 3 || shape.includes(0)) {
     throw new RangeError(`shape must be [E, out, in] with at least one element, got ${formatShape(shape)}`);
@@ -82,11 +99,11 @@ export function packed(
   const [, outputs = 0, inputs = 0] = shape;
   const resolved = resolveFormat(format, parts, [outputs, inputs], options);
   checkParts("", resolved, parts, shape);
-  checkScales(resolved, parts);
+  const scaleBytes = check(resolved);
   const isSplit = resolveGateUpLayout(options.gateUpLayout, shape) === "concatenated";
   const exact = {
     ...resolved,
-    ...resolved.kind === "mxfp4" && { exactInF16: isExactInF16(parts) },
+    ...resolved.kind === "mxfp4" && { exactInF16: isExactInF16(parts, scaleBytes) },
     ...isSplit && { gateUpLayout: "concatenated" as const },
   };
   const given = Object.entries(parts).filter(([, part]) => part !== undefined);
@@ -226,25 +243,33 @@ function sizeOfBlock(scales: number, size: number): number | undefined {
   return scales === 1 ? size : scales === size ? 1 : scales === Math.ceil(size / 128) ? 128 : undefined;
 }
 
-/** Checks that scales are finite and zero points in range. */
-function checkScales(format: PackedFormat, { scales, globalScales, zeroPoints }: PackedParts): void {
-  const isNaN = format.kind === "nvfp4" ? (bits: number) => (bits & 127) === 127 : (bits: number) => bits === 255;
-  expectFinite("scales", scales, isNaN);
-  if (globalScales) expectFinite("globalScales", globalScales, isNaN);
-  const at = zeroPoints ? zeroPoints.data.findIndex((value) => value > 16) : -1;
-  if (at < 0) return;
+/**
+ * Checks the elements of the parts, or of some matrices of them.
+ *
+ * @returns Which bytes occur in scales of 8 bits: 1 at the index of each.
+ * @throws {RangeError} If a scale is not finite, or a zero point is above 16.
+ */
+export function checkScales(
+  { kind }: PackedFormat,
+  { scales, globalScales, zeroPoints }: Pick<PackedParts, "scales" | "globalScales" | "zeroPoints">,
+): Uint8Array {
+  const scaleBytes = occurring(scales.dtype === "u8" ? scales.data : []);
+  const nan = (kind === "nvfp4" ? [127, 255] : [255]).find((byte) => scaleBytes[byte]);
+  if (nan !== undefined) {
+    throw new RangeError(`scales must be finite, got the bits ${nan} at element ${scales.data.indexOf(nan)}`);
+  }
+  expectFinite("scales", scales);
+  if (globalScales) expectFinite("globalScales", globalScales);
+  const at = zeroPoints ? firstAbove(zeroPoints.data, 16) : -1;
+  if (at < 0) return scaleBytes;
   throw new RangeError(`zeroPoints must be integers from 0 to 16, got ${zeroPoints?.data[at]} at element ${at}`);
 }
 
-function expectFinite(name: string, { dtype, data }: Tensor, isNaN: (bits: number) => boolean): void {
-  const isWrong = dtype === "u8"
-    ? isNaN
-    : dtype === "bf16"
-    ? (bits: number) => (bits & 0x7f80) === 0x7f80
-    : (value: number) => !Number.isFinite(value);
-  const at = data.findIndex(isWrong);
+function expectFinite(name: string, { dtype, data }: Tensor): void {
+  if (dtype !== "f16" && dtype !== "bf16" && dtype !== "f32") return;
+  const at = firstNotFinite(data, dtype);
   if (at < 0) return;
-  const value = dtype === "u8" || dtype === "bf16" ? `the bits ${data[at]}` : data[at];
+  const value = dtype === "bf16" ? `the bits ${data[at]}` : data[at];
   throw new RangeError(`${name} must be finite, got ${value} at element ${at}`);
 }
 
@@ -252,9 +277,11 @@ function expectFinite(name: string, { dtype, data }: Tensor, isNaN: (bits: numbe
 const f16Scales = { minimum: 104, maximum: 140 };
 
 /** Finds out whether every weight of MXFP4 is a number of f16. Only groups with other scales are looked at one by one. */
-function isExactInF16({ values, scales }: PackedParts): boolean {
+function isExactInF16({ values, scales }: PackedParts, scaleBytes: Uint8Array): boolean {
+  const isSafe = (scale: number) => scale >= f16Scales.minimum && scale <= f16Scales.maximum;
+  if (scaleBytes.every((isPresent, scale) => !isPresent || isSafe(scale))) return true;
   return !scales.data.some((scale, group) => {
-    if (scale >= f16Scales.minimum && scale <= f16Scales.maximum) return false;
+    if (isSafe(scale)) return false;
     const factor = e8m0[scale] ?? NaN;
     return values.data.subarray(group * 16, group * 16 + 16)
       .some((pair) => !isF16((e2m1[pair & 15] ?? NaN) * factor) || !isF16((e2m1[pair >> 4] ?? NaN) * factor));

@@ -56,7 +56,6 @@ export interface Kernels {
     count: number,
     group: number,
     out: number,
-    outStride: number,
     outStep: number,
   ): void;
   packSix(dtype: number, source: number, stride: number, depth: number, tiles: number, out: number): void;
@@ -100,6 +99,16 @@ export interface Kernels {
     first: boolean,
     last: boolean,
     add: boolean,
+  ): void;
+  widenFew(
+    dtype: number,
+    pairs: boolean,
+    from: number,
+    stride: number,
+    rows: number,
+    groups: number,
+    step: number,
+    high: number,
   ): void;
   multiplyFewPairs(
     dtype: number,

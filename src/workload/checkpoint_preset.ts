@@ -22,9 +22,6 @@ export type CheckpointChoice = Pick<LayerOptions, "layer" | "topK" | "router" | 
  */
 export async function checkpointPreset(path: string, choice: CheckpointChoice): Promise<CheckpointPreset> {
   using found = await CheckpointLayer.open(path, choice);
-  if (found.byToken) {
-    throw new SafetensorsError(`${path}: layer ${found.number} chooses experts by token id, which bench cannot time`);
-  }
   const { routed, router, shared } = found.shape;
   if (routed.hidden !== found.shape.hidden) {
     throw new SafetensorsError(`${path}: the experts of layer ${found.number} are latent, which bench cannot time`);

@@ -1,7 +1,8 @@
 import { SafetensorsError } from "../safetensors/error.ts";
 import { Safetensors } from "../safetensors/safetensors.ts";
 import { elementCount, formatShape, type Tensor } from "../tensor/tensor.ts";
-import { quote } from "../text.ts";
+import { readIntegers } from "../models/checkpoint/read_integers.ts";
+import { plural, quote } from "../text.ts";
 
 /**
  * Reads the hidden states of a safetensors file and merges their leading dimensions.
@@ -15,6 +16,26 @@ export async function readHidden(path: string): Promise<{ hidden: Tensor; shape:
   const { name, shape } = describeHidden(file, path);
   const input = await file.read(name);
   return { hidden: { ...input, shape: [elementCount(shape.slice(0, -1)), shape.at(-1) ?? 0] }, shape };
+}
+
+/**
+ * Reads the token ids of a safetensors file, for a layer that chooses experts by them.
+ *
+ * @param path The file. It has a tensor `input_ids` of integers beside `hidden_states`.
+ * @param tokens The number of tokens.
+ * @throws {SafetensorsError} If the file does not have such a tensor, or it has another size.
+ */
+export async function readTokenIds(path: string, tokens: number): Promise<Int32Array> {
+  const name = "input_ids";
+  using file = await Safetensors.open(path);
+  if (!file.tensors.has(name)) {
+    throw new SafetensorsError(
+      `${path}: the layer chooses experts by token id: expected a tensor ${quote(name)} beside "hidden_states"`,
+    );
+  }
+  const ids = await readIntegers(file, name, path);
+  if (ids.length === tokens) return ids;
+  throw new SafetensorsError(`${path}: tensor ${quote(name)} must have ${plural(tokens, "token")}, got ${ids.length}`);
 }
 
 /** Reads the shape of the hidden states of a file, without their elements. */

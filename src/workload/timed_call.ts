@@ -1,5 +1,7 @@
 // What a benchmark times: one call on the tensors of a backend.
 import type { Backend, BackendTensor } from "../backend/backend.ts";
+import { normalize } from "../backend/host_steps.ts";
+import { routeLayer } from "../backend/run_moe.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { expertsBytes, expertsFlops } from "../contract/experts_sizes.ts";
 import type { MoeLayer } from "../contract/moe.ts";
@@ -8,11 +10,13 @@ import { layerWeights, resolveMoe } from "../contract/resolve_moe.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import { backendTarget } from "../models/checkpoint/layer_target.ts";
 import { keptAssignments, tokensPerExpert } from "../routing/assignments.ts";
+import { expertsOfTokens } from "../routing/token_table.ts";
+import { SafetensorsError } from "../safetensors/error.ts";
 import { bytesPerElement, convert, elementCount, type Tensor } from "../tensor/tensor.ts";
 import { Generator } from "../torch/generator.ts";
 import type { PackedFormat } from "../tensor/packed_tensor.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
-import { readHidden } from "./hidden_file.ts";
+import { readHidden, readTokenIds } from "./hidden_file.ts";
 import { areDrawn } from "./drawn_weights.ts";
 import type { WeightReader } from "./weight_reader.ts";
 import { drawInputs, type Job, jobOptions } from "./workload.ts";
@@ -74,7 +78,8 @@ export async function prepareCall(
     ? await drawLayer(job, backend, pool, scope, onProgress)
     : await readLayer(job, backend, scope, onProgress);
   const hidden = scope.use(await hiddenStates(job, backend, pool));
-  const { inputs, counts } = await routed(backend, hidden, layer, scope);
+  const tokenIds = layer.router.tokenTable && await tokensOf(job, layer.router.tokenTable);
+  const { inputs, counts } = await routed(backend, hidden, layer, tokenIds, scope);
   if (job.op === "experts") {
     const experts = { inputs: { ...inputs, ...layerWeights(layer) }, options };
     return expertsCall(backend, experts, counts, readWeight, scope.move());
@@ -188,7 +193,7 @@ async function drawLayer(
 }
 
 async function readLayer(
-  { weights, layer, dtype, topK, router, activation }: Job,
+  { op, weights, layer, dtype, topK, router, activation }: Job,
   backend: Backend,
   scope: DisposableStack,
   onProgress: Progress,
@@ -196,6 +201,11 @@ async function readLayer(
   const found = scope.use(
     await CheckpointLayer.open(weights, { layer: layer ?? undefined, topK, router: router.kind, activation }),
   );
+  if (found.hasHostSteps && op === "moe") {
+    throw new SafetensorsError(
+      `${weights}: the host computes steps of layer ${found.number}: only --op experts can be timed`,
+    );
+  }
   const supports = (format: PackedFormat) => backend.supports(format);
   return {
     layer: await found.readTo(backendTarget(backend, scope), { dtype, supports, onProgress }),
@@ -216,24 +226,35 @@ async function hiddenStates(
   return drawn;
 }
 
+/** Reads or draws the token ids of a layer with a table, [V, K]. */
+async function tokensOf({ hiddenFile, batch, seq, seed }: Job, table: Tensor): Promise<Int32Array> {
+  if (hiddenFile !== null) return await readTokenIds(hiddenFile, batch * seq);
+  const { data } = new Generator(seed).rand([batch * seq]);
+  return Int32Array.from(data, (value) => Math.floor(value * table.shape[0]!));
+}
+
 /** Routes the hidden states as the layer does. */
 async function routed(
   backend: Backend,
-  hiddenStates: BackendTensor,
-  { router, ...layer }: Layer,
+  hidden: BackendTensor,
+  layer: Layer,
+  tokenIds: Int32Array | undefined,
   scope: DisposableStack,
 ): Promise<{ inputs: ExpertsInputs<BackendTensor>; counts: Int32Array }> {
-  const { weight, bias, options, logitsDType } = router;
-  using logits = await backend.ops.linear(hiddenStates, weight, { bias, dtype: logitsDType ?? "f32" });
-  const { routerIndices, routerWeights, inputWeights } = await backend.ops.route(logits, options);
+  const { router, norm } = layer;
+  const shape = resolveMoe(hidden, layer, { tokenIds });
+  const { experts } = shape.routed;
+  const chosen = router.tokenTable && tokenIds && expertsOfTokens(router.tokenTable, tokenIds, experts);
+  const { routerIndices, routerWeights, inputWeights } = await routeLayer(backend, hidden, router, shape, chosen);
   const assignments = {
     routerIndices: scope.use(routerIndices),
     routingWeights: scope.use(routerWeights),
     inputWeights: inputWeights && scope.use(inputWeights),
   };
+  const hiddenStates = norm ? scope.use(await normalize(backend, hidden, norm, hidden.dtype)) : hidden;
   return {
     inputs: { hiddenStates, ...assignments, ...layerWeights(layer) },
-    counts: tokensPerExpert(await backend.download(routerIndices), weight.shape[0] ?? 0),
+    counts: tokensPerExpert(await backend.download(routerIndices), experts),
   };
 }
 

@@ -30,6 +30,7 @@ interface Row extends Numbers {
   readonly tokensPerExpert: number[];
   readonly medianIntervalMs: [number, number] | null;
   readonly dtype: string;
+  readonly formats: string;
   readonly op: string;
   readonly gated: boolean;
   readonly boundBy: string;
@@ -57,6 +58,23 @@ function rankOfInterval(n: number): number {
 }
 
 const bytesOf: Record<string, number> = { f16: 2, bf16: 2, f32: 4 };
+
+/** The bytes of a weight [out, in] of one expert. */
+function weightBytes(formats: string, out: number, input: number): number {
+  const elements = out * input;
+  switch (formats) {
+    case "mxfp4":
+      return elements / 2 + elements / 32; // a byte of scale for 32 numbers
+    case "nvfp4":
+      return elements / 2 + elements / 16 + 4; // a byte of scale for 16 numbers, and one f32
+    case "int4":
+      return elements / 2 + 2 * elements / 32; // a bf16 scale for 32 numbers
+    case "fp8":
+      return elements + 4 * Math.ceil(out / 128) * Math.ceil(input / 128); // an f32 scale for a block
+    default:
+      return (bytesOf[formats] ?? NaN) * elements;
+  }
+}
 
 function check(row: Row): void {
   const near = (name: keyof Numbers, expected: number) =>
@@ -108,12 +126,13 @@ function check(row: Row): void {
   near("tokensPerSecond", tokens / (median * 1e-3));
   // Weights of the experts that have tokens with their biases, tokens in and out, indices and weights of the assignments.
   const active = counts.filter((count) => count > 0).length;
-  const weights = active * (hidden * columns + intermediate * hidden + columns + hidden);
+  const weights = active * (weightBytes(row.formats, columns, hidden) + weightBytes(row.formats, hidden, intermediate));
+  const biases = active * (columns + hidden);
   const routing = tokens * row.topK * ((isLayer ? 4 : width) + 4);
   const shared = sharedIntermediate > 0 && isLayer
     ? hidden * (sharedColumns + sharedIntermediate) + sharedColumns + hidden
     : 0;
-  const bytes = width * (weights + 2 * tokens * hidden + (isLayer ? experts * hidden + shared : 0)) + routing;
+  const bytes = weights + width * (biases + 2 * tokens * hidden + (isLayer ? experts * hidden + shared : 0)) + routing;
   near("gigabytesPerSecond", bytes / (median * 1e-3) / 1e9);
   near("intensity", flops / bytes);
   if (row.percentOfPeak !== null) {
@@ -130,6 +149,8 @@ const lines: Record<string, string> = {
   "many calls": "--preset tiny --seq 8 --hidden 32 --iters 120",
   "a tight capacity": "--preset tiny --seq 16 --capacity 3,none --iters 21",
   "a skew and a share of the experts": "--preset tiny --seq 32 --skew 0.5,1.5,worst --ep 1,4 --iters 6",
+  "packed weights":
+    "--preset gpt-oss-20b --hidden 160 --intermediate 96 --experts 4 --tokens 3 --weights dense,mxfp4,nvfp4,int4,fp8 --iters 6",
   "a whole layer with a shared expert":
     "--preset glm-4.5 --op experts,moe --tokens 24 --hidden 64 --intermediate 48 --experts 16 --iters 6",
 };
@@ -143,3 +164,32 @@ for (const [name, line] of Object.entries(lines)) {
     rows.forEach(check);
   });
 }
+
+/** The records of the page in the repository, which a GPU made. */
+const records = new URL("../../fixtures/benchmark/", import.meta.url);
+
+for (const { name } of [...Deno.readDirSync(records)].filter(({ name }) => name.endsWith(".jsonl"))) {
+  Deno.test(`every figure of a row follows from its samples: fixtures/benchmark/${name}`, () => {
+    const rows = Deno.readTextFileSync(new URL(name, records)).trimEnd().split("\n").map((row) => JSON.parse(row));
+    assert(rows.length > 0);
+    rows.forEach(check);
+  });
+}
+
+Deno.test("the ratio of an A/B run and its interval follow from the pairs of calls", async () => {
+  const line = "bench --preset tiny --seq 8 --backend cpu --iters 15 --timeout 0.2 --json --quiet --ab";
+  const { code, stdout, stderr } = await yamoe([...words(line), "--threads 1", "--threads 1 --seq 16"]);
+  assertEquals(code, 0, stderr);
+  const { a, b, pairs, ratio, ratioInterval } = JSON.parse(stdout);
+  check(a);
+  check(b);
+  assertEquals([a.kernelTimesMs.length, b.kernelTimesMs.length], [pairs, pairs]);
+  const ratios: number[] = a.kernelTimesMs.map((time: number, i: number) => b.kernelTimesMs[i] / time)
+    .toSorted((a: number, b: number) => a - b);
+  const middle = [Math.floor((pairs - 1) / 2), Math.floor(pairs / 2)].map((i) => Math.log(ratios[i] ?? NaN));
+  assertAlmostEquals(ratio, Math.exp(mean(middle)), 1e-9);
+  const rank = rankOfInterval(pairs);
+  [ratios[rank - 1], ratios[pairs - rank]].forEach((bound = NaN, i) =>
+    assertAlmostEquals(ratioInterval[i], bound, 1e-9 * bound)
+  );
+});

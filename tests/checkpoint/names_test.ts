@@ -1,6 +1,6 @@
 // Which layer is found, and which quantization formats are named.
 import { assertEquals, assertRejects } from "@std/assert";
-import { openBackend, openLayer, SafetensorsError, type Tensor } from "../../mod.ts";
+import { SafetensorsError, type Tensor } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import type { LayerOptions } from "../../src/models/checkpoint/settings.ts";
 import { E, H, inDirectory, numbered, renamed } from "./checkpoints.ts";
@@ -116,14 +116,4 @@ Deno.test("A shared expert in an unsupported quantization is named", async () =>
   const shared = "model.layers.0.block_sparse_moe.shared_expert.down_proj";
   const tensors = { ...renamed("", ""), [`${shared}.W_q`]: numbered([2, 2]), [`${shared}.weight`]: numbered([2, 2]) };
   await refuses(tensors, {}, `tensor "${shared}.weight" has a quantization that is not supported (HQQ)`);
-});
-
-Deno.test("openLayer refuses a layer that chooses experts by token id as such", async () => {
-  const tensors = { ...renamed("block_sparse_moe", "ffn"), "model.layers.0.ffn.gate.tid2eid": numbered([8, 2]) };
-  const config = JSON.stringify({ model_type: "deepseek_v4", num_experts_per_tok: 2 });
-  await inDirectory({ tensors, config }, async (directory) => {
-    using backend = await openBackend("cpu", { threads: 1 });
-    const open = () => openLayer(directory, { backend });
-    await assertRejects(open, SafetensorsError, "chooses experts by token id, which only yamoe run supports");
-  });
 });

@@ -11,7 +11,7 @@ const printed: Readonly<Record<string, RegExp>> = {
   verify: /^the same bits in \d+ runs .* ok$/m,
   info: /^CPU: .*\n(No )?GPU/m,
   run: /output/i,
-  inspect: /^layers +experts/m,
+  inspect: /^hidden +intermediate/m,
   compare: /unclear|same|faster|slower/,
   report: /^(?!yamoe:)/,
   plan: /^Peak GPU memory: /m,

@@ -113,7 +113,10 @@ Deno.test("text is an aligned table below what all rows share, and nothing else 
   const { stdout } = await yamoe(words(`${small} --batch 1,16 --seq 8 --iters 2 --format text`));
   const lines = stdout.trimEnd().split("\n").filter((line) => !/^ {4}[a-z]/.test(line)); // hints, on a busy machine
   const [common = "", titles = "", ...rows] = lines;
-  assertEquals(common, "experts, custom, f16, seq 8, hidden 32, intermediate 32, 8 experts, top 2, capacity 8");
+  assertEquals(
+    common,
+    "experts, custom, f16, seq 8, hidden 32, intermediate 32, 8 experts, top 2, capacity 8, swiglu-oai, softmax",
+  );
   assertEquals(rows.length, 2);
   const figures = ["batch", "time ms", "noise", "TFLOP/s", "GB/s", "tokens/s", "dropped", "max/mean", "output sum"];
   for (const title of figures) assertStringIncludes(titles, title);
@@ -126,14 +129,26 @@ Deno.test("Markdown is a table for an issue: what ran, the time with its noise, 
   const [titles = "", rule = "", first = "", second = "", empty, build] = stdout.trimEnd().split("\n");
   const cells = (line: string) => line.split("|").slice(1, -1).map((cell) => cell.trim());
   assertEquals(cells(titles), [
-    ...["model", "op", "backend", "threads", "batch", "seq", "formats"],
+    ...["model", "op", "backend", "threads", "formats", "batch", "seq"],
     ...["time ms", "TFLOP/s", "GB/s", "tokens/s", "% peak", "note"],
   ]);
   assertEquals(cells(rule).length, 13);
-  assertEquals(cells(second).slice(0, 7), ["custom", "experts", "cpu", cells(first)[3], "16", "8", "f16"]);
+  assertEquals(cells(second).slice(0, 7), ["custom", "experts", "cpu", cells(first)[3], "f16", "16", "8"]);
   assertMatch(cells(first)[7] ?? "", /^[\d.]+ ± [\d.]+ %$/);
   assertEquals(empty, "");
   assertMatch(build ?? "", /^build: yamoe \d/);
+});
+
+Deno.test("the line above a table names what is special about all rows", async () => {
+  const line = "bench --preset tiny --backend cpu --seq 8,16 --batch 1 --iters 1";
+  const heading = async (flags: string) => (await yamoe(words(`${line} ${flags}`))).stdout.split("\n")[0];
+  const sizes = "hidden 256, intermediate 256, 8 experts, top 2";
+  assertEquals(await heading("--skew 1 --ep 2"), `experts, tiny, f16, batch 1, ${sizes}, skew 1, EP 2`);
+  assertEquals(await heading("--weights mxfp4"), `experts, tiny, f16, mxfp4, batch 1, ${sizes}`);
+  assertEquals(
+    await heading("--activation gelu --router sigmoid"),
+    `experts, custom, f16, batch 1, ${sizes}, gelu, sigmoid`,
+  );
 });
 
 Deno.test("--columns picks the columns of every table", async () => {

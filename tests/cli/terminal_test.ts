@@ -1,15 +1,20 @@
 // What people see in a terminal: tables and help that fit its width, and no control characters from files.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { toJson } from "../../src/report/json.ts";
+import { textTable } from "../../src/report/table.ts";
 import { wrap } from "../../src/report/wrap.ts";
+import { commands } from "../../src/cli/commands.ts";
 import { record } from "../records.ts";
 import { cli, yamoe } from "./yamoe.ts";
 
+const folder = Deno.makeTempDirSync();
+addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+
+const layer = "fixtures/layers/deepseek-v3";
+
 const lines = [
   "--help",
-  ...["bench", "compare", "report", "run", "verify", "plan", "presets", "info", "completions"].map((name) =>
-    `${name} --help`
-  ),
+  ...Object.keys(commands).map((name) => `${name} --help`),
   "plan",
   "plan --preset deepseek-v3 --tokens 64 --gpu h200",
   "presets",
@@ -19,6 +24,18 @@ const lines = [
   "bench --preset tiny --batch 1 --dry-run",
   "bench --preset tiny --seq 8 --backend cpu",
   'bench --preset tiny --seq 8 --backend cpu --timeout 0.1 --ab "--threads 1" "--threads 2 --capacity none"',
+  `bench --weights ${layer} --hidden ${layer}/input.safetensors --op experts,moe --iters 2 --backend cpu`,
+  "bench --preset tiny --seq 32 --activation gelu --skew worst --ep 1,2 --iters 2 --backend cpu",
+  "bench --preset tiny --seq 8,16 --iters 2 --backend cpu --columns seq,kernelTimeMs,p95Ms,p99Ms,tflops,tokensPerSecond," +
+  "cpu,commandLine,gitCommit,engine,time",
+  "bench --preset tiny,small --dtype f16,bf16 --weights dense,mxfp4 --seq 8,16 --batch 1,2 --skew 0,1 --ep 1,2 " +
+  "--activation gelu,silu --router softmax,sigmoid --dry-run",
+  "compare fixtures/benchmark/h100.jsonl fixtures/benchmark/h200.jsonl",
+  `inspect ${layer}`,
+  "inspect fixtures/layers/gpt-oss-mxfp4",
+  "info",
+  "verify --backend cpu",
+  `run --weights ${layer} --input ${layer}/input.safetensors --output FOLDER/y.safetensors`,
   "compare tests/report/records/cad1310-sweep.json tests/report/records/501e516-sweep.json",
 ];
 
@@ -32,7 +49,10 @@ for (const { line, columns } of cases) {
     name: `yamoe ${line} fits a terminal of ${columns} columns, and breaks lines between words`,
     ignore: !hasScript || Deno.build.os !== "linux",
     fn: async () => {
-      const command = `stty cols ${columns} rows 40; ${Deno.execPath()} run -q --no-prompt -R=tests ${cli} ${line}`;
+      const command =
+        `stty cols ${columns} rows 40; ${Deno.execPath()} run -q --no-prompt -R=tests,fixtures,${folder} -W=${folder} ${cli} ${
+          line.replace("FOLDER", folder)
+        }`;
       const { stdout } = await new Deno.Command("script", {
         args: ["-qec", command, "/dev/null"],
         env: { NO_COLOR: "1", SHELL: "/bin/bash" },
@@ -48,6 +68,32 @@ for (const { line, columns } of cases) {
     },
   });
 }
+
+Deno.test("textTable() leaves out columns by rank, and then prints what names a row above it", () => {
+  const columns = [
+    ...["model", "kind"].map((
+      title,
+    ) => ({ title, identity: true, align: "left", text: () => title.repeat(3) } as const)),
+    { title: "ms", text: (row: number) => `${row}` },
+    { title: "mean", rank: 1, text: (row: number) => `${row + 1}` },
+  ];
+  const wide = [...columns, { title: "varies", identity: true, text: (row: number) => `${row}` }];
+  const table = (width: number) => textTable(wide, [1, 2], width);
+  assertEquals(table(80).slice(0, 2), [
+    "model            kind          ms  mean  varies",
+    "modelmodelmodel  kindkindkind   1     2       1",
+  ]);
+  assertEquals(table(41), [
+    "model modelmodelmodel, kind kindkindkind",
+    ...["ms  mean  varies", " 1     2       1", " 2     3       2"],
+  ]);
+  assertEquals(table(15), [
+    ...["model", "modelmodelmodel,", "kind", "kindkindkind"],
+    ...["ms  varies", " 1       1", " 2       2"],
+    ...["Not shown for", "lack of width:", "mean"],
+  ]);
+  assertEquals(table(8).slice(4, 9), ["ms  mean", "varies 1", " 1     2", "varies 2", " 2     3"]);
+});
 
 Deno.test("wrap() breaks between words only, and keeps the percent sign beside its number", () => {
   assertEquals(wrap("the median is known to 13.8 %; raise it", 30, "  "), [

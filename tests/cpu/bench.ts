@@ -13,6 +13,7 @@ import { createContext } from "../../src/wasm/context.ts";
 import { wasmDType } from "../../src/wasm/elements.ts";
 import { WorkerPool } from "../../src/wasm/worker_pool.ts";
 import { kernelModule } from "../../src/wasm/module.ts";
+import { benchFew } from "./few_bench.ts";
 
 const f16 = wasmDType("f16");
 
@@ -177,3 +178,5 @@ for (const threads of threadCounts) {
     });
   }
 }
+
+await benchFew({ seconds, report }, context, madds.rate);

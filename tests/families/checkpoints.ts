@@ -32,6 +32,8 @@ export interface Published {
   readonly gated?: boolean;
   /** The size of the routed experts' own space, which linear layers lead into and out of. */
   readonly latent?: number;
+  /** Whether norms come before the router and the experts, and each expert has a scale. */
+  readonly norms?: boolean;
   readonly biases?: boolean;
   /** What `--prefix` must say if another model of the checkpoint has a layer 1 too. */
   readonly prefix?: string;
@@ -85,6 +87,8 @@ export function makeCheckpoint(
   const sharedGate = shared?.gate === undefined ? undefined : floatsOf("F32")(random, 1, H);
   const ownBias = published.routerBias === undefined ? undefined : vector(E);
   const correction = published.correctionBias === undefined ? undefined : vector(E, 0.4);
+  const around = (size: number) => floatTensor("BF16", list(size, () => 0.5 + random()), [size]);
+  const norms = published.norms && { router: around(H), experts: around(H), expertScale: around(E) };
   const expertBiases = biases ? list(E, () => ({ gate: vector(I), up: vector(I), down: vector(H) })) : [];
   const layer: LayerWeights = {
     router: matrix(router),
@@ -102,6 +106,9 @@ export function makeCheckpoint(
     })),
     ...sharedMade && { shared: expertOf(sharedMade) },
     ...sharedGate && { sharedGate: matrix(sharedGate) },
+    ...norms && {
+      norms: { router: norms.router.values, experts: norms.experts.values, expertScale: norms.expertScale.values },
+    },
     ...projections && { latent: { input: matrix(projections.input), output: matrix(projections.output) } },
   };
   const hidden: Matrix = {
@@ -124,6 +131,11 @@ export function makeCheckpoint(
     ...projections && {
       [`${base}fc1_latent_proj.weight`]: projections.input.tensors[".weight"]!,
       [`${base}fc2_latent_proj.weight`]: projections.output.tensors[".weight"]!,
+    },
+    ...norms && {
+      [`${base}router.scale`]: norms.router.raw,
+      [`${base}pre_feedforward_layernorm_2.weight`]: norms.experts.raw,
+      [`${base}router.per_expert_scale`]: norms.expertScale.raw,
     },
     ...biases && packBiases(packing, base, expertBiases),
     ...Object.fromEntries((published.others ?? []).map((name) => [name, floatTensor("F32", [1, 2], [1, 2]).raw])),

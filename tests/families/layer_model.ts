@@ -29,6 +29,8 @@ export interface Definition {
   readonly activation: "silu" | "gelu-tanh" | "relu2" | "swigluoai";
   /** Clamps gate from above and up on both sides, before the activation. */
   readonly limit?: number;
+  /** The epsilon of the layer's norms. */
+  readonly epsilon?: number;
 }
 
 /** All weights of a layer. */
@@ -43,6 +45,12 @@ export interface LayerWeights {
   readonly sharedGate?: Matrix;
   /** Linear layers around the routed experts. */
   readonly latent?: { readonly input: Matrix; readonly output: Matrix };
+  /** The weights of the norms before the router and before the experts, and the scale of each expert. */
+  readonly norms?: {
+    readonly router: Float64Array;
+    readonly experts: Float64Array;
+    readonly expertScale: Float64Array;
+  };
 }
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
@@ -73,12 +81,38 @@ function activate({ activation, limit = Infinity }: Definition, gate: number, up
   return gate / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (gate + 0.044715 * gate ** 3))) * up;
 }
 
-function expertOf(definition: Definition, { gate, up, down, biases }: Expert, x: readonly number[]): number[] {
-  const ups = times(up, x, biases?.up);
+/** Rounds a number that is stored to a dtype. */
+export type Round = (value: number) => number;
+
+const noRounding: Round = (value) => value;
+
+const bits = new DataView(new ArrayBuffer(4));
+
+/** Rounds to bf16: to the nearest, ties to even. */
+export const roundToBf16: Round = (value) => {
+  bits.setFloat32(0, value);
+  const pattern = bits.getUint32(0);
+  bits.setUint32(0, (pattern + 0x7fff + (pattern >>> 16 & 1)) & 0xffff0000);
+  return bits.getFloat32(0);
+};
+
+/** The biases are rounded, the activations, and the expert's row. */
+function expertOf(
+  definition: Definition,
+  { gate, up, down, biases }: Expert,
+  x: readonly number[],
+  round: Round,
+): number[] {
+  const ups = times(up, x, biases?.up.map(round));
   const inner = gate
-    ? times(gate, x, biases?.gate).map((g, i) => activate(definition, g, ups[i]!))
+    ? times(gate, x, biases?.gate.map(round)).map((g, i) => activate(definition, g, ups[i]!))
     : ups.map((u) => activate(definition, u, 1));
-  return times(down, inner, biases?.down);
+  return times(down, inner.map(round), biases?.down.map(round)).map(round);
+}
+
+function normalized(x: readonly number[], weight: Float64Array, epsilon: number): number[] {
+  const root = Math.sqrt(sum(x.map((value) => value * value)) / x.length + epsilon);
+  return x.map((value, i) => value / root * weight[i]!);
 }
 
 function route(
@@ -120,31 +154,50 @@ function route(
   return { chosen, weights: weights.map((weight) => weight / total * scale) };
 }
 
-/** Computes the layer's output, [T, H]. */
-export function computeLayer(definition: Definition, layer: LayerWeights, hidden: Matrix): Float64Array {
+/**
+ * Computes the layer's output, [T, H].
+ *
+ * @param round Rounds what an implementation stores: biases and the shared expert's gate, the experts' normalized input, the
+ * activations, each expert's row, the states around latent experts, and the output. By default, nothing is rounded.
+ */
+export function computeLayer(
+  definition: Definition,
+  layer: LayerWeights,
+  hidden: Matrix,
+  round: Round = noRounding,
+): Float64Array {
   const { rows, columns, values } = hidden;
   const output = new Float64Array(rows * columns);
   const add = (t: number, y: readonly number[], weight: number) =>
     y.forEach((value, h) => output[t * columns + h]! += weight * value);
+  const rounded = (matrix: Matrix): Matrix => ({ ...matrix, values: matrix.values.map(round) });
+  const leaveLatent = (output: Matrix, sum: readonly number[]) =>
+    times(output, sum.slice(0, output.columns).map(round)).map(round);
   for (let t = 0; t < rows; t++) {
     const x = [...values.subarray(t * columns, (t + 1) * columns)];
+    const { norms } = layer, { epsilon = 0 } = definition;
+    const scaled = norms && normalized(x, norms.router, epsilon).map((value) => value * columns ** -0.5);
     const { chosen, weights } = route(
       definition,
-      times(layer.router, x, layer.routerBias),
+      times(layer.router, scaled ?? x, layer.routerBias),
       layer.correctionBias,
       layer.chosen?.[t],
     );
+    if (norms) chosen.forEach((e, k) => weights[k]! *= norms.expertScale[e]!);
     const sum: number[] = Array(columns).fill(0);
     const onInput = definition.scores === "logits-sigmoid-input";
     chosen.forEach((e, k) => {
-      const inner = layer.latent ? times(layer.latent.input, x) : x;
+      const states = norms ? normalized(x, norms.experts, epsilon).map(round) : x;
+      const inner = layer.latent ? times(layer.latent.input, x).map(round) : states;
       const input = onInput ? inner.map((value) => value * weights[k]!) : inner;
-      expertOf(definition, layer.experts[e]!, input).forEach((y, h) => sum[h]! += (onInput ? 1 : weights[k]!) * y);
+      expertOf(definition, layer.experts[e]!, input, round).forEach((y, h) =>
+        sum[h]! += (onInput ? 1 : weights[k]!) * y
+      );
     });
-    add(t, layer.latent ? times(layer.latent.output, sum.slice(0, layer.latent.input.rows)) : sum, 1);
+    add(t, layer.latent ? leaveLatent(layer.latent.output, sum) : sum, 1);
     if (!layer.shared) continue;
-    const factor = layer.sharedGate ? sigmoid(times(layer.sharedGate, x)[0]!) : 1;
-    add(t, expertOf(definition, layer.shared, x), factor);
+    const factor = layer.sharedGate ? sigmoid(times(rounded(layer.sharedGate), x)[0]!) : 1;
+    add(t, expertOf(definition, layer.shared, x, round), factor);
   }
-  return output;
+  return output.map(round);
 }

@@ -212,4 +212,24 @@ export const softmaxFamilies: readonly Published[] = [
     definition: { ...renormalized, topK: 3 },
     others: ["model.layers.1.residual_mlp.w2.weight"],
   },
+  {
+    name: "gemma4 (text_config)",
+    base: "model.language_model.layers.1.",
+    packing: "fused-out-in",
+    router: "router.proj",
+    config: {
+      model_type: "gemma4",
+      text_config: {
+        ...{ model_type: "gemma4_text", enable_moe_block: true, num_experts: 8, top_k_experts: 2, rms_norm_eps: 1e-3 },
+        hidden_activation: "gelu_pytorch_tanh",
+      },
+    },
+    definition: { ...renormalized, activation: "gelu-tanh", epsilon: 1e-3 },
+    norms: true,
+    others: [
+      "model.language_model.layers.1.mlp.down_proj.weight",
+      "model.language_model.layers.1.post_feedforward_layernorm_2.weight",
+      "model.language_model.layers.1.self_attn.q_proj.weight",
+    ],
+  },
 ];

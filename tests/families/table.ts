@@ -1,6 +1,6 @@
 // The table of families: what is found by config.json alone, and right against float64. Writes table.md as a program.
 import { families } from "../../src/models/families/mod.ts";
-import type { Encodings, Published } from "./checkpoints.ts";
+import { type Encodings, type Published, sizes } from "./checkpoints.ts";
 import { floatsOf, fp8Of, mlxOf, mxfp4Of, packedOf } from "./encodings.ts";
 import { errorOf } from "./error_of.ts";
 import { published } from "./published.ts";
@@ -8,15 +8,14 @@ import { published } from "./published.ts";
 /** The file with the table. */
 export const tablePath = new URL("table.md", import.meta.url);
 
-/**
- * The op's bound in bf16. With so few numbers the error varies, so a fifth more is allowed. The projections of latent experts
- * round three more times, the latent states, their projected sum, and the sum with the shared expert, by 1.6e-3 each: the
- * root mean square of bf16's rounding.
- */
-const bf16Bound = ({ latent }: Published) => 1.2 * Math.hypot(3e-3, latent ? Math.sqrt(3) * 1.6e-3 : 0);
-
 /** The bound in f32, with weights of any format. */
 const f32Bound = 2e-6;
+
+/**
+ * The bound in bf16, against float64 with the same numbers rounded. A sum in f32 may round to the neighbor of the right number:
+ * one step of 2^-8 in one of the output's elements.
+ */
+const bf16Bound = 2 ** -8 / Math.sqrt(sizes.tokens * sizes.hidden);
 
 interface Quantized {
   readonly format: string;
@@ -68,7 +67,7 @@ export async function rowOf(family: Published): Promise<Row> {
   }
   return {
     f32: (await Promise.all(f32)).every((error) => error < f32Bound),
-    bf16: await errorOf({ published: family, encodings: dense, dtype: "bf16" }) < bf16Bound(family),
+    bf16: await errorOf({ published: family, encodings: dense, dtype: "bf16" }) < bf16Bound,
     packed: { right, wrong },
   };
 }

@@ -3,26 +3,30 @@
 import { yamoe } from "../cli/yamoe.ts";
 
 const [folder = ".", ...flags] = Deno.args;
-const records: string[] = [];
+const runs = `${folder}/runs.jsonl`;
 await Deno.mkdir(folder, { recursive: true });
+await Deno.writeTextFile(runs, ""); // without the rows of an earlier run
+
+/** The page is for others: it does not contain the name of the host. */
+const permissions = ["-A", "--deny-sys=hostname"];
 
 /** Runs a sweep and keeps its records. A sweep with failed rows goes on. */
-async function sweep(name: string, args: readonly string[]): Promise<void> {
+async function sweep(name: string, args: string): Promise<void> {
   const path = `${folder}/${name}.jsonl`;
-  await Deno.remove(path).catch(() => {}); // from an earlier run
-  const { code, stderr } = await yamoe(["bench", "--quiet", "--output", path, ...args, ...flags], ["-A"]);
+  const all = ["--quiet", "--output", path, ...timing, ...args.split(" "), ...flags];
+  const { code, stderr } = await yamoe(["bench", ...all], permissions);
   console.log(`${name}: exit code ${code} ${stderr.trim().split("\n").at(-1) ?? ""}`);
-  await Deno.readTextFile(path).then((text) => records.push(text), () => console.log(`${name}: no records`));
+  await Deno.writeTextFile(runs, await Deno.readTextFile(path), { append: true });
+  await Deno.remove(path);
 }
 
-const timeout = flags.includes("--timeout") ? [] : ["--timeout", "0.6"];
-const timing = [...timeout, ..."--iters 6 --dtype bf16 --profile".split(" ")];
-for (const preset of ["gpt-oss-20b", "qwen3-30b-a3b", "mixtral-8x7b"]) {
-  await sweep(preset, ["--preset", preset, "--tokens", "1,16,64,256,1024,8192", ...timing]);
-}
-await sweep("layer", ["--preset", "qwen3-30b-a3b", "--op", "moe", "--tokens", "1,64,1024", ...timing]);
-await sweep("skew", ["--preset", "gpt-oss-20b", "--tokens", "1024", "--skew", "1,worst", ...timing]);
-await Deno.writeTextFile(`${folder}/runs.jsonl`, records.join(""));
-const { code, stderr } = await yamoe(["report", `${folder}/runs.jsonl`, "-o", `${folder}/page.html`], ["-A"]);
+const timing = "--iters 6 --min-time 0.05 --timeout 0.4 --dtype bf16 --profile".split(" ");
+const tokens = "--tokens 1,16,64,256,1024,8192";
+await sweep("gpt-oss-20b", `--preset gpt-oss-20b --weights dense,mxfp4 ${tokens}`);
+await sweep("qwen3-30b-a3b", `--preset qwen3-30b-a3b ${tokens}`);
+await sweep("layer", "--preset qwen3-30b-a3b --op moe --tokens 1,1024");
+await sweep("skew", "--preset gpt-oss-20b --tokens 1024 --skew worst");
+const page = `${folder}/page.html`;
+const { code, stderr } = await yamoe(["report", runs, "-o", page], ["-A"]);
 if (code !== 0) throw new Error(stderr);
-console.log(`${(await Deno.stat(`${folder}/page.html`)).size} bytes: ${folder}/page.html`);
+console.log(`${(await Deno.stat(page)).size} bytes: ${page}`);

@@ -119,7 +119,11 @@ Deno.test("every chart is drawn, in the page and as a picture", () => {
     if (gpuCharts.includes(name)) continue;
     assertStringIncludes(html, `<figure id="${name}">`);
     const svg = picture(name, records);
-    assertMatch(svg, /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
+    assertMatch(
+      svg,
+      /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg".* role="img" aria-labelledby="title description">/,
+    );
+    assertStringIncludes(svg, `<title id="title">${charts[name].title}</title>`);
     assert(!/NaN|undefined|Infinity/.test(svg), `${name} contains a number that is not finite`);
   }
   assertEquals(html.match(/aria-label="dot"/g)?.length, 6);
@@ -151,10 +155,10 @@ Deno.test("the charts of several GPUs are along their number, whatever else vari
 Deno.test("the page loads nothing and has every record, with failures escaped", () => {
   const html = page(records);
   assert(!/(src|href)="(?!data:)|@import|url\(|<script/.test(html), "the page loads something");
-  assertEquals(html.match(/<tr(?: class="(best|failed)")?><td/g)?.length, records.length);
+  const [, table = ""] = html.split("<h2>All configurations</h2>");
+  assertEquals(table.match(/<tr(?: class="(best|failed)")?><td/g)?.length, records.length);
   assertEquals(html.match(/<tr class="best">/g)?.length, 1);
   assertStringIncludes(html, "<div>failed: out of &lt;memory&gt; &amp; time</div>");
-  assertStringIncludes(html, "Arithmetic");
   assert(!/NaN|undefined|Infinity/.test(html));
 });
 
@@ -222,34 +226,72 @@ Deno.test({
   },
 });
 
-Deno.test("the page answers: which kernel limits, from how many tokens arithmetic limits, what a packed format gains", () => {
-  const at = (seq: number, boundBy: "memory" | "compute", formats = "f16", factor = 1) => ({
-    ...record([seq * factor], { batch: 1, seq, capacity: null }, { ...peaks, boundBy, formats }),
+Deno.test("the page answers: which kernel limits, how far the floor is, what a packed format gains, when arithmetic limits", () => {
+  // The peaks are equal at 25 operations per byte, which the dense job has at 512 tokens and the packed one at 256.
+  const at = (seq: number, formats = "f16", factor = 1) => ({
+    ...record([seq * factor], { batch: 1, seq, capacity: null }, {
+      ...peaks,
+      ...{ formats, weights: formats === "f16" ? "dense" : formats },
+      ...{
+        weightLayout: formats === "f16" ? "in-out" : "out-in",
+        intensity: seq * 25 / (formats === "f16" ? 512 : 256),
+      },
+    }),
     ...{ source: "runs", host: "node1" },
   });
-  const html = page([
-    ...[at(16, "memory"), at(64, "memory"), at(1024, "compute"), at(4096, "compute")],
-    ...[at(16, "memory", "mxfp4", 0.4), at(64, "compute", "mxfp4", 0.5)],
-  ]);
+  const html = page([at(16), at(64), at(1024), at(4096), at(16, "mxfp4", 0.4), at(1024, "mxfp4", 1.25)]);
   const cards = [
-    ...html.matchAll(/<div class="card"><span class="muted">(.*?)<\/span><strong>(.*?)<\/strong>.*?muted">(.*?)</g),
-  ]
-    .map(([, title, figure, detail]) => [title, figure, detail] as const);
-  const card = (title: string) => cards.find(([name]) => name === title)?.slice(1);
-  assertEquals(card("Limiting kernel")?.[0], "gate_up_product_with_a_long_name");
-  assertStringIncludes(card("Limiting kernel")?.[1] ?? "", "60 % of the time, 1.500 times its floor");
-  assertEquals(card("Arithmetic limits from")?.[0], "64 tokens");
-  assertStringIncludes(card("Arithmetic limits from")?.[1] ?? "", "tiny, f16: 1024, memory at 64");
-  assertEquals(card("Packed weights")?.[0], "mxfp4: 2.500 ×");
-  assertEquals(card("Limited by")?.[1]?.startsWith("40.0 % of "), true);
+    ...html.matchAll(/<div class="card"><h3>(.*?)<\/h3><strong>(.*?)<\/strong><span class="muted">(.*?)</g),
+  ];
+  const card = (title: string) =>
+    cards.find(([, name]) => name === title)?.slice(2).map((text) => text.replaceAll("<wbr>", ""));
+  const device = "A processor";
+  assertEquals(card("Limiting kernel"), [
+    "gate_up_product_with_a_long_name",
+    `60 % of the time, 1.50 × its floor; tiny, 4096 tokens, f16, ${device}`,
+  ]);
+  assertEquals(card("Time over its floor")?.[0], "2.50 ×");
+  assertEquals(card("Packed weights"), [
+    "2.50 × as fast",
+    `mxfp4 against f16 at best: tiny, 16 tokens, mxfp4, ${device}; at least 0.80 ×: tiny, 1024 tokens, mxfp4, ${device}`,
+  ]);
+  assertEquals(card("Arithmetic limits from"), [
+    "about 260 tokens",
+    `tiny, mxfp4, ${device}: 260; tiny, f16, ${device}: 510`,
+  ]);
+  assertStringIncludes(card("Highest rate")?.[1] ?? "", "limited by arithmetic, 40.0 % of ");
+  const [, limits = ""] = html.split("<h2>What limits each job</h2>");
+  assertEquals(
+    limits.split("</table>")[0]?.match(/<td class="left">gate_up_product_with_a_long_name<\/td>/g)?.length,
+    6,
+  );
+});
+
+Deno.test("a table has the data of every chart, for readers who cannot see it", () => {
+  const html = page(records);
+  const tableOf = (chart: string) =>
+    [...(html.split(`<figure id="${chart}">`)[1]?.split("</figure>")[0] ?? "").matchAll(/<tr>(.*?)<\/tr>/g)]
+      .map(([, row = ""]) => [...row.matchAll(/<t[dh].*?>(.*?)</g)].map(([, text]) => text));
+  assertEquals(tableOf("time"), [
+    ["Tokens", "seq 16", "seq 64"],
+    ...[["16", "16.50", ""], ["32", "32.50", ""], ["64", "64.50", "64.50"], ["128", "", "128.5"], ["256", "", "256.5"]],
+  ]);
+  assertEquals(tableOf("kernels")[3], ["down_product", "20.00", "10.00", "2.00 ×"]);
+  assertEquals(tableOf("load").length, 9);
+  for (const name of Object.keys(charts)) assert(tableOf(name).length > 1, name);
 });
 
 Deno.test("the page of several machines has a column for them", () => {
+  using restore = new DisposableStack();
+  const { warn } = console, warnings: unknown[] = []; // the library's warnings would be printed in the terminal
+  restore.defer(() => console.warn = warn);
+  console.warn = (...text) => warnings.push(text);
   const machine = (host: string | null, device: string, source: string) => ({
     ...{ ...record([5], {}, { backend: "cuda", device }), host, source },
   });
   const html = page([machine("node1", "NVIDIA H100", "a"), machine("node2", "NVIDIA H100", "b")]);
-  assertStringIncludes(html, '<th class="left">machine</th>');
+  assertStringIncludes(html, '<th scope="col" class="left">machine</th>');
   for (const host of ["node1", "node2"]) assertStringIncludes(html, `<td class="left">${host}: NVIDIA H100</td>`);
   assert(!page([machine(null, "NVIDIA H100", "a")]).includes(">machine<"));
+  assertEquals(warnings, []);
 });

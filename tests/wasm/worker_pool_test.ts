@@ -86,7 +86,7 @@ Deno.test("WorkerPool refuses a bad number of threads", () => {
 
 Deno.test("A context refuses more memory than a worker can have", () => {
   const context = createContext(kernelModule());
-  const message = "Cannot allocate 5368717312 bytes for a worker: out of memory";
+  const message = "Cannot allocate 5368766464 bytes for a worker: out of memory";
   assertThrows(() => context.allocate({ a: 5 * 2 ** 30 }), RangeError, message);
-  assertEquals(context.allocate({ a: 64, b: 64 }), { a: 8192, b: 8256 });
+  assertEquals(context.allocate({ a: 64, b: 64 }), { a: 57344, b: 57408 });
 });

@@ -38,6 +38,8 @@ export interface PlannedLaunch extends KernelLaunch<TensorName> {
   readonly flops: number;
   /** The minimum number of bytes that device memory must move: each tensor that is used, once. */
   readonly bytes: number;
+  /** The number of experts that `bytes` counts, and the bytes of each; see `KernelTime`. */
+  readonly experts?: { readonly count: number; readonly bytes: number };
 }
 
 /** What is known of the number of kept assignments. */
@@ -160,6 +162,12 @@ export function planLaunches(
       }),
     ];
 
+  const expertBytes = (weight: WeightFormat, shape: readonly [number, number]) => ({
+    count: busy,
+    bytes: weightBytes(weight, [1, ...shape]) + element * shape[0],
+  });
+  const gateUpExperts = expertBytes(gateUp.bytes ? dense : formats.gateUpProj, [width, hidden]);
+  const downExperts = expertBytes(down.bytes ? dense : formats.downProj, [hidden, intermediate]);
   const launches: PlannedLaunch[] = [
     ...sortLaunches.map((launch) => ({ ...launch, flops: 0, bytes: sortBytes[launch.kernel] ?? 0 })),
     ...gateUp.decode,
@@ -168,14 +176,14 @@ export function planLaunches(
     {
       ...gateUpLaunch,
       flops: kept * 2 * hidden * width,
-      bytes: weightBytes(gateUp.bytes ? dense : formats.gateUpProj, [busy, width, hidden]) +
-        element * (kept * hidden + busy * width + kept * intermediate),
+      bytes: busy * gateUpExperts.bytes + element * kept * (hidden + intermediate),
+      experts: gateUpExperts,
     },
     {
       ...downLaunch,
       flops: kept * 2 * hidden * intermediate,
-      bytes: weightBytes(down.bytes ? dense : formats.downProj, [busy, hidden, intermediate]) +
-        element * (kept * intermediate + busy * hidden + kept * hidden),
+      bytes: busy * downExperts.bytes + element * kept * (intermediate + hidden),
+      experts: downExperts,
     },
     {
       ...planCombine<TensorName>(

@@ -3,23 +3,23 @@
  *
  * @module
  */
-import type { MoeLayer } from "../../contract/moe.ts";
+import type { MoeLayer, MoeRouter } from "../../contract/moe.ts";
 import { weightBytes } from "../../contract/weights.ts";
 import type { RouterKind } from "../../routing/router.ts";
 import { mapLayer, type ResolvedMoe, resolveMoe } from "../../contract/resolve_moe.ts";
 import type { PackedFormat } from "../../tensor/packed_tensor.ts";
-import { bytesPerElement, type DType, elementCount, type Tensor } from "../../tensor/tensor.ts";
+import { bytesPerElement, type DType, elementCount, formatShape, type Tensor, tensor } from "../../tensor/tensor.ts";
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { findLayer, type LayerNames } from "./layer_names.ts";
-import { type PlannedTensor, type PlannedWeight, planTensors } from "./layer_tensors.ts";
+import { type PlannedNorms, type PlannedTensor, type PlannedWeight, planTensors } from "./layer_tensors.ts";
 import { fitsPacked, readPacked } from "./packed_plan.ts";
 import { ModelConfig } from "../families/model_config.ts";
 import { checkFamily } from "../families/settings_of_family.ts";
 import { hostTarget, type LayerTarget } from "./layer_target.ts";
 import { partSize, readPiece } from "./read_part.ts";
-import { expertsOfTokens, readIntegers } from "./token_table.ts";
+import { readIntegers } from "./read_integers.ts";
 import { type LayerOptions, resolveSettings } from "./settings.ts";
 
 /** How a layer is read. */
@@ -55,9 +55,12 @@ export class CheckpointLayer implements Disposable {
   readonly hasBiases: boolean;
   /** Whether a table of token ids, and not the router's scores, chooses the experts. */
   readonly byToken: boolean;
+  /** Whether the host computes steps of the layer: norms, or the weights of experts that a table chooses. */
+  readonly hasHostSteps: boolean;
   readonly #checkpoint: Checkpoint;
   readonly #plan: MoeLayer<PlannedTensor, PlannedWeight>;
   readonly #tokenTable: string | undefined;
+  readonly #norms: PlannedNorms | undefined;
 
   private constructor(checkpoint: Checkpoint, resolved: ResolvedLayer) {
     this.#checkpoint = checkpoint;
@@ -65,8 +68,10 @@ export class CheckpointLayer implements Disposable {
     ({ family: this.family, number: this.number, dtype: this.dtype, shape: this.shape } = resolved);
     ({ routerKind: this.routerKind, notes: this.notes, formats: this.formats } = resolved);
     this.#tokenTable = resolved.tokenTable;
+    this.#norms = resolved.norms;
     this.hasBiases = resolved.plan.gateUpProjBias !== undefined || resolved.plan.downProjBias !== undefined;
     this.byToken = resolved.tokenTable !== undefined;
+    this.hasHostSteps = this.byToken || resolved.norms !== undefined;
   }
 
   /**
@@ -159,7 +164,10 @@ export class CheckpointLayer implements Disposable {
         staysPacked ? target.packed(await readPacked(packed, shape, dtype, onRead)) : await read(weight),
       );
     }
-    return mapLayer(this.#plan, (tensor) => made.get(tensor)!, (weight) => madeWeights.get(weight)!);
+    const layer = mapLayer(this.#plan, (tensor) => made.get(tensor)!, (weight) => madeWeights.get(weight)!);
+    const { router, ...norm } = await this.#readNorms();
+    const tokenTable = this.#tokenTable === undefined ? undefined : await this.#readTable(this.#tokenTable);
+    return { ...layer, ...norm, router: { ...layer.router, ...router, ...tokenTable && { tokenTable } } };
   }
 
   /**
@@ -187,25 +195,36 @@ export class CheckpointLayer implements Disposable {
     );
   }
 
-  /**
-   * Looks up the experts of tokens, in a layer with a table.
-   *
-   * @param ids The token ids.
-   * @returns [T, K], i32: the experts of each token.
-   * @throws {SafetensorsError} If the table is malformed, or an id is not in it.
-   */
-  async expertsOf(ids: readonly number[]): Promise<Tensor> {
-    const name = this.#tokenTable!;
-    const { shape } = await this.#checkpoint.describe(name);
-    const { experts, topK } = this.shape.routed;
-    if (shape.length !== 2 || shape[1] !== topK) {
-      throw new SafetensorsError(
-        `${this.#checkpoint.path}: tensor ${quote(name)} must have shape [vocabulary, ${topK}], got [${
-          shape.join(", ")
-        }]`,
+  /** Reads what the host computes with. The router of Gemma 4 also divides its input by the root of the hidden size. */
+  async #readNorms(): Promise<Pick<MoeLayer, "norm"> & { readonly router?: Pick<MoeRouter, "norm" | "expertScale"> }> {
+    if (!this.#norms) return {};
+    const { epsilon, router, experts, expertScale } = this.#norms;
+    const read = ({ shape, parts }: PlannedTensor) =>
+      hostTarget.dense(
+        "f32",
+        shape,
+        (data, start) => readPiece(this.#checkpoint, parts, { data, dtype: "f32", start }, () => {}),
       );
+    const scale = await read(router), root = Math.sqrt(this.shape.hidden);
+    scale.data.forEach((value, i) => scale.data[i] = value / root);
+    return {
+      norm: { weight: await read(experts), epsilon },
+      router: { norm: { weight: scale, epsilon }, expertScale: await read(expertScale) },
+    };
+  }
+
+  /** Reads the table of token ids, [V, K], i32. */
+  async #readTable(name: string): Promise<Tensor> {
+    const { shape } = await this.#checkpoint.describe(name);
+    const { topK } = this.shape.routed;
+    if (shape.length === 2 && shape[1] === topK) {
+      return tensor(await readIntegers(this.#checkpoint, name, this.#checkpoint.path), shape);
     }
-    return expertsOfTokens(await readIntegers(this.#checkpoint, name, this.#checkpoint.path), shape, ids, experts);
+    throw new SafetensorsError(
+      `${this.#checkpoint.path}: tensor ${quote(name)} must have shape [vocabulary, ${topK}], got ${
+        formatShape(shape)
+      }`,
+    );
   }
 
   /** Closes the files. Has no effect if they are closed. */
@@ -218,6 +237,7 @@ export class CheckpointLayer implements Disposable {
 export interface ResolvedLayer
   extends Pick<CheckpointLayer, "family" | "number" | "dtype" | "shape" | "routerKind" | "notes" | "formats"> {
   readonly plan: MoeLayer<PlannedTensor, PlannedWeight>;
+  readonly norms: PlannedNorms | undefined;
   /** The name of the table from token ids to experts. */
   readonly tokenTable: string | undefined;
   /** The bytes of the layer's tensors in the files. */
@@ -237,7 +257,7 @@ export async function resolveLayer(
   options: LayerOptions,
 ): Promise<ResolvedLayer> {
   const { family, settings, notes } = resolveSettings(names, config, options);
-  const { layer: plan, dtype, formats, storedBytes } = await planTensors(checkpoint, names, settings);
+  const { layer: plan, dtype, formats, storedBytes, norms } = await planTensors(checkpoint, names, settings);
   const tokens: Described = { dtype, shape: [1, plan.router.weight.shape[1]!] };
   const shape = resolveMoe(tokens, mapLayer(plan, (planned) => describe(planned, dtype)));
   const { kind: routerKind } = settings.router;
@@ -250,6 +270,7 @@ export async function resolveLayer(
     notes,
     formats,
     plan,
+    norms,
     storedBytes,
     tokenTable: names.tokenTable,
   };

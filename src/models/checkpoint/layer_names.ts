@@ -5,6 +5,7 @@ import {
   correctionBias,
   latentProjections,
   moduleName,
+  normNames,
   otherModels,
   type Packing,
   packings,
@@ -61,6 +62,8 @@ export interface LayerNames extends Candidate {
   readonly sharedGate: string | undefined;
   /** The projections into and out of the space of the routed experts. */
   readonly latent: { readonly input: string; readonly output: string } | undefined;
+  /** The weights of norms before the router and before the experts, and the scale of each expert. */
+  readonly norms: { readonly [Name in keyof typeof normNames]: string } | undefined;
 }
 
 const layerNumber = /(?:^|\.)(?:layers|blocks?|h)\.(\d+)\./;
@@ -203,6 +206,13 @@ export function namesAt(checkpoint: Names, candidate: Candidate): LayerNames {
       : undefined,
     latent: hasWeight(checkpoint, base + latentProjections.input)
       ? { input: base + latentProjections.input, output: base + latentProjections.output }
+      : undefined,
+    norms: Object.values(normNames).every((name) => checkpoint.has(base + name))
+      ? {
+        router: base + normNames.router,
+        experts: base + normNames.experts,
+        expertScale: base + normNames.expertScale,
+      }
       : undefined,
   };
 }

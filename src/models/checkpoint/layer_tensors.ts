@@ -26,6 +26,14 @@ interface Group {
   readonly settings: Settings;
 }
 
+/** The norms before the router and before the experts, and the scale of each expert. */
+export interface PlannedNorms {
+  readonly router: PlannedTensor;
+  readonly experts: PlannedTensor;
+  readonly expertScale: PlannedTensor;
+  readonly epsilon: number;
+}
+
 /**
  * Plans a layer.
  *
@@ -38,9 +46,10 @@ interface Group {
 export async function planTensors(
   checkpoint: Checkpoint,
   names: LayerNames,
-  { experts: settings, router, logitsDType, quantization }: ResolvedSettings,
+  { experts: settings, router, logitsDType, normEpsilon, quantization }: ResolvedSettings,
 ): Promise<{
   readonly layer: MoeLayer<PlannedTensor, PlannedWeight>;
+  readonly norms: PlannedNorms | undefined;
   readonly dtype: DType;
   readonly formats: readonly string[];
   readonly storedBytes: number;
@@ -56,6 +65,12 @@ export async function planTensors(
     input: await planner.projection(names.latent.input, ["latent size", hidden]),
     output: await planner.projection(names.latent.output, [hidden, "latent size"]),
   };
+  const norms = names.norms && {
+    router: await planner.ownTensor(names.norms.router, hidden),
+    experts: await planner.ownTensor(names.norms.experts, hidden),
+    expertScale: await planner.ownTensor(names.norms.expertScale, experts),
+    epsilon: normEpsilon,
+  };
   const { base, packing } = names;
   const width = latent ? latent.input.shape[0]! : hidden;
   const routed = await planExperts(planner, { base, packing, experts, hidden: width, settings });
@@ -67,6 +82,7 @@ export async function planTensors(
     dtype: planner.expertsDType,
     formats: planner.formats,
     storedBytes: planner.storedBytes,
+    norms,
     layer: {
       ...routed,
       router: {

@@ -1,7 +1,7 @@
 // Weights of a layer that stay in the packed format of the checkpoint.
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
-import { packed } from "../../tensor/packed.ts";
+import { checkScales, packedOf } from "../../tensor/packed.ts";
 import {
   type PackedFormat,
   type PackedParts,
@@ -10,7 +10,7 @@ import {
   partNames,
   partShapes,
 } from "../../tensor/packed_tensor.ts";
-import { type DType, elementCount, type Tensor, zeros } from "../../tensor/tensor.ts";
+import { type DType, elementCount, viewOf, zeros } from "../../tensor/tensor.ts";
 import type { StoredPacking } from "../formats/stored_weight.ts";
 import { concurrently } from "./concurrently.ts";
 import type { PlannedTensor } from "./tensor_planner.ts";
@@ -89,34 +89,43 @@ export async function readPacked(
 ): Promise<PackedTensor> {
   const shapes = partShapes(format, shape), dtypes = partDTypes(format);
   const parts = partNames.flatMap((name) => shapes[name] ? [[name, zeros(dtypes[name], shapes[name])] as const] : []);
-  await concurrently(matrices.entries(), async ([i, { packing, index }]) => {
-    const bytes = parts.map(([name, { data: { buffer, byteLength } }]) => {
-      const size = byteLength / matrices.length;
-      return [name, new Uint8Array(buffer, i * size, size)];
+  const scaleBytes = new Uint8Array(256);
+  await concurrently(matrices.entries(), async ([i, { packing, index, name }]) => {
+    const own = parts.map(([part, { dtype, data: { buffer, length, BYTES_PER_ELEMENT } }]) => {
+      const size = length / matrices.length;
+      return [part, {
+        dtype,
+        shape: [size],
+        data: viewOf(dtype, buffer as SharedArrayBuffer, i * size * BYTES_PER_ELEMENT, size),
+      }] as const;
     });
+    const bytes = own.map(([part, { data }]) => [part, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]);
     await packing.read(index, Object.fromEntries(bytes) as PackedParts<Uint8Array>);
+    // While other matrices are read, this thread would be idle.
+    const found = inFormat(format, name, () => checkScales(format, Object.fromEntries(own) as unknown as PackedParts));
+    found.forEach((isPresent, byte) => scaleBytes[byte]! |= isPresent);
     onRead(elementCount(shape) / matrices.length);
   });
-  const problem = (message: string) =>
-    new SafetensorsError(`Cannot keep tensor ${quote(matrices[0]?.name ?? "")} in ${format.kind}: ${message}`);
-  const weight = packedWeight(format, Object.fromEntries(parts) as unknown as PackedParts<Tensor>, shape, problem);
+  const name = matrices[0]?.name ?? "";
+  const { kind, gateUpLayout } = format;
+  const options = { gateUpLayout, ...kind === "fp8" && { block: format.block } };
+  const all = Object.fromEntries(parts) as unknown as PackedParts;
+  const weight = inFormat(format, name, () => packedOf(kind, all, shape, options, () => scaleBytes));
   if (weight.format.kind === "mxfp4" && !weight.format.exactInF16 && dtype === "f16") {
-    throw problem("some of its weights are not numbers of f16: use bf16 or f32");
+    throw keepError(format, name, "some of its weights are not numbers of f16: use bf16 or f32");
   }
   return weight;
 }
 
-/** Makes the packed tensor of a planned format. */
-function packedWeight(
-  format: PackedFormat,
-  parts: PackedParts<Tensor>,
-  shape: readonly number[],
-  problem: (message: string) => SafetensorsError,
-): PackedTensor {
-  const { kind, gateUpLayout } = format;
+/** Runs a function. Its errors get the name of the tensor. */
+function inFormat<Result>(format: PackedFormat, name: string, run: () => Result): Result {
   try {
-    return packed(kind, parts, shape, { gateUpLayout, ...kind === "fp8" && { block: format.block } });
+    return run();
   } catch (error) {
-    throw error instanceof RangeError ? problem(error.message) : error;
+    throw error instanceof RangeError ? keepError(format, name, error.message) : error;
   }
+}
+
+function keepError({ kind }: PackedFormat, name: string, problem: string): SafetensorsError {
+  return new SafetensorsError(`Cannot keep tensor ${quote(name)} in ${kind}: ${problem}`);
 }

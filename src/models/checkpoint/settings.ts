@@ -26,11 +26,16 @@ export interface LayerOptions
 export interface ResolvedSettings extends Pick<MoeRouter, "logitsDType"> {
   readonly experts: Readonly<ExpertsComputation>;
   readonly router: Omit<RouterOptions, "correctionBias"> & { readonly kind: RouterKind };
+  /** The epsilon of the layer's norms, if it has any. */
+  readonly normEpsilon: number;
   readonly quantization: Quantization;
 }
 
 /** What is assumed of weights without a configuration. */
 const defaultQuantization: Quantization = { block: [128, 128], overrides: {} };
+
+/** The epsilon of norms in weights without a configuration. */
+const standardEpsilon = 1e-6;
 
 /**
  * Decides how a layer computes.
@@ -62,6 +67,7 @@ export function resolveSettings(
       experts: withOwnOptions(computation, experts, config),
       router: router as ResolvedSettings["router"],
       logitsDType,
+      normEpsilon: model.normEpsilon ?? standardEpsilon,
       quantization: config?.quantization ?? defaultQuantization,
     },
     notes: [
@@ -70,6 +76,9 @@ export function resolveSettings(
         ? [`The router kind ${router.kind} does not use ${names.correctionBias}`]
         : [],
       ...kind === undefined && model.note ? [model.note] : [],
+      ...names.norms
+        ? [`The input is that of ${names.norms.experts.replace(/\.weight$/, "")}, and no norm follows the experts`]
+        : [],
     ],
   };
 }

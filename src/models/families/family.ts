@@ -67,6 +67,8 @@ export interface Family {
   readonly nested?: string;
   readonly router: FamilyRouter;
   readonly experts: FamilyExperts;
+  /** The epsilon of the layer's norms, in families whose layers begin with norms. */
+  readonly normEpsilon?: Setting<number>;
   /** Values that cannot be expressed. */
   readonly refusals?: readonly Refusal[];
 }

@@ -49,7 +49,16 @@ export const sharedPackings: readonly Packing[] = [
 ];
 
 /** The names of routers, without `.weight`. */
-export const routers = ["gate", "router", "router.layer", "gate.wg", "router.gate", "gate.gate_proj", "gate.gate"];
+export const routers = [
+  "gate",
+  "router",
+  "router.layer",
+  "gate.wg",
+  "router.gate",
+  "gate.gate_proj",
+  "gate.gate",
+  "router.proj",
+];
 
 /** The name of a correction bias: DeepSeek-V3, MiniMax-M2; Ling 2.0, LFM2; ERNIE 4.5; Step 3.5. */
 export const correctionBias =
@@ -62,13 +71,19 @@ export const sharedBeside = ["shared_mlp.", "share_expert."];
 /** The projections into and out of the space of the routed experts (Nemotron-3). */
 export const latentProjections = { input: "fc1_latent_proj", output: "fc2_latent_proj" } as const;
 
+/** The weights of norms before the router and before the experts, and the scale of each expert (Gemma 4). */
+export const normNames = {
+  router: "router.scale",
+  experts: "pre_feedforward_layernorm_2.weight",
+  expertScale: "router.per_expert_scale",
+} as const;
+
 /** A table from token ids to experts, which decides instead of the router's scores (DeepSeek-V4). */
 export const tokenTable = "gate.tid2eid";
 
 /** Tensors of layers that cannot be expressed, and the reason. */
 export const refusedTensors: Readonly<Record<string, string>> = {
   "gate.weight_1": "the layer has one set of experts for text and one for images",
-  "router.per_expert_scale": "the router normalizes and scales its own input",
 };
 
 /** Layers of other models in a checkpoint: those that draft tokens, and those that read or write images or speech. */

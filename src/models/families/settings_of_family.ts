@@ -16,6 +16,8 @@ export interface ModelSettings {
   readonly family: string;
   readonly experts: Readonly<ExpertsComputation>;
   readonly router: RouterSettings;
+  /** The epsilon of the layer's norms, if it has any. */
+  readonly normEpsilon?: number;
   /** Whether the activation that config.json names does not count. */
   readonly ignoresActivation?: boolean;
   /** Why the router, or the activation, is unknown. */
@@ -53,6 +55,7 @@ export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings 
     family: config.modelType,
     experts: { ...expertsOf(config, family, layer), activation: activation.value },
     router: { ...router, kind: isUnknown ? undefined : kind.value },
+    ...family.normEpsilon && { normEpsilon: config.number(family.normEpsilon) },
     unknown: {
       ...unknownKind && { router: unknownKind },
       ...activation.problem && { activation: activation.problem },

@@ -82,9 +82,12 @@ export const softmax: readonly Family[] = [
   {
     types: ["gemma4", "gemma4_text", "gemma4_unified", "gemma4_unified_text"],
     sources: [transformers.gemma4],
-    refusal: "its router and its experts take different inputs, and the router normalizes and scales its own",
-    router: softmaxRouter(true),
-    experts: gatedExperts,
+    router: { ...mixtralRouter, topK: key<number | undefined>(["top_k_experts", "num_experts_per_tok"], undefined) },
+    experts: {
+      activation: { keys: ["hidden_activation", "hidden_act"], absent: "gelu-tanh", values: activations },
+      weightLayout: "out-in",
+    },
+    normEpsilon: key("rms_norm_eps", 1e-6),
   },
   {
     types: ["grok-1", "grok_1", "grok1", "grok-2", "grok"],

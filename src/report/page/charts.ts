@@ -6,7 +6,7 @@ import { improvements } from "./improvement.ts";
 import { drawKernels } from "./kernels.ts";
 import { drawLoad, loadColors } from "./load.ts";
 import { alongGpus, efficiencyIn, linkFloor, linkRate } from "./scaling.ts";
-import { draw, logScale, plain, Plot, seriesColors, sizeScale } from "./plot.ts";
+import { draw, type Drawing, logScale, plain, Plot, seriesColors, sizeScale } from "./plot.ts";
 import { drawRoofline } from "./roofline.ts";
 
 /** A chart. */
@@ -18,15 +18,15 @@ export interface Chart {
   readonly legend?: Readonly<Record<string, string>>;
   /** The size along the axis, if it is another one than that of the other charts. */
   readonly axis?: FigureKey;
-  /** Draws a panel as SVG, with scales for all of them. Returns undefined if the records do not have what it shows. */
-  draw(dataset: Dataset, panel: Panel): string | undefined;
+  /** Draws a panel, with scales for all of them. Returns undefined if the records do not have what it shows. */
+  draw(dataset: Dataset, panel: Panel): Drawing | undefined;
 }
 
 /** The charts by the name that the command line uses. */
 export const charts = {
   time: {
     title: "Time",
-    caption: "The median of the timed calls. The bar is its 95 % interval. " +
+    caption: "The median of the timed calls. The bar is its 95\u00a0% interval. " +
       "The dashed line is the floor: the time at the peak rates of the device. Lower is better.",
     draw: (dataset, panel) =>
       lines(dataset, panel, "Milliseconds", ({ kernelTimeMs }) => kernelTimeMs, {
@@ -119,7 +119,11 @@ export function datasetOf({ axis }: Chart, dataset: Dataset): Dataset {
   return axis ? arrange(dataset.points, axis) : dataset;
 }
 
+/** Above this factor between the largest and the smallest value, small values are invisible on a linear scale. */
+const widest = 20;
+
 interface LineOptions {
+  /** Whether the scale is always logarithmic. */
   readonly log?: boolean;
   /** The value of a dashed line. */
   readonly baseline?: number;
@@ -136,9 +140,11 @@ function lines(
   panel: Panel,
   label: string,
   value: (point: Point) => number | null,
-  { log = false, baseline, unit = "", interval, limit }: LineOptions = {},
-): string | undefined {
+  { log: always = false, baseline, unit = "", interval, limit }: LineOptions = {},
+): Drawing | undefined {
   const x = dataset.axis.value;
+  const all = dataset.points.map(value).filter((value) => value !== null);
+  const log = always || (Math.min(...all) > 0 && Math.max(...all) > widest * Math.min(...all));
   const rows = panel.series.flatMap(({ name, points }) =>
     points.flatMap((point) => {
       const y = value(point);
@@ -157,20 +163,39 @@ function lines(
   const values = dataset.points.flatMap((point) => [value(point), limit?.(point) ?? null, ...(interval?.(point) ?? [])])
     .filter((value) => value !== null && (!log || value > 0)) as number[];
   const scale = log ? logScale(values) : { domain: [0, Math.max(...values, baseline ?? 0)], nice: true };
-  return draw({
+  const svg = draw({
     x: sizeScale(dataset),
     y: { label, grid: true, tickFormat: (value: number) => `${plain(value)}${unit}`, ...scale },
     color: seriesColors(panel),
     marks: [
       ...(baseline === undefined ? [] : [Plot.ruleY([baseline], { stroke: "var(--muted)", strokeDasharray: "4 3" })]),
       Plot.lineY(limits, {
-        ...{ x: "x", y: "y", stroke: "name", strokeWidth: 1.5, strokeDasharray: "4 3", strokeOpacity: 0.8 },
+        ...{ x: "x", y: "y", z: "name", stroke: "name", strokeWidth: 1.5, strokeDasharray: "4 3", strokeOpacity: 0.8 },
       }),
       Plot.ruleX(rows.filter(({ low, high }) => low < high), {
         ...{ x: "x", y1: "low", y2: "high", stroke: "name", strokeWidth: 5, strokeOpacity: 0.35 },
       }),
-      Plot.lineY(rows, { x: "x", y: "y", stroke: "name", strokeWidth: 2 }),
+      Plot.lineY(rows, { x: "x", y: "y", z: "name", stroke: "name", strokeWidth: 2 }),
       Plot.dot(rows, { x: "x", y: "y", fill: "name", r: 4, title: "title" }),
     ],
   });
+  return { svg, ...pivot(rows, dataset.axis.label, panel, (y) => `${digits(y)}${unit}`) };
+}
+
+/** Arranges the points of lines as a table: a row for each place of the axis, a column for each series. */
+function pivot(
+  points: readonly { readonly x: number; readonly y: number; readonly name: string }[],
+  axis: string,
+  { series }: Panel,
+  format: (y: number) => string,
+): Pick<Drawing, "head" | "rows"> {
+  const names = series.map(({ name }) => name);
+  const places = [...Map.groupBy(points, ({ x }) => x)].toSorted(([a], [b]) => a - b);
+  return {
+    head: [axis, ...names],
+    rows: places.map(([x, group]) => [
+      plain(x),
+      ...names.map((name) => group.filter((point) => point.name === name).map(({ y }) => format(y)).join(" ")),
+    ]),
+  };
 }

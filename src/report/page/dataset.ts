@@ -1,7 +1,7 @@
 // Records as charts need them: one size along the axis, the rest as series.
 import { distinguishingKeys } from "../../bench/configuration.ts";
 import { type BenchRecord, columnOf, configurationKeys, type FigureKey } from "../../bench/figures.ts";
-import { printable } from "../../text.ts";
+import { plural, printable } from "../../text.ts";
 import { inWords } from "../columns.ts";
 
 /** A record and the name of its file. */
@@ -54,6 +54,9 @@ const axisKeys: readonly FigureKey[] = [
   ...["gpus", "threads"] as const,
 ];
 
+/** The figures that say how the weights of a job are stored. */
+export const storageKeys: readonly FigureKey[] = ["weights", "formats", "gateUpLayout", "weightLayout"];
+
 /** Returns one value of a point in words. */
 type Part = (point: Point) => string;
 
@@ -97,7 +100,8 @@ function hasRun(record: SourcedRecord): record is Point {
 
 function panelsOf(points: readonly Point[], axis: Axis): Panel[] {
   const parts = seriesParts(points, axis.key);
-  const named = (parts: readonly Part[]): Part => (point) => parts.map((part) => part(point)).join(", ");
+  const named = (parts: readonly Part[]): Part => (point) =>
+    parts.map((part) => part(point)).filter((word) => word !== "").join(", ");
   const seriesOf = (points: readonly Point[], name: Part, names: readonly string[]): Series[] =>
     [...Map.groupBy(points, name)].map(([text, group]) => ({
       name: text || group[0]?.preset || "",
@@ -135,11 +139,22 @@ function seriesParts(points: readonly Point[], axis: FigureKey): Part[] {
   );
   return [
     ...(sources.length > 1 ? [({ source }: Point) => printable(source)] : []),
-    ...keys.filter((key) => distinguishing.includes(key)).map((key): Part => (point) => inWords(key, point)),
+    ...keys.filter((key) => distinguishing.includes(key)).map((key): Part => (point) =>
+      point[key] === columnOf(key)?.standard && distinguishing.length > 1 ? "" : inWords(key, point)
+    ),
   ];
 }
 
-/** Describes the configuration of a point in a few words. */
-export function configuration(point: SourcedRecord): string {
-  return (["preset", "batch", "seq", "dtype", "backend"] as const).map((key) => inWords(key, point)).join(", ");
+/** Describes the configuration of a point in a few words, by default with its tokens. */
+export function configuration(point: SourcedRecord, tokens = plural(tokensOf(point), "token")): string {
+  const { device } = point;
+  const special = (["op", "skew", "ep"] as const).filter((key) => point[key] !== columnOf(key)?.standard);
+  const words = [
+    inWords("preset", point),
+    ...tokens === "" ? [] : [tokens],
+    inWords("formats", point),
+    ...special.map((key) => inWords(key, point)),
+    device ?? inWords("backend", point),
+  ];
+  return words.map(printable).join(", ");
 }

@@ -1,20 +1,20 @@
 // The page of a benchmark: one file without scripts that loads nothing.
-import { inWords } from "../columns.ts";
+import { digits, inWords } from "../columns.ts";
 import { cards } from "./cards.ts";
 import { type ChartName, chartOf, datasetOf } from "./charts.ts";
-import { arrange, type Dataset, machineOf, type SourcedRecord } from "./dataset.ts";
+import { arrange, configuration, type Dataset, floorOf, machineOf, type SourcedRecord } from "./dataset.ts";
 import { escapeHtml } from "./escape.ts";
+import { limitingKernel, profiledPoints, timesFloor } from "./kernels.ts";
 import { legendOf } from "./legend.ts";
 import { pageStyle } from "./style.ts";
-import { provenanceTable, recordTable } from "./tables.ts";
+import { plainTable, provenanceTable, recordTable } from "./tables.ts";
 
 /** The charts of each part of the page. */
 const parts: readonly (readonly [heading: string, charts: readonly ChartName[]])[] = [
   ["Time, memory, improvement", ["time", "memory", "improvement"]],
   ["Rates and limits", ["tflops", "tokens", "roofline"]],
   ["Several GPUs", ["scaling", "efficiency"]],
-  ["Kernels", ["kernels"]],
-  ["Routing", ["load"]],
+  ["Kernels and routing", ["kernels", "load"]],
 ];
 
 /** Makes the page. */
@@ -37,6 +37,7 @@ ${pageStyle}</style>
 ${subtitle(records)}
 ${cards(records, dataset, fastest)}
 ${parts.map(([heading, names]) => part(heading, names, dataset)).join("\n")}
+${limits(dataset)}
 <h2>All configurations</h2>
 ${recordTable(records, fastest)}
 <h2>Provenance</h2>
@@ -47,9 +48,30 @@ ${provenanceTable(records)}
 `;
 }
 
+/** Returns the table of what limits each job whose kernels were measured. */
+function limits({ points }: Dataset): string {
+  const rows = profiledPoints(points).flatMap((point) => {
+    const limiting = limitingKernel(point);
+    if (!limiting) return [];
+    const { kernel: { kernel, milliseconds, floorMs }, share } = limiting;
+    return [[
+      configuration(point),
+      ...[digits(point.kernelTimeMs), timesFloor(point.kernelTimeMs, floorOf(point)), kernel],
+      ...[`${(100 * share).toFixed(0)} %`, timesFloor(milliseconds, floorMs)],
+    ]];
+  });
+  const head = ["job", "time ms", "over its floor", "limiting kernel", "share of the time", "over its floor"];
+  return rows.length === 0 ? "" : `<h2>What limits each job</h2>
+<p class="muted">The limiting kernel is the one that takes the most time. The floor is the time at the peak rates.</p>
+${plainTable("What limits each job", head, rows)}`;
+}
+
 function subtitle(records: readonly SourcedRecord[]): string {
+  const onCpu = records.filter(({ backend }) => backend === "cpu"); // a GPU does not compute with threads
   const distinct = (key: "threads" | "version") =>
-    new Set(records.filter((record) => record[key]).map((record) => inWords(key, record)));
+    new Set(
+      (key === "threads" ? onCpu : records).filter((record) => record[key]).map((record) => inWords(key, record)),
+    );
   const day = records.map(({ time }) => `${time}`).toSorted().at(-1)?.slice(0, 16).replace("T", " ");
   const versions = `yamoe ${[...distinct("version")].join(", ")}`;
   const text = [...new Set(records.map(machineOf)), ...distinct("threads"), versions, `${day} UTC`].join(" · ");
@@ -62,15 +84,17 @@ function part(heading: string, names: readonly ChartName[], all: Dataset): strin
     const dataset = datasetOf(chart, all);
     const several = dataset.panels.length > 1;
     return dataset.panels.flatMap((panel, i) => {
-      const svg = chart.draw(dataset, panel);
-      if (!svg) return [];
+      const drawing = chart.draw(dataset, panel);
+      if (!drawing) return [];
       const title = several && panel.title && !chart.legend ? `${chart.title}: ${panel.title}` : chart.title;
       const id = i === 0 ? ` id="${name}"` : "";
-      const caption = i === 0 ? `\n<figcaption>${escapeHtml(chart.caption)}</figcaption>` : "";
+      const about = drawing.subject === undefined ? chart.caption : `${chart.caption} The job: ${drawing.subject}.`;
+      const caption = i === 0 ? `\n<figcaption>${escapeHtml(about)}</figcaption>` : "";
       const legend = legendItems(legendOf(chart, panel));
-      const label = escapeHtml(`${title}. ${chart.caption}`);
-      const image = svg.replace("<svg ", `<svg role="img" aria-label="${label}" `);
-      return [`<figure${id}><h3>${escapeHtml(title)}</h3>\n${legend}${image}${caption}</figure>`];
+      const label = escapeHtml(`${title}. ${about}`);
+      const image = drawing.svg.replace("<svg ", `<svg role="img" aria-label="${label}" `);
+      const data = `\n<details><summary>Data</summary>${plainTable(title, drawing.head, drawing.rows)}</details>`;
+      return [`<figure${id}><h3>${escapeHtml(title)}</h3>\n${legend}${image}${caption}${data}</figure>`];
     });
   });
   return figures.length === 0

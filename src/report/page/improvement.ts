@@ -1,7 +1,7 @@
 // How much faster each point is than the baseline.
 import { identity } from "../../bench/configuration.ts";
 import { jobKeys } from "../../bench/figures.ts";
-import type { Dataset, Point } from "./dataset.ts";
+import { type Dataset, type Point, storageKeys } from "./dataset.ts";
 
 /** The factor by which a point is faster; null if the baseline did not run its job. */
 export type Improvement = (point: Point) => number | null;
@@ -16,7 +16,7 @@ export interface Improvements {
 const implementationKeys = ["source", "backend", "device", "formats"] as const;
 
 /** The figures that make a job, however its weights are stored. */
-const sameJobKeys = jobKeys.filter((key) => key !== "formats" && key !== "weights");
+const sameJobKeys = jobKeys.filter((key) => !storageKeys.includes(key));
 
 /**
  * Computes the improvement of every point. If there are several files, backends, devices or formats of the weights, the

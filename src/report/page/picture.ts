@@ -21,18 +21,20 @@ export function picture(name: ChartName, records: readonly SourcedRecord[]): str
   const dataset = datasetOf(chart, arrange(records));
   let height = padding + titleHeight;
   const drawn = dataset.panels.flatMap((panel) => {
-    const svg = chart.draw(dataset, panel);
-    if (!svg) return [];
+    const drawing = chart.draw(dataset, panel);
+    if (!drawing) return [];
     const header = panelHeader(panel, legendOf(chart, panel), height);
     const top = height + header.height;
     height = top + chartHeight + padding;
-    return [header.svg, svg.replace("<svg ", `<svg x="${padding}" y="${top}" `)];
+    return [header.svg, drawing.svg.replace("<svg ", `<svg x="${padding}" y="${top}" `)];
   });
   if (drawn.length === 0) {
     throw new RangeError(`Cannot draw the chart "${name}": the records do not have what it shows`);
   }
   const width = chartWidth + 2 * padding;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" class="picture" font-family="system-ui, sans-serif" font-size="13">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" class="picture" font-family="system-ui, sans-serif" font-size="13" role="img" aria-labelledby="title description">
+<title id="title">${escapeHtml(chart.title)}</title>
+<desc id="description">${escapeHtml(chart.caption)}</desc>
 <style>
 ${themed(".picture")}${chartStyle}.picture { background: var(--page); }
 .picture > text { fill: var(--text); }

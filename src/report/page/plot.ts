@@ -16,6 +16,18 @@ export const margins = { left: 56, right: 20, bottom: 40, top: 28 } as const;
 /** The options of a chart. */
 export type PlotOptions = Omit<Plot.PlotOptions, "document">;
 
+/** A chart of one panel. */
+export interface Drawing {
+  /** The picture, an SVG element. */
+  readonly svg: string;
+  /** The job that the chart shows, if it is only one. */
+  readonly subject?: string;
+  /** The names of the table's columns. */
+  readonly head: readonly string[];
+  /** The same data as a table, for readers who cannot see the picture. */
+  readonly rows: readonly (readonly string[])[];
+}
+
 /** Draws a chart as SVG. */
 export function draw(options: PlotOptions): string {
   const { document } = Plot.parseHTML("<html><body></body></html>");
@@ -62,6 +74,9 @@ function spaced(values: readonly number[]): number[] {
   return kept;
 }
 
+/** The ticks of a decade for a range that is narrower than one. */
+const narrowSteps = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8];
+
 /** Formats the number of a tick without an exponent. Integers are exact. */
 export function plain(value: number): string {
   if (value >= 1e6) return `${Number((value / 1e6).toPrecision(3))}M`;
@@ -69,11 +84,14 @@ export function plain(value: number): string {
   return value >= 10_000 ? value.toLocaleString("en-US") : `${Number(value.toPrecision(3))}`;
 }
 
-/** Returns the ticks and the domain of a logarithmic scale: powers of ten, or also their multiples for smaller ranges. */
+/**
+ * Returns the ticks and the domain of a logarithmic scale: powers of ten, or also their multiples for smaller ranges. Plot labels
+ * only ticks that are few enough for the range.
+ */
 export function logScale(values: readonly number[]): { type: "log"; ticks: number[]; domain: [number, number] } {
   const lowest = Math.min(...values), highest = Math.max(...values);
   const decades = Math.log10(highest / lowest);
-  const steps = decades > 4 ? [1] : decades > 0.6 ? [1, 2, 5] : [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8];
+  const steps = decades > 2.8 ? [1] : decades > 1.3 ? [1, 3] : decades > 0.6 ? [1, 2, 5] : narrowSteps;
   const ticks: number[] = [];
   for (let power = Math.floor(Math.log10(lowest)) - 1; power <= Math.ceil(Math.log10(highest)) + 1; power++) {
     ticks.push(...steps.map((step) => Number((step * 10 ** power).toPrecision(3))));

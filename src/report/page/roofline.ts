@@ -2,7 +2,7 @@
 import { distinguishingKeys } from "../../bench/configuration.ts";
 import { digits, inWords } from "../columns.ts";
 import { configuration, type Dataset, type Panel, type Point } from "./dataset.ts";
-import { chartHeight, draw, logScale, margins, plain, Plot, seriesColors } from "./plot.ts";
+import { chartHeight, draw, type Drawing, logScale, margins, plain, Plot, seriesColors } from "./plot.ts";
 
 /** The limits of one device. */
 interface Roof {
@@ -22,10 +22,16 @@ type RoofedPoint =
 const roofKeys = { device: ["device", "engine", "dtype"], measured: ["device", "engine", "threads"] } as const;
 
 /** Draws the roofline of a panel. */
-export function drawRoofline(dataset: Dataset, panel: Panel): string | undefined {
+export function drawRoofline(dataset: Dataset, panel: Panel): Drawing | undefined {
   const roofed = dataset.points.filter(isRoofed);
   const rows = panel.series.flatMap(({ name, points }) =>
-    points.filter(isRoofed).map((point) => ({ x: point.intensity, y: point.tflops, name, title: describe(point) }))
+    points.filter(isRoofed).map((point) => ({
+      x: point.intensity,
+      y: point.tflops,
+      name,
+      title: describe(point),
+      point,
+    }))
   );
   if (rows.length === 0) return undefined;
   const all = roofsOf(roofed), roofs = roofsOf(panel.series.flatMap(({ points }) => points.filter(isRoofed)));
@@ -35,11 +41,12 @@ export function drawRoofline(dataset: Dataset, panel: Panel): string | undefined
   const outline = roofs.flatMap((roof, i) =>
     [left, ridge(roof), right].map((x) => ({ x, y: Math.min(roof.peak, x * roof.slope), roof: i }))
   );
+  const lineCount = all.flatMap(({ label }) => linesOf(label)).length; // a line of a label has room in a factor of 2
   const scale = logScale([
     ...roofed.map(({ tflops }) => tflops),
-    ...all.flatMap(({ peak, slope }) => [2 * peak, left * slope]),
+    ...all.flatMap(({ peak, slope }) => [2 ** lineCount * peak, left * slope]),
   ]);
-  return draw({
+  const svg = draw({
     x: { type: "log", label: "Operations per byte", tickFormat: plain, ticks: 4, domain: [left, right] },
     y: { label: "TFLOP/s", grid: true, tickFormat: plain, ...scale },
     color: seriesColors(panel),
@@ -49,6 +56,14 @@ export function drawRoofline(dataset: Dataset, panel: Panel): string | undefined
       Plot.dot(rows, { x: "x", y: "y", fill: "name", r: 5, title: "title" }),
     ],
   });
+  return {
+    svg,
+    head: ["Run", "operations per byte", "TFLOP/s", "% of peak", "limited by"],
+    rows: rows.map(({ x, y, point }) => [
+      ...[configuration(point), digits(x), digits(y)],
+      ...point.percentOfPeak === null ? ["-", "-"] : [digits(point.percentOfPeak), `${point.boundBy}`],
+    ]),
+  };
 }
 
 function isRoofed(point: Point): point is RoofedPoint {
@@ -79,14 +94,14 @@ const lineHeight = 14;
 /** The longest line of a label that fits a chart, in characters. */
 const longestLine = 48;
 
-/** Labels every roof above its flat part. Long labels get a second line. Labels that would overlap move down. */
+/** Labels every roof above its flat part. Long labels get a second line. Labels that would overlap move up. */
 function labels(roofs: readonly Roof[], x: number, [low, high]: readonly [number, number]): Plot.Mark[] {
   const height = chartHeight - margins.top - margins.bottom;
-  let free = -Infinity;
-  return roofs.toSorted((a, b) => b.peak - a.peak).flatMap(({ peak, label }) => {
+  let free = Infinity;
+  return roofs.toSorted((a, b) => a.peak - b.peak).flatMap(({ peak, label }) => {
     const above = height * Math.log(high / peak) / Math.log(high / low) - 8;
-    return linesOf(label).map((line) => {
-      const y = free = Math.max(above, free + lineHeight);
+    return linesOf(label).toReversed().map((line) => {
+      const y = free = Math.min(above, free - lineHeight);
       return Plot.text([{ x, y: peak }], {
         x: "x",
         y: "y",

@@ -33,12 +33,17 @@ p { margin: 4px 0; max-width: 80ch; }
 .muted, figcaption { color: var(--muted); font-size: 14px; }
 .cards { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 250px), 1fr)); margin: 20px 0 0; }
 .card { min-width: 0; background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; }
-.card strong { display: block; font-size: 24px; line-height: 1.3; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+.card h3 { font-size: 14px; font-weight: 400; color: var(--muted); }
+.card strong { display: block; font-size: 21px; line-height: 1.3; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 .charts { display: grid; gap: 16px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 350px), 1fr)); }
 figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px; min-width: 0; }
 figure svg { display: block; width: 100%; height: auto; max-width: 480px; margin: 4px auto; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; margin: 6px 0 8px; padding: 0; list-style: none; font-size: 14px; }
 .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 50%; margin-right: 7px; vertical-align: -1px; }
+details { margin-top: 6px; font-size: 14px; }
+summary { cursor: pointer; color: var(--muted); }
+details .scroll { margin-top: 6px; }
+:focus-visible { outline: 2px solid var(--series-1); outline-offset: 2px; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { padding: 6px 12px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }

@@ -1,4 +1,5 @@
 // The tables of the page.
+import { distinguishingKeys } from "../../bench/configuration.ts";
 import { type FigureKey, figureKeys } from "../../bench/figures.ts";
 import { plural, printable } from "../../text.ts";
 import { figureColumns, inWords, noteColumn, recordColumns, usualKeys } from "../columns.ts";
@@ -12,10 +13,12 @@ import { escapeHtml } from "./escape.ts";
  */
 export function recordTable(records: readonly SourcedRecord[], fastest: Point | undefined): string {
   const keys: FigureKey[] = figureKeys.filter((key) => usualKeys.includes(key) || ["threads", "engine"].includes(key));
-  const varying = keys.filter((key) => new Set(records.map((record) => record[key] ?? null)).size > 1);
+  const varying = keys.filter((key) => distinguishingKeys(records, keys).includes(key));
   const [first] = records;
-  const common = records.length > 1 && first ? keys.filter((key) => !varying.includes(key)) : [];
-  const shown = keys.filter((key) => !common.includes(key));
+  const common = keys.filter((key) =>
+    records.length > 1 && new Set(records.map((record) => record[key] ?? null)).size === 1
+  );
+  const shown = records.length > 1 ? varying : keys; // what follows from the preset is left out
   const modes = records.some(({ coldTimeMs }) => (coldTimeMs ?? null) !== null);
   const several = new Set(records.map(({ source }) => source)).size > 1;
   const machines = new Set(records.map(machineOf)).size > 1;
@@ -38,18 +41,39 @@ export function recordTable(records: readonly SourcedRecord[], fastest: Point | 
     return record.hints.length > 0 ? `${row}\n${noteRow(record.hints, columns.length, "hint")}` : row;
   });
   const head = columns.map(({ title, align }) =>
-    `<th${align === "left" ? ' class="left"' : ""}>${escapeHtml(title)}</th>`
+    `<th scope="col"${align === "left" ? ' class="left"' : ""}>${escapeHtml(title)}</th>`
   );
   const line = first && common.length > 0
     ? `<p class="muted">In all: ${escapeHtml(common.map((key) => inWords(key, first)).join(", "))}</p>\n`
     : "";
-  return `${line}<div class="scroll" tabindex="0">\n<table>\n<thead><tr>${head.join("")}</tr></thead>\n<tbody>\n${
+  return `${line}${scroll("All configurations")}\n<table>\n<thead><tr>${head.join("")}</tr></thead>\n<tbody>\n${
     rows.join("\n")
   }\n</tbody>\n</table>\n</div>`;
 }
 
 function cell({ text, align }: Column<SourcedRecord>, record: SourcedRecord): string {
   return `<td${align === "left" ? ' class="left"' : ""}>${escapeHtml(text(record))}</td>`;
+}
+
+/** Returns the start of a box whose content can be wider than the page. It can be scrolled with the keyboard. */
+function scroll(name: string): string {
+  return `<div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(name)}">`;
+}
+
+/** Returns a table of texts. Columns of numbers are aligned right. */
+export function plainTable(
+  name: string,
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
+  const isText = head.map((_, i) => rows.some((row) => /^[^\d-]/.test(row[i] ?? "")));
+  const cells = (tag: string, texts: readonly string[]) =>
+    texts.map((text, i) => `<${tag}${isText[i] ? ' class="left"' : ""}>${escapeHtml(text)}</${tag.slice(0, 2)}>`).join(
+      "",
+    );
+  return `${scroll(name)}<table><thead><tr>${cells('th scope="col"', head)}</tr></thead>\n<tbody>${
+    rows.map((row) => `<tr>${cells("td", row)}</tr>`).join("\n")
+  }</tbody></table></div>`;
 }
 
 /** Returns a row of notes that stays visible when the table is scrolled. */
@@ -87,9 +111,11 @@ export function provenanceTable(records: readonly SourcedRecord[]): string {
         .map((key) => printable(words[key]?.(record[key]) ?? `${record[key]}`)).join(", ")
     );
     const different = [...new Set(texts)].filter((text) => text !== "");
-    return different.length === 0
-      ? []
-      : [`<tr><th class="left">${title}</th><td class="left wrap">${different.map(escapeHtml).join("<br>")}</td></tr>`];
+    return different.length === 0 ? [] : [
+      `<tr><th scope="row" class="left">${title}</th><td class="left wrap">${
+        different.map(escapeHtml).join("<br>")
+      }</td></tr>`,
+    ];
   });
-  return `<div class="scroll" tabindex="0"><table><tbody>\n${rows.join("\n")}\n</tbody></table></div>`;
+  return `${scroll("Provenance")}<table><tbody>\n${rows.join("\n")}\n</tbody></table></div>`;
 }

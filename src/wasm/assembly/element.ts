@@ -97,6 +97,13 @@ export function anySpecial(halves: v128): bool {
   return v128.any_true(specials(halves));
 }
 
+// Whether any of 16 f16 is zero, subnormal, infinite or NaN.
+// @ts-ignore: decorator
+@inline
+export function anySpecial2(a: v128, b: v128): bool {
+  return v128.any_true(v128.or(specials(a), specials(b)));
+}
+
 // Whether any of 32 f16 is zero, subnormal, infinite or NaN.
 // @ts-ignore: decorator
 @inline
@@ -116,7 +123,9 @@ function widenNormal(bits: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function lowFour<T>(bits: v128, pairs: bool, special: bool): v128 {
-  if (isSigned<T>()) return i32x4.shl(pairs ? bits : i32x4.extend_low_i16x8_u(bits), 16);
+  if (isSigned<T>()) {
+    return pairs ? i32x4.shl(bits, 16) : v128.shuffle<i16>(i32x4.splat(0), bits, 0, 8, 1, 9, 2, 10, 3, 11);
+  }
   if (special) return widenHalf(pairs ? i32x4.shr_u(i32x4.shl(bits, 16), 16) : i32x4.extend_low_i16x8_u(bits));
   if (pairs) return widenNormal(i32x4.shr_s(i32x4.shl(bits, 16), 3));
   return widenNormal(i32x4.shl(i32x4.extend_low_i16x8_s(bits), 13));
@@ -126,7 +135,10 @@ export function lowFour<T>(bits: v128, pairs: bool, special: bool): v128 {
 // @ts-ignore: decorator
 @inline
 export function highFour<T>(bits: v128, pairs: bool, special: bool): v128 {
-  if (isSigned<T>()) return pairs ? v128.and(bits, v128.load(BRAIN_FIELDS)) : i32x4.shl(i32x4.extend_high_i16x8_u(bits), 16);
+  if (isSigned<T>()) {
+    if (pairs) return v128.and(bits, v128.load(BRAIN_FIELDS));
+    return v128.shuffle<i16>(i32x4.splat(0), bits, 4, 12, 5, 13, 6, 14, 7, 15);
+  }
   if (special) return widenHalf(pairs ? i32x4.shr_u(bits, 16) : i32x4.extend_high_i16x8_u(bits));
   if (pairs) return widenNormal(i32x4.shr_s(bits, 3));
   return widenNormal(i32x4.shl(i32x4.extend_high_i16x8_s(bits), 13));

@@ -5,6 +5,7 @@ export { decodeRows, widenScales } from "./packed";
 export { decodeEights } from "./packed_eights";
 export { multiply } from "./gemm";
 export { multiplyFew, packFew } from "./few";
+export { widenFew } from "./few_widen";
 export { multiplyFewPairs } from "./few_packed";
 export { store } from "./epilogue";
 export { combine, statistics } from "./combine";

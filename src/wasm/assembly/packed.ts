@@ -39,8 +39,23 @@ function valueE8M0(bits: u32): f32 {
   return reinterpret<f32>(bits == 0 ? 0x00400000 : bits << 23);
 }
 
+// Converts 16 E8M0 scales to f32.
+// @ts-ignore: decorator
+@inline
+function widenSixteen(from: usize, to: usize): void {
+  const low = v128.load8x8_u(from), high = v128.load8x8_u(from + 8);
+  const least = i32x4.splat(0x00400000);
+  v128.store(to, i32x4.max_u(i32x4.shl(i32x4.extend_low_i16x8_u(low), 23), least));
+  v128.store(to, i32x4.max_u(i32x4.shl(i32x4.extend_high_i16x8_u(low), 23), least), 16);
+  v128.store(to, i32x4.max_u(i32x4.shl(i32x4.extend_low_i16x8_u(high), 23), least), 32);
+  v128.store(to, i32x4.max_u(i32x4.shl(i32x4.extend_high_i16x8_u(high), 23), least), 48);
+}
+
 // Converts scales or zero points to f32, and multiplies them by a factor.
 export function widenScales(type: i32, from: usize, count: i32, factor: f32, to: usize): void {
+  if (type == E8M0 && factor == 1) {
+    for (; count >= 16; count -= 16, from += 16, to += 64) widenSixteen(from, to);
+  }
   for (const end = to + (<usize> count << 2); to < end; to += 4) {
     let value: f32;
     if (type == E8M0 || type == E4M3 || type == U8) {

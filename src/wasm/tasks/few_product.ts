@@ -27,7 +27,6 @@ export function fewProduct(
   const { kernels } = context;
   const { depth, blocking, isTransposed, dtypes: { a: aDType, b: dtype } } = product;
   const { row, rows, columns } = block;
-  const f16 = 0, f32 = 2;
   const operand = parts.operands(context, product, block);
   const { aSize, size, outSize, pairs, isSplit, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
   const paddedDepth = Math.ceil(depth / 4) * 4;
@@ -35,14 +34,11 @@ export function fewProduct(
   const passDepth = Math.ceil(paddedDepth / passes / 4) * 4;
   const panelStride = rows * 32;
   const lineBytes = depth * size;
-  // f16 takes many instructions to widen. Several tiles of A share them if B is widened first.
-  const isWide = rows > 6 && dtype === f16 && !isTransposed;
   // One row of A is limited by the copies of B, which are fastest into L1. More rows are limited by the multiply-adds.
-  const smallest = rows === 1 ? 1 : 4 * rows;
-  const pieceRows = isTransposed ? 128 : Math.min(32, Math.max(smallest, Math.floor(8192 / columnBytes)));
+  const pieceRows = isTransposed ? 128 : rows > 1 ? 64 : Math.min(32, Math.max(1, Math.floor(8192 / columnBytes)));
   const blocks = isTransposed ? Math.min(groups, Math.max(1, Math.floor(16384 / lineBytes))) : groups;
   const weights = product.packed && parts.packedRows(context, product, product.packed, block);
-  const decodedGroups = Math.min(groups, 4), decodedStride = (pieceRows + 32) * 4;
+  const decodedGroups = Math.min(groups, weights?.isPairs ? 24 : 12), decodedStride = (pieceRows + 32) * 4;
   const pieceBytes = isTransposed ? (pieceRows + 8) * (weights ? decodedGroups : blocks) * 8 * size : 0;
   const bytesOfB = weights
     ? decodedGroups * 8 * decodedStride
@@ -53,7 +49,7 @@ export function fewProduct(
     packedA: rows * paddedDepth * 4, // first, so that it keeps its place
     a: rows * paddedDepth * aSize,
     b: Math.max(bytesOfB, columnBytes) + 64,
-    piece: isTransposed ? pieceBytes : isWide ? pieceRows * groups * 32 : 0,
+    piece: pieceBytes,
     sums: groups * panelStride,
     c: groups * panelStride,
     bias: groups * 32,
@@ -99,17 +95,9 @@ export function fewProduct(
     }
   };
 
-  const widen = (rows: number, to: number) =>
-    kernels.widen(dtype, pairs, memory.b, columnBytes, rows, groups, groupStep, groupHigh, to, groups * 32, 32, 16);
-
   const multiplyColumns = () => {
-    const piece = isWide
-      ? { dtype: f32, pairs: false, at: memory.piece, stride: groups * 32, step: 32, high: 16 }
-      : { dtype, pairs, at: memory.b, stride: columnBytes, step: groupStep, high: groupHigh };
-    multiply(0, groups, piece, (k, count) => {
-      operand.stageColumns(memory.b, k, count);
-      if (isWide) widen(count, memory.piece);
-    });
+    const piece = { dtype, pairs, at: memory.b, stride: columnBytes, step: groupStep, high: groupHigh };
+    multiply(0, groups, piece, (k, count) => operand.stageColumns(memory.b, k, count));
   };
 
   const multiplyTransposed = () => {
@@ -147,7 +135,7 @@ export function fewProduct(
     for (let first = 0; first < groups; first += decodedGroups) {
       const count = Math.min(decodedGroups, groups - first), result = first * groupColumns;
       stage(memory, result, Math.min(count * groupColumns, columns - result));
-      const at = first * panelStride;
+      const at = first * panelStride, pairs = groupsAt(result);
       for (let k = 0; k < depth; k += passDepth) {
         const pass = Math.min(passDepth, depth - k);
         kernels.multiplyFewPairs(
@@ -159,7 +147,7 @@ export function fewProduct(
           memory.packedA,
           k,
           pass,
-          ...groupsAt(result),
+          ...pairs,
           group,
           memory.sums + at,
           memory.c + at,

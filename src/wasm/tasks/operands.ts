@@ -59,10 +59,7 @@ export function operands(context: Context, product: Product, block: Block): Oper
   const paddedColumns = groups * groupColumns;
   const view = (size: number): Elements => size === 2 ? context.u16 : context.f32; // the memory may have grown
 
-  const stage = (at: number, source: Elements, from: number, count: number) => {
-    const size = source.BYTES_PER_ELEMENT;
-    view(size).set(source.subarray(from, from + count), at / size);
-  };
+  const stage = (at: number, source: Elements, from: number, count: number) => context.stage(source, from, count, at);
 
   const stageRow = (at: number, source: Elements, from: number) => {
     if (!gated) stage(at, source, from + column, columns);

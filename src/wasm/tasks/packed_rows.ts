@@ -83,7 +83,7 @@ export function packedRows(context: Context, product: Product, packed: PackedWei
 
   const stageRange = (row: number, rows: number, staged: number) => {
     const first = matrix * width + row;
-    context.u8.set(values.subarray(first * valueBytes, (first + rows) * valueBytes), at.values + staged * valueBytes);
+    context.stage(values, first * valueBytes, rows * valueBytes, at.values + staged * valueBytes);
     const to = at.scales + staged * scaleStride;
     if (band === 1 && globals === 0) widen(scales, scaleType, first * groups, rows * groups, 1, to);
     else {

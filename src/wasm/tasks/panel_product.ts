@@ -93,7 +93,7 @@ export function panelProduct(
   const decodeRows = ({ decode, groupsAt, isPairs }: NonNullable<typeof weights>, k: number, pass: number) => {
     if (isPairs) {
       const { dtype, kind, group } = product.packed!;
-      kernels.decodeEights(dtype, kind, groups, ...groupsAt(0), k, pass, group, memory.packedB, 32, pass * 32);
+      kernels.decodeEights(dtype, kind, groups, ...groupsAt(0), k, pass, group, memory.packedB, pass * 32);
       return;
     }
     for (let panel = 0; panel < groups; panel++) {
