@@ -278,7 +278,7 @@ Deno.test("a table has the data of every chart, for readers who cannot see it", 
   ]);
   assertEquals(tableOf("kernels")[3], ["down_product", "20.00", "10.00", "2.00 ×"]);
   assertEquals(tableOf("load").length, 9);
-  for (const name of Object.keys(charts)) assert(tableOf(name).length > 1, name);
+  for (const name of Object.keys(charts)) assert(gpuCharts.includes(name) || tableOf(name).length > 1, name);
 });
 
 Deno.test("the page of several machines has a column for them", () => {
