@@ -47,6 +47,7 @@ export {
   type MoeLayer,
   type MoeOptions,
   type MoeRouter,
+  type RmsNorm,
   type SharedExpert,
 } from "./src/contract/moe.ts";
 export { moe } from "./src/ops/moe.ts";

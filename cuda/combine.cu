@@ -68,11 +68,12 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
 #pragma unroll
         for (int j = 0; j < kSlots; ++j) {
           const int row = __shfl_sync(kWarp, own_row, i + j);
-          const T* const from = p.expert_outputs + static_cast<size_t>(max(row, 0)) * p.width;
+          if (!(rest >> j & 1)) continue;
+          const T* const from = p.expert_outputs + static_cast<size_t>(row) * p.width;
 #pragma unroll
           for (int part = 0; part < kParts; ++part) {
             const int c = begin + part * kPart;
-            if (row >= 0 && c < p.width) elements[j][part] = load_elements<kCount>(from + c);
+            if (c < p.width) elements[j][part] = load_elements<kCount>(from + c);
           }
         }
 #pragma unroll
@@ -101,7 +102,7 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
 // combine_few is for few tokens, where a warp has one step and latency counts, and for rows that are not aligned to 16
 // bytes, which it loads one element at a time.
 #define YAMOE_COMBINE(dtype, T)                                           \
-  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 7) \
+  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 8) \
       combine_##dtype(const yamoe::CombineArguments<T> arguments) {       \
     yamoe::combine<yamoe::kElements<T>, 2, 2>(arguments);                 \
   }                                                                       \

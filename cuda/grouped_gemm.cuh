@@ -2,7 +2,8 @@
 // It runs on every architecture from sm_75.
 //
 //   A  rows of `depth` elements; the rows of a tile are consecutive, or gathered through `row_index`
-//   B  [experts][depth][width] ("in-out") or [experts][width][depth] ("out-in")
+//   B  [experts][depth][width] ("in-out") or [experts][width][depth] ("out-in"), or packed, by the class that copies it:
+//      dense_weights.cuh, stored_loader.cuh
 //
 // All sizes are multiples of 8. The grid is persistent: each block computes every gridDim.x-th tile. Its copies run
 // ahead from one tile to the next, so the tensor cores wait only for the epilogue. Shared memory contains a ring of
@@ -28,8 +29,7 @@ struct Tile {
   static constexpr int kThreads = kWarpsM * kWarpsN * 32;
   static constexpr int kWM = kBM / kWarpsM, kWN = kBN / kWarpsN;  // what one warp computes
   static constexpr int kMmaRows = 16, kMmaM = kWM / kMmaRows, kMmaN = kWN / 8;
-  static constexpr int kBytesA = kBM * kBK * 2, kBytesB = kBK * kBN * 2, kStageBytes = kBytesA + kBytesB;
-  static constexpr int kSharedBytes = kStages * kStageBytes;
+  static constexpr int kBytesA = kBM * kBK * 2, kBytesB = kBK * kBN * 2;
 
   // In one pass all threads copy kThreads chunks. These are the rows of A and B per pass.
   static constexpr int kChunksB = kBN / kChunk;  // per row
@@ -62,31 +62,30 @@ __device__ __forceinline__ uint32_t swizzle_wide(int row, int chunk) {
   return row * Tile::kBN * 2 + (chunk ^ (row & 7)) * 16;
 }
 
-// Copies the steps of all tiles of the block into the ring, some steps ahead of the multiplication.
-template <class Tile, bool kOutIn, class T>
+// Copies the steps of all tiles of the block into the ring, some steps ahead of the multiplication. B copies the weights.
+template <class B>
 struct Loader {
-  const ProductArguments<T>& p;
+  using Tile = typename B::Tile;
+  using T = typename B::T;
+  const Product<T>& p;
   const int count;
-  const int chunk;  // of a row along the depth: the one that the thread copies
-  const int row_b;  // of an in-out B: the thread copies a chunk of this row and of every kRowsB-th below it
-  const uint32_t offset_a, offset_b;  // of the destination in a stage
-  int index, left;                    // the tile, and the depth that remains to be copied
-  uint32_t live;  // bits 0-15: which of the thread's rows of A exist; bits 16-31: which of its rows of an out-in B;
-                  // the sign bit for an in-out B: whether its columns exist
+  const int chunk;          // of a row along the depth: the one that the thread copies
+  const uint32_t offset_a;  // of the destination in a stage
+  int index, left;          // the tile, and the depth that remains to be copied
+  uint32_t live;            // bits 0-15: which of the thread's rows of A exist; the others belong to B
   const T* a[Tile::kPassesA];
-  const T* b;
+  B b;
 
-  __device__ __forceinline__ Loader(const ProductArguments<T>& arguments, int first, int tiles)
+  template <class Arguments>
+  __device__ __forceinline__ Loader(const Arguments& arguments, int first, int tiles)
       : p(arguments),
         count(tiles),
         chunk(threadIdx.x % 4),
-        row_b(threadIdx.x / Tile::kChunksB),
         offset_a(swizzle_deep(threadIdx.x / 4 % Tile::kRowsA, chunk)),
-        offset_b(Tile::kBytesA + (kOutIn ? swizzle_deep(threadIdx.x / 4, chunk)
-                                         : swizzle_wide<Tile>(row_b, threadIdx.x % Tile::kChunksB))),
         index(first),
         left(0),
-        live(0) {
+        live(0),
+        b(arguments) {
     aim();
   }
 
@@ -95,21 +94,7 @@ struct Loader {
     if (index >= count) return;
     left = p.depth;
     const TilePosition at = locate<Tile>(p, index);
-    const Columns& columns = p.columns;
-    if constexpr (kOutIn) {
-      const int n = at.column + static_cast<int>(threadIdx.x) / 4;
-      live = 0;
-#pragma unroll
-      for (int i = 0; i < Tile::kPassesT; ++i)
-        live |= static_cast<uint32_t>(n + i * Tile::kRowsT < columns.width) << (16 + i);
-      b = p.weights + (static_cast<size_t>(at.expert) * columns.width + source_column<kOutIn>(columns, n)) * p.depth +
-          chunk * kChunk;
-    } else {
-      const int n = at.column + static_cast<int>(threadIdx.x) % Tile::kChunksB * kChunk;
-      live = n < columns.width ? 0x80000000u : 0;
-      const int column = live ? source_column<kOutIn>(columns, n) : 0;
-      b = p.weights + (static_cast<size_t>(at.expert) * p.depth + row_b) * columns.width + column;
-    }
+    live = b.aim(at);
 #pragma unroll
     for (int i = 0; i < Tile::kPassesA; ++i) {
       const int row = at.row + static_cast<int>(threadIdx.x) / 4 % Tile::kRowsA + i * Tile::kRowsA;
@@ -130,26 +115,7 @@ struct Loader {
       cp_async_16(stage + offset_a + i * Tile::kRowsA * kBK * 2, a[i], (rows >> i & 1) * 16);
       a[i] += kBK;
     }
-    if constexpr (kOutIn) {
-      const int pass =
-          p.columns.half ? Tile::kRowsT / 2 : Tile::kRowsT;  // distance between two passes in memory, in rows
-#pragma unroll
-      for (int i = 0; i < Tile::kPassesT; ++i) {
-        const T* const from = b + static_cast<size_t>(i * pass) * p.depth;
-        cp_async_16(stage + offset_b + i * Tile::kRowsT * kBK * 2, from, (rows >> (16 + i) & 1) * 16);
-      }
-      b += kBK;
-    } else {
-      const int depth_b = static_cast<int>(live) < 0 ? left : 0;
-#pragma unroll
-      for (int i = 0; i < Tile::kPassesB; ++i) {
-        const T* const from = b + static_cast<size_t>(i * Tile::kRowsB) * p.columns.width;
-        // With fewer than 8 rows in a pass, the next pass has other row bits in its swizzle.
-        const uint32_t to = (offset_b ^ (i * Tile::kRowsB & 7) * 16) + i * Tile::kRowsB * Tile::kBN * 2;
-        cp_async_16(stage + to, from, row_b + i * Tile::kRowsB < depth_b ? 16 : 0);
-      }
-      b += static_cast<size_t>(kBK) * p.columns.width;
-    }
+    b.load(stage + Tile::kBytesA, live, left);
     left -= kBK;
   }
 
@@ -168,7 +134,7 @@ struct Fragments {
   uint32_t b[Tile::kMmaN][2];
 };
 
-// The offsets of a lane's operands in a stage.
+// The offsets of a lane's operands in the parts of a stage.
 template <class Tile, bool kOutIn>
 struct Reader {
   uint32_t a[2];                             // for the first and the second half of a step
@@ -179,27 +145,27 @@ struct Reader {
     for (int half = 0; half < 2; ++half) {
       a[half] = swizzle_deep(warp_m + (lane & 15), half * 2 + (lane >> 4));
       if constexpr (kOutIn) {
-        b[half] = Tile::kBytesA + swizzle_deep(warp_n + (lane >> 4) * 8 + (lane & 7), half * 2 + (lane >> 3 & 1));
+        b[half] = swizzle_deep(warp_n + (lane >> 4) * 8 + (lane & 7), half * 2 + (lane >> 3 & 1));
       }
     }
     if constexpr (!kOutIn) {
 #pragma unroll
       for (int j = 0; j < Tile::kMmaN / 2; ++j) {
-        b[j] = Tile::kBytesA + swizzle_wide<Tile>(lane & 15, warp_n / kChunk + 2 * j + (lane >> 4));
+        b[j] = swizzle_wide<Tile>(lane & 15, warp_n / kChunk + 2 * j + (lane >> 4));
       }
     }
   }
 
-  __device__ __forceinline__ void read(Fragments<Tile>& to, uint32_t stage, int half) const {
+  __device__ __forceinline__ void read(Fragments<Tile>& to, uint32_t part_a, uint32_t part_b, int half) const {
 #pragma unroll
-    for (int i = 0; i < Tile::kMmaM; ++i) ldmatrix_x4(to.a[i], stage + a[half] + i * 16 * kBK * 2);
+    for (int i = 0; i < Tile::kMmaM; ++i) ldmatrix_x4(to.a[i], part_a + a[half] + i * 16 * kBK * 2);
 #pragma unroll
     for (int j = 0; j < Tile::kMmaN / 2; ++j) {
       uint32_t two[4];
       if constexpr (kOutIn) {
-        ldmatrix_x4(two, stage + b[half] + j * 16 * kBK * 2);
+        ldmatrix_x4(two, part_b + b[half] + j * 16 * kBK * 2);
       } else {
-        ldmatrix_x4_trans(two, stage + b[j] + half * 16 * Tile::kBN * 2);
+        ldmatrix_x4_trans(two, part_b + b[j] + half * 16 * Tile::kBN * 2);
       }
       to.b[2 * j][0] = two[0];
       to.b[2 * j][1] = two[1];
@@ -220,8 +186,10 @@ __device__ __forceinline__ void multiply(float (&sums)[Tile::kMmaM][Tile::kMmaN]
 
 // The kernel. It calls `epilogue(sums, position, warp_m, warp_n)` with a warp's sums, [kMmaM][kMmaN][4] in the layout
 // of mma.
-template <class Tile, bool kOutIn, class T, class Epilogue>
-__device__ __forceinline__ void grouped_gemm(const ProductArguments<T>& p, const Epilogue& epilogue) {
+template <class B, class Arguments, class Epilogue>
+__device__ __forceinline__ void grouped_gemm(const Arguments& p, const Epilogue& epilogue) {
+  using Tile = typename B::Tile;
+  constexpr int kStageBytes = Tile::kBytesA + B::kBytes;
   const uint32_t ring = shared_address(dynamic_smem());
   const int lane = threadIdx.x & 31;
   const int warp = threadIdx.x >> 5;
@@ -230,46 +198,49 @@ __device__ __forceinline__ void grouped_gemm(const ProductArguments<T>& p, const
   const int count = tile_count<Tile>(p);
   if (static_cast<int>(blockIdx.x) >= count) return;
 
-  Loader<Tile, kOutIn, T> loader(p, blockIdx.x, count);
+  Loader<B> loader(p, blockIdx.x, count);
 #pragma unroll
   for (int s = 0; s < Tile::kStages - 1; ++s) {
-    loader.load(ring + s * Tile::kStageBytes);
+    loader.load(ring + s * kStageBytes);
     loader.advance();
     cp_async_commit();
   }
   const auto next = [ring](uint32_t stage) {
-    return stage == ring + (Tile::kStages - 1) * Tile::kStageBytes ? ring : stage + Tile::kStageBytes;
+    return stage == ring + (Tile::kStages - 1) * kStageBytes ? ring : stage + kStageBytes;
   };
   uint32_t reading = ring;
-  uint32_t writing = ring + (Tile::kStages - 1) * Tile::kStageBytes;
+  uint32_t writing = ring + (Tile::kStages - 1) * kStageBytes;
 
-  const Reader<Tile, kOutIn> reader(warp_m, warp_n, lane);
+  const Reader<Tile, B::kOutIn> reader(warp_m, warp_n, lane);
   Fragments<Tile> even, odd;
   cp_async_wait<Tile::kStages - 2>();
+  loader.b.prepare(reading + Tile::kBytesA);
   __syncthreads();
-  reader.read(even, reading, 0);
+  reader.read(even, reading, loader.b.prepared(reading + Tile::kBytesA), 0);
 
   for (int index = blockIdx.x; index < count; index += gridDim.x) {
     float sums[Tile::kMmaM][Tile::kMmaN][4] = {};
     for (int left = p.depth; left > 0; left -= kBK) {
-      reader.read(odd, reading, 1);
+      reader.read(odd, reading, loader.b.prepared(reading + Tile::kBytesA), 1);
       loader.load(writing);
       cp_async_commit();
       writing = next(writing);
-      multiply<Tile, T>(sums, even);
-      // One barrier per step. After it, the next stage has arrived for every thread, and every warp has read this
-      // stage, so that the next copy may overwrite it.
-      cp_async_wait<Tile::kStages - 2>();
-      __syncthreads();
+      multiply<Tile, typename B::T>(sums, even);
       // After the very last step the same stage is read again, which is harmless and avoids a branch.
       const bool last = left <= kBK && index + static_cast<int>(gridDim.x) >= count;
       reading = last ? reading : next(reading);
-      reader.read(even, reading, 0);
-      multiply<Tile, T>(sums, odd);
+      // One barrier per step. After it, the next stage has arrived for every thread, and every warp has read this
+      // stage, so that the next copy may overwrite it.
+      cp_async_wait<Tile::kStages - 2>();
+      loader.b.prepare(reading + Tile::kBytesA);
+      __syncthreads();
+      reader.read(even, reading, loader.b.prepared(reading + Tile::kBytesA), 0);
+      multiply<Tile, typename B::T>(sums, odd);
       loader.advance();
     }
     epilogue(sums, locate<Tile>(p, index), warp_m, warp_n);
-    reader.read(even, reading, 0);  // again, so that the epilogue can use the registers
+    // Again, so that the epilogue can use the registers.
+    reader.read(even, reading, loader.b.prepared(reading + Tile::kBytesA), 0);
   }
   cp_async_wait<0>();  // copies of zeros, beyond the last step, may still be in flight
 }

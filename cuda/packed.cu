@@ -1,6 +1,9 @@
 // The kernels of a layer's two products with packed weights, for Hopper.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // sm_90a: runs only on Hopper
 #include "packed_epilogue.cuh"
+#include "packed_fp8.cuh"
+#include "packed_int4.cuh"
+#include "packed_nvfp4.cuh"
 
 namespace yamoe {
 
@@ -13,6 +16,10 @@ template <class Format>
 using Packed160 = PackedTile<Format, 3, 160, 8, 1, 96, 128, 144, 160>;
 template <class Format>
 using Packed192 = PackedTile<Format, 3, 192, 7, 1, 64, 128, 192>;
+
+// The scales are f16.
+template <class T>
+using SplitInt4 = Int4<T, true>;
 
 }  // namespace yamoe
 
@@ -30,4 +37,11 @@ using Packed192 = PackedTile<Format, 3, 192, 7, 1, 64, 128, 192>;
 
 YAMOE_PACKED_TILES(mxfp4, bf16, Mxfp4<__nv_bfloat16>)
 YAMOE_PACKED_TILES(mxfp4, f16, Mxfp4<__half>)
+YAMOE_PACKED_TILES(nvfp4, bf16, Nvfp4<__nv_bfloat16>)
+YAMOE_PACKED_TILES(nvfp4, f16, Nvfp4<__half>)
+YAMOE_PACKED_TILES(int4, bf16, Int4<__nv_bfloat16>)
+YAMOE_PACKED_TILES(int4, f16, Int4<__half>)
+YAMOE_PACKED_TILES(int4_split, bf16, SplitInt4<__nv_bfloat16>)
+YAMOE_PACKED_TILES(fp8, bf16, Fp8<__nv_bfloat16>)
+YAMOE_PACKED_TILES(fp8, f16, Fp8<__half>)
 #endif

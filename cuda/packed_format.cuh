@@ -5,6 +5,10 @@
 // are copied together are neighbours: those of three strips of 64 rows. Then follow the next columns, the next rows, and the
 // next expert. Missing rows and columns are zeros. cuda/packed_layout.cu makes the blocks.
 //
+// A format is a class with T, the dtype of the operand; kBlockBytes, the bytes of its largest block; Packed, what a thread
+// reads of a block; kRegisters, how many registers that takes; and the functions load and decode. The blocks of a format have variants, which differ in their scales and
+// in their bytes. The constructor gets the variant.
+//
 // Rows 2 g and 2 g + 1 of a warp's 16 are rows g and g + 8 of the multiplication. So a thread has the sums of two
 // neighbouring outputs, which are a gate and its up value where these alternate.
 #pragma once
@@ -30,40 +34,63 @@ __host__ __device__ constexpr FragmentPosition fragment_position(int thread, int
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
+// A thread's word for wgmma c, which must be known at compile time.
+__device__ __forceinline__ uint32_t word_of(const uint4& words, int c) {
+  return c == 0 ? words.x : c == 1 ? words.y : c == 2 ? words.z : words.w;
+}
+
 // E2M1 numbers with an E8M0 scale for each 32 columns of a row.
 //
-// A word has the eight values of a thread for one wgmma. decode_word moves the bits of a value to the exponent and the
+// A word has the eight values of a thread for one wgmma. spread_word moves the bits of a value to the exponent and the
 // mantissa of T, whose value is then 2^-kBias too small, subnormal numbers included. The scale makes up for that. So the
 // product is exact.
 template <class T_>
 struct Mxfp4 {
   using T = T_;
+  __device__ __forceinline__ explicit Mxfp4(int) {}
   static constexpr int kValueBytes = 2048, kBlockBytes = kValueBytes + kBlockRows * 2;
   static constexpr bool kHalf = std::is_same_v<T, __half>;
   static constexpr int kBias = kHalf ? 14 : 126;
+  static constexpr int kRegisters = 5;
 
   // What a thread reads of a block: its values, and the scales of its two rows and two groups (byte 2 group + row).
   struct Packed {
     uint4 values;
     uint32_t scales;
   };
-  static __device__ __forceinline__ Packed load(uint32_t block) {
+  __device__ __forceinline__ Packed load(uint32_t block) const {
     const int thread = threadIdx.x % 128;
     return {load_shared_16(block + thread * 16), load_shared_4(block + kValueBytes + thread / 4 * 4)};
   }
 
   // Decodes the operand of wgmma c.
-  static __device__ __forceinline__ void decode(const Packed& packed, int c, uint32_t* out) {
+  __device__ __forceinline__ void decode(const Packed& packed, int c, uint32_t* out) const {
     const uint32_t scale0 = multiplier(packed, c / 2 * 2), scale1 = multiplier(packed, c / 2 * 2 + 1);
-    decode_word(c == 0   ? packed.values.x
-                : c == 1 ? packed.values.y
-                : c == 2 ? packed.values.z
-                         : packed.values.w,
-                scale0, scale1, out);
+    spread_word(word_of(packed.values, c), out);
+#pragma unroll
+    for (int r = 0; r < 4; ++r) out[r] = multiply_pairs<T>(out[r], r % 2 ? scale1 : scale0);
+  }
+
+  // Moves the values of a word to four registers of T. Each is 2^-kBias too small.
+  static __device__ __forceinline__ void spread_word(uint32_t q, uint32_t* out) {
+    if constexpr (kHalf) {
+      constexpr uint32_t kSign = 0x80008000, kMagnitude = 0x0e000e00;
+      const uint32_t rotated = __funnelshift_l(q, q, 12);
+      out[0] = (q & kSign) | (q << 3 & 0x0c000c00) | (q >> 5 & 0x02000200);
+      out[1] = (q << 2 & kSign) | (q << 5 & kMagnitude);
+      out[2] = (q << 6 & kSign) | (q << 9 & kMagnitude);
+      out[3] = (rotated & kSign) | (rotated << 3 & kMagnitude);
+    } else {
+      constexpr uint32_t kMask = 0x81c081c0;
+      out[0] = (q & 0x81808180) | (q >> 8 & 0x00400040);
+      out[1] = q << 2 & kMask;
+      out[2] = q << 6 & kMask;
+      out[3] = __funnelshift_l(q, q, 12) & kMask;
+    }
   }
 
   // Where bit b of the value for a half of register r is in a word (3: sign, 2 and 1: exponent, 0: mantissa): the inverse
-  // of decode_word. These rotations take the fewest instructions with bf16.
+  // of spread_word. These rotations take the fewest instructions with bf16.
   static __host__ __device__ constexpr int bit_position(int r, int half, int b) {
     const int to = half * 16 + (b == 3 ? 15 : 6 + b);  // in a register of bf16
     return r == 0 ? (b == 0 ? to + 8 : to) : r == 3 ? (to + 20) % 32 : to - (r == 1 ? 2 : 6);
@@ -75,23 +102,6 @@ struct Mxfp4 {
     const uint32_t both = __byte_perm(packed.scales, 0, 0x4040 | i * 0x0101);
     if constexpr (kHalf) return (__vmaxu2(both, 0x00620062) - 0x00620062) << 10;
     return (both + 0x007e007e) << 7;
-  }
-
-  static __device__ __forceinline__ void decode_word(uint32_t q, uint32_t scale0, uint32_t scale1, uint32_t* out) {
-    if constexpr (kHalf) {
-      constexpr uint32_t kSign = 0x80008000, kMagnitude = 0x0e000e00;
-      const uint32_t rotated = __funnelshift_l(q, q, 12);
-      out[0] = multiply_pairs<T>((q & kSign) | (q << 3 & 0x0c000c00) | (q >> 5 & 0x02000200), scale0);
-      out[1] = multiply_pairs<T>((q << 2 & kSign) | (q << 5 & kMagnitude), scale1);
-      out[2] = multiply_pairs<T>((q << 6 & kSign) | (q << 9 & kMagnitude), scale0);
-      out[3] = multiply_pairs<T>((rotated & kSign) | (rotated << 3 & kMagnitude), scale1);
-    } else {
-      constexpr uint32_t kMask = 0x81c081c0;
-      out[0] = multiply_pairs<T>((q & 0x81808180) | (q >> 8 & 0x00400040), scale0);
-      out[1] = multiply_pairs<T>(q << 2 & kMask, scale1);
-      out[2] = multiply_pairs<T>(q << 6 & kMask, scale0);
-      out[3] = multiply_pairs<T>(__funnelshift_l(q, q, 12) & kMask, scale1);
-    }
   }
 };
 

@@ -41,15 +41,16 @@ __device__ __forceinline__ void copy_weights(const PackedTiles<Tile>& tiles, uin
     const int steps = ceil_div(p.depth, kBlockDepth), groups = ceil_div(p.width, kStrips * kBlockRows);
     const unsigned char* from =
         static_cast<const unsigned char*>(p.weights) +
-        (static_cast<size_t>(at.expert) * groups + at.strip / kStrips) * steps * (kStrips * Tile::Format::kBlockBytes) +
-        at.strip % kStrips * Tile::Format::kBlockBytes;
+        ((static_cast<size_t>(at.expert) * groups + at.strip / kStrips) * steps * kStrips + at.strip % kStrips) *
+            p.block_bytes;
+    const uint32_t bytes = Tile::kTaken * p.block_bytes;
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) {
       mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
       const uint32_t full = ring + Tile::kFull + place.stage * 8;
-      mbarrier_arrive_expecting(full, Tile::kWeightBytes);
-      bulk_copy(ring + Tile::kWeights + place.stage * Tile::kWeightBytes, from, Tile::kWeightBytes, full);
-      from += kStrips * Tile::Format::kBlockBytes;
+      mbarrier_arrive_expecting(full, bytes);
+      bulk_copy(ring + Tile::kWeights + place.stage * Tile::kWeightBytes, from, bytes, full);
+      from += kStrips * p.block_bytes;
       place.next();
     }
   }
@@ -81,20 +82,24 @@ __device__ __forceinline__ void copy_rows(const PackedTiles<Tile>& tiles, uint32
 // A warpgroup's sums over the whole depth: 64 weight rows by 8 kEights input rows. Each of the four wgmmas of a step has its
 // own operand registers. Those of the next wgmma are decoded while earlier ones are in flight.
 template <class Tile, int kEights>
-__device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], uint32_t ring, PackedPlace<Tile>& place,
-                                                 int steps) {
+__device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], const PackedProduct& p, uint32_t ring,
+                                                 PackedPlace<Tile>& place) {
   using Format = typename Tile::Format;
+  const Format format(p.variant);
+  const int steps = ceil_div(p.depth, kBlockDepth);
   const uint32_t full = ring + Tile::kFull, empty = ring + Tile::kEmpty;
-  const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * Format::kBlockBytes;
+  const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * p.block_bytes;
   const auto release = [&](int stage) {
     __syncwarp();
     if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + stage * 8);
   };
+  // The next step is loaded beside the current one if there are registers for both, or else after it is decoded.
+  constexpr bool kAhead = kEights * 4 + Format::kRegisters * 2 <= 106;
   uint32_t operand[4][4];
   clear(sums);
   mbarrier_wait(full + place.stage * 8, place.round);
-  typename Format::Packed packed = Format::load(blocks + place.stage * Tile::kWeightBytes), next = packed;
-  Format::decode(packed, 0, operand[0]);
+  typename Format::Packed packed = format.load(blocks + place.stage * Tile::kWeightBytes), next = packed;
+  format.decode(packed, 0, operand[0]);
   int before = 0;
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
@@ -106,14 +111,14 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], uint
       wgmma_registers<typename Format::T>(sums, operand[i], rows + i * 2);
       wgmma_commit();
       if (i == 0) place.next();
-      if (i == 1 && step + 1 < steps) {
+      if (i == (kAhead ? 1 : 3) && step + 1 < steps) {
         mbarrier_wait(full + place.stage * 8, place.round);
-        next = Format::load(blocks + place.stage * Tile::kWeightBytes);
+        next = format.load(blocks + place.stage * Tile::kWeightBytes);
       }
       wgmma_wait_groups<kPending>();
       if (i == kPending - 1 && step > 0) release(before);
       if (i == 3) packed = next;
-      Format::decode(packed, (i + 1) % 4, operand[(i + 1) % 4]);
+      format.decode(packed, (i + 1) % 4, operand[(i + 1) % 4]);
     }
     before = current;
   }
@@ -125,20 +130,22 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], uint
 // The same for few rows, whose wgmmas are short, with fewer instructions: all four wgmmas of a step are issued together,
 // while the next step is decoded into other registers.
 template <class Tile, int kEights>
-__device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], uint32_t ring, PackedPlace<Tile>& place,
-                                                   int steps) {
+__device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], const PackedProduct& p, uint32_t ring,
+                                                   PackedPlace<Tile>& place) {
   using Format = typename Tile::Format;
+  const Format format(p.variant);
+  const int steps = ceil_div(p.depth, kBlockDepth);
   const uint32_t full = ring + Tile::kFull, empty = ring + Tile::kEmpty;
-  const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * Format::kBlockBytes;
+  const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * p.block_bytes;
   uint32_t even[16], odd[16];
   PackedPlace<Tile> ahead = place;  // of the step to issue next; `place` is the step to complete next
   int left = steps;                 // to issue
   clear(sums);
   mbarrier_wait(full + ahead.stage * 8, ahead.round);
-  typename Format::Packed packed = Format::load(blocks + ahead.stage * Tile::kWeightBytes);
+  typename Format::Packed packed = format.load(blocks + ahead.stage * Tile::kWeightBytes);
   const auto issue = [&](uint32_t(&operand)[16]) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) Format::decode(packed, i, operand + i * 4);
+    for (int i = 0; i < 4; ++i) format.decode(packed, i, operand + i * 4);
     const uint64_t rows = wgmma_descriptor(ring + ahead.stage * Tile::kRowBytes, 0, 128);
     wgmma_fence();
 #pragma unroll
@@ -147,7 +154,7 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], ui
     ahead.next();
     if (--left > 0) {
       mbarrier_wait(full + ahead.stage * 8, ahead.round);
-      packed = Format::load(blocks + ahead.stage * Tile::kWeightBytes);
+      packed = format.load(blocks + ahead.stage * Tile::kWeightBytes);
     }
   };
   const auto release = [&] {
@@ -178,11 +185,13 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], ui
 // The same with mma.sync, for the fewest rows: a wgmma of 8 columns takes as long as one of 64. Missing rows are replaced by
 // the last one.
 template <class Tile, int kEights>
-__device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], uint32_t ring, PackedPlace<Tile>& place,
-                                                  int steps, int rows) {
+__device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], const PackedProduct& p, uint32_t ring,
+                                                  PackedPlace<Tile>& place, int rows) {
   using Format = typename Tile::Format;
+  const Format format(p.variant);
+  const int steps = ceil_div(p.depth, kBlockDepth);
   const int lane = threadIdx.x % 32;
-  const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * Format::kBlockBytes;
+  const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * p.block_bytes;
   uint32_t own[kEights];  // the lane's chunk of its row in the first half of a step
 #pragma unroll
   for (int j = 0; j < kEights; ++j) {
@@ -193,7 +202,7 @@ __device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], uin
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     mbarrier_wait(ring + Tile::kFull + place.stage * 8, place.round);
-    const typename Format::Packed packed = Format::load(blocks + place.stage * Tile::kWeightBytes);
+    const typename Format::Packed packed = format.load(blocks + place.stage * Tile::kWeightBytes);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       uint32_t b[kEights][4];
@@ -202,7 +211,7 @@ __device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], uin
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         uint32_t operand[4];
-        Format::decode(packed, half * 2 + i, operand);
+        format.decode(packed, half * 2 + i, operand);
 #pragma unroll
         for (int j = 0; j < kEights; ++j) {
           const uint32_t columns[2] = {b[j][i * 2], b[j][i * 2 + 1]};
@@ -251,16 +260,16 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
     PackedPlace<Tile> place;
     for (int index = tiles.first(); index < tiles.end(); index += gridDim.x) {
       const PackedPosition at = tiles.locate(index);
-      const int steps = ceil_div(tiles.product(at).depth, kBlockDepth);
+      const PackedProduct& p = tiles.product(at);
       with_rows<Tile>(at.rows, [&](auto width) {
         constexpr int kRows = decltype(width)::value;
         float sums[kRows / 8][4];
         if constexpr (kRows <= kWarpRows) {
-          multiply_by_warps<Tile>(sums, ring, place, steps, at.rows);
+          multiply_by_warps<Tile>(sums, p, ring, place, at.rows);
         } else if constexpr (kRows <= kBurstRows && Tile::kMaxRows <= kBurstRows) {
-          multiply_in_bursts<Tile>(sums, ring, place, steps);
+          multiply_in_bursts<Tile>(sums, p, ring, place);
         } else {
-          multiply_rolling<Tile>(sums, ring, place, steps);
+          multiply_rolling<Tile>(sums, p, ring, place);
         }
         epilogue(sums, at);
       });

@@ -1,7 +1,7 @@
 // The kernels that prepare the operands of the packed products, for Hopper: they lay weights out in blocks, at upload, and
 // gather the hidden states into panels, in each call. packed_format.cuh and packed_gemm.cuh describe both layouts.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-#include "dtype.cuh"
+#include "packed_e2m1.cuh"
 #include "packed_panels.cuh"
 
 namespace yamoe {
@@ -12,14 +12,6 @@ struct Mxfp4BlocksArguments {
   unsigned char* blocks;
   int width, depth;
   int half;  // 0, or the distance of a gate row and its up row, which become rows 2 n and 2 n + 1
-};
-
-struct DecodeArguments {
-  const unsigned char* blocks;
-  void* out;  // [experts][width][depth]
-  int width, depth;
-  int half;  // as in Mxfp4BlocksArguments
-  int dtype;
 };
 
 constexpr int kPanelThreads = 256;
@@ -37,87 +29,44 @@ struct GatherPanelsArguments {
   int rows;  // of a panel
 };
 
-// The block of weights of a thread block, in the order of memory.
-struct BlockPosition {
-  int expert, strip, step;
+struct Mxfp4Decoder {
+  using Format = Mxfp4<__nv_bfloat16>;
+
+  static __device__ __forceinline__ float value(const unsigned char* block, const DecodeArguments&, int thread, int c,
+                                                int r, int half) {
+    const int scale = block[Format::kValueBytes + thread / 4 * 4 + c / 2 * 2 + r % 2];
+    return ldexpf(e2m1_of(block, thread, c, r, half), scale - 127);
+  }
 };
-__device__ __forceinline__ BlockPosition block_position(int index, int width, int depth) {
-  const int groups = ceil_div(width, kStrips * kBlockRows), steps = ceil_div(depth, kBlockDepth);
-  const int group = index / kStrips / steps;
-  return {group / groups, group % groups * kStrips + index % kStrips, index / kStrips % steps};
-}
 
-// The row in a tensor of a row of a block.
-__device__ __forceinline__ int source_row(int row, int half) { return half ? row % 2 * half + row / 2 : row; }
+}  // namespace yamoe
 
-template <class Format>
-__device__ __forceinline__ void lay_out_mxfp4(const Mxfp4BlocksArguments& p) {
+// A block of 128 threads for each block of weights.
+extern "C" __global__ void __launch_bounds__(128) mxfp4_blocks(const yamoe::Mxfp4BlocksArguments p) {
+  using namespace yamoe;
+  using Format = Mxfp4<__nv_bfloat16>;
+  wait_for_previous_kernel();
+  allow_next_kernel();
   const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
   unsigned char* const block = p.blocks + static_cast<size_t>(blockIdx.x) * Format::kBlockBytes;
+  lay_out_e2m1(block, p.values, at, p.width, p.depth, p.half);
   const int thread = threadIdx.x;
-  const size_t first_row = static_cast<size_t>(at.expert) * p.width;
-  uint32_t words[4] = {};
-  for (int i = 0; i < 32; ++i) {
-    const int c = i / 8, r = i / 2 % 4, half = i % 2;
-    const FragmentPosition from = fragment_position(thread, c, r, half);
-    const int row = at.strip * kBlockRows + from.row, k = at.step * kBlockDepth + from.depth;
-    if (row >= p.width || k >= p.depth) continue;
-    const int pair = p.values[(first_row + source_row(row, p.half)) * (p.depth / 2) + k / 2];
-    const int value = k % 2 ? pair >> 4 : pair & 15;
-    for (int b = 0; b < 4; ++b) words[c] |= static_cast<uint32_t>(value >> b & 1) << Format::bit_position(r, half, b);
-  }
-  reinterpret_cast<uint4*>(block)[thread] = make_uint4(words[0], words[1], words[2], words[3]);
   if (thread >= kBlockRows / 2) return;
   uint32_t scales = 0;  // of two rows and two groups of columns
   for (int i = 0; i < 4; ++i) {
     const int row = at.strip * kBlockRows + thread * 2 + i % 2, group = at.step * 2 + i / 2;
     if (row >= p.width || group >= p.depth / 32) continue;
-    const size_t source = first_row + source_row(row, p.half);
+    const size_t source = static_cast<size_t>(at.expert) * p.width + source_row(row, p.half);
     scales |= static_cast<uint32_t>(p.scales[source * (p.depth / 32) + group]) << i * 8;
   }
   reinterpret_cast<uint32_t*>(block + Format::kValueBytes)[thread] = scales;
-}
-
-// The value of an E2M1 number.
-__device__ __forceinline__ float widen_e2m1(int bits) {
-  const int exponent = bits >> 1 & 3, mantissa = bits & 1;
-  const float magnitude = exponent ? (2 + mantissa) * (1 << exponent) * 0.25f : mantissa * 0.5f;
-  return bits & 8 ? -magnitude : magnitude;
-}
-
-template <class Format>
-__device__ __forceinline__ void decode_mxfp4(const DecodeArguments& p) {
-  const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
-  const unsigned char* const block = p.blocks + static_cast<size_t>(blockIdx.x) * Format::kBlockBytes;
-  const int thread = threadIdx.x;
-  const uint32_t* const words = reinterpret_cast<const uint32_t*>(block) + thread * 4;
-  for (int i = 0; i < 32; ++i) {
-    const int c = i / 8, r = i / 2 % 4, half = i % 2;
-    const FragmentPosition to = fragment_position(thread, c, r, half);
-    const int row = at.strip * kBlockRows + to.row, k = at.step * kBlockDepth + to.depth;
-    if (row >= p.width || k >= p.depth) continue;
-    int value = 0;
-    for (int b = 0; b < 4; ++b) value |= static_cast<int>(words[c] >> Format::bit_position(r, half, b) & 1) << b;
-    const int scale = block[Format::kValueBytes + thread / 4 * 4 + c / 2 * 2 + r % 2];
-    const size_t index = (static_cast<size_t>(at.expert) * p.width + source_row(row, p.half)) * p.depth + k;
-    store_as(p.out, index, ldexpf(widen_e2m1(value), scale - 127), p.dtype);
-  }
-}
-
-}  // namespace yamoe
-
-// A block of 128 threads for each block of weights.
-extern "C" __global__ void __launch_bounds__(128) mxfp4_blocks(const yamoe::Mxfp4BlocksArguments arguments) {
-  yamoe::wait_for_previous_kernel();
-  yamoe::allow_next_kernel();
-  yamoe::lay_out_mxfp4<yamoe::Mxfp4<__nv_bfloat16>>(arguments);
 }
 
 // Writes the weights as a dense tensor. The same grid.
 extern "C" __global__ void __launch_bounds__(128) mxfp4_decode(const yamoe::DecodeArguments arguments) {
   yamoe::wait_for_previous_kernel();
   yamoe::allow_next_kernel();
-  yamoe::decode_mxfp4<yamoe::Mxfp4<__nv_bfloat16>>(arguments);
+  yamoe::decode_blocks<yamoe::Mxfp4Decoder>(arguments);
 }
 
 // Eight threads for each row, kPanelRows rows and kPanelsPerBlock panels for each block.

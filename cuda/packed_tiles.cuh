@@ -13,6 +13,7 @@ struct PackedProduct {
   const void* bias;     // [experts][width], or null
   void* out;            // gate_up: panels of width / 2 columns; down: [rows][width]
   int depth, width;
+  int block_bytes, variant;  // of the weights: see packed_format.cuh
 };
 
 // A layer's two products. gate_up has a gate and its up value in the two rows of a pair; they may be split in the biases.
@@ -30,20 +31,23 @@ struct PackedArguments {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// kTaken: strips of a tile; with one, several blocks share a multiprocessor. kWidths: the numbers of rows of the
-// multiplications, ascending. The last one is kMaxRows.
-template <class Format_, int kTaken_, int kMaxRows_, int kStages_, int kBlocks_, int... kWidths_>
+// kTaken: strips of a tile; with one, several blocks share a multiprocessor. kMaxStages: stages of the ring if there is
+// enough shared memory. kWidths: the numbers of rows of the multiplications, ascending. The last one is kMaxRows.
+template <class Format_, int kTaken_, int kMaxRows_, int kMaxStages, int kBlocks_, int... kWidths_>
 struct PackedTile {
   using Format = Format_;
   using Widths = std::integer_sequence<int, kWidths_...>;
-  static constexpr int kTaken = kTaken_, kMaxRows = kMaxRows_, kStages = kStages_, kBlocks = kBlocks_;
+  static constexpr int kTaken = kTaken_, kMaxRows = kMaxRows_, kBlocks = kBlocks_;
   static constexpr bool kMovesRegisters = kTaken == kStrips;  // from the copying warpgroup to those that multiply
   static constexpr int kMoreRegisters = 160, kFewerRegisters = 32;
   static constexpr int kMultiplying = kTaken * 128, kThreads = kMultiplying + (kMovesRegisters ? 128 : 64);
-  static constexpr int kRowBytes = kMaxRows * 128, kWeightBytes = kTaken * Format::kBlockBytes;  // of a stage
+  static constexpr int kRowBytes = kMaxRows * 128, kWeightBytes = kTaken * Format::kBlockBytes;  // of a stage, at most
+  static constexpr int kTableBytes = 4 * (1024 + 1);  // for the most experts
+  static constexpr int kBudget = (kBlocks == 1 ? 227 * 1024 : 228 * 1024 / kBlocks - 1024) - kTableBytes;
+  static constexpr int kFitting = kBudget / (kRowBytes + kWeightBytes + 16);
+  static constexpr int kStages = kFitting < kMaxStages ? kFitting : kMaxStages;
   static constexpr int kWeights = kStages * kRowBytes, kFull = kWeights + kStages * kWeightBytes;
   static constexpr int kEmpty = kFull + kStages * 8, kTable = kEmpty + kStages * 8;
-  static_assert(kTable <= 227 * 1024 - 4 * 1025, "the shared memory of a block");
   static_assert(kMaxRows % 8 == 0, "the swizzle must be that of the rows of an expert");
 };
 

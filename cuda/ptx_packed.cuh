@@ -27,6 +27,11 @@ __device__ __forceinline__ uint32_t load_shared_4(uint32_t from) {
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(from) : "memory");
   return v;
 }
+__device__ __forceinline__ uint32_t load_shared_2(uint32_t from) {
+  uint16_t v;
+  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(from) : "memory");
+  return v;
+}
 
 // "mul", "sub" of pairs of 16-bit elements. Subnormal numbers are kept.
 template <class T>
@@ -49,8 +54,19 @@ __device__ __forceinline__ uint32_t subtract_pairs(uint32_t x, uint32_t y) {
   }
   return z;
 }
+// "fma" of pairs: x y + z, rounded once.
+template <class T>
+__device__ __forceinline__ uint32_t multiply_add_pairs(uint32_t x, uint32_t y, uint32_t z) {
+  uint32_t sum;
+  if constexpr (std::is_same_v<T, __half>) {
+    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(x), "r"(y), "r"(z));
+  } else {
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(x), "r"(y), "r"(z));
+  }
+  return sum;
+}
 
-// Multiplies pairs of f16 and widens the products to f32.
+// "cvt": widens a pair of f16 to f32.
 __device__ __forceinline__ float2 widen_f16_pair(uint32_t pair) {
   float2 v;
   asm("{\n.reg .b16 low, high;\nmov.b32 {low, high}, %2;\ncvt.f32.f16 %0, low;\ncvt.f32.f16 %1, high;\n}"

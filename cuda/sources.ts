@@ -12,13 +12,18 @@ export const portableFiles: readonly string[] = [
   "router.cu",
   "simt_gemm.cu",
   "sort.cu",
+  "stored_decode.cu",
+  "stored_gemm.cu",
   "wait.cu",
 ];
+
+/** The kernel files of packed weights on Hopper. */
+const packedFiles = ["packed.cu", "packed_fp8.cu", "packed_int4.cu", "packed_layout.cu", "packed_nvfp4.cu"];
 
 /** The kernel files of an architecture, by its compute capability (10 · major + minor). */
 export function kernelFiles(computeCapability: number): readonly string[] {
   return computeCapability === 90
-    ? [...portableFiles, "packed.cu", "packed_layout.cu", "stream.cu", "wgmma.cu"]
+    ? [...portableFiles, ...packedFiles, "stream.cu", "wgmma.cu"]
     : portableFiles;
 }
 

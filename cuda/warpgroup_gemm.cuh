@@ -11,6 +11,9 @@
 // bytes, in 16-byte chunks with the swizzle of wgmma. The rows of A and of an out-in B run along the depth. An in-out B
 // is stored in slabs of columns, whose rows run along the columns.
 //
+// The last tile of an expert may have few rows. A consumer multiplies only its units of 64 rows that have rows, and A is
+// copied only for those.
+//
 // An element's sum is computed in the order of grouped_gemm.cuh: on an H100 both give the same bits.
 #pragma once
 #include <ptx.cuh>
@@ -41,7 +44,7 @@ struct WarpgroupTile {
 
   static_assert(kRowBytes == 128, "the swizzle is that of 128-byte rows");
   static_assert(kBN == 192, "wgmma is instantiated for 192 columns");
-  static_assert(kBM % kPassRows == 0 && kPassRows % 8 == 0, "a pass must not change the swizzle");
+  static_assert(kMmaRows % kPassRows == 0 && kPassRows % 8 == 0, "a pass must not change the swizzle");
   static_assert((kConsumers * kConsumerRegisters + kProducers * kProducerRegisters) * 128 <= 65536,
                 "the registers of a block");
   static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
@@ -56,6 +59,7 @@ struct WarpgroupLoader {
   const T** const rows;   // addresses of the warp's rows of A: four per pass
   const uint32_t offset;  // of the thread's first chunk of A in a stage
   int expert, column;     // of B; a gate column and its up column have the same number
+  int passes;             // as many as the consumers' rows need
 
   __device__ __forceinline__ WarpgroupLoader(const Product<T>& product, const TensorMap& map, void* table)
       : p(product),
@@ -72,8 +76,9 @@ struct WarpgroupLoader {
     __syncwarp();
     // Missing rows are replaced by other rows of the tile: their sums are not stored.
     const int count = min(Tile::kBM, at.row_end - at.row);
+    passes = (count + Tile::kMmaRows - 1) / Tile::kMmaRows * (Tile::kMmaRows / Tile::kPassRows);
 #pragma unroll 1
-    for (int i = thread() % 32; i < 4 * Tile::kPasses; i += 32) {
+    for (int i = thread() % 32; i < 4 * passes; i += 32) {
       const int own = i / 4 * Tile::kPassRows + thread() / 32 * 4 + i % 4;
       const int r = at.row + (own < count ? own : own * count / Tile::kBM);
       rows[i] = p.input + static_cast<size_t>(p.row_index ? p.row_index[r] : r) * p.depth;
@@ -103,13 +108,56 @@ struct WarpgroupLoader {
     const int at = deep ? own : 0;
     uint32_t to = stage + offset;
 #pragma unroll 4
-    for (int i = 0; i < Tile::kPasses; ++i) {
+    for (int i = 0; i < passes; ++i) {
       cp_async_16(to, rows[i * 4 + thread() / 8 % 4] + at, deep);
       to += Tile::kPassRows * Tile::kRowBytes;
     }
     cp_async_arrive(full);
   }
 };
+
+// Adds the product over the whole depth to the sums of a warpgroup's first kCount * kMmaRows rows. Without rows, it only
+// releases the stages. The sums are cleared by the caller: if the first wgmma did that, the compiler would serialize all.
+template <int kCount, class Tile, WeightLayout kLayout, class T>
+__device__ __forceinline__ void multiply_rows(float (&sums)[Tile::kMmaM][Tile::kMmaN][4], uint32_t ring,
+                                              RingPlace<Tile>& place, int depth, int warp_m) {
+  constexpr bool kOutIn = kLayout == WeightLayout::kOutIn;
+  constexpr int kRowBytes = kLayout == WeightLayout::kInOutSplit ? Tile::kRowBytes / 2 : Tile::kRowBytes;  // of B
+  // Called when the warp has read the stage before the current one: the producers may overwrite it.
+  const auto release = [&] {
+    __syncwarp();
+    const int before = place.stage == 0 ? Tile::kStages - 1 : place.stage - 1;
+    if (threadIdx.x % 32 == 0) mbarrier_arrive(ring + Tile::kEmpty + before * 8);
+  };
+#pragma unroll 1
+  for (int k = 0; k < depth; k += Tile::kBK) {
+    mbarrier_wait(ring + Tile::kFull + place.stage * 8, place.round);
+    if constexpr (kCount > 0) {
+      fence_async_proxy();
+      const uint32_t a = ring + place.stage * Tile::kStageBytes + warp_m * Tile::kRowBytes;
+      const uint32_t b = ring + place.stage * Tile::kStageBytes + Tile::kBytesA;
+      wgmma_fence();
+#pragma unroll
+      for (int step = 0; step < Tile::kBK / 16; ++step) {
+        const uint64_t columns = kOutIn
+                                     ? wgmma_descriptor(b + step * 32, 0, Tile::kRowBytes)
+                                     : wgmma_descriptor(b + step * 16 * kRowBytes, Tile::kBK * kRowBytes, kRowBytes);
+#pragma unroll
+        for (int i = 0; i < kCount; ++i) {
+          const uint64_t rows =
+              wgmma_descriptor(a + i * Tile::kMmaRows * Tile::kRowBytes + step * 32, 0, Tile::kRowBytes);
+          wgmma_m64n192k16<T, !kOutIn>(sums[i], rows, columns, true);
+        }
+      }
+      wgmma_commit();
+      wgmma_wait<1>(sums);
+    }
+    if (k > 0) release();
+    place.next();
+  }
+  if constexpr (kCount > 0) wgmma_wait<0>(sums);
+  release();
+}
 
 // The kernel. It calls `epilogue(sums, position, warp_m)` with a warp's sums, [kMmaM][kMmaN][4], in the layout of
 // mma.m16n8k16 for every kMmaRows rows.
@@ -147,43 +195,19 @@ __device__ __forceinline__ void warpgroup_gemm(const Product<T>& p, const Tensor
   } else {
     set_more_registers<Tile::kConsumerRegisters>();
     const int warp_m = threadIdx.x / 128 * Tile::kWM;
-    constexpr bool kOutIn = kLayout == WeightLayout::kOutIn;
-    constexpr int kRowBytes = kLayout == WeightLayout::kInOutSplit ? Tile::kRowBytes / 2 : Tile::kRowBytes;  // of B
-    // Called when the warp has read the stage before the current one: the producers may overwrite it.
-    const auto release = [&] {
-      __syncwarp();
-      const int before = place.stage == 0 ? Tile::kStages - 1 : place.stage - 1;
-      if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + before * 8);
-    };
     for (int index = blockIdx.x; index < count; index += gridDim.x) {
-      float sums[Tile::kMmaM][Tile::kMmaN][4];
-#pragma unroll 1
-      for (int k = 0; k < p.depth; k += Tile::kBK) {
-        mbarrier_wait(full + place.stage * 8, place.round);
-        fence_async_proxy();
-        const uint32_t a = ring + place.stage * Tile::kStageBytes + warp_m * Tile::kRowBytes;
-        const uint32_t b = ring + place.stage * Tile::kStageBytes + Tile::kBytesA;
-        wgmma_fence();
-#pragma unroll
-        for (int step = 0; step < Tile::kBK / 16; ++step) {
-          const uint64_t columns = kOutIn
-                                       ? wgmma_descriptor(b + step * 32, 0, Tile::kRowBytes)
-                                       : wgmma_descriptor(b + step * 16 * kRowBytes, Tile::kBK * kRowBytes, kRowBytes);
-#pragma unroll
-          for (int i = 0; i < Tile::kMmaM; ++i) {
-            const uint64_t rows =
-                wgmma_descriptor(a + i * Tile::kMmaRows * Tile::kRowBytes + step * 32, 0, Tile::kRowBytes);
-            wgmma_m64n192k16<T, !kOutIn>(sums[i], rows, columns, k > 0 || step > 0);
-          }
-        }
-        wgmma_commit();
-        wgmma_wait<1>(sums);
-        if (k > 0) release();
-        place.next();
+      const TilePosition at = locate<Tile>(p, index);
+      const int rows = at.row_end - at.row - warp_m;
+      float sums[Tile::kMmaM][Tile::kMmaN][4] = {};
+      if (rows > (Tile::kMmaM - 1) * Tile::kMmaRows) {
+        multiply_rows<Tile::kMmaM, Tile, kLayout, T>(sums, ring, place, p.depth, warp_m);
+      } else if (Tile::kMmaM > 1 && rows > 0) {
+        multiply_rows<1, Tile, kLayout, T>(sums, ring, place, p.depth, warp_m);
+      } else {
+        multiply_rows<0, Tile, kLayout, T>(sums, ring, place, p.depth, warp_m);
+        continue;
       }
-      wgmma_wait<0>(sums);
-      release();
-      epilogue(sums, locate<Tile>(p, index), warp_m + threadIdx.x % 128 / 32 * 16);
+      epilogue(sums, at, warp_m + threadIdx.x % 128 / 32 * 16);
     }
   }
 }

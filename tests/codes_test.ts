@@ -1,7 +1,7 @@
 // The numbers that TypeScript and the kernels share: both have them, and they must agree.
 import { assertEquals } from "@std/assert";
 import { activationRules } from "../src/contract/activations.ts";
-import { cudaDTypes, cudaScorings } from "../src/cuda/plan/codes.ts";
+import { cudaDTypes, cudaNumbers, cudaScales, cudaScorings } from "../src/cuda/plan/codes.ts";
 
 /** Reads a source file without its comments. */
 async function read(path: string): Promise<string> {
@@ -21,10 +21,13 @@ function plain(name: string): string {
   return name.toLowerCase().replaceAll(/[-_]/g, "");
 }
 
-Deno.test("the CUDA kernels number dtypes and scorings as the host does", async () => {
+Deno.test("the CUDA kernels number dtypes, scorings and formats as the host does", async () => {
   assertEquals(await enumeration("DType"), { ...cudaDTypes });
   const scorings = Object.entries(cudaScorings).map(([name, code]) => [plain(name), code]);
   assertEquals(await enumeration("Scoring"), Object.fromEntries(scorings));
+  assertEquals(await enumeration("NumberFormat"), { ...cudaNumbers });
+  const scales = Object.entries(cudaScales).map(([name, code]) => [`scale${name}`, code]);
+  assertEquals(await enumeration("ScaleFormat"), Object.fromEntries(scales));
 });
 
 Deno.test("the CUDA kernels number the activations as the contract does", async () => {

@@ -190,11 +190,22 @@ export function testMoe(
       const weight = tensor(random.randn([H]).data.map(power) as Float32Array, [H]);
       const normalized = signs.map((value, i) => value / 4 * weight.data[i % H]!) as Float32Array;
       const hidden = convert(tensor(signs, [T, H]), dtype);
-      const plain = numbers(await moe(convert(tensor(normalized, [T, H]), dtype), layer, { backend }));
       const norm = { weight, epsilon: 0 };
       const expertScale = tensor(new Float32Array(E).fill(2), [E]);
       const both = { ...layer, norm, router: { ...router, norm, expertScale } };
-      assertEquals(numbers(await moe(hidden, both, { backend })), plain.map((value) => 2 * value), dtype);
+      const capped = { ...layer, router: { ...router, logitCap: 2 ** 20 } }; // far from all logits
+      const bound = relativeBounds[dtype]!;
+      const expected: readonly [MoeLayer, Tensor, number][] = [
+        [both, convert(tensor(normalized, [T, H]), dtype), 2],
+        [capped, hidden, 1],
+      ];
+      for (const [other, input, factor] of expected) {
+        const plain = numbers(await moe(input, layer, { backend })).map((value) => factor * value);
+        assertLessOrEqual(relativeError(numbers(await moe(hidden, other, { backend })), plain), bound, dtype);
+      }
+      const zero = { ...layer, router: { ...router, logitCap: 0 } };
+      const cap = "layer.router.logitCap must be a finite number above 0, got 0";
+      await assertRejects(() => moe(hidden, zero, { backend }), RangeError, cap);
 
       const short = { ...both, norm: { weight: tensor(new Float32Array(H - 1)), epsilon: 0 } };
       const shape = "layer.norm.weight must have shape [32] to match the rest, got [31]";

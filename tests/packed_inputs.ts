@@ -35,7 +35,7 @@ const e4m3 = (random: SmallRandom) => () => random.integer(0, 126) | (random.cha
 /** A positive number about as large as `scale`. */
 const near = (random: SmallRandom, scale: number) => () => scale * (0.5 + random.next());
 
-function int4(
+function int4Of(
   name: string,
   group: number | undefined,
   dtype: "f32" | "f16" | "bf16",
@@ -102,6 +102,9 @@ function nvfp4(globals: 1 | 2): Variant {
   };
 }
 
+/** The variant of Kimi K2 Thinking. */
+export const int4: Variant = int4Of("int4 of 32", 32, "bf16");
+
 /** Every format and variant. */
 export const variants: readonly Variant[] = [
   {
@@ -122,11 +125,11 @@ export const variants: readonly Variant[] = [
   },
   nvfp4(1),
   nvfp4(2),
-  int4("int4 of 32", 32, "bf16"),
-  int4("int4 of 128, signed", 128, "f16", { signed: true }),
-  int4("int4 of 32, zero points", 32, "f32"),
-  int4("int4 of 128, zero points", 128, "f16"),
-  int4("int4 of a row", undefined, "bf16"),
+  int4,
+  int4Of("int4 of 128, signed", 128, "f16", { signed: true }),
+  int4Of("int4 of 32, zero points", 32, "f32"),
+  int4Of("int4 of 128, zero points", 128, "f16"),
+  int4Of("int4 of a row", undefined, "bf16"),
   fp8("fp8 of blocks", "f32", () => [128, 128]),
   fp8("fp8 of blocks, bf16", "bf16", () => [128, 128]),
   fp8("fp8 of blocks, e8m0", "u8", () => [128, 128]),

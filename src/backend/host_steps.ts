@@ -14,6 +14,7 @@ export interface HostRouting {
   readonly correctionBias: Tensor | undefined;
   /** [T, K], i32: the experts of each token, if something else than the scores has chosen them. */
   readonly chosen: Tensor | undefined;
+  readonly logitCap: number | undefined;
   /** [E], f32. */
   readonly expertScale: Tensor | undefined;
 }
@@ -23,9 +24,11 @@ export async function routeOnHost(
   backend: Copies,
   logits: BackendTensor,
   router: Router,
-  { correctionBias, chosen, expertScale }: HostRouting,
+  { correctionBias, chosen, logitCap, expertScale }: HostRouting,
 ): Promise<BackendRouting> {
-  const { routerIndices, ...routing } = routeTokens(await backend.download(logits), router, correctionBias, chosen);
+  const copy = convert(await backend.download(logits), "f32");
+  if (logitCap) copy.data.forEach((value, i) => copy.data[i] = logitCap * Math.tanh(value / logitCap));
+  const { routerIndices, ...routing } = routeTokens(copy, router, correctionBias, chosen);
   if (expertScale) {
     const { data } = routing.routerWeights;
     routerIndices.data.forEach((expert, i) => data[i] = data[i]! * expertScale.data[expert]!);

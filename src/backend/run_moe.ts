@@ -92,7 +92,7 @@ async function runRouted(
 export async function routeLayer(
   backend: LayerBackend,
   hidden: BackendTensor,
-  { weight, bias, norm, expertScale, options: { correctionBias } }: MoeRouter<BackendTensor>,
+  { weight, bias, norm, expertScale, logitCap, options: { correctionBias } }: MoeRouter<BackendTensor>,
   { router, logitsDType, routed: { tokens, experts } }: ResolvedMoe,
   chosen: Tensor | undefined,
 ): Promise<BackendRouting> {
@@ -100,11 +100,11 @@ export async function routeLayer(
   const input = norm ? scope.use(await normalize(backend, hidden, norm, "f32")) : hidden;
   const product = { batch: 1, rows: tokens, depth: hidden.shape[1]!, columns: experts };
   const logits = scope.use(await backend.steps.linear({ input, weight, bias, dtype: logitsDType, shape: product }));
-  if (!chosen && !expertScale) {
+  if (!chosen && !expertScale && logitCap === undefined) {
     return await backend.steps.route({ logits, correctionBias, router, dtype: "f32", tokens });
   }
   const hostBias = correctionBias && await backend.download(correctionBias);
-  return await routeOnHost(backend, logits, router, { correctionBias: hostBias, chosen, expertScale });
+  return await routeOnHost(backend, logits, router, { correctionBias: hostBias, chosen, logitCap, expertScale });
 }
 
 /**

@@ -7,6 +7,7 @@ import { advice, shortHint } from "../bench/hints.ts";
 import { formatNames } from "../report/format.ts";
 import { toJson } from "../report/json.ts";
 import { describeJob, runNotes, threeLines } from "../report/text.ts";
+import { wrap } from "../report/wrap.ts";
 import { plural } from "../text.ts";
 import { version } from "../version.ts";
 import type { Placement } from "../world/launcher.ts";
@@ -16,7 +17,7 @@ import { runAb } from "./bench_ab.ts";
 import { RankRunner } from "./bench_gpus.ts";
 import { planLayout, printPlan } from "./bench_plan.ts";
 import { configurations, sweptFlags } from "./bench_configurations.ts";
-import { command, exitCode, printData, printNote } from "./command.ts";
+import { command, exitCode, outputWidth, printData, printNote } from "./command.ts";
 import {
   axis,
   choice,
@@ -101,7 +102,7 @@ export default command({
   },
   details: [
     "Flags for sizes and places take several values: --batch 1,2,8, or --batch 1 --batch 2, or a range: 1..8 in steps of " +
-    "1, 1..9+4 in steps of 4, 1..64*2 in powers. Every combination runs. A combination that fails becomes a row with the " +
+    "1, 1..9+4 in steps of 4, 1..64*2 in powers. --preset 'qwen*' is all that match. Every combination runs. A combination that fails becomes a row with the " +
     "reason, the others go on, and the exit code is 1. Ctrl-C keeps the rows so far.",
     "The time is the median. Its noise is half the width of its 95 % interval, which needs at least 6 calls. On a GPU, " +
     "sweeps also show the time with the L2 cache emptied before each call, the time per call of many calls back to " +
@@ -224,6 +225,7 @@ async function runPlan(
     current += 1;
   }
   output.close();
+  if (format === "text") records.flatMap((record) => profileLines(record, layout.varying)).forEach(printData);
   hintsByRow(records, layout.varying).forEach(note);
   const failed = records.filter(({ status }) => status !== "ok").length;
   if (failed > 0) note(`${failed} of ${plural(records.length, "row")} failed`);
@@ -243,6 +245,12 @@ async function runInTurn(values: BenchValues, ab: readonly string[]): Promise<nu
 function printRun(record: FinishedRecord, json = false): void {
   (json ? [toJson(record)] : [...threeLines(record), ...record.profile ? profileTable(record.profile) : []])
     .forEach(printData);
+}
+
+/** Returns the table of the kernels of a row. */
+function profileLines(record: BenchRecord, varying: readonly FigureKey[]): string[] {
+  if (!record.profile) return [];
+  return ["", ...wrap(`Kernels of ${rowName(record, varying)}:`, outputWidth()), ...profileTable(record.profile)];
 }
 
 /** Returns each hint once, with the rows that have it and what to do. */

@@ -54,7 +54,7 @@ export async function runAb(
   if (given.length !== 2) {
     throw new UsageError(`--ab must be followed by the flags of A and those of B, got ${given.length}`);
   }
-  const sides = await Promise.all(given.map((flags, i) => sideOf("AB".charAt(i), flags, values)));
+  const sides = await Promise.all(given.map((flags, i) => namedSide("AB".charAt(i), flags, values)));
   using scope = new DisposableStack();
   const progress = scope.use(new ProgressBar(values.quiet));
   const note = (line: string) => {
@@ -99,14 +99,24 @@ export async function runAb(
   return exitCode.done;
 }
 
+/** Parses the flags of one side. An error names the side. */
+async function namedSide(name: string, flags: string, shared: FlagValues<typeof sweptFlags>): Promise<Side> {
+  try {
+    return await sideOf(name, flags, shared);
+  } catch (error) {
+    throw error instanceof UsageError ? new UsageError(`${name} of --ab: ${error.message}`) : error;
+  }
+}
+
 /** Parses the flags of one side. */
 async function sideOf(name: string, flags: string, shared: FlagValues<typeof sweptFlags>): Promise<Side> {
   const own = parseFlags(splitCommand(flags), sweptFlags).values;
   const both = Object.entries({ ...shared, ...own }).filter(([key]) => key in sweptFlags);
   const [configuration, ...others] = await configurations(Object.fromEntries(both));
   if (others.length > 0) {
-    throw new UsageError(`Each side of --ab must have one configuration, got ${others.length + 1} for ${name}`);
+    throw new UsageError(`Each side must have one configuration, got ${others.length + 1}`);
   }
+  if (configuration.place.gpus !== undefined) throw new UsageError("--gpus cannot be compared call by call");
   return { name, flags, configuration };
 }
 

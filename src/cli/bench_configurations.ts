@@ -3,12 +3,13 @@ import { type Configuration, crossProduct, type PlaceRequest } from "../bench/sw
 import type { Preset } from "../models/preset.ts";
 import { presets } from "../models/presets.ts";
 import { type CheckpointPreset, checkpointPreset } from "../workload/checkpoint_preset.ts";
-import { areDrawn } from "../workload/drawn_weights.ts";
+import { areDrawn, drawnFormats } from "../workload/drawn_weights.ts";
 import { hiddenShape } from "../workload/hidden_file.ts";
 import { axes, axis, type FlagValues } from "./flags.ts";
 import { backendFlags, checkJob, jobFlags, presetFlag, requestedJob } from "./job_flags.ts";
 import { layerChanges, layerFlags } from "./layer_flags.ts";
 import { gpusFlags } from "./several_gpus.ts";
+import { suggestion } from "./suggestion.ts";
 import { UsageError } from "./usage_error.ts";
 
 /** Flags whose values are combined. */
@@ -99,6 +100,14 @@ function jobOf(point: Point, { checkpoint, hidden }: Files): Configuration["job"
   });
 }
 
+/** What the flags that take paths also take. */
+const weightsPath = {
+  flag: "weights",
+  expected: `one of ${drawnFormats.join(", ")}, or the path of a checkpoint`,
+  words: drawnFormats,
+};
+const hiddenPath = { flag: "hidden", expected: "a size, or the path of a safetensors file" };
+
 /** Describes each file once. */
 class FileCache {
   readonly #checkpoints = new Map<string, Promise<CheckpointPreset>>();
@@ -108,14 +117,39 @@ class FileCache {
     const choice = { layer, topK, router, activation };
     const key = JSON.stringify([weights, choice]);
     if (weights !== undefined && !areDrawn(weights) && !this.#checkpoints.has(key)) {
-      this.#checkpoints.set(key, checkpointPreset(weights, choice));
+      this.#checkpoints.set(key, existing(weightsPath, weights, checkpointPreset(weights, choice)));
     }
-    if (typeof hidden === "string" && !this.#hidden.has(hidden)) this.#hidden.set(hidden, hiddenShape(hidden));
+    if (typeof hidden === "string" && !this.#hidden.has(hidden)) {
+      this.#hidden.set(hidden, existing(hiddenPath, hidden, hiddenShape(hidden)));
+    }
     return {
       checkpoint: await this.#checkpoints.get(key),
       hidden: typeof hidden === "string" ? await this.#hidden.get(hidden) : undefined,
     };
   }
+}
+
+/** Returns what was read from a path. Reports what the flag takes if the path does not exist. */
+async function existing<Value>(
+  { flag, expected, words = [] }: {
+    readonly flag: string;
+    readonly expected: string;
+    readonly words?: readonly string[];
+  },
+  path: string,
+  read: Promise<Value>,
+): Promise<Value> {
+  try {
+    return await read;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound) || await exists(path)) throw error;
+    const end = `got "${path}", which does not exist${suggestion(path, words)}`;
+    throw new UsageError(`--${flag} must be ${expected}, ${end}`);
+  }
+}
+
+function exists(path: string): Promise<boolean> {
+  return Deno.stat(path).then(() => true, () => false);
 }
 
 /**

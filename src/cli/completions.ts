@@ -83,7 +83,8 @@ function zsh(entries: readonly Entry[]): string {
   const cases = entries.map(({ name, flags }) => {
     const specs = Object.entries(flags).map(([flag, { value, summary, words, list, short, file }]) => {
       const choices = words && (list ? `_sequence -s , compadd - ${words.join(" ")}` : `(${words.join(" ")})`);
-      const action = value === undefined ? "" : `:${quote(value)}:${choices ?? (file ? "_files" : " ")}`;
+      const offered = choices && file ? `{${choices}; _files}` : choices ?? (file ? "_files" : " ");
+      const action = value === undefined ? "" : `:${quote(value)}:${offered}`;
       const names = short ? `{-${short},--${flag}=}` : `--${flag}${value === undefined ? "" : "="}`;
       return short
         ? `${names}'[${quote(summary)}]${action}'`
@@ -116,7 +117,7 @@ function fish(entries: readonly Entry[]): string {
     `complete -c yamoe -n "not __fish_seen_subcommand_from ${names}" -f -a ${name} -d ${quote(summary)}`,
     ...Object.entries(flags).map(([flag, { value, summary, words, list, short, file }]) => {
       const choices = words && quote(list ? `(__fish_append , ${words.join(" ")})` : words.join(" "));
-      const argument = value === undefined ? "" : choices ? ` -x -a ${choices}` : file ? " -r -F" : " -x";
+      const argument = value === undefined ? "" : `${file ? " -r -F" : " -x"}${choices ? ` -a ${choices}` : ""}`;
       const letter = short ? ` -s ${short}` : "";
       return `complete -c yamoe -n "__fish_seen_subcommand_from ${name}" -l ${flag}${letter}${argument} -d ${
         quote(summary)

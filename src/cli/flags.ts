@@ -208,7 +208,7 @@ export function parseFlags<Specs extends Flags>(
       values[name] = given.map((text) => parseValue(name, flag, String(text)));
       continue;
     }
-    const texts = flag.list ? given.flatMap((text) => listed(name, String(text))) : given.map(String);
+    const texts = flag.list ? given.flatMap((text) => listed(name, String(text), flag.words)) : given.map(String);
     if (texts.length > 1 && !flag.list) throw new UsageError(`--${name} was given ${texts.length} times`);
     const parsedValues = texts.map((text) => parseValue(name, flag, text));
     values[name] = flag.list ? parsedValues : parsedValues[0];

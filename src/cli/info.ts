@@ -5,10 +5,8 @@ import { chooseImage, formatCapability } from "../cuda/images/load.ts";
 import { manifest } from "../cuda/images/built/manifest.ts";
 import { type DeviceProperties, deviceProperties } from "../cuda/driver/device.ts";
 import { Driver, formatVersion } from "../cuda/driver/driver.ts";
-import type { KernelRecord } from "../cuda/images/manifest_types.ts";
 import { isVerified } from "../cuda/images/verified.ts";
-import { usesBlocks } from "../cuda/plan/packed_layout.ts";
-import { type DrawnFormat, drawnFormats, packedFormats } from "../workload/drawn_weights.ts";
+import { type DrawnFormat, drawnFormats } from "../workload/drawn_weights.ts";
 import { toJson } from "../report/json.ts";
 import { wrap } from "../report/wrap.ts";
 import { formatBytes, plural } from "../text.ts";
@@ -82,7 +80,7 @@ function gpuInfo(properties: DeviceProperties): GpuInfo {
       ...properties,
       image,
       imageSha256: manifest.images[image]!.sha256,
-      weights: weightsOf(manifest.images[image]!.kernels),
+      weights: drawnFormats,
       verified: isVerified(image),
       unavailable: null,
     };
@@ -90,11 +88,6 @@ function gpuInfo(properties: DeviceProperties): GpuInfo {
     if (!(error instanceof BackendUnavailableError)) throw error;
     return { ...properties, image: null, imageSha256: null, weights: [], verified: false, unavailable: error.message };
   }
-}
-
-/** Returns the formats of weights that the kernels of an image read. */
-function weightsOf(kernels: readonly KernelRecord[]): readonly DrawnFormat[] {
-  return drawnFormats.filter((name) => name === "dense" || usesBlocks(packedFormats(name, false).gateUpProj, kernels));
 }
 
 function describe(info: Info): string[] {

@@ -4,13 +4,14 @@ import { type PresetName, presets } from "../models/presets.ts";
 import { toJson } from "../report/json.ts";
 import { type Column, textTable } from "../report/table.ts";
 import { wrap } from "../report/wrap.ts";
-import { escapePattern, formatBytes, quote } from "../text.ts";
+import { formatBytes, quote } from "../text.ts";
 import { makeJob } from "../workload/workload.ts";
 import { command, exitCode, outputWidth, printData } from "./command.ts";
 import { toggle } from "./flags.ts";
 import { gpuFlags, gpuFromFlags } from "./gpu_flags.ts";
 import { suggestion } from "./suggestion.ts";
 import { UsageError } from "./usage_error.ts";
+import { matching } from "./value_list.ts";
 
 interface Row extends LayerWork, Omit<ReturnType<typeof makeJob>, "seed"> {
   readonly model: string;
@@ -42,13 +43,12 @@ export default command({
 /** Returns the presets whose names match one of the patterns; all of them if there are no patterns. */
 function namedPresets(patterns: readonly string[]): PresetName[] {
   const names = Object.keys(presets) as PresetName[];
-  const matching = patterns.map((pattern) => {
-    const expression = new RegExp(`^${pattern.split("*").map(escapePattern).join(".*")}$`);
-    const found = names.filter((name) => expression.test(name));
+  const selected = patterns.map((pattern) => {
+    const found = matching(pattern, names);
     if (found.length === 0) throw new UsageError(`No preset is called ${quote(pattern)}${suggestion(pattern, names)}`);
     return found;
   });
-  return patterns.length === 0 ? names : names.filter((name) => matching.some((found) => found.includes(name)));
+  return patterns.length === 0 ? names : names.filter((name) => selected.some((found) => found.includes(name)));
 }
 
 function row(name: PresetName, gpu: Gpu): Row {

@@ -49,6 +49,8 @@ export interface MoeRouter<T = Tensor> {
    * (DeepSeek-V4's first layers), and are copied to the host. Such a layer needs {@linkcode MoeOptions.tokenIds}.
    */
   readonly tokenTable?: Tensor | undefined;
+  /** Caps the logits: x becomes cap · tanh(x / cap) (Grok-1). The logits are copied to the host for it. */
+  readonly logitCap?: number | undefined;
   /** Normalizes the router's input (Gemma 4). */
   readonly norm?: RmsNorm | undefined;
   /** [E], f32, on the host: a factor of each expert's weight (Gemma 4). The logits are copied to the host for it. */

@@ -34,7 +34,7 @@ const weightNames = ["gateUpProj", "gateUpProjBias", "downProj", "downProjBias"]
 const latentNames = ["input", "output"] as const satisfies (keyof LatentSpace)[];
 const routerNames = [
   ...["weight", "bias", "options", "logitsDType"] as const,
-  ...["tokenTable", "norm", "expertScale"] as const,
+  ...["tokenTable", "logitCap", "norm", "expertScale"] as const,
 ] satisfies (keyof MoeRouter)[];
 const optionNames = [
   "expertCapacity",
@@ -133,6 +133,10 @@ export function resolveMoe<T extends TensorSpec>(
   expectObject("layer.router.options", router.options);
   const decided = resolveRouter(router.options, experts);
   checkTokens(router.tokenTable, options.tokenIds, tokens, decided.topK);
+  const { logitCap } = router;
+  if (logitCap !== undefined && !(typeof logitCap === "number" && logitCap > 0 && logitCap < Infinity)) {
+    throw new RangeError(`layer.router.logitCap must be a finite number above 0, got ${describeValue(logitCap)}`);
+  }
   if (router.norm) checkNorm("layer.router.norm", router.norm, width);
   if (router.expertScale) expectTensor("layer.router.expertScale", router.expertScale, "f32", [experts]);
   if (layer.norm) checkNorm("layer.norm", layer.norm, width);

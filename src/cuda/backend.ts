@@ -49,7 +49,6 @@ import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
 import { type CudaHost, CudaOps } from "./ops.ts";
 import { planLaunches } from "./plan/experts.ts";
-import { usesBlocks } from "./plan/packed_layout.ts";
 import { devicePeak } from "./plan/peak.ts";
 import { PlanCache } from "./plan_cache.ts";
 import { PreparedPlan } from "./prepared_plan.ts";
@@ -58,6 +57,7 @@ import { Stopwatch } from "./stopwatch.ts";
 import { CudaTensor } from "./tensor.ts";
 import { type PieceHandler, Transfers } from "./transfers.ts";
 import { uploadPacked } from "./upload_packed.ts";
+import { partPointers } from "./weight_pointers.ts";
 
 /** Options of {@linkcode openCudaBackend}. */
 export interface CudaOptions {
@@ -207,8 +207,8 @@ export class CudaBackend implements Backend {
     return copy;
   }
 
-  supports(format: PackedFormat): boolean {
-    return usesBlocks(format, this.host.kernels);
+  supports(_format: PackedFormat): boolean {
+    return true;
   }
 
   async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
@@ -289,7 +289,7 @@ export class CudaBackend implements Backend {
         const tensor = inputs[name];
         return tensor ? this.#own(isPacked(tensor) ? tensor.parts.values : tensor).pointer : null;
       });
-      addresses.push(output.pointer);
+      addresses.push(...partPointers(inputs, (part) => this.#own(part).pointer), output.pointer);
       for (const bytes of plan.buffers) addresses.push(workspace.use(this.#allocate(bytes)).pointer);
       queue(plan, addresses);
     }

@@ -5,19 +5,21 @@ import type { Module } from "./driver/module.ts";
 import type { Stream } from "./driver/stream.ts";
 import type { Plan, TensorName, WorkspaceName } from "./plan/experts.ts";
 import type { QueuedKernel } from "./recording.ts";
+import { partNames } from "./weight_pointers.ts";
 
 /** Temporary tensors begin at multiples of this many bytes, as allocations do. */
 const alignment = 256;
 
 /** The tensors that have a pointer in each call, in the order of the pointers. The buffers of the workspace follow. */
-const callTensors: readonly TensorName[] = [...inputNames, "output"];
+const callTensors: readonly TensorName[] = [...inputNames, ...partNames, "output"];
 
 /** A kernel of a plan, ready to launch. */
 export interface PreparedKernel extends QueuedKernel {
   /**
    * Queues the kernel.
    *
-   * @param addresses The pointers of the inputs and of the output, then those of the buffers of the workspace.
+   * @param addresses The pointers of the inputs, of the parts of packed weights and of the output, then those of the buffers of
+   * the workspace.
    */
   readonly launch: (stream: Stream, addresses: Addresses) => void;
 }

@@ -2,12 +2,12 @@
 import type { BackendTensor, PackedBackendTensor } from "../backend/backend.ts";
 import { uploadParts } from "../backend/upload_packed.ts";
 import { checkPacked } from "../tensor/packed.ts";
-import type { PackedTensor } from "../tensor/packed_tensor.ts";
+import { mapParts, type PackedTensor } from "../tensor/packed_tensor.ts";
 import { firstAbove } from "../tensor/scan.ts";
 import type { Tensor, TensorData } from "../tensor/tensor.ts";
 import type { DeviceBuffer } from "./driver/memory.ts";
 import type { CudaHost } from "./ops.ts";
-import { blocksBytes, maximumScale, planLayout, usesBlocks } from "./plan/packed_layout.ts";
+import { type BlockLayout, blocksBytes, findLayout, maximumScale, planLayout } from "./plan/packed_layout.ts";
 import type { CudaTensor } from "./tensor.ts";
 
 /** A copy to the device contains as many experts as fit in this many bytes and in this part of the tensor, at least one. */
@@ -25,7 +25,8 @@ export function uploadPacked(
   host: CudaHost<CudaTensor>,
   upload: (part: Tensor) => BackendTensor,
 ): PackedBackendTensor {
-  return usesBlocks(tensor.format, host.kernels) ? uploadBlocks(tensor, host) : uploadParts(tensor, upload);
+  const layout = findLayout(tensor.format, tensor.shape, host.kernels);
+  return layout ? uploadBlocks(tensor, layout, host) : uploadParts(tensor, upload);
 }
 
 /**
@@ -34,34 +35,34 @@ export function uploadPacked(
  */
 function uploadBlocks(
   tensor: PackedTensor,
+  layout: BlockLayout,
   { allocate, launch, stream }: CudaHost<CudaTensor>,
 ): PackedBackendTensor {
   checkPacked("tensor", tensor);
   const { format, shape, parts: { values, scales } } = tensor;
-  const tooLarge = firstAbove(scales.data, maximumScale);
+  const tooLarge = format.kind === "mxfp4" ? firstAbove(scales.data, maximumScale) : -1;
   if (tooLarge >= 0) {
     throw new RangeError(
       `scales must be at most ${maximumScale} (2) on this GPU, got ${scales.data[tooLarge]} at element ${tooLarge}`,
     );
   }
   const [experts = 0, ...matrix] = shape;
-  const valueBytes = values.data.byteLength / experts, scaleBytes = scales.data.byteLength / experts;
+  const valueBytes = values.data.byteLength / experts;
   const atOnce = Math.max(1, Math.floor(Math.min(experts * copyPart, copyBytes / valueBytes)));
 
   using cleanup = new DisposableStack();
-  const blocks = cleanup.use(allocate("u8", [blocksBytes(format, shape)]));
+  const blocks = cleanup.use(allocate("u8", [blocksBytes(layout, shape)]));
   using copies = new DisposableStack();
-  const valueCopy = copies.use(allocate("u8", [atOnce * valueBytes]));
-  const scaleCopy = copies.use(allocate("u8", [atOnce * scaleBytes]));
+  const pieces = mapParts(tensor, ({ data }) => {
+    const bytes = data.byteLength / experts; // of an expert
+    return { data, bytes, copy: copies.use(allocate("u8", [atOnce * bytes])) };
+  });
+  const { parts } = mapParts(pieces, ({ copy }) => copy.pointer);
   for (let first = 0; first < experts; first += atOnce) {
     const count = Math.min(atOnce, experts - first);
-    write(valueCopy.buffer, values.data, first * valueBytes, count * valueBytes);
-    write(scaleCopy.buffer, scales.data, first * scaleBytes, count * scaleBytes);
-    launch(planLayout(format, [count, ...matrix], {
-      values: valueCopy.pointer,
-      scales: scaleCopy.pointer,
-      blocks: blocks.pointer + BigInt(blocksBytes(format, [first, ...matrix])),
-    }));
+    mapParts(pieces, ({ data, bytes, copy }) => write(copy.buffer, data, first * bytes, count * bytes));
+    const target = blocks.pointer + BigInt(blocksBytes(layout, [first, ...matrix]));
+    launch(planLayout(format, layout, [count, ...matrix], parts, target));
   }
   stream.synchronize(); // the host's data may change afterwards
   const second = cleanup.use(blocks.share());

@@ -3,6 +3,7 @@ import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import type { KernelLaunch } from "../cuda/driver/kernel.ts";
 import type { Plan, RowCounts } from "../cuda/plan/experts.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
+import { partNames, partPointers } from "../cuda/weight_pointers.ts";
 import { isPacked } from "../tensor/packed_tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
 import { shareOf } from "./exchange_plan.ts";
@@ -54,11 +55,13 @@ export function planLocalExperts(
   );
   const { gateUpProj, gateUpProjBias, downProj, downProjBias } = inputs;
   const pointerOf = (weight: typeof gateUpProj) => (isPacked(weight) ? weight.parts.values : weight).pointer;
+  const parts = partPointers(inputs, ({ pointer }) => pointer);
   const workspace = Object.entries(plan.workspace).map(([name, bytes]) => [name, bytes > 0 ? allocate(bytes) : null]);
   const pointers = {
     ...{ hiddenStates, routerIndices, inputWeights, routingWeights: null, addend: null, addendWeights: null },
     ...{ gateUpProj: pointerOf(gateUpProj), gateUpProjBias: gateUpProjBias?.pointer ?? null },
     ...{ downProj: pointerOf(downProj), downProjBias: downProjBias?.pointer ?? null },
+    ...Object.fromEntries(partNames.map((name, i) => [name, parts[i] ?? null])),
     // The activations can be stored in the output.
     output: plan.workspace.activations > 0 ? null : allocate(tokens * shape.hidden * bytesPerElement(shape.dtype)),
     ...Object.fromEntries(workspace),

@@ -72,22 +72,6 @@ export function packed(
   shape: readonly number[],
   options: PackedOptions = {},
 ): PackedTensor {
-  return packedOf(format, parts, shape, options, (resolved) => checkScales(resolved, parts));
-}
-
-/**
- * Makes a packed tensor.
- *
- * @param check Checks the elements of the scales and returns which bytes occur in scales of 8 bits; see
- * {@linkcode checkScales}.
- */
-export function packedOf(
-  format: PackedFormat["kind"],
-  parts: PackedParts,
-  shape: readonly number[],
-  options: PackedOptions,
-  check: (format: PackedFormat) => Uint8Array,
-): PackedTensor {
   checkShape("shape", shape);
   if (shape.length !== 3 || shape.includes(0)) {
     throw new RangeError(`shape must be [E, out, in] with at least one element, got ${formatShape(shape)}`);
@@ -99,16 +83,24 @@ export function packedOf(
   const [, outputs = 0, inputs = 0] = shape;
   const resolved = resolveFormat(format, parts, [outputs, inputs], options);
   checkParts("", resolved, parts, shape);
-  const scaleBytes = check(resolved);
+  const exactInF16 = checkElements(resolved, parts);
   const isSplit = resolveGateUpLayout(options.gateUpLayout, shape) === "concatenated";
-  const exact = {
-    ...resolved,
-    ...resolved.kind === "mxfp4" && { exactInF16: isExactInF16(parts, scaleBytes) },
-    ...isSplit && { gateUpLayout: "concatenated" as const },
-  };
+  return packedOf(
+    {
+      ...resolved,
+      ...resolved.kind === "mxfp4" && { exactInF16 },
+      ...isSplit && { gateUpLayout: "concatenated" as const },
+    },
+    parts,
+    shape,
+  );
+}
+
+/** Makes a packed tensor of parts that have been checked. */
+export function packedOf(format: PackedFormat, parts: PackedParts, shape: readonly number[]): PackedTensor {
   const given = Object.entries(parts).filter(([, part]) => part !== undefined);
   return Object.freeze({
-    format: Object.freeze(exact),
+    format: Object.freeze(format),
     shape: Object.freeze([...shape]),
     parts: Object.freeze(Object.fromEntries(given)) as unknown as PackedParts,
   });
@@ -246,13 +238,11 @@ function sizeOfBlock(scales: number, size: number): number | undefined {
 /**
  * Checks the elements of the parts, or of some matrices of them.
  *
- * @returns Which bytes occur in scales of 8 bits: 1 at the index of each.
+ * @returns Whether every weight is a number of f16, if the format is MXFP4.
  * @throws {RangeError} If a scale is not finite, or a zero point is above 16.
  */
-export function checkScales(
-  { kind }: PackedFormat,
-  { scales, globalScales, zeroPoints }: Pick<PackedParts, "scales" | "globalScales" | "zeroPoints">,
-): Uint8Array {
+export function checkElements({ kind }: PackedFormat, parts: PackedParts): boolean {
+  const { scales, globalScales, zeroPoints } = parts;
   const scaleBytes = occurring(scales.dtype === "u8" ? scales.data : []);
   const nan = (kind === "nvfp4" ? [127, 255] : [255]).find((byte) => scaleBytes[byte]);
   if (nan !== undefined) {
@@ -261,8 +251,10 @@ export function checkScales(
   expectFinite("scales", scales);
   if (globalScales) expectFinite("globalScales", globalScales);
   const at = zeroPoints ? firstAbove(zeroPoints.data, 16) : -1;
-  if (at < 0) return scaleBytes;
-  throw new RangeError(`zeroPoints must be integers from 0 to 16, got ${zeroPoints?.data[at]} at element ${at}`);
+  if (at >= 0) {
+    throw new RangeError(`zeroPoints must be integers from 0 to 16, got ${zeroPoints?.data[at]} at element ${at}`);
+  }
+  return kind !== "mxfp4" || isExactInF16(parts, scaleBytes);
 }
 
 function expectFinite(name: string, { dtype, data }: Tensor): void {

@@ -177,7 +177,8 @@ for (const { name } of [...Deno.readDirSync(records)].filter(({ name }) => name.
 }
 
 Deno.test("the ratio of an A/B run and its interval follow from the pairs of calls", async () => {
-  const line = "bench --preset tiny --seq 8 --backend cpu --iters 15 --timeout 0.2 --json --quiet --ab";
+  const line =
+    "bench --preset tiny --seq 8 --backend cpu --iters 15 --min-time 0.01 --max-noise 1000 --timeout 20 --json --quiet --ab";
   const { code, stdout, stderr } = await yamoe([...words(line), "--threads 1", "--threads 1 --seq 16"]);
   assertEquals(code, 0, stderr);
   const { a, b, pairs, ratio, ratioInterval } = JSON.parse(stdout);

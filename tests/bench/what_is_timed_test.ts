@@ -59,7 +59,11 @@ const refused: Record<string, string> = {
   "--ep 2 --op moe": "--ep needs --op experts with drawn weights and hidden states",
   "--skew -1": '--skew must be a number from 0 to 100, or "worst", got "-1"',
   "--layer 2": "--layer is for --weights DIR",
-  "--weights /nowhere": "No such file or directory",
+  "--weights /nowhere":
+    '--weights must be one of dense, mxfp4, nvfp4, int4, fp8, or the path of a checkpoint, got "/nowhere", which does not exist',
+  "--weights mxpf4": 'got "mxpf4", which does not exist; the nearest is "mxfp4"',
+  "--hidden x.safetensors":
+    '--hidden must be a size, or the path of a safetensors file, got "x.safetensors", which does not exist',
 };
 
 for (const [flags, message] of Object.entries(refused)) {

@@ -89,6 +89,8 @@ Deno.test({
       for (const flag of ["--weights", "--input", "--output"]) {
         assertEquals(await offered(`yamoe run ${flag} mod`), ["model.safetensors"]);
       }
+      assertEquals(await offered("yamoe bench --weights mod"), ["model.safetensors"]);
+      assertEquals(await offered("yamoe bench --weights dense,mx"), ["dense,mxfp4"]);
       assertEquals(await offered("yamoe bench --preset=ti"), ["--preset=tiny"]);
       assertEquals(await offered("yamoe bench --preset tiny,sm"), ["tiny,small"]);
       assertEquals(await offered("yamoe bench --format j"), ["json", "jsonl"]);
@@ -122,6 +124,8 @@ Deno.test({
         "yamoe comple": "yamoe completions",
         "yamoe run --weights mod": "yamoe run --weights model.safetensors",
         "yamoe run --weights=mod": "yamoe run --weights=model.safetensors",
+        "yamoe bench --weights mod": "yamoe bench --weights model.safetensors",
+        "yamoe bench --weights dense,mx": "yamoe bench --weights dense,mxfp4",
         "yamoe bench --preset=ti": "yamoe bench --preset=tiny",
         "yamoe bench --preset tiny,sm": "yamoe bench --preset tiny,small",
         "yamoe bench --preset=tiny,sm": "yamoe bench --preset=tiny,small",

@@ -76,6 +76,19 @@ Deno.test("ranges: steps, products, single values; repeated flags and lists toge
   assertEquals([rows.length, rows[0].status, rows[0].kernelTimeMs], [20, "planned", null]);
 });
 
+Deno.test("a pattern takes all words that match", async () => {
+  const { code, stdout } = await yamoe(
+    words("bench --preset qwen3-*,tiny --dtype *f16 --tokens 1 --dry-run --format csv"),
+  );
+  assertEquals(code, 0);
+  assertEquals(
+    parseCsv(stdout).map(({ preset, dtype }) => `${preset} ${dtype}`),
+    ["qwen3-30b-a3b", "qwen3-235b-a22b", "tiny"].flatMap((preset) => [`${preset} f16`, `${preset} bf16`]),
+  );
+  const { stderr } = await yamoe(words("bench --preset gwen*"));
+  assertStringIncludes(stderr, '--preset must be one of "reference", "small"');
+});
+
 Deno.test("--dry-run says what does not go together, and runs nothing", async () => {
   const { code, stdout } = await yamoe(words("bench --preset tiny,reference --batch 1,1000000000 --dry-run"));
   assertEquals(code, 1);

@@ -62,6 +62,10 @@ test("bench --profile prints each kernel of a layer", async (folder) => {
   assertEquals([names[0], names.at(-1)], ["kernel", "sum"]);
   for (const name of ["linear_f16", "route_f32", "sort_small", "combine_few_f16"]) assert(names.includes(name), stdout);
   const json = await yamoe(folder, ...line.split(" "), "--json");
+  const sweep = await yamoe(folder, ...line.replace("--seq 16", "--seq 8,16 --iters 1").split(" "));
+  const tables = sweep.stdout.split("\n\n").slice(1).map((table) => table.split("\n").slice(0, 2));
+  assertEquals(tables.map(([title]) => title), ["Kernels of seq 8:", "Kernels of seq 16:"]);
+  for (const [, heading] of tables) assertMatch(heading ?? "", /^kernel +time us +share/);
   const { profile } = JSON.parse(json.stdout);
   assertEquals(profile.map((kernel: { kernel: string }) => kernel.kernel), names.slice(1, -1));
   for (const { milliseconds, floorMs, bytes } of profile) assert(milliseconds > 0 && floorMs > 0 && bytes > 0);
@@ -99,7 +103,10 @@ test("info names the device, the driver and the kernels", async (folder) => {
   const { code, stdout } = await yamoe(folder, "info");
   assertEquals(code, 0);
   assertStringIncludes(stdout, "GPU 0: Emulated sm_90, 8.0 GiB, compute capability 9.0, 4 multiprocessors");
-  assertMatch(stdout, /Kernels: sm_90, (not yet )?verified on hardware, weights in dense, mxfp4, sha256 [0-9a-f]{64}/);
+  assertMatch(
+    stdout,
+    /Kernels: sm_90, (not yet )?verified on hardware, weights in dense, mxfp4, nvfp4, int4, fp8, sha256 [0-9a-f]{64}/,
+  );
   assertStringIncludes(stdout, "Driver: CUDA 13.0");
 });
 

@@ -8,11 +8,12 @@ import type { KernelLaunch } from "../../src/cuda/driver/kernel.ts";
 import { manifest } from "../../src/cuda/images/built/manifest.ts";
 import { planLaunches } from "../../src/cuda/plan/experts.ts";
 import { gpus } from "../../src/cuda/plan/gpus.ts";
-import { planLayout } from "../../src/cuda/plan/packed_layout.ts";
+import { findLayout, planLayout } from "../../src/cuda/plan/packed_layout.ts";
 import type { PlanDevice } from "../../src/cuda/plan/product.ts";
 import { planLinear, planRoute } from "../../src/cuda/plan/router.ts";
 import { planCombine, planItems, planProduct, planSort } from "../../src/cuda/plan/steps.ts";
 import { resolveRouter } from "../../src/routing/router.ts";
+import type { PackedFormat } from "../../src/tensor/packed_tensor.ts";
 
 /** An expression of a kernel, and the bits of its type without the sign. */
 type Expressions = Readonly<Record<string, readonly [value: bigint, bits: 31 | 32 | 63]>>;
@@ -96,9 +97,22 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
     "t * experts": [a.tokens! * a.experts!, 63],
   }),
   select_rows: selectRows,
+  fp8_blocks: (a) => ({
+    ...blocks(a),
+    "width + band_rows - 1": [a.width! + a.bandRows!, 31],
+    "depth + run_columns - 1": [a.depth! + a.runColumns!, 31],
+  }),
+  fp8_decode: blocks,
+  fp8: packedProduct,
+  int4_blocks: blocks,
+  int4_decode: blocks,
+  int4: packedProduct,
   mxfp4_blocks: blocks,
   mxfp4_decode: blocks,
   mxfp4: packedProduct,
+  nvfp4_blocks: blocks,
+  nvfp4_decode: blocks,
+  nvfp4: packedProduct,
   gather_panels: (a) => ({
     "i += threads": [8n * a.rows! + a.blocks! * a.threads!, 31],
     "(first + i) * 64 + lane * 8": [a.depth! + 2n * 9n * 64n, 31],
@@ -206,23 +220,34 @@ Deno.test("experts(): no index overflows in a call that is not refused", () => {
   }
 });
 
-const mxfp4 = { kind: "mxfp4", exactInF16: true } as const;
+const packedFormats: readonly PackedFormat[] = [
+  { kind: "mxfp4", exactInF16: true },
+  { kind: "nvfp4", globalScales: 2 },
+  { kind: "int4", group: 32, integers: "zero-points", scale: "f16" },
+  { kind: "fp8", block: [1, 128], scale: "f32" },
+];
 
 Deno.test("experts() with packed weights: no index overflows in a call that is not refused", () => {
   const accepted = forLargest(
-    [sizes, sizes, sizes, [1, 32, 1024], [1, 8], [false, true].map(Number)],
-    (tokens, hidden, intermediate, experts, topK, isMixed) => {
+    [sizes, sizes, sizes, [1, 32, 1024], [1, 8], [false, true].map(Number), Array.from(packedFormats.keys())],
+    (tokens, hidden, intermediate, experts, topK, isMixed, index) => {
+      const format = packedFormats[index]!;
       checkExperts({
         ...{ ...defaultVariant, dtype: "bf16", weightLayout: "out-in", tokens, hidden, intermediate, experts, topK },
         ...{ capacity: Infinity, denseWeights: false, weightsDType: "bf16", hasInputWeights: false, hasAddend: false },
-        formats: { gateUpProj: mxfp4, downProj: isMixed ? { kind: "dense", dtype: "bf16" } : mxfp4 },
+        formats: { gateUpProj: format, downProj: isMixed ? { kind: "dense", dtype: "bf16" } : format },
       }, gpus.h100!);
     },
   );
   assertLess(100, accepted);
-  forLargest([[1, 1024], sizes, sizes], (experts, outputs, inputs) => {
-    check(planLayout(mxfp4, [experts, outputs, inputs], { values: 16n, scales: 16n, blocks: 16n }));
-  });
+  const parts = { values: 16n, scales: 16n, globalScales: 16n, zeroPoints: 16n };
+  for (const format of packedFormats) {
+    forLargest([[1, 1024], sizes, sizes], (experts, outputs, inputs) => {
+      const shape = [experts, outputs, inputs], layout = findLayout(format, shape, kernelsOf(90));
+      assert(layout);
+      check(planLayout(format, layout, shape, parts, 16n));
+    });
+  }
 });
 
 /** Checks the launches of a call. */

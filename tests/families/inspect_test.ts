@@ -125,6 +125,20 @@ Deno.test("inspect says what a failed download left", async () => {
   await Deno.remove(directory, { recursive: true });
 });
 
+Deno.test("inspect says where the epsilon of norms and the cap of logits come from", async () => {
+  for (
+    const [name, decision] of [
+      ["gemma4 (text_config)", { name: "normEpsilon", value: 1e-3, from: "config.json: rms_norm_eps" }],
+      ["grok-1", { name: "logitCap", value: 30, from: "the code of grok-1" }],
+    ] as const
+  ) {
+    await inDirectory(named(name), async (directory) => {
+      const { layers } = await inspectCheckpoint(directory);
+      assertEquals(layers[0]?.decisions?.find(({ name }) => name === decision.name), decision);
+    });
+  }
+});
+
 Deno.test("inspect names latent experts", async () => {
   await inDirectory(named("nemotron_h (latent experts)"), async (directory) => {
     const { layers: [layer] } = await inspectCheckpoint(directory);

@@ -26,9 +26,11 @@ export interface Definition {
   readonly renormalize?: boolean;
   readonly scale?: number;
   readonly jitter?: number;
-  readonly activation: "silu" | "gelu-tanh" | "relu2" | "swigluoai";
+  readonly activation: "silu" | "gelu" | "gelu-tanh" | "relu2" | "swigluoai";
   /** Clamps gate from above and up on both sides, before the activation. */
   readonly limit?: number;
+  /** Logits become cap · tanh(x / cap). */
+  readonly logitCap?: number;
   /** The epsilon of the layer's norms. */
   readonly epsilon?: number;
 }
@@ -73,10 +75,18 @@ function times({ rows, columns, values }: Matrix, x: readonly number[], bias?: F
   });
 }
 
+/** Sums 2/√π · e^(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (2n + 1)!!, whose terms all have one sign. */
+function errorFunction(x: number): number {
+  let term = x, total = x;
+  for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(total); n++) total += term *= 2 * x * x / (2 * n + 1);
+  return 2 / Math.sqrt(Math.PI) * Math.exp(-x * x) * total;
+}
+
 function activate({ activation, limit = Infinity }: Definition, gate: number, up: number): number {
   const g = Math.min(gate, limit), u = Math.max(-limit, Math.min(up, limit));
   if (activation === "swigluoai") return (u + 1) * g * sigmoid(1.702 * g);
   if (activation === "silu") return g * sigmoid(g) * u;
+  if (activation === "gelu") return gate / 2 * (1 + errorFunction(gate / Math.SQRT2)) * up;
   if (activation === "relu2") return Math.max(gate, 0) ** 2 * up;
   return gate / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (gate + 0.044715 * gate ** 3))) * up;
 }
@@ -117,11 +127,12 @@ function normalized(x: readonly number[], weight: Float64Array, epsilon: number)
 
 function route(
   definition: Definition,
-  logits: number[],
+  products: number[],
   bias?: Float64Array,
   given?: readonly number[],
 ): { chosen: number[]; weights: number[] } {
-  const { scores: kind, topK, groups, renormalize, scale = 1 } = definition;
+  const { scores: kind, topK, groups, renormalize, scale = 1, logitCap: cap } = definition;
+  const logits = cap ? products.map((x) => cap * Math.tanh(x / cap)) : products;
   if (kind === "logits-softmax" || kind === "logits-sigmoid-input") {
     const chosen = best(logits, topK), values = chosen.map((e) => logits[e]!);
     return { chosen, weights: kind === "logits-softmax" ? softmax(values) : values.map(sigmoid) };

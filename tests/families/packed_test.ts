@@ -1,6 +1,16 @@
 // Quantized weights that stay packed have the bits of weights that are decoded when the layer is read.
-import { assertEquals } from "@std/assert";
-import { convert, type DType, moe, openBackend, openLayer, type PackedTensor, type Tensor, tensor } from "../../mod.ts";
+import { assertEquals, assertRejects } from "@std/assert";
+import {
+  convert,
+  type DType,
+  moe,
+  openBackend,
+  openLayer,
+  type PackedTensor,
+  SafetensorsError,
+  type Tensor,
+  tensor,
+} from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { hostTarget } from "../../src/models/checkpoint/layer_target.ts";
 import { isPacked } from "../../src/tensor/packed_tensor.ts";
@@ -53,6 +63,22 @@ Deno.test("openLayer keeps weights packed, in the memory of their format, and fr
     layer[Symbol.dispose]();
     assertEquals(backend.memory.liveBytes, 0);
   });
+});
+
+Deno.test("A scale that is not finite is refused with the name of its own tensor", async () => {
+  const published = named("qwen3_moe");
+  const { tensors } = makeCheckpoint(published, { experts: nvfp4Of("compressed-tensors") }, 2);
+  const linear = "model.layers.1.mlp.experts.5.up_proj";
+  tensors[`${linear}.weight_scale`]!.bytes[3] = 127;
+  const directory = await Deno.makeTempDir();
+  await writeCheckpoint(directory, published, tensors);
+  using layer = await CheckpointLayer.open(directory, { layer: 1 });
+  await assertRejects(
+    () => layer.readTo(hostTarget, { supports: all }),
+    SafetensorsError,
+    `Cannot keep tensor "${linear}.weight_packed" in nvfp4: scales must be finite, got the bits 127 at element 3`,
+  );
+  await Deno.remove(directory, { recursive: true });
 });
 
 Deno.test("Each weight of a layer keeps its own format", async () => {

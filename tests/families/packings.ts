@@ -5,6 +5,7 @@ import type { Encoded, floatTensor, Raw } from "./encodings.ts";
 export type Packing =
   | "gate_proj"
   | "w1"
+  | "linear"
   | "fused-out-in"
   | "fused-in-out"
   | "gpt-oss"
@@ -96,6 +97,7 @@ function stacked(weights: readonly Encoded[]): Encoded {
 const projections = {
   "gate_proj": ["gate_proj", "up_proj", "down_proj"],
   "w1": ["w1", "w3", "w2"],
+  "linear": ["linear", "linear_v", "linear_1"],
 } as const;
 
 /** The modules of packings that stack each projection. */

@@ -232,4 +232,12 @@ export const softmaxFamilies: readonly Published[] = [
       "model.language_model.layers.1.self_attn.q_proj.weight",
     ],
   },
+  {
+    name: "grok-1",
+    base: "model.layers.1.moe_block.",
+    packing: "linear",
+    router: "gate",
+    config: { model_type: "grok-1", num_experts: 8, num_experts_per_tok: 2 },
+    definition: { ...renormalized, activation: "gelu", logitCap: 30 },
+  },
 ];

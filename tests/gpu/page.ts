@@ -15,6 +15,7 @@ async function sweep(name: string, args: string): Promise<void> {
   const path = `${folder}/${name}.jsonl`;
   const all = ["--quiet", "--output", path, ...timing, ...args.split(" "), ...flags];
   const { code, stderr } = await yamoe(["bench", ...all], permissions);
+  if (code > 1) throw new Error(stderr); // 1 means that some rows failed
   console.log(`${name}: exit code ${code} ${stderr.trim().split("\n").at(-1) ?? ""}`);
   await Deno.writeTextFile(runs, await Deno.readTextFile(path), { append: true });
   await Deno.remove(path);

@@ -4,7 +4,6 @@ import { testBackend } from "../backend_suite.ts";
 import { testIndices } from "../indices_suite.ts";
 import { testLifetimes } from "../lifetime_suite.ts";
 import { testMoe } from "../moe_suite.ts";
-import { variants } from "../packed_inputs.ts";
 import { packedSuite } from "../packed_suite.ts";
 
 const open = () => openCudaBackend();
@@ -16,6 +15,5 @@ testLifetimes("this GPU", open, { cases: 1000 });
 
 Deno.test("this GPU: random jobs with packed weights have the bits of decoded weights", async () => {
   using backend = await open();
-  const isHopper = backend.properties.computeCapability === 90;
-  await packedSuite(backend, 200, variants.filter(({ name }) => isHopper && name === "mxfp4"));
+  await packedSuite(backend, 20);
 });

@@ -4,7 +4,7 @@ import { openParallel } from "../../src/parallel/open_parallel.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
 import { randomJob } from "./random_job.ts";
-import { sliceRows } from "./slices.ts";
+import { sliceExperts, sliceRows } from "./slices.ts";
 
 const exitWhenLost = Deno.args[0] !== "throw";
 console.log("joining");
@@ -20,7 +20,7 @@ try {
     const own = Object.fromEntries(
       Object.entries(inputs).map(([name, value]) => [
         name,
-        sliceRows(value, name.includes("Proj") ? shareOf(experts, ranks, rank) : tokens),
+        name.includes("Proj") ? sliceExperts(value, shareOf(experts, ranks, rank)) : sliceRows(value, tokens),
       ]),
     ) as unknown as typeof inputs;
     using scope = new DisposableStack();

@@ -1,16 +1,18 @@
 // Runs jobs over several ranks and compares each rank's output with that of one GPU, bit by bit, and with float64. Prints one JSON line.
 import { openCudaBackend } from "../../src/cuda/backend.ts";
-import type { ExpertsInputs } from "../../src/contract/experts.ts";
+import type { DenseInputs, ExpertsInputs } from "../../src/contract/experts.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
 import type { ParallelExpertsOptions } from "../../src/parallel/resolve.ts";
 import { openParallel } from "../../src/parallel/open_parallel.ts";
 import type { BackendTensor } from "../../src/tensor/backend_tensor.ts";
+import { decode } from "../../src/tensor/decode.ts";
+import { isPacked } from "../../src/tensor/packed_tensor.ts";
 import type { DType, Tensor } from "../../src/tensor/tensor.ts";
 import { RelativeError } from "../../src/verify/check.ts";
 import { referenceOutput } from "../../src/verify/variants.ts";
 import { randomJob } from "./random_job.ts";
-import { sameBits, sliceRows } from "./slices.ts";
+import { sameBits, sliceExperts, sliceRows } from "./slices.ts";
 
 const [first = "0", count = "1", exchange = "assignments"] = Deno.args;
 using parallel = await openParallel({
@@ -28,13 +30,20 @@ for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
   const expected = sliceRows(await run(single, inputs, options), tokens);
   const shared = shareOf(experts, ranks, rank);
   const own = Object.fromEntries(
-    Object.entries(inputs).map(([name, value]) => [name, sliceRows(value, /Proj/.test(name) ? shared : tokens)]),
+    Object.entries(inputs).map((
+      [name, value],
+    ) => [name, /Proj/.test(name) ? sliceExperts(value, shared) : sliceRows(value, tokens)]),
   ) as unknown as ExpertsInputs;
   const known = exchange === "tokens" || seed % 2 === 0 ? tokensPerRank : undefined;
   const actual = await run(parallel, own, { ...options, totalExperts: experts, tokensPerRank: known });
   if (!sameBits(actual, expected)) different++;
   const { dtype, shape: [, hidden = 0] } = actual;
-  const exact = referenceOutput(inputs, options).slice(tokens.start * hidden, tokens.end * hidden);
+  const decoded: DenseInputs = mapInputs(
+    inputs,
+    (value) => value,
+    (weight) => isPacked(weight) ? decode(weight, dtype) : weight,
+  );
+  const exact = referenceOutput(decoded, options).slice(tokens.start * hidden, tokens.end * hidden);
   const error = errors.get(dtype) ?? { actual: new RelativeError(), single: new RelativeError() };
   errors.set(dtype, error);
   error.actual.add(actual, exact);

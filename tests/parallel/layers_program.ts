@@ -7,7 +7,7 @@ import { shareOf } from "../../src/parallel/exchange_plan.ts";
 import { randomInputs } from "../random_inputs.ts";
 import { Generator } from "../../src/torch/generator.ts";
 import { convert, type Tensor } from "../../src/tensor/tensor.ts";
-import { sameBits, sliceRows } from "./slices.ts";
+import { sameBits, sliceExperts, sliceRows } from "./slices.ts";
 
 const exchange = Deno.args[0] === "tokens" ? "tokens" : "assignments";
 using parallel = await openParallel({ exchange, timeout: 30 });
@@ -51,7 +51,7 @@ for (const shared of [false, true]) {
     const whole = mapLayer(layer, (value) => scope.use(single.upload(value)));
     const expected = await single.download(scope.use(await single.moe(scope.use(single.upload(hidden)), whole)));
     const { gateUpProj, downProj } = layer;
-    const own = { ...layer, gateUpProj: sliceRows(gateUpProj, experts), downProj: sliceRows(downProj, experts) };
+    const own = { ...layer, gateUpProj: sliceExperts(gateUpProj, experts), downProj: sliceExperts(downProj, experts) };
     const uploaded = mapLayer(own, (value) => scope.use(parallel.upload(value)));
     const input = scope.use(parallel.upload(sliceRows(hidden, tokens)));
     let same = true;
@@ -69,7 +69,7 @@ await check("capture", async () => {
   const experts = shareOf(2 * ranks, ranks, rank), tokens = shareOf(5 * ranks, ranks, rank);
   using scope = new DisposableStack();
   const { gateUpProj, downProj } = layer;
-  const own = { ...layer, gateUpProj: sliceRows(gateUpProj, experts), downProj: sliceRows(downProj, experts) };
+  const own = { ...layer, gateUpProj: sliceExperts(gateUpProj, experts), downProj: sliceExperts(downProj, experts) };
   const uploaded = mapLayer(own, (value) => scope.use(parallel.upload(value)));
   const input = scope.use(parallel.upload(sliceRows(hidden, tokens)));
   const options = { tokensPerRank: Array<number>(ranks).fill(5) };

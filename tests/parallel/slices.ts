@@ -1,10 +1,18 @@
 // Rows of tensors, and the comparison of their bits.
-import { isPacked, type PackedTensor } from "../../src/tensor/packed_tensor.ts";
+import { mapWeight, type PackedTensor } from "../../src/tensor/packed_tensor.ts";
 import { type Tensor, tensor } from "../../src/tensor/tensor.ts";
 
+/** Returns some experts of a weight. */
+export function sliceExperts(
+  weight: Tensor | PackedTensor,
+  range: { start: number; end: number },
+): Tensor | PackedTensor {
+  const sliced = mapWeight(weight, (part: Tensor) => sliceRows(part, range));
+  return { ...sliced, shape: [range.end - range.start, ...weight.shape.slice(1)] };
+}
+
 /** Returns some of the first dimension of a tensor. */
-export function sliceRows(value: Tensor | PackedTensor, { start, end }: { start: number; end: number }): Tensor {
-  if (isPacked(value)) throw new TypeError("Cannot slice a packed tensor");
+export function sliceRows(value: Tensor, { start, end }: { start: number; end: number }): Tensor {
   const { data, dtype, shape } = value;
   const [, ...rest] = shape;
   const width = rest.reduce((product, length) => product * length, 1);

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { charts } from "../../src/report/page/charts.ts";
-import { arrange, type SourcedRecord } from "../../src/report/page/dataset.ts";
+import { arrange, type Point, type SourcedRecord } from "../../src/report/page/dataset.ts";
 import { page } from "../../src/report/page/html.ts";
 import { improvements } from "../../src/report/page/improvement.ts";
 import { picture } from "../../src/report/page/picture.ts";
@@ -31,13 +31,20 @@ const gpuCharts = ["scaling", "efficiency"];
 
 Deno.test("arrange() puts the batch along the axis and the rest into series", () => {
   const { axis, panels, points } = arrange(records);
-  assertEquals([axis.key, points.length, panels.length], ["batch", 6, 1]);
+  assertEquals([axis.keys, points.length, panels.length], [["batch"], 6, 1]);
   assertEquals(panels[0]?.series.map(({ name, points }) => [name, points.map(({ batch }) => batch)]), [
     ["seq 16", [1, 2, 4]],
     ["seq 64", [1, 2, 4]],
   ]);
-  assertEquals(arrange(records.filter(({ batch, seq }) => batch === 2 && seq === 16)).axis.key, "batch");
-  assertEquals(arrange(records.filter(({ batch }) => batch === 2)).axis.key, "seq");
+  assertEquals(arrange(records.filter(({ batch }) => batch === 2)).axis.keys, ["batch", "seq"]);
+  const files = [
+    ...[1, 2].map((batch) => ({ ...record([1], { batch, seq: 64 }), source: "a" })),
+    ...[16, 32].map((seq) => ({ ...record([1], { batch: 1, seq }), source: "b" })),
+  ];
+  assertEquals(arrange(files).axis.keys, ["batch", "seq"]);
+  assertEquals(seriesNames(files), { "": ["a", "b"] });
+  const threads = [1, 2].map((threads) => ({ ...record([1], {}, { threads }), source: "a" }));
+  assertEquals(arrange(threads).axis.keys, ["threads"]);
   assertEquals([axis.label, axis.value(points[3]!)], ["Tokens", 128]);
 });
 
@@ -59,6 +66,17 @@ Deno.test("arrange() makes panels of at most 8 series, whose colors mean the sam
   for (const { series } of arrange(many).panels) {
     assertEquals(series.map(({ color }) => color), [1, 2, 3, 4].map((i) => `var(--series-${i})`));
   }
+  const weights = [1, 2].flatMap((batch) =>
+    (["f16", "bf16", "f32"] as const).flatMap((dtype) =>
+      ["dense", "mxfp4", "int4"].flatMap((weights) =>
+        [0, 1].map((skew) => ({ ...record([batch], { batch, dtype, weights, skew }), source: "runs" }))
+      )
+    )
+  );
+  const formats = ["dense, skew 0", "skew 1", "mxfp4", "mxfp4, skew 1", "int4", "int4, skew 1"];
+  assertEquals(seriesNames(weights), { f16: formats, bf16: formats, f32: formats });
+  const { factor } = improvements(arrange(weights));
+  assert(weights.every((point) => factor(point as typeof point & Point) === 1));
   const seeds = [1, 2].flatMap((batch) =>
     Array.from({ length: 20 }, (_, seed) => ({ ...record([1], { batch, seed }), source: "runs" }))
   );
@@ -137,7 +155,7 @@ Deno.test("the charts of several GPUs are along their number, whatever else vari
     })
   );
   const html = page(scaled);
-  assertEquals(arrange(scaled).axis.key, "seq");
+  assertEquals(arrange(scaled).axis.keys, ["batch", "seq"]);
   for (const name of gpuCharts as ("scaling" | "efficiency")[]) {
     assertStringIncludes(html, `<figure id="${name}">`);
     const svg = picture(name, scaled);

@@ -27,7 +27,12 @@ Deno.test("the records of the repository are whole, of both cards, and name no h
     const rows = (await Deno.readTextFile(path)).trimEnd().split("\n").map((line) => JSON.parse(line));
     assert(rows.every(({ status, host, backend }) => status === "ok" && host === null && backend === "cuda"));
     assert(rows.every(({ commandLine }) => !/ \//.test(commandLine)));
-    assert(rows.every(({ profile }) => profile.length > 0));
+    for (const { profile, percentOfPeak } of rows) {
+      assert(profile.length > 0 && percentOfPeak <= 100);
+      for (const { milliseconds, floorMs } of profile) {
+        assert(floorMs <= milliseconds, "a kernel is faster than its floor");
+      }
+    }
     assert(rows.every(({ verifyError }) => verifyError < 0.01));
   }
 });

@@ -12,6 +12,12 @@ export function cudaDTypeCode(dtype: DType): number {
   throw new TypeError(`The kernels do not support the dtype ${dtype} here`);
 }
 
+/** `enum NumberFormat` of cuda/codes.cuh. */
+export const cudaNumbers = { e2m1: 0, signed: 1, unsigned: 2, e4m3: 3 } as const;
+
+/** `enum ScaleFormat` of cuda/codes.cuh. */
+export const cudaScales = { f32: 0, f16: 1, bf16: 2, e8m0: 3, e4m3: 4 } as const;
+
 /** `enum Scoring` of cuda/codes.cuh. */
 export const cudaScorings = {
   "none": 0,

@@ -4,18 +4,28 @@ import type { ExpertsInputs } from "../../contract/experts.ts";
 import { gateUpColumns } from "../../contract/experts_sizes.ts";
 import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
 import { weightBytes, type WeightFormat } from "../../contract/weights.ts";
+import type { PackedFormat } from "../../tensor/packed_tensor.ts";
 import { bytesPerElement, type DType, elementCount } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaDTypeCode } from "./codes.ts";
-import { isPackedFormat, PackedProducts, type PackedTile } from "./packed.ts";
-import { planDecode, usesBlocks } from "./packed_layout.ts";
-import { type PlanDevice, type Product, ProductKernels } from "./product.ts";
+import { PackedProducts, type PackedTile } from "./packed.ts";
+import { findLayout, planDecode } from "./packed_layout.ts";
+import { type PlanDevice, type Product, ProductKernels, usesTensorCores } from "./product.ts";
 import { planCombine, planSort, sortCounts, type SortShape } from "./steps.ts";
+import {
+  denseParts,
+  isReadable,
+  type PartName,
+  partsOf,
+  planDecodeStored,
+  type StoredParts,
+  type WeightName,
+} from "./stored.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
 
 /** The tensors that the kernels read and write. */
-export type TensorName = keyof ExpertsInputs | WorkspaceName | "output";
+export type TensorName = keyof ExpertsInputs | PartName | WorkspaceName | "output";
 
 /** The temporary tensors of a call. N is the maximum number of kept assignments. */
 export type WorkspaceName =
@@ -93,25 +103,34 @@ export function planLaunches(
   };
   const spread = { experts: busy, rows: Math.min(kept, counts.expected) / busy, even: kept === experts * capacity };
   const packed = PackedProducts.find(shape, device, kernels);
-  const products = new ProductKernels(shape, [first, second], device, kernels);
+  const tensorCores = usesTensorCores(shape, [first, second], kernels);
+  const weight = (
+    name: WeightName,
+    sizes: readonly [experts: number, outputs: number, inputs: number],
+  ): PlannedWeight => {
+    const format = formats[name];
+    const isRead = format.kind === "dense" || packed !== undefined ||
+      tensorCores && !findLayout(format, sizes, kernels) && isReadable(format, sizes[2]);
+    return isRead
+      ? { format, parts: partsOf(name), bytes: 0, decode: [] }
+      : planDense(name, format, sizes, shape.dtype, kernels);
+  };
+  const gateUp = weight("gateUpProj", [experts, width, hidden]);
+  const down = weight("downProj", [experts, hidden, intermediate]);
+  const gateUpProduct = { ...first, format: gateUp.format }, downProduct = { ...second, format: down.format };
+  const products = new ProductKernels(shape, [gateUpProduct, downProduct], device, kernels);
   const tiles: readonly TileShape[] = packed?.tiles.toReversed() ?? products.tiles;
   const tile = tileRows !== undefined
     ? tiles.find(({ rows }) => rows <= tileRows) ?? tiles.at(-1)!
     : packed?.chooseTile(spread.experts, spread.rows) ?? chooseTile(products.tiles, {
       ...spread,
       columns: width + hidden,
-      slots: (tile) => products.slots(tile, first),
+      slots: (tile) => products.slots(tile, gateUpProduct),
     });
   const rowTiles = Math.floor(kept / tile.rows) + busy; // the last tile of each expert may be ragged
   const sort: SortShape = { count: assignments, experts, topK, capacity, tileRows: tile.rows };
   const element = bytesPerElement(shape.dtype);
 
-  const shapes = { gateUpProj: [experts, width, hidden], downProj: [experts, hidden, intermediate] };
-  const denseWeight = (name: "gateUpProj" | "downProj", target: "gateUpDense" | "downDense"): DenseWeight => {
-    if (packed || formats[name].kind === "dense") return { weights: name, bytes: 0, decode: [] };
-    return planDense(name, target, formats[name], shapes[name], shape.dtype, kernels);
-  };
-  const gateUp = denseWeight("gateUpProj", "gateUpDense"), down = denseWeight("downProj", "downDense");
   const activationBytes = packed ? PackedProducts.panelBytes(kept, intermediate) : kept * intermediate * element;
   const activationsInOutput = activationBytes <= tokens * hidden * element;
   const workspace = {
@@ -152,12 +171,12 @@ export function planLaunches(
     })
     : [
       undefined,
-      products.launch<TensorName>(tile, first, rowTiles, {
-        ...{ input: "hiddenStates", weights: gateUp.weights, bias: "gateUpProjBias", out: activations },
+      products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
+        ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },
         ...{ rowIndex: "rowTokens", rowScales, ...offsets },
       }),
-      products.launch<TensorName>(tile, second, rowTiles, {
-        ...{ input: activations, weights: down.weights, bias: "downProjBias", out: "expertOutputs" },
+      products.launch<TensorName>(tile, downProduct, rowTiles, {
+        ...{ input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" },
         ...{ rowIndex: null, rowScales: null, ...offsets },
       }),
     ];
@@ -166,8 +185,8 @@ export function planLaunches(
     count: busy,
     bytes: weightBytes(weight, [1, ...shape]) + element * shape[0],
   });
-  const gateUpExperts = expertBytes(gateUp.bytes ? dense : formats.gateUpProj, [width, hidden]);
-  const downExperts = expertBytes(down.bytes ? dense : formats.downProj, [hidden, intermediate]);
+  const gateUpExperts = expertBytes(gateUp.format, [width, hidden]);
+  const downExperts = expertBytes(down.format, [hidden, intermediate]);
   const launches: PlannedLaunch[] = [
     ...sortLaunches.map((launch) => ({ ...launch, flops: 0, bytes: sortBytes[launch.kernel] ?? 0 })),
     ...gateUp.decode,
@@ -205,35 +224,32 @@ export function planLaunches(
   return { tile, launches, workspace };
 }
 
-/** A weight that the kernels for dense weights read. */
-interface DenseWeight {
-  readonly weights: TensorName;
-  /** Bytes of the decoded weight; 0 if it is dense. */
+/** How the kernels of products read a weight. */
+interface PlannedWeight {
+  readonly format: WeightFormat;
+  readonly parts: StoredParts<TensorName>;
+  /** Bytes of the decoded weight; 0 if it is read as it is stored. */
   readonly bytes: number;
   /** The launches that decode it. */
   readonly decode: readonly PlannedLaunch[];
 }
 
-/**
- * Plans to decode a packed weight before the product.
- *
- * @throws {TypeError} If no kernel reads the format.
- */
+/** Plans to decode a packed weight before the product. */
 function planDense(
-  name: string,
-  target: "gateUpDense" | "downDense",
-  format: WeightFormat,
+  name: WeightName,
+  format: PackedFormat,
   shape: readonly number[],
   dtype: DType,
   kernels: readonly KernelRecord[],
-): DenseWeight {
-  if (!isPackedFormat(format) || !usesBlocks(format, kernels)) {
-    throw new TypeError(`${name} must be a dense tensor on this GPU, got a tensor in ${format.kind}: decode it first`);
-  }
+): PlannedWeight {
+  const out = name === "gateUpProj" ? "gateUpDense" : "downDense";
   const bytes = elementCount(shape) * bytesPerElement(dtype);
-  const blocks = target === "gateUpDense" ? "gateUpProj" : "downProj";
-  const launch = planDecode<TensorName>(format, shape, cudaDTypeCode(dtype), { blocks, out: target });
-  return { weights: target, bytes, decode: [{ ...launch, flops: 0, bytes: weightBytes(format, shape) + bytes }] };
+  const layout = findLayout(format, shape, kernels);
+  const launch = layout
+    ? planDecode<TensorName>(format, layout, shape, cudaDTypeCode(dtype), { blocks: name, out })
+    : planDecodeStored<TensorName>(format, shape, dtype, partsOf(name), out);
+  const decode = [{ ...launch, flops: 0, bytes: weightBytes(format, shape) + bytes }];
+  return { format: { kind: "dense", dtype }, parts: denseParts(out), bytes, decode };
 }
 
 function isPackedTile(tile: TileShape): tile is PackedTile {

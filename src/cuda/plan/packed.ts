@@ -1,10 +1,11 @@
 // Plans the products with packed weights on Hopper: see cuda/packed_gemm.cuh.
 import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
-import { checkInt32, checkMaximum } from "../../contract/limits.ts";
+import { checkInt32, checkMaximum, maximumExperts } from "../../contract/limits.ts";
 import type { WeightFormat } from "../../contract/weights.ts";
+import type { PackedFormat } from "../../tensor/packed_tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import { blockSize, usesBlocks } from "./packed_layout.ts";
+import { type BlockLayout, findLayout, largestBlock } from "./packed_layout.ts";
 import { activationArguments, type PlanDevice } from "./product.ts";
 import type { TileShape } from "./tiles.ts";
 
@@ -19,18 +20,22 @@ export interface PackedTile extends TileShape {
   readonly widths: readonly number[];
 }
 
-/** The tile shapes for blocks of weights of a size, fewest rows first. */
+/** The tile shapes for blocks of weights of at most so many bytes, fewest rows first. */
 function packedTiles(bytes: number): readonly PackedTile[] {
   return [
-    { rows: 16, strips: 1, stages: 11, resident: 4, widths: [8, 16] },
-    { rows: 64, strips: 3, stages: 14, resident: 1, widths: [8, 16, 32, 48, 64] },
-    { rows: 160, strips: 3, stages: 8, resident: 1, widths: [96, 128, 144, 160] },
-    { rows: 192, strips: 3, stages: 7, resident: 1, widths: [64, 128, 192] },
-  ].map(({ rows, strips, stages, ...tile }) => ({
-    ...{ ...tile, rows, columns: strips * 64, name: `${rows}`, efficiency: 1 },
-    threads: strips * 128 + (strips === 1 ? 64 : 128),
-    sharedBytes: stages * (rows * 128 + strips * bytes + 16),
-  }));
+    { rows: 16, strips: 1, maximumStages: 11, resident: 4, widths: [8, 16] },
+    { rows: 64, strips: 3, maximumStages: 14, resident: 1, widths: [8, 16, 32, 48, 64] },
+    { rows: 160, strips: 3, maximumStages: 8, resident: 1, widths: [96, 128, 144, 160] },
+    { rows: 192, strips: 3, maximumStages: 7, resident: 1, widths: [64, 128, 192] },
+  ].map(({ rows, strips, maximumStages, ...tile }) => {
+    const stage = rows * 128 + strips * bytes + 16;
+    const budget = (tile.resident === 1 ? 227 * 1024 : 228 * 1024 / tile.resident - 1024) - 4 * (maximumExperts + 1);
+    const stages = Math.min(maximumStages, Math.floor(budget / stage));
+    return {
+      ...{ ...tile, rows, columns: strips * 64, name: `${rows}`, efficiency: 1 },
+      ...{ threads: strips * 128 + (strips === 1 ? 64 : 128), sharedBytes: stages * stage },
+    };
+  });
 }
 
 /** The tensors of both products; cuda/packed_tiles.cuh describes them. */
@@ -70,25 +75,38 @@ export class PackedProducts {
   readonly tiles: readonly PackedTile[];
   readonly #shape: PackedShape;
   readonly #device: PlanDevice;
-  readonly #name: string;
+  readonly #kernel: string;
+  readonly #gateUp: BlockLayout;
+  readonly #down: BlockLayout;
 
-  private constructor(shape: PackedShape, device: PlanDevice, bytes: number, name: string) {
-    this.tiles = packedTiles(bytes);
+  private constructor(
+    shape: PackedShape,
+    device: PlanDevice,
+    kernel: string,
+    kind: PackedFormat["kind"],
+    gateUp: BlockLayout,
+    down: BlockLayout,
+  ) {
+    this.tiles = packedTiles(largestBlock[kind]);
     this.#shape = shape;
     this.#device = device;
-    this.#name = name;
+    this.#kernel = kernel;
+    this.#gateUp = gateUp;
+    this.#down = down;
   }
 
   /** Returns the products, or undefined if the kernels cannot multiply with these weights as they are stored. */
   static find(shape: PackedShape, device: PlanDevice, kernels: readonly KernelRecord[]): PackedProducts | undefined {
-    const { gateUpProj, downProj } = shape.formats;
-    if (!isPackedFormat(gateUpProj) || gateUpProj.kind !== downProj.kind) return undefined;
+    const { experts, hidden, intermediate, formats: { gateUpProj, downProj } } = shape;
+    if (!isPackedFormat(gateUpProj) || !isPackedFormat(downProj) || !shape.gated) return undefined;
     const { gateUpLayout = "interleaved" } = gateUpProj;
-    if (!usesBlocks(gateUpProj, kernels) || !shape.gated || shape.gateUpLayout !== gateUpLayout) return undefined;
-    if (!isPackedFormat(downProj) || downProj.gateUpLayout === "concatenated") return undefined;
-    const name = (rows: number) => `${gateUpProj.kind}_${rows}_${shape.dtype}`;
-    if (!kernels.some((kernel) => kernel.name === name(16))) return undefined;
-    return new PackedProducts(shape, device, blockSize(gateUpProj), gateUpProj.kind);
+    if (shape.gateUpLayout !== gateUpLayout || downProj.gateUpLayout === "concatenated") return undefined;
+    if (gateUpProj.kind !== downProj.kind || hidden % 8 !== 0 || intermediate % 8 !== 0) return undefined;
+    const gateUp = findLayout(gateUpProj, [experts, 2 * intermediate, hidden], kernels);
+    const down = findLayout(downProj, [experts, hidden, intermediate], kernels);
+    const kernel = gateUp?.kernels[shape.dtype];
+    if (!gateUp || !down || !kernel || kernel !== down.kernels[shape.dtype]) return undefined;
+    return new PackedProducts(shape, device, kernel, gateUpProj.kind, gateUp, down);
   }
 
   /** The bytes of panels with so many rows and columns. */
@@ -98,7 +116,7 @@ export class PackedProducts {
 
   /**
    * Chooses the fastest tile by a model of the time of one step of a tile, in nanoseconds on an H100: the time in which the
-   * memory delivers its weights, or that of the multiplication.
+   * memory delivers its weights (a multiprocessor's share is 23.5 bytes), or that of the multiplication.
    *
    * @param busy The number of experts that have rows.
    * @param rows The mean number of their rows.
@@ -108,7 +126,8 @@ export class PackedProducts {
     const cost = ({ rows: maximum, columns, resident, widths }: PackedTile) => {
       const step = (count: number) => {
         const width = widths.find((width) => width >= count) ?? maximum;
-        return resident > 1 ? 370 : Math.max(278, 40 + 3.75 * width);
+        const memory = resident * (columns / 64) * this.#gateUp.blockBytes / 23.5;
+        return resident > 1 ? memory : Math.max(memory, 40 + 3.75 * width);
       };
       const expert = (count: number) => {
         const full = Math.ceil(count / maximum) - 1;
@@ -145,15 +164,17 @@ export class PackedProducts {
       const slots = this.#device.multiprocessors * tile.resident;
       checkInt32("The number of tiles of a product", tiles + slots);
       return {
-        kernel: `${this.#name}_${tile.name}_${this.#shape.dtype}`,
+        kernel: `${this.#kernel}_${tile.name}_${this.#shape.dtype}`,
         blocks: Math.min(tiles, slots),
         threads: tile.threads,
         sharedBytes: tile.sharedBytes + 4 * (experts + 1),
         arguments: {
           ...{ gateUpWeights: tensors.gateUpProj, gateUpInput: panels, gateUpBias: tensors.gateUpProjBias },
           ...{ gateUpOut: activations, gateUpDepth: hidden, gateUpWidth: 2 * intermediate },
+          ...{ gateUpBlockBytes: this.#gateUp.blockBytes, gateUpVariant: this.#gateUp.variant },
           ...{ downWeights: tensors.downProj, downInput: activations, downBias: tensors.downProjBias },
           ...{ downOut: out, downDepth: intermediate, downWidth: hidden },
+          ...{ downBlockBytes: this.#down.blockBytes, downVariant: this.#down.variant },
           ...activationArguments(this.#shape, this.#shape.activation, true),
           ...{ rowScales, rowOffsets, finished: null, experts, rows, products },
           split: Number(gateUpLayout === "concatenated"),
@@ -177,6 +198,6 @@ export class PackedProducts {
 }
 
 /** Whether a weight is packed. */
-export function isPackedFormat(format: WeightFormat): format is Exclude<WeightFormat, { kind: "dense" }> {
+export function isPackedFormat(format: WeightFormat): format is PackedFormat {
   return format.kind !== "dense";
 }

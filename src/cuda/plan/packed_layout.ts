@@ -1,9 +1,11 @@
 // How packed weights are stored on Hopper: in blocks, as cuda/packed_format.cuh describes them.
-import type { PackedFormat } from "../../tensor/packed_tensor.ts";
+import type { PackedFormat, PackedParts } from "../../tensor/packed_tensor.ts";
+import type { DType } from "../../tensor/tensor.ts";
 import type { WeightFormat } from "../../contract/weights.ts";
 import { checkInt32, checkMaximum } from "../../contract/limits.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
+import { cudaDTypes } from "./codes.ts";
 
 /** Rows and columns of a block, and how many blocks are neighbours. */
 const blockRows = 64, blockDepth = 64, strips = 3;
@@ -11,15 +13,84 @@ const blockRows = 64, blockDepth = 64, strips = 3;
 /** The largest E8M0 scale that the kernels decode: weights up to 12. */
 export const maximumScale = 128;
 
+/** The dtypes of scales in cuda/packed_fp8.cu. */
+const scaleCodes = { f32: cudaDTypes.f32, bf16: cudaDTypes.bf16, e8m0: 3 } as const;
+
 /** Threads that lay out or decode a block. */
 const threads = 128;
 
-/** The bytes of a block in each format that the kernels read. */
-const blockBytes: Readonly<Partial<Record<PackedFormat["kind"], number>>> = { mxfp4: 2176 };
+/** The bytes of the largest block of each format that the kernels read. */
+export const largestBlock = { mxfp4: 2176, nvfp4: 2560, int4: 2432, fp8: 4352 } as const;
 
-/** Whether an image's kernels read a format in blocks. Then every tensor of the format is laid out in blocks at upload. */
-export function usesBlocks(format: WeightFormat, kernels: readonly KernelRecord[]): boolean {
-  return kernels.some(({ name }) => name === `${format.kind}_blocks`);
+/** The variants of blocks of integers in cuda/packed_int4.cuh. They can be combined. */
+const int4Variants = { twoGroups: 1, zeroPoints: 2, f16Scales: 4 } as const;
+
+/** How a weight is stored in blocks. */
+export interface BlockLayout {
+  /** Bytes of a block. */
+  readonly blockBytes: number;
+  /** Which scales a block has: see the format's file in cuda/. */
+  readonly variant: number;
+  /** The names of the kernels that multiply it, without the tile, by the dtype of the activations. */
+  readonly kernels: Partial<Record<DType, string>>;
+}
+
+/** Whether an image's kernels read a format in blocks. */
+export function usesBlocks({ kind }: WeightFormat, kernels: readonly KernelRecord[]): boolean {
+  return kernels.some(({ name }) => name === `${kind}_blocks`);
+}
+
+/** Finds how a weight [experts, outputs, inputs] is stored in blocks, or undefined if the kernels do not read it in blocks. */
+export function findLayout(
+  format: WeightFormat,
+  [, outputs = 0, inputs = 0]: readonly number[],
+  kernels: readonly KernelRecord[],
+): BlockLayout | undefined {
+  if (!usesBlocks(format, kernels)) return undefined;
+  const both = { bf16: format.kind, f16: format.kind };
+  switch (format.kind) {
+    case "mxfp4":
+      return { blockBytes: largestBlock.mxfp4, variant: 0, kernels: both };
+    case "nvfp4": {
+      const variant = format.globalScales === 1 || sharesScales(format, outputs / 2, outputs) ? 0 : 1;
+      return { blockBytes: 2048 + 256 + scaleBytes(variant), variant, kernels: both };
+    }
+    case "int4": {
+      if (format.scale === "f32") return undefined;
+      const { twoGroups, zeroPoints, f16Scales } = int4Variants;
+      const groups = format.group % blockDepth !== 0 && format.group < inputs ? 2 : 1;
+      const hasZeroPoints = format.integers === "zero-points";
+      return {
+        blockBytes: 2048 + groups * blockRows * (hasZeroPoints ? 3 : 2),
+        variant: (groups === 2 ? twoGroups : 0) + (hasZeroPoints ? zeroPoints : 0) +
+          (format.scale === "f16" ? f16Scales : 0),
+        kernels: format.scale === "f16" ? { bf16: "int4_split", f16: "int4" } : { bf16: "int4" }, // a bf16 can be too large or too small for f16
+      };
+    }
+    case "fp8": {
+      const [rows, columns] = format.block;
+      if (columns % blockDepth !== 0 && columns < inputs) return undefined;
+      const variant = sharesScales(format, rows, outputs) ? 0 : 1;
+      return { blockBytes: 4096 + scaleBytes(variant), variant, kernels: both };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/**
+ * Whether all even rows of a block have the same scale, and all odd rows, if `rows` rows of the weight share a scale. A block
+ * has the rows of one band, or gates of one band and up rows of another.
+ */
+function sharesScales({ gateUpLayout }: PackedFormat, rows: number, outputs: number): boolean {
+  const half = gateUpLayout === "concatenated" ? outputs / 2 : 0;
+  const unit = half ? blockRows / 2 : blockRows;
+  return rows >= outputs || rows === half || rows % unit === 0 && half % unit === 0;
+}
+
+/** The bytes of the scales of rows in a block: two and padding, or one for each row. */
+function scaleBytes(variant: number): number {
+  return variant === 0 ? 16 : 4 * blockRows;
 }
 
 /** The number of blocks of a weight [experts, outputs, inputs]. Missing rows and columns are padding. */
@@ -28,41 +99,71 @@ export function blockCount([experts = 0, outputs = 0, inputs = 0]: readonly numb
 }
 
 /** The bytes of a weight in blocks. */
-export function blocksBytes(format: PackedFormat, shape: readonly number[]): number {
-  return blockCount(shape) * blockSize(format);
+export function blocksBytes({ blockBytes }: BlockLayout, shape: readonly number[]): number {
+  return blockCount(shape) * blockBytes;
 }
 
-/** The bytes of a block. */
-export function blockSize({ kind }: PackedFormat): number {
-  const bytes = blockBytes[kind];
-  if (bytes === undefined) throw new TypeError(`The kernels do not read ${kind} in blocks`);
-  return bytes;
-}
-
-/** The tensors of a layout. */
-export interface LayoutTensors<Pointer> {
-  readonly values: Pointer;
-  readonly scales: Pointer;
-  readonly blocks: Pointer;
-}
-
-/** Plans the kernel that lays out a weight, or some experts of it. */
+/**
+ * Plans the kernel that lays out a weight, or some experts of it.
+ *
+ * @param parts The parts of the weight.
+ * @param blocks The result.
+ */
 export function planLayout<Pointer>(
   format: PackedFormat,
+  layout: BlockLayout,
   shape: readonly number[],
-  tensors: LayoutTensors<Pointer>,
+  parts: PackedParts<Pointer>,
+  blocks: Pointer,
 ): KernelLaunch<Pointer> {
-  return { ...grid(`${format.kind}_blocks`, shape), arguments: { ...tensors, ...sizes(format, shape) } };
+  return {
+    ...grid(`${format.kind}_blocks`, shape),
+    arguments: {
+      values: parts.values,
+      scales: parts.scales,
+      blocks,
+      ...sizes(format, shape),
+      ...details(format, layout, shape, parts),
+    },
+  };
+}
+
+/** The arguments of a layout that only some formats have. */
+function details<Pointer>(
+  format: PackedFormat,
+  { blockBytes, variant }: BlockLayout,
+  [, outputs = 0, inputs = 0]: readonly number[],
+  parts: PackedParts<Pointer>,
+) {
+  switch (format.kind) {
+    case "mxfp4":
+      return {};
+    case "nvfp4":
+      return { globalScales: parts.globalScales ?? null, blockBytes, variant, globals: format.globalScales };
+    case "int4": {
+      const signBit = format.integers === "signed" ? 8 : 0;
+      return { zeroPoints: parts.zeroPoints ?? null, blockBytes, variant, group: format.group, signBit };
+    }
+    case "fp8": {
+      const [rows, columns] = format.block; // can be larger than the weight
+      const bandRows = Math.min(rows, outputs), runColumns = Math.min(columns, inputs);
+      return { blockBytes, variant, scaleDtype: scaleCodes[format.scale], bandRows, runColumns };
+    }
+  }
 }
 
 /** Plans the kernel that decodes a weight in blocks to a dense tensor of the same shape. */
 export function planDecode<Pointer>(
   format: PackedFormat,
+  { blockBytes, variant }: BlockLayout,
   shape: readonly number[],
   dtype: number,
   tensors: { readonly blocks: Pointer; readonly out: Pointer },
 ): KernelLaunch<Pointer> {
-  return { ...grid(`${format.kind}_decode`, shape), arguments: { ...tensors, ...sizes(format, shape), dtype } };
+  return {
+    ...grid(`${format.kind}_decode`, shape),
+    arguments: { ...tensors, ...sizes(format, shape), blockBytes, variant, dtype },
+  };
 }
 
 function grid(kernel: string, shape: readonly number[]) {

@@ -4,7 +4,20 @@ import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaActivationCode } from "./codes.ts";
 import { checkInt32, checkMaximum } from "../../contract/limits.ts";
-import { type BoxedTile, hopperTiles, simtTiles, tensorTiles, type TileFamily, type TileShape } from "./tiles.ts";
+import type { WeightFormat } from "../../contract/weights.ts";
+import { partShapes } from "../../tensor/packed_tensor.ts";
+import { elementCount } from "../../tensor/tensor.ts";
+import { bitsOf, storedArguments, type StoredParts } from "./stored.ts";
+import {
+  type BoxedTile,
+  hopperTiles,
+  simtTiles,
+  storedBytes,
+  storedTiles,
+  tensorTiles,
+  type TileFamily,
+  type TileShape,
+} from "./tiles.ts";
 import { weightBoxes, type WeightSizes } from "./weight_boxes.ts";
 
 /** The properties of a GPU that a plan depends on. */
@@ -18,6 +31,8 @@ export interface PlanDevice {
 
 /** A product: the rows of each expert times its weights, followed by an activation. */
 export interface Product extends WeightSizes {
+  /** How the kernel reads the weights. */
+  readonly format: WeightFormat;
   readonly activation: ExpertsVariant["activation"] | "none";
   /** Whether the offsets are older than the previous kernel's results, so that a kernel may read them before it waits. */
   readonly offsetsReady: boolean;
@@ -29,10 +44,11 @@ export type ProductVariant = Pick<
   "dtype" | "weightLayout" | "gateUpLayout" | "activationAlpha" | "activationLimit"
 >;
 
-/** The tensors of a product, as in `struct Product` of cuda/grouped_gemm.cuh. */
+/** The tensors of a product, as in `struct Product` of cuda/product.cuh. */
 export interface ProductTensors<Pointer> {
   readonly input: Pointer;
-  readonly weights: Pointer;
+  /** Only `values` of dense weights. */
+  readonly weights: StoredParts<Pointer>;
   readonly bias: Pointer | null;
   readonly out: Pointer;
   readonly rowIndex: Pointer | null;
@@ -51,6 +67,8 @@ export class ProductKernels {
   /**
    * Chooses the kernels: on tensor cores, with wgmma if the image has it for the activation. Kernels without tensor cores serve
    * f32, rows whose bytes are not a multiple of 16, and dtypes that the tensor cores do not support.
+   *
+   * Packed weights need tensor cores: see {@linkcode usesTensorCores}.
    */
   constructor(
     variant: ProductVariant,
@@ -61,22 +79,24 @@ export class ProductKernels {
     this.#variant = variant;
     this.#device = device;
     this.#kernels = kernels;
-    const has = (family: TileFamily) => {
-      const wanted = this.#name(family[0]!, false, family);
-      return kernels.some(({ name }) => name === wanted);
-    };
-    const chunks = products.every(({ depth, width, gated }) => depth % 8 === 0 && width % (gated ? 16 : 8) === 0);
     const swish = products.every(({ activation, gated }) => cudaActivationCode(activation) === Number(gated));
-    const tensor = tensorTiles(device.computeCapability);
     const hopper = hopperTiles(products.some((product) => this.#splitsColumns(product)));
-    this.tiles = !chunks || !has(tensor) ? simtTiles : swish && has(hopper) ? hopper : tensor;
+    const wgmma = this.#denseName(hopper[0]!, false);
+    this.tiles = !usesTensorCores(variant, products, kernels)
+      ? simtTiles
+      : products.some(({ format }) => format.kind !== "dense")
+      ? storedTiles(device.computeCapability)
+      : swish && kernels.some(({ name }) => name === wgmma)
+      ? hopper
+      : tensorTiles(device.computeCapability);
   }
 
   /** How many blocks of a product's kernel the GPU runs at once. */
   slots(tile: TileShape, product: Product): number {
-    const kernel = this.#name(tile, product.gated);
+    const kernel = this.#name(tile, product);
     const record = this.#kernels.find(({ name }) => name === kernel)!;
-    return this.#device.multiprocessors * residentBlocks(this.#device, record, tile.threads, tile.sharedBytes);
+    return this.#device.multiprocessors *
+      residentBlocks(this.#device, record, tile.threads, sharedBytes(tile, product));
   }
 
   /**
@@ -91,7 +111,7 @@ export class ProductKernels {
     rowTiles: number,
     { weights, ...tensors }: ProductTensors<Pointer>,
   ): KernelLaunch<Pointer> {
-    const { experts, depth, width, gated, activation } = product;
+    const { experts, depth, width, gated, activation, format } = product;
     const { gateUpLayout, weightLayout } = this.#variant;
     const tiles = rowTiles * Math.ceil(width / tile.columns);
     const slots = this.slots(tile, product);
@@ -99,14 +119,21 @@ export class ProductKernels {
     checkMaximum("The number of columns of a product", width);
     checkInt32("The number of tiles of a product", tiles + slots);
     checkInt32("The number of columns of all experts", experts * width);
+    if (format.kind !== "dense") {
+      checkInt32("The number of scales", elementCount(partShapes(format, [experts, width, depth]).scales));
+    }
     return {
-      kernel: this.#name(tile, gated),
+      kernel: this.#name(tile, product),
       blocks: Math.min(tiles, slots),
       threads: tile.threads,
-      sharedBytes: tile.sharedBytes,
+      sharedBytes: sharedBytes(tile, product),
       arguments: {
         ...tensors,
-        weights: "boxDepth" in tile ? { ...weightBoxes(this.#variant, product, tile), pointer: weights } : weights,
+        ...format.kind !== "dense"
+          ? storedArguments(format, weights)
+          : "boxDepth" in tile
+          ? { weights: { ...weightBoxes(this.#variant, product, tile), pointer: weights.values } }
+          : { weights: weights.values },
         experts,
         depth,
         columnsWidth: width,
@@ -124,13 +151,37 @@ export class ProductKernels {
     return gated && this.#variant.weightLayout === "in-out" && this.#variant.gateUpLayout === "concatenated";
   }
 
-  #name(tile: TileShape | BoxedTile, gated: boolean, family = this.tiles): string {
+  #name(tile: TileShape | BoxedTile, { gated, format }: Pick<Product, "gated" | "format">): string {
+    const { dtype } = this.#variant;
+    if (this.tiles === simtTiles) return `simt_${tile.name}_${dtype}`;
+    if (format.kind !== "dense") return `${gated ? "gated" : "plain"}_${tile.name}_${dtype}_${bitsOf(format)}bit`;
+    return this.#denseName(tile, gated);
+  }
+
+  #denseName(tile: TileShape | BoxedTile, gated: boolean): string {
     const { dtype, weightLayout } = this.#variant;
-    if (family === simtTiles) return `simt_${tile.name}_${dtype}`;
     const split = "boxDepth" in tile && this.#splitsColumns({ gated }); // the boxes have another shape
     const layout = `${weightLayout.replace("-", "_")}${split ? "_split" : ""}`;
     return `${gated ? "gated" : "plain"}_${tile.name}_${dtype}_${layout}`;
   }
+}
+
+/**
+ * Whether tensor cores compute all products of a call: the rows are aligned to 16 bytes, and the image has kernels for the
+ * dtype. The format of the weights does not matter.
+ */
+export function usesTensorCores(
+  { dtype }: Pick<ProductVariant, "dtype">,
+  products: readonly Pick<Product, "depth" | "width" | "gated">[],
+  kernels: readonly KernelRecord[],
+): boolean {
+  return products.every(({ depth, width, gated }) => depth % 8 === 0 && width % (gated ? 16 : 8) === 0) &&
+    kernels.some(({ name }) => name === `plain_16_${dtype}_out_in`);
+}
+
+/** The dynamic shared memory of a tile. */
+function sharedBytes(tile: TileShape, { format }: Product): number {
+  return format.kind === "dense" ? tile.sharedBytes : storedBytes(tile, bitsOf(format));
 }
 
 /** The fields of `struct Activation` of cuda/activation.cuh. */

@@ -7,6 +7,7 @@ import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaDTypeCode } from "./codes.ts";
 import { checkInt32, checkMaximum, maximumExperts, maximumItems } from "../../contract/limits.ts";
 import { type PlanDevice, type Product, ProductKernels, type ProductTensors } from "./product.ts";
+import { denseParts } from "./stored.ts";
 import { chooseTile } from "./tiles.ts";
 
 const sortThreads = 256;
@@ -178,7 +179,12 @@ export function planProduct(
   dtype: DType,
   device: PlanDevice,
   kernels: readonly KernelRecord[],
-  tensors: Pick<ProductTensors<bigint>, "input" | "weights" | "out" | "rowOffsets" | "tileOffsets">,
+  { weights, ...tensors }:
+    & { readonly weights: bigint }
+    & Pick<
+      ProductTensors<bigint>,
+      "input" | "out" | "rowOffsets" | "tileOffsets"
+    >,
 ): KernelLaunch[] {
   const product: Product = {
     ...{ experts: batch, depth, width: columns, gated: false, activation: "none" },
@@ -195,7 +201,9 @@ export function planProduct(
       ...{ kernel: "even_offsets", blocks: 1, threads: opThreads, sharedBytes: 0 },
       arguments: { rowOffsets, tileOffsets, groups: batch, rows, tiles },
     },
-    products.launch(tile, product, batch * tiles, { ...tensors, bias: null, rowIndex: null, rowScales: null }),
+    products.launch(tile, product, batch * tiles, {
+      ...{ ...tensors, weights: denseParts(weights), bias: null, rowIndex: null, rowScales: null },
+    }),
   ];
 }
 

@@ -11,10 +11,12 @@ export interface TileShape {
   /** Dynamic shared memory per block, in bytes. */
   readonly sharedBytes: number;
   /**
-   * The speed of a multiprocessor that is full of such tiles, relative to the largest tiles. A large tile moves fewer bytes for
-   * the same arithmetic.
+   * The speed of a multiprocessor that is full of such tiles, relative to the largest tiles of the general kernels. A large tile
+   * moves fewer bytes for the same arithmetic.
    */
   readonly efficiency: number;
+  /** A tile takes as long as if it had this many more rows, because it also copies its weights. Defaults to 0. */
+  readonly extraRows?: number;
   /** A tile computes only as many rows as it has, rounded up to a multiple of this. Defaults to `rows`. */
   readonly rowUnit?: number;
   /** The bandwidth at which such tiles read weights when they wait for nothing else, relative to the fastest tiles. Defaults to 1. */
@@ -48,6 +50,24 @@ export function tensorTiles(computeCapability: number): TileFamily {
 }
 
 /**
+ * The tile shapes on tensor cores that decode packed weights themselves. They spend most of their time on that, however few rows
+ * a tile has, and wait less for memory. Their speeds were measured on an H200.
+ */
+export function storedTiles(computeCapability: number): TileFamily {
+  return tensorTiles(computeCapability).filter(({ rows }) => rows === 64 || rows === 128).map((shape) => ({
+    ...shape,
+    ...{ efficiency: shape.rows === 128 ? 1 : 0.7, bandwidth: Infinity },
+  }));
+}
+
+/** The dynamic shared memory of such a tile for a product with numbers of so many bits, in bytes. */
+export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 | 8): number {
+  const stages = sharedBytes / ((rows + columns) * 32 * 2);
+  // A ring of steps of A, of packed columns and of their scales; and two steps of decoded columns.
+  return stages * (rows * 32 * 2 + columns * (32 * bits / 8 + 8)) + 2 * columns * 32 * 2;
+}
+
+/**
  * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights. The efficiencies were measured on an H100.
  *
  * @param split Whether gate and up columns are split in weights [in, out]: the general kernels read those in short pieces.
@@ -56,20 +76,21 @@ export function hopperTiles(split: boolean): TileFamily {
   const boxed = { boxDepth: 64, boxColumns: 64 };
   return [
     // A ring of steps with a depth of 64, a pointer for each row, and two mbarriers for each step.
-    ...[{ rows: 256, stages: 4, efficiency: 1, bandwidth: 0.8 }, {
-      ...{ rows: 128, stages: 5, efficiency: 0.9, bandwidth: 0.9 },
-    }].map(({ stages, ...shape }) => ({
+    ...[{ rows: 256, stages: 4, efficiency: 1.13 }, { rows: 128, stages: 5, efficiency: 1.15 }].map((
+      { stages, ...shape },
+    ) => ({
       ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512 },
+      ...{ rowUnit: 64, extraRows: 34, bandwidth: 0.88 },
       sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8,
     })),
     ...tensorTiles(90).filter(({ rows }) => rows === 64).map((shape) => ({
       ...shape,
-      efficiency: split ? 0.38 : 0.55,
-      bandwidth: split ? 0.7 : 0.92,
+      efficiency: split ? 0.35 : 0.5,
+      bandwidth: split ? 0.68 : 0.9,
     })),
     // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step.
     {
-      ...{ name: "stream32", rows: 32, columns: 64, threads: 192, efficiency: 0.11, rowUnit: 8, ...boxed },
+      ...{ name: "stream32", rows: 32, columns: 64, threads: 192, efficiency: 0.175, rowUnit: 8, ...boxed },
       sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16),
     },
   ];
@@ -103,9 +124,13 @@ export interface TileChoice {
 /** The rows per expert at which the fastest tiles take as long to compute as to read the weights. From an H100. */
 const balance = 217;
 
+/** The means of the four quarters of a normal distribution, in standard deviations. */
+const quarters = [-1.27, -0.325, 0.325, 1.27];
+
 /**
- * Chooses the fastest shape. A shape takes as long as its arithmetic, or as reading the weights once, whichever is longer. A tile
- * that is half empty takes as long as a full one, and so does the last wave of tiles, even if it is not full.
+ * Chooses the fastest shape. A shape takes as long as its arithmetic, or as reading the weights once, whichever is longer, and
+ * somewhat longer if both take about as long. A tile that is half empty takes as long as a full one, unless its rows come in
+ * units. The last wave of tiles takes as long as the others, even if it is not full.
  */
 export function chooseTile(
   shapes: readonly TileShape[],
@@ -114,13 +139,15 @@ export function chooseTile(
   const spread = even ? 0 : Math.sqrt(rows);
   const cost = (shape: TileShape) => {
     const unit = shape.rowUnit ?? shape.rows;
-    const samples = [-1, 0, 1].map((sigma) => Math.max(1, rows + sigma * spread));
+    const samples = quarters.map((sigma) => Math.max(1, rows + sigma * spread));
     const mean = (size: number) => samples.reduce((sum, count) => sum + Math.ceil(count / size), 0) / samples.length;
-    const tiles = experts * mean(shape.rows) * Math.ceil(columns / shape.columns);
+    const columnTiles = Math.ceil(columns / shape.columns);
+    const tiles = experts * mean(shape.rows) * columnTiles;
     const waves = Math.ceil(tiles / slots(shape)) * slots(shape) / tiles;
-    const computed = waves * experts * mean(unit) * unit * Math.ceil(columns / shape.columns) * shape.columns;
-    const read = experts * columns * balance;
-    return Math.max(computed / shape.efficiency, read / (shape.bandwidth ?? 1));
+    const computedRows = mean(unit) * unit + mean(shape.rows) * (shape.extraRows ?? 0);
+    const computed = waves * experts * computedRows * columnTiles * shape.columns / shape.efficiency;
+    const read = experts * columns * balance / (shape.bandwidth ?? 1);
+    return (computed ** 3 + read ** 3) ** (1 / 3);
   };
   const costs = shapes.map(cost);
   return shapes[costs.indexOf(Math.min(...costs))]!;

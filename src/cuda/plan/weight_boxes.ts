@@ -3,7 +3,6 @@
 // The box's coordinates there are, for weights [in, out]: column, row, gate or up half, expert; and for weights [out, in]: depth,
 // gate or up half, row, expert.
 import type { ExpertsVariant } from "../../contract/experts_options.ts";
-import type { DenseFormat } from "../../contract/weights.ts";
 import { bytesPerElement } from "../../tensor/tensor.ts";
 import type { TensorBoxes } from "../driver/tensor_map.ts";
 import type { BoxedTile } from "./tiles.ts";
@@ -11,7 +10,6 @@ import type { BoxedTile } from "./tiles.ts";
 /** The sizes of a product's weights: [experts][depth][width], or [experts][width][depth]. */
 export interface WeightSizes {
   readonly experts: number;
-  readonly format: DenseFormat;
   /** The length of an input row. */
   readonly depth: number;
   /** Columns of the product, before the activation. */
@@ -25,8 +23,8 @@ export interface WeightSizes {
  * for weights [out, in] alternating rows, else one half of its columns each.
  */
 export function weightBoxes(
-  { weightLayout, gateUpLayout }: Pick<ExpertsVariant, "weightLayout" | "gateUpLayout">,
-  { experts, depth, width, gated, format: { dtype } }: WeightSizes,
+  { dtype, weightLayout, gateUpLayout }: Pick<ExpertsVariant, "dtype" | "weightLayout" | "gateUpLayout">,
+  { experts, depth, width, gated }: WeightSizes,
   { columns, boxDepth, boxColumns }: BoxedTile,
 ): TensorBoxes {
   const bytes = bytesPerElement(dtype);

@@ -55,7 +55,7 @@ export class CheckpointLayer implements Disposable {
   readonly hasBiases: boolean;
   /** Whether a table of token ids, and not the router's scores, chooses the experts. */
   readonly byToken: boolean;
-  /** Whether the host computes steps of the layer: norms, or the weights of experts that a table chooses. */
+  /** Whether the host computes steps of the layer: norms, capped logits, or the weights of experts that a table chooses. */
   readonly hasHostSteps: boolean;
   readonly #checkpoint: Checkpoint;
   readonly #plan: MoeLayer<PlannedTensor, PlannedWeight>;
@@ -71,7 +71,7 @@ export class CheckpointLayer implements Disposable {
     this.#norms = resolved.norms;
     this.hasBiases = resolved.plan.gateUpProjBias !== undefined || resolved.plan.downProjBias !== undefined;
     this.byToken = resolved.tokenTable !== undefined;
-    this.hasHostSteps = this.byToken || resolved.norms !== undefined;
+    this.hasHostSteps = this.byToken || resolved.norms !== undefined || resolved.plan.router.logitCap !== undefined;
   }
 
   /**

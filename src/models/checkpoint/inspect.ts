@@ -124,7 +124,10 @@ async function inspectLayer(
       activation: routed.activation,
       formats: layer.formats,
       storedBytes: layer.storedBytes,
-      decisions: decisionsOf(config, router, { activation, activationAlpha, activationLimit, gated }),
+      decisions: decisionsOf(config, router, {
+        ...{ activation, activationAlpha, activationLimit, gated },
+        ...{ logitCap: layer.plan.router.logitCap, normEpsilon: layer.norms?.epsilon },
+      }),
       notes: layer.notes,
     };
   } catch (error) {

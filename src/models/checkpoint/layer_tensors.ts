@@ -46,7 +46,7 @@ export interface PlannedNorms {
 export async function planTensors(
   checkpoint: Checkpoint,
   names: LayerNames,
-  { experts: settings, router, logitsDType, normEpsilon, quantization }: ResolvedSettings,
+  { experts: settings, router, logitsDType, logitCap, normEpsilon, quantization }: ResolvedSettings,
 ): Promise<{
   readonly layer: MoeLayer<PlannedTensor, PlannedWeight>;
   readonly norms: PlannedNorms | undefined;
@@ -90,6 +90,7 @@ export async function planTensors(
         bias: bias ? { ...bias, dtype: routerDType } : undefined,
         options: { ...router, correctionBias: correctionBias ? { ...correctionBias, dtype: "f32" } : undefined },
         logitsDType,
+        logitCap,
       },
       ...sharedExpert && { sharedExpert },
       ...latent && { latent },

@@ -1,7 +1,7 @@
 // Weights of a layer that stay in the packed format of the checkpoint.
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
-import { checkScales, packedOf } from "../../tensor/packed.ts";
+import { checkElements, packedOf } from "../../tensor/packed.ts";
 import {
   type PackedFormat,
   type PackedParts,
@@ -89,7 +89,7 @@ export async function readPacked(
 ): Promise<PackedTensor> {
   const shapes = partShapes(format, shape), dtypes = partDTypes(format);
   const parts = partNames.flatMap((name) => shapes[name] ? [[name, zeros(dtypes[name], shapes[name])] as const] : []);
-  const scaleBytes = new Uint8Array(256);
+  let exactInF16 = true;
   await concurrently(matrices.entries(), async ([i, { packing, index, name }]) => {
     const own = parts.map(([part, { dtype, data: { buffer, length, BYTES_PER_ELEMENT } }]) => {
       const size = length / matrices.length;
@@ -102,25 +102,21 @@ export async function readPacked(
     const bytes = own.map(([part, { data }]) => [part, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]);
     await packing.read(index, Object.fromEntries(bytes) as PackedParts<Uint8Array>);
     // While other matrices are read, this thread would be idle.
-    const found = inFormat(format, name, () => checkScales(format, Object.fromEntries(own) as unknown as PackedParts));
-    found.forEach((isPresent, byte) => scaleBytes[byte]! |= isPresent);
+    if (!check(format, name, Object.fromEntries(own) as unknown as PackedParts)) exactInF16 = false;
     onRead(elementCount(shape) / matrices.length);
   });
-  const name = matrices[0]?.name ?? "";
-  const { kind, gateUpLayout } = format;
-  const options = { gateUpLayout, ...kind === "fp8" && { block: format.block } };
-  const all = Object.fromEntries(parts) as unknown as PackedParts;
-  const weight = inFormat(format, name, () => packedOf(kind, all, shape, options, () => scaleBytes));
-  if (weight.format.kind === "mxfp4" && !weight.format.exactInF16 && dtype === "f16") {
+  if (format.kind === "mxfp4" && !exactInF16 && dtype === "f16") {
+    const name = matrices[0]?.name ?? "";
     throw keepError(format, name, "some of its weights are not numbers of f16: use bf16 or f32");
   }
-  return weight;
+  const known = format.kind === "mxfp4" ? { ...format, exactInF16 } : format;
+  return packedOf(known, Object.fromEntries(parts) as unknown as PackedParts, shape);
 }
 
-/** Runs a function. Its errors get the name of the tensor. */
-function inFormat<Result>(format: PackedFormat, name: string, run: () => Result): Result {
+/** Checks the elements of a matrix. Errors name its tensor. Returns whether its weights are numbers of f16. */
+function check(format: PackedFormat, name: string, parts: PackedParts): boolean {
   try {
-    return run();
+    return checkElements(format, parts);
   } catch (error) {
     throw error instanceof RangeError ? keepError(format, name, error.message) : error;
   }

@@ -23,7 +23,7 @@ export interface LayerOptions
 }
 
 /** How a layer computes. */
-export interface ResolvedSettings extends Pick<MoeRouter, "logitsDType"> {
+export interface ResolvedSettings extends Pick<MoeRouter, "logitsDType" | "logitCap"> {
   readonly experts: Readonly<ExpertsComputation>;
   readonly router: Omit<RouterOptions, "correctionBias"> & { readonly kind: RouterKind };
   /** The epsilon of the layer's norms, if it has any. */
@@ -67,6 +67,7 @@ export function resolveSettings(
       experts: withOwnOptions(computation, experts, config),
       router: router as ResolvedSettings["router"],
       logitsDType,
+      logitCap: model.logitCap,
       normEpsilon: model.normEpsilon ?? standardEpsilon,
       quantization: config?.quantization ?? defaultQuantization,
     },
@@ -77,7 +78,7 @@ export function resolveSettings(
         : [],
       ...kind === undefined && model.note ? [model.note] : [],
       ...names.norms
-        ? [`The input is that of ${names.norms.experts.replace(/\.weight$/, "")}, and no norm follows the experts`]
+        ? ["The input is that of the decoder's pre_feedforward_layernorm_2, and no norm follows the experts"]
         : [],
     ],
   };

@@ -17,7 +17,7 @@ export interface Decision {
 export function decisionsOf(
   config: ModelConfig | undefined,
   router: RouterSettings,
-  experts: ExpertsComputation,
+  experts: ExpertsComputation & { readonly logitCap: number | undefined; readonly normEpsilon: number | undefined },
 ): Decision[] {
   const family = config && (config.family ?? unknownFamily);
   const settings: Readonly<Record<string, Known<unknown>>> = {
@@ -28,10 +28,12 @@ export function decisionsOf(
     groups: family?.router.groups,
     topGroups: family?.router.topGroups,
     jitter: family?.router.jitter,
+    logitCap: family?.router.logitCap,
     activation: family?.experts.activation,
     activationAlpha: family?.experts.alpha,
     activationLimit: family?.experts.limit,
     gated: family?.experts.gated,
+    normEpsilon: family?.normEpsilon,
   };
   const sourceOf = (name: string) => {
     if (!config || config.modelType === "" && name !== "topK") return "the names of the tensors";

@@ -40,6 +40,8 @@ export interface FamilyRouter {
   readonly groups?: Setting<number | undefined>;
   readonly topGroups?: Setting<number | undefined>;
   readonly jitter?: Setting<number>;
+  /** The logits x become cap · tanh(x / cap). */
+  readonly logitCap?: number;
 }
 
 /** How the experts compute. */

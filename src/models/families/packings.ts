@@ -29,6 +29,12 @@ export const packings: readonly Packing[] = [
   { gate: "switch_mlp.gate_proj", up: "switch_mlp.fc1", down: "switch_mlp.fc2", layout: "out-in" }, // MLX, without a gate
   { module: /(^|\.)moe\.$/, gate: "gate_proj", up: "up_proj", down: "down_proj", layout: "out-in" }, // Step 3.5
   { module: /(^|\.)block_sparse_moe\.$/, gateUp: "input_linear", down: "output_linear", layout: "out-in" }, // Granite
+  {
+    module: /(^|\.)moe_block\.$/, // Grok-1
+    gate: "experts.{e}.linear",
+    up: "experts.{e}.linear_v",
+    down: "experts.{e}.linear_1",
+  },
   { gateUp: "experts.fc1", down: "experts.fc2", layout: "in-out" }, // Aria
   {
     gate: "experts.mlp.w1", // DBRX
@@ -91,7 +97,7 @@ export const otherModels =
   /(?:^|\.)(?:mtp|nextn|eagle|medusa|draft|specul|visual|vision|image|audio|talker|code_predictor|token2wav)\w*\./;
 
 /** Modules that contain nothing but the layer. */
-export const moduleName = /(?:^|\.)(?:mlp|moe|ffn|feed_forward|block_sparse_moe|mixer)\.$/;
+export const moduleName = /(?:^|\.)(?:mlp|moe|moe_block|ffn|feed_forward|block_sparse_moe|mixer)\.$/;
 
 /** The parts of a layer that shares its prefix with other tensors. */
 export const partName =

@@ -18,6 +18,8 @@ export interface ModelSettings {
   readonly router: RouterSettings;
   /** The epsilon of the layer's norms, if it has any. */
   readonly normEpsilon?: number;
+  /** The cap of the router's logits, if it has one. */
+  readonly logitCap?: number | undefined;
   /** Whether the activation that config.json names does not count. */
   readonly ignoresActivation?: boolean;
   /** Why the router, or the activation, is unknown. */
@@ -55,6 +57,7 @@ export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings 
     family: config.modelType,
     experts: { ...expertsOf(config, family, layer), activation: activation.value },
     router: { ...router, kind: isUnknown ? undefined : kind.value },
+    logitCap: family.router.logitCap,
     ...family.normEpsilon && { normEpsilon: config.number(family.normEpsilon) },
     unknown: {
       ...unknownKind && { router: unknownKind },

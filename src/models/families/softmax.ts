@@ -11,7 +11,7 @@ import {
 } from "./family.ts";
 import { transformers, vllm } from "./sources.ts";
 
-/** Why Grok is refused. */
+/** Why unknown models with such a key are refused. */
 export const cappedLogits = "the router caps its logits with a hyperbolic tangent";
 const relu = "its experts' activation, ReLU, is not supported, and neither is a capacity for each sequence";
 
@@ -90,9 +90,15 @@ export const softmax: readonly Family[] = [
     normEpsilon: key("rms_norm_eps", 1e-6),
   },
   {
-    types: ["grok-1", "grok_1", "grok1", "grok-2", "grok"],
+    types: ["grok-1", "grok_1", "grok1"],
     sources: [vllm.grok1],
-    refusal: cappedLogits,
+    router: { ...mixtralRouter, topK: key<number | undefined>("num_experts_per_tok", 2), logitCap: 30 },
+    experts: { activation: "gelu", weightLayout: "out-in" },
+  },
+  {
+    types: ["grok-2", "grok"],
+    sources: [vllm.grok1],
+    refusal: "its experts are computed by code that is neither in transformers nor in the vLLM that was read",
     router: softmaxRouter(true),
     experts: gatedExperts,
   },

@@ -71,10 +71,11 @@ function floorCard(points: readonly Point[]): string[] {
 
 /** Says from how many tokens on arithmetic limits the job, for the series in which that changes. */
 function arithmeticFrom(points: readonly Point[]): string[] {
-  const layers = Map.groupBy(points, (point) => configuration(point, ""));
-  const changes = [...layers].flatMap(([name, group]) => {
-    const tokens = crossing(group);
-    return tokens === undefined ? [] : [{ tokens, text: `${name}: ${plain(tokens)}` }];
+  const keys = configurationKeys.filter((key) => !["batch", "seq", "capacity"].includes(key));
+  const layers = Map.groupBy(points, (point) => identity(point, keys));
+  const changes = [...layers.values()].flatMap((group) => {
+    const [point] = group, tokens = crossing(group);
+    return !point || tokens === undefined ? [] : [{ tokens, text: `${configuration(point, "")}: ${plain(tokens)}` }];
   });
   const sorted = changes.toSorted((a, b) => a.tokens - b.tokens);
   const [first] = sorted;

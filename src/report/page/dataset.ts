@@ -30,7 +30,8 @@ export interface Panel {
 
 /** The size that charts are drawn along. */
 export interface Axis {
-  readonly key: FigureKey;
+  /** The figures that decide on the position: one size, or the batch and the sequence. */
+  readonly keys: readonly FigureKey[];
   readonly label: string;
   /** The position of a point. */
   readonly value: (point: Point) => number;
@@ -57,8 +58,15 @@ const axisKeys: readonly FigureKey[] = [
 /** The figures that say how the weights of a job are stored. */
 export const storageKeys: readonly FigureKey[] = ["weights", "formats", "gateUpLayout", "weightLayout"];
 
-/** Returns one value of a point in words. */
-type Part = (point: Point) => string;
+/** Names a point. */
+type Namer = (point: Point) => string;
+
+/** A figure that names points. */
+interface Part {
+  readonly name: Namer;
+  /** Whether the point has the usual value, which a name leaves out if it has other parts. */
+  readonly isUsual: (point: Point) => boolean;
+}
 
 /**
  * Arranges the records that ran.
@@ -67,15 +75,21 @@ type Part = (point: Point) => string;
  */
 export function arrange(records: readonly SourcedRecord[], key?: FigureKey): Dataset {
   const points = records.filter(hasRun);
-  const varies = (key: FigureKey) => new Set(points.map((point) => point[key])).size > 1;
-  const axis = axisOf(key ?? axisKeys.find(varies) ?? "batch");
+  const axis = axisOf(points, key);
   return { axis, panels: panelsOf(points, axis), points };
 }
 
-/** Returns the axis along a size. Batch and sequence are both drawn along the tokens of the call. */
-function axisOf(key: FigureKey): Axis {
-  if (key === "batch" || key === "seq") return { key, label: "Tokens", value: tokensOf };
-  return { key, label: columnOf(key)?.axis ?? key, value: (point) => Number(point[key]) };
+/** Returns the axis along a size, by default the first one that varies. Batch and sequence are both drawn along the tokens of the call. */
+function axisOf(points: readonly Point[], given?: FigureKey): Axis {
+  const varies = (key: FigureKey, among = points) => new Set(among.map((point) => point[key])).size > 1;
+  const key = given ?? axisKeys.find((key) => varies(key)) ?? "batch";
+  if (key !== "batch" && key !== "seq") {
+    return { keys: [key], label: columnOf(key)?.axis ?? key, value: (point) => Number(point[key]) };
+  }
+  // One file can vary the batch, and another one the sequence. If a file varies both, the sequence makes series.
+  const files = [...Map.groupBy(points, ({ source }) => source).values()];
+  const both = files.some((file) => varies("batch", file) && varies("seq", file));
+  return { keys: both ? [key] : ["batch", "seq"], label: "Tokens", value: tokensOf };
 }
 
 /** Returns the tokens of a call. */
@@ -99,20 +113,22 @@ function hasRun(record: SourcedRecord): record is Point {
 }
 
 function panelsOf(points: readonly Point[], axis: Axis): Panel[] {
-  const parts = seriesParts(points, axis.key);
-  const named = (parts: readonly Part[]): Part => (point) =>
-    parts.map((part) => part(point)).filter((word) => word !== "").join(", ");
-  const seriesOf = (points: readonly Point[], name: Part, names: readonly string[]): Series[] =>
+  const parts = seriesParts(points, axis.keys);
+  const named = (parts: readonly Part[]): Namer => (point) => {
+    const special = parts.filter(({ isUsual }) => !isUsual(point));
+    return (special.length > 0 ? special : parts).map(({ name }) => name(point)).join(", ");
+  };
+  const seriesOf = (points: readonly Point[], name: Namer, names: readonly string[]): Series[] =>
     [...Map.groupBy(points, name)].map(([text, group]) => ({
       name: text || group[0]?.preset || "",
       color: `var(--series-${1 + names.indexOf(text) % maxSeries})`,
       points: group.toSorted((a, b) => axis.value(a) - axis.value(b)),
     }));
-  const namesBy = (name: Part) => [...new Set(points.map(name))];
+  const namesBy = (name: Namer) => [...new Set(points.map(name))];
   const all = named(parts), allNames = namesBy(all);
   if (allNames.length <= maxSeries) return [{ title: "", series: seriesOf(points, all, allNames) }];
   // The part that makes the fewest panels whose series all have colors of their own.
-  const splits = parts.map((title) => ({ title, name: named(parts.filter((part) => part !== title)) }))
+  const splits = parts.map((part) => ({ title: part.name, name: named(parts.filter((other) => other !== part)) }))
     .map((split) => ({ ...split, titles: namesBy(split.title), names: namesBy(split.name) }))
     .filter(({ titles, names }) => titles.length <= maxSeries && names.length > 1 && names.length <= maxSeries)
     .toSorted((a, b) => a.titles.length - b.titles.length);
@@ -131,17 +147,18 @@ function panelsOf(points: readonly Point[], axis: Axis): Panel[] {
 }
 
 /** Returns what distinguishes the points at one place of the axis: the file, and figures of the configuration. */
-function seriesParts(points: readonly Point[], axis: FigureKey): Part[] {
+function seriesParts(points: readonly Point[], axis: readonly FigureKey[]): Part[] {
   const sources = [...new Set(points.map(({ source }) => source))];
-  const keys = configurationKeys.filter((key) => key !== axis);
+  const keys = configurationKeys.filter((key) => !axis.includes(key));
   const distinguishing = sources.flatMap((source) =>
-    distinguishingKeys(points.filter((point) => point.source === source), keys, [axis])
+    distinguishingKeys(points.filter((point) => point.source === source), keys, axis)
   );
   return [
-    ...(sources.length > 1 ? [({ source }: Point) => printable(source)] : []),
-    ...keys.filter((key) => distinguishing.includes(key)).map((key): Part => (point) =>
-      point[key] === columnOf(key)?.standard && distinguishing.length > 1 ? "" : inWords(key, point)
-    ),
+    ...(sources.length > 1 ? [{ name: ({ source }: Point) => printable(source), isUsual: () => false }] : []),
+    ...keys.filter((key) => distinguishing.includes(key)).map((key): Part => ({
+      name: (point) => inWords(key, point),
+      isUsual: (point) => point[key] === columnOf(key)?.standard,
+    })),
   ];
 }
 

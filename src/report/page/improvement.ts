@@ -13,7 +13,7 @@ export interface Improvements {
 }
 
 /** What can differ between two implementations of a job, with the most important first. */
-const implementationKeys = ["source", "backend", "device", "formats"] as const;
+const implementationKeys = ["source", "backend", "device", "weights"] as const;
 
 /** The figures that make a job, however its weights are stored. */
 const sameJobKeys = jobKeys.filter((key) => !storageKeys.includes(key));

@@ -41,8 +41,9 @@ figure svg { display: block; width: 100%; height: auto; max-width: 480px; margin
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; margin: 6px 0 8px; padding: 0; list-style: none; font-size: 14px; }
 .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 50%; margin-right: 7px; vertical-align: -1px; }
 details { margin-top: 6px; font-size: 14px; }
-summary { cursor: pointer; color: var(--muted); }
-details .scroll { margin-top: 6px; }
+summary { cursor: pointer; color: var(--muted); width: fit-content; }
+details .scroll { margin-top: 6px; max-height: 340px; overflow: auto; }
+details :is(th, td) { padding: 4px 10px; }
 :focus-visible { outline: 2px solid var(--series-1); outline-offset: 2px; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; width: 100%; }

@@ -15,6 +15,7 @@ T load_shared(uint32_t from) {
 inline uint4 load_shared_16(uint32_t from) { return load_shared<uint4>(from); }
 inline uint2 load_shared_8(uint32_t from) { return load_shared<uint2>(from); }
 inline uint32_t load_shared_4(uint32_t from) { return load_shared<uint32_t>(from); }
+inline uint32_t load_shared_2(uint32_t from) { return load_shared<uint16_t>(from); }
 
 // Applies a function to both pairs of 16-bit elements, in f32, and rounds once.
 template <class T, class Function>
@@ -43,6 +44,25 @@ uint32_t multiply_pairs(uint32_t x, uint32_t y) {
 template <class T>
 uint32_t subtract_pairs(uint32_t x, uint32_t y) {
   return map_pairs<T>(x, y, [](float a, float b) { return a - b; });
+}
+// Rounds a sum in f64 to f32 such that a second rounding gives what one would: to an odd last bit if it is not exact.
+inline float round_to_odd(double exact) {
+  float value = static_cast<float>(exact);
+  if (value == exact) return value;
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  if (std::fabs(static_cast<double>(value)) > std::fabs(exact)) --bits;
+  bits |= 1;
+  memcpy(&value, &bits, sizeof bits);
+  return value;
+}
+template <class T>
+uint32_t multiply_add_pairs(uint32_t x, uint32_t y, uint32_t z) {
+  const auto widen = std::is_same_v<T, __half> ? emulator::widen_f16 : emulator::widen_bf16;
+  int half = 0;
+  return map_pairs<T>(x, y, [&](float a, float b) {
+    return round_to_odd(static_cast<double>(a) * b + widen(static_cast<uint16_t>(z >> 16 * half++)));
+  });
 }
 
 inline float2 widen_f16_pair(uint32_t pair) {

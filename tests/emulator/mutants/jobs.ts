@@ -7,6 +7,7 @@ import { sortJob, sortOnDevice } from "../../cuda/sort.ts";
 import { expertsJob, hopperProducts, products, zerosJob } from "./experts_jobs.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
 import { opJobs } from "./op_jobs.ts";
+import { packedJobs, storedJobs } from "./packed_jobs.ts";
 import { linearJobs, routeJobs } from "./router_jobs.ts";
 
 /** A whole layer: router, experts and a shared expert. */
@@ -26,6 +27,7 @@ const layerJob: Job = {
 /** The jobs for sm_80. */
 export const jobs: readonly Job[] = [
   ...products.map(expertsJob),
+  ...storedJobs,
   ...routeJobs(),
   ...linearJobs(),
   ...opJobs(),
@@ -48,4 +50,9 @@ const preemptedJobs = hopperProducts.slice(-1).flatMap((product) =>
 );
 
 /** The jobs for the kernels that only sm_90 has. */
-export const hopperJobs: readonly Job[] = [...hopperProducts.map(expertsJob), zerosJob, ...preemptedJobs];
+export const hopperJobs: readonly Job[] = [
+  ...hopperProducts.map(expertsJob),
+  ...packedJobs,
+  zerosJob,
+  ...preemptedJobs,
+];

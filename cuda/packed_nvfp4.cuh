@@ -1,0 +1,59 @@
+// NVFP4 weights as Hopper's kernels read them: see packed_format.cuh.
+#pragma once
+#include "packed_format.cuh"
+
+namespace yamoe {
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// E2M1 numbers with an E4M3 scale for each 16 columns of a row, and an f32 scale for all. A weight is number (scale · global
+// scale): each product is rounded to f32, and the result to T.
+//
+// A block has the values, as those of Mxfp4; the scales, the eight of two neighbouring rows one after the other, each two for
+// the same columns; and the global scales: one for the even rows, which are gates, one for the odd rows, which are up values,
+// and two floats of padding; or, if the variant is 1, one for each row. The global scales are 2^kBias greater, because the
+// numbers are spread to f16 and so 2^-kBias too small.
+template <class T_>
+struct Nvfp4 {
+  using T = T_;
+  using Numbers = Mxfp4<__half>;
+  static constexpr int kRegisters = 8;
+  static constexpr int kValueBytes = 2048, kScaleBytes = kBlockRows * 4, kGlobals = kValueBytes + kScaleBytes;  // their offset
+  static constexpr int kBlockBytes = kGlobals + kBlockRows * 4;
+  static constexpr float kFactor = 1 << Numbers::kBias;
+
+  struct Packed {
+    uint4 values;
+    uint2 scales, global_scales;
+  };
+
+  __device__ __forceinline__ explicit Nvfp4(int variant)
+      : globals_(kGlobals + (variant ? threadIdx.x % 128 / 4 * 8 : 0)) {}
+
+  __device__ __forceinline__ Packed load(uint32_t block) const {
+    const int thread = threadIdx.x % 128;
+    return {load_shared_16(block + thread * 16), load_shared_8(block + kValueBytes + thread / 4 * 8),
+            load_shared_8(block + globals_)};
+  }
+
+  // Decodes the operand of wgmma c.
+  __device__ __forceinline__ void decode(const Packed& packed, int c, uint32_t* out) const {
+    const uint32_t pair = (c / 2 ? packed.scales.y : packed.scales.x) >> c % 2 * 16;
+    const float2 own = widen_f16_pair(widen_e4m3_pair(static_cast<uint16_t>(pair)));
+    const float scales[2] = {__fmul_rn(own.x, __uint_as_float(packed.global_scales.x)),
+                             __fmul_rn(own.y, __uint_as_float(packed.global_scales.y))};
+    Numbers::spread_word(word_of(packed.values, c), out);
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+      const float2 v = widen_f16_pair(out[r]);
+      out[r] = pack2<T>(__fmul_rn(v.x, scales[r % 2]), __fmul_rn(v.y, scales[r % 2]));
+    }
+  }
+
+ private:
+  uint32_t globals_;  // offset in a block
+};
+
+#endif
+
+}  // namespace yamoe
