@@ -5,17 +5,10 @@ import type * as Library from "./library.d.ts";
 import { library } from "./library.ts";
 
 /** The library. Its source is packed: brotli in base64, a third of the size. */
-export const Plot: typeof Library = await importText(brotliDecompressSync(Uint8Array.fromBase64(library)));
-
-/** Imports a module from its source. */
-async function importText(source: Uint8Array): Promise<typeof Library> {
-  const url = URL.createObjectURL(new Blob([source as BlobPart], { type: "text/javascript" }));
-  try {
-    return await import(url);
-  } finally {
-    URL.revokeObjectURL(url);
-  }
-}
+export const Plot: typeof Library = await import(
+  // a data URL needs no permission, and executables load it too
+  `data:text/javascript;base64,${brotliDecompressSync(Uint8Array.fromBase64(library)).toString("base64")}`
+);
 
 /** The width of a chart in its own units. Pages scale it. */
 export const chartWidth = 400;
