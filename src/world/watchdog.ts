@@ -137,7 +137,11 @@ function watch(
     }
   });
   if (rank === 0) listen();
-  else connect().catch((error) => scope.postMessage({ failed: String(error) }));
+  else {
+    connect().catch(({ message }: Error) =>
+      scope.postMessage({ failed: `Cannot join rank 0 at ${host}:${port}: ${message}` })
+    );
+  }
 
   function listen(): void {
     const listener = Deno.listen({ hostname: host, port });
