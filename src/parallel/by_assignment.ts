@@ -66,7 +66,11 @@ function sortAssignments({ group, inputs, shape, allocate }: ExchangeCall): Sort
 
   communicator.allGather({ pointer: own, bytes: 4 * width }, table, stream);
   const gathered = group.readBack(table, ranks * width);
-  return { maximum, rows, rowTokens, rowScales, table, width, numbers: () => readTable(gathered(), ranks, rank) };
+  let numbers: ReturnType<typeof readTable> | undefined;
+  return {
+    ...{ maximum, rows, rowTokens, rowScales, table, width },
+    numbers: () => numbers ??= readTable(gathered(), ranks, rank),
+  };
 }
 
 /** Computes the rows of this rank's experts: [rows, H], in the order of the experts, then of the tokens. */

@@ -80,14 +80,6 @@ void allocate_stacks() {
 
 // The end of each stack has a known value, which a stack overflow changes.
 uint64_t* end_of_stack(int thread) { return reinterpret_cast<uint64_t*>(stack_of(thread)); }
-void mark_end_of_stack(int thread) { std::fill_n(end_of_stack(thread), kMarkWords, kMark); }
-void check_end_of_stack(int thread) {
-  for (size_t i = 0; i < kMarkWords; ++i) {
-    if (end_of_stack(thread)[i] == kMark) continue;
-    fprintf(stderr, "emulator: stack overflow in thread %d\n", thread);
-    abort();
-  }
-}
 
 void switch_to(int thread) {
   void** const save = running == kMain ? &main_stack_pointer : &all_fibers[running].stack_pointer;
@@ -140,7 +132,7 @@ void start_fibers(int count, dim3 block, void (*entry)()) {
     all_warps[w].epoch = 1;
   }
   for (int t = 0; t < count; ++t) {
-    mark_end_of_stack(t);
+    std::fill_n(end_of_stack(t), kMarkWords, kMark);
     Fiber& fiber = all_fibers[t];
     fiber.state = State::kReady;
     fiber.index = {t % block.x, t / block.x % block.y, t / (block.x * block.y)};
@@ -162,7 +154,13 @@ void run_fibers() {
   do {
     for (int next = pick(0); next != kMain && !abandoned; next = pick(0)) switch_to(next);
   } while (!abandoned && land_a_bulk_copy());
-  for (size_t t = 0; t < all_fibers.size(); ++t) check_end_of_stack(t);
+}
+
+int overflowed_stack() {
+  for (int t = 0; t < static_cast<int>(all_fibers.size()); ++t) {
+    if (std::any_of(end_of_stack(t), end_of_stack(t) + kMarkWords, [](uint64_t word) { return word != kMark; })) return t;
+  }
+  return -1;
 }
 
 void make_ready(int thread) {

@@ -29,7 +29,7 @@ Deno.test("a row for each assignment travels to more GPUs than experts per token
   assertEquals(exchangeBytes(sizes, 8, "tokens"), { toExperts: 10 * 7 * (16 + 16), back: 10 * 7 * 32 });
 });
 
-Deno.test("the predictions are near the times on two H200 of 29 November 2026", () => {
+Deno.test("the predictions for 64 tokens are near the times on two H200 of 29 November 2026", () => {
   const { h200 } = gpus;
   assert(h200);
   for (const [preset, tokens, measured] of [["gpt-oss-20b", 64, 0.2465], ["qwen3-30b-a3b", 64, 0.1913]] as const) {
