@@ -11,7 +11,7 @@ import { type BlockLayout, blocksBytes, findLayout, maximumScale, planLayout } f
 import type { CudaTensor } from "./tensor.ts";
 
 /** A copy to the device contains as many experts as fit in this many bytes and in this part of the tensor, at least one. */
-const copyBytes = 32 * 2 ** 20, copyPart = 1 / 32;
+const copyBytes = 32 * 2 ** 20, copyPart = 1 / 128;
 
 /**
  * Uploads a packed tensor: in blocks if the kernels read them, or else part by part.
