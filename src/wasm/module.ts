@@ -92,14 +92,13 @@ export interface Kernels {
     count: number,
     b: number,
     stride: number,
-    step: number,
-    high: number,
     sums: number,
     c: number,
     first: boolean,
     last: boolean,
     add: boolean,
   ): void;
+  orderFew(split: boolean, rows: number, groups: number, sums: number, out: number): void;
   multiplyFewPairs(
     dtype: number,
     kind: number,

@@ -4,7 +4,7 @@ export { packEight, packSix, transpose, widen } from "./pack";
 export { decodeRows, widenScales } from "./packed";
 export { decodeEights } from "./packed_eights";
 export { multiply } from "./gemm";
-export { multiplyFew, packFew } from "./few";
+export { multiplyFew, orderFew, packFew } from "./few";
 export { multiplyFewPairs } from "./few_packed";
 export { store } from "./epilogue";
 export { combine, statistics } from "./combine";
