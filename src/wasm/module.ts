@@ -117,6 +117,7 @@ export interface Kernels {
     scaleStride: number,
     scaleHigh: number,
     scaleStep: number,
+    scaleType: number,
     group: number,
     sums: number,
     c: number,

@@ -126,7 +126,7 @@ export function multiplyFew(
       const at = <usize> g * panel;
       const from = b + <usize> g * groupBytes, s = sums + at, to = c + at;
       if (dtype == BF16) {
-        multiplyBrain(rows, size, depth, a, start + k, n, from, stride, s, to, first, isLast, add);
+        multiplyBrain(rows, size, depth, a, start + k, n, from, stride, 16, s, to, first, isLast, add);
       } else {
         widenFew(dtype, pairs, from, stride, n, size);
         multiplyWide(rows, size, depth, a, start + k, n, s, to, first, isLast, add);

@@ -1,9 +1,15 @@
 // Products of a few rows with packed pairs, which are decoded for a few inputs at a time. The bits are those of `multiplyFew`.
-import { multiplyWide, wide, WIDE_GROUPS, WIDE_ROWS, WIDE_STEP } from "./few_tiles";
+import { E8M0 } from "../codes";
+import { multiplyBrain, multiplyWide, wide, WIDE_GROUPS, WIDE_ROWS, WIDE_STEP } from "./few_tiles";
+import { decodeBrainEights } from "./packed_brain";
 import { decodeEights } from "./packed_eights";
 
+// The address of decoded bf16, with room for 15 inputs before them, and the distance between panels, an odd number of cache lines.
+const brain: usize = wide + 256;
+const BRAIN_STEP: usize = 1600;
+
 // Multiplies tiles of A by packed pairs. The operands of the product are those of `multiplyFew`, the packed rows are those of
-// `decodeEights`.
+// `decodeEights`. Pairs with E8M0 scales are MXFP4, which is exact in bf16: half the bytes to write and fewer instructions.
 export function multiplyFewPairs(
   dtype: i32,
   kind: i32,
@@ -22,6 +28,7 @@ export function multiplyFewPairs(
   scaleStride: usize,
   scaleHigh: usize,
   scaleStep: usize,
+  scaleType: i32,
   group: i32,
   sums: usize,
   c: usize,
@@ -34,6 +41,26 @@ export function multiplyFewPairs(
     next = min((k & -WIDE_ROWS) + WIDE_ROWS, end); // groups that share a scale begin at multiples of their size
     for (let g = 0; g < groups; g += WIDE_GROUPS) {
       const size = min(WIDE_GROUPS, groups - g), at = <usize> g * panel, v = <usize> g * valueStep, s = <usize> g * scaleStep;
+      const isLast = last && next == end;
+      if (scaleType == E8M0) {
+        decodeBrainEights(
+          size,
+          values + v,
+          valueStride,
+          valueHigh,
+          valueStep,
+          scales + s,
+          scaleStride,
+          scaleHigh,
+          scaleStep,
+          k,
+          next - k,
+          brain,
+          BRAIN_STEP,
+        );
+        multiplyBrain(rows, size, depth, a, k, next - k, brain, 16, BRAIN_STEP, sums + at, c + at, first, isLast, add);
+        continue;
+      }
       decodeEights(
         dtype,
         kind,
@@ -53,7 +80,7 @@ export function multiplyFewPairs(
         wide,
         WIDE_STEP,
       );
-      multiplyWide(rows, size, depth, a, k, next - k, sums + at, c + at, first, last && next == end, add);
+      multiplyWide(rows, size, depth, a, k, next - k, sums + at, c + at, first, isLast, add);
     }
   }
 }

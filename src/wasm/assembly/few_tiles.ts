@@ -303,8 +303,8 @@ export function multiplyWide(
   multiplyPanels<f32>(rows, groups, aDepth, a, start, depth, wide, 32, WIDE_STEP, sums, c, first, last, add);
 }
 
-// Multiplies A by rows of bf16, which are widened in registers for each tile. If `stride` is an odd number of cache lines, the
-// rows are in different sets of L1 and stay there for all tiles.
+// Multiplies A by rows of bf16, which are widened in registers for each tile; the distance between rows is `stride`, and between
+// groups `step`. If `stride` is an odd number of cache lines, the rows are in different sets of L1 and stay there for all tiles.
 export function multiplyBrain(
   rows: i32,
   groups: i32,
@@ -314,11 +314,12 @@ export function multiplyBrain(
   depth: i32,
   b: usize,
   stride: usize,
+  step: usize,
   sums: usize,
   c: usize,
   first: bool,
   last: bool,
   add: bool,
 ): void {
-  multiplyPanels<i16>(rows, groups, aDepth, a, start, depth, b, stride, 16, sums, c, first, last, add);
+  multiplyPanels<i16>(rows, groups, aDepth, a, start, depth, b, stride, step, sums, c, first, last, add);
 }

@@ -128,7 +128,10 @@ export function fewProduct(
   };
 
   /** Multiplies all rows by pairs, which the kernel decodes. */
-  const multiplyPairs = ({ stage, groupsAt }: NonNullable<typeof weights>, { dtype, kind, group }: PackedWeights) => {
+  const multiplyPairs = (
+    { stage, groupsAt }: NonNullable<typeof weights>,
+    { dtype, kind, scaleType, group }: PackedWeights,
+  ) => {
     for (let first = 0; first < groups; first += decodedGroups) {
       const count = Math.min(decodedGroups, groups - first), result = first * groupColumns;
       stage(memory, result, Math.min(count * groupColumns, columns - result));
@@ -145,6 +148,7 @@ export function fewProduct(
           k,
           pass,
           ...pairs,
+          scaleType,
           group,
           memory.sums + at,
           memory.c + at,
