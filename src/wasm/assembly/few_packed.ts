@@ -39,48 +39,18 @@ export function multiplyFewPairs(
   const end = start + count, panel = <usize> rows << 5;
   for (let k = start, next = 0; k < end; k = next, first = false) {
     next = min((k & -WIDE_ROWS) + WIDE_ROWS, end); // groups that share a scale begin at multiples of their size
+    const n = next - k, isLast = last && next == end;
     for (let g = 0; g < groups; g += WIDE_GROUPS) {
-      const size = min(WIDE_GROUPS, groups - g), at = <usize> g * panel, v = <usize> g * valueStep, s = <usize> g * scaleStep;
-      const isLast = last && next == end;
+      const size = min(WIDE_GROUPS, groups - g), at = <usize> g * panel;
+      const v = values + <usize> g * valueStep, s = <usize> g * scaleStep, from = scales + s;
       if (scaleType == E8M0) {
-        decodeBrainEights(
-          size,
-          values + v,
-          valueStride,
-          valueHigh,
-          valueStep,
-          scales + s,
-          scaleStride,
-          scaleHigh,
-          scaleStep,
-          k,
-          next - k,
-          brain,
-          BRAIN_STEP,
-        );
-        multiplyBrain(rows, size, depth, a, k, next - k, brain, 16, BRAIN_STEP, sums + at, c + at, first, isLast, add);
-        continue;
+        decodeBrainEights(size, v, valueStride, valueHigh, valueStep, from, scaleStride, scaleHigh, scaleStep, k, n, brain, BRAIN_STEP);
+        multiplyBrain(rows, size, depth, a, k, n, brain, 16, BRAIN_STEP, sums + at, c + at, first, isLast, add);
+      } else {
+        const z = zeros == 0 ? 0 : zeros + s;
+        decodeEights(dtype, kind, size, v, valueStride, valueHigh, valueStep, from, z, scaleStride, scaleHigh, scaleStep, k, n, group, wide, WIDE_STEP);
+        multiplyWide(rows, size, depth, a, k, n, sums + at, c + at, first, isLast, add);
       }
-      decodeEights(
-        dtype,
-        kind,
-        size,
-        values + v,
-        valueStride,
-        valueHigh,
-        valueStep,
-        scales + s,
-        zeros == 0 ? 0 : zeros + s,
-        scaleStride,
-        scaleHigh,
-        scaleStep,
-        k,
-        next - k,
-        group,
-        wide,
-        WIDE_STEP,
-      );
-      multiplyWide(rows, size, depth, a, k, next - k, sums + at, c + at, first, isLast, add);
     }
   }
 }
