@@ -23,6 +23,7 @@ export interface Kernels {
     groupStep: number,
     high: number,
   ): void;
+  spread(from: number, rows: number, bytes: number, out: number, stride: number): void;
   widenScales(type: number, from: number, count: number, factor: number, to: number): void;
   decodeRows(
     dtype: number,

@@ -1,6 +1,6 @@
 // The exports of the WebAssembly module.
 export { normals, twist, uniforms } from "./random";
-export { packEight, packSix, transpose, widen } from "./pack";
+export { packEight, packSix, spread, transpose, widen } from "./pack";
 export { decodeRows, widenScales } from "./packed";
 export { decodeEights } from "./packed_eights";
 export { multiply } from "./gemm";

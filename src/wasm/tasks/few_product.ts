@@ -36,7 +36,7 @@ export function fewProduct(
   const pieceRows = isTransposed ? 128 : rows > 1 ? 64 : Math.min(32, Math.max(1, Math.floor(8192 / columnBytes)));
   // With an odd number of cache lines from one row to the next, the rows of a piece are in different sets of L1.
   const stride = rows > 1 ? (Math.ceil(columnBytes / 64) | 1) * 64 : columnBytes;
-  const blocks = isTransposed ? Math.min(groups, Math.max(1, Math.floor(16384 / lineBytes))) : groups;
+  const blocks = isTransposed ? Math.min(groups, 12, Math.max(1, Math.floor(49152 / lineBytes))) : groups;
   const weights = product.packed && parts.packedRows(context, product, product.packed, block);
   const decodedGroups = Math.min(groups, weights?.isPairs ? 24 : 12), decodedStride = (pieceRows + 32) * 4;
   const pieceBytes = isTransposed ? (pieceRows + 8) * (weights ? decodedGroups : blocks) * 8 * size : 0;
