@@ -85,22 +85,13 @@ export function packed(
   checkParts("", resolved, parts, shape);
   const exactInF16 = checkElements(resolved, parts);
   const isSplit = resolveGateUpLayout(options.gateUpLayout, shape) === "concatenated";
-  return packedOf(
-    {
+  const given = Object.entries(parts).filter(([, part]) => part !== undefined);
+  return Object.freeze({
+    format: Object.freeze({
       ...resolved,
       ...resolved.kind === "mxfp4" && { exactInF16 },
       ...isSplit && { gateUpLayout: "concatenated" as const },
-    },
-    parts,
-    shape,
-  );
-}
-
-/** Makes a packed tensor of parts that have been checked. */
-export function packedOf(format: PackedFormat, parts: PackedParts, shape: readonly number[]): PackedTensor {
-  const given = Object.entries(parts).filter(([, part]) => part !== undefined);
-  return Object.freeze({
-    format: Object.freeze(format),
+    }),
     shape: Object.freeze([...shape]),
     parts: Object.freeze(Object.fromEntries(given)) as unknown as PackedParts,
   });
