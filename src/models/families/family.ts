@@ -40,8 +40,8 @@ export interface FamilyRouter {
   readonly groups?: Setting<number | undefined>;
   readonly topGroups?: Setting<number | undefined>;
   readonly jitter?: Setting<number>;
-  /** The logits x become cap · tanh(x / cap). */
-  readonly logitCap?: number;
+  /** The logits x become cap · tanh(x / cap). A cap of 0 means none. */
+  readonly logitCap?: Setting<number | undefined>;
 }
 
 /** How the experts compute. */

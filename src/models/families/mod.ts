@@ -3,7 +3,7 @@ import { deepseek } from "./deepseek.ts";
 import { activations, clampedExperts, type Family, key } from "./family.ts";
 import { qwen } from "./qwen.ts";
 import { sigmoid } from "./sigmoid.ts";
-import { cappedLogits, softmax } from "./softmax.ts";
+import { softmax } from "./softmax.ts";
 
 /** The families. */
 export const families: readonly Family[] = [...qwen, ...deepseek, ...sigmoid, ...softmax];
@@ -41,10 +41,10 @@ export const unknownFamily: Family = {
     scale: key<number | undefined>(["routed_scaling_factor", "route_scale"], undefined),
     groups: key<number | undefined>("n_group", undefined),
     topGroups: key<number | undefined>("topk_group", undefined),
+    logitCap: key<number | undefined>("router_logit_softcapping", undefined),
   },
   experts: {
     ...clampedExperts,
     activation: { keys: ["hidden_act", "hidden_activation", "mlp_hidden_act"], absent: "silu", values: activations },
   },
-  refusals: [{ key: "router_logit_softcapping", reason: cappedLogits }], // Grok-2, whose model_type is that of another model
 };

@@ -11,9 +11,13 @@ import {
 } from "./family.ts";
 import { transformers, vllm } from "./sources.ts";
 
-/** Why unknown models with such a key are refused. */
-export const cappedLogits = "the router caps its logits with a hyperbolic tangent";
 const relu = "its experts' activation, ReLU, is not supported, and neither is a capacity for each sequence";
+
+const grokRenormalizes = ["moe_router_renormalize", "moe_renormalize"];
+const grokRouter = {
+  topK: key<number | undefined>("num_experts_per_tok", 2),
+  logitCap: key<number | undefined>("router_logit_softcapping", 30),
+};
 
 /** Mixtral, gpt-oss, Granite, and other families that weigh with a softmax. */
 export const softmax: readonly Family[] = [
@@ -92,15 +96,14 @@ export const softmax: readonly Family[] = [
   {
     types: ["grok-1", "grok_1", "grok1"],
     sources: [vllm.grok1],
-    router: { ...mixtralRouter, topK: key<number | undefined>("num_experts_per_tok", 2), logitCap: 30 },
+    router: { ...softmaxRouter(key(grokRenormalizes, true)), ...grokRouter },
     experts: { activation: "gelu", weightLayout: "out-in" },
   },
   {
-    types: ["grok-2", "grok"],
+    types: ["git", "grok-2", "grok_2", "grok2", "grok"], // Grok-2's config.json has the model_type of another model, without experts
     sources: [vllm.grok1],
-    refusal: "its experts are computed by code that is neither in transformers nor in the vLLM that was read",
-    router: softmaxRouter(true),
-    experts: gatedExperts,
+    router: { ...softmaxRouter(key(grokRenormalizes, false)), ...grokRouter },
+    experts: { activation: "gelu", weightLayout: "out-in" },
   },
   {
     types: ["switch_transformers", "nllb-moe", "nllb_moe"],
