@@ -10,6 +10,9 @@ export const families: readonly Family[] = [...qwen, ...deepseek, ...sigmoid, ..
 
 const byType = new Map(families.flatMap((family) => family.types.map((type) => [type, family])));
 
+/** The values of `model_type` of all families. */
+export const familyTypes: readonly string[] = [...byType.keys()];
+
 /** Finds the family of a `model_type`. */
 export function familyOf(type: string): Family | undefined {
   return byType.get(type);
