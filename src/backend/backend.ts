@@ -66,8 +66,8 @@ export interface Backend extends Disposable {
   upload(tensor: PackedTensor): PackedBackendTensor;
   /**
    * Makes a packed tensor, some experts at a time. `produce` gets shared host memory for the parts of the experts from `first`
-   * on and writes all of it; it has checked the numbers when it returns. On the CPU, there is one piece, the tensor itself. On a
-   * GPU, a piece is a small buffer.
+   * on, writes all of it and checks the numbers. On the CPU, there is one piece, the tensor itself. On a GPU, a piece is a small
+   * buffer, and several are filled at the same time.
    *
    * @throws The error of `produce`.
    * @throws {RangeError} If the allocation fails, or the kernels cannot read a scale.

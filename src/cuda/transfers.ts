@@ -2,6 +2,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { BackendTensor, ElementRange } from "../backend/backend.ts";
 import { resolveRange } from "../backend/element_range.ts";
+import { concurrently } from "../concurrently.ts";
 import type { PackedTensor } from "../tensor/packed_tensor.ts";
 import { bytesPerElement, type TensorData, viewOf } from "../tensor/tensor.ts";
 import type { Context } from "./driver/context.ts";
@@ -62,36 +63,39 @@ export class Transfers implements Disposable {
   /** Fills a tensor piece by piece. While one piece is copied, `produce` makes the next. */
   fill(tensor: CudaTensor, produce: PieceHandler): Promise<void> {
     const { buffer, dtype } = tensor;
-    return this.#write(pieces(tensor, resolveRange(tensor)), stagingBytes, async ({ start, length }, memory) => {
+    return this.#write(pieces(tensor, resolveRange(tensor)), stagingBytes, 1, async ({ start, length }, memory) => {
       const piece = viewOf(dtype, memory, 0, length);
       await produce(piece, start);
       return () => buffer.write(piece as BufferSource, start * bytesPerElement(dtype));
     });
   }
 
-  /** Uploads a packed tensor piece by piece, as {@linkcode Transfers.fill} does. */
+  /** Uploads a packed tensor piece by piece. `produce` makes two pieces at the same time. */
   uploadPacked(upload: PackedUpload, produce: ExpertsHandler): Promise<void> {
-    return this.#write(upload.pieces, upload.bytes, async (range, memory) => {
+    return this.#write(upload.pieces, upload.bytes, 2, async (range, memory) => {
       const piece = upload.piece(range, memory);
       await produce(piece, range.first);
       return () => upload.write(piece, range.first);
     });
   }
 
-  /** Makes each piece in staging memory of `bytes` at least and queues the copy that `make` returns. */
+  /** Makes each piece, `atOnce` at the same time, in staging memory of `bytes` at least, and queues the copy that `make` returns. */
   #write<Piece>(
     pieces: readonly Piece[],
     bytes: number,
+    atOnce: number,
     make: (piece: Piece, memory: SharedArrayBuffer) => Promise<() => void>,
   ): Promise<void> {
     return this.#withStaging(bytes, async (staging) => {
-      for (const [i, piece] of pieces.entries()) {
-        const { memory, copied } = staging[i % 2]!;
+      const free = [...staging];
+      await concurrently(pieces, atOnce, async (piece) => {
+        const { memory, copied } = free.shift()!;
         this.#timed(() => copied.synchronize());
         const copy = await make(piece, memory);
         this.#timed(copy);
         copied.record(this.#stream);
-      }
+        free.push({ memory, copied });
+      });
     });
   }
 

@@ -12,7 +12,7 @@ export type ReadExperts = (piece: PackedTensor, first: number) => Promise<void>;
 export interface LayerTarget<Dense, Packed extends PackedSpec> {
   /** Makes a tensor and fills it, in pieces in order. */
   dense(dtype: DType, shape: readonly number[], read: ReadElements): Promise<Dense>;
-  /** Makes a weight that stays packed and fills it, in pieces in order. */
+  /** Makes a weight that stays packed and fills it, in pieces, several at a time. */
   packed(spec: PackedSpec, read: ReadExperts): Promise<Packed>;
 }
 

@@ -11,8 +11,9 @@ import {
 } from "../../tensor/packed_tensor.ts";
 import { type DType, elementCount, type Tensor } from "../../tensor/tensor.ts";
 import type { StoredPacking } from "../formats/stored_weight.ts";
-import { concurrently } from "./concurrently.ts";
+import { concurrently } from "../../concurrently.ts";
 import type { LayerTarget } from "./layer_target.ts";
+import { readsAtOnce } from "./read_part.ts";
 import type { PlannedTensor } from "./tensor_planner.ts";
 
 /** A planned weight of experts. */
@@ -94,7 +95,7 @@ export async function readPacked<Packed extends PackedSpec>(
   let exactInF16 = true;
   const weight = await target.packed({ format, shape }, async (piece, first) => {
     const count = (piece.shape[0] ?? 0) * each, own = matrices.slice(first * each, first * each + count);
-    await concurrently(own.entries(), async ([i, { packing, index, name }]) => {
+    await concurrently(own.entries(), readsAtOnce, async ([i, { packing, index, name }]) => {
       const parts = nthOf(piece, i, count);
       await packing.read(index, mapParts(parts, bytesOf).parts);
       // While other matrices are read, this thread would be idle.
