@@ -155,7 +155,10 @@ export function partShapes(
 /** Describes the parts of a packed tensor. */
 export function describeParts({ format, shape }: PackedSpec): PackedTensor<Pick<Tensor, "dtype" | "shape">> {
   const dtypes = partDTypes(format);
-  return mapParts({ format, shape, parts: partShapes(format, shape) }, (shape, name) => ({ dtype: dtypes[name], shape }));
+  return mapParts(
+    { format, shape, parts: partShapes(format, shape) },
+    (shape, name) => ({ dtype: dtypes[name], shape }),
+  );
 }
 
 /** Returns some experts of a packed tensor, without a copy. */

@@ -5,7 +5,8 @@ import type { TensorData } from "./tensor.ts";
 const blockWords = 2048;
 
 /** A word of equal parts of 1, 2 or 4 bytes. */
-const repeat = (part: number, bytes: number) => Math.imul(part, bytes === 1 ? 0x01010101 : bytes === 2 ? 0x00010001 : 1);
+const repeat = (part: number, bytes: number) =>
+  Math.imul(part, bytes === 1 ? 0x01010101 : bytes === 2 ? 0x00010001 : 1);
 
 /** Memory, divided into whole words and the elements before and after them. */
 interface Divided {
@@ -73,7 +74,8 @@ export function firstNotFinite(data: TensorData, format: keyof typeof formats): 
   const { words, before, after } = divide(data, bytes);
   const isFinite = (bits: number) => (bits & mask) !== mask;
   if (
-    !hasAll(words, mask, bytes) && numbers.subarray(0, before).every(isFinite) && numbers.subarray(after).every(isFinite)
+    !hasAll(words, mask, bytes) && numbers.subarray(0, before).every(isFinite) &&
+    numbers.subarray(after).every(isFinite)
   ) return -1;
   return numbers.findIndex((bits) => !isFinite(bits));
 }

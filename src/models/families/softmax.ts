@@ -1,12 +1,4 @@
-import {
-  activations,
-  clampedExperts,
-  type Family,
-  gatedExperts,
-  key,
-  softmaxRouter,
-  topK,
-} from "./family.ts";
+import { activations, clampedExperts, type Family, gatedExperts, key, softmaxRouter, topK } from "./family.ts";
 import { transformers, vllm } from "./sources.ts";
 
 const relu = "its experts' activation, ReLU, is not supported, and neither is a capacity for each sequence";
