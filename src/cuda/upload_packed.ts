@@ -148,8 +148,8 @@ class Blocks implements Target {
   }
 
   finish(): PackedBackendTensor {
+    this.#copies[Symbol.dispose](); // first, because it may fail
     const blocks = this.#blocks, second = blocks.share();
-    this.#copies[Symbol.dispose]();
     this.#owned.move();
     const dispose = () => {
       blocks[Symbol.dispose]();

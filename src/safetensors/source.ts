@@ -9,14 +9,11 @@ export interface Source extends Disposable {
   read(target: Uint8Array, position: number): Promise<void>;
 }
 
-/** The most bytes of one system call. Longer reads are divided, so that progress is visible and several handles share the work. */
+/** The bytes of one system call. Longer reads are divided, so that progress is visible and several handles share the work. */
 const pieceBytes = 1 << 23;
 
-/** Reads of fewer bytes are not divided for idle handles. */
-const leastBytes = 1 << 20;
-
 /** Reads of so few bytes take less time than handing them to another thread. */
-const smallBytes = 1 << 17;
+const smallBytes = 1 << 16;
 
 /** How many reads of a file run at the same time. One thread alone cannot copy as fast as the memory allows. */
 const maximumHandles = 4;
@@ -42,8 +39,6 @@ class FileSource implements Source {
   /** The handles that are not in use. Each has a position of its own. */
   readonly #idle: Deno.FsFile[];
   #handles = 1;
-  /** The pieces that are read or wait for a handle. */
-  #pending = 0;
   #maximum = maximumHandles;
   readonly #waiting: ((file: Deno.FsFile) => void)[] = [];
   #open = true;
@@ -57,32 +52,25 @@ class FileSource implements Source {
 
   async read(target: Uint8Array, position: number): Promise<void> {
     const pieces: Promise<void>[] = [];
-    const idle = Math.max(1, this.#maximum - this.#pending);
-    const size = Math.min(pieceBytes, Math.max(leastBytes, Math.ceil(target.length / idle)));
-    for (let at = 0; at < target.length; at += size) {
-      pieces.push(this.#readPiece(target.subarray(at, at + size), position + at));
+    for (let at = 0; at < target.length; at += pieceBytes) {
+      pieces.push(this.#readPiece(target.subarray(at, at + pieceBytes), position + at));
     }
     const results = await Promise.allSettled(pieces); // no piece may write to the memory after the end of the read
     for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 
   async #readPiece(target: Uint8Array, position: number): Promise<void> {
-    this.#pending++;
+    const file = await this.#take();
     try {
-      const file = await this.#take();
-      try {
-        file.seekSync(position, Deno.SeekMode.Start);
-        for (let done = 0; done < target.length;) {
-          const rest = target.subarray(done);
-          const count = target.length <= smallBytes ? file.readSync(rest) : await file.read(rest);
-          if (count === null) throw new SafetensorsError("the file became shorter while it was open");
-          done += count;
-        }
-      } finally {
-        this.#give(file);
+      file.seekSync(position, Deno.SeekMode.Start);
+      for (let done = 0; done < target.length;) {
+        const rest = target.subarray(done);
+        const count = target.length <= smallBytes ? file.readSync(rest) : await file.read(rest);
+        if (count === null) throw new SafetensorsError("the file became shorter while it was open");
+        done += count;
       }
     } finally {
-      this.#pending--;
+      this.#give(file);
     }
   }
 

@@ -1,6 +1,6 @@
 // Packed weights that are read from a checkpoint to emulated GPUs.
-import { assertEquals, assertRejects } from "@std/assert";
-import { convert, openLayer, type PackedTensor, tensor, zeros } from "../../mod.ts";
+import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { convert, CudaError, openLayer, type PackedTensor, tensor, zeros } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { makeCheckpoint, writeCheckpoint } from "../families/checkpoints.ts";
 import { storedFormats } from "../families/stored_formats.ts";
@@ -73,6 +73,37 @@ Deno.test({
       await assertRejects(failing, Error, "no more");
     }
     assertEquals(control.live, "");
+  },
+});
+
+Deno.test({
+  name: `cuda, ${emulated}, sm_90: if a driver call of an upload fails, its error is thrown, and everything is freed`,
+  ignore,
+  fn: async () => {
+    const spec = { format: { kind: "mxfp4", exactInF16: true }, shape: [3, 2, 32] } as const;
+    const failed = new Set<string>();
+    const { backend: first, control } = await openEmulated(90);
+    first[Symbol.dispose]();
+    for (let call = 1;; call++) {
+      {
+        using backend = (await openEmulated(90)).backend;
+        control.fail(call, 700, false);
+        const error = await backend.uploadPacked(spec, async ({ parts }) => {
+          parts.scales.data.fill(120);
+          await Promise.resolve();
+        }).then((weight) => weight[Symbol.dispose]()).catch((error: unknown) => error);
+        const api = control.failedCall;
+        control.fail(0, 0);
+        if (!api) break; // the upload has fewer calls
+        assertInstanceOf(error, CudaError, api);
+        assertEquals([error.api, backend.memory.liveBytes], [api, 0]);
+        failed.add(api);
+      }
+      assertEquals(control.live, "");
+    }
+    for (const api of ["cuMemHostRegister_v2", "cuMemcpyHtoDAsync_v2", "cuLaunchKernelEx", "cuEventSynchronize"]) {
+      assert(failed.has(api), `${api} of ${[...failed]}`);
+    }
   },
 });
 

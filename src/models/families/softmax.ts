@@ -1,7 +1,7 @@
 import { activations, clampedExperts, type Family, gatedExperts, key, softmaxRouter, topK } from "./family.ts";
 import { transformers, vllm } from "./sources.ts";
 
-const relu = "its experts' activation, ReLU, is not supported, and neither is a capacity for each sequence";
+const relu = "its experts' activation, ReLU, is not supported";
 
 const grokRouter = (renormalizes: boolean) => ({
   ...softmaxRouter(key(["moe_router_renormalize", "moe_renormalize"], renormalizes), topK(2)),
