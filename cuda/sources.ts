@@ -22,9 +22,7 @@ const packedFiles = ["packed.cu", "packed_fp8.cu", "packed_int4.cu", "packed_lay
 
 /** The kernel files of an architecture, by its compute capability (10 · major + minor). */
 export function kernelFiles(computeCapability: number): readonly string[] {
-  return computeCapability === 90
-    ? [...portableFiles, ...packedFiles, "stream.cu", "wgmma.cu"]
-    : portableFiles;
+  return computeCapability === 90 ? [...portableFiles, ...packedFiles, "stream.cu", "wgmma.cu"] : portableFiles;
 }
 
 /** Removes comments and normalizes white space, so that neither prose nor formatting changes the text. */

@@ -227,7 +227,7 @@ export function testMoe(
       using hidden = backend.upload(convert(await read(input), dtype));
       using output = await backend.moe(hidden, layer);
       const error = relativeError(numbers(await backend.download(output)), numbers(await read(expected)));
-      assertLessOrEqual(error, 2 * relativeBounds[dtype]!, dtype);
+      assertLessOrEqual(error, 2 * relativeBounds[dtype]!, dtype); // the weights and the input are rounded too
     }
     assertEquals(backend.memory.liveBytes, liveBytes);
   });

@@ -29,7 +29,7 @@ function result(job: Job, times: readonly number[], more: Partial<BenchResult>):
   return {
     ...jobFigures(job),
     ...{ backend: "cpu", device: "A processor", threads: 2, engine: "WebAssembly", warmup: 1, iters: count },
-    ...{ gpus: null, exchange: null, tokensPerSecondPerGpu: null },
+    ...{ gpus: null, exchange: null, tokensPerSecondPerGpu: null, exchangeBytes: null },
     ...{ assignments, kept: assignments, dropped: 0, droppedFraction: 0, imbalance: 1.5 },
     tokensPerExpert: Array.from(
       { length: job.experts },

@@ -58,7 +58,7 @@ export const figures = {
   device: place(orNull(text), { title: "device", width: 21, align: "left" }),
   threads: place(orNull(count), { title: "threads", width: 7, axis: "Threads", words: counted("thread") }),
   /** The number of GPUs that shared the experts; null on the CPU. The tokens of the job are those of each GPU. */
-  gpus: place(orNull(size), { title: "GPUs", width: 4, words: counted("GPU") }),
+  gpus: place(orNull(size), { title: "GPUs", width: 4, axis: "GPUs", words: counted("GPU") }),
   /** How rows traveled between the GPUs: "assignments" or "tokens"; null on one GPU. */
   exchange: place(orNull(text), { title: "exchange", width: 11, align: "left" }),
   /** What multiplied: WebAssembly, a BLAS library, or a kernel image. */
@@ -189,6 +189,8 @@ export const figures = {
     gpuOnly: true,
     onRequest: true,
   }),
+  /** Bytes that a GPU receives from the others in a call if the rows are routed evenly; null on one device. */
+  exchangeBytes: result(orNull(number)),
   /** Useful operations per byte. */
   intensity: result(number),
   /** The peaks of the device; null if they are unknown. */

@@ -170,6 +170,7 @@ export class PreparedJob implements Disposable {
       ...this.#preparation,
       peakMemoryBytes: this.#backend.memory.peakBytes,
       ...reached,
+      exchangeBytes: over?.bytes ?? null,
       tokensPerSecondPerGpu: over ? reached.tokensPerSecond / over.ranks : null,
       ...shares(reached, undefined),
       verifyError: this.#verified?.error ?? null,

@@ -1,8 +1,10 @@
 // The call that each rank of a run times.
 import { expertsBytes, expertsFlops } from "../contract/experts_sizes.ts";
+import { exchangeBytes } from "../parallel/exchange_bytes.ts";
 import type { ParallelBackend } from "../parallel/parallel_backend.ts";
 import { type ParallelExpertsOptions, resolveParallelExperts } from "../parallel/resolve.ts";
 import { keptAssignments, tokensPerExpert } from "../routing/assignments.ts";
+import { bytesPerElement } from "../tensor/tensor.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import type { OutputSummary } from "../workload/output_summary.ts";
 import type { TimedCall } from "../workload/timed_call.ts";
@@ -36,13 +38,16 @@ export async function prepareRankCall(
   for (const row of await parallel.allGather([...own])) row.forEach((count, e) => counts[e] = (counts[e] ?? 0) + count);
   const shape = { ...resolveParallelExperts(inputs, options, parallel), tokens: tokens * ranks };
   const kept = keptAssignments(counts, shape.capacity);
+  const exchange = parallel.exchangeOf(Array<number>(ranks).fill(tokens));
+  const sizes = { tokens, hidden: job.hidden, topK: job.topK, element: bytesPerElement(job.dtype) };
+  const { toExperts, back } = exchangeBytes(sizes, ranks, exchange);
   const owned = scope.move();
   return {
     run: (onProgress) => parallel.experts(inputs, { ...options, onProgress }),
     experts: { inputs, options },
     readWeight,
     ...{ shape, tokensPerExpert: counts, kept, flops: expertsFlops(shape, kept), bytes: expertsBytes(shape, counts) },
-    over: { ranks, exchange: parallel.exchangeOf(Array<number>(ranks).fill(tokens)) },
+    over: { ranks, exchange, bytes: toExperts + back },
     [Symbol.dispose]: () => owned.dispose(),
   };
 }

@@ -2,7 +2,6 @@
 import type { Backend } from "../backend/backend.ts";
 import { type CpuResources, residentBytes, systemReserve } from "../cpu/resident.ts";
 import { formatBytes } from "../text.ts";
-import { jobFormats } from "../workload/drawn_weights.ts";
 import { type Job, tensorBytes } from "../workload/workload.ts";
 
 /**
@@ -27,20 +26,16 @@ export function cpuResources({ threads, engine }: Pick<Backend, "threads" | "eng
 }
 
 /** The backend whose memory is checked. */
-type Checked = Pick<Backend, "name" | "details" | "threads" | "engine" | "supports">;
+type Checked = Pick<Backend, "name" | "details" | "threads" | "engine">;
 
 /**
- * Returns why a job cannot run on a backend: it does not fit the memory, or no kernel reads its weights. Returns null if it
- * can, or as far as that is known. On a GPU, inputs and output must fit.
+ * Returns why a job cannot run on a backend: it does not fit the memory. Returns null if it can, or as far as that is known. On
+ * a GPU, inputs and output must fit.
  *
  * @param verify Whether rows of the output are compared with float64.
  */
 export function jobProblem(backend: Checked, job: Job, verify: boolean): string | null {
   const { name, details } = backend;
-  const { gateUpProj: format } = jobFormats(job);
-  if (format.kind !== "dense" && !backend.supports(format)) {
-    return `The kernels of ${backend.engine} do not read weights in ${format.kind}: use --weights dense`;
-  }
   if (name === "cpu") return memoryProblem("The job", residentBytes(job, { ...cpuResources(backend), verify }));
   const { inputs, output } = tensorBytes(job);
   const need = Object.values(inputs).reduce((sum, bytes) => sum + bytes, output);

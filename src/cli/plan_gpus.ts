@@ -16,7 +16,9 @@ const columns = [
   { title: "by assignment ms", text: ({ assignmentsMs }: Prediction) => assignmentsMs.toFixed(4) },
   { title: "by token ms", text: ({ tokensMs }: Prediction) => tokensMs.toFixed(4) },
   { title: "total ms", text: ({ totalMs }: Prediction) => totalMs.toFixed(4) },
+  { title: "received MB", text: ({ exchangeBytes }: Prediction) => (exchangeBytes / 1e6).toFixed(2) },
   { title: "efficiency", text: ({ efficiency }: Prediction) => `${(100 * efficiency).toFixed(0)} %` },
+  { title: "gain", text: ({ gain }: Prediction) => `${gain.toFixed(2)} x` },
 ] as const;
 
 /** Prints the predictions for 1, 2, 4 and so on up to `gpus` GPUs, each with the tokens of the job. */
@@ -34,6 +36,7 @@ export function printPlanOfGpus(job: Job, gpu: Gpu, gpus: number, json: boolean)
     "",
     ...textTable(columns, predictions, outputWidth()),
     "",
+    "Efficiency: the time of one GPU with these tokens over the total. Gain: the time of one GPU with the tokens of all over the total.",
     describeRates(measuredRates),
   ];
   lines.flatMap((line) => wrap(line, outputWidth())).forEach(printData);

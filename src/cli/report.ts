@@ -7,7 +7,18 @@ import { UsageError } from "./usage_error.ts";
 import { checkWritable, replaceFile } from "./whole_file.ts";
 
 /** The charts that an SVG file can show. They are listed here so that help does not load the library that draws them. */
-const chartNames = ["time", "memory", "improvement", "tflops", "tokens", "roofline", "kernels", "load"] as const;
+const chartNames = [
+  "time",
+  "memory",
+  "improvement",
+  "tflops",
+  "tokens",
+  "roofline",
+  "scaling",
+  "efficiency",
+  "kernels",
+  "load",
+] as const;
 
 export default command({
   flags: {

@@ -26,6 +26,7 @@ export interface ExpertsLayer<T = Tensor, W = T | PackedTensor<T>>
 export interface RmsNorm {
   /** [H], f32, on the host. */
   readonly weight: Tensor;
+  /** Added to the mean of the squares. Not negative. */
   readonly epsilon: number;
 }
 

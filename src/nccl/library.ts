@@ -113,9 +113,10 @@ export class Nccl {
 
 /** Sets variables of NCCL, if that is permitted: no multicast over NVLink, and no debug lines between the data on standard output. */
 function setVariables(): void {
-  for (const [variable, value] of Object.entries({ NCCL_NVLS_ENABLE: "0", NCCL_DEBUG_FILE: "/dev/stderr" })) {
-    if (isGranted({ name: "env", variable })) Deno.env.set(variable, value);
-  }
+  const allowed = (variable: string) => isGranted({ name: "env", variable });
+  const multicast = "NCCL_NVLS_ENABLE", debugFile = "NCCL_DEBUG_FILE";
+  if (allowed(multicast)) Deno.env.set(multicast, "0");
+  if (allowed(debugFile) && !Deno.env.get(debugFile)) Deno.env.set(debugFile, "/dev/stderr");
 }
 
 function unavailable({ kind, detail }: OpenProblem, path: string | undefined): BackendUnavailableError {

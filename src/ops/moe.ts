@@ -12,7 +12,7 @@ import { uploadWeight, withBackend } from "./host.ts";
  * The logits, the routing weights and the sum of all experts are f32. Each activation, each expert's row and the output are
  * rounded to the dtype of the hidden states. With the router kind `"sigmoid-input"`, the weights multiply the experts'
  * input; they are applied to the f32 sums of the first product. Nothing is copied to the host between these steps, except
- * for the logits of a layer with a token table.
+ * in a layer with a token table, norms, a cap of the logits or a scale of each expert.
  *
  * @param hidden [T, H], f16, bf16 or f32.
  * @param layer The layer's tensors and how it computes.

@@ -168,6 +168,7 @@ export class RankBackend implements ParallelBackend {
     const share = (tensor: BackendTensor) => shared.use(inner.host.own(tensor).share());
     const owned = { ...call, inputs: mapInputs(inputs, share, (weight) => mapWeight(weight, share)) };
     if (tokensPerRank) checkTokensPerRank(tokensPerRank, call.shape.tokens, this.#group);
+    this.#group.world.countCall();
     const isByToken = await this.#exchange(call.shape.tokens, tokensPerRank) === "tokens";
     try {
       return isByToken ? runByToken(this.#group, owned) : runByAssignment(this.#group, owned, tokensPerRank);
@@ -215,6 +216,7 @@ export class RankBackend implements ParallelBackend {
       result: captured.result,
       replay: async () => {
         this.#group.checkAlive();
+        this.#group.world.countCall();
         await captured.replay();
       },
       [Symbol.dispose]: () => communicator.disown(captured),
@@ -240,6 +242,7 @@ export class RankBackend implements ParallelBackend {
   }
 
   [Symbol.dispose](): void {
+    if (!this.#owned.disposed) this.#group.world.finish();
     this.#owned[Symbol.dispose]();
   }
 }

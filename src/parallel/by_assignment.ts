@@ -4,7 +4,8 @@ import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { planCombine, planSort, sortCounts } from "../cuda/plan/steps.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
-import { digestText, headerLength, type Part, readTable } from "./exchange_plan.ts";
+import { gathersTokens } from "./exchange_bytes.ts";
+import { digestText, type ExchangePlan, headerLength, type Part, readTable } from "./exchange_plan.ts";
 import { planLocalExperts } from "./local_experts.ts";
 import { partBytes, type RankGroup } from "./rank_group.ts";
 import {
@@ -34,9 +35,12 @@ export function runByAssignment(
   const allocate = (bytes: number) => scope.use(group.inner.allocate("i32", [Math.ceil(bytes / 4)])).pointer;
   const call: ExchangeCall = { group, inputs, shape, allocate };
   const sorted = sortAssignments(call);
-  // A rank receives (ranks - 1) rows for each token of a rank if it gets every token, and K (ranks - 1) / ranks rows otherwise.
-  const arrival = group.ranks <= shape.topK ? gatherTokens(call, sorted, known) : sendAssignments(call, sorted);
-  return combine(call, sorted.rows, computeRows(call, arrival, sorted.maximum));
+  const gathers = gathersTokens(group.ranks, shape.topK);
+  const arrival = gathers ? gatherTokens(call, sorted, known) : sendAssignments(call, sorted);
+  const order = allocate(arrival.plan.order.byteLength);
+  group.write(order, arrival.plan.order);
+  const expertOutputs = computeRows(call, arrival);
+  return combine(call, sorted.rows, returnRows(call, arrival.plan, { expertOutputs, order, maximum: sorted.maximum }));
 }
 
 /** Sorts the assignments of this rank, and begins to gather the numbers of all ranks. */
@@ -55,57 +59,59 @@ function sortAssignments({ group, inputs, shape, allocate }: ExchangeCall): Sort
   if (maximum > 0) host.context.call("cuMemsetD8Async", rowTokens, 0xff, BigInt(4 * maximum), stream);
   planSort(sort, {
     ...{ indices: inputs.routerIndices.pointer, inputWeights: inputs.inputWeights?.pointer ?? null },
-    ...{
-      counts: allocate(4 * sortCounts(sort)),
-      totals: allocate(4 * experts),
-      tileOffsets: allocate(4 * experts + 4),
-    },
+    ...{ counts: allocate(4 * sortCounts(sort)), totals: allocate(4 * experts) },
+    tileOffsets: allocate(4 * (experts + 1)),
     ...{ rowOffsets: own + BigInt(4 * headerLength), rows, rowTokens, rowScales },
   }).forEach((launch) => host.launch(launch));
 
   communicator.allGather({ pointer: own, bytes: 4 * width }, table, stream);
   const gathered = group.readBack(table, ranks * width);
-  return { maximum, rows, rowTokens, rowScales, table, width, numbers: () => readTable(gathered(), ranks, rank) };
+  let numbers: ReturnType<typeof readTable> | undefined;
+  return {
+    ...{ maximum, rows, rowTokens, rowScales, table, width },
+    numbers: () => numbers ??= readTable(gathered(), ranks, rank),
+  };
 }
 
-/** Computes the rows of this rank's experts, and sends them to the ranks that have their tokens. Returns this rank's sorted rows. */
-function computeRows(call: ExchangeCall, { plan, local }: Arrival, maximum: number): bigint {
-  const { group, shape, allocate } = call;
-  const { inner: { host, steps }, communicator, rank } = group;
-  const { own, others, order, computed } = plan;
+/** Computes the rows of this rank's experts: [rows, H], in the order of the experts, then of the tokens. */
+function computeRows({ group, inputs, shape, allocate }: ExchangeCall, { plan: { computed }, local }: Arrival): bigint {
+  if (computed === 0) return 0n;
+  const rows = { maximum: computed, expected: computed };
+  const { launches, expertOutputs } = planLocalExperts(group, { inputs, shape }, local, rows, allocate);
+  for (const launch of launches) group.inner.host.launch(launch);
+  return expertOutputs;
+}
+
+/** Sends the computed rows to the ranks that have their tokens. Returns the rows of this rank's sorted assignments: [maximum, H]. */
+function returnRows(
+  { group, shape, allocate }: ExchangeCall,
+  { own, others, computed }: ExchangePlan,
+  { expertOutputs, order, maximum }: {
+    readonly expertOutputs: bigint;
+    readonly order: bigint;
+    readonly maximum: number;
+  },
+): bigint {
+  const { inner: { steps }, communicator, rank } = group;
   const bytes = shape.hidden * bytesPerElement(shape.dtype);
-  const returned = allocate(maximum * bytes), packed = allocate(order.length * bytes);
-  const orderPointer = allocate(order.byteLength);
-  group.write(orderPointer, order);
-  let expertOutputs = 0n;
-  if (computed > 0) {
-    const rows = planLocalExperts(group, call, local, { maximum: computed, expected: computed }, allocate);
-    rows.launches.forEach((launch) => host.launch(launch));
-    expertOutputs = rows.expertOutputs;
-  }
-  /** Copies the rows from `start` to `end` of the received ones, in the order of their arrival. */
+  const at = (pointer: bigint, row: number) => pointer + BigInt(row * bytes);
   const select = (start: number, end: number, out: bigint) => {
     const sizes = { rows: end - start, sourceRows: computed, bytes };
-    if (end > start) steps.selectRows(expertOutputs, orderPointer + BigInt(4 * start), out, sizes);
+    if (end > start) steps.selectRows(expertOutputs, order + BigInt(4 * start), out, sizes);
   };
-  const mine = { computed: others[rank] ?? noRows, returned: own[rank] ?? noRows };
-  const at = (pointer: bigint, row: number) => pointer + BigInt(row * bytes);
-  const afterMine = mine.computed.start + mine.computed.rows;
-  select(0, mine.computed.start, packed);
-  select(afterMine, order.length, at(packed, afterMine));
-  const withoutMine = (parts: readonly Part[]) => parts.map((part, r) => r === rank ? noRows : part);
-  const [sent, received] = [
-    partBytes(packed, withoutMine(others), bytes),
-    partBytes(returned, withoutMine(own), bytes),
-  ];
+  const count = others.reduce((sum, { rows }) => sum + rows, 0);
+  const { start = 0, rows = 0 } = others[rank] ?? {}, end = start + rows; // of this rank's own tokens
+  const packed = allocate(count * bytes), returned = allocate(maximum * bytes);
+  select(0, start, packed);
+  select(end, count, at(packed, end));
+  const toOthers = (pointer: bigint, parts: readonly Part[]) =>
+    partBytes(pointer, parts.map((part, r) => r === rank ? { ...part, rows: 0 } : part), bytes);
   group.beside(
-    (stream) => communicator.exchange(sent, received, stream),
-    () => select(mine.computed.start, afterMine, at(returned, mine.returned.start)),
+    (stream) => communicator.exchange(toOthers(packed, others), toOthers(returned, own), stream),
+    () => select(start, end, at(returned, own[rank]?.start ?? 0)),
   );
   return returned;
 }
-
-const noRows: Part = { start: 0, rows: 0 };
 
 /** Sums the rows of each token of this rank. */
 function combine({ group, inputs, shape }: ExchangeCall, rows: bigint, expertOutputs: bigint): CudaTensor {

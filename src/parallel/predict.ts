@@ -3,8 +3,9 @@ import { expertsFlops } from "../contract/experts_sizes.ts";
 import type { Gpu } from "../cuda/plan/gpus.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
 import { type Job, tensorBytes } from "../workload/workload.ts";
+import { type ExchangeBytes, exchangeBytes, gathersTokens } from "./exchange_bytes.ts";
 
-/** The rates of the connections. */
+/** The rates of the connections and of the kernels. */
 export interface LinkRates {
   /** Bytes per second that a GPU receives from the others of its host, all together. */
   readonly hostBytes: number;
@@ -14,30 +15,37 @@ export interface LinkRates {
   readonly gpusPerHost: number;
   /** Seconds of an exchange without its bytes. */
   readonly latency: number;
-  /** Seconds until the host knows the counts of all ranks. */
+  /** Seconds for the counts of all ranks, if the assignments travel. */
   readonly counts: number;
-  /** The share of the GPU's peak rates that the products reach. */
-  readonly share: number;
+  /** Seconds of a call without its operations and bytes. */
+  readonly launches: number;
+  /** The shares of the GPU's peak rates that its kernels reach. */
+  readonly share: { readonly arithmetic: number; readonly memory: number };
 }
 
-/** NCCL on two H200 of one host, measured on 2026-11-28; the network and the share of the peak are assumptions. */
+/** Measured on two H200 of one host on 2026-11-29; the network is an assumption. */
 export const measuredRates: LinkRates = {
   ...{ hostBytes: 270e9, networkBytes: 45e9, gpusPerHost: 8 },
-  ...{ latency: 15e-6, counts: 31e-6, share: 0.7 },
+  ...{ latency: 10e-6, counts: 60e-6, launches: 30e-6, share: { arithmetic: 0.7, memory: 0.9 } },
 };
 
 /** What a call over several GPUs is expected to take, in milliseconds. The rows are routed evenly, and nothing overlaps. */
 export interface Prediction {
   readonly gpus: number;
+  /** Without the exchanges. */
   readonly computeMs: number;
-  /** Both ways, if each assignment travels. */
+  /** Both ways, if the assignments travel. */
   readonly assignmentsMs: number;
-  /** Both ways, if every token travels to every GPU. */
+  /** Both ways, if the tokens travel and their sums return. */
   readonly tokensMs: number;
   /** The time with the faster exchange. */
   readonly totalMs: number;
+  /** The bytes that a GPU receives with the faster exchange. */
+  readonly exchangeBytes: number;
   /** The time of one GPU with the tokens of one, over `totalMs`. */
   readonly efficiency: number;
+  /** The time of one GPU with the tokens of all, over `totalMs`. */
+  readonly gain: number;
   /** The bytes of the expert weights of each GPU. */
   readonly weightBytes: number;
 }
@@ -45,35 +53,52 @@ export interface Prediction {
 /** Predicts a job whose tokens are those of each GPU. */
 export function predict(job: Job, gpu: Gpu, gpus: number, rates: LinkRates = measuredRates): Prediction {
   const { batch, seq, hidden, topK, experts, dtype } = job;
-  const tokens = batch * seq, element = bytesPerElement(dtype);
+  const tokens = batch * seq, element = bytesPerElement(dtype), row = hidden * element;
+  const { arithmetic, memory } = rates.share;
   const { gateUpProj, downProj } = tensorBytes(job).inputs;
-  const compute = (ranks: number) => {
+  const moved = (bytes: number) => bytes / (gpu.bandwidth * memory);
+  /** The time of `tokens` on each of several GPUs, without the exchange. */
+  const compute = (ranks: number, tokens: number) => {
     const busy = Math.min(1, tokens * ranks * topK / experts); // the share of the experts that have work
-    const weightBytes = (gateUpProj + downProj) / ranks;
-    const bytes = weightBytes * busy + 4 * tokens * topK * hidden * element;
-    const floor = Math.max(expertsFlops(job, tokens * topK) / gpu.flops, bytes / gpu.bandwidth);
-    return { seconds: floor / rates.share, weightBytes };
+    const bytes = (gateUpProj + downProj) / ranks * busy + 4 * tokens * topK * row;
+    // The kernels overlap arithmetic and memory in part.
+    const products = Math.hypot(expertsFlops(job, tokens * topK) / (gpu.flops * arithmetic), moved(bytes));
+    return rates.launches + products + moved((topK + 1) * tokens * row);
   };
   const local = Math.min(gpus, rates.gpusPerHost);
-  const travel = (rowsFromEach: number, rowBytes: number) =>
-    gpus === 1 ? 0 : rates.latency + rowsFromEach * rowBytes *
+  const travel = (bytes: number) =>
+    gpus === 1 ? 0 : rates.latency + bytes / (gpus - 1) *
         Math.max((local - 1) / rates.hostBytes, (gpus - local) / rates.networkBytes);
-  const rowBytes = hidden * element;
-  const assignments = 2 * travel(tokens * topK / gpus, rowBytes) + (gpus === 1 ? 0 : rates.counts);
-  const everywhere = 2 * travel(tokens, rowBytes);
-  const { seconds, weightBytes } = compute(gpus);
-  const total = seconds + Math.min(assignments, everywhere);
+  const exchange = ({ toExperts, back }: ExchangeBytes, copied: number) =>
+    gpus === 1 ? 0 : travel(toExperts) + travel(back) + moved(2 * copied);
+  const bytes = {
+    assignments: exchangeBytes({ tokens, hidden, topK, element }, gpus, "assignments"),
+    tokens: exchangeBytes({ tokens, hidden, topK, element }, gpus, "tokens"),
+  };
+  // Rows are packed before they travel, and sums are written and read again.
+  const packed = bytes.assignments.back + (gathersTokens(gpus, topK) ? 0 : bytes.assignments.toExperts);
+  const assignments = exchange(bytes.assignments, packed) + (gpus === 1 ? 0 : rates.counts);
+  const everywhere = exchange(bytes.tokens, bytes.tokens.back);
+  const { toExperts, back } = assignments < everywhere ? bytes.assignments : bytes.tokens;
+  const seconds = compute(gpus, tokens), total = seconds + Math.min(assignments, everywhere);
   return {
     ...{ gpus, computeMs: 1000 * seconds, assignmentsMs: 1000 * assignments, tokensMs: 1000 * everywhere },
-    ...{ totalMs: 1000 * total, efficiency: compute(1).seconds / total, weightBytes },
+    ...{ totalMs: 1000 * total, exchangeBytes: toExperts + back, efficiency: compute(1, tokens) / total },
+    ...{ gain: compute(1, gpus * tokens) / total, weightBytes: (gateUpProj + downProj) / gpus },
   };
 }
 
 /** Describes what the prediction assumes. */
-export function describeRates({ hostBytes, networkBytes, gpusPerHost, latency, counts, share }: LinkRates): string {
-  return `Assumes ${hostBytes / 1e9} GB/s into a GPU within a host of ${gpusPerHost} (measured on two H200), ` +
-    `${networkBytes / 1e9} GB/s from other hosts, ${latency * 1e6} µs for an exchange and ${
-      counts * 1e6
-    } µs for the counts, ` +
-    `products at ${100 * share} % of the peak rates, even routing, and no overlap`;
+export function describeRates(
+  { hostBytes, networkBytes, gpusPerHost, latency, counts, launches, share }: LinkRates,
+): string {
+  const microseconds = (seconds: number) => `${Math.round(seconds * 1e6)} µs`;
+  return `Assumes ${hostBytes / 1e9} GB/s into a GPU within a host of ${gpusPerHost}, ${
+    microseconds(latency)
+  } for an exchange, ` +
+    `${microseconds(counts)} for the counts of assignments, ${microseconds(launches)} for a call, ` +
+    `kernels at ${100 * share.arithmetic} % of the peak arithmetic and ${100 * share.memory} % of the peak bandwidth ` +
+    `(measured on two H200 of one host), ${
+      networkBytes / 1e9
+    } GB/s from other hosts (not measured), even routing, and no overlap`;
 }

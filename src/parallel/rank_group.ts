@@ -83,6 +83,7 @@ export class RankGroup implements Disposable {
 
   /** Queues an exchange of one byte with every rank. It ends on no rank before it has begun on all. */
   barrier(): void {
+    this.world.countCall();
     const byte = (i: number): DeviceBytes => ({ pointer: this.#barrierBytes.pointer + BigInt(4 * i), bytes: 1 });
     const numbers = Array.from({ length: this.ranks }, (_, i) => i);
     this.communicator.exchange(numbers.map(byte), numbers.map((i) => byte(this.ranks + i)), this.stream);

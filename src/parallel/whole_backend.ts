@@ -25,7 +25,7 @@ export class WholeBackend extends RankBackend {
     layer: MoeLayer<BackendTensor>,
     options: MoeOptions = {},
   ): Promise<BackendTensor> {
-    return runMoe(this, { hidden, layer, shape: resolveMoe(hidden, layer, options), onProgress: options.onProgress });
+    return runMoe(this, { ...options, hidden, layer, shape: resolveMoe(hidden, layer, options) });
   }
 
   /** Packed weights cannot be shared. */

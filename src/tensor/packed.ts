@@ -13,7 +13,7 @@ import {
   partNames,
   partShapes,
 } from "./packed_tensor.ts";
-import { firstAbove, firstNotFinite, occurring } from "./scan.ts";
+import { areWithin, firstAbove, firstNotFinite, occurring } from "./scan.ts";
 import { e2m1, e8m0 } from "./small_floats.ts";
 import { checkShape, checkTensor, describeValue, type DType, formatShape, type Tensor } from "./tensor.ts";
 import { checkNames } from "../known_names.ts";
@@ -243,6 +243,7 @@ function sizeOfBlock(scales: number, size: number): number | undefined {
  */
 export function checkElements({ kind }: PackedFormat, parts: PackedParts): boolean {
   const { scales, globalScales, zeroPoints } = parts;
+  if (kind === "mxfp4" && areWithin(scales.data, f16Scales.minimum, f16Scales.maximum)) return true;
   const scaleBytes = occurring(scales.dtype === "u8" ? scales.data : []);
   const nan = (kind === "nvfp4" ? [127, 255] : [255]).find((byte) => scaleBytes[byte]);
   if (nan !== undefined) {
@@ -254,7 +255,7 @@ export function checkElements({ kind }: PackedFormat, parts: PackedParts): boole
   if (at >= 0) {
     throw new RangeError(`zeroPoints must be integers from 0 to 16, got ${zeroPoints?.data[at]} at element ${at}`);
   }
-  return kind !== "mxfp4" || isExactInF16(parts, scaleBytes);
+  return kind !== "mxfp4" || isExactInF16(parts);
 }
 
 function expectFinite(name: string, { dtype, data }: Tensor): void {
@@ -269,11 +270,9 @@ function expectFinite(name: string, { dtype, data }: Tensor): void {
 const f16Scales = { minimum: 104, maximum: 140 };
 
 /** Finds out whether every weight of MXFP4 is a number of f16. Only groups with other scales are looked at one by one. */
-function isExactInF16({ values, scales }: PackedParts, scaleBytes: Uint8Array): boolean {
-  const isSafe = (scale: number) => scale >= f16Scales.minimum && scale <= f16Scales.maximum;
-  if (scaleBytes.every((isPresent, scale) => !isPresent || isSafe(scale))) return true;
+function isExactInF16({ values, scales }: PackedParts): boolean {
   return !scales.data.some((scale, group) => {
-    if (isSafe(scale)) return false;
+    if (scale >= f16Scales.minimum && scale <= f16Scales.maximum) return false;
     const factor = e8m0[scale] ?? NaN;
     return values.data.subarray(group * 16, group * 16 + 16)
       .some((pair) => !isF16((e2m1[pair & 15] ?? NaN) * factor) || !isF16((e2m1[pair >> 4] ?? NaN) * factor));

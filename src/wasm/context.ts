@@ -21,6 +21,8 @@ export interface Context {
    * The address is a multiple of the size of an element.
    */
   stage(source: Staged, from: number, count: number, to: number): void;
+  /** Copies rows of `length` elements that follow each other, `stride` bytes from one copy to the next. */
+  stageRows(source: Staged, from: number, rows: number, length: number, to: number, stride: number): void;
   /** Views of the whole memory. They are valid until the next `allocate`. */
   readonly u8: Uint8Array<ArrayBuffer>;
   readonly u16: Uint16Array<ArrayBuffer>;
@@ -62,7 +64,7 @@ export function createContext(module: WebAssembly.Module, open?: typeof openBlas
     },
     stage(source: Staged, from: number, count: number, to: number) {
       const size = source.BYTES_PER_ELEMENT;
-      const view = size === 1 ? context.u8 : size === 2 ? context.u16 : context.f32;
+      const view = viewOf(size);
       const length = pieceBytes / size;
       if (count <= length) return view.set(source.subarray(from, from + count), to / size);
       // Copies from main memory are 1.5 times as fast if they go to a piece that stays in L1, and from there to L2.
@@ -72,8 +74,27 @@ export function createContext(module: WebAssembly.Module, open?: typeof openBlas
         view.copyWithin(to / size, piece / size, piece / size + part);
       }
     },
+    stageRows(source: Staged, from: number, rows: number, length: number, to: number, stride: number) {
+      const size = source.BYTES_PER_ELEMENT;
+      const together = Math.floor(pieceBytes / (length * size));
+      if (stride === length * size) return context.stage(source, from, rows * length, to);
+      if (together === 0) {
+        for (let r = 0; r < rows; r++) context.stage(source, from + r * length, length, to + r * stride);
+        return;
+      }
+      const view = viewOf(size);
+      for (let r = 0; r < rows; r += together) {
+        const start = from + r * length, count = Math.min(together, rows - r) * length;
+        view.set(source.subarray(start, start + count), piece / size);
+        for (let at = piece / size, out = (to + r * stride) / size; at < piece / size + count; at += length) {
+          view.copyWithin(out, at, at + length);
+          out += stride / size;
+        }
+      }
+    },
     sgemm: (library: string) => opened[library] ??= open!(library).sgemm,
   } as { -readonly [Key in keyof Context]: Context[Key] };
+  const viewOf = (size: number) => size === 1 ? context.u8 : size === 2 ? context.u16 : context.f32;
   function view() {
     if (buffer === memory.buffer) return;
     buffer = memory.buffer as ArrayBuffer;

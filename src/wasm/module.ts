@@ -100,16 +100,6 @@ export interface Kernels {
     last: boolean,
     add: boolean,
   ): void;
-  widenFew(
-    dtype: number,
-    pairs: boolean,
-    from: number,
-    stride: number,
-    rows: number,
-    groups: number,
-    step: number,
-    high: number,
-  ): void;
   multiplyFewPairs(
     dtype: number,
     kind: number,
@@ -162,6 +152,7 @@ export interface Kernels {
   ): void;
   statistics(dtype: number, values: number, count: number, out: number): void;
   maddPeak(rounds: number): number;
+  buffersEnd(): number;
 }
 
 let compiled: WebAssembly.Module | undefined;

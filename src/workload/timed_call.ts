@@ -53,8 +53,11 @@ export interface TimedCall extends Disposable {
   readonly flops: number;
   /** The bytes that one call must read or write at least once. */
   readonly bytes: number;
-  /** The GPUs that share the call, and how rows travel between them; undefined for a call on one device. */
-  readonly over?: { readonly ranks: number; readonly exchange: string };
+  /**
+   * The GPUs that share the call, how rows travel between them, and the bytes that a GPU receives from the others if they are routed
+   * evenly; undefined for a call on one device.
+   */
+  readonly over?: { readonly ranks: number; readonly exchange: string; readonly bytes: number };
 }
 
 /** Draws or reads the tensors of a job's call. */

@@ -18,7 +18,10 @@ export interface WatchdogOptions {
 }
 
 /** The integers that the worker and the main thread share. */
-const slots = { lost: 0, left: 1, communicator: 2, textLength: 4, count: 6 } as const;
+const slots = { lost: 0, left: 1, communicator: 2, textLength: 4, calls: 5, count: 6 } as const;
+
+/** How often a rank looks whether it waits for one that has left, in milliseconds. */
+const interval = 50;
 
 /** Watches the other ranks. */
 export class Watchdog implements Disposable {
@@ -33,7 +36,7 @@ export class Watchdog implements Disposable {
   readonly #text = new Uint8Array(new SharedArrayBuffer(1024));
 
   constructor(options: WatchdogOptions) {
-    const source = `(${watch})(${JSON.stringify({ ...options, slots })});`;
+    const source = `(${watch})(${JSON.stringify({ ...options, slots, interval })});`;
     const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
     this.#worker = new Worker(url, { type: "module", name: "yamoe watchdog" });
     URL.revokeObjectURL(url);
@@ -68,6 +71,16 @@ export class Watchdog implements Disposable {
     return new TextDecoder().decode(this.#text.slice(0, Atomics.load(this.#state, slots.textLength)));
   }
 
+  /** Counts a call that all ranks must make. A rank that leaves before the others have made as many is lost. */
+  countCall(): void {
+    Atomics.add(this.#state, slots.calls, 1);
+  }
+
+  /** Informs the other ranks that this one makes no further calls. Returns at once. */
+  finish(): void {
+    this.#worker.postMessage({ finished: true });
+  }
+
   /** Informs the other ranks that this one ends, and why if it failed. Returns when they have been informed. */
   leave(failure: string | null): void {
     this.#worker.postMessage({ leave: failure });
@@ -82,8 +95,9 @@ export class Watchdog implements Disposable {
 
 /** The worker's source. It must not use anything outside. */
 function watch(
-  { rank, ranks, host, port, token, library, exit, slots }: WatchdogOptions & {
-    readonly slots: { readonly [Name in "lost" | "left" | "communicator" | "textLength"]: number };
+  { rank, ranks, host, port, token, library, exit, slots, interval }: WatchdogOptions & {
+    readonly slots: { readonly [Name in "lost" | "left" | "communicator" | "textLength" | "calls"]: number };
+    readonly interval: number;
   },
 ): void {
   interface Peer {
@@ -103,6 +117,7 @@ function watch(
   let hosts: readonly string[] | undefined;
   let ended = false;
   const early: [number, string | null][] = [];
+  const calls = () => Atomics.load(state, slots.calls);
 
   addEventListener("message", async (event) => {
     if (!(event instanceof MessageEvent)) return;
@@ -112,16 +127,21 @@ function watch(
       hosts = data.hosts;
       for (const [lostRank, reason] of early) await lose(lostRank, reason);
     }
+    if (data.finished) await tellAll({ left: calls() });
     if ("leave" in data) {
       ended = true;
-      await tellAll(data.leave === null ? { left: rank } : { lost: rank, reason: data.leave });
+      await tellAll(data.leave === null ? { left: calls() } : { lost: rank, reason: data.leave });
       for (const { socket } of peers) socket.close();
       Atomics.store(state, slots.left, 1);
       Atomics.notify(state, slots.left);
     }
   });
   if (rank === 0) listen();
-  else connect().catch((error) => scope.postMessage({ failed: String(error) }));
+  else {
+    connect().catch(({ message }: Error) =>
+      scope.postMessage({ failed: `Cannot join rank 0 at ${host}:${port}: ${message}` })
+    );
+  }
 
   function listen(): void {
     const listener = Deno.listen({ hostname: host, port });
@@ -169,7 +189,15 @@ function watch(
       join(peer);
     }
     if (peer.rank === undefined) return;
-    if (message.left !== undefined) peer.left = true;
+    if (message.left !== undefined && !peer.left) {
+      const { rank } = peer, made = message.left;
+      peer.left = true;
+      const timer = setInterval(() => {
+        if (calls() <= made) return;
+        clearInterval(timer);
+        void lose(rank, "it left while other ranks needed it");
+      }, interval);
+    }
     if (message.lost !== undefined) await lose(message.lost, message.reason ?? null);
   }
 

@@ -245,6 +245,16 @@ export class World implements Disposable {
     if (this.#watchdog) this.#watchdog.communicator = communicator;
   }
 
+  /** Informs the other ranks that this one makes no further calls. Call it before closing the communicator, which can block. */
+  finish(): void {
+    this.#watchdog?.finish();
+  }
+
+  /** Counts a call that all ranks must make, so that a rank that leaves too early is noticed. */
+  countCall(): void {
+    this.#watchdog?.countCall();
+  }
+
   /** The error to throw after a rank was lost, or this one has failed; undefined if none was. */
   get lost(): RankLostError | undefined {
     const reason = this.#watchdog?.lost ?? (this.#failure && `this rank has failed: ${this.#failure}`);
@@ -258,6 +268,7 @@ export class World implements Disposable {
    * @throws {RankLostError} If a rank is lost.
    */
   async allGather<Value>(value: Value): Promise<Value[]> {
+    this.countCall();
     const [first] = this.#connections;
     if (!first) return [value];
     if (this.rank > 0) {

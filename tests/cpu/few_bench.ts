@@ -3,7 +3,6 @@ import { CpuBackend } from "../../src/cpu/backend.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { tensor, zeros } from "../../src/tensor/tensor.ts";
 import type { Context } from "../../src/wasm/context.ts";
-import { wasmDType } from "../../src/wasm/elements.ts";
 
 /** The functions of `bench.ts` that measure and print. */
 export interface Bench {
@@ -12,35 +11,26 @@ export interface Bench {
 }
 
 /**
- * Measures what a call with few rows must do at least, each by itself: multiply-adds in registers, reads of shared memory
- * into L1, and widening from L2 to L1. Then measures the call.
+ * Measures what a call with few rows must do at least, each by itself: multiply-adds in registers, and reads of shared
+ * memory into L1. Then measures the call.
  *
  * @param madds The rate of multiply-adds in registers, in GFLOP/s.
  */
 export async function benchFew({ seconds, report }: Bench, context: Context, madds: number): Promise<void> {
   const [tokens, topK, experts, hidden, intermediate] = [64, 8, 64, 2048, 1024] as const;
-  const bf16 = wasmDType("bf16");
   const [gateUpProj, downProj] = [[experts, hidden, 2 * intermediate], [experts, intermediate, hidden]].map((shape) => {
     const weights = zeros("bf16", shape);
     (weights.data as Uint16Array).fill(0x3c80);
     return weights;
   });
 
-  const source = gateUpProj!.data as Uint16Array, row = hidden, rows = 64;
-  const at = context.allocate({ piece: rows * row * 2 + 64 });
+  const source = gateUpProj!.data as Uint16Array, piece = 4096; // 8 KB
+  const { at } = context.allocate({ at: 2 * piece });
   const read = await seconds(() => {
-    for (let i = 0; i < source.length / 8; i += 2 * row) context.stage(source, i, 2 * row, at.piece);
+    for (let i = 0; i < source.length / 8; i += piece) context.stage(source, i, piece, at);
   });
   const reads = source.byteLength / 8 / read / 1e9;
   report("reads of shared memory to L1", 1, reads, "GB/s");
-  const groups = 12;
-  const widen = await seconds(() => {
-    for (let g = 0; g + groups <= row / 8; g += groups) {
-      context.kernels.widenFew(bf16, false, at.piece + g * 16, row * 2, rows, groups, 16, 8);
-    }
-  });
-  const widened = Math.floor(row / 8 / groups) * groups * 8 * rows / widen / 1e9;
-  report("widen bf16 from L2 to L1", 1, widened, "G/s");
 
   const indices = Int32Array.from({ length: tokens * topK }, (_, i) => {
     const token = Math.floor(i / topK), slot = i % topK;
@@ -50,7 +40,6 @@ export async function benchFew({ seconds, report }: Bench, context: Context, mad
   const times = [
     { name: "multiply-adds", time: flops / madds / 1e9 },
     { name: "+ reads", time: 2 * weights / reads / 1e9 },
-    { name: "+ widening", time: weights / widened / 1e9 },
   ];
   for (const threads of [1, 2].filter((n) => n <= navigator.hardwareConcurrency)) {
     using backend = new CpuBackend({ threads, blas: "none" });

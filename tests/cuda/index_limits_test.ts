@@ -30,6 +30,13 @@ const product = (a: Numbers): Expressions => ({
   "at.row + kBM": [BigInt(maximumItems) + 256n, 31],
   "expert * width + column": [a.experts! * a.columnsWidth! + 192n, 32],
   "kRaster * column_tiles": [16n * (a.columnsWidth! / 64n + 1n), 31],
+  ...a.weightsScaleColumns && {
+    "first_scale(…) + depth / scale_columns": [
+      a.experts! * (a.columnsWidth! / a.weightsScaleRows! + 1n) * (a.depth! / a.weightsScaleColumns),
+      31,
+    ],
+    "row * depth": [a.experts! * a.columnsWidth! * a.depth!, 63],
+  },
 });
 
 const blocks = (a: Numbers): Expressions => ({
@@ -113,6 +120,10 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
   nvfp4_blocks: blocks,
   nvfp4_decode: blocks,
   nvfp4: packedProduct,
+  decode_stored: (a) => ({
+    "k += blockDim.x": [a.depth! + 256n, 31],
+    "blockIdx.x * depth + k": [(a.blocks! + 1n) * a.depth!, 63],
+  }),
   gather_panels: (a) => ({
     "i += threads": [8n * a.rows! + a.blocks! * a.threads!, 31],
     "(first + i) * 64 + lane * 8": [a.depth! + 2n * 9n * 64n, 31],
@@ -229,14 +240,14 @@ const packedFormats: readonly PackedFormat[] = [
 
 Deno.test("experts() with packed weights: no index overflows in a call that is not refused", () => {
   const accepted = forLargest(
-    [sizes, sizes, sizes, [1, 32, 1024], [1, 8], [false, true].map(Number), Array.from(packedFormats.keys())],
-    (tokens, hidden, intermediate, experts, topK, isMixed, index) => {
+    [sizes, sizes, sizes, [1, 32, 1024], [1, 8], [0, 1], [...packedFormats.keys()], [0, 1]],
+    (tokens, hidden, intermediate, experts, topK, isMixed, index, isAmpere) => {
       const format = packedFormats[index]!;
       checkExperts({
         ...{ ...defaultVariant, dtype: "bf16", weightLayout: "out-in", tokens, hidden, intermediate, experts, topK },
         ...{ capacity: Infinity, denseWeights: false, weightsDType: "bf16", hasInputWeights: false, hasAddend: false },
         formats: { gateUpProj: format, downProj: isMixed ? { kind: "dense", dtype: "bf16" } : format },
-      }, gpus.h100!);
+      }, isAmpere ? gpus.a100! : gpus.h100!);
     },
   );
   assertLess(100, accepted);

@@ -1,6 +1,8 @@
 // Fibers. Each thread of a block has its own stack and runs until it waits. The order of the threads depends only on the seed.
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -41,7 +43,8 @@ emulator_switch:
 namespace emulator {
 namespace {
 
-constexpr size_t kStackBytes = 64 << 10;
+constexpr size_t kStackBytes = 64 << 10, kPageBytes = 4096, kMarkWords = 32;
+constexpr uint64_t kMark = 0x5afe57acafe57ac5;
 constexpr int kMaxThreads = 1024;
 constexpr int kMain = -1;
 
@@ -62,16 +65,21 @@ unsigned next_random() {
 
 unsigned char* stack_of(int thread) { return stacks + static_cast<size_t>(thread) * kStackBytes; }
 
+// A page before the first stack is protected. A page before each stack would be 2048 mappings for each library, and a
+// process with the libraries of all tests can have 65530.
 void allocate_stacks() {
-  void* memory = mmap(nullptr, kStackBytes * kMaxThreads, PROT_READ | PROT_WRITE,
+  void* memory = mmap(nullptr, kPageBytes + kStackBytes * kMaxThreads, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
     perror("emulator: stacks");
     abort();
   }
-  stacks = static_cast<unsigned char*>(memory);
-  for (int t = 0; t < kMaxThreads; ++t) mprotect(stack_of(t), 4096, PROT_NONE);  // detects a stack overflow
+  mprotect(memory, kPageBytes, PROT_NONE);
+  stacks = static_cast<unsigned char*>(memory) + kPageBytes;
 }
+
+// The end of each stack has a known value, which a stack overflow changes.
+uint64_t* end_of_stack(int thread) { return reinterpret_cast<uint64_t*>(stack_of(thread)); }
 
 void switch_to(int thread) {
   void** const save = running == kMain ? &main_stack_pointer : &all_fibers[running].stack_pointer;
@@ -124,6 +132,7 @@ void start_fibers(int count, dim3 block, void (*entry)()) {
     all_warps[w].epoch = 1;
   }
   for (int t = 0; t < count; ++t) {
+    std::fill_n(end_of_stack(t), kMarkWords, kMark);
     Fiber& fiber = all_fibers[t];
     fiber.state = State::kReady;
     fiber.index = {t % block.x, t / block.x % block.y, t / (block.x * block.y)};
@@ -145,6 +154,13 @@ void run_fibers() {
   do {
     for (int next = pick(0); next != kMain && !abandoned; next = pick(0)) switch_to(next);
   } while (!abandoned && land_a_bulk_copy());
+}
+
+int overflowed_stack() {
+  for (int t = 0; t < static_cast<int>(all_fibers.size()); ++t) {
+    if (std::any_of(end_of_stack(t), end_of_stack(t) + kMarkWords, [](uint64_t word) { return word != kMark; })) return t;
+  }
+  return -1;
 }
 
 void make_ready(int thread) {

@@ -39,6 +39,11 @@ bool run_block() {
   start_fibers(threads, block, thread_main);
   run_fibers();
   if (failed()) return false;
+  if (const int thread = overflowed_stack(); thread >= 0) {
+    report() = "a stack overflow of thread " + std::to_string(thread) + " [kernel " + present->kernel->name + "]";
+    fault_code = 719;
+    return false;
+  }
   for (const Fiber& fiber : fibers()) {
     if (fiber.state == State::kDone) continue;
     report() = describe_deadlock() + " [kernel " + present->kernel->name + "]";

@@ -123,6 +123,7 @@ void wait_in(State state, const char* what, Where where);
 void make_ready(int thread);
 [[noreturn]] void leave_kernel();  // abandons all fibers
 bool failed();
+int overflowed_stack();  // a thread that has used more than its stack, or -1
 void set_schedule(unsigned seed, unsigned preempt);
 void maybe_preempt();
 unsigned choose(unsigned count);  // a number below count; always 0 in the plain order

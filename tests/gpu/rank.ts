@@ -2,8 +2,11 @@
 import { type CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
 import type { ExpertsInputs } from "../../src/contract/experts.ts";
 import { weightShapes } from "../../src/contract/experts_sizes.ts";
+import { gpus } from "../../src/cuda/plan/gpus.ts";
 import type { PresetName } from "../../src/models/presets.ts";
 import { Nccl } from "../../src/nccl/library.ts";
+import { exchangeBytes } from "../../src/parallel/exchange_bytes.ts";
+import { predict } from "../../src/parallel/predict.ts";
 import { RankBackend } from "../../src/parallel/backend.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
 import { exchanges } from "./exchanges.ts";
@@ -130,30 +133,39 @@ function dispose(inputs: object): void {
   for (const value of Object.values(inputs)) (value as BackendTensor)[Symbol.dispose]();
 }
 
-/** Measures on all ranks: the median of single calls that start together, and the time of a call in a row of calls. */
-async function times(backend: RankBackend | CudaBackend, run: () => Promise<BackendTensor>, count: number) {
+/** Times of a call in milliseconds. */
+interface Times {
+  /** The median of single calls that start together. */
+  readonly singleMs: number;
+  /** The time of a call in a row of calls. */
+  readonly rowMs: number;
+  /** The time of a replay in a row of replays. */
+  readonly replayMs?: number;
+}
+
+/** Measures a call on all ranks. */
+async function times(
+  backend: RankBackend,
+  run: () => Promise<BackendTensor>,
+  count: number,
+  capturable: boolean,
+): Promise<Times> {
   const once = async () => (await run())[Symbol.dispose]();
+  const inRow = async (once: () => Promise<void>) => {
+    const { milliseconds } = await backend.measure(async () => {
+      for (let i = 0; i < count; i++) await once();
+    });
+    return milliseconds / count;
+  };
   for (let i = 0; i < 4; i++) await once();
   const single: number[] = [];
   for (let i = 0; i < count; i++) single.push((await backend.measure(once)).milliseconds);
-  const { milliseconds } = await backend.measure(async () => {
-    for (let i = 0; i < count; i++) await once();
-  });
-  return { singleMs: median(single), rowMs: milliseconds / count };
-}
-
-/** Measures replays of a captured call, one after the other. */
-async function replayMs(backend: RankBackend | CudaBackend, run: () => Promise<BackendTensor>, count: number) {
+  const measured = { singleMs: median(single), rowMs: await inRow(once) };
+  if (!capturable) return measured;
   using captured = await backend.capture(run);
-  const series: number[] = [];
-  for (let i = 0; i < 5; i++) {
-    const { milliseconds } = await backend.measure(async () => {
-      for (let j = 0; j < count; j++) await captured.replay();
-    });
-    series.push(milliseconds / count);
-  }
+  const replayMs = await inRow(() => captured.replay());
   captured.result[Symbol.dispose]();
-  return median(series);
+  return { ...measured, replayMs };
 }
 
 function digest(data: Tensor["data"]): string {
@@ -169,81 +181,118 @@ function digest(data: Tensor["data"]): string {
 /** Runs one rank. */
 export async function runRank(task: RankTask): Promise<void> {
   using connected = await connect(task);
+  const { inner } = connected;
   for (const name of task.presets) {
-    for (const tokens of task.mode === "loop" ? [1024] : task.tokens) await runJob(task, connected, name, tokens);
+    const whole = makeJob(name, { batch: 1, seq: 1, dtype: "bf16" });
+    const own = await layer(inner, whole, shareOf(whole.experts, task.ranks, task.rank));
+    const all = task.mode === "loop" ? own : await layer(inner, whole, { start: 0, end: whole.experts });
+    for (const seq of task.mode === "loop" ? [1024] : task.tokens) {
+      await runJob(task, connected, makeJob(name, { batch: 1, seq, dtype: "bf16" }), { own, all });
+    }
+    for (const weights of new Set([own, all])) dispose(weights);
   }
 }
 
-async function runJob(task: RankTask, connected: Connected, name: PresetName, tokens: number): Promise<void> {
+type Weights = Awaited<ReturnType<typeof layer>>;
+
+async function runJob(
+  task: RankTask,
+  connected: Connected,
+  job: Job,
+  weights: { readonly own: Weights; readonly all: Weights },
+): Promise<void> {
   const { rank, ranks } = task;
   const { group, inner } = connected;
-  const job = makeJob(name, { batch: 1, seq: tokens, dtype: "bf16" });
+  const tokens = job.seq;
   const { activation, gated, gateUpLayout, weightLayout } = jobOptions(job);
   const options = { activation, gated, gateUpLayout, weightLayout };
   const count = tokens > 4000 ? Math.ceil(task.calls / 3) : task.calls;
-  const everyone = Array(ranks).fill(tokens);
   const own = await tokensOf(inner, job, rank * tokens, tokens);
-  const weights = await layer(inner, job, shareOf(job.experts, ranks, rank));
-  const inputs: Inputs = { ...own, ...weights };
-  const call = { ...options, totalExperts: job.experts, tokensPerRank: everyone };
-  if (task.mode === "loop") {
-    const parallel = connected.parallel("assignments");
-    for (let i = 0;; i++) {
-      (await parallel.experts(inputs, call))[Symbol.dispose]();
-      parallel.synchronize();
-      if (i === 5 && rank === 0) print("looping");
-      if (i % 20 === 0) await new Promise((resolve) => setTimeout(resolve));
-    }
-  }
+  const inputs: Inputs = { ...own, ...weights.own };
+  const call = { ...options, totalExperts: job.experts, tokensPerRank: Array<number>(ranks).fill(tokens) };
+  if (task.mode === "loop") return await runForever(rank, connected, inputs, call);
 
-  const results: Record<string, unknown> = {};
+  inner.resetPeakMemory();
+  const results: Record<string, Times> = {};
+  const parts: Record<string, unknown> = {};
   const hashes: Record<string, string> = {};
   for (const exchange of ["assignments", "tokens"] as const) {
     const parallel = connected.parallel(exchange);
+    const run = () => parallel.experts(inputs, call);
     {
-      using output = await parallel.experts(inputs, call);
+      using output = await run();
       hashes[exchange] = digest((await parallel.download(output)).data);
     }
-    results[exchange] = await times(parallel, () => parallel.experts(inputs, call), count);
-    if (exchange === "assignments") {
-      results.exchanges = await exchanges(connected.group, parallel, () => parallel.experts(inputs, call));
-    } else {
-      results.replay = { rowMs: await replayMs(parallel, () => parallel.experts(inputs, call), count) };
+    results[exchange] = await times(parallel, run, count, exchange === "tokens");
+    if (exchange === "assignments") parts.exchanges = await exchanges(group, parallel, run);
+    else {
+      const profile = await inner.profile(run);
+      parts.profile = profile.map(({ kernel, milliseconds }) => `${kernel} ${(1000 * milliseconds).toFixed(1)}`);
     }
   }
   const peakGiB = inner.memory.peakBytes / 2 ** 30;
   const collected = await group.world.allGather({ hashes });
-  dispose(weights);
-  dispose(own);
 
-  // One GPU with the tokens of all ranks. Each rank computes it, so that the GPUs are equally warm; rank 0 reports.
-  const whole = {
-    ...await tokensOf(inner, job, 0, ranks * tokens),
-    ...await layer(inner, job, { start: 0, end: job.experts }),
-  };
+  // One GPU with the tokens of all ranks, and with those of one. Each rank computes it, so that the GPUs are equally warm.
+  const barrier = connected.parallel("assignments");
+  const alone = await times(barrier, () => inner.experts({ ...own, ...weights.all }, options), count, true);
+  const tokensOfAll = await tokensOf(inner, job, 0, ranks * tokens);
+  const runOne = () => inner.experts({ ...tokensOfAll, ...weights.all }, options);
   let expected: string[];
   {
-    using output = await inner.experts(whole, options);
+    using output = await runOne();
     const { data } = await inner.download(output);
     const part = data.length / ranks;
     expected = Array.from({ length: ranks }, (_, r) => digest(data.slice(r * part, (r + 1) * part)));
   }
-  const barrier = connected.parallel("assignments");
-  const one = {
-    ...await times(barrier, () => inner.experts(whole, options), count),
-    replayMs: await replayMs(barrier, () => inner.experts(whole, options), count),
-  };
-  dispose(whole);
+  const one = await times(barrier, runOne, count, true);
+  dispose(own);
+  dispose(tokensOfAll);
   if (rank !== 0) return;
   const sameBits = Object.fromEntries(
     Object.keys(hashes).map((key) => [key, collected.every((other, r) => other.hashes[key] === expected[r])]),
   );
-  const gain = Object.fromEntries(
-    Object.entries(results).filter(([key]) => key !== "exchanges").map(([key, value]) => {
-      const { singleMs, rowMs } = value as Partial<typeof one>;
-      const times = [[one.singleMs, singleMs], [key === "replay" ? one.replayMs : one.rowMs, rowMs]] as const;
-      return [key, times.map(([one, ms]) => ms === undefined ? "" : `${(one / ms).toFixed(2)} x`).join(" ").trim()];
-    }),
+  print({ preset: job.preset, gpus: ranks, tokensPerGpu: tokens, sameBits, one, alone, ...results, ...parts, peakGiB });
+  print(summary(job, inner.device, ranks, { one, alone, results }));
+}
+
+/** Compares the faster exchange with one GPU and with the prediction. */
+function summary(
+  job: Job,
+  device: string,
+  ranks: number,
+  { one, alone, results }: { one: Times; alone: Times; results: Readonly<Record<string, Times>> },
+) {
+  const gpu = Object.values(gpus).find(({ name }) => name.startsWith(device)) ?? gpus.h200;
+  const predicted = gpu && predict(job, gpu, ranks);
+  const exchange = (results.assignments?.singleMs ?? 0) < (results.tokens?.singleMs ?? 0) ? "assignments" : "tokens";
+  const best = results[exchange] ?? one;
+  const sizes = { tokens: job.seq, hidden: job.hidden, topK: job.topK, element: 2 };
+  const { toExperts, back } = exchangeBytes(sizes, ranks, exchange);
+  const gain = Object.entries(results).map(([name, { singleMs, rowMs, replayMs }]) =>
+    `${name} ${(one.singleMs / singleMs).toFixed(2)} ${(one.rowMs / rowMs).toFixed(2)} ${
+      replayMs === undefined ? "" : ((one.replayMs ?? 0) / replayMs).toFixed(2)
+    }`.trim()
   );
-  print({ preset: name, dtype: job.dtype, tokensPerGpu: tokens, sameBits, one, ...results, gain, peakGiB });
+  return {
+    ...{ summary: `${job.preset}, ${job.seq} tokens on each of ${ranks} GPUs`, exchange, ms: best.singleMs },
+    ...{ predictedMs: predicted?.totalMs, overPrediction: best.singleMs / (predicted?.totalMs ?? NaN) },
+    ...{ efficiency: alone.singleMs / best.singleMs, predictedEfficiency: predicted?.efficiency },
+    ...{ gainOfSingleRowReplay: gain, predictedGain: predicted?.gain, receivedMB: (toExperts + back) / 1e6 },
+  };
+}
+
+async function runForever(
+  rank: number,
+  connected: Connected,
+  inputs: Inputs,
+  call: Parameters<RankBackend["experts"]>[1],
+): Promise<void> {
+  const parallel = connected.parallel("assignments");
+  for (let i = 0;; i++) {
+    (await parallel.experts(inputs, call))[Symbol.dispose]();
+    parallel.synchronize();
+    if (i === 5 && rank === 0) print("looping");
+    if (i % 20 === 0) await new Promise((resolve) => setTimeout(resolve));
+  }
 }

@@ -1,5 +1,5 @@
 // `yamoe bench --gpus` and `yamoe verify --gpus` on emulated GPUs.
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { words, yamoe } from "../cli/yamoe.ts";
 import { buildProduct } from "../cuda/emulated.ts";
 import { toolkit } from "../toolkit.ts";
@@ -10,8 +10,8 @@ const permissions = ["ffi", "net", "env", "read", "sys", "run"].map((name) => `-
 const job = words("bench --preset tiny --tokens 8 --capacity none");
 
 /** Runs the tool on eight emulated GPUs. */
-async function onGpus(args: readonly string[], nccl = "") {
-  const { folder } = await buildProduct(80, { checked: false });
+async function onGpus(args: readonly string[], nccl = "", arch = 80) {
+  const { folder } = await buildProduct(arch, { checked: false, optimized: arch === 80 });
   const scratch = await Deno.makeTempDir({ prefix: "yamoe-nccl-" });
   const env = { LD_LIBRARY_PATH: folder, YAMOE_EMULATOR: "devices=8", YAMOE_NCCL_FOLDER: scratch, YAMOE_NCCL: nccl };
   try {
@@ -42,6 +42,15 @@ test("bench starts the ranks of each configuration, and its records have their r
     assert(verifiedTokens > 0);
     assertEquals(tokensPerSecondPerGpu, gpus > 1 ? tokensPerSecond / gpus : null);
   }
+});
+
+test("bench checks packed weights over two ranks against float64", async () => {
+  const flags = words("--dtype bf16 --weights mxfp4 --gpus 2 --exchange assignments,tokens --iters 1 --format json");
+  const { code, stdout, stderr } = await onGpus([...job, ...flags], "", 90);
+  assertEquals(code, 0, stdout + stderr);
+  const [first, second] = JSON.parse(stdout);
+  assertEquals([first.formats, first.verifiedTokens, second.verifiedTokens], ["mxfp4", 8, 8]);
+  assertAlmostEquals(second.outputSum, first.outputSum, 1e-3);
 });
 
 test("of the ranks of a launcher, only the first prints", async () => {

@@ -1,4 +1,5 @@
 // Runs jobs over several ranks without an end, until another rank is lost. Prints "joining" before and "joined" after it has joined.
+// With "leave", rank 1 ends after some jobs as if it had finished.
 import { openParallel } from "../../src/parallel/open_parallel.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
@@ -12,6 +13,7 @@ try {
   console.log("joined");
   const { rank, ranks } = parallel;
   for (let seed = 0;; seed++) {
+    if (Deno.args[0] === "leave" && rank === 1 && seed === 4) break;
     const { inputs, options, experts, tokensPerRank } = randomJob(seed % 20, ranks, { even: false });
     const start = tokensPerRank.slice(0, rank).reduce((sum, n) => sum + n, 0);
     const tokens = { start, end: start + (tokensPerRank[rank] ?? 0) };

@@ -4,7 +4,7 @@ import { openParallel } from "../../src/parallel/open_parallel.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
 import { Control } from "../emulator/control.ts";
 import { randomJob } from "./random_job.ts";
-import { sliceRows } from "./slices.ts";
+import { sliceExperts, sliceRows } from "./slices.ts";
 
 const library = "libnccl.so.2"; // the emulator
 const nccl = Deno.dlopen(library, {
@@ -34,7 +34,7 @@ async function run(exchange: "assignments" | "tokens"): Promise<void> {
   using scope = new DisposableStack();
   const own = Object.entries(inputs).map(([name, value]) => [
     name,
-    sliceRows(value, name.includes("Proj") ? shareOf(experts, ranks, rank) : tokens),
+    name.includes("Proj") ? sliceExperts(value, shareOf(experts, ranks, rank)) : sliceRows(value, tokens),
   ]);
   const uploaded = mapInputs(Object.fromEntries(own) as typeof inputs, (value) => scope.use(parallel.upload(value)));
   const call = () => parallel.experts(uploaded, { ...options, totalExperts: experts, tokensPerRank });

@@ -1,12 +1,16 @@
-// Runs jobs over several ranks and compares each rank's output with that of one emulated GPU, bit by bit. Prints one JSON line.
+// Runs jobs over several ranks and compares each rank's output with that of one GPU, bit by bit, and with float64. Prints one JSON line.
 import { openCudaBackend } from "../../src/cuda/backend.ts";
-import type { ExpertsInputs } from "../../src/contract/experts.ts";
+import type { DenseInputs, ExpertsInputs } from "../../src/contract/experts.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
 import type { ParallelExpertsOptions } from "../../src/parallel/resolve.ts";
 import { openParallel } from "../../src/parallel/open_parallel.ts";
 import type { BackendTensor } from "../../src/tensor/backend_tensor.ts";
-import { convert, type Tensor } from "../../src/tensor/tensor.ts";
+import { decode } from "../../src/tensor/decode.ts";
+import { isPacked } from "../../src/tensor/packed_tensor.ts";
+import type { DType, Tensor } from "../../src/tensor/tensor.ts";
+import { RelativeError } from "../../src/verify/check.ts";
+import { referenceOutput } from "../../src/verify/variants.ts";
 import { randomJob } from "./random_job.ts";
 import { sameBits, sliceExperts, sliceRows } from "./slices.ts";
 
@@ -17,13 +21,13 @@ using parallel = await openParallel({
 });
 using single = await openCudaBackend({ device: parallel.rank });
 const { rank, ranks } = parallel;
-let different = 0, worst = 0;
+let different = 0;
+const errors = new Map<DType, { actual: RelativeError; single: RelativeError }>();
 for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
   const { inputs, options, experts, tokensPerRank } = randomJob(seed, ranks, { even: exchange === "tokens" });
   const tokens = { start: tokensPerRank.slice(0, rank).reduce((sum, n) => sum + n, 0), end: 0 };
   tokens.end = tokens.start + (tokensPerRank[rank] ?? 0);
-  const whole = await run(single, inputs, options);
-  const expected = sliceRows(whole, tokens);
+  const expected = sliceRows(await run(single, inputs, options), tokens);
   const shared = shareOf(experts, ranks, rank);
   const own = Object.fromEntries(
     Object.entries(inputs).map((
@@ -33,9 +37,22 @@ for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
   const known = exchange === "tokens" || seed % 2 === 0 ? tokensPerRank : undefined;
   const actual = await run(parallel, own, { ...options, totalExperts: experts, tokensPerRank: known });
   if (!sameBits(actual, expected)) different++;
-  worst = Math.max(worst, distance(actual, expected));
+  const { dtype, shape: [, hidden = 0] } = actual;
+  const decoded: DenseInputs = mapInputs(
+    inputs,
+    (value) => value,
+    (weight) => isPacked(weight) ? decode(weight, dtype) : weight,
+  );
+  const exact = referenceOutput(decoded, options).slice(tokens.start * hidden, tokens.end * hidden);
+  const error = errors.get(dtype) ?? { actual: new RelativeError(), single: new RelativeError() };
+  errors.set(dtype, error);
+  error.actual.add(actual, exact);
+  error.single.add(expected, exact);
 }
-console.log(JSON.stringify({ rank, different, worst, live: parallel.memory.liveBytes }));
+console.log(JSON.stringify({
+  ...{ rank, different, live: parallel.memory.liveBytes },
+  errors: Object.fromEntries([...errors].map(([dtype, { actual, single }]) => [dtype, [actual.value, single.value]])),
+}));
 
 async function run(
   backend: { upload(tensor: Tensor): BackendTensor; download(tensor: BackendTensor): Promise<Tensor> } & {
@@ -47,14 +64,4 @@ async function run(
   using scope = new DisposableStack();
   const uploaded = mapInputs(inputs, (value) => scope.use(backend.upload(value)));
   return await backend.download(scope.use(await backend.experts(uploaded, options)));
-}
-
-function distance(a: Tensor, b: Tensor): number {
-  const [x, y] = [convert(a, "f32").data, convert(b, "f32").data];
-  let error = 0, norm = 0;
-  for (let i = 0; i < x.length; i++) {
-    error += ((x[i] ?? 0) - (y[i] ?? 0)) ** 2;
-    norm += (y[i] ?? 0) ** 2;
-  }
-  return norm === 0 ? Math.sqrt(error) : Math.sqrt(error / norm);
 }

@@ -62,3 +62,15 @@ Deno.test({
     assertLess(milliseconds, 2000);
   },
 });
+
+Deno.test({
+  name: "a rank that leaves while the others need it ends them",
+  ignore: !toolkit,
+  async fn() {
+    const emulator = await buildProduct(80, { checked: false });
+    await using started = await startRanks(emulator, 3, [program, "leave"]);
+    const outcomes = await started.outcomes;
+    const line = `yamoe: rank 1 on ${Deno.hostname()} failed: it left while other ranks needed it\n`;
+    assertEquals(outcomes.map(({ code, stderr }) => [code, stderr]), [[1, line], [0, ""], [1, line]]);
+  },
+});

@@ -1,5 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { gpus } from "../../src/cuda/plan/gpus.ts";
+import { exchangeBytes } from "../../src/parallel/exchange_bytes.ts";
 import { measuredRates, predict } from "../../src/parallel/predict.ts";
 import { makeJob } from "../../src/workload/workload.ts";
 import { words, yamoe } from "../cli/yamoe.ts";
@@ -13,11 +14,28 @@ Deno.test("one GPU exchanges nothing", () => {
   assertEquals([assignmentsMs, tokensMs, efficiency], [0, 0, 1]);
 });
 
-Deno.test("the exchange of assignments moves the rows for other GPUs at the rate of the link, both ways", () => {
-  const rows = 8192 * 4 * 3 / 4;
-  const { hostBytes, latency, counts } = measuredRates;
-  const expected = 2 * (latency + rows * 2880 * 2 / hostBytes) + counts;
+Deno.test("every token travels to four GPUs, and a row for each assignment returns, at the rate of the link", () => {
+  const tokens = 8192 * 3 * (2880 * 2 + 4 * 4), rows = 8192 * 4 * 3 / 4 * 2880 * 2;
+  const { hostBytes, latency, counts, share } = measuredRates;
+  const packed = 2 * rows / (h100.bandwidth * share.memory);
+  const expected = 2 * latency + (tokens + rows) / hostBytes + packed + counts;
   assertAlmostEquals(predict(job, h100, 4).assignmentsMs, 1000 * expected, 1e-9);
+});
+
+Deno.test("a row for each assignment travels to more GPUs than experts per token", () => {
+  const sizes = { tokens: 10, hidden: 8, topK: 4, element: 2 };
+  assertEquals(exchangeBytes(sizes, 4, "assignments"), { toExperts: 10 * 3 * (16 + 16), back: 30 * 16 });
+  assertEquals(exchangeBytes(sizes, 8, "assignments"), { toExperts: 35 * 16, back: 35 * 16 });
+  assertEquals(exchangeBytes(sizes, 8, "tokens"), { toExperts: 10 * 7 * (16 + 16), back: 10 * 7 * 32 });
+});
+
+Deno.test("the predictions for 64 tokens are near the times on two H200 of 29 November 2026", () => {
+  const { h200 } = gpus;
+  assert(h200);
+  for (const [preset, tokens, measured] of [["gpt-oss-20b", 64, 0.2465], ["qwen3-30b-a3b", 64, 0.1913]] as const) {
+    const { totalMs } = predict(makeJob(preset, { batch: 1, seq: tokens, dtype: "bf16" }), h200, 2);
+    assertLess(Math.abs(totalMs / measured - 1), 0.15, `${preset}, ${tokens}`);
+  }
 });
 
 Deno.test("other hosts are slower, and the weights of a GPU become fewer", () => {

@@ -7,9 +7,9 @@ function read(path: string): Promise<string> {
   return Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
 }
 
-Deno.test("library.js is what `deno task build:charts` writes", async () => {
+Deno.test("library.ts is what `deno task build:charts` writes", async () => {
   // Not assertEquals: a difference in 800 KB of text takes minutes to print.
-  assert(await buildLibrary() === await read("src/report/page/library.js"), "run `deno task build:charts`");
+  assert(await buildLibrary() === await read("src/report/page/library.ts"), "run `deno task build:charts`");
 });
 
 Deno.test("the license file names every package that the charts and the executables contain", async () => {

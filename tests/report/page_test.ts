@@ -4,6 +4,7 @@ import { arrange, type Point, type SourcedRecord } from "../../src/report/page/d
 import { page } from "../../src/report/page/html.ts";
 import { improvements } from "../../src/report/page/improvement.ts";
 import { picture } from "../../src/report/page/picture.ts";
+import { efficiencyIn, linkFloor } from "../../src/report/page/scaling.ts";
 import { failure, record } from "../records.ts";
 
 const peaks = {
@@ -24,6 +25,9 @@ const records: SourcedRecord[] = [
   ...[1, 2, 4].flatMap((batch) => [16, 64].map((seq) => record([batch * seq, batch * seq + 1], { batch, seq }, peaks))),
   failure("out of <memory> & time", { batch: 8 }),
 ].map((one) => ({ ...one, source: "runs" }));
+
+/** The charts that need records over several GPUs. */
+const gpuCharts = ["scaling", "efficiency"];
 
 Deno.test("arrange() puts the batch along the axis and the rest into series", () => {
   const { axis, panels, points } = arrange(records);
@@ -84,7 +88,7 @@ Deno.test("arrange() makes panels of at most 8 series, whose colors mean the sam
   const html = page(many);
   assertEquals(html.match(/<h3>Time: seq \d+<\/h3>/g)?.length, 3);
   for (const name of Object.keys(charts) as (keyof typeof charts)[]) {
-    if (!["roofline", "kernels"].includes(name)) assertMatch(picture(name, many), /^<svg /);
+    if (!["roofline", "kernels", ...gpuCharts].includes(name)) assertMatch(picture(name, many), /^<svg /);
   }
 });
 
@@ -130,6 +134,7 @@ Deno.test("improvements() are relative to the first file, otherwise to the first
 Deno.test("every chart is drawn, in the page and as a picture", () => {
   const html = page(records);
   for (const name of Object.keys(charts) as (keyof typeof charts)[]) {
+    if (gpuCharts.includes(name)) continue;
     assertStringIncludes(html, `<figure id="${name}">`);
     const svg = picture(name, records);
     assertMatch(
@@ -140,6 +145,29 @@ Deno.test("every chart is drawn, in the page and as a picture", () => {
     assert(!/NaN|undefined|Infinity/.test(svg), `${name} contains a number that is not finite`);
   }
   assertEquals(html.match(/aria-label="dot"/g)?.length, 6);
+});
+
+Deno.test("the charts of several GPUs are along their number, whatever else varies", () => {
+  const scaled = [1, 2, 4].flatMap((gpus) =>
+    [16, 64].map((seq) => {
+      const over = { gpus, exchange: gpus > 1 ? "tokens" : null, exchangeBytes: gpus > 1 ? 27e6 * gpus : null };
+      return { ...record([seq * (1 + gpus / 4)], { seq }, over), source: "runs" };
+    })
+  );
+  const html = page(scaled);
+  assertEquals(arrange(scaled).axis.keys, ["batch", "seq"]);
+  for (const name of gpuCharts as ("scaling" | "efficiency")[]) {
+    assertStringIncludes(html, `<figure id="${name}">`);
+    const svg = picture(name, scaled);
+    assertStringIncludes(svg, ">GPUs");
+    assert(!/NaN|undefined|Infinity/.test(svg));
+  }
+  const dataset = arrange(scaled, "gpus");
+  assertEquals(dataset.panels[0]?.series.map(({ name }) => name), ["seq 16", "seq 64"]);
+  const points = dataset.panels[0]?.series[0]?.points ?? [];
+  assertEquals(points.map(efficiencyIn(dataset)).map((share) => Math.round(share ?? 0)), [100, 83, 63]);
+  assertEquals(points.map(linkFloor), [null, 0.2, 0.4]);
+  assert(!page(records).includes("Several GPUs"));
 });
 
 Deno.test("the page loads nothing and has every record, with failures escaped", () => {
@@ -268,7 +296,7 @@ Deno.test("a table has the data of every chart, for readers who cannot see it", 
   ]);
   assertEquals(tableOf("kernels")[3], ["down_product", "20.00", "10.00", "2.00 ×"]);
   assertEquals(tableOf("load").length, 9);
-  for (const name of Object.keys(charts)) assert(tableOf(name).length > 1, name);
+  for (const name of Object.keys(charts)) assert(gpuCharts.includes(name) || tableOf(name).length > 1, name);
 });
 
 Deno.test("the page of several machines has a column for them", () => {

@@ -90,3 +90,25 @@ Deno.test("A context refuses more memory than a worker can have", () => {
   assertThrows(() => context.allocate({ a: 5 * 2 ** 30 }), RangeError, message);
   assertEquals(context.allocate({ a: 64, b: 64 }), { a: 57344, b: 57408 });
 });
+
+Deno.test("The areas of a context begin after the kernels' own buffers", () => {
+  const context = createContext(kernelModule());
+  const piece = 8192; // of `stage`
+  assert(context.kernels.buffersEnd() <= context.allocate({ a: 64 }).a - piece);
+});
+
+Deno.test("stageRows() copies rows of any length, at any distance", () => {
+  const context = createContext(kernelModule());
+  for (const length of [3, 1000, 2048, 4095, 4096, 9000]) {
+    for (const gap of [0, 64]) {
+      const rows = 5, stride = 2 * length + gap;
+      const source = Uint16Array.from({ length: rows * length + 7 }, (_, i) => i);
+      const { to } = context.allocate({ before: 64, to: rows * stride });
+      context.stageRows(source, 7, rows, length, to, stride);
+      for (let r = 0; r < rows; r++) {
+        const from = (to + r * stride) / 2;
+        assertEquals(context.u16.slice(from, from + length), source.slice(7 + r * length, 7 + (r + 1) * length));
+      }
+    }
+  }
+});

@@ -15,7 +15,7 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "f1090cde40fa2a208d2bc58b9189ddfba3e638ea4b910534d1c1655c4d6f1801",
+    sha256: "e4ebf5520fd4345731f8da45e8a70041aa08fc423bde60e4a1215ab14a5bd3fd",
     device: "NVIDIA H200",
     driver: "CUDA 13.0",
     date: "2026-11-29",

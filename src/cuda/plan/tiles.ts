@@ -68,7 +68,8 @@ export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 |
 }
 
 /**
- * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights. The efficiencies were measured on an H100.
+ * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights. The efficiencies were measured on an H100
+ * and an H200.
  *
  * @param split Whether gate and up columns are split in weights [in, out]: the general kernels read those in short pieces.
  */

@@ -8,6 +8,7 @@ import {
   type TensorData,
   viewOf,
 } from "../../tensor/tensor.ts";
+import type { StoredWeight } from "../formats/stored_weight.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { concurrently } from "./concurrently.ts";
 import type { Part } from "./tensor_planner.ts";
@@ -66,6 +67,9 @@ function* rangesOf(
   }
 }
 
+/** The matrix of a weight in which the last piece ended. The next piece begins with its rest. */
+const unfinished = new WeakMap<StoredWeight, { readonly index: number; readonly values: Float32Array }>();
+
 /** Decodes the matrices that overlap the elements from `from` on. */
 async function readDecoded(
   _checkpoint: Checkpoint,
@@ -76,8 +80,14 @@ async function readDecoded(
   const size = matrixSize(weight.shape), end = from + data.length;
   const [rows, columns] = weight.shape.slice(-2) as [number, number];
   for (let i = Math.floor(from / size); i * size < end; i++) {
-    const values = await weight.decode(first + i);
-    const placed = isTransposed ? transposed(values, rows, columns) : values;
+    const index = first + i, begun = unfinished.get(weight);
+    let placed = begun?.index === index ? begun.values : undefined;
+    if (!placed) {
+      const values = await weight.decode(index);
+      placed = isTransposed ? transposed(values, rows, columns) : values;
+    }
+    if (end < (i + 1) * size) unfinished.set(weight, { index, values: placed });
+    else unfinished.delete(weight);
     const [start, stop] = [Math.max(from - i * size, 0), Math.min(end - i * size, size)];
     data.set(convert(tensor(placed.subarray(start, stop)), dtype).data, i * size + start - from);
   }

@@ -1,9 +1,11 @@
 // The charts: the title, the caption and the drawing of each.
+import type { FigureKey } from "../../bench/figures.ts";
 import { digits } from "../columns.ts";
-import { configuration, type Dataset, floorOf, type Panel, type Point } from "./dataset.ts";
+import { arrange, configuration, type Dataset, floorOf, type Panel, type Point } from "./dataset.ts";
 import { improvements } from "./improvement.ts";
 import { drawKernels } from "./kernels.ts";
 import { drawLoad, loadColors } from "./load.ts";
+import { alongGpus, efficiencyIn, linkFloor, linkRate } from "./scaling.ts";
 import { draw, type Drawing, logScale, plain, Plot, seriesColors, sizeScale } from "./plot.ts";
 import { drawRoofline } from "./roofline.ts";
 
@@ -14,6 +16,8 @@ export interface Chart {
   readonly caption: string;
   /** The names and colors of the legend, if they are not the series. */
   readonly legend?: Readonly<Record<string, string>>;
+  /** The size along the axis, if it is another one than that of the other charts. */
+  readonly axis?: FigureKey;
   /** Draws a panel, with scales for all of them. Returns undefined if the records do not have what it shows. */
   draw(dataset: Dataset, panel: Panel): Drawing | undefined;
 }
@@ -76,6 +80,23 @@ export const charts = {
     legend: {},
     draw: drawKernels,
   },
+  scaling: {
+    title: "Scaling",
+    caption:
+      "The time of a call over several GPUs, each with the tokens of the job. The dashed line is the floor of the link: " +
+      `the time of the rows that a GPU receives, at ${linkRate}. Lower is better.`,
+    axis: "gpus",
+    draw: (dataset, panel) =>
+      alongGpus(panel) &&
+      lines(dataset, panel, "Milliseconds", ({ kernelTimeMs }) => kernelTimeMs, { log: true, limit: linkFloor }),
+  },
+  efficiency: {
+    title: "Efficiency",
+    caption: "The time of one GPU over the time of several that have as many tokens each. Higher is better.",
+    axis: "gpus",
+    draw: (dataset, panel) =>
+      alongGpus(panel) && lines(dataset, panel, "Percent", efficiencyIn(dataset), { baseline: 100, unit: " %" }),
+  },
   load: {
     title: "Tokens per expert",
     caption: "The assignments of each expert in the largest job: kept and, beyond the capacity, dropped. " +
@@ -91,6 +112,11 @@ export type ChartName = keyof typeof charts;
 /** Returns a chart by its name. */
 export function chartOf(name: ChartName): Chart {
   return charts[name];
+}
+
+/** Arranges the records along the axis of a chart. */
+export function datasetOf({ axis }: Chart, dataset: Dataset): Dataset {
+  return axis ? arrange(dataset.points, axis) : dataset;
 }
 
 /** Above this factor between the largest and the smallest value, small values are invisible on a linear scale. */

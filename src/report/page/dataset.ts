@@ -51,8 +51,8 @@ export const maxSeries = 8;
 
 /** The sizes that charts can be drawn along. The first one that varies is the axis. */
 const axisKeys: readonly FigureKey[] = [
-  ...configurationKeys.filter((key) => columnOf(key)?.axis && key !== "threads"),
-  "threads",
+  ...configurationKeys.filter((key) => columnOf(key)?.axis && key !== "threads" && key !== "gpus"),
+  ...["gpus", "threads"] as const,
 ];
 
 /** The figures that say how the weights of a job are stored. */
@@ -68,17 +68,21 @@ interface Part {
   readonly isUsual: (point: Point) => boolean;
 }
 
-/** Arranges the records that ran. */
-export function arrange(records: readonly SourcedRecord[]): Dataset {
+/**
+ * Arranges the records that ran.
+ *
+ * @param key The size along the axis. Defaults to the first one that varies.
+ */
+export function arrange(records: readonly SourcedRecord[], key?: FigureKey): Dataset {
   const points = records.filter(hasRun);
-  const axis = axisOf(points);
+  const axis = axisOf(points, key);
   return { axis, panels: panelsOf(points, axis), points };
 }
 
-/** Returns the axis along the first size that varies. Batch and sequence are both drawn along the tokens of the call. */
-function axisOf(points: readonly Point[]): Axis {
+/** Returns the axis along a size, by default the first one that varies. Batch and sequence are both drawn along the tokens of the call. */
+function axisOf(points: readonly Point[], given?: FigureKey): Axis {
   const varies = (key: FigureKey, among = points) => new Set(among.map((point) => point[key])).size > 1;
-  const key = axisKeys.find((key) => varies(key)) ?? "batch";
+  const key = given ?? axisKeys.find((key) => varies(key)) ?? "batch";
   if (key !== "batch" && key !== "seq") {
     return { keys: [key], label: columnOf(key)?.axis ?? key, value: (point) => Number(point[key]) };
   }

@@ -1,7 +1,7 @@
 // The page of a benchmark: one file without scripts that loads nothing.
 import { digits, inWords } from "../columns.ts";
 import { cards } from "./cards.ts";
-import { type ChartName, chartOf } from "./charts.ts";
+import { type ChartName, chartOf, datasetOf } from "./charts.ts";
 import { arrange, configuration, type Dataset, floorOf, machineOf, type SourcedRecord } from "./dataset.ts";
 import { escapeHtml } from "./escape.ts";
 import { limitingKernel, profiledPoints, timesFloor } from "./kernels.ts";
@@ -13,6 +13,7 @@ import { plainTable, provenanceTable, recordTable } from "./tables.ts";
 const parts: readonly (readonly [heading: string, charts: readonly ChartName[]])[] = [
   ["Time, memory, improvement", ["time", "memory", "improvement"]],
   ["Rates and limits", ["tflops", "tokens", "roofline"]],
+  ["Several GPUs", ["scaling", "efficiency"]],
   ["Kernels and routing", ["kernels", "load"]],
 ];
 
@@ -77,10 +78,11 @@ function subtitle(records: readonly SourcedRecord[]): string {
   return `<p class="muted">${escapeHtml(text)}</p>`;
 }
 
-function part(heading: string, names: readonly ChartName[], dataset: Dataset): string {
-  const several = dataset.panels.length > 1;
+function part(heading: string, names: readonly ChartName[], all: Dataset): string {
   const figures = names.flatMap((name) => {
     const chart = chartOf(name);
+    const dataset = datasetOf(chart, all);
+    const several = dataset.panels.length > 1;
     return dataset.panels.flatMap((panel, i) => {
       const drawing = chart.draw(dataset, panel);
       if (!drawing) return [];

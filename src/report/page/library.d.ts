@@ -1,4 +1,4 @@
-// Types for the part of library.js in use. The packages' own types would make every user download the packages.
+// Types for the part of library.ts in use. The packages' own types would make every user download the packages.
 
 /** An option: a constant, the name of a field, values, or a function of a row. */
 export type Option<Row> =

@@ -1,5 +1,5 @@
 // One chart as a picture.
-import { type ChartName, chartOf } from "./charts.ts";
+import { type ChartName, chartOf, datasetOf } from "./charts.ts";
 import { arrange, type Panel, type SourcedRecord } from "./dataset.ts";
 import { escapeHtml } from "./escape.ts";
 import { legendOf } from "./legend.ts";
@@ -17,8 +17,8 @@ const legendCharacters = 28;
  * @throws {RangeError} If the records do not have what the chart shows.
  */
 export function picture(name: ChartName, records: readonly SourcedRecord[]): string {
-  const dataset = arrange(records);
   const chart = chartOf(name);
+  const dataset = datasetOf(chart, arrange(records));
   let height = padding + titleHeight;
   const drawn = dataset.panels.flatMap((panel) => {
     const drawing = chart.draw(dataset, panel);

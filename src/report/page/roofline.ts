@@ -2,6 +2,7 @@
 import { distinguishingKeys } from "../../bench/configuration.ts";
 import { digits, inWords } from "../columns.ts";
 import { configuration, type Dataset, type Panel, type Point } from "./dataset.ts";
+import type { Mark } from "./library.d.ts";
 import { chartHeight, draw, type Drawing, logScale, margins, plain, Plot, seriesColors } from "./plot.ts";
 
 /** The limits of one device. */
@@ -95,7 +96,7 @@ const lineHeight = 14;
 const longestLine = 48;
 
 /** Labels every roof above its flat part. Long labels get a second line. Labels that would overlap move up. */
-function labels(roofs: readonly Roof[], x: number, [low, high]: readonly [number, number]): Plot.Mark[] {
+function labels(roofs: readonly Roof[], x: number, [low, high]: readonly [number, number]): Mark[] {
   const height = chartHeight - margins.top - margins.bottom;
   let free = Infinity;
   return roofs.toSorted((a, b) => a.peak - b.peak).flatMap(({ peak, label }) => {

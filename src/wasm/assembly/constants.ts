@@ -174,3 +174,8 @@ export const BRAIN_FIELDS: usize = integers + 512;
 export const HALF_FINITE: usize = integers + 528;
 export const SIGN_E4M3: usize = integers + 544;
 export const REBIAS_E4M3: usize = integers + 560;
+
+// The end of the constants and of the kernels' own buffers.
+export function buffersEnd(): usize {
+  return __heap_base;
+}

@@ -190,3 +190,27 @@ export function widenPairs<T>(from: usize, low: usize, high: usize): void {
     widen8<T>(gather8(true, from, from), true, low, high);
   }
 }
+
+// Loads the lower four elements of a group of eight: f32, bf16 whose lower and upper fours alternate (i16), or other bf16 (u16).
+// @ts-ignore: decorator
+@inline
+export function lower<T>(b: usize): v128 {
+  if (isFloat<T>()) return v128.load(b);
+  return i32x4.shl(isSigned<T>() ? v128.load(b) : v128.load16x4_u(b), 16);
+}
+
+// Loads the upper four, which are `high` bytes later if they do not alternate with the lower ones.
+// @ts-ignore: decorator
+@inline
+export function upper<T>(b: usize, high: usize): v128 {
+  if (isFloat<T>()) return v128.load(b, 16);
+  return i32x4.shl(isSigned<T>() ? i32x4.shr_u(v128.load(b), 16) : v128.load16x4_u(b + high), 16);
+}
+
+// Loads the upper four, for tiles that have no register left for the group while the lower four are used: a second load, two bytes
+// later, needs none.
+// @ts-ignore: decorator
+@inline
+export function upperAgain<T>(b: usize, high: usize): v128 {
+  return !isFloat<T>() && isSigned<T>() ? i32x4.shl(v128.load(b, 2), 16) : upper<T>(b, high);
+}

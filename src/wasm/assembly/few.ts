@@ -1,8 +1,8 @@
-// Products of a few rows. The weights are widened for a few rows and columns at a time, so that they stay in L1, because packing them
-// costs more than a few rows gain from it. The bits are those of `multiply`.
+// Products of a few rows. Packing the weights costs more than a few rows gain from it. They are widened in registers, or for a few
+// rows and columns at a time in L1. The bits are those of `multiply`.
 import { BF16, F16, F32 } from "../codes";
 import { anySpecial4, gather8, highFour, load4, lowFour, shiftOf } from "./element";
-import { begin, finish, multiplyWide, tileHeight, WIDE_GROUPS, WIDE_ROWS } from "./few_tiles";
+import { begin, finish, multiplyBrain, multiplyWide, tileHeight, WIDE_GROUPS, WIDE_ROWS } from "./few_tiles";
 import { widenFew } from "./few_widen";
 
 // The rows of weights for which one row of A is multiplied before its chains are stored. With a short loop, the processor overlaps
@@ -139,8 +139,13 @@ export function multiplyFew(
     for (let g = done; g < groups; g += WIDE_GROUPS) {
       const size = min(WIDE_GROUPS, groups - g);
       const at = <usize> g * panel;
-      widenFew(dtype, pairs, b + <usize> g * step, stride, n, size, step, high);
-      multiplyWide(rows, size, depth, a, start + k, n, sums + at, c + at, first, isLast, add);
+      const from = b + <usize> g * step, s = sums + at, to = c + at;
+      if (dtype == BF16) {
+        multiplyBrain(pairs, rows, size, depth, a, start + k, n, from, stride, step, high, s, to, first, isLast, add);
+      } else {
+        widenFew(dtype, pairs, from, stride, n, size, step, high);
+        multiplyWide(rows, size, depth, a, start + k, n, s, to, first, isLast, add);
+      }
     }
   }
 }

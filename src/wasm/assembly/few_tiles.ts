@@ -1,11 +1,14 @@
-// Products of tiles of a few rows of A with widened weights. The bits are those of `multiply`: each sum is a chain of fused
-// multiply-adds over ascending k from zero, then one addition to the old value of C.
+// Products of tiles of a few rows of A with groups of eight columns of weights. The type parameter is f32 for widened weights, i16
+// for bf16 whose lower and upper fours alternate, and u16 for other bf16. The bits are those of `multiply`: each sum is a chain
+// of fused multiply-adds over ascending k from zero, then one addition to the old value of C.
+
+import { lower, upper, upperAgain } from "./element";
 
 // The maximum number of rows of weights, and of groups of eight columns, that are widened at a time. They stay in L1.
 export const WIDE_ROWS: i32 = 64;
 export const WIDE_GROUPS: i32 = 12;
 
-// The distance between the groups of widened weights, each [rows][8] f32.
+// The distance between the panels of widened weights, each [rows][8] f32.
 export const WIDE_STEP: usize = 2048;
 
 // The widened weights.
@@ -39,11 +42,13 @@ export function finish(sums: usize, c: usize, value: v128, last: bool, add: bool
 // Multiplies a tile by one group. `rows`, the height of the tile, is a constant.
 // @ts-ignore: decorator
 @inline
-function oneGroup(
+function oneGroup<T>(
   rows: i32,
   depth: i32,
   a: usize,
   b: usize,
+  stride: usize,
+  high: usize,
   sums: usize,
   c: usize,
   first: bool,
@@ -58,35 +63,35 @@ function oneGroup(
   if (rows > 3) c30 = begin(sums + 96, first), c31 = begin(sums + 112, first);
   if (rows > 4) c40 = begin(sums + 128, first), c41 = begin(sums + 144, first);
   if (rows > 5) c50 = begin(sums + 160, first), c51 = begin(sums + 176, first);
-  for (const end = a + <usize> depth * aStep; a < end; a += aStep, b += 32) {
-    const low = v128.load(b), high = v128.load(b, 16);
+  for (const end = a + <usize> depth * aStep; a < end; a += aStep, b += stride) {
+    const low = lower<T>(b), high4 = upper<T>(b, high);
     let value = v128.load32_splat(a);
     c00 = f32x4.relaxed_madd(value, low, c00);
-    c01 = f32x4.relaxed_madd(value, high, c01);
+    c01 = f32x4.relaxed_madd(value, high4, c01);
     if (rows > 1) {
       value = v128.load32_splat(a, 4);
       c10 = f32x4.relaxed_madd(value, low, c10);
-      c11 = f32x4.relaxed_madd(value, high, c11);
+      c11 = f32x4.relaxed_madd(value, high4, c11);
     }
     if (rows > 2) {
       value = v128.load32_splat(a, 8);
       c20 = f32x4.relaxed_madd(value, low, c20);
-      c21 = f32x4.relaxed_madd(value, high, c21);
+      c21 = f32x4.relaxed_madd(value, high4, c21);
     }
     if (rows > 3) {
       value = v128.load32_splat(a, 12);
       c30 = f32x4.relaxed_madd(value, low, c30);
-      c31 = f32x4.relaxed_madd(value, high, c31);
+      c31 = f32x4.relaxed_madd(value, high4, c31);
     }
     if (rows > 4) {
       value = v128.load32_splat(a, 16);
       c40 = f32x4.relaxed_madd(value, low, c40);
-      c41 = f32x4.relaxed_madd(value, high, c41);
+      c41 = f32x4.relaxed_madd(value, high4, c41);
     }
     if (rows > 5) {
       value = v128.load32_splat(a, 20);
       c50 = f32x4.relaxed_madd(value, low, c50);
-      c51 = f32x4.relaxed_madd(value, high, c51);
+      c51 = f32x4.relaxed_madd(value, high4, c51);
     }
   }
   finish(sums, c, c00, last, add);
@@ -116,14 +121,17 @@ function oneGroup(
 // Multiplies a tile of one or two rows by three groups.
 // @ts-ignore: decorator
 @inline
-function threeGroups(
+function threeGroups<T>(
   rows: i32,
   depth: i32,
   a: usize,
   b: usize,
+  stride: usize,
+  high: usize,
   sums: usize,
   c: usize,
   panel: usize,
+  step: usize,
   first: bool,
   last: bool,
   add: bool,
@@ -139,24 +147,25 @@ function threeGroups(
     c12 = begin(sums1 + 32, first), c13 = begin(sums1 + 48, first);
     c14 = begin(sums2 + 32, first), c15 = begin(sums2 + 48, first);
   }
-  for (const end = a + <usize> depth * aStep; a < end; a += aStep, b += 32) {
+  for (const end = a + <usize> depth * aStep; a < end; a += aStep, b += stride) {
     const value0 = v128.load32_splat(a), value1 = rows > 1 ? v128.load32_splat(a, 4) : value0;
-    let weights = v128.load(b);
+    const b1 = b + step, b2 = b1 + step;
+    let weights = lower<T>(b);
     c00 = f32x4.relaxed_madd(value0, weights, c00);
     if (rows > 1) c10 = f32x4.relaxed_madd(value1, weights, c10);
-    weights = v128.load(b, 16);
+    weights = upperAgain<T>(b, high);
     c01 = f32x4.relaxed_madd(value0, weights, c01);
     if (rows > 1) c11 = f32x4.relaxed_madd(value1, weights, c11);
-    weights = v128.load(b, WIDE_STEP);
+    weights = lower<T>(b1);
     c02 = f32x4.relaxed_madd(value0, weights, c02);
     if (rows > 1) c12 = f32x4.relaxed_madd(value1, weights, c12);
-    weights = v128.load(b, WIDE_STEP + 16);
+    weights = upperAgain<T>(b1, high);
     c03 = f32x4.relaxed_madd(value0, weights, c03);
     if (rows > 1) c13 = f32x4.relaxed_madd(value1, weights, c13);
-    weights = v128.load(b, 2 * WIDE_STEP);
+    weights = lower<T>(b2);
     c04 = f32x4.relaxed_madd(value0, weights, c04);
     if (rows > 1) c14 = f32x4.relaxed_madd(value1, weights, c14);
-    weights = v128.load(b, 2 * WIDE_STEP + 16);
+    weights = upperAgain<T>(b2, high);
     c05 = f32x4.relaxed_madd(value0, weights, c05);
     if (rows > 1) c15 = f32x4.relaxed_madd(value1, weights, c15);
   }
@@ -177,16 +186,18 @@ function threeGroups(
   }
 }
 
-// Multiplies a tile of three rows by three vectors of four weights: `b1` and `b2` are the offsets of the second and the third one,
-// `at1` and `at2` those of their sums.
+// Multiplies a tile of three rows by half of three groups: all of the first or the third one, `whole`, and the lower or upper
+// four of the second one, `half`. `at1` and `at2` are the offsets of the sums of the upper four of `whole`, and of `half`.
 // @ts-ignore: decorator
 @inline
-function threeByVectors(
+function threeRows<T>(
   depth: i32,
   a: usize,
-  b: usize,
-  b1: usize,
-  b2: usize,
+  whole: usize,
+  half: usize,
+  isUpper: bool,
+  stride: usize,
+  high: usize,
   sums: usize,
   c: usize,
   at1: usize,
@@ -199,8 +210,9 @@ function threeByVectors(
   let c00 = begin(sums, first), c10 = begin(sums + 32, first), c20 = begin(sums + 64, first);
   let c01 = begin(sums1, first), c11 = begin(sums1 + 32, first), c21 = begin(sums1 + 64, first);
   let c02 = begin(sums2, first), c12 = begin(sums2 + 32, first), c22 = begin(sums2 + 64, first);
-  for (const end = a + <usize> depth * 12; a < end; a += 12, b += 32) {
-    const weights0 = v128.load(b), weights1 = v128.load(b + b1), weights2 = v128.load(b + b2);
+  for (const end = a + <usize> depth * 12; a < end; a += 12, whole += stride, half += stride) {
+    const weights0 = lower<T>(whole), weights1 = upper<T>(whole, high);
+    const weights2 = isUpper ? upper<T>(half, high) : lower<T>(half);
     let value = v128.load32_splat(a);
     c00 = f32x4.relaxed_madd(value, weights0, c00);
     c01 = f32x4.relaxed_madd(value, weights1, c01);
@@ -226,9 +238,59 @@ function threeByVectors(
   finish(sums2 + 64, out2 + 64, c22, last, add);
 }
 
-// Multiplies all tiles of A, from `packFew`, by `depth` rows of widened weights. `a` has `aDepth` values in each row; the weights are
+// Multiplies all tiles of A, from `packFew`, by `depth` rows of weights. `a` has `aDepth` values in each row; the weights are
 // the rows from `start` on. `sums` stores the chains between calls, in the layout of C: groups of [rows][8]. `first` starts
 // them. `last` writes them to C; with `add`, they are added to C.
+// @ts-ignore: decorator
+@inline
+function multiplyPanels<T>(
+  rows: i32,
+  groups: i32,
+  aDepth: i32,
+  a: usize,
+  start: i32,
+  depth: i32,
+  weights: usize,
+  stride: usize,
+  step: usize,
+  high: usize,
+  sums: usize,
+  c: usize,
+  first: bool,
+  last: bool,
+  add: bool,
+): void {
+  const panel = <usize> rows << 5;
+  for (let left = rows; left > 0;) {
+    const height = tileHeight(left);
+    const x = a + (<usize> (start * height) << 2);
+    let g: i32 = 0, b = weights, s = sums, to = c;
+    if (height <= 3) {
+      for (; g + 3 <= groups; g += 3, b += 3 * step, s += 3 * panel, to += 3 * panel) {
+        if (height == 1) threeGroups<T>(1, depth, x, b, stride, high, s, to, panel, step, first, last, add);
+        else if (height == 2) threeGroups<T>(2, depth, x, b, stride, high, s, to, panel, step, first, last, add);
+        else {
+          const b1 = b + step, s2 = s + 2 * panel, to2 = to + 2 * panel;
+          threeRows<T>(depth, x, b, b1, false, stride, high, s, to, 16, panel, first, last, add);
+          threeRows<T>(depth, x, b1 + step, b1, true, stride, high, s2, to2, 16, 16 - panel, first, last, add);
+        }
+      }
+    }
+    for (; g < groups; g++, b += step, s += panel, to += panel) {
+      if (height == 6) oneGroup<T>(6, depth, x, b, stride, high, s, to, first, last, add);
+      else if (height == 5) oneGroup<T>(5, depth, x, b, stride, high, s, to, first, last, add);
+      else if (height == 3) oneGroup<T>(3, depth, x, b, stride, high, s, to, first, last, add);
+      else if (height == 2) oneGroup<T>(2, depth, x, b, stride, high, s, to, first, last, add);
+      else oneGroup<T>(1, depth, x, b, stride, high, s, to, first, last, add);
+    }
+    a += <usize> (aDepth * height) << 2;
+    sums += <usize> height << 5;
+    c += <usize> height << 5;
+    left -= height;
+  }
+}
+
+// Multiplies A by the widened weights.
 export function multiplyWide(
   rows: i32,
   groups: i32,
@@ -242,32 +304,29 @@ export function multiplyWide(
   last: bool,
   add: bool,
 ): void {
-  const panel = <usize> rows << 5;
-  for (let left = rows; left > 0;) {
-    const height = tileHeight(left);
-    const x = a + (<usize> (start * height) << 2);
-    let g: i32 = 0, b = wide, s = sums, to = c;
-    if (height <= 2) {
-      for (; g + 3 <= groups; g += 3, b += 3 * WIDE_STEP, s += 3 * panel, to += 3 * panel) {
-        if (height == 2) threeGroups(2, depth, x, b, s, to, panel, first, last, add);
-        else threeGroups(1, depth, x, b, s, to, panel, first, last, add);
-      }
-    } else if (height == 3) {
-      for (; g + 3 <= groups; g += 3, b += 3 * WIDE_STEP, s += 3 * panel, to += 3 * panel) {
-        threeByVectors(depth, x, b, 16, WIDE_STEP, s, to, 16, panel, first, last, add);
-        threeByVectors(depth, x, b + WIDE_STEP + 16, WIDE_STEP - 16, WIDE_STEP, s + panel + 16, to + panel + 16, panel - 16, panel, first, last, add);
-      }
-    }
-    for (; g < groups; g++, b += WIDE_STEP, s += panel, to += panel) {
-      if (height == 6) oneGroup(6, depth, x, b, s, to, first, last, add);
-      else if (height == 5) oneGroup(5, depth, x, b, s, to, first, last, add);
-      else if (height == 3) oneGroup(3, depth, x, b, s, to, first, last, add);
-      else if (height == 2) oneGroup(2, depth, x, b, s, to, first, last, add);
-      else oneGroup(1, depth, x, b, s, to, first, last, add);
-    }
-    a += <usize> (aDepth * height) << 2;
-    sums += <usize> height << 5;
-    c += <usize> height << 5;
-    left -= height;
-  }
+  multiplyPanels<f32>(rows, groups, aDepth, a, start, depth, wide, 32, WIDE_STEP, 16, sums, c, first, last, add);
+}
+
+// Multiplies A by rows of bf16, which are widened in registers for each tile; see `widenRows` for `pairs` and the distances. If
+// `stride` is an odd number of cache lines, the rows are in different sets of L1 and stay there for all tiles.
+export function multiplyBrain(
+  pairs: bool,
+  rows: i32,
+  groups: i32,
+  aDepth: i32,
+  a: usize,
+  start: i32,
+  depth: i32,
+  b: usize,
+  stride: usize,
+  step: usize,
+  high: usize,
+  sums: usize,
+  c: usize,
+  first: bool,
+  last: bool,
+  add: bool,
+): void {
+  if (pairs) multiplyPanels<i16>(rows, groups, aDepth, a, start, depth, b, stride, step, high, sums, c, first, last, add);
+  else multiplyPanels<u16>(rows, groups, aDepth, a, start, depth, b, stride, step, high, sums, c, first, last, add);
 }

@@ -36,6 +36,8 @@ export function fewProduct(
   const lineBytes = depth * size;
   // One row of A is limited by the copies of B, which are fastest into L1. More rows are limited by the multiply-adds.
   const pieceRows = isTransposed ? 128 : rows > 1 ? 64 : Math.min(32, Math.max(1, Math.floor(8192 / columnBytes)));
+  // With an odd number of cache lines from one row to the next, the rows of a piece are in different sets of L1.
+  const stride = rows > 1 ? (Math.ceil(columnBytes / 64) | 1) * 64 : columnBytes;
   const blocks = isTransposed ? Math.min(groups, Math.max(1, Math.floor(16384 / lineBytes))) : groups;
   const weights = product.packed && parts.packedRows(context, product, product.packed, block);
   const decodedGroups = Math.min(groups, weights?.isPairs ? 24 : 12), decodedStride = (pieceRows + 32) * 4;
@@ -44,7 +46,7 @@ export function fewProduct(
     ? decodedGroups * 8 * decodedStride
     : isTransposed
     ? blocks * 8 * lineBytes
-    : pieceRows * columnBytes;
+    : pieceRows * stride;
   const memory = context.allocate({
     packedA: rows * paddedDepth * 4, // first, so that it keeps its place
     a: rows * paddedDepth * aSize,
@@ -96,8 +98,8 @@ export function fewProduct(
   };
 
   const multiplyColumns = () => {
-    const piece = { dtype, pairs, at: memory.b, stride: columnBytes, step: groupStep, high: groupHigh };
-    multiply(0, groups, piece, (k, count) => operand.stageColumns(memory.b, k, count));
+    const piece = { dtype, pairs, at: memory.b, stride, step: groupStep, high: groupHigh };
+    multiply(0, groups, piece, (k, count) => operand.stageColumns(memory.b, k, count, stride));
   };
 
   const multiplyTransposed = () => {

@@ -23,8 +23,8 @@ export interface Operands {
   readonly columnBytes: number;
   /** Copies rows of A to `at`, `stride` bytes from one to the next. */
   stageRows(at: number, first: number, count: number, stride: number): void;
-  /** Copies the block's columns of some rows of B that is not transposed, `columnBytes` from one row to the next. */
-  stageColumns(at: number, first: number, count: number): void;
+  /** Copies the block's columns of some rows of B that is not transposed, `stride` bytes from one row to the next. */
+  stageColumns(at: number, first: number, count: number, stride?: number): void;
   /** Copies part of a row of B that is transposed: the weights of a column of C, or of its up projection. */
   stageWeights(at: number, result: number, isUp: boolean, start: number, count: number): void;
   /**
@@ -111,13 +111,13 @@ export function operands(context: Context, product: Product, block: Block): Oper
         stage(at, a, (rowsOfA ? rowsOfA[r]! : r) * depth, depth);
       }
     },
-    stageColumns(at, first, count) {
+    stageColumns(at, first, count, stride = columnBytes) {
       // Whole rows are contiguous: they are read at three times the rate of parts of rows.
       if (columns === outWidth && columnBytes === width * size) {
-        return stage(at, b, (matrix * depth + first) * width, count * width);
+        return context.stageRows(b, (matrix * depth + first) * width, count, width, at, stride);
       }
       const last = (matrix * depth + first + count - 1) * width;
-      for (let row = last - (count - 1) * width; row <= last; row += width, at += columnBytes) {
+      for (let row = last - (count - 1) * width; row <= last; row += width, at += stride) {
         // Fetches the next row during this copy: the processor cannot predict the jump to it. The stored sum only keeps the
         // reads from being optimized away; the copy overwrites it.
         if (row < last) view(size)[at / size] = touchRow(b, row + width);

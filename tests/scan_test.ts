@@ -1,0 +1,50 @@
+import { assertEquals } from "@std/assert";
+import { areWithin, firstAbove, firstNotFinite } from "../src/tensor/scan.ts";
+import { convert, tensor } from "../mod.ts";
+
+Deno.test("areWithin() and firstAbove() find every byte that is out of range, wherever it is", () => {
+  const ranges = [[0, 128], [104, 140], [128, 127], [1, 254], [0, 255]] as const;
+  for (const [minimum, maximum] of ranges) {
+    const inside = Math.min(Math.max(minimum, 120), maximum);
+    for (let offset = 0; offset < 4; offset++) {
+      for (let at = 0; at < 11; at++) {
+        for (let byte = 0; byte < 256; byte++) {
+          const bytes = new Uint8Array(16).subarray(offset, offset + 11).fill(inside);
+          bytes[at] = byte;
+          const expected = bytes.every((value) => value >= minimum && value <= maximum);
+          assertEquals(areWithin(bytes, minimum, maximum), expected, `${byte} in ${minimum} to ${maximum}`);
+          assertEquals(firstAbove(bytes, maximum), bytes.findIndex((value) => value > maximum));
+        }
+      }
+    }
+  }
+});
+
+Deno.test("areWithin() is right for neighbors that borrow from each other", () => {
+  for (let a = 0; a < 256; a++) {
+    for (let b = 0; b < 256; b++) {
+      const expected = [a, b].every((value) => value >= 104 && value <= 140);
+      assertEquals(areWithin(new Uint8Array([120, a, b, 120]), 104, 140), expected, `${a}, ${b}`);
+    }
+  }
+});
+
+Deno.test("areWithin() takes arrays that are shorter than a word, at any offset", () => {
+  for (let offset = 0; offset < 4; offset++) {
+    for (let length = 0; length < 4; length++) {
+      const bytes = new Uint8Array(offset + length).subarray(offset).fill(150);
+      assertEquals(areWithin(bytes, 104, 140), length === 0);
+      assertEquals(areWithin(bytes, 104, 150), true);
+    }
+  }
+});
+
+Deno.test("firstNotFinite() finds infinities and NaN in each dtype", () => {
+  for (const dtype of ["f16", "bf16", "f32"] as const) {
+    for (const value of [Infinity, -Infinity, NaN]) {
+      const { data } = convert(tensor(new Float32Array([0, -1, 65504, value, value])), dtype);
+      assertEquals(firstNotFinite(data, dtype), 3);
+      assertEquals(firstNotFinite(data.subarray(0, 3), dtype), -1);
+    }
+  }
+});
