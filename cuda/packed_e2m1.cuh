@@ -6,9 +6,8 @@ namespace yamoe {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// Numbers::bit_position is that of the format: see Mxfp4.
-
-// Writes the values of a block. `values`: [experts][width][depth / 2], the first of two values in the low bits.
+// Writes the values of a block. `values`: [experts][width][depth / 2], the first of two values in the low bits. Numbers has
+// bit_position, as Mxfp4.
 template <class Numbers>
 __device__ __forceinline__ void lay_out_e2m1(unsigned char* block, const unsigned char* values, const BlockPosition& at,
                                              int width, int depth, int half_rows) {

@@ -7,7 +7,8 @@
 //
 // A format is a class with T, the dtype of the operand; kBlockBytes, the bytes of its largest block; Packed, what a thread
 // reads of a block; kRegisters, how many registers that takes; and the functions load and decode. The blocks of a format have
-// variants, which differ in their scales and in their bytes. The constructor gets the variant.
+// variants, which differ in their scales and in their bytes. The constructor gets the variant. with_variant calls a function
+// with a format that decodes one variant with the fewest instructions, if that differs.
 #pragma once
 #include <ptx_packed.cuh>
 

@@ -189,7 +189,7 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
 }
 
 // The same with mma.sync, for the fewest rows: a wgmma of 8 columns takes as long as one of 64. Missing rows are replaced by
-// the last one.
+// the last one. Here instructions are the limit: see cuda/LADDER.md.
 template <class Tile, int kEights>
 __device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], const PackedProduct& p, uint32_t ring,
                                                   PackedPlace<Tile>& place, int rows) {

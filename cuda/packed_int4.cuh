@@ -58,9 +58,9 @@ struct Int4 {
     return packed;
   }
 
-  // Decodes the operand of wgmma c. A number is four bits in the low or the high half of a byte. They are also the bits of a
-  // multiple of it: of a subnormal number of bf16, or of one of f16 with 1024 added. Multiplying by one constant and adding
-  // another makes (number - zero point) of it, for bf16 divided by a power of two, by which the scale is multiplied.
+  // Decodes the operand of wgmma c. The four bits of a number, in the low or the high half of a byte, are also the bits of a
+  // multiple of it: of a subnormal number of bf16, or of a number of f16 to which 1024 is added. Multiplying it and adding an
+  // offset gives number - zero point, with bf16 divided by a power of two. The scale is multiplied by that power.
   __device__ __forceinline__ void decode(const Packed& packed, int c, uint32_t* out) const {
     const int group = c / 2;
     const uint32_t word = word_of(packed.values, c);
@@ -68,7 +68,7 @@ struct Int4 {
     if constexpr (kSplit) split(scales, rests);
     if constexpr (!kHalf) scales = multiply_pairs<T>(scales, kPowers);
     if constexpr (kSplit) rests = multiply_pairs<T>(rests, kPowers);
-    uint32_t offsets = kWithout;
+    uint32_t offsets = kOffsets;
     if (kVariant < 0 || has_zero_points()) {
       const uint32_t zeros = __byte_perm(packed.zeros, kOne, group ? 0x5352 : 0x5150);
       offsets = multiply_add_pairs<T>(zeros, kSlopes, kBases);
@@ -77,7 +77,8 @@ struct Int4 {
     for (int r = 0; r < 4; ++r) {
       const int both = r % 2 ? 0x3232 : 0x1010;  // twice that of the row
       const uint32_t bits = (r / 2 ? word >> 8 : word) & (r % 2 ? 0x00f000f0 : 0x000f000f);
-      const uint32_t number = multiply_add_pairs<T>(kHalf ? bits | kOne : bits, r % 2 ? kHigh : kLow, __byte_perm(offsets, 0, both));
+      const uint32_t number =
+          multiply_add_pairs<T>(kHalf ? bits | kOne : bits, r % 2 ? kHigh : kLow, __byte_perm(offsets, 0, both));
       const uint32_t scale = __byte_perm(scales, 0, both);
       if constexpr (kSplit) {
         const uint32_t rest = __byte_perm(rests, 0, both);
@@ -101,14 +102,13 @@ struct Int4 {
   __device__ __forceinline__ int groups() const { return variant_ & kTwoGroups ? 2 : 1; }
   __device__ __forceinline__ bool has_zero_points() const { return variant_ & kZeroPoints; }
 
-  // Pairs of T. kOne is 1024 or 128, whose last bit counts 1, so that its low byte can be a zero point. The numbers of the
-  // thread's first row are in low halves of bytes, and those of the other row in high halves. A difference is
-  // number kLow + offset or number kHigh + offset, with the offset kBases + kOne kSlopes + zero point kSlopes. kWithout is that
-  // of the zero point 8. kPowers is what a scale is multiplied by.
+  // Pairs of T. The thread's first row has the low halves of bytes, and its other row the high halves. A difference is
+  // number kLow + offset or number kHigh + offset. The offset is kBases + kSlopes (kOne + zero point), or kOffsets for the zero
+  // point 8. kOne is 1024 or 128, so that a zero point is its low byte. Scales are multiplied by kPowers.
   static constexpr uint32_t kOne = kHalf ? 0x64006400 : 0x43004300;
   static constexpr uint32_t kLow = kHalf ? 0x3c003c00 : 0x7f007f00, kHigh = kHalf ? 0x2c002c00 : 0x7f007f00;
   static constexpr uint32_t kSlopes = kHalf ? 0xbc00bc00 : 0xbe80bc80, kBases = kHalf ? 0x63800000 : 0x42004000;
-  static constexpr uint32_t kWithout = kHalf ? 0xd480e408 : 0xc000be00;
+  static constexpr uint32_t kOffsets = kHalf ? 0xd480e408 : 0xc000be00;
   static constexpr uint32_t kPowers = 0x40804280;  // 4 and 64
 
   int variant_;

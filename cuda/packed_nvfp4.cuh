@@ -30,10 +30,10 @@ struct SpreadE2m1 {
 // E2M1 numbers with an E4M3 scale for each 16 columns of a row, and an f32 scale for all. A weight is number (scale · global
 // scale): each product is rounded to f32, and the result to T.
 //
-// A block has the values; the scales, the eight of two neighbouring rows one after the other, each two for
-// the same columns; and the global scales: one for the even rows, which are gates, one for the odd rows, which are up values,
-// and two floats of padding; or, if the variant is 1, one for each row. The global scales are 2^kBias greater, because the
-// numbers are spread to f16 and so 2^-kBias too small.
+// A block has the values; the scales, the eight of two neighbouring rows one after the other, each two for the same columns;
+// and the global scales: one for the even rows, which are gates, one for the odd rows, which are up values, and two floats of
+// padding; or, if the variant is 1, one for each row. The global scales are 2^kBias greater, because the numbers are 2^-kBias
+// too small.
 template <class T_>
 struct Nvfp4 {
   using T = T_;

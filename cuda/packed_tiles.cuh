@@ -31,8 +31,9 @@ struct PackedArguments {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// kTaken: strips of a tile; with one, several blocks share a multiprocessor. kDeep: steps of a stage. kMaxStages: stages of
-// the ring if there is enough shared memory. kWidths: the numbers of rows of the multiplications, ascending. The last one is kMaxRows.
+// kTaken: strips of a tile; with one, several blocks share a multiprocessor. kDeep: steps in a stage of the ring. kMaxStages:
+// stages if there is enough shared memory. kWidths: the numbers of rows of the multiplications, ascending. The last one is
+// kMaxRows. Only tiles of mma.sync have several steps in a stage.
 template <class Format_, int kTaken_, int kMaxRows_, int kDeep_, int kMaxStages, int kBlocks_, int... kWidths_>
 struct PackedTile {
   using Format = Format_;

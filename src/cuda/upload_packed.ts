@@ -3,7 +3,7 @@ import type { BackendTensor, PackedBackendTensor } from "../backend/backend.ts";
 import { uploadParts } from "../backend/upload_packed.ts";
 import { checkPacked } from "../tensor/packed.ts";
 import { mapParts, type PackedTensor } from "../tensor/packed_tensor.ts";
-import { firstAbove } from "../tensor/scan.ts";
+import { firstAbove, firstHugeBf16 } from "../tensor/scan.ts";
 import type { Tensor, TensorData } from "../tensor/tensor.ts";
 import type { DeviceBuffer } from "./driver/memory.ts";
 import type { CudaHost } from "./ops.ts";
@@ -39,13 +39,8 @@ function uploadBlocks(
   { allocate, launch, stream }: CudaHost<CudaTensor>,
 ): PackedBackendTensor {
   checkPacked("tensor", tensor);
-  const { format, shape, parts: { values, scales } } = tensor;
-  const tooLarge = format.kind === "mxfp4" ? firstAbove(scales.data, maximumScale) : -1;
-  if (tooLarge >= 0) {
-    throw new RangeError(
-      `scales must be at most ${maximumScale} (2) on this GPU, got ${scales.data[tooLarge]} at element ${tooLarge}`,
-    );
-  }
+  const { format, shape, parts: { values } } = tensor;
+  checkScales(tensor);
   const [experts = 0, ...matrix] = shape;
   const valueBytes = values.data.byteLength / experts;
   const atOnce = Math.max(1, Math.floor(Math.min(experts * copyPart, copyBytes / valueBytes)));
@@ -68,6 +63,21 @@ function uploadBlocks(
   const second = cleanup.use(blocks.share());
   const owned = cleanup.move();
   return { format, shape, parts: { values: blocks, scales: second }, [Symbol.dispose]: () => owned.dispose() };
+}
+
+/**
+ * Checks that the kernels can decode each scale. They multiply those of integers in bf16 by up to 64.
+ *
+ * @throws {RangeError} If a scale is too large.
+ */
+export function checkScales({ format, parts: { scales: { data } } }: PackedTensor): void {
+  if (format.kind === "mxfp4") {
+    const i = firstAbove(data, maximumScale);
+    if (i < 0) return;
+    throw new RangeError(`scales must be at most ${maximumScale} (2) on this GPU, got ${data[i]} at element ${i}`);
+  }
+  const i = format.kind === "int4" && format.scale === "bf16" ? firstHugeBf16(data) : -1;
+  if (i >= 0) throw new RangeError(`scales must be below 2^121 on this GPU, got a larger one at element ${i}`);
 }
 
 /** Queues a copy of some bytes of host data. */

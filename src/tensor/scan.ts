@@ -52,6 +52,15 @@ export function firstNotFinite(
   const bits = dtype === "f32"
     ? new Int32Array(buffer, byteOffset, length)
     : new Uint16Array(buffer, byteOffset, length);
-  for (let i = 0; i < length; i++) if ((bits[i]! & mask) === mask) return i;
+  return firstWithBits(bits, mask);
+}
+
+/** Returns the index of the first number of bf16 whose magnitude is 2^121 or more, or -1. */
+export function firstHugeBf16({ buffer, byteOffset, length }: TensorData): number {
+  return firstWithBits(new Uint16Array(buffer, byteOffset, length), 0x7c00);
+}
+
+function firstWithBits(numbers: Int32Array | Uint16Array, mask: number): number {
+  for (let i = 0; i < numbers.length; i++) if ((numbers[i]! & mask) === mask) return i;
   return -1;
 }
