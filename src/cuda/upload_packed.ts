@@ -2,7 +2,7 @@
 import type { PackedBackendTensor } from "../backend/backend.ts";
 import { makeParts } from "../backend/upload_packed.ts";
 import { describeParts, expertsOf, mapParts, type PackedSpec, type PackedTensor } from "../tensor/packed_tensor.ts";
-import { firstAbove } from "../tensor/scan.ts";
+import { firstAbove, firstHugeBf16 } from "../tensor/scan.ts";
 import { bytesPerElement, elementCount, viewOf } from "../tensor/tensor.ts";
 import type { CudaHost } from "./ops.ts";
 import { type BlockLayout, blocksBytes, findLayout, maximumScale, planLayout } from "./plan/packed_layout.ts";
@@ -130,14 +130,7 @@ class Blocks implements Target {
   }
 
   write({ format, shape, parts }: PackedTensor, first: number): void {
-    const { data } = parts.scales;
-    const tooLarge = format.kind === "mxfp4" ? firstAbove(data, maximumScale) : -1;
-    if (tooLarge >= 0) {
-      const [count = 1] = shape, element = first * data.length / count + tooLarge;
-      throw new RangeError(
-        `scales must be at most ${maximumScale} (2) on this GPU, got ${data[tooLarge]} at element ${element}`,
-      );
-    }
+    checkScales({ format, shape, parts }, first);
     const copies = mapParts(this.#copies, ({ buffer, pointer }, name) => {
       const part = parts[name];
       if (part) buffer.write(part.data as BufferSource);
@@ -161,6 +154,27 @@ class Blocks implements Target {
   [Symbol.dispose](): void {
     this.#owned.dispose();
   }
+}
+
+/**
+ * Checks that the kernels can decode each scale of the experts from `first` on. They multiply those of integers in bf16 by up to
+ * 64.
+ *
+ * @throws {RangeError} If a scale is too large.
+ */
+export function checkScales({ format, shape, parts: { scales: { data } } }: PackedTensor, first = 0): void {
+  const [count = 1] = shape;
+  const element = (i: number) => first * data.length / count + i;
+  if (format.kind === "mxfp4") {
+    const i = firstAbove(data, maximumScale);
+    if (i < 0) return;
+    throw new RangeError(
+      `scales must be at most ${maximumScale} (2) on this GPU, got ${data[i]} at element ${element(i)}`,
+    );
+  }
+  const i = format.kind === "int4" && format.scale === "bf16" ? firstHugeBf16(data) : -1;
+  if (i < 0) return;
+  throw new RangeError(`scales must be below 2^121 on this GPU, got a larger one at element ${element(i)}`);
 }
 
 function withExperts({ format, shape: [, ...matrix] }: PackedSpec, experts: number): PackedSpec {

@@ -65,19 +65,29 @@ const formats = {
 
 /** Returns the index of the first number that is not finite, or -1. */
 export function firstNotFinite(data: TensorData, format: keyof typeof formats): number {
-  const { bytes, mask } = formats[format], { buffer, byteOffset, length } = data;
+  const { bytes, mask } = formats[format];
+  return firstWithAll(data, bytes, mask);
+}
+
+/** Returns the index of the first number of bf16 whose magnitude is 2^121 or more, or which is NaN, or -1. */
+export function firstHugeBf16(data: TensorData): number {
+  return firstWithAll(data, 2, 0x7c00);
+}
+
+/** Returns the index of the first number that has all bits of a mask, or -1. */
+function firstWithAll(data: TensorData, bytes: number, mask: number): number {
+  const { buffer, byteOffset, length } = data;
   const numbers = bytes === 1
     ? new Uint8Array(buffer, byteOffset, length)
     : bytes === 2
     ? new Uint16Array(buffer, byteOffset, length)
     : new Int32Array(buffer, byteOffset, length);
   const { words, before, after } = divide(data, bytes);
-  const isFinite = (bits: number) => (bits & mask) !== mask;
-  if (
-    !hasAll(words, mask, bytes) && numbers.subarray(0, before).every(isFinite) &&
-    numbers.subarray(after).every(isFinite)
-  ) return -1;
-  return numbers.findIndex((bits) => !isFinite(bits));
+  const has = (bits: number) => (bits & mask) === mask;
+  if (!hasAll(words, mask, bytes) && !numbers.subarray(0, before).some(has) && !numbers.subarray(after).some(has)) {
+    return -1;
+  }
+  return numbers.findIndex(has);
 }
 
 /** Returns whether any part of a word has all bits of a mask. An addition at the lowest bit then carries to the highest one. */
