@@ -2,7 +2,7 @@
 // rows and columns at a time in L1. The bits are those of `multiply`.
 import { BF16, F16, F32 } from "../codes";
 import { anySpecial4, highFour, load4, lowFour, shiftOf } from "./element";
-import { begin, finish, multiplyBrain, multiplyWide, tileHeight, WIDE_GROUPS, WIDE_ROWS } from "./few_tiles";
+import { begin, finish, multiplyBrain, multiplyWide, tileHeight, wide, WIDE_GROUPS, WIDE_ROWS, WIDE_STEP } from "./few_tiles";
 import { widenFew } from "./few_widen";
 
 // The rows of weights for which one row of A is multiplied before its chains are stored. With a short loop, the processor overlaps
@@ -127,9 +127,11 @@ export function multiplyFew(
       const from = b + <usize> g * groupBytes, s = sums + at, to = c + at;
       if (dtype == BF16) {
         multiplyBrain(rows, size, depth, a, start + k, n, from, stride, 16, s, to, first, isLast, add);
+      } else if (dtype == F32 && !pairs) {
+        multiplyWide(rows, size, depth, a, start + k, n, from, stride, 32, s, to, first, isLast, add);
       } else {
-        widenFew(dtype, pairs, from, stride, n, size);
-        multiplyWide(rows, size, depth, a, start + k, n, s, to, first, isLast, add);
+        widenFew(dtype, from, stride, n, size);
+        multiplyWide(rows, size, depth, a, start + k, n, wide, 32, WIDE_STEP, s, to, first, isLast, add);
       }
     }
   }

@@ -49,7 +49,7 @@ export function multiplyFewPairs(
       } else {
         const z = zeros == 0 ? 0 : zeros + s;
         decodeEights(dtype, kind, size, v, valueStride, valueHigh, valueStep, from, z, scaleStride, scaleHigh, scaleStep, k, n, group, wide, WIDE_STEP);
-        multiplyWide(rows, size, depth, a, k, n, sums + at, c + at, first, isLast, add);
+        multiplyWide(rows, size, depth, a, k, n, wide, 32, WIDE_STEP, sums + at, c + at, first, isLast, add);
       }
     }
   }

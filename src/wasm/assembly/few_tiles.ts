@@ -286,7 +286,7 @@ function multiplyPanels<T>(
   }
 }
 
-// Multiplies A by the widened weights.
+// Multiplies A by rows of f32. The distance between rows is `stride`, and between groups `step`.
 export function multiplyWide(
   rows: i32,
   groups: i32,
@@ -294,17 +294,20 @@ export function multiplyWide(
   a: usize,
   start: i32,
   depth: i32,
+  b: usize,
+  stride: usize,
+  step: usize,
   sums: usize,
   c: usize,
   first: bool,
   last: bool,
   add: bool,
 ): void {
-  multiplyPanels<f32>(rows, groups, aDepth, a, start, depth, wide, 32, WIDE_STEP, sums, c, first, last, add);
+  multiplyPanels<f32>(rows, groups, aDepth, a, start, depth, b, stride, step, sums, c, first, last, add);
 }
 
-// Multiplies A by rows of bf16, which are widened in registers for each tile; the distance between rows is `stride`, and between
-// groups `step`. If `stride` is an odd number of cache lines, the rows are in different sets of L1 and stay there for all tiles.
+// Multiplies A by rows of bf16, which are widened in registers for each tile. If `stride` is an odd number of cache lines, the
+// rows are in different sets of L1 and stay there for all tiles.
 export function multiplyBrain(
   rows: i32,
   groups: i32,

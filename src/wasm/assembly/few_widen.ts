@@ -37,8 +37,8 @@ function widenHalfGroups(from: usize, stride: usize, rows: i32, groups: i32): vo
   }
 }
 
-// Widens `rows` rows of some groups to `wide`; see `multiplyFew` for the groups. Reads up to 48 bytes after the last group.
-export function widenFew(dtype: i32, pairs: bool, from: usize, stride: usize, rows: i32, groups: i32): void {
+// Widens `rows` rows of some groups of pairs to `wide`. Reads up to 48 bytes after the last group.
+export function widenFew(dtype: i32, from: usize, stride: usize, rows: i32, groups: i32): void {
   if (dtype == F16) widenHalfGroups(from, stride, rows, groups);
-  else widen(dtype, pairs, from, stride, rows, groups, 32, 16, wide, 32, WIDE_STEP, 16);
+  else widen(dtype, true, from, stride, rows, groups, 32, 16, wide, 32, WIDE_STEP, 16);
 }
