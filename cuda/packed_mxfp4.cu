@@ -14,14 +14,14 @@ struct Mxfp4Decoder {
   static __device__ __forceinline__ float value(const unsigned char* block, const DecodeArguments&, int thread, int c,
                                                 int r, int half) {
     const int scale = block[Format::kValueBytes + thread / 4 * 4 + c / 2 * 2 + r % 2];
-    return ldexpf(e2m1_of(block, thread, c, r, half), scale - 127);
+    return ldexpf(e2m1_of<Format>(block, thread, c, r, half), scale - 127);
   }
 };
 
 // Lays out a block.
 __device__ __forceinline__ void lay_out(unsigned char* block, const Mxfp4BlocksArguments& p, const BlockPosition& at,
                                         int thread) {
-  lay_out_e2m1(block, p);
+  lay_out_e2m1<Mxfp4<__nv_bfloat16>>(block, p);
   if (thread >= kBlockRows / 2) return;
   uint32_t scales = 0;  // of two rows and two groups of columns
   for (int i = 0; i < 4; ++i) {

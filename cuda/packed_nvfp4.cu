@@ -19,7 +19,7 @@ struct Nvfp4Decoder {
     const unsigned char* const scales = block + Format::kValueBytes;
     const float scale = widen_f16_pair(widen_e4m3_pair(scales[thread / 4 * 8 + c * 2 + r % 2])).x;
     const float global = reinterpret_cast<const float*>(block + Format::kGlobals)[(p.variant ? thread / 4 * 2 : 0) + r % 2];
-    return __fmul_rn(e2m1_of(block, thread, c, r, half), __fmul_rn(scale, global / Format::kFactor));
+    return __fmul_rn(e2m1_of<Format::Numbers>(block, thread, c, r, half), __fmul_rn(scale, global / Format::kFactor));
   }
 };
 
@@ -27,7 +27,7 @@ struct Nvfp4Decoder {
 __device__ __forceinline__ void lay_out(unsigned char* block, const Nvfp4BlocksArguments& p, const BlockPosition& at,
                                         int thread) {
   using Format = Nvfp4<__nv_bfloat16>;
-  lay_out_e2m1(block, p);
+  lay_out_e2m1<Format::Numbers>(block, p);
   uint32_t scales = 0;  // of two rows
   for (int r = 0; r < 2; ++r) {
     const int row = at.strip * kBlockRows + thread / 4 * 2 + r, group = at.step * 4 + thread % 4;
