@@ -21,8 +21,8 @@ import { inputNames } from "../contract/experts_inputs.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
 import { Repeated } from "../contract/repeated.ts";
-import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
-import { resolveMoe } from "../contract/resolve_moe.ts";
+import { type ExpertsCall, type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
+import { layerWeights, type ResolvedMoe, resolveMoe } from "../contract/resolve_moe.ts";
 import { isPacked, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
 import {
   bytesPerElement,
@@ -49,6 +49,7 @@ import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
 import { type CudaHost, CudaOps } from "./ops.ts";
 import { planLaunches } from "./plan/experts.ts";
+import { isPlannable, planLayer } from "./plan/layer.ts";
 import { devicePeak } from "./plan/peak.ts";
 import { PlanCache } from "./plan_cache.ts";
 import { PreparedPlan } from "./prepared_plan.ts";
@@ -72,6 +73,11 @@ export interface CudaOptions {
   /** For memory checkers: whether temporary tensors have separate allocations and freed memory is released at once. */
   readonly checkedMemory?: boolean | undefined;
 }
+
+/** The inputs of a call whose router, if it has one, computes the others. */
+type CallInputs =
+  & Partial<ExpertsInputs<BackendTensor>>
+  & Pick<ExpertsInputs<BackendTensor>, "gateUpProj" | "downProj">;
 
 type KernelOptions = Pick<CudaOptions, "tileRows" | "checkedMemory">;
 
@@ -119,7 +125,8 @@ export class CudaBackend implements Backend {
   readonly #captures = new Captures<Recording>();
   readonly #experts = new Repeated(resolveExperts);
   readonly #layers = new Repeated(resolveMoe<BackendTensor>);
-  readonly #plans: PlanCache;
+  readonly #plans: PlanCache<ResolvedExperts>;
+  readonly #layerPlans: PlanCache<ResolvedMoe>;
   #flushed: DeviceBuffer | undefined;
   readonly #driverVersion: number;
   readonly #graphs: GraphCache;
@@ -159,6 +166,9 @@ export class CudaBackend implements Backend {
     this.steps = new CudaOps(this.host);
     this.#plans = new PlanCache((shape) =>
       new PreparedPlan(planLaunches(shape, properties, kernels, tileRows), module, checkedMemory)
+    );
+    this.#layerPlans = new PlanCache((shape) =>
+      new PreparedPlan(planLayer(shape, properties, kernels, tileRows), module, checkedMemory)
     );
     this.ops = resolvedOps(this.steps);
     this.#owned = owned.move();
@@ -236,17 +246,8 @@ export class CudaBackend implements Backend {
     return await this.runExperts({ inputs, shape, onProgress: options.onProgress });
   }
 
-  runExperts(call: ExpertsCall<BackendTensor>): Promise<CudaTensor> {
-    return Promise.try(() =>
-      this.#run(call, (plan, addresses) => {
-        const { recording } = this.#captures;
-        if (!recording) {
-          const launch = () => plan.launch(this.#stream, addresses);
-          return this.#graphs.run(plan, addresses, launch, () => this.#stream.capture(launch));
-        }
-        for (const kernel of plan.kernels) recording.queue(kernel, () => kernel.launch(this.#stream, addresses));
-      })
-    );
+  runExperts({ inputs, shape }: ExpertsCall<BackendTensor>): Promise<CudaTensor> {
+    return Promise.try(() => this.#run(shape, () => this.#plans.get(shape), inputs));
   }
 
   async capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>> {
@@ -268,6 +269,17 @@ export class CudaBackend implements Backend {
     return profile.times;
   }
 
+  /** Queues the kernels of a plan: as a graph if the call is repeated, one by one in a captured function. */
+  #queue(plan: PreparedPlan, addresses: Addresses): void {
+    const { recording } = this.#captures;
+    if (recording) {
+      for (const kernel of plan.kernels) recording.queue(kernel, () => kernel.launch(this.#stream, addresses));
+    } else {
+      const launch = () => plan.launch(this.#stream, addresses);
+      this.#graphs.run(plan, addresses, launch, () => this.#stream.capture(launch));
+    }
+  }
+
   /** Queues a kernel on the stream. In a captured function, it is also recorded, and repeated by each replay. */
   queue(kernel: QueuedKernel, work: () => void): void {
     const { recording } = this.#captures;
@@ -275,31 +287,45 @@ export class CudaBackend implements Backend {
     else work();
   }
 
-  /** Allocates the memory of a call, calls `queue` to queue its launches, and frees all memory except for the output. */
+  /**
+   * Allocates the memory of a call, queues its launches, and frees all memory except for the output.
+   *
+   * @param plan Returns the plan; it is not called without tokens.
+   * @param inputs The inputs that the plan does not compute itself.
+   * @param router The router's tensors, in the order of `routerTensors`.
+   */
   #run(
-    { inputs, shape }: ExpertsCall<BackendTensor>,
-    queue: (plan: PreparedPlan, addresses: Addresses) => void,
+    { dtype, tokens, hidden }: ResolvedExperts,
+    plan: () => PreparedPlan,
+    inputs: CallInputs,
+    router: readonly (BackendTensor | undefined)[] = [undefined, undefined, undefined],
   ): CudaTensor {
     using cleanup = new DisposableStack();
-    const output = cleanup.use(this.allocate(shape.dtype, [shape.tokens, shape.hidden]));
-    if (shape.tokens > 0) {
-      const plan = this.#plans.get(shape);
+    const output = cleanup.use(this.allocate(dtype, [tokens, hidden]));
+    if (tokens > 0) {
+      const prepared = plan();
       using workspace = new DisposableStack();
+      const pointer = (tensor: BackendTensor | undefined) => tensor ? this.#own(tensor).pointer : null;
       const addresses: (bigint | null)[] = inputNames.map((name) => {
         const tensor = inputs[name];
-        return tensor ? this.#own(isPacked(tensor) ? tensor.parts.values : tensor).pointer : null;
+        return pointer(tensor && isPacked(tensor) ? tensor.parts.values : tensor);
       });
-      addresses.push(...partPointers(inputs, (part) => this.#own(part).pointer), output.pointer);
-      for (const bytes of plan.buffers) addresses.push(workspace.use(this.#allocate(bytes)).pointer);
-      queue(plan, addresses);
+      addresses.push(...partPointers(inputs, (part) => this.#own(part).pointer), ...router.map(pointer), output.pointer);
+      for (const bytes of prepared.buffers) addresses.push(workspace.use(this.#allocate(bytes)).pointer);
+      this.#queue(prepared, addresses);
     }
     cleanup.move();
     return output;
   }
 
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
-    const call = { ...options, hidden, layer, shape: this.#layers.resolve(hidden, layer, options) };
-    return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), call);
+    const shape = this.#layers.resolve(hidden, layer, options);
+    if (!isPlannable(layer)) {
+      return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), { ...options, hidden, layer, shape });
+    }
+    const { weight, bias, options: { correctionBias } } = layer.router;
+    const inputs = { hiddenStates: hidden, ...layerWeights(layer) };
+    return this.#run(shape.routed, () => this.#layerPlans.get(shape), inputs, [weight, bias, correctionBias]);
   }
 
   synchronize(): Promise<void> {

@@ -42,8 +42,8 @@ export type WorkspaceName =
   | "gateUpDense" //   gateUpProj, decoded, if the kernels cannot multiply with it as it is stored
   | "downDense"; //    downProj, likewise
 
-/** A launch of the plan. Its tensors are given by name. */
-export interface PlannedLaunch extends KernelLaunch<TensorName> {
+/** A launch of a plan. Its tensors are given by name. */
+export interface PlannedLaunch<Name = TensorName> extends KernelLaunch<Name> {
   /** Useful floating-point operations. */
   readonly flops: number;
   /** The minimum number of bytes that device memory must move: each tensor that is used, once. */
@@ -163,6 +163,10 @@ export function planLaunches(
     ...{ rows: "rows", rowTokens: "rowTokens", rowScales },
   });
 
+  // The previous kernel of the first product is the sort, unless weights are decoded in between.
+  const followsSort = sortLaunches.length === 1 && gateUp.decode.length + down.decode.length === 0;
+  const assignmentsToSort = { pointer: "routerIndices", count: assignments, capacity } as const;
+
   const tensors = { hiddenStates: "hiddenStates", rowTokens: "rowTokens", rowScales, ...offsets } as const;
   const [gather, gateUpLaunch, downLaunch] = packed && isPackedTile(tile)
     ? packed.launches<TensorName>(tile, kept, rowTiles, {
@@ -173,11 +177,11 @@ export function planLaunches(
       undefined,
       products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
         ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },
-        ...{ rowIndex: "rowTokens", rowScales, ...offsets },
+        ...{ rowIndex: "rowTokens", rowScales, ...offsets, assignments: followsSort ? assignmentsToSort : null },
       }),
       products.launch<TensorName>(tile, downProduct, rowTiles, {
         ...{ input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" },
-        ...{ rowIndex: null, rowScales: null, ...offsets },
+        ...{ rowIndex: null, rowScales: null, ...offsets, assignments: null },
       }),
     ];
 
@@ -208,7 +212,7 @@ export function planLaunches(
       ...planCombine<TensorName>(
         shape.dtype,
         weightsDType,
-        { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden },
+        { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden, slotsReady: true },
         {
           ...{ expertOutputs: "expertOutputs", rows: "rows", weights: "routingWeights" },
           indices: denseWeights ? "routerIndices" : null,
