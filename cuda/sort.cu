@@ -5,13 +5,12 @@
 // The three kernels split the n = tokens * top_k indices into one chunk per block. `counts` is [experts][blocks].
 #include <ptx.cuh>
 
-#include "counting.cuh"
-
 namespace yamoe {
 
 constexpr int kSortThreads = 256;
 constexpr int kSortWarps = kSortThreads / 32;
 constexpr int kScanThreads = 1024;  // one for each expert
+constexpr unsigned kFullWarp = 0xffffffffu;
 
 constexpr int kSmallThreads = 1024;  // one for each expert
 constexpr int kSmallSets = 4;        // sets of 32 consecutive assignments per warp
@@ -56,6 +55,21 @@ struct SortSmallArguments {
   int n, experts, top_k, capacity, tile_rows;
   int warps;  // that have assignments: at least n / kSmallPart
 };
+
+// The running sum over a warp's lanes, including this lane.
+__device__ __forceinline__ int warp_inclusive_sum(int value, int lane) {
+#pragma unroll
+  for (int distance = 1; distance < 32; distance <<= 1) {
+    const int other = __shfl_up_sync(kFullWarp, value, distance);
+    if (lane >= distance) value += other;
+  }
+  return value;
+}
+
+// Assignments to an unknown expert are dropped.
+__device__ __forceinline__ bool is_expert(int expert, int experts) {
+  return static_cast<unsigned>(expert) < static_cast<unsigned>(experts);
+}
 
 // The lanes of the warp with the same number, which is from 0 to maximum. A vote for each bit takes less time than
 // __match_any_sync, whose time grows with the number of different numbers.

@@ -13,11 +13,11 @@ using Stream32 = StreamTile<32, 64, 4, 2>;
 // As in gemm.cu, but the activation of `gated` is always kSwish, and `plain` does not have an activation.
 #define YAMOE_STREAM(name, gated, tile, blocks, layout, T)                        \
   extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks)     \
-      name(const __grid_constant__ yamoe::StreamArguments<T> arguments) {         \
+      name(const __grid_constant__ yamoe::BoxedArguments<T> arguments) {          \
     using namespace yamoe;                                                        \
     const Product<T> product = arguments;                                         \
     const StreamStore<WeightLayout::layout, gated, T> store{product};             \
-    stream_gemm<tile, WeightLayout::layout>(arguments, product, store);           \
+    stream_gemm<tile, WeightLayout::layout>(product, arguments.weights, store);   \
   }
 
 #define YAMOE_STREAMS(rows, blocks, dtype, T)                                                               \

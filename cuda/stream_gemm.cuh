@@ -15,17 +15,8 @@
 #include <type_traits>
 
 #include "boxes.cuh"
-#include "counting.cuh"
 
 namespace yamoe {
-
-constexpr int kMaximumExperts = 1024;
-
-template <class T>
-struct StreamArguments : BoxedArguments<T> {
-  const int* assignments;  // [assignment_count]: what the previous kernel sorts and does not write, or null
-  int assignment_count, capacity;
-};
 
 template <int kBM_, int kBN_, int kStages_, int kBoxes_>
 struct StreamTile {
@@ -37,47 +28,16 @@ struct StreamTile {
   static constexpr int kBoxBytes = kBN * kBoxDepth * 2, kWeightBytes = kBoxes * kBoxBytes;
   static constexpr int kRowBytes = kBK * 2 + 16;  // of the input; the padding avoids bank conflicts of ldmatrix
   static constexpr int kRows = kStages * kWeightBytes, kFull = kRows + kStages * kBM * kRowBytes;
-  static constexpr int kEmpty = kFull + kStages * 8, kOffsets = kEmpty + kStages * 8;
-  static constexpr int kSharedBytes = kOffsets + (kMaximumExperts + 1) * 4;
+  static constexpr int kEmpty = kFull + kStages * 8, kSharedBytes = kEmpty + kStages * 8;
 
   static_assert(kBM % 8 == 0 && kBM <= 32, "mma.sync has 8 columns, and each lane copies a row");
   static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
 };
 
-// Computes the tile offsets that sort.cu writes, with one warp. `offsets` is in shared memory.
-template <class Tile, class T>
-__device__ __forceinline__ void count_tiles(const StreamArguments<T>& p, int* offsets) {
-  constexpr int kLoads = 8;  // in flight at once
-  const int lane = threadIdx.x % 32;
-  for (int e = lane; e <= p.experts; e += 32) offsets[e] = 0;
-  __syncwarp();
-  for (int first = lane; first < p.assignment_count; first += 32 * kLoads) {
-    int experts[kLoads];
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
-      experts[i] = first + i * 32 < p.assignment_count ? p.assignments[first + i * 32] : -1;
-    }
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
-      if (is_expert(experts[i], p.experts)) atomicAdd(&offsets[experts[i] + 1], 1);
-    }
-  }
-  __syncwarp();
-  int tiles = 0;  // of the experts before
-  for (int e = lane + 1; e - lane <= p.experts; e += 32) {
-    const int rows = e <= p.experts ? min(offsets[e], p.capacity) : 0;
-    const int sum = tiles + warp_inclusive_sum((rows + Tile::kBM - 1) / Tile::kBM, lane);
-    if (e <= p.experts) offsets[e] = sum;
-    tiles = __shfl_sync(kFullWarp, sum, 31);
-  }
-  __syncwarp();
-}
-
 // One warp copies the weights of all tiles of the block.
 template <class Tile, WeightLayout kLayout, class T>
-__device__ __forceinline__ void copy_weights(const Product<T>& p, const TensorMap& weights, uint32_t ring) {
+__device__ __forceinline__ void copy_weights(const Product<T>& p, const TensorMap& weights, uint32_t ring, int count) {
   RingPlace<Tile> place;
-  const int count = tile_count<Tile>(p);
   for (int index = blockIdx.x; index < count; index += gridDim.x) {
     const TilePosition at = locate_by_warp<Tile>(p, index);
     const int column = p.columns.half ? at.column / 2 : at.column;
@@ -108,10 +68,9 @@ __device__ __forceinline__ void copy_weights(const Product<T>& p, const TensorMa
 
 // One warp copies the input's rows for all tiles of the block: each lane one row.
 template <class Tile, class T>
-__device__ __forceinline__ void copy_rows(const Product<T>& p, uint32_t ring) {
+__device__ __forceinline__ void copy_rows(const Product<T>& p, uint32_t ring, int count) {
   const int lane = threadIdx.x % 32;
   RingPlace<Tile> place;
-  const int count = tile_count<Tile>(p);
   for (int index = blockIdx.x; index < count; index += gridDim.x) {
     const TilePosition at = locate_by_warp<Tile>(p, index);
     const int rows = min(Tile::kBM, at.row_end - at.row);
@@ -230,16 +189,12 @@ __device__ __forceinline__ void with_eights(int eights, const Use& use) {
 }
 
 // The kernel. It calls `epilogue(sums, position)` with a warp's sums, [eights of rows][4].
-//
-// The weights do not depend on the previous kernel. So the warp that copies them does not wait, and fills the ring meanwhile.
-// It only needs the tile offsets. If the previous kernel is the sort, which writes them, the warp counts the assignments.
 template <class Tile, WeightLayout kLayout, class T, class Epilogue>
-__device__ __forceinline__ void stream_gemm(const StreamArguments<T>& arguments, const Product<T>& p,
-                                            const Epilogue& epilogue) {
+__device__ __forceinline__ void stream_gemm(const Product<T>& p, const TensorMap& weights, const Epilogue& epilogue) {
   const uint32_t ring = shared_address(dynamic_smem());
   const int warp = threadIdx.x / 32;
   if (threadIdx.x == 0) {
-    prefetch_tensor_map(arguments.weights);
+    prefetch_tensor_map(weights);
     for (int s = 0; s < Tile::kStages; ++s) {
       mbarrier_init(ring + Tile::kFull + s * 8, 2);  // both copying warps
       mbarrier_init(ring + Tile::kEmpty + s * 8, Tile::kConsumers);
@@ -247,27 +202,21 @@ __device__ __forceinline__ void stream_gemm(const StreamArguments<T>& arguments,
     fence_async_proxy();
   }
   __syncthreads();
-  if (warp == Tile::kConsumers) {
-    Product<T> own = p;
-    if (!p.offsets_ready && !arguments.assignments) {
-      follow_previous_kernel();
-    } else {
-      see_older_kernels();
-    }
-    if (!p.offsets_ready && arguments.assignments) {
-      int* const offsets = reinterpret_cast<int*>(dynamic_smem() + Tile::kOffsets);
-      count_tiles<Tile>(arguments, offsets);
-      own.tile_offsets = offsets;
-    }
-    return copy_weights<Tile, kLayout>(own, arguments.weights, ring);
+  // The weights do not depend on the previous kernel, but the offsets do if it is the sort.
+  if (warp != Tile::kConsumers || !p.offsets_ready) {
+    wait_for_previous_kernel();
+    allow_next_kernel();
+  } else {
+    see_older_kernels();
   }
-  follow_previous_kernel();
-  if (warp == Tile::kConsumers + 1) {
-    copy_rows<Tile>(p, ring);
+  const int count = tile_count<Tile>(p);
+  if (warp == Tile::kConsumers) {
+    copy_weights<Tile, kLayout>(p, weights, ring, count);
+  } else if (warp == Tile::kConsumers + 1) {
+    copy_rows<Tile>(p, ring, count);
   } else {
     const WeightReader<kLayout> reader(warp, threadIdx.x % 32);
     RingPlace<Tile> place;
-    const int count = tile_count<Tile>(p);
     for (int index = blockIdx.x; index < count; index += gridDim.x) {
       const TilePosition at = locate_by_warp<Tile>(p, index);
       const int rows = min(Tile::kBM, at.row_end - at.row);

@@ -3,7 +3,7 @@ import type { ExpertsVariant } from "../../contract/experts_options.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaActivationCode } from "./codes.ts";
-import { checkInt32, checkMaximum, maximumItems } from "../../contract/limits.ts";
+import { checkInt32, checkMaximum } from "../../contract/limits.ts";
 import type { WeightFormat } from "../../contract/weights.ts";
 import { partShapes } from "../../tensor/packed_tensor.ts";
 import { elementCount } from "../../tensor/tensor.ts";
@@ -55,15 +55,6 @@ export interface ProductTensors<Pointer> {
   readonly rowScales: Pointer | null;
   readonly rowOffsets: Pointer;
   readonly tileOffsets: Pointer;
-  /** What the previous kernel sorts, if it is the sort of a short list. So the product does not have to wait for the offsets. */
-  readonly assignments: Assignments<Pointer> | null;
-}
-
-/** The expert of each assignment. */
-interface Assignments<Pointer> {
-  readonly pointer: Pointer;
-  readonly count: number;
-  readonly capacity: number;
 }
 
 /** The kernels that compute all products of a call. */
@@ -118,7 +109,7 @@ export class ProductKernels {
     tile: TileShape | BoxedTile,
     product: Product,
     rowTiles: number,
-    { weights, assignments, ...tensors }: ProductTensors<Pointer>,
+    { weights, ...tensors }: ProductTensors<Pointer>,
   ): KernelLaunch<Pointer> {
     const { experts, depth, width, gated, activation, format } = product;
     const { gateUpLayout, weightLayout } = this.#variant;
@@ -143,11 +134,6 @@ export class ProductKernels {
           : "boxDepth" in tile
           ? { weights: { ...weightBoxes(this.#variant, product, tile), pointer: weights.values } }
           : { weights: weights.values },
-        ..."countsAssignments" in tile && {
-          assignments: assignments?.pointer ?? null,
-          assignmentCount: assignments?.count ?? 0,
-          capacity: Math.min(assignments?.capacity ?? 0, maximumItems),
-        },
         experts,
         depth,
         columnsWidth: width,

@@ -1,5 +1,4 @@
 // The tile shapes of the matrix products, as cuda/gemm.cu, cuda/wgmma.cu, cuda/stream.cu and cuda/simt_gemm.cu instantiate them.
-import { maximumExperts } from "../../contract/limits.ts";
 
 /** A tile shape. */
 export interface TileShape {
@@ -30,8 +29,6 @@ export interface BoxedTile extends TileShape {
   readonly boxDepth: number;
   /** Columns of a box, if the rows of the weights run along the columns. */
   readonly boxColumns: number;
-  /** Whether the kernel can count the assignments itself, instead of waiting for the sort. */
-  readonly countsAssignments?: boolean;
 }
 
 /** The tile shapes of the kernels of one kind, largest first. */
@@ -92,12 +89,10 @@ export function hopperTiles(split: boolean): TileFamily {
       efficiency: split ? 0.35 : 0.5,
       bandwidth: split ? 0.68 : 0.9,
     })),
-    // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step;
-    // and the tile offsets.
+    // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step.
     {
       ...{ name: "stream32", rows: 32, columns: 64, threads: 192, efficiency: 0.175, rowUnit: 8, ...boxed },
-      countsAssignments: true,
-      sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + (maximumExperts + 1) * 4,
+      sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16),
     },
   ];
 }
