@@ -27,7 +27,7 @@ struct CombineArguments {
 };
 
 // A warp computes kParts parts of 32 * kCount columns in a step. It loads kSlots slots before it adds the first of them.
-// kBranch: dropped slots are skipped by a branch, which saves instructions. Without branches a step takes less time.
+// kBranch: a branch skips dropped slots. Without it their loads are only predicated, so that a single step takes less time.
 template <int kCount, int kSlots, int kParts, bool kBranch, class T>
 __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
   constexpr int kPart = 32 * kCount;
@@ -113,14 +113,14 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
 #define YAMOE_COMBINE(dtype, T)                                           \
   extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 8) \
       combine_##dtype(const yamoe::CombineArguments<T> arguments) {       \
-    yamoe::combine<yamoe::kElements<T>, 2, 2, true>(arguments);                 \
+    yamoe::combine<yamoe::kElements<T>, 2, 2, true>(arguments);           \
   }                                                                       \
   extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 5) \
       combine_few_##dtype(const yamoe::CombineArguments<T> arguments) {   \
     if (arguments.width % yamoe::kElements<T> == 0) {                     \
-      yamoe::combine<yamoe::kElements<T>, 8, 1, false>(arguments);               \
+      yamoe::combine<yamoe::kElements<T>, 8, 1, false>(arguments);        \
     } else {                                                              \
-      yamoe::combine<1, 8, 1, false>(arguments);                                 \
+      yamoe::combine<1, 8, 1, false>(arguments);                          \
     }                                                                     \
   }
 

@@ -57,8 +57,7 @@ __device__ __forceinline__ int tile_count(const Product<T>& p) {
 }
 
 // The position of a tile of expert e. The tiles of an expert are consecutive. Within an expert, kRaster row tiles advance
-// along the columns together. Every gridDim.x tiles their order rotates by one. Otherwise some blocks would compute only
-// the last row tile of each column, which may have few rows, and would have less work than the others.
+// along the columns together.
 template <class Tile, class T>
 __device__ __forceinline__ TilePosition locate(const Product<T>& p, int index, int e) {
   const int column_tiles = (p.columns.width + Tile::kBN - 1) / Tile::kBN;
@@ -68,8 +67,8 @@ __device__ __forceinline__ TilePosition locate(const Product<T>& p, int index, i
   const int group = local / (kRaster * column_tiles);
   const int height = min(kRaster, row_tiles - group * kRaster);
   const int rest = local - group * kRaster * column_tiles;
+  const int m = group * kRaster + rest % height;
   const int n = rest / height;
-  const int m = group * kRaster + (rest + n * height / static_cast<int>(gridDim.x)) % height;
   return {e, p.row_offsets[e] + m * Tile::kBM, p.row_offsets[e + 1], n * Tile::kBN};
 }
 

@@ -17,12 +17,11 @@ import { shareAndRunMoe } from "../backend/run_moe.ts";
 import { resolvedOps } from "../backend/steps.ts";
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
-import { inputNames } from "../contract/experts_inputs.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
 import { Repeated } from "../contract/repeated.ts";
-import { type ExpertsCall, type ResolvedExperts, resolveExperts } from "../contract/resolve_experts.ts";
-import { layerWeights, type ResolvedMoe, resolveMoe } from "../contract/resolve_moe.ts";
+import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
+import { resolveMoe } from "../contract/resolve_moe.ts";
 import { isPacked, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
 import {
   bytesPerElement,
@@ -39,7 +38,6 @@ import { cudaDetails } from "./details.ts";
 import { Context } from "./driver/context.ts";
 import { type DeviceProperties, deviceProperties } from "./driver/device.ts";
 import { asUnavailable, Driver } from "./driver/driver.ts";
-import { type Addresses, GraphCache } from "./driver/graph_cache.ts";
 import type { KernelLaunch } from "./driver/kernel.ts";
 import { DeviceBuffer, keepFreedMemory } from "./driver/memory.ts";
 import { Module } from "./driver/module.ts";
@@ -48,17 +46,16 @@ import { manifest } from "./images/built/manifest.ts";
 import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
 import { type CudaHost, CudaOps } from "./ops.ts";
-import { planLaunches } from "./plan/experts.ts";
-import { isPlannable, planLayer } from "./plan/layer.ts";
+import { type Plan, planLaunches } from "./plan/experts.ts";
+import { isPlannable, type LayerPlan, planLayer } from "./plan/layer.ts";
 import { devicePeak } from "./plan/peak.ts";
-import { PlanCache } from "./plan_cache.ts";
+import { PlannedCalls } from "./planned_calls.ts";
 import { PreparedPlan } from "./prepared_plan.ts";
 import { CapturedGraph, Profile, type QueuedKernel, Recording } from "./recording.ts";
 import { Stopwatch } from "./stopwatch.ts";
 import { CudaTensor } from "./tensor.ts";
 import { type PieceHandler, Transfers } from "./transfers.ts";
 import { uploadPacked } from "./upload_packed.ts";
-import { partPointers } from "./weight_pointers.ts";
 
 /** Options of {@linkcode openCudaBackend}. */
 export interface CudaOptions {
@@ -73,11 +70,6 @@ export interface CudaOptions {
   /** For memory checkers: whether temporary tensors have separate allocations and freed memory is released at once. */
   readonly checkedMemory?: boolean | undefined;
 }
-
-/** The inputs of a call whose router, if it has one, computes the others. */
-type CallInputs =
-  & Partial<ExpertsInputs<BackendTensor>>
-  & Pick<ExpertsInputs<BackendTensor>, "gateUpProj" | "downProj">;
 
 type KernelOptions = Pick<CudaOptions, "tileRows" | "checkedMemory">;
 
@@ -125,11 +117,9 @@ export class CudaBackend implements Backend {
   readonly #captures = new Captures<Recording>();
   readonly #experts = new Repeated(resolveExperts);
   readonly #layers = new Repeated(resolveMoe<BackendTensor>);
-  readonly #plans: PlanCache<ResolvedExperts>;
-  readonly #layerPlans: PlanCache<ResolvedMoe>;
+  readonly #calls: PlannedCalls;
   #flushed: DeviceBuffer | undefined;
   readonly #driverVersion: number;
-  readonly #graphs: GraphCache;
   readonly #transfers: Transfers;
   readonly #owned: DisposableStack;
 
@@ -152,7 +142,6 @@ export class CudaBackend implements Backend {
     this.#stream = owned.use(new Stream(context, { keepsFreed: !checkedMemory }));
     const launch = (kernel: KernelLaunch) => module.launch(this.#stream, kernel);
     this.#stopwatch = owned.use(new Stopwatch(context, this.#stream, launch));
-    this.#graphs = owned.use(new GraphCache());
     this.#transfers = owned.use(new Transfers(context, this.#stream));
     this.host = {
       ...{ context, stream: this.#stream, device: properties, kernels },
@@ -164,11 +153,19 @@ export class CudaBackend implements Backend {
       ...{ beforeWait: (action) => this.#beforeWait(action), isCapturing: () => !!this.#captures.recording },
     };
     this.steps = new CudaOps(this.host);
-    this.#plans = new PlanCache((shape) =>
-      new PreparedPlan(planLaunches(shape, properties, kernels, tileRows), module, checkedMemory)
-    );
-    this.#layerPlans = new PlanCache((shape) =>
-      new PreparedPlan(planLayer(shape, properties, kernels, tileRows), module, checkedMemory)
+    const prepare = (plan: Plan | LayerPlan) => new PreparedPlan(plan, module, checkedMemory);
+    this.#calls = owned.use(
+      new PlannedCalls(
+        {
+          ...{ stream: this.#stream, captures: this.#captures, own: this.host.own },
+          ...{
+            allocate: (dtype, shape) => this.allocate(dtype, shape),
+            allocateBytes: (bytes) => this.#allocate(bytes),
+          },
+        },
+        (shape) => prepare(planLaunches(shape, properties, kernels, tileRows)),
+        (shape) => prepare(planLayer(shape, properties, kernels, tileRows)),
+      ),
     );
     this.ops = resolvedOps(this.steps);
     this.#owned = owned.move();
@@ -246,8 +243,8 @@ export class CudaBackend implements Backend {
     return await this.runExperts({ inputs, shape, onProgress: options.onProgress });
   }
 
-  runExperts({ inputs, shape }: ExpertsCall<BackendTensor>): Promise<CudaTensor> {
-    return Promise.try(() => this.#run(shape, () => this.#plans.get(shape), inputs));
+  runExperts(call: ExpertsCall<BackendTensor>): Promise<CudaTensor> {
+    return Promise.try(() => this.#calls.experts(call));
   }
 
   async capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>> {
@@ -269,17 +266,6 @@ export class CudaBackend implements Backend {
     return profile.times;
   }
 
-  /** Queues the kernels of a plan: as a graph if the call is repeated, one by one in a captured function. */
-  #queue(plan: PreparedPlan, addresses: Addresses): void {
-    const { recording } = this.#captures;
-    if (recording) {
-      for (const kernel of plan.kernels) recording.queue(kernel, () => kernel.launch(this.#stream, addresses));
-    } else {
-      const launch = () => plan.launch(this.#stream, addresses);
-      this.#graphs.run(plan, addresses, launch, () => this.#stream.capture(launch));
-    }
-  }
-
   /** Queues a kernel on the stream. In a captured function, it is also recorded, and repeated by each replay. */
   queue(kernel: QueuedKernel, work: () => void): void {
     const { recording } = this.#captures;
@@ -287,45 +273,12 @@ export class CudaBackend implements Backend {
     else work();
   }
 
-  /**
-   * Allocates the memory of a call, queues its launches, and frees all memory except for the output.
-   *
-   * @param plan Returns the plan; it is not called without tokens.
-   * @param inputs The inputs that the plan does not compute itself.
-   * @param router The router's tensors, in the order of `routerTensors`.
-   */
-  #run(
-    { dtype, tokens, hidden }: ResolvedExperts,
-    plan: () => PreparedPlan,
-    inputs: CallInputs,
-    router: readonly (BackendTensor | undefined)[] = [undefined, undefined, undefined],
-  ): CudaTensor {
-    using cleanup = new DisposableStack();
-    const output = cleanup.use(this.allocate(dtype, [tokens, hidden]));
-    if (tokens > 0) {
-      const prepared = plan();
-      using workspace = new DisposableStack();
-      const pointer = (tensor: BackendTensor | undefined) => tensor ? this.#own(tensor).pointer : null;
-      const addresses: (bigint | null)[] = inputNames.map((name) => {
-        const tensor = inputs[name];
-        return pointer(tensor && isPacked(tensor) ? tensor.parts.values : tensor);
-      });
-      addresses.push(...partPointers(inputs, (part) => this.#own(part).pointer), ...router.map(pointer), output.pointer);
-      for (const bytes of prepared.buffers) addresses.push(workspace.use(this.#allocate(bytes)).pointer);
-      this.#queue(prepared, addresses);
-    }
-    cleanup.move();
-    return output;
-  }
-
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
     const shape = this.#layers.resolve(hidden, layer, options);
     if (!isPlannable(layer)) {
       return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), { ...options, hidden, layer, shape });
     }
-    const { weight, bias, options: { correctionBias } } = layer.router;
-    const inputs = { hiddenStates: hidden, ...layerWeights(layer) };
-    return this.#run(shape.routed, () => this.#layerPlans.get(shape), inputs, [weight, bias, correctionBias]);
+    return this.#calls.layer(hidden, layer, shape);
   }
 
   synchronize(): Promise<void> {

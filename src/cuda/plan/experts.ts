@@ -163,10 +163,6 @@ export function planLaunches(
     ...{ rows: "rows", rowTokens: "rowTokens", rowScales },
   });
 
-  // The previous kernel of the first product is the sort, unless weights are decoded in between.
-  const followsSort = sortLaunches.length === 1 && gateUp.decode.length + down.decode.length === 0;
-  const assignmentsToSort = { pointer: "routerIndices", count: assignments, capacity } as const;
-
   const tensors = { hiddenStates: "hiddenStates", rowTokens: "rowTokens", rowScales, ...offsets } as const;
   const [gather, gateUpLaunch, downLaunch] = packed && isPackedTile(tile)
     ? packed.launches<TensorName>(tile, kept, rowTiles, {
@@ -177,11 +173,11 @@ export function planLaunches(
       undefined,
       products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
         ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },
-        ...{ rowIndex: "rowTokens", rowScales, ...offsets, assignments: followsSort ? assignmentsToSort : null },
+        ...{ rowIndex: "rowTokens", rowScales, ...offsets },
       }),
       products.launch<TensorName>(tile, downProduct, rowTiles, {
         ...{ input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" },
-        ...{ rowIndex: null, rowScales: null, ...offsets, assignments: null },
+        ...{ rowIndex: null, rowScales: null, ...offsets },
       }),
     ];
 

@@ -4,7 +4,7 @@ import type { ResolvedMoe } from "../../contract/resolve_moe.ts";
 import { bytesPerElement, type DType } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import { type Plan, type PlannedLaunch, planLaunches, type TensorName, type WorkspaceName } from "./experts.ts";
+import { type Plan, planLaunches, type PlannedLaunch, type TensorName, type WorkspaceName } from "./experts.ts";
 import type { PlanDevice } from "./product.ts";
 import { planLinear, planRoute } from "./router.ts";
 
@@ -30,7 +30,9 @@ export interface LayerPlan {
 /** Whether {@linkcode planLayer} plans a layer: it consists of a router and experts only, and the host computes nothing. */
 export function isPlannable({ sharedExpert, latent, norm, router }: MoeLayer<unknown, unknown>): boolean {
   const { tokenTable, logitCap, norm: routerNorm, expertScale } = router;
-  return [sharedExpert, latent, norm, tokenTable, logitCap, routerNorm, expertScale].every((part) => part === undefined);
+  return [sharedExpert, latent, norm, tokenTable, logitCap, routerNorm, expertScale].every((part) =>
+    part === undefined
+  );
 }
 
 /**

@@ -171,7 +171,13 @@ export function planCombine<Pointer>(
     kernel: `${few ? "combine_few" : "combine"}_${dtype}`,
     blocks: Math.ceil(tokens * warps / (combineThreads / 32)),
     ...{ threads: combineThreads, sharedBytes: 0 },
-    arguments: { ...tensors, ...shape, weightsDtype: cudaDTypeCode(weightsDType), warps, slotsReady: Number(slotsReady) },
+    arguments: {
+      ...tensors,
+      ...shape,
+      weightsDtype: cudaDTypeCode(weightsDType),
+      warps,
+      slotsReady: Number(slotsReady),
+    },
   };
 }
 
@@ -204,7 +210,7 @@ export function planProduct(
       arguments: { rowOffsets, tileOffsets, groups: batch, rows, tiles },
     },
     products.launch(tile, product, batch * tiles, {
-      ...{ ...tensors, weights: denseParts(weights), bias: null, rowIndex: null, rowScales: null, assignments: null },
+      ...{ ...tensors, weights: denseParts(weights), bias: null, rowIndex: null, rowScales: null },
     }),
   ];
 }
