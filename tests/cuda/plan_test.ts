@@ -5,6 +5,7 @@ import { chooseImage } from "../../src/cuda/images/load.ts";
 import { gpus } from "../../src/cuda/plan/gpus.ts";
 import { planLaunches } from "../../src/cuda/plan/experts.ts";
 import { defaultVariant } from "../../src/contract/experts_options.ts";
+import { planCombine } from "../../src/cuda/plan/steps.ts";
 import type { ResolvedExperts } from "../../src/contract/resolve_experts.ts";
 import { denseFormats } from "../../src/contract/weights.ts";
 import { makeJob, tensorBytes } from "../../src/workload/workload.ts";
@@ -131,6 +132,23 @@ Deno.test("tensor cores compute f16 and bf16 with rows of whole 16-byte chunks, 
   assertEquals(productsOf({ hidden: 2884 }), ["simt_128_f16", "simt_128_f16"]);
   assertEquals(productsOf({ tokens: 1 }), ["gated_stream32_f16_in_out", "plain_stream32_f16_in_out"]);
   assertEquals(productsOf({ tokens: 1 }, "a100"), ["gated_16_f16_in_out", "plain_16_f16_in_out"]);
+});
+
+Deno.test("gather-and-sum loads its slots before it waits only where an older kernel has written them", () => {
+  const slotsReady = (launches: readonly { arguments: Readonly<Record<string, unknown>> }[]) =>
+    launches.at(-1)!.arguments.slotsReady;
+  assertEquals(slotsReady(plan(reference).launches), 1);
+  const sizes = { tokens: 4, topK: 2, weightColumns: 2, width: 64 };
+  const tensors = {
+    expertOutputs: 1n,
+    rows: 2n,
+    weights: 3n,
+    indices: null,
+    addend: null,
+    addendWeights: null,
+    out: 4n,
+  };
+  assertEquals(slotsReady([planCombine("f16", "f16", sizes, tensors, 132)]), 0);
 });
 
 Deno.test("workspace and bytes depend on the dtype and the gate", () => {
