@@ -1,7 +1,10 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { CudaError } from "../../mod.ts";
 import { planCombine } from "../../src/cuda/plan/steps.ts";
+import type { DeviceBuffer } from "../../src/cuda/driver/memory.ts";
 import { Generator } from "../../src/torch/generator.ts";
 import { TestDevice } from "../emulator/device.ts";
+import { clang } from "../emulator/build.ts";
 import { toolkit } from "../toolkit.ts";
 import { buildProduct, emulated } from "./emulated.ts";
 
@@ -47,6 +50,32 @@ for (const [topK, width] of [[1, 264], [3, 40], [9, 520], [35, 132]] as const) {
     },
   });
 }
+
+Deno.test({
+  name: `cuda, ${emulated}: combine() waits before it loads slots that the previous kernel has written`,
+  ignore: !toolkit || !clang,
+  fn: async () => {
+    using device = await TestDevice.ofProduct((await buildProduct(90)).library, "sm_90");
+    const shape = { tokens: 5, topK: 1, weightColumns: 1, width: 8 };
+    const numbers = device.upload(Float32Array.from({ length: 40 }, (_, i) => i));
+    const tensors = { expertOutputs: numbers, weights: numbers, indices: null, addend: null, addendWeights: null };
+    const dropped = device.upload(new Int32Array(5).fill(-1));
+    const zeros = device.allocate(160), out = device.allocate(160);
+    const run = (rows: bigint, to: DeviceBuffer, slotsReady: boolean) => {
+      const { kernel, threads, arguments: args, blocks } = planCombine(
+        ...["f32", "f32", { ...shape, slotsReady }, { ...tensors, rows, out: to.pointer }, 132] as const,
+      );
+      device.launch(kernel, threads, args, { blocks });
+    };
+    run(dropped, zeros, true);
+    run(zeros.pointer, out, false); // every token has row 0, with a weight of its number
+    const expected = Float32Array.from({ length: 40 }, (_, i) => Math.floor(i / 8) * (i % 8));
+    assertEquals(new Float32Array(device.download(out).buffer), expected);
+    run(dropped, zeros, true);
+    assertThrows(() => run(zeros.pointer, out, true), CudaError);
+    assertStringIncludes(device.control.report, "a read of memory that the kernel before has written");
+  },
+});
 
 /** `a * b + c` in f32 with one rounding. The product of two f32 is exact in f64; the test's numbers make the sum exact enough. */
 function fma(a: number, b: number, c: number): number {

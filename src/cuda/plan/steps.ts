@@ -130,6 +130,8 @@ export interface CombineShape {
   readonly topK: number;
   readonly weightColumns: number;
   readonly width: number;
+  /** Whether the rows, weights and indices are older than the previous kernel's results. Defaults to `false`. */
+  readonly slotsReady?: boolean;
 }
 
 /** The tensors of gather-and-sum; cuda/combine.cu describes them. */
@@ -151,7 +153,7 @@ export interface CombineTensors<Pointer> {
 export function planCombine<Pointer>(
   dtype: DType,
   weightsDType: DType,
-  shape: CombineShape,
+  { slotsReady = false, ...shape }: CombineShape,
   tensors: CombineTensors<Pointer>,
   multiprocessors: number,
 ): KernelLaunch<Pointer> {
@@ -169,7 +171,13 @@ export function planCombine<Pointer>(
     kernel: `${few ? "combine_few" : "combine"}_${dtype}`,
     blocks: Math.ceil(tokens * warps / (combineThreads / 32)),
     ...{ threads: combineThreads, sharedBytes: 0 },
-    arguments: { ...tensors, ...shape, weightsDtype: cudaDTypeCode(weightsDType), warps },
+    arguments: {
+      ...tensors,
+      ...shape,
+      weightsDtype: cudaDTypeCode(weightsDType),
+      warps,
+      slotsReady: Number(slotsReady),
+    },
   };
 }
 
