@@ -20,6 +20,10 @@ export class RankGroup implements Disposable {
   readonly inner: CudaBackend;
   readonly world: World;
   readonly communicator: Communicator;
+  /** The number of multiprocessors that products leave to an exchange beside them. */
+  readonly exchangeMultiprocessors: number = Number(Deno.env.get("X_RESERVED") ?? 16);
+  /** The minimum number of rows of an expert from each rank for products of only a part of the rows. */
+  readonly overlapRows: number = Number(Deno.env.get("X_ROWS") ?? 64);
   /** The graphs of repeated calls. The communicator owns them. */
   readonly graphs: GraphCache;
   readonly #copied: Event;
@@ -106,10 +110,17 @@ export class RankGroup implements Disposable {
     if (lost) throw lost;
   }
 
-  /** Plans a call of this rank's experts, given what is known of the number of their rows. */
-  plan(shape: ResolvedExperts, rows: RowCounts): Plan {
-    const key = JSON.stringify([shape, rows]);
-    const { device, kernels } = this.inner.host;
+  /**
+   * Plans a call of this rank's experts.
+   *
+   * @param rows What is known of the number of their rows.
+   * @param reserved The number of multiprocessors that the products leave free.
+   */
+  plan(shape: ResolvedExperts, rows: RowCounts, reserved: number): Plan {
+    const key = JSON.stringify([shape, rows, reserved]);
+    const { kernels } = this.inner.host;
+    const { multiprocessors, ...properties } = this.inner.host.device;
+    const device = { ...properties, multiprocessors: Math.max(1, multiprocessors - reserved) };
     const plan = this.#plans.get(key) ?? planLaunches(shape, device, kernels, undefined, rows);
     this.#plans.delete(key); // the newest last
     this.#plans.set(key, plan);

@@ -43,7 +43,7 @@ Deno.test("every row arrives once, the kept ones are computed in the order of on
       Array.from({ length: count }, (_, i) => `${e} ${rank} ${i}`);
     const sorted = counts.map((row, rank) => row.flatMap((count, e) => rowsOf(Math.min(count, capacity), e, rank)));
     const offsets = counts.map((row) => offsetsOf(row.map((count) => Math.min(count, capacity))));
-    const plans = offsets.map((_, rank) => planExchange(offsets, rank, capacity));
+    const plans = offsets.map((_, rank) => planExchange(offsets, rank, { capacity }));
     const oneGpu = (e: number) => counts.flatMap((row, rank) => rowsOf(row[e] ?? 0, e, rank)).slice(0, capacity);
 
     const returned = sorted.map((rows) => Array<string>(rows.length));
