@@ -9,7 +9,7 @@ import { exchangeBytes, gathersTokens } from "./exchange_bytes.ts";
 import { type ExchangeCall, returnRows, type SortedAssignments } from "./exchange_call.ts";
 import { type Part, planExchange, shareOf } from "./exchange_plan.ts";
 import { type LocalExperts, planLocalExperts } from "./local_experts.ts";
-import { partBytes } from "./rank_group.ts";
+import { exchangeMultiprocessors, partBytes } from "./rank_group.ts";
 
 /**
  * Whether a call can run this way: no assignment is dropped, sending every token is less than sending a row for each assignment, and
@@ -20,8 +20,9 @@ import { partBytes } from "./rank_group.ts";
 export function canOverlap({ group: { ranks, overlapRows }, shape }: ExchangeCall, tokens: readonly number[]): boolean {
   const { capacity, experts, topK } = shape;
   const total = tokens.reduce((sum, count) => sum + count, 0);
-  return ranks > 1 && gathersTokens(ranks, topK) && capacity >= total &&
-    total * topK >= overlapRows * experts * ranks;
+  const assignments = total * topK;
+  return ranks > 1 && gathersTokens(ranks, topK) && capacity >= assignments &&
+    assignments >= overlapRows * experts * ranks;
 }
 
 /**
@@ -29,8 +30,13 @@ export function canOverlap({ group: { ranks, overlapRows }, shape }: ExchangeCal
  *
  * @param tokens The number of tokens of each rank.
  */
-export function exchangeTokens(call: ExchangeCall, sorted: SortedAssignments, tokens: readonly number[]): bigint {
-  const { group, inputs, shape, allocate } = call;
+export function exchangeTokens(
+  { group, inputs, shape, allocate }: ExchangeCall,
+  sorted: SortedAssignments,
+  tokens: readonly number[],
+): bigint {
+  // The rows of own tokens have numbers among those of all experts, so the capacity does not bound them.
+  const call = { group, inputs, shape: { ...shape, capacity: Infinity }, allocate };
   const { inner: { host }, communicator, rank, ranks } = group;
   const { topK, hidden, experts } = shape;
   const element = bytesPerElement(shape.dtype);
@@ -53,12 +59,15 @@ export function exchangeTokens(call: ExchangeCall, sorted: SortedAssignments, to
       ...{ rowOffsets: sorted.rowOffsets + BigInt(4 * first), rowTokens: sorted.rowTokens },
       ...{ rowScales: sorted.rowScales, expertOutputs: returned },
     },
-    group.exchangeMultiprocessors,
+    exchangeMultiprocessors,
   );
   const computeOwn = (first: number, end: number) => {
     if (!own || first === end) return;
     const { rowOffsets, tileOffsets } = own.pointers;
-    items("tile_offsets", 1, { rowOffsets, tileOffsets, experts: count, first, end, tileRows: own.plan.tile.rows });
+    host.launch({
+      ...{ kernel: "tile_offsets", blocks: 1, threads: 32, sharedBytes: 0 },
+      arguments: { rowOffsets, tileOffsets, experts: count, first, end, tileRows: own.plan.tile.rows },
+    });
     run(own);
   };
   const { toExperts, back } = exchangeBytes({ tokens: shape.tokens, hidden, topK, element }, ranks, "assignments");

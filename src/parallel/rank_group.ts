@@ -12,6 +12,9 @@ import type { Nccl } from "../nccl/library.ts";
 import type { World } from "../world/world.ts";
 import type { Part } from "./exchange_plan.ts";
 
+/** The number of multiprocessors that products leave to an exchange beside them. */
+export const exchangeMultiprocessors = 16;
+
 /** The maximum number of plans that are kept. */
 const planCount = 64;
 
@@ -20,10 +23,8 @@ export class RankGroup implements Disposable {
   readonly inner: CudaBackend;
   readonly world: World;
   readonly communicator: Communicator;
-  /** The number of multiprocessors that products leave to an exchange beside them. */
-  readonly exchangeMultiprocessors: number = Number(Deno.env.get("X_RESERVED") ?? 16);
-  /** The minimum number of rows of an expert from each rank for products of only a part of the rows. */
-  readonly overlapRows: number = Number(Deno.env.get("X_ROWS") ?? 64);
+  /** The minimum number of rows of an expert from each rank for which rows travel during the products. */
+  readonly overlapRows: number;
   /** The graphs of repeated calls. The communicator owns them. */
   readonly graphs: GraphCache;
   readonly #copied: Event;
@@ -40,11 +41,17 @@ export class RankGroup implements Disposable {
    *
    * @throws {NcclError} If the connection fails.
    */
-  constructor(inner: CudaBackend, world: World, nccl: Nccl) {
+  constructor(
+    inner: CudaBackend,
+    world: World,
+    nccl: Nccl,
+    { overlapRows = 64 }: { readonly overlapRows?: number | undefined } = {},
+  ) {
     const { context } = inner.host;
     using owned = new DisposableStack();
     this.inner = inner;
     this.world = world;
+    this.overlapRows = overlapRows;
     this.#copied = owned.use(new Event(context));
     this.#barrierBytes = owned.use(new DeviceBuffer(inner.host.stream, 8 * world.ranks, new MemoryCounter()));
     this.#barrierBytes.clear();
