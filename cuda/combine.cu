@@ -120,9 +120,9 @@ __device__ __forceinline__ void combine(const CombineArguments<T, Out>& p) {
   extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 8)       \
       combine_sums_##dtype(const yamoe::CombineArguments<T, float> arguments) { \
     if (arguments.width % yamoe::kElements<T> == 0) {                           \
-      yamoe::combine<yamoe::kElements<T>, 4, 1>(arguments);                     \
+      yamoe::combine<yamoe::kElements<T>, 2, 2>(arguments);                     \
     } else {                                                                    \
-      yamoe::combine<1, 4, 1>(arguments);                                       \
+      yamoe::combine<1, 2, 2>(arguments);                                       \
     }                                                                           \
   }
 
