@@ -92,7 +92,9 @@ export function predict(job: Job, gpu: Gpu, gpus: number, rates: LinkRates = mea
   };
   const assignments = assignmentsTime(bytes.assignments);
   // The sums are written and read again.
-  const everywhere = gpus === 1 ? 0 : travel(bytes.tokens.toExperts) + travel(bytes.tokens.back) + moved(2 * bytes.tokens.back);
+  const everywhere = gpus === 1
+    ? 0
+    : travel(bytes.tokens.toExperts) + travel(bytes.tokens.back) + moved(2 * bytes.tokens.back);
   const { toExperts, back } = assignments < everywhere ? bytes.assignments : bytes.tokens;
   const seconds = compute(gpus, tokens), total = seconds + Math.min(assignments, everywhere);
   return {
@@ -112,7 +114,5 @@ export function describeRates(
   } for an exchange, ` +
     `${microseconds(counts)} for the counts of assignments, ${microseconds(launches)} for a call, ` +
     `kernels at ${100 * share.arithmetic} % of the peak arithmetic and ${100 * share.memory} % of the peak bandwidth ` +
-    `(measured on two H200 of one host), ${
-      networkBytes / 1e9
-    } GB/s from other hosts (not measured), and even routing`;
+    `(measured on two H200 of one host), ${networkBytes / 1e9} GB/s from other hosts (not measured), and even routing`;
 }
