@@ -69,15 +69,17 @@ for (const [topK, width] of [[4, 520], [35, 36], [2, 33]] as const) {
         }
         return sum;
       });
+      const pointers = {
+        expertOutputs: device.upload(new Uint32Array(values.buffer)), // pairs of f16
+        ...{ rows: device.upload(rows), weights: device.upload(weights), indices: null },
+        ...{ addend: null, addendWeights: null },
+      };
       const out = device.allocate(tokens * width * 4);
       for (const multiprocessors of [0, 132]) {
         const { kernel, threads, blocks, arguments: args } = planCombine(
           ...["f16", "f32"] as const,
           { tokens, topK, weightColumns: topK, width },
-          {
-            ...{ expertOutputs: device.upload(values), rows: device.upload(rows), weights: device.upload(weights) },
-            ...{ indices: null, addend: null, addendWeights: null, out: out.pointer },
-          },
+          { ...pointers, out: out.pointer },
           multiprocessors,
           "f32",
         );

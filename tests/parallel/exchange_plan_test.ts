@@ -65,6 +65,14 @@ Deno.test("every row arrives once, the kept ones are computed in the order of on
   }
 });
 
+Deno.test("without its own rows, a rank of two computes those of the other one in the order in which they arrive", () => {
+  const offsets = [offsetsOf([3, 0, 2, 5]), offsetsOf([1, 4, 2, 0])];
+  const { own, others, order, computed } = planExchange(offsets, 0, { own: false });
+  assertEquals(own, [{ start: 0, rows: 3 }, { start: 3, rows: 7 }]);
+  assertEquals(others, [{ start: 0, rows: 0 }, { start: 0, rows: 5 }]);
+  assertEquals([[...order], computed], [[0, 1, 2, 3, 4], 5]);
+});
+
 /** Copies a part of a list to a part of another one. */
 function move(
   from: readonly (string | undefined)[] = [],
