@@ -7,15 +7,15 @@
 
 namespace yamoe {
 
-//                                     strips rows stages blocks widths
+//                                     strips rows deep stages blocks widths
 template <class Format>
-using Packed16 = PackedTile<Format, 1, 16, 11, 4, 8, 16>;
+using Packed16 = PackedTile<Format, 1, 16, 4, 3, 4, 8, 16>;
 template <class Format>
-using Packed64 = PackedTile<Format, 3, 64, 14, 1, 8, 16, 32, 48, 64>;
+using Packed64 = PackedTile<Format, 3, 64, 1, 14, 1, 8, 16, 32, 48, 64>;
 template <class Format>
-using Packed160 = PackedTile<Format, 3, 160, 8, 1, 96, 128, 144, 160>;
+using Packed160 = PackedTile<Format, 3, 160, 1, 8, 1, 96, 128, 144, 160>;
 template <class Format>
-using Packed192 = PackedTile<Format, 3, 192, 7, 1, 64, 128, 192>;
+using Packed192 = PackedTile<Format, 3, 192, 1, 7, 1, 64, 128, 192>;
 
 // The scales are f16.
 template <class T>

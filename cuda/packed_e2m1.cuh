@@ -6,7 +6,9 @@ namespace yamoe {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// Writes the values of a block. `values`: [experts][width][depth / 2], the first of two values in the low bits.
+// Writes the values of a block. `values`: [experts][width][depth / 2], the first of two values in the low bits. Numbers has
+// bit_position, as Mxfp4.
+template <class Numbers>
 __device__ __forceinline__ void lay_out_e2m1(unsigned char* block, const unsigned char* values, const BlockPosition& at,
                                              int width, int depth, int half_rows) {
   uint32_t words[4] = {};
@@ -18,17 +20,18 @@ __device__ __forceinline__ void lay_out_e2m1(unsigned char* block, const unsigne
     const int pair = values[(static_cast<size_t>(at.expert) * width + source_row(row, half_rows)) * (depth / 2) + k / 2];
     const int value = k % 2 ? pair >> 4 : pair & 15;
     for (int b = 0; b < 4; ++b) {
-      words[c] |= static_cast<uint32_t>(value >> b & 1) << Mxfp4<__half>::bit_position(r, half, b);
+      words[c] |= static_cast<uint32_t>(value >> b & 1) << Numbers::bit_position(r, half, b);
     }
   }
   reinterpret_cast<uint4*>(block)[threadIdx.x] = make_uint4(words[0], words[1], words[2], words[3]);
 }
 
 // The value of the number for a half of register r of wgmma c.
+template <class Numbers>
 __device__ __forceinline__ float e2m1_of(const unsigned char* block, int thread, int c, int r, int half) {
   const uint32_t word = reinterpret_cast<const uint32_t*>(block)[thread * 4 + c];
   int bits = 0;
-  for (int b = 0; b < 4; ++b) bits |= static_cast<int>(word >> Mxfp4<__half>::bit_position(r, half, b) & 1) << b;
+  for (int b = 0; b < 4; ++b) bits |= static_cast<int>(word >> Numbers::bit_position(r, half, b) & 1) << b;
   const int exponent = bits >> 1 & 3, mantissa = bits & 1;
   const float magnitude = exponent ? (2 + mantissa) * (1 << exponent) * 0.25f : mantissa * 0.5f;
   return bits & 8 ? -magnitude : magnitude;

@@ -7,7 +7,8 @@
 //
 // A format is a class with T, the dtype of the operand; kBlockBytes, the bytes of its largest block; Packed, what a thread
 // reads of a block; kRegisters, how many registers that takes; and the functions load and decode. The blocks of a format have
-// variants, which differ in their scales and in their bytes. The constructor gets the variant.
+// variants, which differ in their scales and in their bytes. The constructor gets the variant. with_variant calls a function
+// with a format that decodes one variant with the fewest instructions, if that differs.
 #pragma once
 #include <ptx_packed.cuh>
 
@@ -45,6 +46,10 @@ template <class T_>
 struct Mxfp4 {
   using T = T_;
   __device__ __forceinline__ explicit Mxfp4(int) {}
+  template <class Use>
+  static __device__ __forceinline__ void with_variant(int variant, const Use& use) {
+    use(Mxfp4(variant));
+  }
   static constexpr int kValueBytes = 2048, kBlockBytes = kValueBytes + kBlockRows * 2;
   static constexpr bool kHalf = std::is_same_v<T, __half>;
   static constexpr int kBias = kHalf ? 14 : 126;
@@ -96,9 +101,11 @@ struct Mxfp4 {
  private:
   // 2^(scale - 127 + kBias), twice.
   static __device__ __forceinline__ uint32_t multiplier(const Packed& packed, int i) {
-    const uint32_t both = __byte_perm(packed.scales, 0, 0x4040 | i * 0x0101);
-    if constexpr (kHalf) return (__vmaxu2(both, 0x00620062) - 0x00620062) << 10;
-    return (both + 0x007e007e) << 7;
+    if constexpr (kHalf) {
+      const uint32_t both = __byte_perm(packed.scales, 0, 0x4040 | i * 0x0101);
+      return (__vmaxu2(both, 0x00620062) - 0x00620062) << 10;
+    }
+    return __byte_perm(packed.scales, 0, 0x4440 | i) * 0x00800080 + 0x3f003f00;  // (scale + 126) 2^7, twice
   }
 };
 

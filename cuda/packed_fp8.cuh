@@ -24,6 +24,10 @@ struct Fp8 {
 
   __device__ __forceinline__ explicit Fp8(int variant)
       : scales_(kValueBytes + (variant ? threadIdx.x % 128 / 4 * 8 : 0)) {}
+  template <class Use>
+  static __device__ __forceinline__ void with_variant(int variant, const Use& use) {
+    use(Fp8(variant));
+  }
 
   __device__ __forceinline__ Packed load(uint32_t block) const {
     const uint32_t own = block + threadIdx.x % 128 * 16;

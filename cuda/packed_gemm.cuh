@@ -45,12 +45,15 @@ __device__ __forceinline__ void copy_weights(const PackedTiles<Tile>& tiles, uin
             p.block_bytes;
     const uint32_t bytes = Tile::kTaken * p.block_bytes;
 #pragma unroll 1
-    for (int step = 0; step < steps; ++step) {
+    for (int left = steps; left > 0; left -= Tile::kDeep) {
+      const int count = min(left, Tile::kDeep);
       mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
       const uint32_t full = ring + Tile::kFull + place.stage * 8;
-      mbarrier_arrive_expecting(full, bytes);
-      bulk_copy(ring + Tile::kWeights + place.stage * Tile::kWeightBytes, from, bytes, full);
-      from += kStrips * p.block_bytes;
+      mbarrier_arrive_expecting(full, count * bytes);
+      for (int i = 0; i < count; ++i) {
+        bulk_copy(ring + Tile::weights_of(place.stage, i), from, bytes, full);
+        from += kStrips * p.block_bytes;
+      }
       place.next();
     }
   }
@@ -68,12 +71,15 @@ __device__ __forceinline__ void copy_rows(const PackedTiles<Tile>& tiles, uint32
     if (at.down && a.finished) wait_for_announcements(a.finished + at.row_tile, tiles.up_strips * 4);
     const unsigned char* from = static_cast<const unsigned char*>(p.input) + static_cast<size_t>(at.row) * 128;
 #pragma unroll 1
-    for (int step = 0; step < steps; ++step) {
+    for (int left = steps; left > 0; left -= Tile::kDeep) {
+      const int count = min(left, Tile::kDeep);
       mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
       const uint32_t full = ring + Tile::kFull + place.stage * 8;
-      mbarrier_arrive_expecting(full, at.rows * 128);
-      bulk_copy(ring + place.stage * Tile::kRowBytes, from, at.rows * 128, full);
-      from += static_cast<size_t>(a.rows) * 128;
+      mbarrier_arrive_expecting(full, count * at.rows * 128);
+      for (int i = 0; i < count; ++i) {
+        bulk_copy(ring + Tile::rows_of(place.stage, i), from, at.rows * 128, full);
+        from += static_cast<size_t>(a.rows) * 128;
+      }
       place.next();
     }
   }
@@ -183,46 +189,54 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
 }
 
 // The same with mma.sync, for the fewest rows: a wgmma of 8 columns takes as long as one of 64. Missing rows are replaced by
-// the last one.
+// the last one. Here instructions are the limit: see cuda/LADDER.md.
 template <class Tile, int kEights>
 __device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], const PackedProduct& p, uint32_t ring,
                                                   PackedPlace<Tile>& place, int rows) {
-  using Format = typename Tile::Format;
-  const Format format(p.variant);
   const int steps = ceil_div(p.depth, kBlockDepth);
   const int lane = threadIdx.x % 32;
   const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * p.block_bytes;
-  uint32_t own[kEights];  // the lane's chunk of its row in the first half of a step
+  uint32_t own[2][kEights];  // the lane's chunk of its row in each half of a step
 #pragma unroll
   for (int j = 0; j < kEights; ++j) {
     const int row = min(j * 8 + lane % 8, rows - 1);
-    own[j] = ring + row * 128 + (lane / 8 ^ row % 8) * 16;
+    own[0][j] = ring + row * 128 + (lane / 8 ^ row % 8) * 16;
+    own[1][j] = own[0][j] ^ 64;
   }
   clear(sums);
+  Tile::Format::with_variant(p.variant, [&](const auto& format) {
+    using T = typename Tile::Format::T;
 #pragma unroll 1
-  for (int step = 0; step < steps; ++step) {
-    mbarrier_wait(ring + Tile::kFull + place.stage * 8, place.round);
-    const typename Format::Packed packed = format.load(blocks + place.stage * Tile::kWeightBytes);
+    for (int left = steps; left > 0; left -= Tile::kDeep) {
+      mbarrier_wait(ring + Tile::kFull + place.stage * 8, place.round);
+      uint32_t rows_at = Tile::rows_of(place.stage, 0), block = blocks + place.stage * (Tile::kDeep * Tile::kWeightBytes);
+#pragma unroll 1
+      for (int i = min(left, Tile::kDeep); i > 0; --i) {
+        const auto packed = format.load(block);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      uint32_t b[kEights][4];
+        for (int half = 0; half < 2; ++half) {
+          uint32_t b[kEights][4];
 #pragma unroll
-      for (int j = 0; j < kEights; ++j) ldmatrix_x4(b[j], (own[j] ^ half * 64) + place.stage * Tile::kRowBytes);
+          for (int j = 0; j < kEights; ++j) ldmatrix_x4(b[j], own[half][j] + rows_at);
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        uint32_t operand[4];
-        format.decode(packed, half * 2 + i, operand);
+          for (int c = 0; c < 2; ++c) {
+            uint32_t operand[4];
+            format.decode(packed, half * 2 + c, operand);
 #pragma unroll
-        for (int j = 0; j < kEights; ++j) {
-          const uint32_t columns[2] = {b[j][i * 2], b[j][i * 2 + 1]};
-          mma_m16n8k16<typename Format::T>(sums[j], operand, columns);
+            for (int j = 0; j < kEights; ++j) {
+              const uint32_t columns[2] = {b[j][c * 2], b[j][c * 2 + 1]};
+              mma_m16n8k16<T>(sums[j], operand, columns);
+            }
+          }
         }
+        rows_at += Tile::kRowBytes;
+        block += Tile::kWeightBytes;
       }
+      __syncwarp();
+      if (lane == 0) mbarrier_arrive(ring + Tile::kEmpty + place.stage * 8);
+      place.next();
     }
-    __syncwarp();
-    if (lane == 0) mbarrier_arrive(ring + Tile::kEmpty + place.stage * 8);
-    place.next();
-  }
+  });
 }
 
 // The kernel. It calls `epilogue(sums, position)` with a warpgroup's sums, [rows / 8][4].

@@ -35,7 +35,7 @@ struct Mxfp4Decoder {
   static __device__ __forceinline__ float value(const unsigned char* block, const DecodeArguments&, int thread, int c,
                                                 int r, int half) {
     const int scale = block[Format::kValueBytes + thread / 4 * 4 + c / 2 * 2 + r % 2];
-    return ldexpf(e2m1_of(block, thread, c, r, half), scale - 127);
+    return ldexpf(e2m1_of<Format>(block, thread, c, r, half), scale - 127);
   }
 };
 
@@ -49,7 +49,7 @@ extern "C" __global__ void __launch_bounds__(128) mxfp4_blocks(const yamoe::Mxfp
   allow_next_kernel();
   const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
   unsigned char* const block = p.blocks + static_cast<size_t>(blockIdx.x) * Format::kBlockBytes;
-  lay_out_e2m1(block, p.values, at, p.width, p.depth, p.half);
+  lay_out_e2m1<Format>(block, p.values, at, p.width, p.depth, p.half);
   const int thread = threadIdx.x;
   if (thread >= kBlockRows / 2) return;
   uint32_t scales = 0;  // of two rows and two groups of columns

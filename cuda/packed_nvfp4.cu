@@ -24,7 +24,7 @@ struct Nvfp4Decoder {
     const unsigned char* const scales = block + Format::kValueBytes;
     const float scale = widen_f16_pair(widen_e4m3_pair(scales[thread / 4 * 8 + c * 2 + r % 2])).x;
     const float global = reinterpret_cast<const float*>(block + Format::kGlobals)[(p.variant ? thread / 4 * 2 : 0) + r % 2];
-    return __fmul_rn(e2m1_of(block, thread, c, r, half), __fmul_rn(scale, global / Format::kFactor));
+    return __fmul_rn(e2m1_of<Format::Numbers>(block, thread, c, r, half), __fmul_rn(scale, global / Format::kFactor));
   }
 };
 
@@ -38,7 +38,7 @@ extern "C" __global__ void __launch_bounds__(128) nvfp4_blocks(const yamoe::Nvfp
   allow_next_kernel();
   const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
   unsigned char* const block = p.blocks + static_cast<size_t>(blockIdx.x) * p.block_bytes;
-  lay_out_e2m1(block, p.values, at, p.width, p.depth, p.half);
+  lay_out_e2m1<Format::Numbers>(block, p.values, at, p.width, p.depth, p.half);
   const int thread = threadIdx.x;
   uint32_t scales = 0;  // of two rows
   for (int r = 0; r < 2; ++r) {

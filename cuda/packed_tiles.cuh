@@ -31,24 +31,32 @@ struct PackedArguments {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// kTaken: strips of a tile; with one, several blocks share a multiprocessor. kMaxStages: stages of the ring if there is
-// enough shared memory. kWidths: the numbers of rows of the multiplications, ascending. The last one is kMaxRows.
-template <class Format_, int kTaken_, int kMaxRows_, int kMaxStages, int kBlocks_, int... kWidths_>
+// kTaken: strips of a tile; with one, several blocks share a multiprocessor. kDeep: steps in a stage of the ring. kMaxStages:
+// stages if there is enough shared memory. kWidths: the numbers of rows of the multiplications, ascending. The last one is
+// kMaxRows. Only tiles of mma.sync have several steps in a stage.
+template <class Format_, int kTaken_, int kMaxRows_, int kDeep_, int kMaxStages, int kBlocks_, int... kWidths_>
 struct PackedTile {
   using Format = Format_;
   using Widths = std::integer_sequence<int, kWidths_...>;
-  static constexpr int kTaken = kTaken_, kMaxRows = kMaxRows_, kBlocks = kBlocks_;
+  static constexpr int kTaken = kTaken_, kMaxRows = kMaxRows_, kDeep = kDeep_, kBlocks = kBlocks_;
   static constexpr bool kMovesRegisters = kTaken == kStrips;  // from the copying warpgroup to those that multiply
   static constexpr int kMoreRegisters = 160, kFewerRegisters = 32;
   static constexpr int kMultiplying = kTaken * 128, kThreads = kMultiplying + (kMovesRegisters ? 128 : 64);
-  static constexpr int kRowBytes = kMaxRows * 128, kWeightBytes = kTaken * Format::kBlockBytes;  // of a stage, at most
+  static constexpr int kRowBytes = kMaxRows * 128, kWeightBytes = kTaken * Format::kBlockBytes;  // of a step, at most
   static constexpr int kTableBytes = 4 * (1024 + 1);  // for the most experts
   static constexpr int kBudget = (kBlocks == 1 ? 227 * 1024 : 228 * 1024 / kBlocks - 1024) - kTableBytes;
-  static constexpr int kFitting = kBudget / (kRowBytes + kWeightBytes + 16);
+  static constexpr int kFitting = kBudget / (kDeep * (kRowBytes + kWeightBytes) + 16);
   static constexpr int kStages = kFitting < kMaxStages ? kFitting : kMaxStages;
-  static constexpr int kWeights = kStages * kRowBytes, kFull = kWeights + kStages * kWeightBytes;
+  static constexpr int kWeights = kStages * kDeep * kRowBytes;
+  static constexpr int kFull = kWeights + kStages * kDeep * kWeightBytes;
   static constexpr int kEmpty = kFull + kStages * 8, kTable = kEmpty + kStages * 8;
   static_assert(kMaxRows % 8 == 0, "the swizzle must be that of the rows of an expert");
+
+  // Where the rows and the weights of a stage's step i are in the ring.
+  static __device__ __forceinline__ int rows_of(int stage, int i) { return (stage * kDeep + i) * kRowBytes; }
+  static __device__ __forceinline__ int weights_of(int stage, int i) {
+    return kWeights + (stage * kDeep + i) * kWeightBytes;
+  }
 };
 
 struct PackedPosition {

@@ -39,12 +39,36 @@ Deno.test("areWithin() takes arrays that are shorter than a word, at any offset"
   }
 });
 
-Deno.test("firstNotFinite() finds infinities and NaN in each dtype", () => {
+Deno.test("firstNotFinite() finds infinities and NaN in each dtype, wherever they are", () => {
   for (const dtype of ["f16", "bf16", "f32"] as const) {
     for (const value of [Infinity, -Infinity, NaN]) {
-      const { data } = convert(tensor(new Float32Array([0, -1, 65504, value, value])), dtype);
-      assertEquals(firstNotFinite(data, dtype), 3);
-      assertEquals(firstNotFinite(data.subarray(0, 3), dtype), -1);
+      for (let offset = 0; offset < 3; offset++) {
+        for (let at = 0; at < 9; at++) {
+          const values = new Float32Array(12).fill(-65504);
+          values[offset + at] = value;
+          const { data } = convert(tensor(values), dtype);
+          assertEquals(firstNotFinite(data.subarray(offset, offset + 9), dtype), at);
+          assertEquals(firstNotFinite(data.subarray(offset, offset + at), dtype), -1);
+        }
+      }
+    }
+  }
+});
+
+Deno.test("firstNotFinite() finds every bit pattern that is not finite, beside every other", () => {
+  for (let byte = 0; byte < 256; byte++) {
+    for (let other = 0; other < 256; other++) {
+      const isNaN = (bits: number) => (bits & 127) === 127;
+      const bytes = new Uint8Array([other, byte, other, other, 0, byte]);
+      assertEquals(firstNotFinite(bytes, "e4m3"), bytes.findIndex(isNaN), `${byte}, ${other}`);
+    }
+  }
+  for (const [dtype, mask] of [["f16", 0x7c00], ["bf16", 0x7f80]] as const) {
+    for (let bits = 0; bits < 65536; bits++) {
+      const neighbors = new Uint16Array([0x7bff, bits, 0xfb7f, 0x7f]);
+      const expected = (bits & mask) === mask ? 1 : -1;
+      const clean = neighbors.every((other, i) => i === 1 || (other & mask) !== mask);
+      if (clean) assertEquals(firstNotFinite(neighbors, dtype), expected, `${dtype} ${bits}`);
     }
   }
 });

@@ -8,7 +8,7 @@ import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import type { BackendTensor, PackedBackendTensor } from "../tensor/backend_tensor.ts";
-import type { PackedFormat, PackedTensor } from "../tensor/packed_tensor.ts";
+import type { PackedFormat, PackedSpec, PackedTensor } from "../tensor/packed_tensor.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 import type { BackendDetails } from "./details.ts";
 import type { BackendSteps } from "./steps.ts";
@@ -64,6 +64,19 @@ export interface Backend extends Disposable {
    * @throws {RangeError} If the allocation fails.
    */
   upload(tensor: PackedTensor): PackedBackendTensor;
+  /**
+   * Makes a packed tensor, some experts at a time. `produce` gets shared host memory for the parts of the experts from `first`
+   * on, writes all of it and checks the numbers. On the CPU, there is one piece, the tensor itself. On a GPU, a piece is a small
+   * buffer, and several are filled at the same time.
+   *
+   * @throws The error of `produce`.
+   * @throws {RangeError} If the allocation fails, or the kernels cannot read a scale.
+   * @internal
+   */
+  uploadPacked(
+    spec: PackedSpec,
+    produce: (piece: PackedTensor, first: number) => void | Promise<void>,
+  ): Promise<PackedBackendTensor>;
   /** Returns whether the kernels read weights in a packed format. */
   supports(format: PackedFormat): boolean;
   /**

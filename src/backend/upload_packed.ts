@@ -1,21 +1,20 @@
-import type { BackendTensor, PackedBackendTensor } from "../tensor/backend_tensor.ts";
-import { checkPacked } from "../tensor/packed.ts";
+import type { BackendTensor } from "../tensor/backend_tensor.ts";
 import { mapParts, type PackedTensor } from "../tensor/packed_tensor.ts";
-import type { Tensor } from "../tensor/tensor.ts";
 
 /**
- * Uploads the parts of a packed tensor.
+ * Makes the parts of a packed tensor on a backend.
  *
- * @param tensor The packed tensor.
- * @param upload Uploads one part.
+ * @param tensor The packed tensor, or a description of it.
+ * @param make Makes one part.
  * @returns The packed tensor on the backend, which owns its parts.
- * @throws {TypeError} If the tensor is malformed.
- * @throws {RangeError} If the allocation fails. The parts that were uploaded are disposed.
+ * @throws The error of `make`. The parts that were made before are disposed.
  */
-export function uploadParts(tensor: PackedTensor, upload: (part: Tensor) => BackendTensor): PackedBackendTensor {
-  checkPacked("tensor", tensor);
+export function makeParts<From, To extends BackendTensor>(
+  tensor: PackedTensor<From>,
+  make: (part: From) => To,
+): PackedTensor<To> & Disposable {
   using scope = new DisposableStack();
-  const uploaded = mapParts(tensor, (part) => scope.use(upload(part)));
+  const made = mapParts(tensor, (part) => scope.use(make(part)));
   const owned = scope.move();
-  return { ...uploaded, [Symbol.dispose]: () => owned.dispose() };
+  return { ...made, [Symbol.dispose]: () => owned.dispose() };
 }

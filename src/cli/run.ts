@@ -100,7 +100,8 @@ export default command({
         `${input}: the input must have ${expected} columns, the layer's hidden size, got ${formatShape(shape)}`,
       );
     }
-    const tokenIds = layer.byToken ? await readTokenIds(input, tokens) : undefined;
+    const table = await layer.readTokenTable();
+    const tokenIds = table && await readTokenIds(input, tokens, table.shape[0] ?? 0);
     const dtype = values.dtype ?? (layer.dtype === hidden.dtype ? hidden.dtype : "f32");
 
     using pool = new WorkerPool(values.threads);

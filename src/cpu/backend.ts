@@ -10,7 +10,7 @@ import type {
   PeakRates,
 } from "../backend/backend.ts";
 import { Captures, expectFunction } from "../backend/captures.ts";
-import { uploadParts } from "../backend/upload_packed.ts";
+import { makeParts } from "../backend/upload_packed.ts";
 import { noDetails } from "../backend/details.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
@@ -32,7 +32,15 @@ import {
   viewOf,
   zeros,
 } from "../tensor/tensor.ts";
-import { isPacked, mapWeight, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { checkPacked } from "../tensor/packed.ts";
+import {
+  describeParts,
+  isPacked,
+  mapWeight,
+  type PackedFormat,
+  type PackedSpec,
+  type PackedTensor,
+} from "../tensor/packed_tensor.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
 import { CapturedCalls, Recording } from "./captured_calls.ts";
 import { findBlas, type FoundBlas } from "./blas.ts";
@@ -115,7 +123,10 @@ export class CpuBackend implements Backend {
   upload(tensor: Tensor | PackedTensor): CpuTensor | PackedBackendTensor {
     this.#checkOpen();
     this.#captures.refuse("upload");
-    if (isPacked<PackedTensor>(tensor)) return uploadParts(tensor, (part) => this.upload(part));
+    if (isPacked<PackedTensor>(tensor)) {
+      checkPacked("tensor", tensor);
+      return makeParts(tensor, (part) => this.upload(part));
+    }
     checkTensor("tensor", tensor);
     const { buffer } = tensor.data;
     // The backend's own memory, as `read` passes it to its callback, can be recycled.
@@ -125,6 +136,18 @@ export class CpuBackend implements Backend {
     const copy = this.allocate(tensor.dtype, tensor.shape);
     copy.data.set(tensor.data);
     return copy;
+  }
+
+  async uploadPacked(
+    spec: PackedSpec,
+    produce: (piece: PackedTensor, first: number) => void | Promise<void>,
+  ): Promise<PackedBackendTensor> {
+    this.#captures.refuse("upload");
+    using scope = new DisposableStack();
+    const made = scope.use(makeParts(describeParts(spec), ({ dtype, shape }) => this.allocate(dtype, shape)));
+    await produce(made, 0);
+    scope.move();
+    return made;
   }
 
   supports(_format: PackedFormat): boolean {

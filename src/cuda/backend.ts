@@ -23,7 +23,8 @@ import type { BackendOps } from "../contract/ops.ts";
 import { Repeated } from "../contract/repeated.ts";
 import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
 import { resolveMoe } from "../contract/resolve_moe.ts";
-import { isPacked, type PackedFormat, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { checkPacked } from "../tensor/packed.ts";
+import { isPacked, type PackedFormat, type PackedSpec, type PackedTensor } from "../tensor/packed_tensor.ts";
 import {
   bytesPerElement,
   checkDType,
@@ -48,6 +49,7 @@ import { manifest } from "./images/built/manifest.ts";
 import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
 import { type CudaHost, CudaOps } from "./ops.ts";
+import type { CudaOptions, KernelOptions } from "./options.ts";
 import { planLaunches } from "./plan/experts.ts";
 import { devicePeak } from "./plan/peak.ts";
 import { PlanCache } from "./plan_cache.ts";
@@ -55,25 +57,9 @@ import { PreparedPlan } from "./prepared_plan.ts";
 import { CapturedGraph, Profile, type QueuedKernel, Recording } from "./recording.ts";
 import { Stopwatch } from "./stopwatch.ts";
 import { CudaTensor } from "./tensor.ts";
-import { type PieceHandler, Transfers } from "./transfers.ts";
-import { uploadPacked } from "./upload_packed.ts";
+import { type ExpertsHandler, type PieceHandler, Transfers } from "./transfers.ts";
+import { PackedUpload } from "./upload_packed.ts";
 import { partPointers } from "./weight_pointers.ts";
-
-/** Options of {@linkcode openCudaBackend}. */
-export interface CudaOptions {
-  /** The index of the GPU, from 0. */
-  readonly device?: number | undefined;
-  /** The path of the driver's library. Defaults to searching the usual places. */
-  readonly library?: string | undefined;
-  /** Whether to refuse kernels that have not passed `yamoe verify` on a GPU of their architecture. */
-  readonly onlyVerified?: boolean | undefined;
-  /** The rows of the tiles to compute with. Defaults to the best for each call. */
-  readonly tileRows?: number | undefined;
-  /** For memory checkers: whether temporary tensors have separate allocations and freed memory is released at once. */
-  readonly checkedMemory?: boolean | undefined;
-}
-
-type KernelOptions = Pick<CudaOptions, "tileRows" | "checkedMemory">;
 
 /**
  * Opens a GPU.
@@ -198,13 +184,25 @@ export class CudaBackend implements Backend {
   upload(tensor: PackedTensor): PackedBackendTensor;
   upload(tensor: Tensor | PackedTensor): CudaTensor | PackedBackendTensor {
     this.#beforeWait("upload");
-    if (isPacked<PackedTensor>(tensor)) return uploadPacked(tensor, this.host, (part) => this.upload(part));
+    if (isPacked<PackedTensor>(tensor)) {
+      checkPacked("tensor", tensor);
+      using upload = new PackedUpload(tensor, this.host);
+      this.#transfers.upload(() => upload.writeAll(tensor));
+      return upload.finish();
+    }
     checkTensor("tensor", tensor);
     using cleanup = new DisposableStack();
     const copy = cleanup.use(this.allocate(tensor.dtype, tensor.shape));
-    this.#transfers.upload(copy, tensor.data as BufferSource);
+    this.#transfers.upload(() => copy.buffer.write(tensor.data as BufferSource));
     cleanup.move();
     return copy;
+  }
+
+  async uploadPacked(spec: PackedSpec, produce: ExpertsHandler): Promise<PackedBackendTensor> {
+    this.#beforeWait("upload");
+    using upload = new PackedUpload(spec, this.host);
+    await this.#transfers.uploadPacked(upload, produce);
+    return upload.finish();
   }
 
   supports(_format: PackedFormat): boolean {

@@ -2,17 +2,23 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { BackendTensor, ElementRange } from "../backend/backend.ts";
 import { resolveRange } from "../backend/element_range.ts";
+import { concurrently } from "../concurrently.ts";
+import type { PackedTensor } from "../tensor/packed_tensor.ts";
 import { bytesPerElement, type TensorData, viewOf } from "../tensor/tensor.ts";
 import type { Context } from "./driver/context.ts";
 import { Event } from "./driver/event.ts";
 import { StagingBuffer } from "./driver/memory.ts";
 import type { Stream } from "./driver/stream.ts";
 import type { CudaTensor } from "./tensor.ts";
+import type { PackedUpload } from "./upload_packed.ts";
 
 /** Fills or looks at a piece of a tensor that begins at the element `start`. */
 export type PieceHandler = (piece: TensorData, start: number) => void | Promise<void>;
 
-/** The size of one staging buffer. A transfer uses two: while one is copied, the caller uses the other. */
+/** Fills the parts of the experts of a packed tensor from `first` on. */
+export type ExpertsHandler = (piece: PackedTensor, first: number) => void | Promise<void>;
+
+/** The size of a staging buffer, unless one expert needs more. A transfer uses two: while one is copied, the caller uses the other. */
 const stagingBytes = 32 * 2 ** 20;
 
 /** Pieces begin at multiples of this many elements. */
@@ -24,12 +30,14 @@ interface Staging {
   readonly copied: Event;
 }
 
+type StagingPair = readonly [Staging, Staging];
+
 /** The transfers of a backend. */
 export class Transfers implements Disposable {
   readonly #context: Context;
   readonly #stream: Stream;
   readonly #owned = new DisposableStack();
-  readonly #free: (readonly [Staging, Staging])[] = [];
+  readonly #free: StagingPair[] = [];
   readonly #inTransfer = new AsyncLocalStorage<true>();
   #last: Promise<void> = Promise.resolve();
   #uploadMilliseconds = 0;
@@ -44,32 +52,56 @@ export class Transfers implements Disposable {
     return this.#uploadMilliseconds;
   }
 
-  /** Copies the caller's memory to a tensor and waits for the copy. */
-  upload({ buffer }: CudaTensor, data: BufferSource): void {
+  /** Queues copies of the caller's memory and waits for them. */
+  upload(queue: () => void): void {
     this.#timed(() => {
-      buffer.write(data);
+      queue();
       this.#stream.synchronize(); // until then the driver reads the caller's memory
     });
   }
 
   /** Fills a tensor piece by piece. While one piece is copied, `produce` makes the next. */
   fill(tensor: CudaTensor, produce: PieceHandler): Promise<void> {
-    return this.#withStaging(async (staging) => {
-      const { buffer, dtype } = tensor;
-      for (const [i, { start, length }] of pieces(tensor, resolveRange(tensor)).entries()) {
-        const { memory, copied } = staging[i % 2]!;
+    const { buffer, dtype } = tensor;
+    return this.#write(pieces(tensor, resolveRange(tensor)), stagingBytes, 1, async ({ start, length }, memory) => {
+      const piece = viewOf(dtype, memory, 0, length);
+      await produce(piece, start);
+      return () => buffer.write(piece as BufferSource, start * bytesPerElement(dtype));
+    });
+  }
+
+  /** Uploads a packed tensor piece by piece. `produce` makes two pieces at the same time. */
+  uploadPacked(upload: PackedUpload, produce: ExpertsHandler): Promise<void> {
+    return this.#write(upload.pieces, upload.bytes, 2, async (range, memory) => {
+      const piece = upload.piece(range, memory);
+      await produce(piece, range.first);
+      return () => upload.write(piece, range.first);
+    });
+  }
+
+  /** Makes each piece, `atOnce` at the same time, in staging memory of `bytes` at least, and queues the copy that `make` returns. */
+  #write<Piece>(
+    pieces: readonly Piece[],
+    bytes: number,
+    atOnce: number,
+    make: (piece: Piece, memory: SharedArrayBuffer) => Promise<() => void>,
+  ): Promise<void> {
+    return this.#withStaging(bytes, async (staging) => {
+      const free = [...staging];
+      await concurrently(pieces, atOnce, async (piece) => {
+        const { memory, copied } = free.shift()!;
         this.#timed(() => copied.synchronize());
-        const piece = viewOf(dtype, memory, 0, length);
-        await produce(piece, start);
-        this.#timed(() => buffer.write(piece as BufferSource, start * bytesPerElement(dtype)));
+        const copy = await make(piece, memory);
+        this.#timed(copy);
         copied.record(this.#stream);
-      }
+        free.push({ memory, copied });
+      });
     });
   }
 
   /** Reads a tensor piece by piece. While `consume` looks at one piece, the next is copied. */
   read(tensor: CudaTensor, consume: PieceHandler, range: ElementRange): Promise<void> {
-    return this.#withStaging(async (staging) => {
+    return this.#withStaging(stagingBytes, async (staging) => {
       const { dtype } = tensor;
       const queue = pieces(tensor, range).map(({ start, length }, i) => () => {
         const { memory, copied } = staging[i % 2]!;
@@ -90,15 +122,19 @@ export class Transfers implements Disposable {
 
   /**
    * Runs a transfer with staging memory of its own. Transfers take turns, to limit that memory; but one that begins in the
-   * callback of another runs at once, because the other waits for it.
+   * callback of another runs at once, because the other waits for it. Memory of the usual size is kept for the next transfer.
    */
-  #withStaging(transfer: (staging: readonly [Staging, Staging]) => Promise<void>): Promise<void> {
+  #withStaging(bytes: number, transfer: (staging: StagingPair) => Promise<void>): Promise<void> {
+    const isKept = bytes <= stagingBytes;
     const run = async () => {
-      const staging = this.#free.pop() ?? [this.#allocate(), this.#allocate()] as const;
+      using temporary = new DisposableStack();
+      const allocate = () => this.#allocate(isKept ? this.#owned : temporary, Math.max(bytes, stagingBytes));
+      const staging = isKept && this.#free.pop() || [allocate(), allocate()] as const;
+      if (!isKept) temporary.defer(() => this.#context.release("cuStreamSynchronize", this.#stream.handle));
       try {
         await this.#inTransfer.run(true, () => transfer(staging));
       } finally {
-        this.#free.push(staging);
+        if (isKept) this.#free.push(staging);
       }
     };
     if (this.#inTransfer.getStore()) return run();
@@ -107,11 +143,11 @@ export class Transfers implements Disposable {
     return turn;
   }
 
-  #allocate(): Staging {
+  #allocate(owner: DisposableStack, bytes: number): Staging {
     using cleanup = new DisposableStack();
-    const { memory } = cleanup.use(new StagingBuffer(this.#context, stagingBytes));
+    const { memory } = cleanup.use(new StagingBuffer(this.#context, bytes));
     const copied = cleanup.use(new Event(this.#context));
-    this.#owned.use(cleanup.move());
+    owner.use(cleanup.move());
     return { memory, copied };
   }
 

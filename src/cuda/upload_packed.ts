@@ -1,76 +1,193 @@
-// Uploads packed weights. On Hopper, they are laid out in blocks; see plan/packed_layout.ts.
-import type { BackendTensor, PackedBackendTensor } from "../backend/backend.ts";
-import { uploadParts } from "../backend/upload_packed.ts";
-import { checkPacked } from "../tensor/packed.ts";
-import { mapParts, type PackedTensor } from "../tensor/packed_tensor.ts";
-import { firstAbove } from "../tensor/scan.ts";
-import type { Tensor, TensorData } from "../tensor/tensor.ts";
-import type { DeviceBuffer } from "./driver/memory.ts";
+// Uploads packed weights, some experts at a time. On Hopper, they are laid out in blocks; see plan/packed_layout.ts.
+import type { PackedBackendTensor } from "../backend/backend.ts";
+import { makeParts } from "../backend/upload_packed.ts";
+import { describeParts, expertsOf, mapParts, type PackedSpec, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { firstAbove, firstHugeBf16 } from "../tensor/scan.ts";
+import { bytesPerElement, elementCount, viewOf } from "../tensor/tensor.ts";
 import type { CudaHost } from "./ops.ts";
 import { type BlockLayout, blocksBytes, findLayout, maximumScale, planLayout } from "./plan/packed_layout.ts";
 import type { CudaTensor } from "./tensor.ts";
 
-/** A copy to the device contains as many experts as fit in this many bytes and in this part of the tensor, at least one. */
-const copyBytes = 32 * 2 ** 20, copyPart = 1 / 32;
+/** A piece has as many experts as fit in this many bytes and in this part of the tensor, at least one. */
+const pieceBytes = 32 * 2 ** 20, piecePart = 1 / 64;
 
-/**
- * Uploads a packed tensor: in blocks if the kernels read them, or else part by part.
- *
- * @param upload Uploads one part as it is.
- * @throws {TypeError} If the tensor is malformed.
- * @throws {RangeError} If a scale is too large for the kernels, or the allocation fails.
- */
-export function uploadPacked(
-  tensor: PackedTensor,
-  host: CudaHost<CudaTensor>,
-  upload: (part: Tensor) => BackendTensor,
-): PackedBackendTensor {
-  const layout = findLayout(tensor.format, tensor.shape, host.kernels);
-  return layout ? uploadBlocks(tensor, layout, host) : uploadParts(tensor, upload);
+/** The parts of a piece begin at multiples of this many bytes. */
+const alignment = 256;
+
+/** Experts that are uploaded together. */
+export interface ExpertRange {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** A packed tensor whose experts are uploaded one piece after the other. */
+export class PackedUpload implements Disposable {
+  /** The pieces. */
+  readonly pieces: readonly ExpertRange[];
+  /** The bytes of the host memory for the largest piece. */
+  readonly bytes: number;
+  readonly #spec: PackedSpec;
+  readonly #target: Target;
+
+  /** Allocates the tensor. */
+  constructor(spec: PackedSpec, host: CudaHost<CudaTensor>) {
+    const [experts = 0] = spec.shape;
+    const bytes = partsBytes(withExperts(spec, 1));
+    const atOnce = Math.max(1, Math.floor(Math.min(experts * piecePart, pieceBytes / bytes)));
+    this.#spec = spec;
+    this.bytes = partsBytes(withExperts(spec, atOnce));
+    this.pieces = Array.from({ length: Math.ceil(experts / atOnce) }, (_, i) => {
+      const first = i * atOnce;
+      return { first, count: Math.min(atOnce, experts - first) };
+    });
+    const layout = findLayout(spec.format, spec.shape, host.kernels);
+    this.#target = layout ? new Blocks(spec, layout, atOnce, host) : new Parts(spec, host);
+  }
+
+  /** Returns a packed tensor of some experts in host memory. */
+  piece({ count }: ExpertRange, memory: SharedArrayBuffer): PackedTensor {
+    let at = 0;
+    return mapParts(describeParts(withExperts(this.#spec, count)), (part) => {
+      const data = viewOf(part.dtype, memory, at, elementCount(part.shape));
+      at += aligned(data.byteLength);
+      return { ...part, data };
+    });
+  }
+
+  /**
+   * Queues the upload of the experts from `first` on. The host memory must not change until it is complete.
+   *
+   * @throws {RangeError} If the kernels cannot read a scale.
+   */
+  write(piece: PackedTensor, first: number): void {
+    this.#target.write(piece, first);
+  }
+
+  /** Queues the upload of all experts. */
+  writeAll(tensor: PackedTensor): void {
+    for (const { first, count } of this.pieces) this.write(expertsOf(tensor, first, count), first);
+  }
+
+  /** Returns the tensor, which the caller then owns. */
+  finish(): PackedBackendTensor {
+    return this.#target.finish();
+  }
+
+  /** Frees what {@linkcode PackedUpload.finish} has not returned. */
+  [Symbol.dispose](): void {
+    this.#target[Symbol.dispose]();
+  }
+}
+
+type Target = Pick<PackedUpload, "write" | "finish"> & Disposable;
+
+/** The parts as they are. */
+class Parts implements Target {
+  readonly #owned = new DisposableStack();
+  readonly #parts: PackedTensor<CudaTensor> & Disposable;
+
+  constructor(spec: PackedSpec, { allocate }: CudaHost<CudaTensor>) {
+    this.#parts = this.#owned.use(makeParts(describeParts(spec), ({ dtype, shape }) => allocate(dtype, shape)));
+  }
+
+  write(piece: PackedTensor, first: number): void {
+    const [count = 1] = piece.shape;
+    mapParts(piece, ({ data }, name) => {
+      this.#parts.parts[name]?.buffer.write(data as BufferSource, first * data.byteLength / count);
+    });
+  }
+
+  finish(): PackedBackendTensor {
+    this.#owned.move();
+    return this.#parts;
+  }
+
+  [Symbol.dispose](): void {
+    this.#owned.dispose();
+  }
 }
 
 /**
- * Uploads a packed tensor in blocks. Both parts of the result are the blocks, which contain values and scales. The device
- * memory never contains more than the blocks and one piece of the parts.
+ * Blocks, which contain values and scales: both parts of the result are the blocks. The device memory never contains more than
+ * the blocks and one piece of the parts.
  */
-function uploadBlocks(
-  tensor: PackedTensor,
-  layout: BlockLayout,
-  { allocate, launch, stream }: CudaHost<CudaTensor>,
-): PackedBackendTensor {
-  checkPacked("tensor", tensor);
-  const { format, shape, parts: { values, scales } } = tensor;
-  const tooLarge = format.kind === "mxfp4" ? firstAbove(scales.data, maximumScale) : -1;
-  if (tooLarge >= 0) {
+class Blocks implements Target {
+  readonly #spec: PackedSpec;
+  readonly #layout: BlockLayout;
+  readonly #host: CudaHost<CudaTensor>;
+  readonly #owned: DisposableStack;
+  readonly #blocks: CudaTensor;
+  readonly #copies: PackedTensor<CudaTensor> & Disposable;
+
+  constructor(spec: PackedSpec, layout: BlockLayout, atOnce: number, host: CudaHost<CudaTensor>) {
+    using cleanup = new DisposableStack();
+    this.#blocks = cleanup.use(host.allocate("u8", [blocksBytes(layout, spec.shape)]));
+    const copies = describeParts(withExperts(spec, atOnce));
+    this.#copies = cleanup.use(makeParts(copies, ({ dtype, shape }) => host.allocate(dtype, shape)));
+    [this.#layout, this.#host] = [layout, host];
+    this.#spec = { format: spec.format, shape: spec.shape };
+    this.#owned = cleanup.move();
+  }
+
+  write({ format, shape, parts }: PackedTensor, first: number): void {
+    checkScales({ format, shape, parts }, first);
+    const copies = mapParts(this.#copies, ({ buffer, pointer }, name) => {
+      const part = parts[name];
+      if (part) buffer.write(part.data as BufferSource);
+      return pointer;
+    });
+    const target = this.#blocks.pointer + BigInt(blocksBytes(this.#layout, withExperts(this.#spec, first).shape));
+    this.#host.launch(planLayout(format, this.#layout, shape, copies.parts, target));
+  }
+
+  finish(): PackedBackendTensor {
+    this.#copies[Symbol.dispose](); // first, because it may fail
+    const blocks = this.#blocks, second = blocks.share();
+    this.#owned.move();
+    const dispose = () => {
+      blocks[Symbol.dispose]();
+      second[Symbol.dispose]();
+    };
+    return { ...this.#spec, parts: { values: blocks, scales: second }, [Symbol.dispose]: dispose };
+  }
+
+  [Symbol.dispose](): void {
+    this.#owned.dispose();
+  }
+}
+
+/**
+ * Checks that the kernels can decode each scale of the experts from `first` on. They multiply those of integers in bf16 by up to
+ * 64.
+ *
+ * @throws {RangeError} If a scale is too large.
+ */
+export function checkScales({ format, shape, parts: { scales: { data } } }: PackedTensor, first = 0): void {
+  const [count = 1] = shape;
+  const element = (i: number) => first * data.length / count + i;
+  if (format.kind === "mxfp4") {
+    const i = firstAbove(data, maximumScale);
+    if (i < 0) return;
     throw new RangeError(
-      `scales must be at most ${maximumScale} (2) on this GPU, got ${scales.data[tooLarge]} at element ${tooLarge}`,
+      `scales must be at most ${maximumScale} (2) on this GPU, got ${data[i]} at element ${element(i)}`,
     );
   }
-  const [experts = 0, ...matrix] = shape;
-  const valueBytes = values.data.byteLength / experts;
-  const atOnce = Math.max(1, Math.floor(Math.min(experts * copyPart, copyBytes / valueBytes)));
-
-  using cleanup = new DisposableStack();
-  const blocks = cleanup.use(allocate("u8", [blocksBytes(layout, shape)]));
-  using copies = new DisposableStack();
-  const pieces = mapParts(tensor, ({ data }) => {
-    const bytes = data.byteLength / experts; // of an expert
-    return { data, bytes, copy: copies.use(allocate("u8", [atOnce * bytes])) };
-  });
-  const { parts } = mapParts(pieces, ({ copy }) => copy.pointer);
-  for (let first = 0; first < experts; first += atOnce) {
-    const count = Math.min(atOnce, experts - first);
-    mapParts(pieces, ({ data, bytes, copy }) => write(copy.buffer, data, first * bytes, count * bytes));
-    const target = blocks.pointer + BigInt(blocksBytes(layout, [first, ...matrix]));
-    launch(planLayout(format, layout, [count, ...matrix], parts, target));
-  }
-  stream.synchronize(); // the host's data may change afterwards
-  const second = cleanup.use(blocks.share());
-  const owned = cleanup.move();
-  return { format, shape, parts: { values: blocks, scales: second }, [Symbol.dispose]: () => owned.dispose() };
+  const i = format.kind === "int4" && format.scale === "bf16" ? firstHugeBf16(data) : -1;
+  if (i < 0) return;
+  throw new RangeError(`scales must be below 2^121 on this GPU, got a larger one at element ${element(i)}`);
 }
 
-/** Queues a copy of some bytes of host data. */
-function write(target: DeviceBuffer, { buffer, byteOffset }: TensorData, start: number, bytes: number): void {
-  target.write(new Uint8Array(buffer, byteOffset + start, bytes) as BufferSource);
+function withExperts({ format, shape: [, ...matrix] }: PackedSpec, experts: number): PackedSpec {
+  return { format, shape: [experts, ...matrix] };
+}
+
+/** The bytes of the parts in host memory. */
+function partsBytes(spec: PackedSpec): number {
+  let bytes = 0;
+  mapParts(describeParts(spec), ({ dtype, shape }) => bytes += aligned(elementCount(shape) * bytesPerElement(dtype)));
+  return bytes;
+}
+
+function aligned(bytes: number): number {
+  return Math.ceil(bytes / alignment) * alignment;
 }

@@ -116,6 +116,10 @@ export class RankBackend implements ParallelBackend {
     return isPacked<PackedTensor>(tensor) ? inner.upload(tensor) : inner.upload(tensor);
   }
 
+  uploadPacked(...call: Parameters<Backend["uploadPacked"]>): Promise<PackedBackendTensor> {
+    return this.#group.inner.uploadPacked(...call);
+  }
+
   supports(format: PackedFormat): boolean {
     return this.#group.inner.supports(format);
   }

@@ -13,7 +13,7 @@ import {
   partNames,
   partShapes,
 } from "./packed_tensor.ts";
-import { areWithin, firstAbove, firstNotFinite, occurring } from "./scan.ts";
+import { areWithin, firstAbove, firstNotFinite } from "./scan.ts";
 import { e2m1, e8m0 } from "./small_floats.ts";
 import { checkShape, checkTensor, describeValue, type DType, formatShape, type Tensor } from "./tensor.ts";
 import { checkNames } from "../known_names.ts";
@@ -85,22 +85,13 @@ export function packed(
   checkParts("", resolved, parts, shape);
   const exactInF16 = checkElements(resolved, parts);
   const isSplit = resolveGateUpLayout(options.gateUpLayout, shape) === "concatenated";
-  return packedOf(
-    {
+  const given = Object.entries(parts).filter(([, part]) => part !== undefined);
+  return Object.freeze({
+    format: Object.freeze({
       ...resolved,
       ...resolved.kind === "mxfp4" && { exactInF16 },
       ...isSplit && { gateUpLayout: "concatenated" as const },
-    },
-    parts,
-    shape,
-  );
-}
-
-/** Makes a packed tensor of parts that have been checked. */
-export function packedOf(format: PackedFormat, parts: PackedParts, shape: readonly number[]): PackedTensor {
-  const given = Object.entries(parts).filter(([, part]) => part !== undefined);
-  return Object.freeze({
-    format: Object.freeze(format),
+    }),
     shape: Object.freeze([...shape]),
     parts: Object.freeze(Object.fromEntries(given)) as unknown as PackedParts,
   });
@@ -244,10 +235,9 @@ function sizeOfBlock(scales: number, size: number): number | undefined {
 export function checkElements({ kind }: PackedFormat, parts: PackedParts): boolean {
   const { scales, globalScales, zeroPoints } = parts;
   if (kind === "mxfp4" && areWithin(scales.data, f16Scales.minimum, f16Scales.maximum)) return true;
-  const scaleBytes = occurring(scales.dtype === "u8" ? scales.data : []);
-  const nan = (kind === "nvfp4" ? [127, 255] : [255]).find((byte) => scaleBytes[byte]);
-  if (nan !== undefined) {
-    throw new RangeError(`scales must be finite, got the bits ${nan} at element ${scales.data.indexOf(nan)}`);
+  if (scales.dtype === "u8") {
+    const nan = kind === "nvfp4" ? firstNotFinite(scales.data, "e4m3") : firstAbove(scales.data, 254);
+    if (nan >= 0) throw new RangeError(`scales must be finite, got the bits ${scales.data[nan]} at element ${nan}`);
   }
   expectFinite("scales", scales);
   if (globalScales) expectFinite("globalScales", globalScales);

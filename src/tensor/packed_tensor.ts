@@ -152,6 +152,25 @@ export function partShapes(
   }
 }
 
+/** Describes the parts of a packed tensor. */
+export function describeParts({ format, shape }: PackedSpec): PackedTensor<Pick<Tensor, "dtype" | "shape">> {
+  const dtypes = partDTypes(format);
+  return mapParts(
+    { format, shape, parts: partShapes(format, shape) },
+    (shape, name) => ({ dtype: dtypes[name], shape }),
+  );
+}
+
+/** Returns some experts of a packed tensor, without a copy. */
+export function expertsOf(tensor: PackedTensor, first: number, count: number): PackedTensor {
+  const [experts = 0, ...matrix] = tensor.shape;
+  const { parts } = mapParts(tensor, ({ dtype, shape: [, ...rest], data }) => {
+    const size = data.length / experts;
+    return { dtype, shape: [count, ...rest], data: data.subarray(first * size, (first + count) * size) };
+  });
+  return { format: tensor.format, shape: [count, ...matrix], parts };
+}
+
 /** The dtype of each part. */
 export function partDTypes(format: PackedFormat): Record<keyof PackedParts, DType> {
   const scales = !("scale" in format) || format.scale === "e8m0" ? "u8" : format.scale;

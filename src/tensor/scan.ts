@@ -1,34 +1,49 @@
-// Looks through large arrays of scales. Loops: the methods of typed arrays that call a function take ten times as long.
-import type { DType, TensorData } from "./tensor.ts";
+// Looks through large arrays of scales, a word of four bytes at a time: a function called for each element takes 20 times as long.
+import type { TensorData } from "./tensor.ts";
 
-/** Returns which bytes occur: 1 at the index of each. */
-export function occurring(bytes: ArrayLike<number>): Uint8Array {
-  const seen = new Uint8Array(256);
-  for (let i = 0; i < bytes.length; i++) seen[bytes[i]!] = 1;
-  return seen;
+/** Words that are combined before their bits are tested. */
+const blockWords = 2048;
+
+/** A word of equal parts of 1, 2 or 4 bytes. */
+const repeat = (part: number, bytes: number) =>
+  Math.imul(part, bytes === 1 ? 0x01010101 : bytes === 2 ? 0x00010001 : 1);
+
+/** Memory, divided into whole words and the elements before and after them. */
+interface Divided {
+  readonly words: Int32Array;
+  /** The number of elements before the words, and the first one after them. */
+  readonly before: number;
+  readonly after: number;
 }
 
-/** A word of four equal bytes. */
-const four = (byte: number) => Math.imul(byte, 0x01010101);
+function divide({ buffer, byteOffset, length }: TensorData, bytes: number): Divided {
+  const before = Math.min(length, (4 - byteOffset % 4) % 4 / bytes), perWord = 4 / bytes;
+  const count = Math.floor((length - before) / perWord);
+  const words = count > 0 ? new Int32Array(buffer, byteOffset + before * bytes, count) : new Int32Array(0);
+  return { words, before, after: before + count * perWord };
+}
 
 /**
- * Returns whether all bytes are in a range. Four bytes are tested at a time: a subtraction sets the high bit of a byte that is
- * too small, unless it was set before, and larger bytes are smaller ones of the complement.
+ * Returns whether all bytes are in a range. A subtraction sets the high bit of a byte that is too small, unless it was set
+ * before, and larger bytes are smaller ones of the complement.
  *
  * @param minimum At most 128.
  * @param maximum At least 127.
  */
-export function areWithin({ buffer, byteOffset, length }: TensorData, minimum: number, maximum: number): boolean {
-  const start = (4 - byteOffset % 4) % 4, words = Math.max(0, Math.floor((length - start) / 4));
-  const bytes = new Uint8Array(buffer, byteOffset, length);
+export function areWithin(data: TensorData, minimum: number, maximum: number): boolean {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.length);
   const isOutside = (byte: number) => byte < minimum || byte > maximum;
-  if (bytes.subarray(0, start).some(isOutside) || bytes.subarray(start + 4 * words).some(isOutside)) return false;
-  if (words === 0) return true;
-  const low = four(minimum), high = four(255 - maximum), signs = four(128);
-  const data = new Int32Array(buffer, byteOffset + start, words);
-  for (let i = 0; i < words; i++) {
-    const word = data[i]!;
-    if (((word - low & ~word | ~word - high & word) & signs) !== 0) return false;
+  const { words, before, after } = divide(data, 1);
+  if (bytes.subarray(0, before).some(isOutside) || bytes.subarray(after).some(isOutside)) return false;
+  const low = repeat(minimum, 1), high = repeat(255 - maximum, 1), signs = repeat(0x80, 1);
+  for (let start = 0; start < words.length; start += blockWords) {
+    const end = Math.min(words.length, start + blockWords);
+    let outside = 0;
+    for (let i = start; i < end; i++) {
+      const word = words[i]!;
+      outside |= word - low & ~word | ~word - high & word;
+    }
+    if ((outside & signs) !== 0) return false;
   }
   return true;
 }
@@ -40,18 +55,49 @@ export function firstAbove(bytes: TensorData, maximum: number): number {
   return -1;
 }
 
-/** The bits of the exponent. Numbers that are not finite have all of them. */
-const exponents = { f16: 0x7c00, bf16: 0x7f80, f32: 0x7f800000 } as const;
+/** The bytes of a number, and the bits that are all set in numbers that are not finite: they end below the sign. */
+const formats = {
+  e4m3: { bytes: 1, mask: 0x7f },
+  f16: { bytes: 2, mask: 0x7c00 },
+  bf16: { bytes: 2, mask: 0x7f80 },
+  f32: { bytes: 4, mask: 0x7f800000 },
+} as const;
 
 /** Returns the index of the first number that is not finite, or -1. */
-export function firstNotFinite(
-  { buffer, byteOffset, length }: TensorData,
-  dtype: Extract<DType, keyof typeof exponents>,
-): number {
-  const mask = exponents[dtype];
-  const bits = dtype === "f32"
-    ? new Int32Array(buffer, byteOffset, length)
-    : new Uint16Array(buffer, byteOffset, length);
-  for (let i = 0; i < length; i++) if ((bits[i]! & mask) === mask) return i;
-  return -1;
+export function firstNotFinite(data: TensorData, format: keyof typeof formats): number {
+  const { bytes, mask } = formats[format];
+  return firstWithAll(data, bytes, mask);
+}
+
+/** Returns the index of the first number of bf16 whose magnitude is 2^121 or more, or which is NaN, or -1. */
+export function firstHugeBf16(data: TensorData): number {
+  return firstWithAll(data, 2, 0x7c00);
+}
+
+/** Returns the index of the first number that has all bits of a mask, or -1. */
+function firstWithAll(data: TensorData, bytes: number, mask: number): number {
+  const { buffer, byteOffset, length } = data;
+  const numbers = bytes === 1
+    ? new Uint8Array(buffer, byteOffset, length)
+    : bytes === 2
+    ? new Uint16Array(buffer, byteOffset, length)
+    : new Int32Array(buffer, byteOffset, length);
+  const { words, before, after } = divide(data, bytes);
+  const has = (bits: number) => (bits & mask) === mask;
+  if (!hasAll(words, mask, bytes) && !numbers.subarray(0, before).some(has) && !numbers.subarray(after).some(has)) {
+    return -1;
+  }
+  return numbers.findIndex(has);
+}
+
+/** Returns whether any part of a word has all bits of a mask. An addition at the lowest bit then carries to the highest one. */
+function hasAll(words: Int32Array, mask: number, bytes: number): boolean {
+  const masks = repeat(mask, bytes), lowest = repeat(mask & -mask, bytes), signs = repeat(2 ** (8 * bytes - 1), bytes);
+  for (let start = 0; start < words.length; start += blockWords) {
+    const end = Math.min(words.length, start + blockWords);
+    let carried = 0;
+    for (let i = start; i < end; i++) carried |= (words[i]! & masks) + lowest;
+    if ((carried & signs) !== 0) return true;
+  }
+  return false;
 }

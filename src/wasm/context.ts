@@ -71,7 +71,7 @@ export function createContext(module: WebAssembly.Module, open?: typeof openBlas
       for (const end = from + count; from < end; from += length, to += pieceBytes) {
         const part = Math.min(length, end - from);
         view.set(source.subarray(from, from + part), piece / size);
-        view.copyWithin(to / size, piece / size, piece / size + part);
+        context.kernels.spread(piece, 1, part * size, to, 0);
       }
     },
     stageRows(source: Staged, from: number, rows: number, length: number, to: number, stride: number) {
@@ -86,10 +86,7 @@ export function createContext(module: WebAssembly.Module, open?: typeof openBlas
       for (let r = 0; r < rows; r += together) {
         const start = from + r * length, count = Math.min(together, rows - r) * length;
         view.set(source.subarray(start, start + count), piece / size);
-        for (let at = piece / size, out = (to + r * stride) / size; at < piece / size + count; at += length) {
-          view.copyWithin(out, at, at + length);
-          out += stride / size;
-        }
+        context.kernels.spread(piece, count / length, length * size, to + r * stride, stride);
       }
     },
     sgemm: (library: string) => opened[library] ??= open!(library).sgemm,

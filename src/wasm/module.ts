@@ -23,6 +23,7 @@ export interface Kernels {
     groupStep: number,
     high: number,
   ): void;
+  spread(from: number, rows: number, bytes: number, out: number, stride: number): void;
   widenScales(type: number, from: number, count: number, factor: number, to: number): void;
   decodeRows(
     dtype: number,
@@ -92,14 +93,13 @@ export interface Kernels {
     count: number,
     b: number,
     stride: number,
-    step: number,
-    high: number,
     sums: number,
     c: number,
     first: boolean,
     last: boolean,
     add: boolean,
   ): void;
+  orderFew(split: boolean, rows: number, groups: number, sums: number, out: number): void;
   multiplyFewPairs(
     dtype: number,
     kind: number,
@@ -118,6 +118,7 @@ export interface Kernels {
     scaleStride: number,
     scaleHigh: number,
     scaleStep: number,
+    scaleType: number,
     group: number,
     sums: number,
     c: number,

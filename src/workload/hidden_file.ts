@@ -23,9 +23,10 @@ export async function readHidden(path: string): Promise<{ hidden: Tensor; shape:
  *
  * @param path The file. It has a tensor `input_ids` of integers beside `hidden_states`.
  * @param tokens The number of tokens.
- * @throws {SafetensorsError} If the file does not have such a tensor, or it has another size.
+ * @param vocabulary The number of token ids that the layer knows.
+ * @throws {SafetensorsError} If the file does not have such a tensor, it has another size, or an id is out of range.
  */
-export async function readTokenIds(path: string, tokens: number): Promise<Int32Array> {
+export async function readTokenIds(path: string, tokens: number, vocabulary: number): Promise<Int32Array> {
   const name = "input_ids";
   using file = await Safetensors.open(path);
   if (!file.tensors.has(name)) {
@@ -34,8 +35,15 @@ export async function readTokenIds(path: string, tokens: number): Promise<Int32A
     );
   }
   const ids = await readIntegers(file, name, path);
-  if (ids.length === tokens) return ids;
-  throw new SafetensorsError(`${path}: tensor ${quote(name)} must have ${plural(tokens, "token")}, got ${ids.length}`);
+  const tensor = `${path}: tensor ${quote(name)}`;
+  if (ids.length !== tokens) {
+    throw new SafetensorsError(`${tensor} must have ${plural(tokens, "token")}, got ${ids.length}`);
+  }
+  const unknown = ids.find((id) => id < 0 || id >= vocabulary);
+  if (unknown === undefined) return ids;
+  throw new SafetensorsError(
+    `${tensor} must have token ids from 0 to ${vocabulary - 1}, as the layer's token table, got ${unknown}`,
+  );
 }
 
 /** Reads the shape of the hidden states of a file, without their elements. */

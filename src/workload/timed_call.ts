@@ -31,6 +31,8 @@ type Normals = Parameters<Generator["fillNormal"]>[1];
 interface ReadableLayer {
   readonly layer: Layer;
   readonly readWeight: WeightReader | undefined;
+  /** The token ids of a layer that chooses experts by them. */
+  readonly tokenIds?: Int32Array | undefined;
 }
 
 /** Reports the fraction of a job that is done. */
@@ -74,11 +76,10 @@ export async function prepareCall(
     const { inputs, readWeight, tokensPerExpert: counts } = scope.use(await drawInputs(job, backend, pool, onProgress));
     return expertsCall(backend, { inputs, options }, counts, readWeight, scope.move());
   }
-  const { layer, readWeight } = isDrawn
+  const { layer, readWeight, tokenIds } = isDrawn
     ? await drawLayer(job, backend, pool, scope, onProgress)
     : await readLayer(job, backend, scope, onProgress);
   const hidden = scope.use(await hiddenStates(job, backend, pool));
-  const tokenIds = layer.router.tokenTable && await tokensOf(job, layer.router.tokenTable);
   const { inputs, counts } = await routed(backend, hidden, layer, tokenIds, scope);
   if (job.op === "experts") {
     const experts = { inputs: { ...inputs, ...layerWeights(layer) }, options };
@@ -193,11 +194,12 @@ async function drawLayer(
 }
 
 async function readLayer(
-  { op, weights, layer, dtype, topK, router, activation }: Job,
+  job: Job,
   backend: Backend,
   scope: DisposableStack,
   onProgress: Progress,
 ): Promise<ReadableLayer> {
+  const { op, weights, layer, dtype, topK, router, activation } = job;
   const found = scope.use(
     await CheckpointLayer.open(weights, { layer: layer ?? undefined, topK, router: router.kind, activation }),
   );
@@ -206,8 +208,11 @@ async function readLayer(
       `${weights}: the host computes steps of layer ${found.number}: only --op experts can be timed`,
     );
   }
+  const table = await found.readTokenTable();
+  const tokenIds = table && await tokensOf(job, table); // before the weights, because the file may have wrong ids
   const supports = (format: PackedFormat) => backend.supports(format);
   return {
+    tokenIds,
     layer: await found.readTo(backendTarget(backend, scope), { dtype, supports, onProgress }),
     readWeight: (name, expert) => found.readExpert(name, expert, dtype),
   };
@@ -227,10 +232,13 @@ async function hiddenStates(
 }
 
 /** Reads or draws the token ids of a layer with a table, [V, K]. */
-async function tokensOf({ hiddenFile, batch, seq, seed }: Job, table: Tensor): Promise<Int32Array> {
-  if (hiddenFile !== null) return await readTokenIds(hiddenFile, batch * seq);
+async function tokensOf(
+  { hiddenFile, batch, seq, seed }: Job,
+  { shape: [vocabulary = 0] }: Tensor,
+): Promise<Int32Array> {
+  if (hiddenFile !== null) return await readTokenIds(hiddenFile, batch * seq, vocabulary);
   const { data } = new Generator(seed).rand([batch * seq]);
-  return Int32Array.from(data, (value) => Math.floor(value * table.shape[0]!));
+  return Int32Array.from(data, (value) => Math.floor(value * vocabulary));
 }
 
 /** Routes the hidden states as the layer does. */

@@ -3,6 +3,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { experts, openBackend, packed, tensor } from "../../mod.ts";
 import { packedSuite } from "../packed_suite.ts";
 import { randomInputs } from "../random_inputs.ts";
+import { failingUploads, uploadSuite } from "../upload_suite.ts";
 
 Deno.test("cpu: packed weights have the bits of decoded weights, WebAssembly", async () => {
   using backend = await openBackend("cpu", { threads: 2, blas: "none" });
@@ -12,6 +13,12 @@ Deno.test("cpu: packed weights have the bits of decoded weights, WebAssembly", a
 Deno.test("cpu: packed weights have the bits of decoded weights, BLAS", async () => {
   using backend = await openBackend("cpu", { threads: 2 });
   await packedSuite(backend, 14);
+});
+
+Deno.test("cpu: packed weights are the same, uploaded at once or filled in place", async () => {
+  using backend = await openBackend("cpu", { threads: 1 });
+  await uploadSuite(backend, 1);
+  await failingUploads(backend);
 });
 
 Deno.test("experts() refuses packed weights that do not fit the call, by name", async () => {

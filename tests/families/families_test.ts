@@ -46,7 +46,6 @@ const refused: readonly [config: Record<string, unknown>, message: string][] = [
       : []
   ),
   [{ model_type: "deepseek_v2", num_experts_per_tok: 2, topk_method: "best_of_all" }, "best_of_all"],
-  [{ model_type: "git", num_experts_per_tok: 2, router_logit_softcapping: 30 }, "caps its logits"], // Grok-2
   [{ model_type: "step3p5", moe_top_k: 2, swiglu_limits: [0, 7] }, "clamped after the activation"],
   [
     { model_type: "dbrx", ffn_config: { moe_top_k: 2, moe_normalize_expert_weights: 2 } },

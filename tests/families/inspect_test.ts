@@ -129,7 +129,8 @@ Deno.test("inspect says where the epsilon of norms and the cap of logits come fr
   for (
     const [name, decision] of [
       ["gemma4 (text_config)", { name: "normEpsilon", value: 1e-3, from: "config.json: rms_norm_eps" }],
-      ["grok-1", { name: "logitCap", value: 30, from: "the code of grok-1" }],
+      ["grok-1", { name: "logitCap", value: 30, from: "the default of grok-1" }],
+      ["grok-2", { name: "logitCap", value: 20, from: "config.json: router_logit_softcapping" }],
     ] as const
   ) {
     await inDirectory(named(name), async (directory) => {

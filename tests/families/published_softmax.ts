@@ -240,4 +240,14 @@ export const softmaxFamilies: readonly Published[] = [
     config: { model_type: "grok-1", num_experts: 8, num_experts_per_tok: 2 },
     definition: { ...renormalized, activation: "gelu", logitCap: 30 },
   },
+  {
+    name: "grok-2",
+    ...mixtral,
+    config: {
+      ...{ model_type: "git", architectures: ["Grok1ForCausalLM"], num_local_experts: 8, num_experts_per_tok: 2 },
+      ...{ residual_moe: true, moe_intermediate_size: 32, router_logit_softcapping: 20 },
+    },
+    definition: { ...softmax, activation: "gelu", logitCap: 20 },
+    others: ["model.layers.1.mlp.down_proj.weight", "model.layers.1.mlp.gate_proj.weight"],
+  },
 ];

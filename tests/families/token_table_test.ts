@@ -120,7 +120,11 @@ Deno.test("run takes token ids for a layer that chooses experts by them", async 
     [{ ...states, input_ids: integers([1], [1]) }, 'tensor "input_ids" must have 6 tokens, got 1'],
     [
       { ...states, input_ids: integers([0, 0, 0, 0, 0, 10], [6]) },
-      "tokenIds must be in the layer's token table of shape [10, 3], got 10",
+      'tensor "input_ids" must have token ids from 0 to 9, as the layer\'s token table, got 10',
+    ],
+    [
+      { ...states, input_ids: integers([0, 0, 0, 0, 0, -1], [6]) },
+      'tensor "input_ids" must have token ids from 0 to 9, as the layer\'s token table, got -1',
     ],
     [
       { ...states, input_ids: floatTensor("F32", ids, [6]).raw },
@@ -132,6 +136,7 @@ Deno.test("run takes token ids for a layer that chooses experts by them", async 
     const { code, stderr } = await yamoe(...args);
     assertEquals(code, 1);
     assertStringIncludes(stderr, message);
+    assertEquals(stderr.trim().split("\n").length, 1, "the weights were read before"); // a note on the layer comes before
   }
   await Deno.remove(directory, { recursive: true });
 });

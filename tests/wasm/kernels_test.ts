@@ -33,7 +33,7 @@ for (const dtype of ["f16", "bf16"] as const) {
     Deno.test(`widen() and multiplyFew() are exact for each of the 65536 patterns of ${dtype}${pairs ? ", in pairs" : ""}`, () => {
       const context = createContext(kernelModule());
       const count = 65536;
-      const at = context.allocate({ source: count * 2, out: count * 4, a: 24, c: count * 24 });
+      const at = context.allocate({ source: count * 2, out: count * 4, a: 24, c: count * 4, ordered: count * 4 });
       context.f32.fill(1, at.a / 4, at.a / 4 + 1);
       // In ascending order, eight neighbours are all special or all normal. Scattered, they are mixed.
       for (const step of [1, 40503]) {
@@ -47,40 +47,46 @@ for (const dtype of ["f16", "bf16"] as const) {
         for (let i = 0; i < count; i++) {
           assert(Object.is(context.f32[at.out / 4 + placeOf(i)], expected[i]), `pattern ${source[i]}`);
         }
-        // The patterns as weights of a product with a row of ones.
-        const groups = count / 8;
-        context.kernels.multiplyFew(
-          ...[
-            wasmDType(dtype),
-            pairs,
-            1,
-            groups,
-            1,
-            at.a,
-            0,
-            1,
-            at.source,
-            0,
-            16,
-            8,
-            at.c,
-            at.c,
-            true,
-            true,
-            false,
-          ] as const,
-        );
+        // The patterns as weights of a product with a row of ones. The sums are those of pairs, and then in order.
+        const groups = count / 8, code = wasmDType(dtype);
+        const { kernels } = context;
+        kernels.multiplyFew(code, true, 1, groups, 1, at.a, 0, 1, at.source, 0, at.c, at.c, true, true, false);
+        if (!pairs) kernels.orderFew(false, 1, groups, at.c, at.ordered);
+        const sums = pairs ? at.c : at.ordered;
         for (let i = 0; i < count; i++) {
-          const place = placeOf(i);
-          assert(
-            Object.is(context.f32[at.c / 4 + place], expected[i]! + 0),
-            `weight ${source[i]}`,
-          );
+          assert(Object.is(context.f32[sums / 4 + placeOf(i)], expected[i]! + 0), `weight ${source[i]}`);
         }
       }
     });
   }
 }
+
+Deno.test("orderFew() moves the sums of pairs to the order of their columns, also of an odd number of groups", () => {
+  const context = createContext(kernelModule());
+  const rows = 3;
+  for (const groups of [1, 4, 5]) {
+    const columns = groups * 8;
+    const at = context.allocate({ sums: rows * columns * 4, out: rows * columns * 4 });
+    for (let column = 0; column < columns; column++) {
+      const place = (column & 1) * 4 + (column >> 1 & 3);
+      for (let r = 0; r < rows; r++) {
+        context.f32[at.sums / 4 + ((column >> 3) * rows + r) * 8 + place] = 1000 * r + column;
+      }
+    }
+    for (const split of [false, true]) {
+      context.kernels.orderFew(split, rows, groups, at.sums, at.out);
+      for (let g = 0; g < groups; g++) {
+        for (let r = 0; r < rows; r++) {
+          const from = at.out / 4 + (g * rows + r) * 8;
+          const high = split ? columns / 2 + 4 * g : 8 * g + 4, low = split ? 4 * g : 8 * g;
+          const expected = [0, 1, 2, 3].flatMap((i) => [low + i, high + i]).map((column) => 1000 * r + column);
+          const actual = [0, 1, 2, 3].flatMap((i) => [context.f32[from + i]!, context.f32[from + 4 + i]!]);
+          assertEquals(actual, expected, `group ${g}, row ${r}${split ? ", split" : ""}`);
+        }
+      }
+    }
+  }
+});
 
 Deno.test("store() rounds f32 to bf16 like toBfloat16(), and keeps NaN", () => {
   const context = createContext(kernelModule());

@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { convert, decode, type DType, packed, type PackedTensor, tensor } from "../../mod.ts";
 import { packedWeights } from "../../src/cpu/packed_weights.ts";
-import { E4M3, E8M0, F16, U8 } from "../../src/wasm/codes.ts";
+import { E4M3, E8M0, F16, F32, PACKED_E2M1, U8 } from "../../src/wasm/codes.ts";
 import { createContext } from "../../src/wasm/context.ts";
 import { wasmDType } from "../../src/wasm/elements.ts";
 import { kernelModule } from "../../src/wasm/module.ts";
@@ -67,6 +67,35 @@ function decodeAll(context: ReturnType<typeof createContext>, weight: PackedTens
   );
   return context.f32.slice(at.out / 4, at.out / 4 + rows * inputs);
 }
+
+Deno.test("multiplyFewPairs() multiplies by the numbers of decode() for every byte of MXFP4, with every scale, from every input", () => {
+  const context = createContext(kernelModule());
+  const rows = 8, inputs = 64, groups = inputs / 32, valueBytes = inputs / 2, scaleBytes = 4 * groups;
+  const at = context.allocate({
+    ...{ a: 4 * inputs, values: rows * valueBytes + 64, raw: rows * groups, scales: rows * scaleBytes, c: 32 },
+  });
+  context.f32.fill(1, at.a / 4, at.a / 4 + inputs);
+  const values = tensor(Uint8Array.from({ length: rows * valueBytes }, (_, i) => i), [1, rows, valueBytes]);
+  context.u8.set(values.data as Uint8Array, at.values);
+  for (let scale = 0; scale < 255; scale++) {
+    // A row with another scale, so that a group has numbers of different sizes.
+    const bytes = Uint8Array.from({ length: rows * groups }, (_, i) => i === 5 ? 127 : scale);
+    context.u8.set(bytes, at.raw);
+    context.kernels.widenScales(E8M0, at.raw, rows * groups, 1, at.scales);
+    const weight = packed("mxfp4", { values, scales: tensor(bytes, [1, rows, groups]) }, [1, rows, inputs]);
+    const expected = decode(weight, "f32").data;
+    for (let k = 0; k < inputs; k++) {
+      context.kernels.multiplyFewPairs(
+        ...[F32, PACKED_E2M1, 1, 1, inputs, at.a, k, 1, at.values, valueBytes, 4 * valueBytes, 0] as const,
+        ...[at.scales, 0, scaleBytes, 4 * scaleBytes, 0, E8M0, 32, at.c, at.c, true, true, false] as const,
+      );
+      for (let row = 0; row < rows; row++) {
+        const actual = context.f32[at.c / 4 + row], value = expected[row * inputs + k]! + 0;
+        assert(Object.is(actual, value), `scale ${scale}, row ${row}, input ${k}: ${actual} is not ${value}`);
+      }
+    }
+  }
+});
 
 Deno.test("widenScales() converts every scale of one and two bytes", () => {
   const context = createContext(kernelModule());

@@ -23,12 +23,12 @@ export interface PackedTile extends TileShape {
 /** The tile shapes for blocks of weights of at most so many bytes, fewest rows first. */
 function packedTiles(bytes: number): readonly PackedTile[] {
   return [
-    { rows: 16, strips: 1, maximumStages: 11, resident: 4, widths: [8, 16] },
-    { rows: 64, strips: 3, maximumStages: 14, resident: 1, widths: [8, 16, 32, 48, 64] },
-    { rows: 160, strips: 3, maximumStages: 8, resident: 1, widths: [96, 128, 144, 160] },
-    { rows: 192, strips: 3, maximumStages: 7, resident: 1, widths: [64, 128, 192] },
-  ].map(({ rows, strips, maximumStages, ...tile }) => {
-    const stage = rows * 128 + strips * bytes + 16;
+    { rows: 16, strips: 1, deep: 4, maximumStages: 3, resident: 4, widths: [8, 16] },
+    { rows: 64, strips: 3, deep: 1, maximumStages: 14, resident: 1, widths: [8, 16, 32, 48, 64] },
+    { rows: 160, strips: 3, deep: 1, maximumStages: 8, resident: 1, widths: [96, 128, 144, 160] },
+    { rows: 192, strips: 3, deep: 1, maximumStages: 7, resident: 1, widths: [64, 128, 192] },
+  ].map(({ rows, strips, deep, maximumStages, ...tile }) => {
+    const stage = deep * (rows * 128 + strips * bytes) + 16;
     const budget = (tile.resident === 1 ? 227 * 1024 : 228 * 1024 / tile.resident - 1024) - 4 * (maximumExperts + 1);
     const stages = Math.min(maximumStages, Math.floor(budget / stage));
     return {

@@ -16,7 +16,7 @@ const maxJsonBytes = 100_000_000;
 
 /** The tensors of one or more files. */
 export class Checkpoint implements Disposable {
-  /** The path of the file or the index. */
+  /** The path of the file or the index, or of the directory of several files without an index. */
   readonly path: string;
   /** The path of the directory with a slash at its end, or "" for the working directory. */
   readonly #directory: string;
@@ -24,24 +24,38 @@ export class Checkpoint implements Disposable {
   readonly #files: ReadonlyMap<string, string>;
   readonly #open = new Map<string, Safetensors>();
 
-  private constructor(path: string, files: ReadonlyMap<string, string>, single?: Safetensors) {
+  private constructor(path: string, files: ReadonlyMap<string, string>) {
     this.path = path;
     this.#directory = directoryOf(path);
     this.#files = files;
-    if (single) this.#open.set(fileOf(path), single);
   }
 
   /**
    * Opens a checkpoint.
    *
-   * @param path A safetensors file, an index, or a directory with a `model.safetensors.index.json` or `model.safetensors`.
+   * @param path A safetensors file, an index, or a directory with an index, one file, or all shards of a model.
    * @throws {SafetensorsError} If the path is none of these, or a file is malformed.
    */
   static async open(path: string): Promise<Checkpoint> {
-    if ((await Deno.stat(path)).isDirectory) path = await checkpointIn(path);
-    if (path.endsWith(".json")) return new Checkpoint(path, parseIndex(path, await readText(path)));
-    const file = await Safetensors.open(path);
-    return new Checkpoint(path, new Map([...file.tensors.keys()].map((name) => [name, fileOf(path)])), file);
+    const paths = (await Deno.stat(path)).isDirectory ? await weightsIn(path) : [path];
+    const [first = path] = paths;
+    if (first.endsWith(".json")) return new Checkpoint(first, parseIndex(first, await readText(first)));
+    using scope = new DisposableStack();
+    const files = new Map<string, string>();
+    const checkpoint = scope.use(new Checkpoint(paths.length > 1 ? directoryOf(first) : first, files));
+    for (const path of paths) {
+      const file = await Safetensors.open(path), name = fileOf(path);
+      checkpoint.#open.set(name, file);
+      for (const tensor of file.tensors.keys()) {
+        const other = files.get(tensor);
+        if (other !== undefined) {
+          throw new SafetensorsError(`${path}: tensor ${quote(tensor)} is in ${quote(other)} too`);
+        }
+        files.set(tensor, name);
+      }
+    }
+    scope.move();
+    return checkpoint;
   }
 
   /** The names of all tensors. */
@@ -112,24 +126,47 @@ export class Checkpoint implements Disposable {
   }
 }
 
-async function checkpointIn(directory: string): Promise<string> {
+/** Finds the index of a directory, its only safetensors file, or all shards of its model. */
+async function weightsIn(directory: string): Promise<string[]> {
   const prefix = directory.endsWith("/") ? directory : `${directory}/`;
   for (const name of [indexName, singleName]) {
     const found = await Deno.stat(prefix + name).catch((error) => {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     });
-    if (found) return prefix + name;
+    if (found) return [prefix + name];
     if (await isDanglingLink(prefix + name)) {
       throw new SafetensorsError(`${prefix}${name}: the file that the link leads to does not exist`);
     }
   }
   const weights = (await Array.fromAsync(Deno.readDir(directory), ({ name }) => name)).filter(isWeightFile).sort();
+  const indices = weights.filter((name) => /\.safetensors\.index\b.*\.json$/.test(name));
+  if (indices.length === 1) return indices.map((name) => prefix + name);
+  const models = Map.groupBy(weights.filter((name) => name.endsWith(".safetensors")), modelOf);
+  const [shards = []] = models.values(), expected = shardsOf(shards[0] ?? "");
+  if (models.size === 1 && indices.length === 0) {
+    if (shards.length === expected) return shards.map((name) => prefix + name);
+    throw new SafetensorsError(
+      `${directory}: expected ${expected} shards, got ${shards.length}: the download is not complete`,
+    );
+  }
   throw new SafetensorsError(
     `${directory}: expected a ${indexName} or a ${singleName}, got ` +
       (weights.length === 0
         ? "neither"
         : weights.slice(0, 3).map(quote).join(", ") + (weights.length > 3 ? ", …" : "")),
   );
+}
+
+const shardNumber = /-\d+-of-(\d+)(?=\.safetensors$)/;
+
+/** Returns the name of a shard without its number. */
+function modelOf(name: string): string {
+  return name.replace(shardNumber, "-of-$1");
+}
+
+/** Returns how many shards the model of a file has. */
+function shardsOf(name: string): number {
+  return Number(name.match(shardNumber)?.[1] ?? 1);
 }
 
 /** Returns whether a path is a link to a file that does not exist, as an incomplete cache of Hugging Face has. */
@@ -144,7 +181,7 @@ async function isDanglingLink(path: string): Promise<boolean> {
 
 /** Returns whether a name is that of a file of weights, in whatever format. */
 function isWeightFile(name: string): boolean {
-  return /\.(?:safetensors|gguf|bin|pt|pth|ckpt|npz|h5|msgpack)(?:\.index\.json)?$/.test(name);
+  return /\.(?:safetensors|gguf|bin|pt|pth|ckpt|npz|h5|msgpack)(?:\.index\b.*\.json)?$/.test(name);
 }
 
 /** Reads the file of each tensor from an index: `{ "weight_map": { tensor: file, … }, … }`. */

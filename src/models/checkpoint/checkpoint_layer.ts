@@ -7,7 +7,7 @@ import type { MoeLayer, MoeRouter } from "../../contract/moe.ts";
 import { weightBytes } from "../../contract/weights.ts";
 import type { RouterKind } from "../../routing/router.ts";
 import { mapLayer, type ResolvedMoe, resolveMoe } from "../../contract/resolve_moe.ts";
-import type { PackedFormat } from "../../tensor/packed_tensor.ts";
+import type { PackedFormat, PackedSpec } from "../../tensor/packed_tensor.ts";
 import { bytesPerElement, type DType, elementCount, formatShape, type Tensor, tensor } from "../../tensor/tensor.ts";
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
@@ -53,8 +53,6 @@ export class CheckpointLayer implements Disposable {
   readonly formats: readonly string[];
   /** Whether the experts' products have biases. */
   readonly hasBiases: boolean;
-  /** Whether a table of token ids, and not the router's scores, chooses the experts. */
-  readonly byToken: boolean;
   /** Whether the host computes steps of the layer: norms, capped logits, or the weights of experts that a table chooses. */
   readonly hasHostSteps: boolean;
   readonly #checkpoint: Checkpoint;
@@ -70,8 +68,8 @@ export class CheckpointLayer implements Disposable {
     this.#tokenTable = resolved.tokenTable;
     this.#norms = resolved.norms;
     this.hasBiases = resolved.plan.gateUpProjBias !== undefined || resolved.plan.downProjBias !== undefined;
-    this.byToken = resolved.tokenTable !== undefined;
-    this.hasHostSteps = this.byToken || resolved.norms !== undefined || resolved.plan.router.logitCap !== undefined;
+    this.hasHostSteps = resolved.tokenTable !== undefined || resolved.norms !== undefined ||
+      resolved.plan.router.logitCap !== undefined;
   }
 
   /**
@@ -124,9 +122,7 @@ export class CheckpointLayer implements Disposable {
    */
   read(dtype: DType = this.dtype, onProgress?: (fraction: number) => void): Promise<MoeLayer<Tensor, Tensor>> {
     const { dense } = hostTarget;
-    const packed = () => {
-      throw new TypeError("No weight stays packed");
-    };
+    const packed = () => Promise.reject(new TypeError("No weight stays packed"));
     return this.readTo<Tensor, never>({ dense, packed }, { dtype, onProgress });
   }
 
@@ -139,7 +135,7 @@ export class CheckpointLayer implements Disposable {
    * @throws {RangeError} If the allocation fails.
    * @throws {SafetensorsError} If a weight cannot stay packed.
    */
-  async readTo<Dense, Packed>(
+  async readTo<Dense, Packed extends PackedSpec>(
     target: LayerTarget<Dense, Packed>,
     { dtype = this.dtype, supports = () => false, onProgress = () => {} }: ReadOptions = {},
   ): Promise<MoeLayer<Dense, Dense | Packed>> {
@@ -161,12 +157,12 @@ export class CheckpointLayer implements Disposable {
       const staysPacked = packed && supports(packed.format) && await fitsPacked(packed);
       madeWeights.set(
         weight,
-        staysPacked ? target.packed(await readPacked(packed, shape, dtype, onRead)) : await read(weight),
+        staysPacked ? await readPacked(packed, shape, dtype, target, onRead) : await read(weight),
       );
     }
     const layer = mapLayer(this.#plan, (tensor) => made.get(tensor)!, (weight) => madeWeights.get(weight)!);
     const { router, ...norm } = await this.#readNorms();
-    const tokenTable = this.#tokenTable === undefined ? undefined : await this.#readTable(this.#tokenTable);
+    const tokenTable = await this.readTokenTable();
     return { ...layer, ...norm, router: { ...layer.router, ...router, ...tokenTable && { tokenTable } } };
   }
 
@@ -213,8 +209,15 @@ export class CheckpointLayer implements Disposable {
     };
   }
 
-  /** Reads the table of token ids, [V, K], i32. */
-  async #readTable(name: string): Promise<Tensor> {
+  /**
+   * Reads the table from token ids to experts, which then replaces the choice by the router's scores.
+   *
+   * @returns [V, K], i32, or undefined if the layer has none.
+   * @throws {SafetensorsError} If the table is malformed.
+   */
+  async readTokenTable(): Promise<Tensor | undefined> {
+    const name = this.#tokenTable;
+    if (name === undefined) return undefined;
     const { shape } = await this.#checkpoint.describe(name);
     const { topK } = this.shape.routed;
     if (shape.length === 2 && shape[1] === topK) {

@@ -1,18 +1,19 @@
 // Weights of a layer that stay in the packed format of the checkpoint.
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
-import { checkElements, packedOf } from "../../tensor/packed.ts";
+import { checkElements } from "../../tensor/packed.ts";
 import {
+  mapParts,
   type PackedFormat,
   type PackedParts,
+  type PackedSpec,
   type PackedTensor,
-  partDTypes,
-  partNames,
-  partShapes,
 } from "../../tensor/packed_tensor.ts";
-import { type DType, elementCount, viewOf, zeros } from "../../tensor/tensor.ts";
+import { type DType, elementCount, type Tensor } from "../../tensor/tensor.ts";
 import type { StoredPacking } from "../formats/stored_weight.ts";
-import { concurrently } from "./concurrently.ts";
+import { concurrently } from "../../concurrently.ts";
+import type { LayerTarget } from "./layer_target.ts";
+import { readsAtOnce } from "./read_part.ts";
 import type { PlannedTensor } from "./tensor_planner.ts";
 
 /** A planned weight of experts. */
@@ -73,44 +74,51 @@ export async function fitsPacked({ matrices }: PackedPlan): Promise<boolean> {
 }
 
 /**
- * Reads a packed weight into shared memory.
+ * Reads a packed weight.
  *
  * @param plan The plan.
  * @param shape [E, out, in].
  * @param dtype The dtype of the activations.
+ * @param target Makes the weight.
  * @param onRead Called after each matrix with the number of its elements.
+ * @returns What the target returned, with what is known of the weight's elements.
  * @throws {SafetensorsError} If a scale is not finite, or a weight in MXFP4 is not a number of f16 for activations in f16.
  */
-export async function readPacked(
+export async function readPacked<Packed extends PackedSpec>(
   { format, matrices }: PackedPlan,
   shape: readonly number[],
   dtype: DType,
+  target: Pick<LayerTarget<unknown, Packed>, "packed">,
   onRead: (elements: number) => void,
-): Promise<PackedTensor> {
-  const shapes = partShapes(format, shape), dtypes = partDTypes(format);
-  const parts = partNames.flatMap((name) => shapes[name] ? [[name, zeros(dtypes[name], shapes[name])] as const] : []);
+): Promise<Packed> {
+  const [experts = 0, ...matrix] = shape, each = matrices.length / experts;
   let exactInF16 = true;
-  await concurrently(matrices.entries(), async ([i, { packing, index, name }]) => {
-    const own = parts.map(([part, { dtype, data: { buffer, length, BYTES_PER_ELEMENT } }]) => {
-      const size = length / matrices.length;
-      return [part, {
-        dtype,
-        shape: [size],
-        data: viewOf(dtype, buffer as SharedArrayBuffer, i * size * BYTES_PER_ELEMENT, size),
-      }] as const;
+  const weight = await target.packed({ format, shape }, async (piece, first) => {
+    const count = (piece.shape[0] ?? 0) * each, own = matrices.slice(first * each, first * each + count);
+    await concurrently(own.entries(), readsAtOnce, async ([i, { packing, index, name }]) => {
+      const parts = nthOf(piece, i, count);
+      await packing.read(index, mapParts(parts, bytesOf).parts);
+      // While other matrices are read, this thread would be idle.
+      if (!check(format, name, parts.parts)) exactInF16 = false;
+      if (format.kind === "mxfp4" && !exactInF16 && dtype === "f16") {
+        throw keepError(format, name, "some of its weights are not numbers of f16: use bf16 or f32");
+      }
+      onRead(elementCount(matrix) / each);
     });
-    const bytes = own.map(([part, { data }]) => [part, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]);
-    await packing.read(index, Object.fromEntries(bytes) as PackedParts<Uint8Array>);
-    // While other matrices are read, this thread would be idle.
-    if (!check(format, name, Object.fromEntries(own) as unknown as PackedParts)) exactInF16 = false;
-    onRead(elementCount(shape) / matrices.length);
   });
-  if (format.kind === "mxfp4" && !exactInF16 && dtype === "f16") {
-    const name = matrices[0]?.name ?? "";
-    throw keepError(format, name, "some of its weights are not numbers of f16: use bf16 or f32");
-  }
-  const known = format.kind === "mxfp4" ? { ...format, exactInF16 } : format;
-  return packedOf(known, Object.fromEntries(parts) as unknown as PackedParts, shape);
+  return format.kind === "mxfp4" ? { ...weight, format: { ...format, exactInF16 } } : weight;
+}
+
+/** Returns one of `count` equal parts of all elements. */
+function nthOf({ format, shape, parts }: PackedTensor, index: number, count: number): PackedTensor {
+  return mapParts({ format, shape, parts }, ({ dtype, data }) => {
+    const size = data.length / count;
+    return { dtype, shape: [size], data: data.subarray(index * size, (index + 1) * size) };
+  });
+}
+
+function bytesOf({ data }: Tensor): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
 /** Checks the elements of a matrix. Errors name its tensor. Returns whether its weights are numbers of f16. */

@@ -10,8 +10,11 @@ import {
 } from "../../tensor/tensor.ts";
 import type { StoredWeight } from "../formats/stored_weight.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { concurrently } from "./concurrently.ts";
+import { concurrently } from "../../concurrently.ts";
 import type { Part } from "./tensor_planner.ts";
+
+/** How many weights are read at the same time. */
+export const readsAtOnce = 8;
 
 /** Elements that are converted at a time. */
 const pieceSize = 1 << 20;
@@ -40,7 +43,7 @@ export async function readPiece(
   piece: Piece,
   onRead: (elements: number) => void,
 ): Promise<void> {
-  await concurrently(rangesOf(parts, piece), async ({ part, from, to }) => {
+  await concurrently(rangesOf(parts, piece), readsAtOnce, async ({ part, from, to }) => {
     const target = piece.data.subarray(from - piece.start, to - piece.start);
     const read = isCopied(part) ? readDense : readDecoded;
     await read(checkpoint, part, from - part.start, { ...piece, data: target });

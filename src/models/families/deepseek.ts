@@ -28,7 +28,7 @@ export const deepseek: readonly Family[] = [
           noaux_tc: "sigmoid-grouped",
         },
       },
-      topK,
+      topK: topK(),
       renormalize: key("norm_topk_prob", false),
       scale: key("routed_scaling_factor", 1),
       groups: key("n_group", 1),
@@ -56,7 +56,7 @@ export const deepseek: readonly Family[] = [
         absent: hash,
         values: { sqrtsoftplus: hash, sigmoid: "sigmoid", softmax: "softmax" },
       },
-      topK,
+      topK: topK(6),
       scale: key("routed_scaling_factor", 1.5),
     },
     experts: { ...clampedExperts, limit: key<number | undefined>("swiglu_limit", 10) },
@@ -66,7 +66,7 @@ export const deepseek: readonly Family[] = [
     sources: [transformers.kimi_linear],
     router: {
       ...correctedRouter,
-      topK: key<number | undefined>(["num_experts_per_token", "num_experts_per_tok"], undefined),
+      topK: topK(8, ["num_experts_per_token", "num_experts_per_tok"]),
       renormalize: key(["moe_renormalize", "norm_topk_prob"], true),
       scale: key("routed_scaling_factor", 2.446),
       groups: key(["num_expert_group", "n_group"], 1),
@@ -88,7 +88,7 @@ export const deepseek: readonly Family[] = [
   {
     types: ["glm4_moe_lite"],
     sources: [transformers.glm4_moe_lite],
-    router: { ...correctedRouter, scale: key("routed_scaling_factor", 1.8) },
+    router: { ...correctedRouter, topK: topK(4), scale: key("routed_scaling_factor", 1.8) },
     experts: gatedExperts,
   },
   {
@@ -100,7 +100,7 @@ export const deepseek: readonly Family[] = [
   {
     types: ["dots1"],
     sources: [transformers.dots1],
-    router: { ...correctedRouter, renormalize: key("norm_topk_prob", false) },
+    router: { ...correctedRouter, topK: topK(), renormalize: key("norm_topk_prob", false) },
     experts: gatedExperts,
   },
   {
@@ -108,6 +108,7 @@ export const deepseek: readonly Family[] = [
     sources: [vllm.bailing_moe],
     router: {
       ...correctedRouter,
+      topK: topK(),
       scale: key("routed_scaling_factor", 2.5),
       groups: key("n_group", 8),
       topGroups: key<number | undefined>("topk_group", 4),
@@ -119,6 +120,7 @@ export const deepseek: readonly Family[] = [
     sources: [vllm.bailing_moe],
     router: {
       ...correctedRouter,
+      topK: topK(),
       kind: { keys: ["score_function", "scoring_func"], absent: "softmax", values: scorings },
     },
     experts: gatedExperts,
@@ -126,7 +128,7 @@ export const deepseek: readonly Family[] = [
   {
     types: ["nemotron_h"],
     sources: [transformers.nemotron_h],
-    router: correctedRouter,
+    router: { ...correctedRouter, topK: topK(2) },
     experts: {
       activation: { keys: ["mlp_hidden_act"], absent: "relu2", values: activations },
       gated: false,

@@ -40,8 +40,8 @@ export interface FamilyRouter {
   readonly groups?: Setting<number | undefined>;
   readonly topGroups?: Setting<number | undefined>;
   readonly jitter?: Setting<number>;
-  /** The logits x become cap · tanh(x / cap). */
-  readonly logitCap?: number;
+  /** The logits x become cap · tanh(x / cap). A cap of 0 means none. */
+  readonly logitCap?: Setting<number | undefined>;
 }
 
 /** How the experts compute. */
@@ -80,8 +80,13 @@ export function key<Value>(keys: string | readonly string[], absent: Value): Set
   return { keys: typeof keys === "string" ? [keys] : keys, absent };
 }
 
-/** The number of experts of each token, as most families call it. */
-export const topK: Setting<number | undefined> = key<number | undefined>("num_experts_per_tok", undefined);
+/** Describes the number of experts of each token, by default under the key of most families. */
+export function topK(
+  absent?: number,
+  keys: string | readonly string[] = "num_experts_per_tok",
+): Setting<number | undefined> {
+  return key<number | undefined>(keys, absent);
+}
 
 /** The activations, by their names in config.json. */
 export const activations: Readonly<Record<string, Activation>> = {
@@ -120,7 +125,7 @@ export const correctedRouter = {
     absent: "sigmoid-grouped",
     values: scorings,
   },
-  topK,
+  topK: topK(8),
   renormalize: key("norm_topk_prob", true),
   scale: key("routed_scaling_factor", 1),
   groups: key("n_group", 1),
@@ -128,13 +133,7 @@ export const correctedRouter = {
 } as const satisfies FamilyRouter;
 
 /** A softmax over all experts, whose weights are renormalized always, never, or if config.json says so. */
-export function softmaxRouter(renormalize: Known<boolean>): FamilyRouter {
-  if (typeof renormalize !== "boolean") return { kind: "softmax", topK, renormalize };
-  return { kind: renormalize ? "softmax-renormalize" : "softmax", topK };
+export function softmaxRouter(renormalize: Known<boolean>, count: FamilyRouter["topK"]): FamilyRouter {
+  if (typeof renormalize !== "boolean") return { kind: "softmax", topK: count, renormalize };
+  return { kind: renormalize ? "softmax-renormalize" : "softmax", topK: count };
 }
-
-/** The router of Mixtral. */
-export const mixtralRouter: FamilyRouter = { kind: "softmax-renormalize", topK };
-
-/** The router of gpt-oss and Granite. */
-export const logitsRouter: FamilyRouter = { kind: "topk-softmax", topK };

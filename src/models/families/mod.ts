@@ -3,12 +3,15 @@ import { deepseek } from "./deepseek.ts";
 import { activations, clampedExperts, type Family, key } from "./family.ts";
 import { qwen } from "./qwen.ts";
 import { sigmoid } from "./sigmoid.ts";
-import { cappedLogits, softmax } from "./softmax.ts";
+import { softmax } from "./softmax.ts";
 
 /** The families. */
 export const families: readonly Family[] = [...qwen, ...deepseek, ...sigmoid, ...softmax];
 
 const byType = new Map(families.flatMap((family) => family.types.map((type) => [type, family])));
+
+/** The values of `model_type` of all families. */
+export const familyTypes: readonly string[] = [...byType.keys()];
 
 /** Finds the family of a `model_type`. */
 export function familyOf(type: string): Family | undefined {
@@ -41,10 +44,10 @@ export const unknownFamily: Family = {
     scale: key<number | undefined>(["routed_scaling_factor", "route_scale"], undefined),
     groups: key<number | undefined>("n_group", undefined),
     topGroups: key<number | undefined>("topk_group", undefined),
+    logitCap: key<number | undefined>("router_logit_softcapping", undefined),
   },
   experts: {
     ...clampedExperts,
     activation: { keys: ["hidden_act", "hidden_activation", "mlp_hidden_act"], absent: "silu", values: activations },
   },
-  refusals: [{ key: "router_logit_softcapping", reason: cappedLogits }], // Grok-2, whose model_type is that of another model
 };

@@ -3,7 +3,7 @@ import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
 import type { Quantization } from "../formats/stored_weight.ts";
 import { type Family, key, type Known, type Setting } from "./family.ts";
-import { familyOf, topKKeys } from "./mod.ts";
+import { familyOf, familyTypes, topKKeys } from "./mod.ts";
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -12,6 +12,9 @@ const nestedKeys = [
   ...["thinker_config", "text_config", "llm_config", "language_config", "language_model_config", "llm_cfg"],
   ...["text_model_config", "decoder"],
 ];
+
+/** The keys of what config.json says about quantization. */
+const quantizationKeys = ["quantization_config", "quantization", "compression_config"];
 
 /** What DeepSeek-V3 has. Models without the key use the same. */
 const standardBlock = [128, 128] as const;
@@ -46,7 +49,7 @@ export class ModelConfig {
     for (let level = nested(outer, component); level; level = nested(level, component)) levels.unshift(level);
     this.#levels = levels;
     const types = levels.map(({ model_type }) => model_type).filter((type) => typeof type === "string");
-    this.modelType = types.find(familyOf) ?? types[0] ?? "";
+    this.modelType = types.find(familyOf) ?? levels.map(typeOfArchitecture).find((type) => type) ?? types[0] ?? "";
     this.family = familyOf(this.modelType);
     const own = this.family?.nested && members(levels[0]![this.family.nested]);
     this.#members = own ? { ...levels[0], ...own } : levels[0]!;
@@ -134,7 +137,7 @@ export class ModelConfig {
    * @throws {SafetensorsError} If a value is not valid.
    */
   get quantization(): Quantization {
-    const found = this.#levels.map((level) => members(level.quantization_config) ?? members(level.quantization))
+    const found = this.#levels.flatMap((level) => quantizationKeys.map((key) => members(level[key])))
       .find((quantization) => quantization);
     if (!found) return { block: standardBlock, overrides: {} };
     const block = found.weight_block_size ?? groupBlock(found) ?? standardBlock;
@@ -160,6 +163,15 @@ export class ModelConfig {
     const text = typeof value === "string" ? quote(value) : JSON.stringify(value);
     return new SafetensorsError(`${this.path}: ${key} must be ${expected}, got ${text}`);
   }
+}
+
+/** Finds the family of the model class that a configuration names, such as `Qwen3MoeForCausalLM`. */
+function typeOfArchitecture({ architectures }: Members): string | undefined {
+  const plain = (name: string) => name.toLowerCase().replaceAll(/[_-]/g, "");
+  const [name] = Array.isArray(architectures) ? architectures : [];
+  if (typeof name !== "string") return undefined;
+  const model = plain(name.replace(/(?:For[A-Z]\w*|LMHeadModel|Model)$/, ""));
+  return familyTypes.find((type) => plain(type) === model);
 }
 
 /** The block of compressed-tensors, which is in its groups of layers. */

@@ -57,7 +57,7 @@ export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings 
     family: config.modelType,
     experts: { ...expertsOf(config, family, layer), activation: activation.value },
     router: { ...router, kind: isUnknown ? undefined : kind.value },
-    logitCap: family.router.logitCap,
+    logitCap: family.router.logitCap && config.number(family.router.logitCap) || undefined,
     ...family.normEpsilon && { normEpsilon: config.number(family.normEpsilon) },
     unknown: {
       ...unknownKind && { router: unknownKind },

@@ -2,20 +2,20 @@ import { type Family, gatedExperts, key, topK } from "./family.ts";
 import { transformers, vllm } from "./sources.ts";
 
 /** The router of MiniMax-M2 and others: sigmoid scores, a correction bias, no groups. */
-const sigmoidRouter = { kind: "sigmoid", topK } as const;
+const sigmoidRouter = (count: number) => ({ kind: "sigmoid", topK: topK(count) }) as const;
 
 /** Families that score with a sigmoid and have no groups of experts. */
 export const sigmoid: readonly Family[] = [
   {
     types: ["minimax_m2"],
     sources: [transformers.minimax_m2],
-    router: sigmoidRouter,
+    router: sigmoidRouter(8),
     experts: gatedExperts,
   },
   {
     types: ["minimax_m3", "minimax_m3_vl", "minimax_m3_vl_text"],
     sources: [transformers.minimax_m3_vl],
-    router: { ...sigmoidRouter, scale: key("routed_scaling_factor", 2) },
+    router: { ...sigmoidRouter(4), scale: key("routed_scaling_factor", 2) },
     experts: {
       activation: "swiglu-oai",
       alpha: key("swiglu_alpha", 1.702),
@@ -25,14 +25,14 @@ export const sigmoid: readonly Family[] = [
   {
     types: ["afmoe"],
     sources: [transformers.afmoe, vllm.afmoe],
-    router: { ...sigmoidRouter, renormalize: key("route_norm", true), scale: key("route_scale", 1) },
+    router: { ...sigmoidRouter(6), renormalize: key("route_norm", true), scale: key("route_scale", 1) },
     experts: gatedExperts,
   },
   {
     types: ["lfm2_moe"],
     sources: [transformers.lfm2_moe],
     router: {
-      ...sigmoidRouter,
+      ...sigmoidRouter(4),
       renormalize: key("norm_topk_prob", true),
       epsilon: 1e-6,
       scale: key("routed_scaling_factor", 1),
@@ -43,8 +43,8 @@ export const sigmoid: readonly Family[] = [
     types: ["step3p5", "step3p7"],
     sources: [vllm.step3p5, transformers.step3p7],
     router: {
-      ...sigmoidRouter,
-      topK: key<number | undefined>(["moe_top_k", "num_experts_per_tok"], undefined),
+      kind: "sigmoid",
+      topK: topK(8, ["moe_top_k", "num_experts_per_tok"]),
       renormalize: key("norm_expert_weight", true),
       scale: key("moe_router_scaling_factor", 1),
     },
@@ -58,7 +58,7 @@ export const sigmoid: readonly Family[] = [
   {
     types: ["llama4", "llama4_text"],
     sources: [transformers.llama4],
-    router: { kind: "sigmoid-input", topK: key<number | undefined>("num_experts_per_tok", 1) },
+    router: { kind: "sigmoid-input", topK: topK(1) },
     experts: gatedExperts,
   },
 ];

@@ -1,38 +1,31 @@
-import {
-  activations,
-  clampedExperts,
-  type Family,
-  gatedExperts,
-  key,
-  logitsRouter,
-  mixtralRouter,
-  softmaxRouter,
-  topK,
-} from "./family.ts";
+import { activations, clampedExperts, type Family, gatedExperts, key, softmaxRouter, topK } from "./family.ts";
 import { transformers, vllm } from "./sources.ts";
 
-/** Why unknown models with such a key are refused. */
-export const cappedLogits = "the router caps its logits with a hyperbolic tangent";
-const relu = "its experts' activation, ReLU, is not supported, and neither is a capacity for each sequence";
+const relu = "its experts' activation, ReLU, is not supported";
+
+const grokRouter = (renormalizes: boolean) => ({
+  ...softmaxRouter(key(["moe_router_renormalize", "moe_renormalize"], renormalizes), topK(2)),
+  logitCap: key<number | undefined>("router_logit_softcapping", 30),
+});
 
 /** Mixtral, gpt-oss, Granite, and other families that weigh with a softmax. */
 export const softmax: readonly Family[] = [
   {
     types: ["mixtral", "minimax", "minimax_text_01", "minimax_m1"],
     sources: [transformers.mixtral, transformers.minimax],
-    router: mixtralRouter,
+    router: softmaxRouter(true, topK(2)),
     experts: clampedExperts,
   },
   {
     types: ["phimoe"],
     sources: [transformers.phimoe],
-    router: { kind: "sparse-mixer", topK, jitter: key("router_jitter_noise", 0.01) },
+    router: { kind: "sparse-mixer", topK: topK(2), jitter: key("router_jitter_noise", 0.01) },
     experts: gatedExperts,
   },
   {
     types: ["gpt_oss"],
     sources: [transformers.gpt_oss],
-    router: { ...logitsRouter, topK: key<number | undefined>(["num_experts_per_tok", "experts_per_token"], undefined) },
+    router: { kind: "topk-softmax", topK: topK(4, ["num_experts_per_tok", "experts_per_token"]) },
     experts: {
       activation: "swiglu-oai",
       limit: key<number | undefined>("swiglu_limit", 7),
@@ -42,19 +35,19 @@ export const softmax: readonly Family[] = [
   {
     types: ["granitemoe", "granitemoeshared", "granitemoehybrid"],
     sources: [transformers.granitemoe, transformers.granitemoeshared, transformers.granitemoehybrid],
-    router: logitsRouter,
+    router: { kind: "topk-softmax", topK: topK(2) },
     experts: gatedExperts,
   },
   {
     types: ["aria", "aria_text"],
     sources: [transformers.aria],
-    router: { ...logitsRouter, topK: key<number | undefined>(["moe_topk", "num_experts_per_tok"], 2) },
+    router: { kind: "topk-softmax", topK: topK(2, ["moe_topk", "num_experts_per_tok"]) },
     experts: gatedExperts,
   },
   {
     types: ["jamba"],
     sources: [transformers.jamba],
-    router: softmaxRouter(false),
+    router: softmaxRouter(false, topK(2)),
     experts: gatedExperts,
   },
   {
@@ -63,7 +56,7 @@ export const softmax: readonly Family[] = [
     nested: "ffn_config",
     router: {
       kind: "softmax",
-      topK: key<number | undefined>("moe_top_k", 1),
+      topK: topK(1, "moe_top_k"),
       renormalize: { keys: ["moe_normalize_expert_weights"], absent: true, null: false, values: { 1: true } },
     },
     experts: { activation: { keys: ["ffn_act_fn"], absent: "silu", values: activations } },
@@ -71,7 +64,7 @@ export const softmax: readonly Family[] = [
   {
     types: ["arctic"],
     sources: [vllm.arctic],
-    router: mixtralRouter,
+    router: softmaxRouter(true, topK()),
     experts: gatedExperts,
     refusals: [{
       key: "num_experts_per_tok",
@@ -82,7 +75,7 @@ export const softmax: readonly Family[] = [
   {
     types: ["gemma4", "gemma4_text", "gemma4_unified", "gemma4_unified_text"],
     sources: [transformers.gemma4],
-    router: { ...mixtralRouter, topK: key<number | undefined>(["top_k_experts", "num_experts_per_tok"], undefined) },
+    router: softmaxRouter(true, topK(undefined, ["top_k_experts", "num_experts_per_tok"])),
     experts: {
       activation: { keys: ["hidden_activation", "hidden_act"], absent: "gelu-tanh", values: activations },
       weightLayout: "out-in",
@@ -92,21 +85,20 @@ export const softmax: readonly Family[] = [
   {
     types: ["grok-1", "grok_1", "grok1"],
     sources: [vllm.grok1],
-    router: { ...mixtralRouter, topK: key<number | undefined>("num_experts_per_tok", 2), logitCap: 30 },
+    router: grokRouter(true),
     experts: { activation: "gelu", weightLayout: "out-in" },
   },
   {
-    types: ["grok-2", "grok"],
+    types: ["git", "grok-2", "grok_2", "grok2", "grok"], // Grok-2's config.json has the model_type of another model, without experts
     sources: [vllm.grok1],
-    refusal: "its experts are computed by code that is neither in transformers nor in the vLLM that was read",
-    router: softmaxRouter(true),
-    experts: gatedExperts,
+    router: grokRouter(false),
+    experts: { activation: "gelu", weightLayout: "out-in" },
   },
   {
     types: ["switch_transformers", "nllb-moe", "nllb_moe"],
     sources: [transformers.switch_transformers, transformers.nllb_moe],
     refusal: relu,
-    router: softmaxRouter(false),
+    router: softmaxRouter(false, topK()),
     experts: gatedExperts,
   },
 ];

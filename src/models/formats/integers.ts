@@ -38,15 +38,16 @@ const awqPlaces = [0, 4, 1, 5, 2, 6, 3, 7];
  * Finds GPTQ and AWQ weights, which are stored [in, out]. GPTQ packs neighbors along the input into a word and stores its
  * zero points less one. AWQ packs neighbors along the output, in an order of its own.
  */
-export const qweight: Format = async (source, linear, { bits = 4, checkpointFormat }) => {
+export const qweight: Format = async (source, linear, { bits: known, checkpointFormat }) => {
   if (!source.has(`${linear}.qweight`)) return undefined;
   const packed = await describe(source, `${linear}.qweight`, words);
   const scales = await describe(source, `${linear}.scales`, floats);
   const zeros = await describe(source, `${linear}.qzeros`, words);
   const order = source.has(`${linear}.g_idx`) ? await describe(source, `${linear}.g_idx`, words) : undefined;
+  const [groups, out] = scales.shape as [number, number];
+  const bits = known ?? Math.round(32 * (zeros.shape[1] ?? 0) / out);
   checkBits(source, packed, bits);
   const perWord = 32 / bits, mask = 2 ** bits - 1;
-  const [groups, out] = scales.shape as [number, number];
   const isAwq = packed.shape[1] !== out;
   const inputs = packed.shape[0]! * (isAwq ? 1 : perWord);
   expectShape(source, packed, isAwq ? [inputs, out / perWord] : [inputs / perWord, out]);

@@ -147,7 +147,7 @@ export function highFour<T>(bits: v128, pairs: bool, special: bool): v128 {
 // Loads eight f16 or bf16 into a register: four at `from` and four at `fromHigh`. With `pairs`, loads eight at `from`.
 // @ts-ignore: decorator
 @inline
-export function gather8(pairs: bool, from: usize, fromHigh: usize): v128 {
+function gather8(pairs: bool, from: usize, fromHigh: usize): v128 {
   return pairs ? v128.load(from) : v128.load64_lane(fromHigh, v128.load64_zero(from), 1);
 }
 
@@ -191,26 +191,24 @@ export function widenPairs<T>(from: usize, low: usize, high: usize): void {
   }
 }
 
-// Loads the lower four elements of a group of eight: f32, bf16 whose lower and upper fours alternate (i16), or other bf16 (u16).
+// Loads the lower four elements of a group of eight: f32, or bf16 whose lower and upper fours alternate.
 // @ts-ignore: decorator
 @inline
 export function lower<T>(b: usize): v128 {
-  if (isFloat<T>()) return v128.load(b);
-  return i32x4.shl(isSigned<T>() ? v128.load(b) : v128.load16x4_u(b), 16);
+  return isFloat<T>() ? v128.load(b) : i32x4.shl(v128.load(b), 16);
 }
 
-// Loads the upper four, which are `high` bytes later if they do not alternate with the lower ones.
+// Loads the upper four.
 // @ts-ignore: decorator
 @inline
-export function upper<T>(b: usize, high: usize): v128 {
-  if (isFloat<T>()) return v128.load(b, 16);
-  return i32x4.shl(isSigned<T>() ? i32x4.shr_u(v128.load(b), 16) : v128.load16x4_u(b + high), 16);
+export function upper<T>(b: usize): v128 {
+  return isFloat<T>() ? v128.load(b, 16) : i32x4.shl(i32x4.shr_u(v128.load(b), 16), 16);
 }
 
 // Loads the upper four, for tiles that have no register left for the group while the lower four are used: a second load, two bytes
 // later, needs none.
 // @ts-ignore: decorator
 @inline
-export function upperAgain<T>(b: usize, high: usize): v128 {
-  return !isFloat<T>() && isSigned<T>() ? i32x4.shl(v128.load(b, 2), 16) : upper<T>(b, high);
+export function upperAgain<T>(b: usize): v128 {
+  return isFloat<T>() ? upper<T>(b) : i32x4.shl(v128.load(b, 2), 16);
 }

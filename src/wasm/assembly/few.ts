@@ -1,7 +1,7 @@
 // Products of a few rows. Packing the weights costs more than a few rows gain from it. They are widened in registers, or for a few
 // rows and columns at a time in L1. The bits are those of `multiply`.
 import { BF16, F16, F32 } from "../codes";
-import { anySpecial4, gather8, highFour, load4, lowFour, shiftOf } from "./element";
+import { anySpecial4, highFour, load4, lowFour, shiftOf } from "./element";
 import { begin, finish, multiplyBrain, multiplyWide, tileHeight, WIDE_GROUPS, WIDE_ROWS } from "./few_tiles";
 import { widenFew } from "./few_widen";
 
@@ -14,14 +14,11 @@ const CHUNK: i32 = 16;
 // @ts-ignore: decorator
 @inline
 function oneRow<T>(
-  pairs: bool,
   groups: i32,
   depth: i32,
   a: usize,
   b: usize,
   stride: usize,
-  step: usize,
-  high: usize,
   sums: usize,
   c: usize,
   first: bool,
@@ -30,36 +27,32 @@ function oneRow<T>(
 ): i32 {
   const end = a + (<usize> depth << 2);
   let g: i32 = 0;
-  for (; g + 4 <= groups; g += 4, b += 4 * step, sums += 128, c += 128) {
+  for (; g + 4 <= groups; g += 4, b += 64, sums += 128, c += 128) {
     let c00 = begin(sums, first), c01 = begin(sums + 16, first);
     let c10 = begin(sums + 32, first), c11 = begin(sums + 48, first);
     let c20 = begin(sums + 64, first), c21 = begin(sums + 80, first);
     let c30 = begin(sums + 96, first), c31 = begin(sums + 112, first);
     for (let x = a, from = b; x < end; x += 4, from += stride) {
-      const upper = from + high;
-      const bits0 = gather8(pairs, from, upper);
-      const bits1 = gather8(pairs, from + step, upper + step);
-      const bits2 = gather8(pairs, from + 2 * step, upper + 2 * step);
-      const bits3 = gather8(pairs, from + 3 * step, upper + 3 * step);
+      const bits0 = v128.load(from), bits1 = v128.load(from, 16), bits2 = v128.load(from, 32), bits3 = v128.load(from, 48);
       const value = v128.load32_splat(x);
       if (!isSigned<T>() && anySpecial4(bits0, bits1, bits2, bits3)) {
-        c00 = f32x4.relaxed_madd(value, lowFour<T>(bits0, pairs, true), c00);
-        c01 = f32x4.relaxed_madd(value, highFour<T>(bits0, pairs, true), c01);
-        c10 = f32x4.relaxed_madd(value, lowFour<T>(bits1, pairs, true), c10);
-        c11 = f32x4.relaxed_madd(value, highFour<T>(bits1, pairs, true), c11);
-        c20 = f32x4.relaxed_madd(value, lowFour<T>(bits2, pairs, true), c20);
-        c21 = f32x4.relaxed_madd(value, highFour<T>(bits2, pairs, true), c21);
-        c30 = f32x4.relaxed_madd(value, lowFour<T>(bits3, pairs, true), c30);
-        c31 = f32x4.relaxed_madd(value, highFour<T>(bits3, pairs, true), c31);
+        c00 = f32x4.relaxed_madd(value, lowFour<T>(bits0, true, true), c00);
+        c01 = f32x4.relaxed_madd(value, highFour<T>(bits0, true, true), c01);
+        c10 = f32x4.relaxed_madd(value, lowFour<T>(bits1, true, true), c10);
+        c11 = f32x4.relaxed_madd(value, highFour<T>(bits1, true, true), c11);
+        c20 = f32x4.relaxed_madd(value, lowFour<T>(bits2, true, true), c20);
+        c21 = f32x4.relaxed_madd(value, highFour<T>(bits2, true, true), c21);
+        c30 = f32x4.relaxed_madd(value, lowFour<T>(bits3, true, true), c30);
+        c31 = f32x4.relaxed_madd(value, highFour<T>(bits3, true, true), c31);
       } else {
-        c00 = f32x4.relaxed_madd(value, lowFour<T>(bits0, pairs, false), c00);
-        c01 = f32x4.relaxed_madd(value, highFour<T>(bits0, pairs, false), c01);
-        c10 = f32x4.relaxed_madd(value, lowFour<T>(bits1, pairs, false), c10);
-        c11 = f32x4.relaxed_madd(value, highFour<T>(bits1, pairs, false), c11);
-        c20 = f32x4.relaxed_madd(value, lowFour<T>(bits2, pairs, false), c20);
-        c21 = f32x4.relaxed_madd(value, highFour<T>(bits2, pairs, false), c21);
-        c30 = f32x4.relaxed_madd(value, lowFour<T>(bits3, pairs, false), c30);
-        c31 = f32x4.relaxed_madd(value, highFour<T>(bits3, pairs, false), c31);
+        c00 = f32x4.relaxed_madd(value, lowFour<T>(bits0, true, false), c00);
+        c01 = f32x4.relaxed_madd(value, highFour<T>(bits0, true, false), c01);
+        c10 = f32x4.relaxed_madd(value, lowFour<T>(bits1, true, false), c10);
+        c11 = f32x4.relaxed_madd(value, highFour<T>(bits1, true, false), c11);
+        c20 = f32x4.relaxed_madd(value, lowFour<T>(bits2, true, false), c20);
+        c21 = f32x4.relaxed_madd(value, highFour<T>(bits2, true, false), c21);
+        c30 = f32x4.relaxed_madd(value, lowFour<T>(bits3, true, false), c30);
+        c31 = f32x4.relaxed_madd(value, highFour<T>(bits3, true, false), c31);
       }
     }
     finish(sums, c, c00, last, add);
@@ -77,14 +70,11 @@ function oneRow<T>(
 // Multiplies one row of A by as many groups of eight 16-bit weights as `oneRow` can, and returns their number.
 function oneRowOf(
   dtype: i32,
-  pairs: bool,
   groups: i32,
   count: i32,
   a: usize,
   b: usize,
   stride: usize,
-  step: usize,
-  high: usize,
   sums: usize,
   c: usize,
   first: bool,
@@ -95,20 +85,16 @@ function oneRowOf(
   for (let k: i32 = 0; k < count; k += CHUNK, a += CHUNK << 2, b += <usize> CHUNK * stride, first = false) {
     const n = min(CHUNK, count - k);
     const isLast = last && k + n == count;
-    if (dtype == F16) {
-      if (pairs) done = oneRow<u16>(true, groups, n, a, b, stride, step, high, sums, c, first, isLast, add);
-      else done = oneRow<u16>(false, groups, n, a, b, stride, step, high, sums, c, first, isLast, add);
-    } else {
-      if (pairs) done = oneRow<i16>(true, groups, n, a, b, stride, step, high, sums, c, first, isLast, add);
-      else done = oneRow<i16>(false, groups, n, a, b, stride, step, high, sums, c, first, isLast, add);
-    }
+    if (dtype == F16) done = oneRow<u16>(groups, n, a, b, stride, sums, c, first, isLast, add);
+    else done = oneRow<i16>(groups, n, a, b, stride, sums, c, first, isLast, add);
   }
   return done;
 }
 
-// Multiplies tiles of A by staged rows of weights; see `widenRows` for their groups. A has `rows` rows of `depth` values, in tiles
-// from `packFew`. The staged rows are `count` rows of B from row `start` on. See `multiplyWide` for `sums`, `first`, `last` and
-// `add`.
+// Multiplies tiles of A by staged rows of weights. A row has `groups` groups of eight consecutive elements. With `pairs`, the even
+// elements of a group make its lower four sums and the odd ones its upper four, which widens 16-bit elements with the fewest
+// instructions: their groups are always pairs. A has `rows` rows of `depth` values, in tiles from `packFew`. The staged rows
+// are `count` rows of B from row `start` on. See `multiplyWide` for `sums`, `first`, `last` and `add`.
 export function multiplyFew(
   dtype: i32,
   pairs: bool,
@@ -120,8 +106,6 @@ export function multiplyFew(
   count: i32,
   b: usize,
   stride: usize,
-  step: usize,
-  high: usize,
   sums: usize,
   c: usize,
   first: bool,
@@ -129,9 +113,10 @@ export function multiplyFew(
   add: bool,
 ): void {
   const panel = <usize> rows << 5;
+  const groupBytes: usize = dtype == F32 ? 32 : 16;
   let done: i32 = 0;
   if (rows == 1 && dtype != F32) {
-    done = oneRowOf(dtype, pairs, groups, count, a + (<usize> start << 2), b, stride, step, high, sums, c, first, last, add);
+    done = oneRowOf(dtype, groups, count, a + (<usize> start << 2), b, stride, sums, c, first, last, add);
   }
   for (let k: i32 = 0; k < count && done < groups; k += WIDE_ROWS, b += <usize> WIDE_ROWS * stride, first = false) {
     const n = min(WIDE_ROWS, count - k);
@@ -139,13 +124,35 @@ export function multiplyFew(
     for (let g = done; g < groups; g += WIDE_GROUPS) {
       const size = min(WIDE_GROUPS, groups - g);
       const at = <usize> g * panel;
-      const from = b + <usize> g * step, s = sums + at, to = c + at;
+      const from = b + <usize> g * groupBytes, s = sums + at, to = c + at;
       if (dtype == BF16) {
-        multiplyBrain(pairs, rows, size, depth, a, start + k, n, from, stride, step, high, s, to, first, isLast, add);
+        multiplyBrain(rows, size, depth, a, start + k, n, from, stride, 16, s, to, first, isLast, add);
       } else {
-        widenFew(dtype, pairs, from, stride, n, size, step, high);
+        widenFew(dtype, pairs, from, stride, n, size);
         multiplyWide(rows, size, depth, a, start + k, n, s, to, first, isLast, add);
       }
+    }
+  }
+}
+
+// The address of four sums of consecutive columns: the columns 4 * `four` to 4 * `four` + 3 of `groups` groups. If they are split,
+// the first half of the columns are the lower fours of the groups, and the second half the upper fours.
+// @ts-ignore: decorator
+@inline
+function fourOf(split: bool, four: i32, groups: i32, panel: usize, out: usize): usize {
+  if (!split) return out + <usize> (four >> 1) * panel + (<usize> (four & 1) << 4);
+  return four < groups ? out + <usize> four * panel : out + <usize> (four - groups) * panel + 16;
+}
+
+// Moves sums of pairs to the order of their columns.
+export function orderFew(split: bool, rows: i32, groups: i32, sums: usize, out: usize): void {
+  const panel = <usize> rows << 5;
+  for (let g: i32 = 0; g < groups; g++) {
+    let first = fourOf(split, 2 * g, groups, panel, out), second = fourOf(split, 2 * g + 1, groups, panel, out);
+    for (const end = sums + panel; sums < end; sums += 32, first += 32, second += 32) {
+      const even = v128.load(sums), odd = v128.load(sums, 16);
+      v128.store(first, v128.shuffle<i32>(even, odd, 0, 4, 1, 5));
+      v128.store(second, v128.shuffle<i32>(even, odd, 2, 6, 3, 7));
     }
   }
 }

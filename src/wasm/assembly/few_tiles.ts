@@ -1,6 +1,6 @@
-// Products of tiles of a few rows of A with groups of eight columns of weights. The type parameter is f32 for widened weights, i16
-// for bf16 whose lower and upper fours alternate, and u16 for other bf16. The bits are those of `multiply`: each sum is a chain
-// of fused multiply-adds over ascending k from zero, then one addition to the old value of C.
+// Products of tiles of a few rows of A with groups of eight weights. The type parameter is f32 for widened weights, and i16 for
+// bf16 whose lower and upper fours alternate. The bits are those of `multiply`: each sum is a chain of fused multiply-adds
+// over ascending k from zero, then one addition to the old value of C.
 
 import { lower, upper, upperAgain } from "./element";
 
@@ -48,7 +48,6 @@ function oneGroup<T>(
   a: usize,
   b: usize,
   stride: usize,
-  high: usize,
   sums: usize,
   c: usize,
   first: bool,
@@ -64,7 +63,7 @@ function oneGroup<T>(
   if (rows > 4) c40 = begin(sums + 128, first), c41 = begin(sums + 144, first);
   if (rows > 5) c50 = begin(sums + 160, first), c51 = begin(sums + 176, first);
   for (const end = a + <usize> depth * aStep; a < end; a += aStep, b += stride) {
-    const low = lower<T>(b), high4 = upper<T>(b, high);
+    const low = lower<T>(b), high4 = upper<T>(b);
     let value = v128.load32_splat(a);
     c00 = f32x4.relaxed_madd(value, low, c00);
     c01 = f32x4.relaxed_madd(value, high4, c01);
@@ -127,7 +126,6 @@ function threeGroups<T>(
   a: usize,
   b: usize,
   stride: usize,
-  high: usize,
   sums: usize,
   c: usize,
   panel: usize,
@@ -153,19 +151,19 @@ function threeGroups<T>(
     let weights = lower<T>(b);
     c00 = f32x4.relaxed_madd(value0, weights, c00);
     if (rows > 1) c10 = f32x4.relaxed_madd(value1, weights, c10);
-    weights = upperAgain<T>(b, high);
+    weights = upperAgain<T>(b);
     c01 = f32x4.relaxed_madd(value0, weights, c01);
     if (rows > 1) c11 = f32x4.relaxed_madd(value1, weights, c11);
     weights = lower<T>(b1);
     c02 = f32x4.relaxed_madd(value0, weights, c02);
     if (rows > 1) c12 = f32x4.relaxed_madd(value1, weights, c12);
-    weights = upperAgain<T>(b1, high);
+    weights = upperAgain<T>(b1);
     c03 = f32x4.relaxed_madd(value0, weights, c03);
     if (rows > 1) c13 = f32x4.relaxed_madd(value1, weights, c13);
     weights = lower<T>(b2);
     c04 = f32x4.relaxed_madd(value0, weights, c04);
     if (rows > 1) c14 = f32x4.relaxed_madd(value1, weights, c14);
-    weights = upperAgain<T>(b2, high);
+    weights = upperAgain<T>(b2);
     c05 = f32x4.relaxed_madd(value0, weights, c05);
     if (rows > 1) c15 = f32x4.relaxed_madd(value1, weights, c15);
   }
@@ -197,7 +195,6 @@ function threeRows<T>(
   half: usize,
   isUpper: bool,
   stride: usize,
-  high: usize,
   sums: usize,
   c: usize,
   at1: usize,
@@ -211,8 +208,8 @@ function threeRows<T>(
   let c01 = begin(sums1, first), c11 = begin(sums1 + 32, first), c21 = begin(sums1 + 64, first);
   let c02 = begin(sums2, first), c12 = begin(sums2 + 32, first), c22 = begin(sums2 + 64, first);
   for (const end = a + <usize> depth * 12; a < end; a += 12, whole += stride, half += stride) {
-    const weights0 = lower<T>(whole), weights1 = upper<T>(whole, high);
-    const weights2 = isUpper ? upper<T>(half, high) : lower<T>(half);
+    const weights0 = lower<T>(whole), weights1 = upper<T>(whole);
+    const weights2 = isUpper ? upper<T>(half) : lower<T>(half);
     let value = v128.load32_splat(a);
     c00 = f32x4.relaxed_madd(value, weights0, c00);
     c01 = f32x4.relaxed_madd(value, weights1, c01);
@@ -253,7 +250,6 @@ function multiplyPanels<T>(
   weights: usize,
   stride: usize,
   step: usize,
-  high: usize,
   sums: usize,
   c: usize,
   first: bool,
@@ -267,21 +263,21 @@ function multiplyPanels<T>(
     let g: i32 = 0, b = weights, s = sums, to = c;
     if (height <= 3) {
       for (; g + 3 <= groups; g += 3, b += 3 * step, s += 3 * panel, to += 3 * panel) {
-        if (height == 1) threeGroups<T>(1, depth, x, b, stride, high, s, to, panel, step, first, last, add);
-        else if (height == 2) threeGroups<T>(2, depth, x, b, stride, high, s, to, panel, step, first, last, add);
+        if (height == 1) threeGroups<T>(1, depth, x, b, stride, s, to, panel, step, first, last, add);
+        else if (height == 2) threeGroups<T>(2, depth, x, b, stride, s, to, panel, step, first, last, add);
         else {
           const b1 = b + step, s2 = s + 2 * panel, to2 = to + 2 * panel;
-          threeRows<T>(depth, x, b, b1, false, stride, high, s, to, 16, panel, first, last, add);
-          threeRows<T>(depth, x, b1 + step, b1, true, stride, high, s2, to2, 16, 16 - panel, first, last, add);
+          threeRows<T>(depth, x, b, b1, false, stride, s, to, 16, panel, first, last, add);
+          threeRows<T>(depth, x, b1 + step, b1, true, stride, s2, to2, 16, 16 - panel, first, last, add);
         }
       }
     }
     for (; g < groups; g++, b += step, s += panel, to += panel) {
-      if (height == 6) oneGroup<T>(6, depth, x, b, stride, high, s, to, first, last, add);
-      else if (height == 5) oneGroup<T>(5, depth, x, b, stride, high, s, to, first, last, add);
-      else if (height == 3) oneGroup<T>(3, depth, x, b, stride, high, s, to, first, last, add);
-      else if (height == 2) oneGroup<T>(2, depth, x, b, stride, high, s, to, first, last, add);
-      else oneGroup<T>(1, depth, x, b, stride, high, s, to, first, last, add);
+      if (height == 6) oneGroup<T>(6, depth, x, b, stride, s, to, first, last, add);
+      else if (height == 5) oneGroup<T>(5, depth, x, b, stride, s, to, first, last, add);
+      else if (height == 3) oneGroup<T>(3, depth, x, b, stride, s, to, first, last, add);
+      else if (height == 2) oneGroup<T>(2, depth, x, b, stride, s, to, first, last, add);
+      else oneGroup<T>(1, depth, x, b, stride, s, to, first, last, add);
     }
     a += <usize> (aDepth * height) << 2;
     sums += <usize> height << 5;
@@ -304,13 +300,12 @@ export function multiplyWide(
   last: bool,
   add: bool,
 ): void {
-  multiplyPanels<f32>(rows, groups, aDepth, a, start, depth, wide, 32, WIDE_STEP, 16, sums, c, first, last, add);
+  multiplyPanels<f32>(rows, groups, aDepth, a, start, depth, wide, 32, WIDE_STEP, sums, c, first, last, add);
 }
 
-// Multiplies A by rows of bf16, which are widened in registers for each tile; see `widenRows` for `pairs` and the distances. If
-// `stride` is an odd number of cache lines, the rows are in different sets of L1 and stay there for all tiles.
+// Multiplies A by rows of bf16, which are widened in registers for each tile; the distance between rows is `stride`, and between
+// groups `step`. If `stride` is an odd number of cache lines, the rows are in different sets of L1 and stay there for all tiles.
 export function multiplyBrain(
-  pairs: bool,
   rows: i32,
   groups: i32,
   aDepth: i32,
@@ -320,13 +315,11 @@ export function multiplyBrain(
   b: usize,
   stride: usize,
   step: usize,
-  high: usize,
   sums: usize,
   c: usize,
   first: bool,
   last: bool,
   add: bool,
 ): void {
-  if (pairs) multiplyPanels<i16>(rows, groups, aDepth, a, start, depth, b, stride, step, high, sums, c, first, last, add);
-  else multiplyPanels<u16>(rows, groups, aDepth, a, start, depth, b, stride, step, high, sums, c, first, last, add);
+  multiplyPanels<i16>(rows, groups, aDepth, a, start, depth, b, stride, step, sums, c, first, last, add);
 }

@@ -4,59 +4,41 @@ import { anySpecial4, highFour, lowFour } from "./element";
 import { wide, WIDE_STEP } from "./few_tiles";
 import { widen } from "./pack";
 
-// Widens two groups in the registers `a` and `b`. If they are split, `a` has their lower fours and `b` their upper fours.
+// Widens a group of f16 in a register. `special` is a constant.
 // @ts-ignore: decorator
 @inline
-function widenTwo(pairs: bool, split: bool, a: v128, b: v128, special: bool, out: usize): void {
-  const a0 = lowFour<u16>(a, pairs, special), a1 = highFour<u16>(a, pairs, special);
-  const b0 = lowFour<u16>(b, pairs, special), b1 = highFour<u16>(b, pairs, special);
-  v128.store(out, a0);
-  v128.store(out, split ? b0 : a1, 16);
-  v128.store(out, split ? a1 : b0, WIDE_STEP);
-  v128.store(out, b1, WIDE_STEP + 16);
+function widenGroup(bits: v128, special: bool, out: usize): void {
+  v128.store(out, lowFour<u16>(bits, true, special));
+  v128.store(out, highFour<u16>(bits, true, special), 16);
 }
 
-// Widens four groups at a time: a cache line if they are not split. `pairs` and `split` are constants.
+// Widens four groups of f16 at a time: a cache line.
 // @ts-ignore: decorator
 @inline
-function widenFours(pairs: bool, split: bool, from: usize, stride: usize, rows: i32, groups: i32, high: usize): void {
-  const step: usize = split ? 32 : 64;
-  const next: usize = split ? 16 : 32, upper = split ? high : 16;
+function widenHalfGroups(from: usize, stride: usize, rows: i32, groups: i32): void {
   let to = wide;
-  for (; groups > 0; groups -= 4, from += step, to += 4 * WIDE_STEP) {
+  for (; groups > 0; groups -= 4, from += 64, to += 4 * WIDE_STEP) {
     let at = from;
     for (let out = to, end = to + (<usize> rows << 5); out < end; out += 32, at += stride) {
-      const a = v128.load(at), b = v128.load(at + upper);
-      const c = v128.load(at + next), d = v128.load(at + upper + next);
+      const a = v128.load(at), b = v128.load(at, 16), c = v128.load(at, 32), d = v128.load(at, 48);
       // Two branches, so that `special` is a constant in each.
       if (anySpecial4(a, b, c, d)) {
-        widenTwo(pairs, split, a, b, true, out);
-        widenTwo(pairs, split, c, d, true, out + 2 * WIDE_STEP);
+        widenGroup(a, true, out);
+        widenGroup(b, true, out + WIDE_STEP);
+        widenGroup(c, true, out + 2 * WIDE_STEP);
+        widenGroup(d, true, out + 3 * WIDE_STEP);
       } else {
-        widenTwo(pairs, split, a, b, false, out);
-        widenTwo(pairs, split, c, d, false, out + 2 * WIDE_STEP);
+        widenGroup(a, false, out);
+        widenGroup(b, false, out + WIDE_STEP);
+        widenGroup(c, false, out + 2 * WIDE_STEP);
+        widenGroup(d, false, out + 3 * WIDE_STEP);
       }
     }
   }
 }
 
-// Widens `rows` rows of some groups to `wide`. See `widenRows` for the groups; those of f16 are consecutive. Reads up to
-// 48 bytes after the last group.
-export function widenFew(
-  dtype: i32,
-  pairs: bool,
-  from: usize,
-  stride: usize,
-  rows: i32,
-  groups: i32,
-  step: usize,
-  high: usize,
-): void {
-  if (dtype == F16) {
-    if (pairs) widenFours(true, false, from, stride, rows, groups, high);
-    else if (step == 8) widenFours(false, true, from, stride, rows, groups, high);
-    else widenFours(false, false, from, stride, rows, groups, high);
-  } else {
-    widen(dtype, pairs, from, stride, rows, groups, step, high, wide, 32, WIDE_STEP, 16);
-  }
+// Widens `rows` rows of some groups to `wide`; see `multiplyFew` for the groups. Reads up to 48 bytes after the last group.
+export function widenFew(dtype: i32, pairs: bool, from: usize, stride: usize, rows: i32, groups: i32): void {
+  if (dtype == F16) widenHalfGroups(from, stride, rows, groups);
+  else widen(dtype, pairs, from, stride, rows, groups, 32, 16, wide, 32, WIDE_STEP, 16);
 }

@@ -1,10 +1,10 @@
 // The exports of the WebAssembly module.
 export { normals, twist, uniforms } from "./random";
-export { packEight, packSix, transpose, widen } from "./pack";
+export { packEight, packSix, spread, transpose, widen } from "./pack";
 export { decodeRows, widenScales } from "./packed";
 export { decodeEights } from "./packed_eights";
 export { multiply } from "./gemm";
-export { multiplyFew, packFew } from "./few";
+export { multiplyFew, orderFew, packFew } from "./few";
 export { multiplyFewPairs } from "./few_packed";
 export { store } from "./epilogue";
 export { combine, statistics } from "./combine";

@@ -191,3 +191,8 @@ export function transpose(
     }
   }
 }
+
+// Copies rows of `bytes` bytes that follow each other, `stride` bytes from one copy to the next.
+export function spread(from: usize, rows: i32, bytes: usize, out: usize, stride: usize): void {
+  for (; rows > 0; rows--, from += bytes, out += stride) memory.copy(out, from, bytes);
+}

@@ -1,22 +1,33 @@
 // Decodes packed pairs of eight rows at a time and transposes them. The bytes are transposed before they are decoded, when a vector
-// has 32 numbers.
+// has 32 numbers. The type parameter is the element type that numbers are rounded to, or u8 for MXFP4 that is stored as bf16:
+// see `decodeBrainEights`.
 import { BF16, F16 } from "../codes";
 import { BRAIN_FIELDS } from "./constants";
 import { roundTo, tables } from "./packed";
 
 // Inputs of a block. Groups of inputs that share a scale consist of whole blocks.
-const BLOCK: i32 = 16;
+export const BLOCK: i32 = 16;
 
 // Bytes of the eight decoded numbers of an input.
-const STRIDE: usize = 32;
+// @ts-ignore: decorator
+@inline
+function strideOf<T>(): usize {
+  return isBrain<T>() ? 16 : 32;
+}
 
-// The decoded numbers of a block of which only a part is needed.
-const part: usize = memory.data(512, 16);
+// @ts-ignore: decorator
+@inline
+function isBrain<T>(): bool {
+  return sizeof<T>() == 1;
+}
+
+// The decoded numbers of a block if only some of them are needed, or if they are narrowed.
+export const part: usize = memory.data(512, 16);
 
 // Loads a word of each of four rows.
 // @ts-ignore: decorator
 @inline
-function gather4(from: usize, stride: usize): v128 {
+export function gather4(from: usize, stride: usize): v128 {
   const first = v128.load32_lane(from + stride, v128.load32_zero(from), 1);
   return v128.load32_lane(from + 3 * stride, v128.load32_lane(from + 2 * stride, first, 2), 3);
 }
@@ -50,7 +61,8 @@ function decodeFour<T>(value: v128, zero: v128, scale: v128, hasZeros: bool, out
   v128.store(out, roundTo<T>(f32x4.mul(hasZeros ? f32x4.sub(value, zero) : value, scale)));
 }
 
-// Decodes the numbers of one input: eight bf16, in which lower and upper rows alternate.
+// Decodes the numbers of one input: eight bf16, in which lower and upper rows alternate. With u8,
+// `scale` is the reduction of their exponents; the subtraction saturates, so that zeros stay zeros.
 // @ts-ignore: decorator
 @inline
 function decodeEight<T>(
@@ -62,6 +74,7 @@ function decodeEight<T>(
   hasZeros: bool,
   out: usize,
 ): void {
+  if (isBrain<T>()) return v128.store(out, i16x8.sub_sat_u(numbers, scale));
   decodeFour<T>(i32x4.shl(numbers, 16), zero, scale, hasZeros, out);
   decodeFour<T>(v128.and(numbers, v128.load(BRAIN_FIELDS)), upperZero, upperScale, hasZeros, out + 16);
 }
@@ -82,7 +95,7 @@ function decodeInputs<T>(
 ): void {
   const highs = i8x16.relaxed_swizzle(high, numbers), lows = i8x16.relaxed_swizzle(low, numbers);
   decodeEight<T>(zipLow(lows, highs), zero, upperZero, scale, upperScale, hasZeros, out);
-  decodeEight<T>(zipHigh(lows, highs), zero, upperZero, scale, upperScale, hasZeros, out + 2 * STRIDE);
+  decodeEight<T>(zipHigh(lows, highs), zero, upperZero, scale, upperScale, hasZeros, out + 2 * strideOf<T>());
 }
 
 // Decodes four inputs.
@@ -102,7 +115,7 @@ function decodeFourInputs<T>(
   const mask = i8x16.splat(15);
   const even = v128.and(pairs, mask), odd = v128.and(i16x8.shr_u(pairs, 4), mask);
   decodeInputs<T>(even, high, low, zero, upperZero, scale, upperScale, hasZeros, out);
-  decodeInputs<T>(odd, high, low, zero, upperZero, scale, upperScale, hasZeros, out + STRIDE);
+  decodeInputs<T>(odd, high, low, zero, upperZero, scale, upperScale, hasZeros, out + strideOf<T>());
 }
 
 // Decodes half of a block: eight inputs, whose bytes are in words of rows 0 and 1, and of rows 2 and 3.
@@ -122,14 +135,14 @@ function decodeHalf<T>(
 ): void {
   const first = v128.shuffle<i32>(ab, cd, 0, 4, 1, 5), second = v128.shuffle<i32>(ab, cd, 2, 6, 3, 7);
   decodeFourInputs<T>(first, high, low, zero, upperZero, scale, upperScale, hasZeros, out);
-  decodeFourInputs<T>(second, high, low, zero, upperZero, scale, upperScale, hasZeros, out + 4 * STRIDE);
+  decodeFourInputs<T>(second, high, low, zero, upperZero, scale, upperScale, hasZeros, out + 4 * strideOf<T>());
 }
 
 // Decodes a block: transposes eight bytes of each of the eight rows, and decodes four inputs at a time. Lower and upper rows
 // alternate.
 // @ts-ignore: decorator
 @inline
-function decodeBlock<T>(
+export function decodeBlock<T>(
   from: usize,
   stride: usize,
   upper: usize,
@@ -150,7 +163,7 @@ function decodeBlock<T>(
   const ab = zipHalves(a, b, false), cd = zipHalves(c, d, false);
   decodeHalf<T>(ab, cd, high, low, zero, upperZero, scale, upperScale, hasZeros, out);
   const abHigh = zipHalves(a, b, true), cdHigh = zipHalves(c, d, true);
-  decodeHalf<T>(abHigh, cdHigh, high, low, zero, upperZero, scale, upperScale, hasZeros, out + 8 * STRIDE);
+  decodeHalf<T>(abHigh, cdHigh, high, low, zero, upperZero, scale, upperScale, hasZeros, out + 8 * strideOf<T>());
 }
 
 // @ts-ignore: decorator
@@ -207,8 +220,8 @@ function eights<T>(
         hasZeros,
         whole ? to : part,
       );
-      const next = to + <usize> n * STRIDE;
-      if (!whole) { for (let from = part + <usize> skip * STRIDE; to < next; to += 16, from += 16) v128.store(to, v128.load(from)); }
+      const next = to + <usize> n * strideOf<T>();
+      if (!whole) { for (let from = part + <usize> skip * strideOf<T>(); to < next; to += 16, from += 16) v128.store(to, v128.load(from)); }
       to = next;
     }
   }

@@ -9,8 +9,6 @@ interface Piece {
   readonly pairs: boolean;
   readonly at: number;
   readonly stride: number;
-  readonly step: number;
-  readonly high: number;
 }
 
 /**
@@ -28,7 +26,7 @@ export function fewProduct(
   const { depth, blocking, isTransposed, dtypes: { a: aDType, b: dtype } } = product;
   const { row, rows, columns } = block;
   const operand = parts.operands(context, product, block);
-  const { aSize, size, outSize, pairs, isSplit, groups, groupColumns, groupStep, groupHigh, columnBytes } = operand;
+  const { aSize, size, outSize, pairs, isSplit, groups, groupColumns, columnBytes } = operand;
   const paddedDepth = Math.ceil(depth / 4) * 4;
   const passes = Math.max(1, Math.ceil(paddedDepth / blocking.depth));
   const passDepth = Math.ceil(paddedDepth / passes / 4) * 4;
@@ -38,7 +36,7 @@ export function fewProduct(
   const pieceRows = isTransposed ? 128 : rows > 1 ? 64 : Math.min(32, Math.max(1, Math.floor(8192 / columnBytes)));
   // With an odd number of cache lines from one row to the next, the rows of a piece are in different sets of L1.
   const stride = rows > 1 ? (Math.ceil(columnBytes / 64) | 1) * 64 : columnBytes;
-  const blocks = isTransposed ? Math.min(groups, Math.max(1, Math.floor(16384 / lineBytes))) : groups;
+  const blocks = isTransposed ? Math.min(groups, 12, Math.max(1, Math.floor(49152 / lineBytes))) : groups;
   const weights = product.packed && parts.packedRows(context, product, product.packed, block);
   const decodedGroups = Math.min(groups, weights?.isPairs ? 24 : 12), decodedStride = (pieceRows + 32) * 4;
   const pieceBytes = isTransposed ? (pieceRows + 8) * (weights ? decodedGroups : blocks) * 8 * size : 0;
@@ -85,8 +83,6 @@ export function fewProduct(
           count,
           piece.at,
           piece.stride,
-          piece.step,
-          piece.high,
           memory.sums + at,
           memory.c + at,
           k === start,
@@ -98,7 +94,7 @@ export function fewProduct(
   };
 
   const multiplyColumns = () => {
-    const piece = { dtype, pairs, at: memory.b, stride, step: groupStep, high: groupHigh };
+    const piece = { dtype, pairs: true, at: memory.b, stride };
     multiply(0, groups, piece, (k, count) => operand.stageColumns(memory.b, k, count, stride));
   };
 
@@ -110,8 +106,7 @@ export function fewProduct(
       const stride = (pairs ? 2 : 1) * lineBytes;
       const high = (pairs ? 1 : isSplit ? lines : 4) * lineBytes;
       const step = (isSplit ? 4 : 8) * lineBytes;
-      const group = 8 * size;
-      const piece = { dtype, pairs: size === 2, at: memory.piece, stride: count * group, step: group, high: group / 2 };
+      const piece = { dtype, pairs: size === 2, at: memory.piece, stride: count * 8 * size };
       multiply(first, count, piece, (k, rows) => {
         kernels.transpose(dtype, memory.b + k * size, stride, high, step, rows, count, memory.piece);
       });
@@ -123,7 +118,7 @@ export function fewProduct(
       const count = Math.min(decodedGroups, groups - first);
       const lines = count * groupColumns, result = first * groupColumns, real = Math.min(lines, columns - result);
       const high = (product.isGated ? lines : 4) * decodedStride, step = groupColumns * decodedStride;
-      const piece = { dtype, pairs: false, at: memory.piece, stride: count * 32, step: 32, high: 16 };
+      const piece = { dtype, pairs: false, at: memory.piece, stride: count * 32 };
       stage(memory, result, real);
       multiply(first, count, piece, (k, rows) => {
         const from = decode(result, real, lines, k, rows, memory.b, decodedStride);
@@ -133,7 +128,10 @@ export function fewProduct(
   };
 
   /** Multiplies all rows by pairs, which the kernel decodes. */
-  const multiplyPairs = ({ stage, groupsAt }: NonNullable<typeof weights>, { dtype, kind, group }: PackedWeights) => {
+  const multiplyPairs = (
+    { stage, groupsAt }: NonNullable<typeof weights>,
+    { dtype, kind, scaleType, group }: PackedWeights,
+  ) => {
     for (let first = 0; first < groups; first += decodedGroups) {
       const count = Math.min(decodedGroups, groups - first), result = first * groupColumns;
       stage(memory, result, Math.min(count * groupColumns, columns - result));
@@ -150,6 +148,7 @@ export function fewProduct(
           k,
           pass,
           ...pairs,
+          scaleType,
           group,
           memory.sums + at,
           memory.c + at,
@@ -166,7 +165,10 @@ export function fewProduct(
   else if (weights) multiplyPacked(weights);
   else if (isTransposed) multiplyTransposed();
   else multiplyColumns();
+  const isOrdered = pairs || isTransposed;
+  if (!isOrdered) kernels.orderFew(isSplit, rows, groups, memory.c, memory.sums);
 
   operand.widenBias(memory.b, memory.bias);
-  operand.finish({ at: memory.c, rowStep: 32, groupStep: panelStride, high: 16 }, 0, rows, memory.bias, memory.out);
+  const at = isOrdered ? memory.c : memory.sums;
+  operand.finish({ at, rowStep: 32, groupStep: panelStride, high: 16 }, 0, rows, memory.bias, memory.out);
 }

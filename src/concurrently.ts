@@ -1,12 +1,14 @@
-/** How many weights are read at the same time. */
-const limit = 8;
-
 /**
  * Runs a function on all items, several at a time, and waits for all that have begun.
  *
+ * @param limit How many run at a time.
  * @throws The first error. No further item begins after it.
  */
-export async function concurrently<Item>(items: Iterable<Item>, run: (item: Item) => Promise<void>): Promise<void> {
+export async function concurrently<Item>(
+  items: Iterable<Item>,
+  limit: number,
+  run: (item: Item) => Promise<void>,
+): Promise<void> {
   const queue = items[Symbol.iterator]();
   const errors: unknown[] = [];
   const work = async () => {
