@@ -12,7 +12,7 @@ namespace yamoe {
 constexpr int kCombineThreads = 128;
 constexpr unsigned kWarp = 0xffffffffu;
 
-template <class T>
+template <class T, class Out = T>
 struct CombineArguments {
   const T* expert_outputs;      // [rows][width]
   const int* rows;              // [tokens][top_k]: a row of expert_outputs, or -1
@@ -20,7 +20,7 @@ struct CombineArguments {
   const int* indices;           // [tokens][top_k]: the column of each slot's weight; null: column k for slot k
   const T* addend;              // [tokens][width], or null
   const float* addend_weights;  // [tokens], or null for 1
-  T* out;                       // [tokens][width]
+  Out* out;                     // [tokens][width]
   int weights_dtype, tokens, top_k, weight_columns, width;
   int warps;        // per token
   int slots_ready;  // whether rows, weights and indices are older than the previous kernel's results
@@ -28,8 +28,8 @@ struct CombineArguments {
 
 // A warp computes kParts parts of 32 * kCount columns in a step. It loads kSlots slots before it adds the first of them.
 // kBranch: a branch skips dropped slots. Without it their loads are only predicated, so that a single step takes less time.
-template <int kCount, int kSlots, int kParts, bool kBranch, class T>
-__device__ __forceinline__ void combine(const CombineArguments<T>& p) {
+template <int kCount, int kSlots, int kParts, bool kBranch, class T, class Out>
+__device__ __forceinline__ void combine(const CombineArguments<T, Out>& p) {
   constexpr int kPart = 32 * kCount;
   const int lane = threadIdx.x & 31;
   const unsigned warp = blockIdx.x * (kCombineThreads / 32) + threadIdx.x / 32;
@@ -124,6 +124,19 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
     }                                                                     \
   }
 
+// combine_sums does not round: its sums are those of one of several GPUs.
+#define YAMOE_COMBINE_SUMS(dtype, T)                                            \
+  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 8)       \
+      combine_sums_##dtype(const yamoe::CombineArguments<T, float> arguments) { \
+    if (arguments.width % yamoe::kElements<T> == 0) {                           \
+      yamoe::combine<yamoe::kElements<T>, 2, 2, true>(arguments);               \
+    } else {                                                                    \
+      yamoe::combine<1, 2, 2, true>(arguments);                                 \
+    }                                                                           \
+  }
+
 YAMOE_COMBINE(f16, __half)
 YAMOE_COMBINE(bf16, __nv_bfloat16)
 YAMOE_COMBINE(f32, float)
+YAMOE_COMBINE_SUMS(f16, __half)
+YAMOE_COMBINE_SUMS(bf16, __nv_bfloat16)

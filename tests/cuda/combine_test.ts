@@ -77,6 +77,49 @@ Deno.test({
   },
 });
 
+for (const [topK, width] of [[4, 520], [35, 36], [2, 33]] as const) {
+  Deno.test({
+    name: `cuda, ${emulated}: combine_sums() of ${topK} rows of ${width} does not round`,
+    ignore: !toolkit,
+    fn: async () => {
+      const tokens = 3, n = tokens * topK;
+      const { library } = await buildProduct(80);
+      using device = await TestDevice.ofProduct(library);
+      const values = Float16Array.from(new Generator(1).randn([n, width]).data);
+      const weights = Float32Array.from(new Generator(2).randn([tokens, topK]).data);
+      // Another GPU has some of the experts.
+      const rows = Int32Array.from({ length: n }, (_, i) => i % 3 === 1 ? -1 : (i * 7 + 3) % n);
+      const expected = Float32Array.from({ length: tokens * width }, (_, at) => {
+        const t = Math.floor(at / width), c = at % width;
+        let sum = 0;
+        for (let k = 0; k < topK; k++) {
+          const row = rows[t * topK + k]!;
+          if (row >= 0) sum = fma(weights[t * topK + k]!, values[row * width + c]!, sum);
+        }
+        return sum;
+      });
+      const pointers = {
+        expertOutputs: device.upload(new Uint32Array(values.buffer)), // pairs of f16
+        ...{ rows: device.upload(rows), weights: device.upload(weights), indices: null },
+        ...{ addend: null, addendWeights: null },
+      };
+      const out = device.allocate(tokens * width * 4);
+      for (const multiprocessors of [0, 132]) {
+        const { kernel, threads, blocks, arguments: args } = planCombine(
+          ...["f16", "f32"] as const,
+          { tokens, topK, weightColumns: topK, width },
+          { ...pointers, out: out.pointer },
+          multiprocessors,
+          "f32",
+        );
+        assertEquals(kernel, "combine_sums_f16");
+        device.launch(kernel, threads, args, { blocks });
+        assertEquals(new Float32Array(device.download(out).buffer), expected);
+      }
+    },
+  });
+}
+
 /** `a * b + c` in f32 with one rounding. The product of two f32 is exact in f64; the test's numbers make the sum exact enough. */
 function fma(a: number, b: number, c: number): number {
   return Math.fround(a * b + c);

@@ -148,6 +148,7 @@ export interface CombineTensors<Pointer> {
 /**
  * Plans gather-and-sum. The columns of a token are divided among more warps if there are few tokens.
  *
+ * @param outDType The dtype of the output: that of the rows, or `"f32"` for sums that are not rounded, without an addend.
  * @throws {RangeError} If there are more tokens, columns or warps than the kernels count.
  */
 export function planCombine<Pointer>(
@@ -156,6 +157,7 @@ export function planCombine<Pointer>(
   { slotsReady = false, ...shape }: CombineShape,
   tensors: CombineTensors<Pointer>,
   multiprocessors: number,
+  outDType: DType = dtype,
 ): KernelLaunch<Pointer> {
   const { tokens, width } = shape;
   checkMaximum("The number of tokens", tokens);
@@ -168,7 +170,7 @@ export function planCombine<Pointer>(
   const warps = few ? parts : Math.max(Math.ceil(parts / 4), Math.min(enough, Math.ceil(parts / 2)));
   checkInt32("The number of warps of gather-and-sum", tokens * warps);
   return {
-    kernel: `${few ? "combine_few" : "combine"}_${dtype}`,
+    kernel: `combine_${outDType !== dtype ? "sums_" : few ? "few_" : ""}${dtype}`,
     blocks: Math.ceil(tokens * warps / (combineThreads / 32)),
     ...{ threads: combineThreads, sharedBytes: 0 },
     arguments: {
