@@ -93,13 +93,15 @@ export const softmax: readonly Family[] = [
     experts: { activation: "gelu", weightLayout: "out-in" },
   },
   {
+    // Transformers 4 adds a dropped token's own state, times its probability. Transformers 5 adds nothing.
     types: ["switch_transformers"],
-    sources: [transformers.switch_transformers],
+    sources: [transformers.switch_transformers, transformers.switch_transformers_experts],
     router: softmaxRouter(false, topK(1, [])),
     experts: { activation: { keys: ["dense_act_fn"], absent: "relu", values: activations }, gated: false },
     expertCapacity: key("expert_capacity", 64),
   },
   {
+    // The code of transformers 5 computes the experts 0 and 1 only, for all tokens. That of transformers 4 is right.
     types: ["nllb-moe", "nllb_moe"],
     sources: [transformers.nllb_moe],
     router: { ...softmaxRouter(true, topK(2, [])), dropout: key("moe_token_dropout", 0.2) },
