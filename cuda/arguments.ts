@@ -39,7 +39,7 @@ const alignments = { pointer: 8, int: 4, int64: 8, float: 4, tensorMap: 64 } as 
 export function argumentStructs(sources: Iterable<string>, preprocessed: string): Map<string, ArgumentStruct> {
   const declarations = new Map([...sources].flatMap((text) => [...parseStructs(text)]));
   const kernel =
-    /extern "C" [^;{}]*?\b(\w+)\s*\(\s*const (?:__attribute__\(\(grid_constant\)\) )?(yamoe::(\w+)(?:<[\w ]+>)?) \w+\s*\)/g;
+    /extern "C" [^;{}]*?\b(\w+)\s*\(\s*const (?:__attribute__\(\(grid_constant\)\) )?(yamoe::(\w+)(?:<[\w, ]+>)?) \w+\s*\)/g;
   return new Map([...preprocessed.matchAll(kernel)].map(([, name = "", type = "", struct = ""]) => {
     const paths: string[] = [];
     const fields: ArgumentField[] = [];

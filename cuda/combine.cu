@@ -12,7 +12,7 @@ namespace yamoe {
 constexpr int kCombineThreads = 128;
 constexpr unsigned kWarp = 0xffffffffu;
 
-template <class T>
+template <class T, class Out = T>
 struct CombineArguments {
   const T* expert_outputs;      // [rows][width]
   const int* rows;              // [tokens][top_k]: a row of expert_outputs, or -1
@@ -20,21 +20,27 @@ struct CombineArguments {
   const int* indices;           // [tokens][top_k]: the column of each slot's weight; null: column k for slot k
   const T* addend;              // [tokens][width], or null
   const float* addend_weights;  // [tokens], or null for 1
-  T* out;                       // [tokens][width]
+  Out* out;                     // [tokens][width]
   int weights_dtype, tokens, top_k, weight_columns, width;
-  int warps;  // per token
+  int warps;        // per token
+  int slots_ready;  // whether rows, weights and indices are older than the previous kernel's results
 };
 
 // A warp computes kParts parts of 32 * kCount columns in a step. It loads kSlots slots before it adds the first of them.
-template <int kCount, int kSlots, int kParts, class T>
-__device__ __forceinline__ void combine(const CombineArguments<T>& p) {
+// kBranch: a branch skips dropped slots. Without it their loads are only predicated, so that a single step takes less time.
+template <int kCount, int kSlots, int kParts, bool kBranch, class T, class Out>
+__device__ __forceinline__ void combine(const CombineArguments<T, Out>& p) {
   constexpr int kPart = 32 * kCount;
   const int lane = threadIdx.x & 31;
   const unsigned warp = blockIdx.x * (kCombineThreads / 32) + threadIdx.x / 32;
   const int t = static_cast<int>(warp / static_cast<unsigned>(p.warps));
   const int warp_of_row = static_cast<int>(warp % static_cast<unsigned>(p.warps));
-  follow_previous_kernel();
-  if (t >= p.tokens) return;
+  if (p.slots_ready) {
+    see_older_kernels();
+  } else {
+    wait_for_previous_kernel();
+  }
+  const bool exists = t < p.tokens;
   const size_t slot = static_cast<size_t>(t) * p.top_k;
   // Each lane has the row and the weight of a slot. `kept` has a bit for each slot with a row.
   int own_row;
@@ -42,7 +48,7 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
   unsigned kept;
   const auto load_slots = [&](int base) {
     const int k = base + lane;
-    own_row = k < p.top_k ? p.rows[slot + k] : -1;
+    own_row = exists && k < p.top_k ? p.rows[slot + k] : -1;
     own_weight = 0.0f;
     if (own_row >= 0) {
       const int column = p.indices ? p.indices[slot + k] : k;
@@ -51,6 +57,8 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
     kept = __ballot_sync(kWarp, own_row >= 0);
   };
   load_slots(0);
+  follow_previous_kernel();
+  if (!exists) return;
   for (int first = warp_of_row * kParts * kPart; first < p.width; first += p.warps * kParts * kPart) {
     const int begin = first + lane * kCount;
     float sums[kParts][kCount] = {};
@@ -68,12 +76,13 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
 #pragma unroll
         for (int j = 0; j < kSlots; ++j) {
           const int row = __shfl_sync(kWarp, own_row, i + j);
-          if (!(rest >> j & 1)) continue;
+          const bool is_kept = rest >> j & 1;
+          if (kBranch && !is_kept) continue;
           const T* const from = p.expert_outputs + static_cast<size_t>(row) * p.width;
 #pragma unroll
           for (int part = 0; part < kParts; ++part) {
             const int c = begin + part * kPart;
-            if (c < p.width) elements[j][part] = load_elements<kCount>(from + c);
+            if (is_kept && c < p.width) elements[j][part] = load_elements<kCount>(from + c);
           }
         }
 #pragma unroll
@@ -104,17 +113,30 @@ __device__ __forceinline__ void combine(const CombineArguments<T>& p) {
 #define YAMOE_COMBINE(dtype, T)                                           \
   extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 8) \
       combine_##dtype(const yamoe::CombineArguments<T> arguments) {       \
-    yamoe::combine<yamoe::kElements<T>, 2, 2>(arguments);                 \
+    yamoe::combine<yamoe::kElements<T>, 2, 2, true>(arguments);           \
   }                                                                       \
   extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 5) \
       combine_few_##dtype(const yamoe::CombineArguments<T> arguments) {   \
     if (arguments.width % yamoe::kElements<T> == 0) {                     \
-      yamoe::combine<yamoe::kElements<T>, 8, 1>(arguments);               \
+      yamoe::combine<yamoe::kElements<T>, 8, 1, false>(arguments);        \
     } else {                                                              \
-      yamoe::combine<1, 8, 1>(arguments);                                 \
+      yamoe::combine<1, 8, 1, false>(arguments);                          \
     }                                                                     \
+  }
+
+// combine_sums does not round: its sums are those of one of several GPUs.
+#define YAMOE_COMBINE_SUMS(dtype, T)                                            \
+  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 8)       \
+      combine_sums_##dtype(const yamoe::CombineArguments<T, float> arguments) { \
+    if (arguments.width % yamoe::kElements<T> == 0) {                           \
+      yamoe::combine<yamoe::kElements<T>, 2, 2, true>(arguments);               \
+    } else {                                                                    \
+      yamoe::combine<1, 2, 2, true>(arguments);                                 \
+    }                                                                           \
   }
 
 YAMOE_COMBINE(f16, __half)
 YAMOE_COMBINE(bf16, __nv_bfloat16)
 YAMOE_COMBINE(f32, float)
+YAMOE_COMBINE_SUMS(f16, __half)
+YAMOE_COMBINE_SUMS(bf16, __nv_bfloat16)

@@ -27,10 +27,15 @@ __device__ __forceinline__ void widen_elements(const Elements<T, kCount>& from, 
     unpack_16<T>(from, to);
   }
 }
+
+// Rounds and stores elements of 16 bytes, or eight f32.
 template <int kCount, class T>
 __device__ __forceinline__ void store_elements(T* to, const float (&from)[kCount]) {
   if constexpr (kCount == 1) {
     *to = narrow<T>(from[0]);
+  } else if constexpr (kCount * sizeof(T) == 32) {
+    store_streaming_16(to, pack_16<float>({from[0], from[1], from[2], from[3]}));
+    store_streaming_16(to + 4, pack_16<float>({from[4], from[5], from[6], from[7]}));
   } else {
     store_streaming_16(to, pack_16<T>(from));
   }

@@ -25,16 +25,12 @@ struct LocalExpertsArguments {
   int n, first, count;
 };
 
-// out[t] = the sum over this GPU's assignments of a token, in the order of their slots. Not rounded.
-template <class T>
-struct PartialSumArguments {
-  const T* expert_outputs;  // [rows][width]
-  const int* rows;          // [tokens][top_k]: a row of expert_outputs, or -1
-  const void* weights;      // [tokens][weight_columns]
-  const int* indices;       // [tokens][top_k]: the column of each slot's weight; null: column k for slot k
-  float* out;               // [tokens][width]
-  long long count;          // tokens * width
-  int weights_dtype, top_k, weight_columns, width;
+struct TileOffsetsArguments {
+  const int* row_offsets;  // [experts + 1]
+  int* tile_offsets;       // [experts + 1]
+  int experts;
+  int first, end;  // the experts with tiles
+  int tile_rows;
 };
 
 // out[t] = sums[t] + addend_weights[t] * addend[t], rounded.
@@ -52,23 +48,6 @@ __device__ __forceinline__ long long first_element() {
   return static_cast<long long>(blockIdx.x) * kExchangeThreads + threadIdx.x;
 }
 __device__ __forceinline__ long long element_step() { return static_cast<long long>(gridDim.x) * kExchangeThreads; }
-
-template <class T>
-__device__ __forceinline__ void partial_sum(const PartialSumArguments<T>& p) {
-  for (long long i = first_element(); i < p.count; i += element_step()) {
-    const long long token = i / p.width;
-    const int column = static_cast<int>(i - token * p.width);
-    float sum = 0.0f;
-    for (int k = 0; k < p.top_k; ++k) {
-      const int row = p.rows[token * p.top_k + k];
-      if (row < 0) continue;
-      const int weight = p.indices ? p.indices[token * p.top_k + k] : k;
-      sum = fmaf(load_as(p.weights, token * p.weight_columns + weight, p.weights_dtype),
-                 widen(p.expert_outputs[static_cast<size_t>(row) * p.width + column]), sum);
-    }
-    p.out[i] = sum;
-  }
-}
 
 template <class T>
 __device__ __forceinline__ void round_sum(const RoundSumArguments<T>& p) {
@@ -111,15 +90,32 @@ extern "C" __global__ void __launch_bounds__(yamoe::kExchangeThreads)
   }
 }
 
-#define YAMOE_EXCHANGE(dtype, T)                                                                                   \
-  extern "C" __global__ void __launch_bounds__(yamoe::kExchangeThreads)                                            \
-      partial_sum_##dtype(const yamoe::PartialSumArguments<T> p) {                                                 \
-    yamoe::partial_sum(p);                                                                                         \
-  }                                                                                                                \
-  extern "C" __global__ void __launch_bounds__(yamoe::kExchangeThreads)                                            \
-      round_sum_##dtype(const yamoe::RoundSumArguments<T> p) {                                                     \
-    yamoe::round_sum(p);                                                                                           \
+// The tile offsets of a part of the rows: the experts that do not belong to it have no tiles. One warp.
+extern "C" __global__ void __launch_bounds__(32) tile_offsets(const yamoe::TileOffsetsArguments p) {
+  constexpr unsigned kAll = 0xffffffffu;
+  const int lane = threadIdx.x;
+  int before = 0;  // the tiles of the experts before `base`
+  for (int base = 0; base <= p.experts; base += 32) {
+    const int expert = base + lane;
+    int tiles = 0;
+    if (expert >= p.first && expert < p.end) {
+      tiles = (p.row_offsets[expert + 1] - p.row_offsets[expert] + p.tile_rows - 1) / p.tile_rows;
+    }
+    int sum = tiles;  // of the lanes up to this one
+    for (int distance = 1; distance < 32; distance *= 2) {
+      const int lower = __shfl_up_sync(kAll, sum, distance);
+      if (lane >= distance) sum += lower;
+    }
+    if (expert <= p.experts) p.tile_offsets[expert] = before + sum - tiles;
+    before += __shfl_sync(kAll, sum, 31);
   }
-YAMOE_EXCHANGE(f16, __half)
-YAMOE_EXCHANGE(bf16, __nv_bfloat16)
-YAMOE_EXCHANGE(f32, float)
+}
+
+#define YAMOE_ROUND_SUM(dtype, T)                                       \
+  extern "C" __global__ void __launch_bounds__(yamoe::kExchangeThreads) \
+      round_sum_##dtype(const yamoe::RoundSumArguments<T> p) {          \
+    yamoe::round_sum(p);                                                \
+  }
+YAMOE_ROUND_SUM(f16, __half)
+YAMOE_ROUND_SUM(bf16, __nv_bfloat16)
+YAMOE_ROUND_SUM(f32, float)

@@ -18,6 +18,8 @@ export interface ResolvedMoe {
   /** H. With a latent space, the hidden size of the routed experts is another. */
   readonly hidden: number;
   readonly router: Router;
+  /** The dtype of the router's weight. */
+  readonly routerDType: DType;
   readonly logitsDType: DType;
   readonly routed: ResolvedExperts;
   readonly shared: ResolvedExperts | undefined;
@@ -154,7 +156,8 @@ export function resolveMoe<T extends TensorSpec>(
     ...decided.onInput && { inputWeights: { dtype: "f32", shape: [tokens, decided.topK] } },
     ...sharedExpert && !latent && { addend: hidden },
   }, options);
-  if (!sharedExpert) return { hidden: width, router: decided, logitsDType, routed, shared: undefined };
+  const resolved = { hidden: width, router: decided, routerDType: weight.dtype, logitsDType, routed };
+  if (!sharedExpert) return { ...resolved, shared: undefined };
 
   expectNames("layer.sharedExpert", sharedExpert, [...expertsNames, "gate"] satisfies (keyof SharedExpert)[]);
   const { gate } = sharedExpert;
@@ -164,7 +167,7 @@ export function resolveMoe<T extends TensorSpec>(
     ...assignments(1),
     ...latent && { addend: hidden },
   }, { batchInvariant });
-  return { hidden: width, router: decided, logitsDType, routed, shared };
+  return { ...resolved, shared };
 }
 
 function checkNorm(name: string, norm: RmsNorm, width: number): void {

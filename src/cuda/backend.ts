@@ -17,7 +17,6 @@ import { shareAndRunMoe } from "../backend/run_moe.ts";
 import { resolvedOps } from "../backend/steps.ts";
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
-import { inputNames } from "../contract/experts_inputs.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
 import { Repeated } from "../contract/repeated.ts";
@@ -40,7 +39,6 @@ import { cudaDetails } from "./details.ts";
 import { Context } from "./driver/context.ts";
 import { type DeviceProperties, deviceProperties } from "./driver/device.ts";
 import { asUnavailable, Driver } from "./driver/driver.ts";
-import { type Addresses, GraphCache } from "./driver/graph_cache.ts";
 import type { KernelLaunch } from "./driver/kernel.ts";
 import { DeviceBuffer, keepFreedMemory } from "./driver/memory.ts";
 import { Module } from "./driver/module.ts";
@@ -50,16 +48,16 @@ import { chooseImage, loadImage } from "./images/load.ts";
 import { isVerified } from "./images/verified.ts";
 import { type CudaHost, CudaOps } from "./ops.ts";
 import type { CudaOptions, KernelOptions } from "./options.ts";
-import { planLaunches } from "./plan/experts.ts";
+import { type Plan, planLaunches } from "./plan/experts.ts";
+import { isPlannable, type LayerPlan, planLayer } from "./plan/layer.ts";
 import { devicePeak } from "./plan/peak.ts";
-import { PlanCache } from "./plan_cache.ts";
+import { PlannedCalls } from "./planned_calls.ts";
 import { PreparedPlan } from "./prepared_plan.ts";
 import { CapturedGraph, Profile, type QueuedKernel, Recording } from "./recording.ts";
 import { Stopwatch } from "./stopwatch.ts";
 import { CudaTensor } from "./tensor.ts";
 import { type ExpertsHandler, type PieceHandler, Transfers } from "./transfers.ts";
 import { PackedUpload } from "./upload_packed.ts";
-import { partPointers } from "./weight_pointers.ts";
 
 /**
  * Opens a GPU.
@@ -105,10 +103,9 @@ export class CudaBackend implements Backend {
   readonly #captures = new Captures<Recording>();
   readonly #experts = new Repeated(resolveExperts);
   readonly #layers = new Repeated(resolveMoe<BackendTensor>);
-  readonly #plans: PlanCache;
+  readonly #calls: PlannedCalls;
   #flushed: DeviceBuffer | undefined;
   readonly #driverVersion: number;
-  readonly #graphs: GraphCache;
   readonly #transfers: Transfers;
   readonly #owned: DisposableStack;
 
@@ -131,7 +128,6 @@ export class CudaBackend implements Backend {
     this.#stream = owned.use(new Stream(context, { keepsFreed: !checkedMemory }));
     const launch = (kernel: KernelLaunch) => module.launch(this.#stream, kernel);
     this.#stopwatch = owned.use(new Stopwatch(context, this.#stream, launch));
-    this.#graphs = owned.use(new GraphCache());
     this.#transfers = owned.use(new Transfers(context, this.#stream));
     this.host = {
       ...{ context, stream: this.#stream, device: properties, kernels },
@@ -143,8 +139,19 @@ export class CudaBackend implements Backend {
       ...{ beforeWait: (action) => this.#beforeWait(action), isCapturing: () => !!this.#captures.recording },
     };
     this.steps = new CudaOps(this.host);
-    this.#plans = new PlanCache((shape) =>
-      new PreparedPlan(planLaunches(shape, properties, kernels, tileRows), module, checkedMemory)
+    const prepare = (plan: Plan | LayerPlan) => new PreparedPlan(plan, module, checkedMemory);
+    this.#calls = owned.use(
+      new PlannedCalls(
+        {
+          ...{ stream: this.#stream, captures: this.#captures, own: this.host.own },
+          ...{
+            allocate: (dtype, shape) => this.allocate(dtype, shape),
+            allocateBytes: (bytes) => this.#allocate(bytes),
+          },
+        },
+        (shape) => prepare(planLaunches(shape, properties, kernels, tileRows)),
+        (shape) => prepare(planLayer(shape, properties, kernels, tileRows)),
+      ),
     );
     this.ops = resolvedOps(this.steps);
     this.#owned = owned.move();
@@ -235,16 +242,7 @@ export class CudaBackend implements Backend {
   }
 
   runExperts(call: ExpertsCall<BackendTensor>): Promise<CudaTensor> {
-    return Promise.try(() =>
-      this.#run(call, (plan, addresses) => {
-        const { recording } = this.#captures;
-        if (!recording) {
-          const launch = () => plan.launch(this.#stream, addresses);
-          return this.#graphs.run(plan, addresses, launch, () => this.#stream.capture(launch));
-        }
-        for (const kernel of plan.kernels) recording.queue(kernel, () => kernel.launch(this.#stream, addresses));
-      })
-    );
+    return Promise.try(() => this.#calls.experts(call));
   }
 
   async capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>> {
@@ -273,31 +271,12 @@ export class CudaBackend implements Backend {
     else work();
   }
 
-  /** Allocates the memory of a call, calls `queue` to queue its launches, and frees all memory except for the output. */
-  #run(
-    { inputs, shape }: ExpertsCall<BackendTensor>,
-    queue: (plan: PreparedPlan, addresses: Addresses) => void,
-  ): CudaTensor {
-    using cleanup = new DisposableStack();
-    const output = cleanup.use(this.allocate(shape.dtype, [shape.tokens, shape.hidden]));
-    if (shape.tokens > 0) {
-      const plan = this.#plans.get(shape);
-      using workspace = new DisposableStack();
-      const addresses: (bigint | null)[] = inputNames.map((name) => {
-        const tensor = inputs[name];
-        return tensor ? this.#own(isPacked(tensor) ? tensor.parts.values : tensor).pointer : null;
-      });
-      addresses.push(...partPointers(inputs, (part) => this.#own(part).pointer), output.pointer);
-      for (const bytes of plan.buffers) addresses.push(workspace.use(this.#allocate(bytes)).pointer);
-      queue(plan, addresses);
-    }
-    cleanup.move();
-    return output;
-  }
-
   async moe(hidden: BackendTensor, layer: MoeLayer<BackendTensor>, options: MoeOptions = {}): Promise<BackendTensor> {
-    const call = { ...options, hidden, layer, shape: this.#layers.resolve(hidden, layer, options) };
-    return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), call);
+    const shape = this.#layers.resolve(hidden, layer, options);
+    if (!isPlannable(layer)) {
+      return await shareAndRunMoe(this, (tensor) => this.#own(tensor).share(), { ...options, hidden, layer, shape });
+    }
+    return this.#calls.layer(hidden, layer, shape);
   }
 
   synchronize(): Promise<void> {

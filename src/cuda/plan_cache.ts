@@ -1,4 +1,3 @@
-import type { ResolvedExperts } from "../contract/resolve_experts.ts";
 import type { PreparedPlan } from "./prepared_plan.ts";
 
 /** The maximum number of different plans that are kept. */
@@ -7,19 +6,21 @@ const capacity = 64;
 /**
  * Keeps plans, because planning takes 0.1 ms or more. A resolved call is found by its identity, which takes no time, or
  * else by its sizes.
+ *
+ * @typeParam Shape A resolved call.
  */
-export class PlanCache {
-  readonly #byIdentity = new WeakMap<ResolvedExperts, PreparedPlan>();
+export class PlanCache<Shape extends object> {
+  readonly #byIdentity = new WeakMap<Shape, PreparedPlan>();
   readonly #bySizes = new Map<string, PreparedPlan>();
-  readonly #plan: (shape: ResolvedExperts) => PreparedPlan;
+  readonly #plan: (shape: Shape) => PreparedPlan;
 
   /** @param plan Plans a call. */
-  constructor(plan: (shape: ResolvedExperts) => PreparedPlan) {
+  constructor(plan: (shape: Shape) => PreparedPlan) {
     this.#plan = plan;
   }
 
   /** Returns the plan of a call. */
-  get(shape: ResolvedExperts): PreparedPlan {
+  get(shape: Shape): PreparedPlan {
     let plan = this.#byIdentity.get(shape);
     if (!plan) {
       plan = this.#find(JSON.stringify(shape), shape);
@@ -28,7 +29,7 @@ export class PlanCache {
     return plan;
   }
 
-  #find(key: string, shape: ResolvedExperts): PreparedPlan {
+  #find(key: string, shape: Shape): PreparedPlan {
     const plan = this.#bySizes.get(key) ?? this.#plan(shape);
     this.#bySizes.delete(key); // the newest last
     this.#bySizes.set(key, plan);

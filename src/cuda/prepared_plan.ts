@@ -3,7 +3,8 @@ import { inputNames } from "../contract/experts_inputs.ts";
 import type { Addresses } from "./driver/graph_cache.ts";
 import type { Module } from "./driver/module.ts";
 import type { Stream } from "./driver/stream.ts";
-import type { Plan, TensorName, WorkspaceName } from "./plan/experts.ts";
+import type { Plan } from "./plan/experts.ts";
+import { type LayerPlan, type LayerTensorName, routerTensors } from "./plan/layer.ts";
 import type { QueuedKernel } from "./recording.ts";
 import { partNames } from "./weight_pointers.ts";
 
@@ -11,15 +12,15 @@ import { partNames } from "./weight_pointers.ts";
 const alignment = 256;
 
 /** The tensors that have a pointer in each call, in the order of the pointers. The buffers of the workspace follow. */
-const callTensors: readonly TensorName[] = [...inputNames, ...partNames, "output"];
+const callTensors: readonly LayerTensorName[] = [...inputNames, ...partNames, ...routerTensors, "output"];
 
 /** A kernel of a plan, ready to launch. */
 export interface PreparedKernel extends QueuedKernel {
   /**
    * Queues the kernel.
    *
-   * @param addresses The pointers of the inputs, of the parts of packed weights and of the output, then those of the buffers of
-   * the workspace.
+   * @param addresses The pointers of the inputs, of the parts of packed weights, of the router's tensors and of the output, then
+   * those of the buffers of the workspace. The workspace replaces inputs of the same name.
    */
   readonly launch: (stream: Stream, addresses: Addresses) => void;
 }
@@ -37,18 +38,18 @@ export class PreparedPlan {
    * @param separate Whether each temporary tensor has a buffer of its own, so that a memory checker notices an access past
    * its end. One buffer for all is faster to allocate.
    */
-  constructor({ workspace, launches }: Plan, module: Module, separate: boolean) {
+  constructor({ workspace, launches }: Plan | LayerPlan, module: Module, separate: boolean) {
     const used = Object.entries(workspace).filter(([, bytes]) => bytes > 0);
     let end = 0;
     const places = new Map(used.map(([name, bytes], i) => {
       const place = separate ? { buffer: i, offset: 0n } : { buffer: 0, offset: BigInt(end) };
       end += Math.ceil(bytes / alignment) * alignment;
-      return [name as WorkspaceName, place];
+      return [name, place];
     }));
     this.buffers = separate ? used.map(([, bytes]) => bytes) : [end];
 
-    const addressOf = (name: TensorName) => {
-      const place = places.get(name as WorkspaceName);
+    const addressOf = (name: LayerTensorName) => {
+      const place = places.get(name);
       const index = place ? callTensors.length + place.buffer : callTensors.indexOf(name);
       return (addresses: Addresses) => place ? (addresses[index] ?? 0n) + place.offset : addresses[index] ?? null;
     };

@@ -14,7 +14,7 @@ export const partNames: readonly PartName[] = weights.flatMap((weight) =>
 
 /** Finds the pointers of these parts, null for those that a weight does not have. */
 export function partPointers<T extends BackendTensor>(
-  inputs: ExpertsInputs<T>,
+  inputs: Pick<ExpertsInputs<T>, "gateUpProj" | "downProj">,
   pointerOf: (part: T) => bigint,
 ): (bigint | null)[] {
   return weights.flatMap((name) => {

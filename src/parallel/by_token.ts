@@ -2,8 +2,7 @@
 // are added on the way back. The sizes are known in advance, so that a call is one graph. The sums are added in another order than on
 // one GPU, so the bits can differ.
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
-import { cudaDTypeCode } from "../cuda/plan/codes.ts";
-import { planItems } from "../cuda/plan/steps.ts";
+import { planCombine, planItems } from "../cuda/plan/steps.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
 import { shareOf } from "./exchange_plan.ts";
@@ -38,23 +37,26 @@ export function runByToken(group: RankGroup, call: ExpertsCall<CudaTensor>): Cud
   const localIndices = bytes(4 * tokens * topK);
   const sums = bytes(4 * tokens * hidden), ownSums = bytes(4 * shape.tokens * hidden);
   const local = planLocalExperts(
-    group,
-    call,
+    { group, inputs, shape, allocate: bytes },
     { tokens, topK, hiddenStates: allHidden, routerIndices: localIndices, inputWeights: allScales },
     { maximum: Infinity, expected: shape.tokens * topK }, // of all assignments, one part for each rank
-    bytes,
   );
   const launches = [
     items("local_experts", tokens * topK, {
       ...{ indices: allIndices, out: localIndices, n: tokens * topK, first, count: end - first },
     }),
-    ...local.launches,
-    items(`partial_sum_${dtype}`, tokens * hidden, {
-      ...{ expertOutputs: local.expertOutputs, rows: local.rows, weights: allWeights },
-      ...{ indices: denseWeights ? allIndices : null, out: sums, count: tokens * hidden },
-      ...{ weightsDtype: cudaDTypeCode(weightsDType), topK, weightColumns: denseWeights ? experts : topK },
-      width: hidden,
-    }),
+    ...[local.decode, local.sort, local.products].flat(),
+    planCombine(
+      dtype,
+      weightsDType,
+      { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden },
+      {
+        ...{ expertOutputs: local.expertOutputs, rows: local.rows, weights: allWeights },
+        ...{ indices: denseWeights ? allIndices : null, addend: null, addendWeights: null, out: sums },
+      },
+      host.device.multiprocessors,
+      "f32",
+    ),
   ];
   const round = items(`round_sum_${dtype}`, shape.tokens * hidden, {
     ...{ sums: ownSums, addend: addend?.pointer ?? null, addendWeights: addendWeights?.pointer ?? null },
@@ -78,7 +80,12 @@ export function runByToken(group: RankGroup, call: ExpertsCall<CudaTensor>): Cud
     const inOut = [...gathers.flatMap(({ source, target }) => [source.pointer, target]), output.pointer];
     const own = [localIndices, sums, ownSums, addend?.pointer ?? null, addendWeights?.pointer ?? null];
     // The plan and the pointers determine all arguments of the launches.
-    group.graphs.run(local.plan, [...inOut, ...own, ...local.addresses], queue, () => host.stream.capture(queue));
+    group.graphs.run(
+      local.plan,
+      [...inOut, ...own, ...Object.values(local.pointers)],
+      queue,
+      () => host.stream.capture(queue),
+    );
   }
   cleanup.move();
   return output;

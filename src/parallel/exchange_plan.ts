@@ -42,12 +42,13 @@ export interface ExchangePlan {
  * @param offsets For each rank, [E + 1]: the number of its rows that belong to the experts before each one. The last is the number of
  * its rows.
  * @param rank The rank.
- * @param capacity The maximum number of rows of an expert. The first ones are kept.
+ * @param options.capacity The maximum number of rows of an expert. The first ones are kept.
+ * @param options.own Whether this rank's own rows are among those that it computes.
  */
 export function planExchange(
   offsets: readonly ArrayLike<number>[],
   rank: number,
-  capacity: number = Infinity,
+  { capacity = Infinity, own: withOwn = true }: { readonly capacity?: number; readonly own?: boolean } = {},
 ): ExchangePlan {
   const ranks = offsets.length;
   const experts = (offsets[rank]?.length ?? 1) - 1;
@@ -55,6 +56,8 @@ export function planExchange(
     const row = offsets[source] ?? [];
     return { start: row[first] ?? 0, rows: (row[end] ?? 0) - (row[first] ?? 0) };
   };
+  const computedOf = (source: number, first: number, end: number) =>
+    withOwn || source !== rank ? rowsOf(source, first, end).rows : 0;
   const own = offsets.map((_, target) => {
     const { start, end } = shareOf(experts, ranks, target);
     return rowsOf(rank, start, end);
@@ -63,7 +66,7 @@ export function planExchange(
   const { start: first, end } = shareOf(experts, ranks, rank);
   let received = 0;
   const others = offsets.map((_, source) => {
-    const { rows } = rowsOf(source, first, end);
+    const rows = computedOf(source, first, end);
     received += rows;
     return { start: received - rows, rows };
   });
@@ -73,7 +76,7 @@ export function planExchange(
   for (let expert = first; expert < end; expert++) {
     let kept = 0;
     for (let source = 0; source < ranks; source++) {
-      const { rows } = rowsOf(source, expert, expert + 1);
+      const rows = computedOf(source, expert, expert + 1);
       const at = next[source] ?? 0;
       next[source] = at + rows;
       for (let i = 0; i < rows; i++) order[at + i] = kept < capacity ? computed + kept++ : -1;

@@ -50,6 +50,12 @@ export interface OpenParallelOptions {
    */
   onListening?: ((port: number) => void) | undefined;
   /**
+   * The minimum number of rows of an expert from each rank for which rows travel during the products.
+   *
+   * @internal
+   */
+  overlapRows?: number | undefined;
+  /**
    * The path of the driver's library. By default, the usual places are searched.
    *
    * @internal
@@ -59,7 +65,7 @@ export interface OpenParallelOptions {
 
 const knownOptions: Readonly<Record<keyof OpenParallelOptions, true>> = {
   ...{ placement: true, exchange: true, device: true, nccl: true, timeout: true, exitWhenLost: true },
-  ...{ onListening: true, library: true },
+  ...{ onListening: true, overlapRows: true, library: true },
 };
 
 /**
@@ -112,7 +118,7 @@ export async function openRankBackend<Type extends RankBackend>(
       ...{ gpu: inner.properties.uuid, host: hostName(), timeout: 1000 * timeout, exitWhenLost, onListening },
     }),
   );
-  const group = owned.use(new RankGroup(inner, world, nccl));
+  const group = owned.use(new RankGroup(inner, world, nccl, options));
   return new BackendClass(group, exchange, owned.move());
 }
 

@@ -12,6 +12,9 @@ import type { Nccl } from "../nccl/library.ts";
 import type { World } from "../world/world.ts";
 import type { Part } from "./exchange_plan.ts";
 
+/** The number of multiprocessors that products leave to an exchange beside them. */
+export const exchangeMultiprocessors = 16;
+
 /** The maximum number of plans that are kept. */
 const planCount = 64;
 
@@ -20,6 +23,8 @@ export class RankGroup implements Disposable {
   readonly inner: CudaBackend;
   readonly world: World;
   readonly communicator: Communicator;
+  /** The minimum number of rows of an expert from each rank for which rows travel during the products. */
+  readonly overlapRows: number;
   /** The graphs of repeated calls. The communicator owns them. */
   readonly graphs: GraphCache;
   readonly #copied: Event;
@@ -36,11 +41,17 @@ export class RankGroup implements Disposable {
    *
    * @throws {NcclError} If the connection fails.
    */
-  constructor(inner: CudaBackend, world: World, nccl: Nccl) {
+  constructor(
+    inner: CudaBackend,
+    world: World,
+    nccl: Nccl,
+    { overlapRows = 64 }: { readonly overlapRows?: number | undefined } = {},
+  ) {
     const { context } = inner.host;
     using owned = new DisposableStack();
     this.inner = inner;
     this.world = world;
+    this.overlapRows = overlapRows;
     this.#copied = owned.use(new Event(context));
     this.#barrierBytes = owned.use(new DeviceBuffer(inner.host.stream, 8 * world.ranks, new MemoryCounter()));
     this.#barrierBytes.clear();
@@ -106,10 +117,17 @@ export class RankGroup implements Disposable {
     if (lost) throw lost;
   }
 
-  /** Plans a call of this rank's experts, given what is known of the number of their rows. */
-  plan(shape: ResolvedExperts, rows: RowCounts): Plan {
-    const key = JSON.stringify([shape, rows]);
-    const { device, kernels } = this.inner.host;
+  /**
+   * Plans a call of this rank's experts.
+   *
+   * @param rows What is known of the number of their rows.
+   * @param reserved The number of multiprocessors that the products leave free.
+   */
+  plan(shape: ResolvedExperts, rows: RowCounts, reserved: number): Plan {
+    const key = JSON.stringify([shape, rows, reserved]);
+    const { kernels } = this.inner.host;
+    const { multiprocessors, ...properties } = this.inner.host.device;
+    const device = { ...properties, multiprocessors: Math.max(1, multiprocessors - reserved) };
     const plan = this.#plans.get(key) ?? planLaunches(shape, device, kernels, undefined, rows);
     this.#plans.delete(key); // the newest last
     this.#plans.set(key, plan);

@@ -2,12 +2,13 @@
 import type { BackendTensor } from "../backend/backend.ts";
 import { runMoe } from "../backend/run_moe.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
-import { mapInputs } from "../contract/experts_inputs.ts";
+import { inputNames, mapInputs } from "../contract/experts_inputs.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
 import { resolveMoe } from "../contract/resolve_moe.ts";
-import { isPacked, type PackedTensor } from "../tensor/packed_tensor.ts";
-import { elementCount, type Tensor, zeros } from "../tensor/tensor.ts";
+import type { PackedBackendTensor } from "../tensor/backend_tensor.ts";
+import { isPacked, mapParts, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { elementCount, type Tensor, tensor, zeros } from "../tensor/tensor.ts";
 import { RankBackend } from "./backend.ts";
 import { type Range, shareOf } from "./exchange_plan.ts";
 
@@ -16,6 +17,9 @@ const messageBytes = 1 << 22;
 
 /** A backend whose calls share the tokens and the experts among the ranks and return the whole output on every rank. */
 export class WholeBackend extends RankBackend {
+  /** The packed weights as they were uploaded, because the GPU may store them in another order. */
+  readonly #packed = new WeakMap<object, PackedTensor>();
+
   override experts(inputs: ExpertsInputs<BackendTensor>, options: ExpertsOptions = {}): Promise<BackendTensor> {
     return this.runExperts({ inputs, shape: resolveExperts(inputs, options), onProgress: options.onProgress });
   }
@@ -28,9 +32,13 @@ export class WholeBackend extends RankBackend {
     return runMoe(this, { ...options, hidden, layer, shape: resolveMoe(hidden, layer, options) });
   }
 
-  /** Packed weights cannot be shared. */
-  override supports(): boolean {
-    return false;
+  override upload(tensor: Tensor): BackendTensor;
+  override upload(tensor: PackedTensor): PackedBackendTensor;
+  override upload(tensor: Tensor | PackedTensor): BackendTensor | PackedBackendTensor {
+    if (!isPacked<PackedTensor>(tensor)) return super.upload(tensor);
+    const uploaded = super.upload(tensor);
+    this.#packed.set(uploaded, tensor);
+    return uploaded;
   }
 
   override async runExperts(call: ExpertsCall<BackendTensor>): Promise<BackendTensor> {
@@ -42,15 +50,29 @@ export class WholeBackend extends RankBackend {
       return end - start;
     });
     const shares = { tokens: shareOf(shape.tokens, this.ranks, this.rank), experts: this.share(shape.experts) };
-    const own = new Map<BackendTensor, BackendTensor>();
-    for (const [name, tensor] of Object.entries(inputs) as [string, BackendTensor | PackedTensor | undefined][]) {
-      if (tensor === undefined) continue;
-      if (isPacked(tensor)) throw new TypeError(`${name} must be dense to be shared, got a packed tensor`);
-      own.set(tensor, scope.use(await this.#slice(tensor, name.includes("Proj") ? shares.experts : shares.tokens)));
+    const slice = async (tensor: BackendTensor, range: Range) => scope.use(await this.#slice(tensor, range));
+    const own = new Map<object, BackendTensor | PackedBackendTensor>();
+    for (const name of inputNames) {
+      const input = inputs[name];
+      if (input === undefined) continue;
+      const range = name.includes("Proj") ? shares.experts : shares.tokens;
+      own.set(input, isPacked(input) ? scope.use(this.#sharePacked(name, input, range)) : await slice(input, range));
     }
-    const ownOf = (tensor: BackendTensor) => own.get(tensor) ?? tensor;
-    const ownCall = { ...call, inputs: mapInputs(inputs, ownOf), shape: { ...shape, tokens: counts[this.rank] ?? 0 } };
+    const ownOf = <Input extends object>(input: Input) => (own.get(input) ?? input) as Input;
+    const ownInputs = mapInputs(inputs, ownOf, ownOf);
+    const ownCall = { ...call, inputs: ownInputs, shape: { ...shape, tokens: counts[this.rank] ?? 0 } };
     return await this.#gather(scope.use(await this.runShared(ownCall, counts)), counts);
+  }
+
+  /** Uploads some experts of a packed weight. */
+  #sharePacked(name: string, weight: object, range: Range): PackedBackendTensor {
+    const whole = this.#packed.get(weight);
+    if (!whole) throw new TypeError(`${name} must be uploaded by this backend to be shared`);
+    const part = mapParts(whole, ({ data, dtype, shape: [, ...rest] }) => {
+      const size = elementCount(rest);
+      return tensor(data.slice(range.start * size, range.end * size), [range.end - range.start, ...rest], dtype);
+    });
+    return this.local.upload({ ...part, shape: [range.end - range.start, ...whole.shape.slice(1)] });
   }
 
   /** Copies some rows of a tensor. */

@@ -1,7 +1,10 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { CudaError } from "../../mod.ts";
 import { planCombine } from "../../src/cuda/plan/steps.ts";
+import type { DeviceBuffer } from "../../src/cuda/driver/memory.ts";
 import { Generator } from "../../src/torch/generator.ts";
 import { TestDevice } from "../emulator/device.ts";
+import { clang } from "../emulator/build.ts";
 import { toolkit } from "../toolkit.ts";
 import { buildProduct, emulated } from "./emulated.ts";
 
@@ -43,6 +46,75 @@ for (const [topK, width] of [[1, 264], [3, 40], [9, 520], [35, 132]] as const) {
           device.launch(kernel, launch.threads, args, { blocks });
           assertEquals(new Float32Array(device.download(out).buffer), expected);
         }
+      }
+    },
+  });
+}
+
+Deno.test({
+  name: `cuda, ${emulated}: combine() waits before it loads slots that the previous kernel has written`,
+  ignore: !toolkit || !clang,
+  fn: async () => {
+    using device = await TestDevice.ofProduct((await buildProduct(90)).library, "sm_90");
+    const shape = { tokens: 5, topK: 1, weightColumns: 1, width: 8 };
+    const numbers = device.upload(Float32Array.from({ length: 40 }, (_, i) => i));
+    const tensors = { expertOutputs: numbers, weights: numbers, indices: null, addend: null, addendWeights: null };
+    const dropped = device.upload(new Int32Array(5).fill(-1));
+    const zeros = device.allocate(160), out = device.allocate(160);
+    const run = (rows: bigint, to: DeviceBuffer, slotsReady: boolean) => {
+      const { kernel, threads, arguments: args, blocks } = planCombine(
+        ...["f32", "f32", { ...shape, slotsReady }, { ...tensors, rows, out: to.pointer }, 132] as const,
+      );
+      device.launch(kernel, threads, args, { blocks });
+    };
+    run(dropped, zeros, true);
+    run(zeros.pointer, out, false); // every token has row 0, with a weight of its number
+    const expected = Float32Array.from({ length: 40 }, (_, i) => Math.floor(i / 8) * (i % 8));
+    assertEquals(new Float32Array(device.download(out).buffer), expected);
+    run(dropped, zeros, true);
+    assertThrows(() => run(zeros.pointer, out, true), CudaError);
+    assertStringIncludes(device.control.report, "a read of memory that the kernel before has written");
+  },
+});
+
+for (const [topK, width] of [[4, 520], [35, 36], [2, 33]] as const) {
+  Deno.test({
+    name: `cuda, ${emulated}: combine_sums() of ${topK} rows of ${width} does not round`,
+    ignore: !toolkit,
+    fn: async () => {
+      const tokens = 3, n = tokens * topK;
+      const { library } = await buildProduct(80);
+      using device = await TestDevice.ofProduct(library);
+      const values = Float16Array.from(new Generator(1).randn([n, width]).data);
+      const weights = Float32Array.from(new Generator(2).randn([tokens, topK]).data);
+      // Another GPU has some of the experts.
+      const rows = Int32Array.from({ length: n }, (_, i) => i % 3 === 1 ? -1 : (i * 7 + 3) % n);
+      const expected = Float32Array.from({ length: tokens * width }, (_, at) => {
+        const t = Math.floor(at / width), c = at % width;
+        let sum = 0;
+        for (let k = 0; k < topK; k++) {
+          const row = rows[t * topK + k]!;
+          if (row >= 0) sum = fma(weights[t * topK + k]!, values[row * width + c]!, sum);
+        }
+        return sum;
+      });
+      const pointers = {
+        expertOutputs: device.upload(new Uint32Array(values.buffer)), // pairs of f16
+        ...{ rows: device.upload(rows), weights: device.upload(weights), indices: null },
+        ...{ addend: null, addendWeights: null },
+      };
+      const out = device.allocate(tokens * width * 4);
+      for (const multiprocessors of [0, 132]) {
+        const { kernel, threads, blocks, arguments: args } = planCombine(
+          ...["f16", "f32"] as const,
+          { tokens, topK, weightColumns: topK, width },
+          { ...pointers, out: out.pointer },
+          multiprocessors,
+          "f32",
+        );
+        assertEquals(kernel, "combine_sums_f16");
+        device.launch(kernel, threads, args, { blocks });
+        assertEquals(new Float32Array(device.download(out).buffer), expected);
       }
     },
   });

@@ -145,11 +145,7 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
     "expert + upper + 1": [2n * a.count!, 31],
   }),
   local_experts: (a) => ({ "i += element_step()": [a.n! + a.blocks! * 256n, 63] }),
-  partial_sum: (a) => ({
-    "i += element_step()": [a.count! + a.blocks! * 256n, 63],
-    "token * weight_columns": [a.count! / a.width! * a.weightColumns!, 63],
-    "row * width": [BigInt(maximumItems) * a.width!, 63],
-  }),
+  tile_offsets: () => ({}), // at most the tiles of a product
   round_sum: (a) => ({ "i += element_step()": [a.count! + a.blocks! * 256n, 63] }),
   wait_for_host: () => ({}), // reads one address
   even_offsets: (a) => ({

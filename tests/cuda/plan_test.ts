@@ -5,6 +5,7 @@ import { chooseImage } from "../../src/cuda/images/load.ts";
 import { gpus } from "../../src/cuda/plan/gpus.ts";
 import { planLaunches } from "../../src/cuda/plan/experts.ts";
 import { defaultVariant } from "../../src/contract/experts_options.ts";
+import { planCombine } from "../../src/cuda/plan/steps.ts";
 import type { ResolvedExperts } from "../../src/contract/resolve_experts.ts";
 import { denseFormats } from "../../src/contract/weights.ts";
 import { makeJob, tensorBytes } from "../../src/workload/workload.ts";
@@ -131,6 +132,52 @@ Deno.test("tensor cores compute f16 and bf16 with rows of whole 16-byte chunks, 
   assertEquals(productsOf({ hidden: 2884 }), ["simt_128_f16", "simt_128_f16"]);
   assertEquals(productsOf({ tokens: 1 }), ["gated_stream32_f16_in_out", "plain_stream32_f16_in_out"]);
   assertEquals(productsOf({ tokens: 1 }, "a100"), ["gated_16_f16_in_out", "plain_16_f16_in_out"]);
+});
+
+Deno.test("experts with about 256 rows get tiles of 128 rows on Hopper, those with 128 or 1024 rows tiles of 256", () => {
+  const layers = {
+    mixtral: { hidden: 4096, intermediate: 14336, experts: 8, topK: 2 },
+    gptOss: { hidden: 2880, intermediate: 2880, experts: 32, topK: 4 },
+    deepseek: { hidden: 7168, intermediate: 2048, experts: 64, topK: 8 },
+    maverick: {
+      hidden: 5120,
+      intermediate: 8192,
+      experts: 128,
+      topK: 1,
+      gateUpLayout: "concatenated",
+      activation: "silu",
+    },
+  } as const;
+  const rowsOf = (layer: keyof typeof layers, tokens: number) =>
+    planLaunches(
+      { ...reference, dtype: "bf16", formats: denseFormats("bf16"), ...layers[layer], tokens, capacity: Infinity },
+      gpus.h100!,
+      manifest.images.sm_90!.kernels,
+    ).tile.rows;
+  assertEquals(rowsOf("mixtral", 1024), 128);
+  assertEquals(rowsOf("gptOss", 2048), 128);
+  assertEquals(rowsOf("gptOss", 1024), 256);
+  assertEquals(rowsOf("gptOss", 8192), 256);
+  assertEquals(rowsOf("deepseek", 1024), 256);
+  assertEquals(rowsOf("maverick", 32768), 256, "split gate/up columns in weights [in, out]");
+  assertEquals(plan(reference).tile.rows, 256);
+});
+
+Deno.test("gather-and-sum loads its slots before it waits only where an older kernel has written them", () => {
+  const slotsReady = (launches: readonly { arguments: Readonly<Record<string, unknown>> }[]) =>
+    launches.at(-1)!.arguments.slotsReady;
+  assertEquals(slotsReady(plan(reference).launches), 1);
+  const sizes = { tokens: 4, topK: 2, weightColumns: 2, width: 64 };
+  const tensors = {
+    expertOutputs: 1n,
+    rows: 2n,
+    weights: 3n,
+    indices: null,
+    addend: null,
+    addendWeights: null,
+    out: 4n,
+  };
+  assertEquals(slotsReady([planCombine("f16", "f16", sizes, tensors, 132)]), 0);
 });
 
 Deno.test("workspace and bytes depend on the dtype and the gate", () => {

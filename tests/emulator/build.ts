@@ -52,6 +52,7 @@ const hooks = [
   ...["-fsanitize=thread,bounds,integer-divide-by-zero", "-fno-sanitize-recover=bounds,integer-divide-by-zero"],
   ...["-mllvm", "-tsan-instrument-func-entry-exit=0"],
   ...["-mllvm", "-tsan-instrument-read-before-write=1"],
+  "-mprefer-vector-width=128", // wider accesses are not checked
 ];
 
 /** Returns the compiler and the flags of an emulator. */

@@ -29,9 +29,9 @@ export class TestDevice implements Disposable {
     return new TestDevice(library, image, readCubin(image, arch).map(withNumberedFields));
   }
 
-  /** Opens the product's sm_80 kernels on a built emulator. */
-  static async ofProduct(library: string): Promise<TestDevice> {
-    return new TestDevice(library, await loadImage("sm_80"), manifest.images.sm_80!.kernels);
+  /** Opens the product's kernels on a built emulator. */
+  static async ofProduct(library: string, image = "sm_80"): Promise<TestDevice> {
+    return new TestDevice(library, await loadImage(image), manifest.images[image]!.kernels);
   }
 
   private constructor(library: string, image: Uint8Array<ArrayBuffer>, kernels: readonly KernelRecord[]) {

@@ -1,7 +1,8 @@
 // `yamoe bench --gpus` and `yamoe verify --gpus` on emulated GPUs.
-import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { words, yamoe } from "../cli/yamoe.ts";
 import { buildProduct } from "../cuda/emulated.ts";
+import { packedKinds } from "../../src/tensor/packed_tensor.ts";
 import { toolkit } from "../toolkit.ts";
 import { startRanks } from "./ranks.ts";
 
@@ -86,6 +87,7 @@ test("verify passes on two ranks", async () => {
   const { code, stdout, stderr } = await onGpus(words("verify --gpus 2 --batch 2 --seq 32 --hidden 64 --experts 4"));
   assertEquals(code, 0, stdout + stderr);
   assertEquals(stdout.trimEnd().split("\n").slice(1).filter((line) => !line.endsWith(" ok")), []);
+  for (const kind of packedKinds) assertStringIncludes(stdout, `bf16 ${kind} weights have the bits of decoded ones`);
 });
 
 Deno.test("yamoe bench refuses wrong flags for several GPUs", async () => {

@@ -43,7 +43,7 @@ Deno.test("every row arrives once, the kept ones are computed in the order of on
       Array.from({ length: count }, (_, i) => `${e} ${rank} ${i}`);
     const sorted = counts.map((row, rank) => row.flatMap((count, e) => rowsOf(Math.min(count, capacity), e, rank)));
     const offsets = counts.map((row) => offsetsOf(row.map((count) => Math.min(count, capacity))));
-    const plans = offsets.map((_, rank) => planExchange(offsets, rank, capacity));
+    const plans = offsets.map((_, rank) => planExchange(offsets, rank, { capacity }));
     const oneGpu = (e: number) => counts.flatMap((row, rank) => rowsOf(row[e] ?? 0, e, rank)).slice(0, capacity);
 
     const returned = sorted.map((rows) => Array<string>(rows.length));
@@ -63,6 +63,14 @@ Deno.test("every row arrives once, the kept ones are computed in the order of on
     const kept = new Set(Array.from({ length: experts }, (_, e) => oneGpu(e)).flat());
     assertEquals(returned, sorted.map((rows) => rows.map((row) => kept.has(row) ? row : "dropped")));
   }
+});
+
+Deno.test("without its own rows, a rank of two computes those of the other one in the order in which they arrive", () => {
+  const offsets = [offsetsOf([3, 0, 2, 5]), offsetsOf([1, 4, 2, 0])];
+  const { own, others, order, computed } = planExchange(offsets, 0, { own: false });
+  assertEquals(own, [{ start: 0, rows: 3 }, { start: 3, rows: 7 }]);
+  assertEquals(others, [{ start: 0, rows: 0 }, { start: 0, rows: 5 }]);
+  assertEquals([[...order], computed], [[0, 1, 2, 3, 4], 5]);
 });
 
 /** Copies a part of a list to a part of another one. */

@@ -16,7 +16,7 @@ import { sameBits, sliceExperts, sliceRows } from "./slices.ts";
 
 const [first = "0", count = "1", exchange = "assignments"] = Deno.args;
 using parallel = await openParallel({
-  ...{ exchange: exchange as "assignments" | "tokens", timeout: 30 },
+  ...{ exchange: exchange as "assignments" | "tokens", timeout: 30, overlapRows: 1 },
   nccl: Deno.env.get("YAMOE_NCCL_PATH"),
 });
 using single = await openCudaBackend({ device: parallel.rank });

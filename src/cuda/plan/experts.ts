@@ -42,8 +42,8 @@ export type WorkspaceName =
   | "gateUpDense" //   gateUpProj, decoded, if the kernels cannot multiply with it as it is stored
   | "downDense"; //    downProj, likewise
 
-/** A launch of the plan. Its tensors are given by name. */
-export interface PlannedLaunch extends KernelLaunch<TensorName> {
+/** A launch of a plan. Its tensors are given by name. */
+export interface PlannedLaunch<Name = TensorName> extends KernelLaunch<Name> {
   /** Useful floating-point operations. */
   readonly flops: number;
   /** The minimum number of bytes that device memory must move: each tensor that is used, once. */
@@ -208,7 +208,7 @@ export function planLaunches(
       ...planCombine<TensorName>(
         shape.dtype,
         weightsDType,
-        { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden },
+        { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden, slotsReady: true },
         {
           ...{ expertOutputs: "expertOutputs", rows: "rows", weights: "routingWeights" },
           indices: denseWeights ? "routerIndices" : null,

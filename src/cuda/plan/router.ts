@@ -9,9 +9,13 @@ import { checkInt32, checkMaximum, maximumExperts, maximumTopK } from "../../con
 
 const linearThreads = 256, routeThreads = 128, routeWarps = 4;
 
-/** A tensor in device memory. */
-export interface DeviceOperand {
-  readonly pointer: bigint;
+/**
+ * A tensor in device memory.
+ *
+ * @typeParam Pointer A device pointer, or a name that is replaced by one later.
+ */
+export interface DeviceOperand<Pointer = bigint> {
+  readonly pointer: Pointer;
   readonly dtype: DType;
 }
 
@@ -20,15 +24,15 @@ export interface DeviceOperand {
  *
  * @throws {RangeError} If a size is too large for the kernels' 32-bit indices.
  */
-export function planLinear(
+export function planLinear<Pointer>(
   { rows, depth, columns }: ProductShape,
-  input: DeviceOperand,
-  weight: DeviceOperand,
-  bias: DeviceOperand | undefined,
-  output: DeviceOperand,
+  input: DeviceOperand<Pointer>,
+  weight: DeviceOperand<Pointer>,
+  bias: Pick<DeviceOperand<Pointer>, "pointer"> | undefined,
+  output: DeviceOperand<Pointer>,
   kernels: readonly KernelRecord[],
   multiprocessors: number,
-): KernelLaunch {
+): KernelLaunch<Pointer> {
   for (const [name, size] of Object.entries({ rows, depth, columns })) checkMaximum(`The number of ${name}`, size);
   const kernel = `linear_${input.dtype}`;
   const onTensorCores = input.dtype === weight.dtype && depth % 8 === 0 && kernels.some(({ name }) => name === kernel);
@@ -55,10 +59,10 @@ function tileCount(rows: number, columns: number, [tileRows, tileColumns]: reado
 }
 
 /** The tensors that `route` writes. */
-export interface RouteTargets {
-  readonly routerIndices: DeviceOperand;
-  readonly routerWeights: DeviceOperand;
-  readonly inputWeights: DeviceOperand | undefined;
+export interface RouteTargets<Pointer = bigint> {
+  readonly routerIndices: DeviceOperand<Pointer>;
+  readonly routerWeights: DeviceOperand<Pointer>;
+  readonly inputWeights: DeviceOperand<Pointer> | undefined;
 }
 
 /**
@@ -66,14 +70,14 @@ export interface RouteTargets {
  *
  * @throws {RangeError} If there are more tokens or experts than the kernels count.
  */
-export function planRoute(
+export function planRoute<Pointer>(
   tokens: number,
   router: Router,
-  logits: DeviceOperand,
-  bias: DeviceOperand | undefined,
-  { routerIndices, routerWeights, inputWeights }: RouteTargets,
+  logits: DeviceOperand<Pointer>,
+  bias: Pick<DeviceOperand<Pointer>, "pointer"> | undefined,
+  { routerIndices, routerWeights, inputWeights }: RouteTargets<Pointer>,
   multiprocessors: number,
-): KernelLaunch {
+): KernelLaunch<Pointer> {
   const { experts, topK, before, after, groups, topGroups, groupScores } = router;
   const { renormalize, onInput, epsilon, scale, jitter } = router;
   checkMaximum("The number of tokens", tokens);

@@ -130,6 +130,8 @@ export interface CombineShape {
   readonly topK: number;
   readonly weightColumns: number;
   readonly width: number;
+  /** Whether the rows, weights and indices are older than the previous kernel's results. Defaults to `false`. */
+  readonly slotsReady?: boolean;
 }
 
 /** The tensors of gather-and-sum; cuda/combine.cu describes them. */
@@ -146,14 +148,16 @@ export interface CombineTensors<Pointer> {
 /**
  * Plans gather-and-sum. The columns of a token are divided among more warps if there are few tokens.
  *
+ * @param outDType The dtype of the output: that of the rows, or `"f32"` for sums that are not rounded, without an addend.
  * @throws {RangeError} If there are more tokens, columns or warps than the kernels count.
  */
 export function planCombine<Pointer>(
   dtype: DType,
   weightsDType: DType,
-  shape: CombineShape,
+  { slotsReady = false, ...shape }: CombineShape,
   tensors: CombineTensors<Pointer>,
   multiprocessors: number,
+  outDType: DType = dtype,
 ): KernelLaunch<Pointer> {
   const { tokens, width } = shape;
   checkMaximum("The number of tokens", tokens);
@@ -166,10 +170,16 @@ export function planCombine<Pointer>(
   const warps = few ? parts : Math.max(Math.ceil(parts / 4), Math.min(enough, Math.ceil(parts / 2)));
   checkInt32("The number of warps of gather-and-sum", tokens * warps);
   return {
-    kernel: `${few ? "combine_few" : "combine"}_${dtype}`,
+    kernel: `combine_${outDType !== dtype ? "sums_" : few ? "few_" : ""}${dtype}`,
     blocks: Math.ceil(tokens * warps / (combineThreads / 32)),
     ...{ threads: combineThreads, sharedBytes: 0 },
-    arguments: { ...tensors, ...shape, weightsDtype: cudaDTypeCode(weightsDType), warps },
+    arguments: {
+      ...tensors,
+      ...shape,
+      weightsDtype: cudaDTypeCode(weightsDType),
+      warps,
+      slotsReady: Number(slotsReady),
+    },
   };
 }
 

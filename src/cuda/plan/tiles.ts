@@ -71,13 +71,13 @@ export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 |
  * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights. The efficiencies were measured on an H100
  * and an H200.
  *
- * @param split Whether gate and up columns are split in weights [in, out]: the general kernels read those in short pieces.
+ * @param split Whether gate and up columns are split in weights [in, out]: the kernels read those in shorter pieces.
  */
 export function hopperTiles(split: boolean): TileFamily {
   const boxed = { boxDepth: 64, boxColumns: 64 };
   return [
     // A ring of steps with a depth of 64, a pointer for each row, and two mbarriers for each step.
-    ...[{ rows: 256, stages: 4, efficiency: 1.13 }, { rows: 128, stages: 5, efficiency: 1.15 }].map((
+    ...[{ rows: 256, stages: 4, efficiency: 1.13 }, { rows: 128, stages: 5, efficiency: split ? 0.8 : 1.15 }].map((
       { stages, ...shape },
     ) => ({
       ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512 },
@@ -141,11 +141,17 @@ export function chooseTile(
   const cost = (shape: TileShape) => {
     const unit = shape.rowUnit ?? shape.rows;
     const samples = quarters.map((sigma) => Math.max(1, rows + sigma * spread));
-    const mean = (size: number) => samples.reduce((sum, count) => sum + Math.ceil(count / size), 0) / samples.length;
+    const mean = (of: (rows: number) => number) => samples.reduce((sum, rows) => sum + of(rows), 0) / samples.length;
+    const rowTiles = (rows: number) => Math.ceil(rows / shape.rows);
     const columnTiles = Math.ceil(columns / shape.columns);
-    const tiles = experts * mean(shape.rows) * columnTiles;
+    const tiles = experts * mean(rowTiles) * columnTiles;
     const waves = Math.ceil(tiles / slots(shape)) * slots(shape) / tiles;
-    const computedRows = mean(unit) * unit + mean(shape.rows) * (shape.extraRows ?? 0);
+    // The indices of a block's tiles differ by the number of slots. If the number of row tiles divides that, some blocks compute
+    // only full row tiles, and the call takes as long as they do.
+    const isUneven = (count: number) => count > 1 && slots(shape) % count === 0;
+    const full = (rows: number) =>
+      isUneven(rowTiles(rows)) ? rowTiles(rows) * shape.rows : Math.ceil(rows / unit) * unit;
+    const computedRows = mean(full) + mean(rowTiles) * (shape.extraRows ?? 0);
     const computed = waves * experts * computedRows * columnTiles * shape.columns / shape.efficiency;
     const read = experts * columns * balance / (shape.bandwidth ?? 1);
     return (computed ** 3 + read ** 3) ** (1 / 3);
