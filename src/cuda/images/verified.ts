@@ -15,7 +15,7 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "e4ebf5520fd4345731f8da45e8a70041aa08fc423bde60e4a1215ab14a5bd3fd",
+    sha256: "5dfbcf61296e01cf3c85edad3049d171a9f9d77eca32f3ad6c0825287b750852",
     device: "NVIDIA H200",
     driver: "CUDA 13.0",
     date: "2026-11-29",

@@ -178,7 +178,8 @@ export function planCombine<Pointer>(
       ...shape,
       weightsDtype: cudaDTypeCode(weightsDType),
       warps,
-      slotsReady: Number(slotsReady),
+      // The fence before early loads costs more than it saves if there are many blocks.
+      slotsReady: Number(slotsReady && few),
     },
   };
 }
