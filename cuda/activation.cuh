@@ -11,7 +11,8 @@ namespace yamoe {
 //   kSwish     f(x) = x sigmoid(alpha x): silu, and gpt-oss's with shift 1
 //   kGelu      f(x) = x Phi(x)
 //   kGeluTanh  f(x) = x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), the tanh form, written without tanh
-//   kRelu2     f(x) = x max(x, 0)
+//   kRelu      f(x) = max(x, 0)
+//   kRelu2     f(x) = max(x, 0)^2
 struct Activation {
   int kind;
   float alpha, limit, shift;
@@ -45,13 +46,20 @@ __device__ __forceinline__ float fast_gelu(float x) {
   return __fdividef(x, 1.0f + __expf(-x * p));
 }
 
+// max(x, 0), or its square. NaN stays NaN, as in PyTorch's relu.
+__device__ __forceinline__ float relu(float x, bool squared) {
+  const float positive = max_or_nan(x, 0.0f);
+  return positive * (squared ? positive : 1.0f);
+}
+
 // Calls `use` with the function f of the activation, accurate enough for 16-bit results.
 template <class Use>
 __device__ __forceinline__ void with_fast_activation(const Activation& a, const Use& use) {
   if (a.kind == kGelu) {
     use([](float x) { return fast_gelu(x); });
-  } else if (a.kind == kRelu2) {
-    use([](float x) { return x * fmaxf(x, 0.0f); });
+  } else if (a.kind == kRelu || a.kind == kRelu2) {
+    const bool squared = a.kind == kRelu2;
+    use([=](float x) { return relu(x, squared); });
   } else {
     const float c0 = a.kind == kGeluTanh ? kTanh0 : a.alpha;
     const float c1 = a.kind == kGeluTanh ? kTanh1 : 0.0f;
@@ -65,7 +73,8 @@ __device__ __forceinline__ float exact_activation(float x, const Activation& a) 
     case kSwish: return x / (1.0f + expf(-a.alpha * x));
     case kGelu: return 0.5f * x * erfcf(-0.70710678f * x);
     case kGeluTanh: return x / (1.0f + expf(-x * fmaf(kTanh1, x * x, kTanh0)));
-    case kRelu2: return x * fmaxf(x, 0.0f);
+    case kRelu:
+    case kRelu2: return relu(x, a.kind == kRelu2);
     default: return x;
   }
 }

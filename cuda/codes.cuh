@@ -5,7 +5,7 @@ namespace yamoe {
 
 enum DType { kF32 = 0, kF16 = 1, kBF16 = 2 };
 
-enum ActivationKind { kIdentity = 0, kSwish = 1, kGelu = 2, kGeluTanh = 3, kRelu2 = 4 };
+enum ActivationKind { kIdentity = 0, kSwish = 1, kGelu = 2, kGeluTanh = 3, kRelu2 = 4, kRelu = 5 };
 
 enum Scoring { kNone = 0, kSoftmax = 1, kSigmoid = 2, kSqrtSoftplus = 3, kSparseMixer = 4 };
 

@@ -6,23 +6,16 @@ namespace yamoe {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// Writes the values of a block. `values`: [experts][width][depth / 2], the first of two values in the low bits. Numbers has
-// bit_position, as Mxfp4.
+// Writes the values of a block. Numbers has bit_position, as Mxfp4.
 template <class Numbers>
-__device__ __forceinline__ void lay_out_e2m1(unsigned char* block, const unsigned char* values, const BlockPosition& at,
-                                             int width, int depth, int half_rows) {
+__device__ __forceinline__ void lay_out_e2m1(unsigned char* block, const BlocksArguments& p) {
   uint32_t words[4] = {};
-  for (int i = 0; i < 32; ++i) {
-    const int c = i / 8, r = i / 2 % 4, half = i % 2;
-    const FragmentPosition from = fragment_position(threadIdx.x, c, r, half);
-    const int row = at.strip * kBlockRows + from.row, k = at.step * kBlockDepth + from.depth;
-    if (row >= width || k >= depth) continue;
-    const int pair = values[(static_cast<size_t>(at.expert) * width + source_row(row, half_rows)) * (depth / 2) + k / 2];
-    const int value = k % 2 ? pair >> 4 : pair & 15;
+  for_each_value(p, [&](int c, int r, int half, size_t row, int k) {
+    const int number = number_of(p, row, k);
     for (int b = 0; b < 4; ++b) {
-      words[c] |= static_cast<uint32_t>(value >> b & 1) << Numbers::bit_position(r, half, b);
+      words[c] |= static_cast<uint32_t>(number >> b & 1) << Numbers::bit_position(r, half, b);
     }
-  }
+  });
   reinterpret_cast<uint4*>(block)[threadIdx.x] = make_uint4(words[0], words[1], words[2], words[3]);
 }
 

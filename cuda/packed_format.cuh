@@ -3,7 +3,7 @@
 // Weights are stored in blocks of 64 rows (outputs) and 64 columns (inputs). A block has the values of each of a
 // warpgroup's 128 threads one after the other, in the order of its four wgmmas, followed by the scales. Three blocks that
 // are copied together are neighbours: those of three strips of 64 rows. Then follow the next columns, the next rows, and the
-// next expert. Missing rows and columns are zeros. cuda/packed_layout.cu makes the blocks.
+// next expert. Missing rows and columns are zeros. cuda/packed_mxfp4.cu and its neighbours make the blocks.
 //
 // A format is a class with T, the dtype of the operand; kBlockBytes, the bytes of its largest block; Packed, what a thread
 // reads of a block; kRegisters, how many registers that takes; and the functions load and decode. The blocks of a format have

@@ -7,13 +7,8 @@ namespace yamoe {
 
 constexpr int kE8M0 = 3;  // a dtype of scales, beside those of codes.cuh
 
-struct Fp8BlocksArguments {
-  const unsigned char* values;  // [experts][width][depth]
-  const void* scales;           // [experts][bands][runs]: one for each band_rows rows and run_columns columns
-  unsigned char* blocks;
-  int width, depth;
-  int half;                  // see source_row
-  int block_bytes, variant;  // see packed_fp8.cuh
+struct Fp8BlocksArguments : BlocksArguments {
+  const void* scales;  // [experts][bands][runs]: one for each band_rows rows and run_columns columns
   int scale_dtype, band_rows, run_columns;
 };
 
@@ -36,25 +31,13 @@ struct Fp8Decoder {
   }
 };
 
-}  // namespace yamoe
-
-// As mxfp4_blocks.
-extern "C" __global__ void __launch_bounds__(128) fp8_blocks(const yamoe::Fp8BlocksArguments p) {
-  using namespace yamoe;
-  wait_for_previous_kernel();
-  allow_next_kernel();
-  const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
-  unsigned char* const block = p.blocks + static_cast<size_t>(blockIdx.x) * p.block_bytes;
-  const int thread = threadIdx.x;
+// Lays out a block.
+__device__ __forceinline__ void lay_out(unsigned char* block, const Fp8BlocksArguments& p, const BlockPosition& at,
+                                        int thread) {
   uint32_t words[8] = {};
-  for (int i = 0; i < 32; ++i) {
-    const int c = i / 8, r = i / 2 % 4, half = i % 2;
-    const FragmentPosition from = fragment_position(thread, c, r, half);
-    const int row = at.strip * kBlockRows + from.row, k = at.step * kBlockDepth + from.depth;
-    if (row >= p.width || k >= p.depth) continue;
-    const size_t source = static_cast<size_t>(at.expert) * p.width + source_row(row, p.half);
-    words[c * 2 + r / 2] |= static_cast<uint32_t>(p.values[source * p.depth + k]) << (r % 2 * 16 + half * 8);
-  }
+  for_each_value(p, [&](int c, int r, int half, size_t row, int k) {
+    words[c * 2 + r / 2] |= static_cast<uint32_t>(p.values[row * p.depth + k]) << (r % 2 * 16 + half * 8);
+  });
   uint4* const to = reinterpret_cast<uint4*>(block);
   to[thread] = make_uint4(words[0], words[1], words[2], words[3]);
   to[128 + thread] = make_uint4(words[4], words[5], words[6], words[7]);
@@ -71,10 +54,7 @@ extern "C" __global__ void __launch_bounds__(128) fp8_blocks(const yamoe::Fp8Blo
   reinterpret_cast<float*>(block + kValueBytes)[thread] = scale;
 }
 
-// As mxfp4_decode.
-extern "C" __global__ void __launch_bounds__(128) fp8_decode(const yamoe::DecodeArguments arguments) {
-  yamoe::wait_for_previous_kernel();
-  yamoe::allow_next_kernel();
-  yamoe::decode_blocks<yamoe::Fp8Decoder>(arguments);
-}
+}  // namespace yamoe
+
+YAMOE_BLOCKS(fp8, Fp8)
 #endif

@@ -7,7 +7,7 @@
 // last read of it. The copies run ahead from one tile to the next.
 //
 // The input is stored in panels: for every 64 columns, 128 bytes of each row, with the swizzle of wgmma. The swizzle uses a
-// row's number within its expert. So the rows of a step are one bulk copy. packed_layout.cu gathers the hidden states into
+// row's number within its expert. So the rows of a step are one bulk copy. packed_gather.cu gathers the hidden states into
 // panels, and gate_up stores its results in panels for down.
 //
 // Each tile uses the narrowest multiplication that has all its rows. An element's sum is always computed in ascending order

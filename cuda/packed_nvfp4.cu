@@ -5,15 +5,10 @@
 
 namespace yamoe {
 
-struct Nvfp4BlocksArguments {
-  const unsigned char* values;  // [experts][width][depth / 2], the first of two values in the low bits
+struct Nvfp4BlocksArguments : BlocksArguments {
   const unsigned char* scales;  // [experts][width][depth / 16]
   const float* global_scales;   // [experts][globals]
-  unsigned char* blocks;
-  int width, depth;
-  int half;                  // see source_row
-  int block_bytes, variant;  // see packed_nvfp4.cuh
-  int globals;               // of an expert: 1, or 2, the first for the first half of its rows
+  int globals;                  // of an expert: 1, or 2, the first for the first half of its rows
 };
 
 struct Nvfp4Decoder {
@@ -28,18 +23,11 @@ struct Nvfp4Decoder {
   }
 };
 
-}  // namespace yamoe
-
-// As mxfp4_blocks.
-extern "C" __global__ void __launch_bounds__(128) nvfp4_blocks(const yamoe::Nvfp4BlocksArguments p) {
-  using namespace yamoe;
+// Lays out a block.
+__device__ __forceinline__ void lay_out(unsigned char* block, const Nvfp4BlocksArguments& p, const BlockPosition& at,
+                                        int thread) {
   using Format = Nvfp4<__nv_bfloat16>;
-  wait_for_previous_kernel();
-  allow_next_kernel();
-  const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
-  unsigned char* const block = p.blocks + static_cast<size_t>(blockIdx.x) * p.block_bytes;
-  lay_out_e2m1<Format::Numbers>(block, p.values, at, p.width, p.depth, p.half);
-  const int thread = threadIdx.x;
+  lay_out_e2m1<Format::Numbers>(block, p);
   uint32_t scales = 0;  // of two rows
   for (int r = 0; r < 2; ++r) {
     const int row = at.strip * kBlockRows + thread / 4 * 2 + r, group = at.step * 4 + thread % 4;
@@ -59,10 +47,7 @@ extern "C" __global__ void __launch_bounds__(128) nvfp4_blocks(const yamoe::Nvfp
   reinterpret_cast<float*>(block + Format::kGlobals)[thread] = scale;
 }
 
-// As mxfp4_decode.
-extern "C" __global__ void __launch_bounds__(128) nvfp4_decode(const yamoe::DecodeArguments arguments) {
-  yamoe::wait_for_previous_kernel();
-  yamoe::allow_next_kernel();
-  yamoe::decode_blocks<yamoe::Nvfp4Decoder>(arguments);
-}
+}  // namespace yamoe
+
+YAMOE_BLOCKS(nvfp4, Nvfp4)
 #endif

@@ -18,7 +18,14 @@ export const portableFiles: readonly string[] = [
 ];
 
 /** The kernel files of packed weights on Hopper. */
-const packedFiles = ["packed.cu", "packed_fp8.cu", "packed_int4.cu", "packed_layout.cu", "packed_nvfp4.cu"];
+const packedFiles = [
+  "packed.cu",
+  "packed_fp8.cu",
+  "packed_gather.cu",
+  "packed_int4.cu",
+  "packed_mxfp4.cu",
+  "packed_nvfp4.cu",
+];
 
 /** The kernel files of an architecture, by its compute capability (10 · major + minor). */
 export function kernelFiles(computeCapability: number): readonly string[] {

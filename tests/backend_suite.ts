@@ -223,5 +223,31 @@ export function testBackend(
     }
   });
 
+  test("experts() computes relu and relu2 of infinities and NaN as PyTorch does", async (backend) => {
+    const cases = [[-Infinity, 0, 0], [-2, 0, 0], [3, 3, 9], [Infinity, Infinity, Infinity], [NaN, NaN, NaN]] as const;
+    const fill = (value: number, shape: readonly number[]) =>
+      tensor(new Float32Array(shape.reduce((a, b) => a * b)).fill(value), shape);
+    for (const dtype of ["f32", "bf16"] as const) {
+      for (const [x, relu, relu2] of cases) {
+        for (const [activation, expected] of [["relu", relu], ["relu2", relu2]] as const) {
+          const inputs = mapInputs({
+            hiddenStates: fill(0, [1, 16]),
+            routerIndices: tensor(Int32Array.of(0), [1, 1]),
+            routingWeights: fill(1, [1, 1]),
+            gateUpProj: fill(0, [1, 16, 16]),
+            gateUpProjBias: fill(x, [1, 16]),
+            downProj: fill(1, [1, 16, 16]),
+          }, (input) => input.dtype === "f32" ? convert(input, dtype) : input);
+          const output = await experts(inputs, { activation, gated: false, backend });
+          assertEquals(
+            [...convert(output, "f32").data],
+            Array(16).fill(16 * expected),
+            `${dtype} ${activation} of ${x}`,
+          );
+        }
+      }
+    }
+  });
+
   testMemory(test, open);
 }

@@ -54,6 +54,7 @@ export const plain: Readonly<Record<Exclude<Activation, "swiglu-oai">, (x: numbe
   "silu": (x) => x * logistic(x),
   "gelu": (x) => x / 2 * (1 + erf(x / Math.SQRT2)),
   "gelu-tanh": (x) => x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  "relu": (x) => Math.max(x, 0),
   "relu2": (x) => Math.max(x, 0) ** 2,
 };
 

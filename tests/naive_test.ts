@@ -17,6 +17,7 @@ Deno.test("naive: activations of 1 and -2 are PyTorch's", () => {
     "silu": [0.7310585786, -0.2384058440],
     "gelu": [0.8413447461, -0.0455002639],
     "gelu-tanh": [0.8411919906, -0.0454023059],
+    "relu": [1, 0],
     "relu2": [1, 0],
   };
   for (const [name, [one, minusTwo]] of Object.entries(expected)) {

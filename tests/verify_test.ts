@@ -125,7 +125,7 @@ Deno.test("verify() names the failing check if an activation, a layout, a capaci
   const flipped = withOptions((options) =>
     options.gateUpLayout === "concatenated" ? { ...options, gateUpLayout: "interleaved" } : options
   );
-  const laidOut = ["swiglu-oai", "silu", "gelu", "gelu-tanh", "relu2", "few rows", "unaligned sizes"];
+  const laidOut = ["swiglu-oai", "silu", "gelu", "gelu-tanh", "relu", "relu2", "few rows", "unaligned sizes"];
   assertEquals(await failuresOf(variantChecks, flipped), of(...laidOut));
 
   const full = withOptions(({ expertCapacity: _capacity, ...options }) => options);

@@ -67,7 +67,7 @@ const flags = {
   scale: number("X", "Factor of the routing weights"),
   jitter: number("X", "Jitter of sparse-mixer (default: the model's, or 0.01)"),
   "logits-dtype": choice("NAME", "Dtype that the logits are rounded to (default: f32)", dtypes),
-  capacity: integer("N", "Maximum number of tokens per expert (default: unlimited)", 1, 2 ** 31 - 1),
+  capacity: integer("N", "Maximum number of tokens per expert (default: the model's, or unlimited)", 1, 2 ** 31 - 1),
   "batch-invariant": toggle("Give each token the same bits in any batch"),
   dtype: choice("NAME", "Dtype to compute in (default: that of input and weights if they agree, else f32)", dtypes),
   ...backendFlags,
@@ -128,7 +128,8 @@ export default command({
     const readTimeMs = performance.now() - readStart;
     const start = performance.now();
     const converted = owned.use(backend.upload(convert(hidden, dtype)));
-    const options = { expertCapacity: values.capacity, batchInvariant: values["batch-invariant"], tokenIds };
+    const expertCapacity = values.capacity ?? layer.expertCapacity;
+    const options = { expertCapacity, batchInvariant: values["batch-invariant"], tokenIds };
     const result = await backend.download(owned.use(await backend.moe(converted, tensors, options)));
     const timeMs = performance.now() - start;
     const written = convert(result, hidden.dtype);
@@ -162,7 +163,7 @@ export default command({
       topGroups: router.topGroups,
       renormalize: router.renormalize,
       scale: router.scale,
-      capacity: values.capacity ?? null,
+      capacity: expertCapacity ?? null,
       backend: backend.name,
       device: backend.device,
       threads: pool.threads,

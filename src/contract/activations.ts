@@ -9,9 +9,10 @@
  * | `"silu"` | g · σ(g) · u, with g and u clamped as above if there is a limit | x · σ(x) |
  * | `"gelu"` | gate · Φ(gate) · up | x · Φ(x) |
  * | `"gelu-tanh"` | the same with ½ + ½ tanh(√(2/π) (x + 0.044715 x³)) for Φ(x) | |
+ * | `"relu"` | max(gate, 0) · up | max(x, 0) |
  * | `"relu2"` | max(gate, 0)² · up | max(x, 0)² |
  */
-export type Activation = "swiglu-oai" | "silu" | "gelu" | "gelu-tanh" | "relu2";
+export type Activation = "swiglu-oai" | "silu" | "gelu" | "gelu-tanh" | "relu" | "relu2";
 
 /** What an activation needs and takes. */
 export interface ActivationRule {
@@ -31,6 +32,7 @@ export const activationRules: Readonly<Record<Activation, ActivationRule>> = {
   "silu": { ungated: true, options: { activationLimit: Infinity }, wasm: 2, cuda: 1 },
   "gelu": { ungated: true, options: {}, wasm: 3, cuda: 2 },
   "gelu-tanh": { ungated: true, options: {}, wasm: 4, cuda: 3 },
+  "relu": { ungated: true, options: {}, wasm: 6, cuda: 5 },
   "relu2": { ungated: true, options: {}, wasm: 5, cuda: 4 },
 };
 

@@ -78,6 +78,7 @@ const activations: Readonly<Record<Activation, ActivationFunction>> = {
   "silu": (gate, up, { activationLimit: limit }) => silu(Math.min(gate, limit)) * clamp(up, limit),
   "gelu": (gate, up) => gate / 2 * (1 + erf(gate / Math.SQRT2)) * up,
   "gelu-tanh": (gate, up) => gate / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (gate + 0.044715 * gate ** 3))) * up,
+  "relu": (gate, up) => Math.max(gate, 0) * up,
   "relu2": (gate, up) => Math.max(gate, 0) ** 2 * up,
 };
 

@@ -78,15 +78,22 @@ Deno.test({
   ignore: !toolkit,
   fn: async () => {
     using backend = (await openEmulated(90)).backend;
-    const weight = mxfp4Weight([40, 384, 256], 120);
-    const bytes = 40 * 384 * 256 * 17 / 32;
-    backend.resetPeakMemory();
-    using uploaded = backend.upload(weight);
-    assertEquals(backend.memory.liveBytes, bytes);
-    assert(backend.memory.peakBytes <= 1.05 * bytes, `${backend.memory.peakBytes}`);
-    uploaded[Symbol.dispose]();
-    uploaded[Symbol.dispose]();
-    assertEquals(backend.memory.liveBytes, 0);
+    const shape = [128, 192, 128] as const;
+    const values = 128 * 192 * 128 / 2;
+    const int4 = variants.find(({ name }) => name === "int4 of 128, signed")!;
+    const weights = [
+      { weight: mxfp4Weight(shape, 120), bytes: values * 17 / 16, live: values * 17 / 16 },
+      { weight: int4.make(new SmallRandom(1), shape, 1), bytes: values * 33 / 32, live: values * 34 / 32 },
+    ];
+    for (const { weight, bytes, live } of weights) {
+      backend.resetPeakMemory();
+      using uploaded = backend.upload(weight);
+      assertEquals(backend.memory.liveBytes, live);
+      assert(backend.memory.peakBytes <= 1.05 * bytes, `${backend.memory.peakBytes / bytes}`);
+      uploaded[Symbol.dispose]();
+      uploaded[Symbol.dispose]();
+      assertEquals(backend.memory.liveBytes, 0);
+    }
   },
 });
 

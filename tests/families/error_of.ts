@@ -26,7 +26,9 @@ export async function errorOf({ published, encodings, quantization, dtype = "f32
     await writeCheckpoint(directory, published, tensors, quantization);
     using found = await CheckpointLayer.open(directory, { layer: 1, prefix: published.prefix });
     const input = tensor(Float32Array.from(hidden.values), [hidden.rows, hidden.columns]);
-    const result = await moe(convert(input, dtype), await found.read(dtype));
+    const result = await moe(convert(input, dtype), await found.read(dtype), {
+      expertCapacity: found.expertCapacity,
+    });
     return relativeError(convert(result, "f32").data, output);
   } finally {
     await Deno.remove(directory, { recursive: true });

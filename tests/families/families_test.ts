@@ -46,6 +46,8 @@ const refused: readonly [config: Record<string, unknown>, message: string][] = [
       : []
   ),
   [{ model_type: "deepseek_v2", num_experts_per_tok: 2, topk_method: "best_of_all" }, "best_of_all"],
+  [{ model_type: "nllb-moe", second_expert_policy: "random" }, "the second expert of a token is drawn at random"],
+  [{ model_type: "nllb-moe", moe_eval_capacity_token_fraction: 0.5 }, "each expert drops tokens beyond a capacity"],
   [{ model_type: "step3p5", moe_top_k: 2, swiglu_limits: [0, 7] }, "clamped after the activation"],
   [
     { model_type: "dbrx", ffn_config: { moe_top_k: 2, moe_normalize_expert_weights: 2 } },

@@ -73,10 +73,10 @@ Deno.test("inspect names formats and stored bytes", async () => {
 });
 
 Deno.test("inspect says why a family, a layer, or a format cannot be run", async () => {
-  const refused = { ...named("qwen3_moe"), config: { model_type: "switch_transformers" } };
+  const refused = { ...named("qwen3_moe"), config: { model_type: "ernie4_5_vl_moe" } };
   await inDirectory(refused, async (directory) => {
     const { problem, layers, others } = await inspectCheckpoint(directory);
-    assertStringIncludes(problem!, '"switch_transformers" is not supported: its experts\' activation, ReLU');
+    assertStringIncludes(problem!, '"ernie4_5_vl_moe" is not supported: its layers have one set of experts for text');
     assertEquals([layers, others], [[], ["model.layers.1.mlp."]]);
   });
   const clamped = { ...named("step3p5"), config: { ...named("step3p5").config, swiglu_limits: [0, 7] } };

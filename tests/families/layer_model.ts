@@ -26,11 +26,13 @@ export interface Definition {
   readonly renormalize?: boolean;
   readonly scale?: number;
   readonly jitter?: number;
-  readonly activation: "silu" | "gelu" | "gelu-tanh" | "relu2" | "swigluoai";
+  readonly activation: "silu" | "gelu" | "gelu-tanh" | "relu" | "relu2" | "swigluoai";
   /** Clamps gate from above and up on both sides, before the activation. */
   readonly limit?: number;
   /** Logits become cap · tanh(x / cap). */
   readonly logitCap?: number;
+  /** The number of tokens that each expert keeps. */
+  readonly capacity?: number;
   /** The epsilon of the layer's norms. */
   readonly epsilon?: number;
 }
@@ -87,6 +89,7 @@ function activate({ activation, limit = Infinity }: Definition, gate: number, up
   if (activation === "swigluoai") return (u + 1) * g * sigmoid(1.702 * g);
   if (activation === "silu") return g * sigmoid(g) * u;
   if (activation === "gelu") return gate / 2 * (1 + errorFunction(gate / Math.SQRT2)) * up;
+  if (activation === "relu") return Math.max(gate, 0) * up;
   if (activation === "relu2") return Math.max(gate, 0) ** 2 * up;
   return gate / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (gate + 0.044715 * gate ** 3))) * up;
 }
@@ -184,6 +187,7 @@ export function computeLayer(
   const rounded = (matrix: Matrix): Matrix => ({ ...matrix, values: matrix.values.map(round) });
   const leaveLatent = (output: Matrix, sum: readonly number[]) =>
     times(output, sum.slice(0, output.columns).map(round)).map(round);
+  const load = layer.experts.map(() => 0);
   for (let t = 0; t < rows; t++) {
     const x = [...values.subarray(t * columns, (t + 1) * columns)];
     const { norms } = layer, { epsilon = 0 } = definition;
@@ -198,6 +202,7 @@ export function computeLayer(
     const sum: number[] = Array(columns).fill(0);
     const onInput = definition.scores === "logits-sigmoid-input";
     chosen.forEach((e, k) => {
+      if (load[e]!++ >= (definition.capacity ?? Infinity)) return;
       const states = norms ? normalized(x, norms.experts, epsilon).map(round) : x;
       const inner = layer.latent ? times(layer.latent.input, x).map(round) : states;
       const input = onInput ? inner.map((value) => value * weights[k]!) : inner;

@@ -6,6 +6,8 @@ export type Packing =
   | "gate_proj"
   | "w1"
   | "linear"
+  | "wi"
+  | "fc"
   | "fused-out-in"
   | "fused-in-out"
   | "gpt-oss"
@@ -98,7 +100,12 @@ const projections = {
   "gate_proj": ["gate_proj", "up_proj", "down_proj"],
   "w1": ["w1", "w3", "w2"],
   "linear": ["linear", "linear_v", "linear_1"],
+  "wi": ["", "wi", "wo"],
+  "fc": ["", "fc1", "fc2"],
 } as const;
+
+/** What the name of an expert's module begins with. */
+const moduleOf = (packing: Packing) => packing === "wi" || packing === "fc" ? "experts.expert_" : "experts.";
 
 /** The modules of packings that stack each projection. */
 const stacks = { mlx: "switch_mlp.", "mlx-fc": "switch_mlp.", split: "experts.", step: "" } as const;
@@ -135,9 +142,9 @@ export function packExperts(packing: Packing, base: string, experts: readonly Ma
   const isGated = experts[0]!.gate !== undefined;
   const parts = ({ gate, up, down }: Made) => [...gate ? [gate] : [], up, down];
   if (isKey(projections, packing)) {
-    const names = projections[packing].slice(isGated ? 0 : 1);
+    const names = projections[packing].slice(isGated ? 0 : 1), module = moduleOf(packing);
     const each = experts.flatMap((expert, e) =>
-      parts(expert).map((weight, i) => linear(`${base}experts.${e}.${names[i]}`, weight))
+      parts(expert).map((weight, i) => linear(`${base}${module}${e}.${names[i]}`, weight))
     );
     return Object.assign({}, ...each);
   }
@@ -179,6 +186,12 @@ export interface MadeBiases {
 /** The tensors of the experts' biases. */
 export function packBiases(packing: Packing, base: string, experts: readonly MadeBiases[]): Names {
   const parts = ["gate", "up", "down"] as const;
+  if (packing === "fc") {
+    return Object.fromEntries(experts.flatMap(({ up, down }, e) => [
+      [`${base}${moduleOf(packing)}${e}.fc1.bias`, up.raw],
+      [`${base}${moduleOf(packing)}${e}.fc2.bias`, down.raw],
+    ]));
+  }
   if (packing === "gate_proj") {
     return Object.fromEntries(
       experts.flatMap((expert, e) => parts.map((part) => [`${base}experts.${e}.${part}_proj.bias`, expert[part].raw])),

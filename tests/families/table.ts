@@ -43,7 +43,8 @@ function quantized(published: Published): readonly Quantized[] {
     ...{ format: "fp8", encodings: { experts: fp8Of(scales) }, published },
     quantization: { quantization_config: { weight_block_size: block } },
   };
-  const isEach = packing === "gate_proj" || packing === "w1" || packing === "linear";
+  const isEach = packing === "gate_proj" || packing === "w1" || packing === "linear" || packing === "wi" ||
+    packing === "fc";
   return isEach ? [fp8, { format: "int4", encodings: { experts: packedOf(32, 4, true) }, published }] : [fp8];
 }
 

@@ -52,7 +52,11 @@ export function randomJob(
       Object.entries({ ...inputs, ...weights }).filter(([, value]) => value !== undefined),
     ) as unknown as ExpertsInputs,
     options: {
-      ...{ gated, weightLayout, activation: gated ? choose(["swiglu-oai", "silu", "gelu"] as const) : "relu2" },
+      ...{
+        gated,
+        weightLayout,
+        activation: gated ? choose(["swiglu-oai", "silu", "gelu"] as const) : choose(["relu", "relu2"] as const),
+      },
       gateUpLayout: choose(["interleaved", "concatenated"] as const),
       expertCapacity: choose([undefined, undefined, 1, 1 + below(9)]),
     },

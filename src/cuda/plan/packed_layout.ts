@@ -120,7 +120,8 @@ export function planLayout<Pointer>(
       scales: parts.scales,
       blocks,
       ...sizes(format, shape),
-      ...details(format, layout, shape, parts),
+      ...{ blockBytes: layout.blockBytes, variant: layout.variant },
+      ...details(format, shape, parts),
     },
   };
 }
@@ -128,7 +129,6 @@ export function planLayout<Pointer>(
 /** The arguments of a layout that only some formats have. */
 function details<Pointer>(
   format: PackedFormat,
-  { blockBytes, variant }: BlockLayout,
   [, outputs = 0, inputs = 0]: readonly number[],
   parts: PackedParts<Pointer>,
 ) {
@@ -136,15 +136,15 @@ function details<Pointer>(
     case "mxfp4":
       return {};
     case "nvfp4":
-      return { globalScales: parts.globalScales ?? null, blockBytes, variant, globals: format.globalScales };
+      return { globalScales: parts.globalScales ?? null, globals: format.globalScales };
     case "int4": {
       const signBit = format.integers === "signed" ? 8 : 0;
-      return { zeroPoints: parts.zeroPoints ?? null, blockBytes, variant, group: format.group, signBit };
+      return { zeroPoints: parts.zeroPoints ?? null, group: format.group, signBit };
     }
     case "fp8": {
       const [rows, columns] = format.block; // can be larger than the weight
       const bandRows = Math.min(rows, outputs), runColumns = Math.min(columns, inputs);
-      return { blockBytes, variant, scaleDtype: cudaScales[format.scale], bandRows, runColumns };
+      return { scaleDtype: cudaScales[format.scale], bandRows, runColumns };
     }
   }
 }

@@ -47,6 +47,8 @@ export class CheckpointLayer implements Disposable {
   readonly shape: ResolvedMoe;
   /** The kind of the router. */
   readonly routerKind: RouterKind;
+  /** The number of tokens of a sequence that an expert of the model keeps, if it drops the others. */
+  readonly expertCapacity: number | undefined;
   /** What the user should know: tensors that are not used, and choices that the names leave open. */
   readonly notes: readonly string[];
   /** The formats of the experts' weights in the files. */
@@ -65,6 +67,7 @@ export class CheckpointLayer implements Disposable {
     this.#plan = resolved.plan;
     ({ family: this.family, number: this.number, dtype: this.dtype, shape: this.shape } = resolved);
     ({ routerKind: this.routerKind, notes: this.notes, formats: this.formats } = resolved);
+    this.expertCapacity = resolved.expertCapacity;
     this.#tokenTable = resolved.tokenTable;
     this.#norms = resolved.norms;
     this.hasBiases = resolved.plan.gateUpProjBias !== undefined || resolved.plan.downProjBias !== undefined;
@@ -237,8 +240,11 @@ export class CheckpointLayer implements Disposable {
 }
 
 /** A layer whose tensors and options are all known. */
-export interface ResolvedLayer
-  extends Pick<CheckpointLayer, "family" | "number" | "dtype" | "shape" | "routerKind" | "notes" | "formats"> {
+export interface ResolvedLayer extends
+  Pick<
+    CheckpointLayer,
+    "family" | "number" | "dtype" | "shape" | "routerKind" | "expertCapacity" | "notes" | "formats"
+  > {
   readonly plan: MoeLayer<PlannedTensor, PlannedWeight>;
   readonly norms: PlannedNorms | undefined;
   /** The name of the table from token ids to experts. */
@@ -270,6 +276,7 @@ export async function resolveLayer(
     dtype,
     shape,
     routerKind,
+    expertCapacity: settings.expertCapacity,
     notes,
     formats,
     plan,

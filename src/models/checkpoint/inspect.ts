@@ -127,6 +127,7 @@ async function inspectLayer(
       decisions: decisionsOf(config, router, {
         ...{ activation, activationAlpha, activationLimit, gated },
         ...{ logitCap: layer.plan.router.logitCap, normEpsilon: layer.norms?.epsilon },
+        expertCapacity: layer.expertCapacity,
       }),
       notes: layer.notes,
     };

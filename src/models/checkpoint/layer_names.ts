@@ -193,7 +193,7 @@ export function namesAt(checkpoint: Names, candidate: Candidate): LayerNames {
   const correction = [...checkpoint.names].find((name) =>
     name.startsWith(base) && correctionBias.test(name.slice(base.length))
   );
-  const biasCorrects = base.endsWith("ffn."); // DeepSeek-V4's own code names the correction bias so
+  const biasCorrects = base.endsWith("ffn.") && router === "gate"; // DeepSeek-V4's own code names the correction bias so
   return {
     ...candidate,
     router: base + router,

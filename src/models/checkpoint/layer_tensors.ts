@@ -116,6 +116,12 @@ async function planSplit(
   if (settings.weightLayout === "in-out") throw layoutError("weight layout", "out-in");
   const { gated = true } = settings;
   if (gated && settings.gateUpLayout === "interleaved") throw layoutError("gate-up layout", "concatenated");
+  if (gated && gate === undefined) {
+    throw planner.error(
+      `${linearName(base, down, 0)}.weight`,
+      "belongs to an expert without a gate: --ungated is needed",
+    );
+  }
   const each = down.includes("{e}");
   const surplus = linearName(base, down, experts);
   if (each && planner.hasWeight(surplus)) {

@@ -29,6 +29,8 @@ export interface ResolvedSettings extends Pick<MoeRouter, "logitsDType" | "logit
   /** The epsilon of the layer's norms, if it has any. */
   readonly normEpsilon: number;
   readonly quantization: Quantization;
+  /** The number of tokens of a sequence that an expert keeps, if it drops the others. */
+  readonly expertCapacity: number | undefined;
 }
 
 /** What is assumed of weights without a configuration. */
@@ -70,6 +72,7 @@ export function resolveSettings(
       logitCap: model.logitCap,
       normEpsilon: model.normEpsilon ?? standardEpsilon,
       quantization: config?.quantization ?? defaultQuantization,
+      expertCapacity: model.expertCapacity,
     },
     notes: [
       ...notes,
@@ -77,6 +80,10 @@ export function resolveSettings(
         ? [`The router kind ${router.kind} does not use ${names.correctionBias}`]
         : [],
       ...kind === undefined && model.note ? [model.note] : [],
+      ...model.expertCapacity === undefined ? [] : [
+        `An expert of the model keeps the first ${model.expertCapacity} of its tokens in a sequence (expert_capacity), ` +
+        "and the input counts as one sequence",
+      ],
       ...names.norms
         ? ["The input is that of the decoder's pre_feedforward_layernorm_2, and no norm follows the experts"]
         : [],

@@ -17,14 +17,16 @@ export interface Decision {
 export function decisionsOf(
   config: ModelConfig | undefined,
   router: RouterSettings,
-  experts: ExpertsComputation & { readonly logitCap: number | undefined; readonly normEpsilon: number | undefined },
+  experts: ExpertsComputation & { readonly logitCap: number | undefined; readonly normEpsilon: number | undefined } & {
+    readonly expertCapacity: number | undefined;
+  },
 ): Decision[] {
   const family = config && (config.family ?? unknownFamily);
   const settings: Readonly<Record<string, Known<unknown>>> = {
     kind: family?.router.kind,
     topK: family?.router.topK,
     renormalize: family?.router.renormalize,
-    scale: family?.router.scale,
+    scale: family?.router.scale ?? family?.router.dropout,
     groups: family?.router.groups,
     topGroups: family?.router.topGroups,
     jitter: family?.router.jitter,
@@ -33,6 +35,7 @@ export function decisionsOf(
     activationAlpha: family?.experts.alpha,
     activationLimit: family?.experts.limit,
     gated: family?.experts.gated,
+    expertCapacity: family?.expertCapacity,
     normEpsilon: family?.normEpsilon,
   };
   const sourceOf = (name: string) => {

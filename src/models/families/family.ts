@@ -37,6 +37,8 @@ export interface FamilyRouter {
   /** The small number that the code adds to the sum of the weights, if it is not the usual one of the kind. */
   readonly epsilon?: number;
   readonly scale?: Setting<number | undefined>;
+  /** The rate at which training drops outputs of experts. Inference multiplies all weights by 1 minus this. */
+  readonly dropout?: Setting<number>;
   readonly groups?: Setting<number | undefined>;
   readonly topGroups?: Setting<number | undefined>;
   readonly jitter?: Setting<number>;
@@ -69,6 +71,8 @@ export interface Family {
   readonly nested?: string;
   readonly router: FamilyRouter;
   readonly experts: FamilyExperts;
+  /** The number of tokens of a sequence that an expert keeps at inference, in families that drop the others. */
+  readonly expertCapacity?: Setting<number>;
   /** The epsilon of the layer's norms, in families whose layers begin with norms. */
   readonly normEpsilon?: Setting<number>;
   /** Values that cannot be expressed. */
@@ -95,6 +99,7 @@ export const activations: Readonly<Record<string, Activation>> = {
   gelu: "gelu",
   gelu_new: "gelu-tanh",
   gelu_pytorch_tanh: "gelu-tanh",
+  relu: "relu",
   relu2: "relu2",
   swigluoai: "swiglu-oai",
 };

@@ -35,6 +35,8 @@ export const packings: readonly Packing[] = [
     up: "experts.{e}.linear_v",
     down: "experts.{e}.linear_1",
   },
+  { up: "experts.expert_{e}.wi", down: "experts.expert_{e}.wo" }, // Switch Transformers
+  { up: "experts.expert_{e}.fc1", down: "experts.expert_{e}.fc2" }, // NLLB-MoE
   { gateUp: "experts.fc1", down: "experts.fc2", layout: "in-out" }, // Aria
   {
     gate: "experts.mlp.w1", // DBRX
@@ -64,6 +66,7 @@ export const routers = [
   "gate.gate_proj",
   "gate.gate",
   "router.proj",
+  "router.classifier",
 ];
 
 /** The name of a correction bias: DeepSeek-V3, MiniMax-M2; Ling 2.0, LFM2; ERNIE 4.5; Step 3.5. */

@@ -18,6 +18,8 @@ export interface ModelSettings {
   readonly router: RouterSettings;
   /** The epsilon of the layer's norms, if it has any. */
   readonly normEpsilon?: number;
+  /** The number of tokens of a sequence that an expert keeps, if it drops the others. */
+  readonly expertCapacity?: number;
   /** The cap of the router's logits, if it has one. */
   readonly logitCap?: number | undefined;
   /** Whether the activation that config.json names does not count. */
@@ -58,6 +60,7 @@ export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings 
     experts: { ...expertsOf(config, family, layer), activation: activation.value },
     router: { ...router, kind: isUnknown ? undefined : kind.value },
     logitCap: family.router.logitCap && config.number(family.router.logitCap) || undefined,
+    ...family.expertCapacity && { expertCapacity: config.integer(family.expertCapacity) },
     ...family.normEpsilon && { normEpsilon: config.number(family.normEpsilon) },
     unknown: {
       ...unknownKind && { router: unknownKind },
@@ -82,7 +85,7 @@ function checkValues(config: ModelConfig, { refusals = [] }: Family, layer: numb
 /** Reads the router's options. If the kind is known, only those that it takes. */
 function routerOf(
   config: ModelConfig,
-  { router: { topK, scale, renormalize, groups, topGroups, jitter, epsilon } }: Family,
+  { router: { topK, scale, dropout, renormalize, groups, topGroups, jitter, epsilon } }: Family,
   layer: number,
   kind: RouterKind | undefined,
 ): RouterSettings {
@@ -90,6 +93,7 @@ function routerOf(
   return {
     topK: config.integer(topK, layer),
     ...scale && { scale: config.number(scale) },
+    ...dropout && { scale: 1 - config.number(dropout) },
     ...renormalize !== undefined && rule?.before !== "none" && { renormalize: config.boolean(renormalize) },
     ...groups && rule?.groupScores !== 0 && { groups: config.integer(groups) },
     ...topGroups && rule?.groupScores !== 0 && { topGroups: config.integer(topGroups) },

@@ -1,8 +1,6 @@
 import { activations, clampedExperts, type Family, gatedExperts, key, softmaxRouter, topK } from "./family.ts";
 import { transformers, vllm } from "./sources.ts";
 
-const relu = "its experts' activation, ReLU, is not supported";
-
 const grokRouter = (renormalizes: boolean) => ({
   ...softmaxRouter(key(["moe_router_renormalize", "moe_renormalize"], renormalizes), topK(2)),
   logitCap: key<number | undefined>("router_logit_softcapping", 30),
@@ -95,10 +93,26 @@ export const softmax: readonly Family[] = [
     experts: { activation: "gelu", weightLayout: "out-in" },
   },
   {
-    types: ["switch_transformers", "nllb-moe", "nllb_moe"],
-    sources: [transformers.switch_transformers, transformers.nllb_moe],
-    refusal: relu,
-    router: softmaxRouter(false, topK()),
-    experts: gatedExperts,
+    // Transformers 4 adds a dropped token's own state, times its probability. Transformers 5 adds nothing.
+    types: ["switch_transformers"],
+    sources: [transformers.switch_transformers, transformers.switch_transformers_experts],
+    router: softmaxRouter(false, topK(1, [])),
+    experts: { activation: { keys: ["dense_act_fn"], absent: "relu", values: activations }, gated: false },
+    expertCapacity: key("expert_capacity", 64),
+  },
+  {
+    // The code of transformers 5 computes the experts 0 and 1 only, for all tokens. That of transformers 4 is right.
+    types: ["nllb-moe", "nllb_moe"],
+    sources: [transformers.nllb_moe],
+    router: { ...softmaxRouter(true, topK(2, [])), dropout: key("moe_token_dropout", 0.2) },
+    experts: { activation: { keys: ["activation_function"], absent: "relu", values: activations }, gated: false },
+    refusals: [
+      { key: "second_expert_policy", unless: ["all"], reason: "the second expert of a token is drawn at random" },
+      {
+        key: "moe_eval_capacity_token_fraction",
+        unless: [1],
+        reason: "each expert drops tokens beyond a capacity that depends on the number of tokens",
+      },
+    ],
   },
 ];

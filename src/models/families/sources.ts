@@ -53,6 +53,8 @@ export const transformers = {
   solar_open: modelingCode("solar_open", "f2dd04952a1fe6a272f95f4de1ed4d7393fc3d81"),
   step3p7: modelingCode("step3p7", "a7b81dfe73fd94d522c5d3734de4ba501093882b"),
   switch_transformers: modelingCode("switch_transformers", "2b24433ab77dc90a72d41a2a58ecaaa35c021037"),
+  switch_transformers_experts: modelingCode("switch_transformers", "17da17846f629cce60bd7ade3307b8960a935423")
+    .replace("modeling_", "modular_"),
 } as const;
 
 /** Modeling code of vLLM. */

@@ -22,6 +22,7 @@ const SILU = 2;
 const GELU = 3;
 const GELU_TANH = 4;
 const RELU2 = 5;
+const RELU = 6;
 
 // x sigmoid(-minusY).
 // @ts-ignore: decorator
@@ -67,9 +68,8 @@ function geluTanh4(x: v128): v128 {
 
 // @ts-ignore: decorator
 @inline
-function relu2(x: v128): v128 {
-  const positive = f32x4.max(x, f32x4.splat(0));
-  return f32x4.mul(positive, positive);
+function relu4(x: v128): v128 {
+  return f32x4.max(x, f32x4.splat(0));
 }
 
 // The activation of values without a gate.
@@ -79,7 +79,8 @@ export function activate4(kind: i32, x: v128): v128 {
   if (kind == SILU) return gated4(x, f32x4.neg(x));
   if (kind == GELU) return gelu4(x);
   if (kind == GELU_TANH) return geluTanh4(x);
-  if (kind == RELU2) return relu2(x);
+  if (kind == RELU) return relu4(x);
+  if (kind == RELU2) return f32x4.mul(relu4(x), relu4(x));
   return x;
 }
 

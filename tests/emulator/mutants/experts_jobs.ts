@@ -22,6 +22,7 @@ export const products: readonly ExpertsJob[] = [
   [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { ...concatenated, activation: "gelu" }],
   [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { ...outIn, activation: "gelu-tanh" }],
   [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activation: "relu2", gated: false }, { dtype: "bf16", bias: false }],
+  [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activation: "relu", gated: false }],
   [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activation: "silu", gated: false }],
   [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activation: "gelu", gated: false, ...outIn }],
   [16, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activation: "gelu-tanh", gated: false }],

@@ -1,18 +1,8 @@
-// The kernels that prepare the operands of the packed products, for Hopper: they lay weights out in blocks, at upload, and
-// gather the hidden states into panels, in each call. packed_format.cuh and packed_gemm.cuh describe both layouts.
+// The kernel that gathers the hidden states into panels, for Hopper: see packed_gemm.cuh.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-#include "packed_e2m1.cuh"
 #include "packed_panels.cuh"
 
 namespace yamoe {
-
-struct Mxfp4BlocksArguments {
-  const unsigned char* values;  // [experts][width][depth / 2], the first of two values in the low bits
-  const unsigned char* scales;  // [experts][width][depth / 32]
-  unsigned char* blocks;
-  int width, depth;
-  int half;  // 0, or the distance of a gate row and its up row, which become rows 2 n and 2 n + 1
-};
 
 constexpr int kPanelThreads = 256;
 constexpr int kPanelRows = kPanelThreads / 8;  // of a block: eight threads copy the 128 bytes of a row
@@ -29,45 +19,7 @@ struct GatherPanelsArguments {
   int rows;  // of a panel
 };
 
-struct Mxfp4Decoder {
-  using Format = Mxfp4<__nv_bfloat16>;
-
-  static __device__ __forceinline__ float value(const unsigned char* block, const DecodeArguments&, int thread, int c,
-                                                int r, int half) {
-    const int scale = block[Format::kValueBytes + thread / 4 * 4 + c / 2 * 2 + r % 2];
-    return ldexpf(e2m1_of<Format>(block, thread, c, r, half), scale - 127);
-  }
-};
-
 }  // namespace yamoe
-
-// A block of 128 threads for each block of weights.
-extern "C" __global__ void __launch_bounds__(128) mxfp4_blocks(const yamoe::Mxfp4BlocksArguments p) {
-  using namespace yamoe;
-  using Format = Mxfp4<__nv_bfloat16>;
-  wait_for_previous_kernel();
-  allow_next_kernel();
-  const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
-  unsigned char* const block = p.blocks + static_cast<size_t>(blockIdx.x) * Format::kBlockBytes;
-  lay_out_e2m1<Format>(block, p.values, at, p.width, p.depth, p.half);
-  const int thread = threadIdx.x;
-  if (thread >= kBlockRows / 2) return;
-  uint32_t scales = 0;  // of two rows and two groups of columns
-  for (int i = 0; i < 4; ++i) {
-    const int row = at.strip * kBlockRows + thread * 2 + i % 2, group = at.step * 2 + i / 2;
-    if (row >= p.width || group >= p.depth / 32) continue;
-    const size_t source = static_cast<size_t>(at.expert) * p.width + source_row(row, p.half);
-    scales |= static_cast<uint32_t>(p.scales[source * (p.depth / 32) + group]) << i * 8;
-  }
-  reinterpret_cast<uint32_t*>(block + Format::kValueBytes)[thread] = scales;
-}
-
-// Writes the weights as a dense tensor. The same grid.
-extern "C" __global__ void __launch_bounds__(128) mxfp4_decode(const yamoe::DecodeArguments arguments) {
-  yamoe::wait_for_previous_kernel();
-  yamoe::allow_next_kernel();
-  yamoe::decode_blocks<yamoe::Mxfp4Decoder>(arguments);
-}
 
 // Eight threads for each row, kPanelRows rows and kPanelsPerBlock panels for each block.
 extern "C" __global__ void __launch_bounds__(yamoe::kPanelThreads) gather_panels(
