@@ -12,6 +12,7 @@ import {
   Safetensors,
   type Tensor,
   tensor,
+  zeros,
 } from "../mod.ts";
 import { routerRules } from "../src/routing/router.ts";
 import { backendTest } from "./backend_case.ts";
@@ -267,5 +268,22 @@ export function testMoe(
       const run = () => moe(f16(2, 16), layer as MoeLayer, { backend, ...options });
       await assertRejects(run, TypeError, `Unknown member ${what}`);
     }
+  });
+
+  test("moe() refuses a disposed tensor, with and without tokens", async (backend) => {
+    using scope = new DisposableStack();
+    const upload = (...shape: number[]) => scope.use(backend.upload(zeros("f16", shape)));
+    const weight = upload(4, 16);
+    const layer = {
+      router: { weight, options: { topK: 2 } },
+      ...{ gateUpProj: upload(4, 16, 16), downProj: upload(4, 8, 16) },
+    };
+    weight[Symbol.dispose]();
+    const { liveBytes } = backend.memory;
+    for (const tokens of [3, 0]) {
+      using hidden = backend.upload(zeros("f16", [tokens, 16]));
+      await assertRejects(() => backend.moe(hidden, layer), TypeError, "disposed", `${tokens} tokens`);
+    }
+    assertEquals(backend.memory.liveBytes, liveBytes);
   });
 }

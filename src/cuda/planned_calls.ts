@@ -81,15 +81,15 @@ export class PlannedCalls implements Disposable {
     const { allocate, allocateBytes, own } = this.#host;
     using cleanup = new DisposableStack();
     const output = cleanup.use(allocate(dtype, [tokens, hidden]));
+    const pointerOf = (tensor: BackendTensor | undefined) => tensor ? own(tensor).pointer : null;
+    const addresses = inputNames.map((name) => {
+      const tensor = inputs[name];
+      return pointerOf(tensor && isPacked(tensor) ? tensor.parts.values : tensor);
+    });
+    addresses.push(...partPointers(inputs, (part) => own(part).pointer), ...router.map(pointerOf), output.pointer);
     if (tokens > 0) {
       const prepared = plan();
       using workspace = new DisposableStack();
-      const pointerOf = (tensor: BackendTensor | undefined) => tensor ? own(tensor).pointer : null;
-      const addresses = inputNames.map((name) => {
-        const tensor = inputs[name];
-        return pointerOf(tensor && isPacked(tensor) ? tensor.parts.values : tensor);
-      });
-      addresses.push(...partPointers(inputs, (part) => own(part).pointer), ...router.map(pointerOf), output.pointer);
       for (const bytes of prepared.buffers) addresses.push(workspace.use(allocateBytes(bytes)).pointer);
       this.#queue(prepared, addresses);
     }

@@ -3,7 +3,7 @@ import type { PackedBackendTensor } from "../backend/backend.ts";
 import { makeParts } from "../backend/upload_packed.ts";
 import { describeParts, expertsOf, mapParts, type PackedSpec, type PackedTensor } from "../tensor/packed_tensor.ts";
 import { firstAbove, firstHugeBf16 } from "../tensor/scan.ts";
-import { bytesPerElement, elementCount, viewOf } from "../tensor/tensor.ts";
+import { bytesPerElement, elementCount, type Tensor, viewOf } from "../tensor/tensor.ts";
 import type { CudaHost } from "./ops.ts";
 import { type BlockLayout, blocksBytes, findLayout, maximumScale, planLayout } from "./plan/packed_layout.ts";
 import type { CudaTensor } from "./tensor.ts";
@@ -156,25 +156,30 @@ class Blocks implements Target {
   }
 }
 
+/** NVFP4: the kernels multiply a global scale by 2^14 and by a scale of up to 448. */
+const globalLimit = 2 ** 105;
+
 /**
  * Checks that the kernels can decode each scale of the experts from `first` on. They multiply those of integers in bf16 by up to
  * 64.
  *
  * @throws {RangeError} If a scale is too large.
  */
-export function checkScales({ format, shape, parts: { scales: { data } } }: PackedTensor, first = 0): void {
+export function checkScales({ format, shape, parts: { scales, globalScales } }: PackedTensor, first = 0): void {
   const [count = 1] = shape;
-  const element = (i: number) => first * data.length / count + i;
-  if (format.kind === "mxfp4") {
-    const i = firstAbove(data, maximumScale);
+  const refuse = ({ data }: Tensor, i: number, expected: string, got = "a larger one") => {
     if (i < 0) return;
-    throw new RangeError(
-      `scales must be at most ${maximumScale} (2) on this GPU, got ${data[i]} at element ${element(i)}`,
-    );
+    throw new RangeError(`${expected} on this GPU, got ${got} at element ${first * data.length / count + i}`);
+  };
+  if (format.kind === "mxfp4") {
+    const i = firstAbove(scales.data, maximumScale);
+    refuse(scales, i, `scales must be at most ${maximumScale} (2)`, `${scales.data[i]}`);
+  } else if (format.kind === "int4" && format.scale === "bf16") {
+    refuse(scales, firstHugeBf16(scales.data), "scales must be below 2^121");
+  } else if (globalScales) {
+    const i = globalScales.data.findIndex((scale) => Math.abs(scale) >= globalLimit);
+    refuse(globalScales, i, "globalScales must be below 2^105");
   }
-  const i = format.kind === "int4" && format.scale === "bf16" ? firstHugeBf16(data) : -1;
-  if (i < 0) return;
-  throw new RangeError(`scales must be below 2^121 on this GPU, got a larger one at element ${element(i)}`);
 }
 
 function withExperts({ format, shape: [, ...matrix] }: PackedSpec, experts: number): PackedSpec {

@@ -101,8 +101,11 @@ Deno.test("A shard that is short, or a link to nothing, is refused", async () =>
     await assertRejects(open, SafetensorsError, `${path}: the header must have`);
     await Deno.remove(path);
     if (Deno.build.os === "windows") return;
-    await Deno.symlink("../blobs/0a", path);
-    await assertRejects(open, SafetensorsError, `${path}: the file that the link leads to does not exist`);
+    for (const link of [path, `${directory}/model-00001-of-00001.safetensors`]) {
+      await Deno.symlink("../blobs/0a", link);
+      await assertRejects(open, SafetensorsError, `${link}: the file that the link leads to does not exist`);
+      await Deno.remove(link);
+    }
   });
 });
 

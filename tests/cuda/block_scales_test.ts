@@ -20,3 +20,19 @@ Deno.test("cuda: scales of integers in bf16 are below 2^121 in magnitude", () =>
     );
   }
 });
+
+Deno.test("cuda: the global scales of NVFP4 are below 2^105 in magnitude", () => {
+  const weight = (...globals: readonly number[]) => {
+    const bytes = (inputs: number) => tensor(new Uint8Array(globals.length * inputs), [globals.length, 1, inputs]);
+    const globalScales = tensor(new Float32Array(globals), [globals.length]);
+    return packed("nvfp4", { values: bytes(8), scales: bytes(1), globalScales }, [globals.length, 1, 16]);
+  };
+  checkScales(weight(2 ** 104.99, -(2 ** 104.99)));
+  for (const huge of [2 ** 105, -(2 ** 105), 2 ** 127]) {
+    assertThrows(
+      () => checkScales(weight(1, huge), 4),
+      RangeError,
+      "globalScales must be below 2^105 on this GPU, got a larger one at element 5",
+    );
+  }
+});

@@ -1,5 +1,5 @@
 // The same layers under other names, in other files, and with configurations that leave something out.
-import { assertEquals, assertLess, assertRejects } from "@std/assert";
+import { assertEquals, assertLess, assertMatch, assertRejects } from "@std/assert";
 import { moe, SafetensorsError, tensor } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { relativeError } from "../fixtures.ts";
@@ -101,6 +101,9 @@ Deno.test("Shards without an index must be all of one model", async () => {
     const run = () => errorOf(named("qwen3_moe"), { write: writeShards(files) });
     await assertRejects(run, SafetensorsError, message);
   }
+  const many = () =>
+    errorOf(named("qwen3_moe"), { write: writeShards([...shards, "model-00004-of-00003.safetensors"]) });
+  assertMatch((await assertRejects(many, SafetensorsError)).message, /expected 3 shards, got 4$/);
   const twice = async (directory: string, tensors: Names) => {
     for (const i of [1, 2]) await writeRaw(`${directory}/model-0000${i}-of-00002.safetensors`, tensors);
   };

@@ -130,24 +130,22 @@ export class Checkpoint implements Disposable {
 async function weightsIn(directory: string): Promise<string[]> {
   const prefix = directory.endsWith("/") ? directory : `${directory}/`;
   for (const name of [indexName, singleName]) {
-    const found = await Deno.stat(prefix + name).catch((error) => {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    });
-    if (found) return [prefix + name];
-    if (await isDanglingLink(prefix + name)) {
-      throw new SafetensorsError(`${prefix}${name}: the file that the link leads to does not exist`);
-    }
+    if (await exists(prefix + name)) return [prefix + name];
   }
   const weights = (await Array.fromAsync(Deno.readDir(directory), ({ name }) => name)).filter(isWeightFile).sort();
   const indices = weights.filter((name) => /\.safetensors\.index\b.*\.json$/.test(name));
-  if (indices.length === 1) return indices.map((name) => prefix + name);
+  const pathsOf = async (names: readonly string[]) => {
+    const paths = names.map((name) => prefix + name);
+    for (const path of paths) await exists(path); // refuses a link to a missing file
+    return paths;
+  };
+  if (indices.length === 1) return await pathsOf(indices);
   const models = Map.groupBy(weights.filter((name) => name.endsWith(".safetensors")), modelOf);
   const [shards = []] = models.values(), expected = shardsOf(shards[0] ?? "");
   if (models.size === 1 && indices.length === 0) {
-    if (shards.length === expected) return shards.map((name) => prefix + name);
-    throw new SafetensorsError(
-      `${directory}: expected ${expected} shards, got ${shards.length}: the download is not complete`,
-    );
+    if (shards.length === expected) return await pathsOf(shards);
+    const problem = shards.length < expected ? ": the download is not complete" : "";
+    throw new SafetensorsError(`${directory}: expected ${expected} shards, got ${shards.length}${problem}`);
   }
   throw new SafetensorsError(
     `${directory}: expected a ${indexName} or a ${singleName}, got ` +
@@ -169,14 +167,21 @@ function shardsOf(name: string): number {
   return Number(name.match(shardNumber)?.[1] ?? 1);
 }
 
-/** Returns whether a path is a link to a file that does not exist, as an incomplete cache of Hugging Face has. */
-async function isDanglingLink(path: string): Promise<boolean> {
-  try {
-    return (await Deno.lstat(path)).isSymlink;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
+/**
+ * Returns whether a file exists.
+ *
+ * @throws {SafetensorsError} If the path is a link to a file that does not exist, as an incomplete cache of Hugging Face has.
+ */
+async function exists(path: string): Promise<boolean> {
+  const isMissing = (error: unknown) => {
+    if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
+  };
+  if (await Deno.stat(path).catch(isMissing)) return true;
+  if (await Deno.lstat(path).catch(isMissing)) {
+    throw new SafetensorsError(`${path}: the file that the link leads to does not exist`);
   }
+  return false;
 }
 
 /** Returns whether a name is that of a file of weights, in whatever format. */
