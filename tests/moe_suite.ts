@@ -251,6 +251,25 @@ export function testMoe(
     await assertRejects(() => moe(f16(2, 16), experts, { backend }), RangeError, "layer.downProj must hold 4 experts");
 
     const { router, sharedExpert } = layer;
+    const withNull: Readonly<Record<string, object>> = {
+      "gateUpProjBias must be a tensor": { gateUpProjBias: null },
+      "layer.latent must be an object": { latent: null },
+      "layer.norm must be an object": { norm: null },
+      "layer.sharedExpert must be an object": { sharedExpert: null },
+      "layer.sharedExpert.gate must be a tensor": { sharedExpert: { ...sharedExpert, gate: null } },
+      "correctionBias must be a tensor": { router: { ...router, options: { topK: 2, correctionBias: null } } },
+      ...Object.fromEntries(
+        ["bias", "expertScale", "tokenTable"].map((name) => [
+          `layer.router.${name} must be a tensor`,
+          { router: { ...router, [name]: null } },
+        ]),
+      ),
+      "layer.router.norm must be an object": { router: { ...router, norm: null } },
+    };
+    for (const [message, change] of Object.entries(withNull)) {
+      const run = () => moe(f16(2, 16), { ...layer, ...change } as MoeLayer, { backend });
+      await assertRejects(run, TypeError, `${message}, got null`);
+    }
     const misspelt: [string, object, object?][] = [
       ['"gateUpLayuot" of layer: did you mean "gateUpLayout"?', { ...layer, gateUpLayuot: "concatenated" }],
       ['"bais" of layer.router: ', { ...layer, router: { ...router, bais: f16(4) } }],

@@ -247,6 +247,9 @@ export function testOps(test: BackendTest, { multiple, runs, dtypes }: OpsOption
       RangeError,
       "b must have shape [1, 8, 8]",
     );
+    using input = backend.upload(f16(2, 8)), weight = backend.upload(f16(3, 8));
+    const linear = () => backend.ops.linear(input, weight, { bias: null } as never);
+    await assertRejects(async () => await linear(), TypeError, "bias must be a tensor, got null");
     const gather = () => ops.gather(f16(2, 8), i32(0, 1), i32(2, 1), { ...options, capacity: 2 });
     await assertRejects(gather, RangeError, "cumsum must hold integers that never decrease");
     const scatter = () => ops.scatter(f16(1, 2, 8), i32(1, 1), i32(2), f16(2, 1), options);

@@ -115,6 +115,7 @@ Deno.test("packed: wrong parts are refused by name", () => {
       make("nvfp4", { ...good, scales: u8([2, 4, 2], 1, 0x7f), globalScales: f32([2], 1) }),
       "scales must be finite, got the bits 127 at element 1",
     ],
+    [make("int4", { ...good, scales: f32([2, 4, 1], 1), zeroPoints: null }), "zeroPoints must be a tensor, got null"],
     [make("nvfp4", { ...good, scales: u8([2, 4, 2], 1) }), "globalScales must be a tensor, got undefined"],
     [
       make("fp8", { ...good, scales: f32([2, 3, 1], 1) }, [2, 4, 16]),
@@ -123,6 +124,10 @@ Deno.test("packed: wrong parts are refused by name", () => {
     [
       make("fp8", { ...good, scales: f32([2, 1, 1], 1) }, [2, 4, 16], { block: [0, 1] }),
       "block must be two integers of at least 1, got Array",
+    ],
+    [
+      make("fp8", { ...good, scales: f32([2, 1, 1], 1) }, [2, 4, 16], { block: null }),
+      "block must be two integers of at least 1, got null",
     ],
   ];
   for (const [run, message] of cases) assertThrows(run, Error, message);

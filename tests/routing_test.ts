@@ -62,6 +62,16 @@ Deno.test("route() refuses what it cannot route", () => {
   assertThrows(() => route(tensor(new Int32Array(12), [3, 4]), 1), TypeError, "logits must be of dtype f16, bf16, f32");
 });
 
+Deno.test("route() refuses a correction bias that does not fit", () => {
+  const logits = tensor(new Float32Array(12), [3, 4]);
+  for (const [correctionBias, message] of [[null, "null"], [0, "0"], [{ dtype: "f32" }, "Object"]] as const) {
+    const options = { topK: 1, correctionBias } as unknown as RouterOptions;
+    assertThrows(() => route(logits, options), TypeError, `correctionBias must be a tensor, got ${message}`);
+  }
+  const options = { topK: 1, correctionBias: tensor(new Float32Array(3)) };
+  assertThrows(() => route(logits, options), RangeError, "correctionBias must have shape [4], got [3]");
+});
+
 Deno.test("route() refuses a router that is neither a number nor options", () => {
   const logits = tensor(new Float32Array(12), [3, 4]);
   for (const router of [undefined, null, "2"]) {

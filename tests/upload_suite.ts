@@ -8,7 +8,7 @@ import { SmallRandom } from "./small_random.ts";
 const experts = 130;
 
 /** Copies experts of a weight to a piece. */
-function copyExperts(weight: PackedTensor, piece: PackedTensor, first: number): void {
+export function copyExperts(weight: PackedTensor, piece: PackedTensor, first: number): void {
   const { parts } = expertsOf(weight, first, piece.shape[0] ?? 0);
   mapParts(piece, ({ data }, name) => data.set(parts[name]!.data));
 }

@@ -131,7 +131,7 @@ export function resolveMoe<T extends TensorSpec>(
   expectFloat("layer.router.weight", weight.dtype);
   const experts = weight.shape[0] ?? 0;
   expectShape("layer.router.weight", weight, [experts, width]);
-  if (bias) expectTensor("layer.router.bias", bias, weight.dtype, [experts]);
+  if (bias !== undefined) expectTensor("layer.router.bias", bias, weight.dtype, [experts]);
   expectObject("layer.router.options", router.options);
   const decided = resolveRouter(router.options, experts);
   checkTokens(router.tokenTable, options.tokenIds, tokens, decided.topK);
@@ -139,9 +139,11 @@ export function resolveMoe<T extends TensorSpec>(
   if (logitCap !== undefined && !(typeof logitCap === "number" && logitCap > 0 && logitCap < Infinity)) {
     throw new RangeError(`layer.router.logitCap must be a finite number above 0, got ${describeValue(logitCap)}`);
   }
-  if (router.norm) checkNorm("layer.router.norm", router.norm, width);
-  if (router.expertScale) expectTensor("layer.router.expertScale", router.expertScale, "f32", [experts]);
-  if (layer.norm) checkNorm("layer.norm", layer.norm, width);
+  if (router.norm !== undefined) checkNorm("layer.router.norm", router.norm, width);
+  if (router.expertScale !== undefined) {
+    expectTensor("layer.router.expertScale", router.expertScale, "f32", [experts]);
+  }
+  if (layer.norm !== undefined) checkNorm("layer.norm", layer.norm, width);
   if (layer.norm && latent) throw new TypeError("layer.norm must not be given for a layer with a latent space");
 
   const assignments = (topK: number) => ({
@@ -149,7 +151,7 @@ export function resolveMoe<T extends TensorSpec>(
     routerIndices: { dtype: "i32", shape: [tokens, topK] },
     routingWeights: { dtype: "f32", shape: [tokens, topK] },
   } as const);
-  if (latent) checkLatent(latent, hidden);
+  if (latent !== undefined) checkLatent(latent, hidden);
   const routed = resolvePart("layer", layer, experts, {
     ...assignments(decided.topK),
     ...latent && { hiddenStates: { dtype: hidden.dtype, shape: [tokens, latent.input.shape[0]!] } },
@@ -157,11 +159,11 @@ export function resolveMoe<T extends TensorSpec>(
     ...sharedExpert && !latent && { addend: hidden },
   }, options);
   const resolved = { hidden: width, router: decided, routerDType: weight.dtype, logitsDType, routed };
-  if (!sharedExpert) return { ...resolved, shared: undefined };
+  if (sharedExpert === undefined) return { ...resolved, shared: undefined };
 
   expectNames("layer.sharedExpert", sharedExpert, [...expertsNames, "gate"] satisfies (keyof SharedExpert)[]);
   const { gate } = sharedExpert;
-  if (gate) expectTensor("layer.sharedExpert.gate", gate, hidden.dtype, [1, width]);
+  if (gate !== undefined) expectTensor("layer.sharedExpert.gate", gate, hidden.dtype, [1, width]);
   const { batchInvariant } = options;
   const shared = resolvePart("layer.sharedExpert", sharedExpert, 1, {
     ...assignments(1),
@@ -179,11 +181,12 @@ function checkNorm(name: string, norm: RmsNorm, width: number): void {
 
 /** Checks the table that chooses experts by token id, and that there is an id for each token. */
 function checkTokens(table: Tensor | undefined, ids: MoeOptions["tokenIds"], tokens: number, topK: number): void {
-  if (!table) {
+  if (table === undefined) {
     if (ids === undefined) return;
     throw new TypeError("tokenIds must only be given for a layer whose router has a token table");
   }
-  expectTensor("layer.router.tokenTable", table, "i32", [table.shape?.[0] ?? 0, topK]);
+  expectSpec("layer.router.tokenTable", table);
+  expectTensor("layer.router.tokenTable", table, "i32", [table.shape[0] ?? 0, topK]);
   checkTensor("layer.router.tokenTable", table);
   if (!(Array.isArray(ids) || ids instanceof Int32Array)) {
     throw new TypeError(

@@ -64,7 +64,7 @@ export function resolveLinear<T extends TensorSpec>(
   const [rows, depth] = sizes("input", input, ["T", "D"]);
   const [columns] = sizes("weight", weight, ["N", "D"]);
   expectShape("weight", weight, [columns, depth]);
-  if (bias) {
+  if (bias !== undefined) {
     expectSpec("bias", bias);
     expectDType("bias", bias, weight.dtype);
     expectShape("bias", bias, [columns]);

@@ -52,11 +52,14 @@ export class Transfers implements Disposable {
     return this.#uploadMilliseconds;
   }
 
-  /** Queues copies of the caller's memory and waits for them. */
+  /** Queues copies of the caller's memory and waits for them, even if `queue` throws. Until then the driver reads the memory. */
   upload(queue: () => void): void {
     this.#timed(() => {
+      using failed = new DisposableStack();
+      failed.defer(() => this.#context.release("cuStreamSynchronize", this.#stream.handle));
       queue();
-      this.#stream.synchronize(); // until then the driver reads the caller's memory
+      failed.move();
+      this.#stream.synchronize();
     });
   }
 
@@ -128,8 +131,8 @@ export class Transfers implements Disposable {
     const isKept = bytes <= stagingBytes;
     const run = async () => {
       using temporary = new DisposableStack();
-      const allocate = () => this.#allocate(isKept ? this.#owned : temporary, Math.max(bytes, stagingBytes));
-      const staging = isKept && this.#free.pop() || [allocate(), allocate()] as const;
+      const staging = isKept && this.#free.pop() ||
+        this.#allocatePair(isKept ? this.#owned : temporary, Math.max(bytes, stagingBytes));
       if (!isKept) temporary.defer(() => this.#context.release("cuStreamSynchronize", this.#stream.handle));
       try {
         await this.#inTransfer.run(true, () => transfer(staging));
@@ -143,12 +146,16 @@ export class Transfers implements Disposable {
     return turn;
   }
 
-  #allocate(owner: DisposableStack, bytes: number): Staging {
+  /** Allocates two staging buffers, or none if it fails. */
+  #allocatePair(owner: DisposableStack, bytes: number): StagingPair {
     using cleanup = new DisposableStack();
-    const { memory } = cleanup.use(new StagingBuffer(this.#context, bytes));
-    const copied = cleanup.use(new Event(this.#context));
+    const allocate = (): Staging => ({
+      memory: cleanup.use(new StagingBuffer(this.#context, bytes)).memory,
+      copied: cleanup.use(new Event(this.#context)),
+    });
+    const staging = [allocate(), allocate()] as const;
     owner.use(cleanup.move());
-    return { memory, copied };
+    return staging;
   }
 
   #timed(copy: () => void): void {

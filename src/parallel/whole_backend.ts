@@ -1,5 +1,5 @@
 // A rank that takes the tensors of all ranks, for checks: every rank makes the same calls with the same tensors.
-import type { BackendTensor } from "../backend/backend.ts";
+import type { Backend, BackendTensor } from "../backend/backend.ts";
 import { runMoe } from "../backend/run_moe.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { inputNames, mapInputs } from "../contract/experts_inputs.ts";
@@ -7,7 +7,7 @@ import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
 import { resolveMoe } from "../contract/resolve_moe.ts";
 import type { PackedBackendTensor } from "../tensor/backend_tensor.ts";
-import { isPacked, mapParts, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { describeParts, isPacked, mapParts, type PackedTensor } from "../tensor/packed_tensor.ts";
 import { elementCount, type Tensor, tensor, zeros } from "../tensor/tensor.ts";
 import { RankBackend } from "./backend.ts";
 import { type Range, shareOf } from "./exchange_plan.ts";
@@ -39,6 +39,12 @@ export class WholeBackend extends RankBackend {
     const uploaded = super.upload(tensor);
     this.#packed.set(uploaded, tensor);
     return uploaded;
+  }
+
+  override async uploadPacked(...[spec, produce]: Parameters<Backend["uploadPacked"]>): Promise<PackedBackendTensor> {
+    const whole = mapParts(describeParts(spec), ({ dtype, shape }) => zeros(dtype, shape));
+    await produce(whole, 0);
+    return this.upload(whole);
   }
 
   override async runExperts(call: ExpertsCall<BackendTensor>): Promise<BackendTensor> {

@@ -201,11 +201,11 @@ export function resolveRouter(
     throw new RangeError(`topGroups must hold at least topK experts, ${topK}, got ${topGroups} groups of ${groupSize}`);
   }
   if (rule.before === "none") {
-    if (correctionBias) refuse("correctionBias");
+    if (correctionBias !== undefined) refuse("correctionBias");
     if (renormalize !== undefined) refuse("renormalize");
     if (epsilon !== undefined) refuse("epsilon");
   }
-  if (correctionBias) checkBias(correctionBias, experts);
+  if (correctionBias !== undefined) checkBias(correctionBias, experts);
   if (renormalize !== undefined && typeof renormalize !== "boolean") {
     throw new TypeError(`renormalize must be a boolean, got ${describeValue(renormalize)}`);
   }
@@ -235,7 +235,11 @@ export function resolveRouter(
   };
 }
 
-function checkBias({ dtype, shape }: Pick<Tensor, "dtype" | "shape">, experts: number): void {
+function checkBias(bias: Pick<Tensor, "dtype" | "shape">, experts: number): void {
+  if (typeof bias !== "object" || bias === null || !Array.isArray(bias.shape)) {
+    throw new TypeError(`correctionBias must be a tensor, got ${describeValue(bias)}`);
+  }
+  const { dtype, shape } = bias;
   if (dtype !== "f32") throw new TypeError(`correctionBias must be of dtype f32, got ${dtype}`);
   if (shape.length !== 1 || shape[0] !== experts) {
     throw new RangeError(`correctionBias must have shape [${experts}], got ${formatShape(shape)}`);

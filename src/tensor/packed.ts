@@ -44,7 +44,9 @@ export interface PackedOptions {
 
 /**
  * Makes a packed tensor: a weight of {@linkcode experts} in the format in which a model is published, without a copy. A call
- * with packed weights has the same bits as the call with the weights that {@linkcode decode} returns.
+ * with packed weights has the same bits as the call with the weights that {@linkcode decode} returns. On GPUs like the H100, the
+ * upload throws a `RangeError` for `"mxfp4"` scales above 128 (a factor of 2), bf16 scales of `"int4"` of 2^121 or more, and
+ * global scales of `"nvfp4"` of 2^105 or more: decode such weights.
  *
  * @param format The name of the format. See {@linkcode PackedFormat} for the value of a weight.
  * @param parts The tensors with the numbers and their scales; see {@linkcode PackedParts} for their dtypes and shapes.
@@ -176,13 +178,13 @@ function resolveFormat(
           } for ${inputs} inputs`,
         );
       }
-      const integers = signed ? "signed" : zeroPoints ? "zero-points" : "offset";
+      const integers = signed ? "signed" : zeroPoints !== undefined ? "zero-points" : "offset";
       return { kind, group, integers, scale: scaleDType(scales, ["f16", "bf16", "f32"], kind) };
     }
     case "fp8": {
       return {
         kind,
-        block: block ? checkBlock(block) : findBlock(scales, outputs, inputs),
+        block: block !== undefined ? checkBlock(block) : findBlock(scales, outputs, inputs),
         scale: scales.dtype === "u8" ? "e8m0" : scaleDType(scales, ["f32", "bf16"], "fp8, or u8"),
       };
     }

@@ -74,7 +74,9 @@ for (const family of ["qwen3_moe", "deepseek_v3", "mixtral"]) {
   });
 }
 
-const shards = [1, 2, 3].map((i) => `model-0000${i}-of-00003.safetensors`);
+const numbered = (count: number, numbers: readonly number[]) =>
+  numbers.map((i) => `model-0000${i}-of-0000${count}.safetensors`);
+const shards = numbered(3, [1, 2, 3]);
 Deno.test("A directory may have an index of any name, shards without an index, or one file of any name", async () => {
   for (
     const write of [
@@ -82,6 +84,7 @@ Deno.test("A directory may have an index of any name, shards without an index, o
       writeShards(shards, "model.safetensors.index.fp8.json"),
       writeShards(["a.safetensors", "b.safetensors"], "model.fp16.safetensors.index.json"),
       writeShards(shards),
+      writeShards(numbered(3, [0, 1, 2])),
       writeShards(["model-00001-of-00001.safetensors"]),
       writeShards(["consolidated.safetensors"]),
     ]
@@ -91,7 +94,9 @@ Deno.test("A directory may have an index of any name, shards without an index, o
 Deno.test("Shards without an index must be all of one model", async () => {
   for (
     const [files, message] of [
-      [shards.slice(1), "expected 3 shards, got 2: the download is not complete"],
+      [shards.slice(1), "expected 3 shards, got 2: the download is not complete; missing shards: 1"],
+      [numbered(5, [1, 2, 4, 5, 7]), "expected 5 shards, got 5: the download is not complete; missing shards: 3"],
+      [numbered(9, [0, 3, 4]), "expected 9 shards, got 3: the download is not complete; missing shards: 1, 2, 5, …"],
       [
         ["a.safetensors", "b.safetensors"],
         'expected a model.safetensors.index.json or a model.safetensors, got "a.saf',
@@ -101,8 +106,7 @@ Deno.test("Shards without an index must be all of one model", async () => {
     const run = () => errorOf(named("qwen3_moe"), { write: writeShards(files) });
     await assertRejects(run, SafetensorsError, message);
   }
-  const many = () =>
-    errorOf(named("qwen3_moe"), { write: writeShards([...shards, "model-00004-of-00003.safetensors"]) });
+  const many = () => errorOf(named("qwen3_moe"), { write: writeShards(numbered(3, [1, 2, 3, 4])) });
   assertMatch((await assertRejects(many, SafetensorsError)).message, /expected 3 shards, got 4$/);
   const twice = async (directory: string, tensors: Names) => {
     for (const i of [1, 2]) await writeRaw(`${directory}/model-0000${i}-of-00002.safetensors`, tensors);

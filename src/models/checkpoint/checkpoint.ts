@@ -141,11 +141,10 @@ async function weightsIn(directory: string): Promise<string[]> {
   };
   if (indices.length === 1) return await pathsOf(indices);
   const models = Map.groupBy(weights.filter((name) => name.endsWith(".safetensors")), modelOf);
-  const [shards = []] = models.values(), expected = shardsOf(shards[0] ?? "");
-  if (models.size === 1 && indices.length === 0) {
-    if (shards.length === expected) return await pathsOf(shards);
-    const problem = shards.length < expected ? ": the download is not complete" : "";
-    throw new SafetensorsError(`${directory}: expected ${expected} shards, got ${shards.length}${problem}`);
+  const [shards] = models.values();
+  if (shards && models.size === 1 && indices.length === 0) {
+    checkShards(directory, shards);
+    return await pathsOf(shards);
   }
   throw new SafetensorsError(
     `${directory}: expected a ${indexName} or a ${singleName}, got ` +
@@ -155,16 +154,29 @@ async function weightsIn(directory: string): Promise<string[]> {
   );
 }
 
-const shardNumber = /-\d+-of-(\d+)(?=\.safetensors$)/;
+const shardPattern = /-(\d+)-of-(\d+)(?=\.safetensors$)/;
 
 /** Returns the name of a shard without its number. */
 function modelOf(name: string): string {
-  return name.replace(shardNumber, "-of-$1");
+  return name.replace(shardPattern, "-of-$2");
 }
 
-/** Returns how many shards the model of a file has. */
-function shardsOf(name: string): number {
-  return Number(name.match(shardNumber)?.[1] ?? 1);
+/**
+ * Checks that all shards of a model are present. They are numbered from 1, or from 0.
+ *
+ * @throws {SafetensorsError} If one is missing, or there are too many. The message names the first missing ones.
+ */
+function checkShards(directory: string, names: readonly string[]): void {
+  const matches = names.map((name) => name.match(shardPattern));
+  const expected = Number(matches[0]?.[2] ?? 1);
+  const numbers = new Set(matches.map((match) => Number(match?.[1] ?? 1)));
+  const first = numbers.has(0) ? 0 : 1;
+  const missing: number[] = [];
+  for (let i = first; i < first + expected && missing.length < 4; i++) if (!numbers.has(i)) missing.push(i);
+  if (missing.length === 0 && names.length === expected) return;
+  const list = missing.length === 4 ? [...missing.slice(0, 3), "…"] : missing;
+  const problem = missing.length > 0 ? `: the download is not complete; missing shards: ${list.join(", ")}` : "";
+  throw new SafetensorsError(`${directory}: expected ${expected} shards, got ${names.length}${problem}`);
 }
 
 /**
