@@ -1,10 +1,11 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { tensor, zeros } from "../../mod.ts";
 import type { CudaBackend } from "../../src/cuda/backend.ts";
+import type { Control } from "../emulator/control.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
-function test(name: string, fn: (backend: CudaBackend) => Promise<void>): void {
+function test(name: string, fn: (backend: CudaBackend, control: Control) => Promise<void>): void {
   Deno.test({
     name: `cuda transfers, ${emulated}: ${name}`,
     ignore: !toolkit,
@@ -12,7 +13,7 @@ function test(name: string, fn: (backend: CudaBackend) => Promise<void>): void {
       const { backend: opened, control } = await openEmulated(80);
       {
         using backend = opened;
-        await fn(backend);
+        await fn(backend, control);
       }
       assertEquals(control.live, "");
     },
@@ -79,4 +80,23 @@ test("a transfer keeps a tensor that its callback disposes", async (backend) => 
   });
   assertEquals([seen, backend.memory.liveBytes], [[1, 2, 3, 4], 0]);
   await assertRejects(() => backend.download(source), TypeError, "is disposed");
+});
+
+test("if the second staging buffer cannot be allocated, the first is freed", async (backend, control) => {
+  using target = backend.upload(zeros("f32", [4]));
+  const registered = () => Number(/registered host memory (\d+)/.exec(control.live)?.[1] ?? 0);
+  const before = registered();
+  const failed: string[] = [];
+  for (let call = 1;; call++) {
+    control.fail(call, 2);
+    await backend.fill(target, (piece) => void piece.fill(1)).catch(() => {});
+    const api = control.failedCall;
+    control.fail(0, 0);
+    if (!api) break; // the transfer has fewer calls
+    failed.push(api);
+    assertEquals((registered() - before) % 2, 0, api);
+  }
+  assertEquals(failed.filter((api) => api === "cuMemHostRegister_v2").length, 2);
+  assertEquals(registered() - before, 2);
+  assertEquals((await backend.download(target)).data, new Float32Array(4).fill(1));
 });

@@ -1,6 +1,6 @@
 // Packed weights that are read from a checkpoint to emulated GPUs.
-import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { convert, CudaError, openLayer, type PackedTensor, tensor, zeros } from "../../mod.ts";
+import { assert, assertEquals, assertGreater, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { convert, CudaError, openLayer, packed, type PackedTensor, tensor, zeros } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { makeCheckpoint, writeCheckpoint } from "../families/checkpoints.ts";
 import { storedFormats } from "../families/stored_formats.ts";
@@ -120,6 +120,23 @@ Deno.test({
         if (first === 128) parts.scales.data[1] = 129;
       });
     await assertRejects(upload, RangeError, "scales must be at most 128 (2) on this GPU, got 129 at element 257");
+    assertEquals(backend.memory.liveBytes, 0);
+  },
+});
+
+Deno.test({
+  name: `cuda, ${emulated}, sm_90: upload() waits for the copies of earlier experts before it refuses a scale`,
+  ignore,
+  fn: async () => {
+    const { backend: opened, control } = await openEmulated(90);
+    using backend = opened;
+    const scales = new Uint8Array(130 * 2).fill(128);
+    scales[259] = 129;
+    const parts = { values: zeros("u8", [130, 2, 16]), scales: tensor(scales, [130, 2, 1]) };
+    const weight = packed("mxfp4", parts, [130, 2, 32]);
+    assertThrows(() => backend.upload(weight), RangeError, "on this GPU, got 129 at element 259");
+    const calls = control.log;
+    assertGreater(calls.lastIndexOf("cuStreamSynchronize"), calls.lastIndexOf("cuMemcpyHtoDAsync_v2"));
     assertEquals(backend.memory.liveBytes, 0);
   },
 });
