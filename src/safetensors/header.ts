@@ -124,31 +124,31 @@ function decode(bytes: Uint8Array): string {
 }
 
 function scanTensor(scanner: JsonScanner, name: string): StoredTensor {
-  const label = `tensor ${quote(name)}`;
+  const label = () => `tensor ${quote(name)}`;
   let dtype: string | undefined;
   let shape: number[] | undefined, offsets: number[] | undefined;
   scanner.object((key) => {
     if (key === "dtype") dtype = scanner.string();
     else if (key === "shape") shape = scanner.integers(maxDimensions);
     else if (key === "data_offsets") offsets = scanner.integers(2);
-    else throw new SafetensorsError(`${label} must have dtype, shape and data_offsets only, got ${quote(key)}`);
+    else throw new SafetensorsError(`${label()} must have dtype, shape and data_offsets only, got ${quote(key)}`);
   });
   if (dtype === undefined || !shape || !offsets) {
     const missing = dtype === undefined ? "dtype" : shape ? "data_offsets" : "shape";
-    throw new SafetensorsError(`${label} must have dtype, shape and data_offsets, got no ${missing}`);
+    throw new SafetensorsError(`${label()} must have dtype, shape and data_offsets, got no ${missing}`);
   }
   if (!isStoredDType(dtype)) {
-    throw new SafetensorsError(`${label} must have a dtype of the format, got ${quote(dtype)}`);
+    throw new SafetensorsError(`${label()} must have a dtype of the format, got ${quote(dtype)}`);
   }
   const [start, end] = offsets;
   if (offsets.length !== 2 || start! > end!) {
-    throw new SafetensorsError(`${label} must have data_offsets [begin, end], got ${formatShape(offsets)}`);
+    throw new SafetensorsError(`${label()} must have data_offsets [begin, end], got ${formatShape(offsets)}`);
   }
   const byteLength = end! - start!;
   const expected = storedBytes(dtype, shape);
   if (byteLength !== expected) {
     throw new SafetensorsError(
-      `${label}, ${dtype} ${formatShape(shape)}, must have ${expected ?? "a countable number of"} bytes, ` +
+      `${label()}, ${dtype} ${formatShape(shape)}, must have ${expected ?? "a countable number of"} bytes, ` +
         `got data_offsets that span ${byteLength}`,
     );
   }

@@ -5,10 +5,12 @@ import { quote } from "../text.ts";
 /** The maximum depth of nested arrays and objects in a skipped value. */
 const maxDepth = 64;
 
-const space = /[ \t\n\r]*/y;
 const digits = /0|[1-9]\d*/y;
 const nothing = /null/y;
 const scalar = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+
+/** A string without escapes and control characters. */
+const plain = /"[ !#-\[\]-\uffff]*"/y;
 
 /** Reads a text from its beginning. Throws if a value does not have the form that the caller reads. */
 export class JsonScanner {
@@ -54,14 +56,8 @@ export class JsonScanner {
   string(): string {
     this.#skipSpace();
     const start = this.#at;
-    if (this.#take('"')) {
-      while (this.#at < this.#text.length && this.#text[this.#at] !== '"') {
-        this.#at += this.#text[this.#at] === "\\" ? 2 : 1;
-      }
-      this.#at += 1;
-      const value = parseString(this.#text.slice(start, this.#at));
-      if (value?.isWellFormed()) return value;
-    }
+    const value = this.#match(plain)?.slice(1, -1) ?? this.#stringWithEscapes();
+    if (value?.isWellFormed()) return value;
     this.#at = start;
     throw this.#unexpected("a string");
   }
@@ -89,6 +85,16 @@ export class JsonScanner {
   end(): void {
     this.#skipSpace();
     if (this.#at < this.#text.length) throw this.#unexpected("the end");
+  }
+
+  #stringWithEscapes(): string | undefined {
+    const start = this.#at;
+    if (!this.#take('"')) return undefined;
+    while (this.#at < this.#text.length && this.#text[this.#at] !== '"') {
+      this.#at += this.#text[this.#at] === "\\" ? 2 : 1;
+    }
+    this.#at += 1;
+    return parseString(this.#text.slice(start, this.#at));
   }
 
   #integer(): number {
@@ -119,21 +125,27 @@ export class JsonScanner {
   }
 
   #skipSpace(): void {
-    this.#match(space);
+    while (isSpace(this.#text.charCodeAt(this.#at))) this.#at += 1;
   }
 
   /** Skips the match of a sticky pattern at the current position, and returns it. */
   #match(pattern: RegExp): string | undefined {
     pattern.lastIndex = this.#at;
-    const found = pattern.exec(this.#text)?.[0];
-    if (found !== undefined) this.#at += found.length;
-    return found;
+    if (!pattern.test(this.#text)) return undefined;
+    const start = this.#at;
+    this.#at = pattern.lastIndex;
+    return this.#text.slice(start, this.#at);
   }
 
   #unexpected(expected: string): Error {
     const found = this.#at < this.#text.length ? quote(this.#text[this.#at]!) : "the end";
     return this.#error(`character ${this.#at} must begin ${expected}, got ${found}`);
   }
+}
+
+/** Returns whether a UTF-16 code unit is a space, a tab, a line feed or a carriage return. */
+function isSpace(unit: number): boolean {
+  return unit === 0x20 || unit === 0x09 || unit === 0x0a || unit === 0x0d;
 }
 
 function parseString(text: string): string | undefined {

@@ -68,12 +68,20 @@ export interface LayerNames extends Candidate {
 
 const layerNumber = /(?:^|\.)(?:layers|blocks?|h)\.(\d+)\./;
 
-/** The experts' down projection, which every layer has, by packing. */
-const downProjections = packings.map(({ module, down }) => {
+/** The end of the names of a packing's down projections, which every layer has. */
+function downPattern({ down }: Packing): string {
   const suffixes = [...weightSuffixes, ...unsupportedSuffixes].map(escapePattern).join("|");
-  const linear = escapePattern(down).replace(escapePattern("{e}"), "\\d+");
-  return { module, pattern: new RegExp(`^((?:.*\\.)?)${linear}(?:${suffixes})$`) };
-});
+  return `${escapePattern(down).replace(escapePattern("{e}"), "\\d+")}(?:${suffixes})$`;
+}
+
+/** The down projections by packing. */
+const downProjections = packings.map((packing) => ({
+  module: packing.module,
+  pattern: new RegExp(`^((?:.*\\.)?)${downPattern(packing)}`),
+}));
+
+/** The down projections of any packing. A checkpoint can have 100,000 names, most of which this one pattern excludes. */
+const anyDownProjection = new RegExp(`(?:^|\\.)(?:${packings.map(downPattern).join("|")})`);
 
 /** Returns the name of a linear layer of an expert. */
 export function linearName(base: string, name: string, expert: number): string {
@@ -84,6 +92,7 @@ export function linearName(base: string, name: string, expert: number): string {
 export function findExperts(checkpoint: Names): Candidate[] {
   const bases = new Set<string>();
   for (const name of checkpoint.names) {
+    if (!anyDownProjection.test(name)) continue;
     for (const { module, pattern } of downProjections) {
       const base = name.match(pattern)?.[1];
       if (base !== undefined && (module?.test(base) ?? true)) bases.add(base);
