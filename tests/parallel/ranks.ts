@@ -17,8 +17,21 @@ export interface Ranks extends AsyncDisposable {
   readonly outcomes: Promise<RankOutcome[]>;
 }
 
-// Below 32768: the system gives higher ports to connections, and one of those may be in use.
-let lastPort = 20000 + Deno.pid % 12000;
+/**
+ * Finds a port that is not in use. It is drawn, because test files run at the same time in one process. It is below 32768: the
+ * system gives higher ports to connections.
+ */
+function freePort(): number {
+  for (;;) {
+    const port = 20000 + 7 * Math.floor(Math.random() * 1800);
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+}
 
 /** Starts a program, with its arguments and environment, on `count` ranks. */
 export async function startRanks(
@@ -28,7 +41,7 @@ export async function startRanks(
   env: (rank: number) => Record<string, string> = () => ({}),
 ): Promise<Ranks> {
   const folder = await Deno.makeTempDir({ prefix: "yamoe-nccl-" });
-  const port = `${lastPort += 7}`;
+  const port = `${freePort()}`;
   const processes = Array.from({ length: count }, (_, rank) =>
     new Deno.Command(Deno.execPath(), {
       args: ["run", "--no-check", "--no-prompt", "-A", ...args],
