@@ -29,8 +29,8 @@ export function cpuResources({ threads, engine }: Pick<Backend, "threads" | "eng
 type Checked = Pick<Backend, "name" | "details" | "threads" | "engine">;
 
 /**
- * Returns why a job cannot run on a backend: it does not fit the memory. Returns null if it can, or as far as that is known. On
- * a GPU, inputs and output must fit.
+ * Returns why a job does not fit the memory of a backend, or null if it fits, as far as that is known. On a GPU, inputs and
+ * output must fit.
  *
  * @param verify Whether rows of the output are compared with float64.
  */

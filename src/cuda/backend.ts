@@ -143,11 +143,11 @@ export class CudaBackend implements Backend {
     this.#calls = owned.use(
       new PlannedCalls(
         {
-          ...{ stream: this.#stream, captures: this.#captures, own: this.host.own },
-          ...{
-            allocate: (dtype, shape) => this.allocate(dtype, shape),
-            allocateBytes: (bytes) => this.#allocate(bytes),
-          },
+          stream: this.#stream,
+          captures: this.#captures,
+          own: this.host.own,
+          allocate: (dtype, shape) => this.allocate(dtype, shape),
+          allocateBytes: (bytes) => this.#allocate(bytes),
         },
         (shape) => prepare(planLaunches(shape, properties, kernels, tileRows)),
         (shape) => prepare(planLayer(shape, properties, kernels, tileRows)),
