@@ -15,7 +15,7 @@ namespace yamoe {
 // bf16 numbers that are 2^-126 too small.
 //
 // Each lane computes s = scale · global scale of its two rows for 16 of the 64 columns. The four lanes with the same rows
-// exchange the results. s must be 0, or between 2^-118 and 2^2 in magnitude: then 2^126 s is finite, and no product of it and a
+// exchange the results. s must be 0, or at least 2^-118 and below 2 in magnitude: then 2^126 s is finite, and no product of it and a
 // number is subnormal.
 //
 // With bf16, pairs are multiplied without widening them. A number is 2^e or 1.5 · 2^e, so with a = bf16(s) and

@@ -10,9 +10,6 @@ import { cudaScales } from "./codes.ts";
 /** Rows and columns of a block, and how many blocks are neighbours. */
 const blockRows = 64, blockDepth = 64, strips = 3;
 
-/** The largest E8M0 scale that the kernels decode: weights up to 12. */
-export const maximumScale = 128;
-
 /** Threads that lay out or decode a block. */
 const threads = 128;
 
@@ -28,7 +25,7 @@ export interface BlockLayout {
   readonly blockBytes: number;
   /** Which scales a block has: see the format's file in cuda/. */
   readonly variant: number;
-  /** The names of the kernels that multiply it, without the tile, by the dtype of the activations. */
+  /** The names of the kernels that multiply it, without the tile, by the dtype of the activations. Otherwise it is decoded. */
   readonly kernels: Partial<Record<DType, string>>;
 }
 
@@ -43,8 +40,8 @@ export function findLayout(
   [, outputs = 0, inputs = 0]: readonly number[],
   kernels: readonly KernelRecord[],
 ): BlockLayout | undefined {
-  if (!usesBlocks(format, kernels)) return undefined;
-  const both = { bf16: format.kind, f16: format.kind };
+  if (format.kind === "dense" || !usesBlocks(format, kernels)) return undefined;
+  const both = format.hasWideScales ? {} : { bf16: format.kind, f16: format.kind };
   switch (format.kind) {
     case "mxfp4":
       return { blockBytes: largestBlock.mxfp4, variant: 0, kernels: both };
@@ -61,7 +58,11 @@ export function findLayout(
         blockBytes: 2048 + groups * blockRows * (hasZeroPoints ? 3 : 2),
         variant: (groups === 2 ? twoGroups : 0) + (hasZeroPoints ? zeroPoints : 0) +
           (format.scale === "f16" ? f16Scales : 0),
-        kernels: format.scale === "f16" ? { bf16: "int4_split", f16: "int4" } : { bf16: "int4" }, // a bf16 can be too large or too small for f16
+        kernels: format.scale === "f16"
+          ? { bf16: "int4_split", f16: "int4" }
+          : format.hasWideScales
+          ? {}
+          : { bf16: "int4" }, // a bf16 can be too large or too small for f16
       };
     }
     case "fp8": {
