@@ -4,7 +4,7 @@ import { makeParts } from "../backend/upload_packed.ts";
 import { describeParts, expertsOf, mapParts, type PackedSpec, type PackedTensor } from "../tensor/packed_tensor.ts";
 import { bytesPerElement, elementCount, viewOf } from "../tensor/tensor.ts";
 import type { CudaHost } from "./ops.ts";
-import { type BlockLayout, blocksBytes, findLayout, planLayout } from "./plan/packed_layout.ts";
+import { type BlockLayout, blocksBytes, findLayout, planLayout, rowScalesBytes } from "./plan/packed_layout.ts";
 import type { CudaTensor } from "./tensor.ts";
 import { hasWideScales } from "./wide_scales.ts";
 
@@ -118,7 +118,9 @@ class Blocks implements Target {
 
   constructor(spec: PackedSpec, layout: BlockLayout, atOnce: number, host: CudaHost<CudaTensor>) {
     using cleanup = new DisposableStack();
-    this.#blocks = cleanup.use(host.allocate("u8", [blocksBytes(layout, spec.shape)]));
+    this.#blocks = cleanup.use(
+      host.allocate("u8", [blocksBytes(layout, spec.shape) + rowScalesBytes(layout, spec.shape)]),
+    );
     const copies = describeParts(withExperts(spec, atOnce));
     this.#copies = cleanup.use(makeParts(copies, ({ dtype, shape }) => host.allocate(dtype, shape)));
     [this.#layout, this.#host] = [layout, host];
@@ -134,8 +136,10 @@ class Blocks implements Target {
       if (part) buffer.write(part.data as BufferSource);
       return pointer;
     });
-    const target = this.#blocks.pointer + BigInt(blocksBytes(this.#layout, withExperts(this.#spec, first).shape));
-    this.#host.launch(planLayout(format, this.#layout, shape, copies.parts, target));
+    const layout = this.#layout, { pointer } = this.#blocks, before = withExperts(this.#spec, first).shape;
+    const blocks = pointer + BigInt(blocksBytes(layout, before));
+    const rowScales = pointer + BigInt(blocksBytes(layout, this.#spec.shape) + rowScalesBytes(layout, before));
+    this.#host.launch(planLayout(format, layout, shape, copies.parts, { blocks, rowScales }));
   }
 
   finish(): PackedBackendTensor {

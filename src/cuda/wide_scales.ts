@@ -1,10 +1,13 @@
 // Scales that Hopper's kernels for packed weights cannot read.
 import type { PackedTensor } from "../tensor/packed_tensor.ts";
 import { areWithin, hasHugeBf16 } from "../tensor/scan.ts";
-import type { TensorData } from "../tensor/tensor.ts";
+import type { Tensor, TensorData } from "../tensor/tensor.ts";
 
 /** The largest E8M0 scale: weights up to 12. */
 const largestE8m0 = 128;
+
+/** The range of the scales of FP8, 2^-64 to 2^7, as biased exponents: see cuda/packed_fp8.cuh. */
+const [smallestFp8, fp8Limit] = [127 - 64, 127 + 7];
 
 /** The range of the products of both scales of NVFP4: see cuda/packed_nvfp4.cuh. */
 const [smallest, limit] = [2 ** -118, 2];
@@ -32,9 +35,17 @@ export function hasWideScales({ format, parts: { scales, globalScales } }: Packe
         return magnitude !== 0 && !isNarrow;
       });
     }
-    default:
-      return false;
+    case "fp8":
+      return !exponentsOf(scales).every((exponent) => smallestFp8 <= exponent && exponent < fp8Limit);
   }
+}
+
+/** The biased exponents of scales of FP8. That of zero is 127, as it is never too small. */
+function exponentsOf({ dtype, data }: Tensor): TensorData {
+  if (dtype === "u8") return data;
+  if (dtype === "bf16") return data.map((bits) => (bits & 0x7fff) === 0 ? 127 : bits >> 7 & 0xff);
+  const words = new Int32Array(data.buffer, data.byteOffset, data.length);
+  return words.map((bits) => (bits & 0x7fffffff) === 0 ? 127 : bits >> 23 & 0xff);
 }
 
 /** The largest magnitude of numbers of E4M3. */

@@ -1,6 +1,6 @@
 // Scales that the kernels with blocks of weights cannot read.
 import { assertEquals } from "@std/assert";
-import { packed, type Tensor, tensor } from "../../mod.ts";
+import { convert, packed, type Tensor, tensor } from "../../mod.ts";
 import { hasWideScales } from "../../src/cuda/wide_scales.ts";
 
 /** A weight of integers with a bf16 scale for each of its rows, given as bits. */
@@ -52,4 +52,20 @@ Deno.test("cuda: products of the scales of NVFP4 are wide from 2 in magnitude, a
     [[0.1, 0.1, 0.004, 5], [0x58, 0x58, 0x7e, 0x2e]],
   ] as const;
   for (const [globals, scales] of wide) assertEquals(hasWideScales(weight(globals, scales)), true, `${globals}`);
+});
+
+Deno.test("cuda: scales of FP8 are wide from 2^7 in magnitude, and below 2^-64, except for zero", () => {
+  const isWide = (scales: Tensor) => {
+    const values = tensor(new Uint8Array(scales.data.length * 8), [1, scales.data.length, 8]);
+    return hasWideScales(packed("fp8", { values, scales }, [1, scales.data.length, 8], { block: [1, 8] }));
+  };
+  const f32 = (...scales: readonly number[]) => tensor(new Float32Array(scales), [1, scales.length, 1]);
+  const e8m0 = (...scales: readonly number[]) => tensor(new Uint8Array(scales), [1, scales.length, 1]);
+  for (const scales of [f32(0, -0, 2 ** -64, -127), e8m0(63, 133)]) {
+    assertEquals([isWide(scales), scales.dtype === "f32" && isWide(convert(scales, "bf16"))], [false, false]);
+  }
+  for (const scale of [128, -128, 2 ** -65, 2 ** -127]) {
+    assertEquals([isWide(f32(1, scale)), isWide(convert(f32(scale, 1), "bf16"))], [true, true], `${scale}`);
+  }
+  for (const scale of [0, 62, 134]) assertEquals(isWide(e8m0(127, scale)), true);
 });
