@@ -212,8 +212,8 @@ export function resolveRouter(
   if (epsilon !== undefined && !(typeof epsilon === "number" && epsilon >= 0 && epsilon < Infinity)) {
     throw new RangeError(`epsilon must be a finite number of at least 0, got ${describeValue(epsilon)}`);
   }
-  if (typeof scale !== "number" || !Number.isFinite(scale)) {
-    throw new RangeError(`scale must be a finite number, got ${describeValue(scale)}`);
+  if (typeof scale !== "number" || !Number.isFinite(Math.fround(scale))) {
+    throw new RangeError(`scale must be a finite number of f32, got ${describeValue(scale)}`);
   }
   if (jitter !== undefined) {
     if (rule.after !== "sparse-mixer") refuse("jitter");

@@ -52,6 +52,13 @@ export const storedFormats: readonly StoredFormat[] = [
     encodings: { experts: fp8Of({ name: ".weight_scale", block: "tensor", dtype: "F32" }) },
   },
   {
+    format: "fp8 in groups of a row, of which config.json does not say the size (MXFP8)",
+    kept: "fp8",
+    published: qwen,
+    encodings: { experts: fp8Of({ name: ".weight_scale", block: [1, 16], dtype: "U8" }) },
+    quantization: { quantization_config: { quant_method: "modelopt", quant_algo: "MXFP8" } },
+  },
+  {
     format: "mxfp4 pairs in I8, shared expert in fp8 (DeepSeek-V4)",
     kept: "mxfp4",
     published: named("deepseek_v4"),
@@ -107,6 +114,12 @@ export const storedFormats: readonly StoredFormat[] = [
     quantization: { quantization_config: { bits: 8 } },
   },
   {
+    format: "GPTQ, 8 bits in a model of 4",
+    published: qwen,
+    encodings: { experts: gptqOf(32, { bits: 8 }) },
+    quantization: { quantization_config: { bits: 4, dynamic: { "+:.*experts.*": { bits: 8 } } } },
+  },
+  {
     format: "AWQ",
     published: qwen,
     encodings: { experts: awqOf(16) },
@@ -143,5 +156,19 @@ export const storedFormats: readonly StoredFormat[] = [
     published: named("gpt_oss, MLX"),
     encodings: { experts: mxfp4Of("mlx") },
     quantization: { quantization: { group_size: 32, bits: 4, mode: "mxfp4" } },
+  },
+  {
+    format: "MLX, nvfp4",
+    kept: "nvfp4",
+    published: named("gpt_oss, MLX"),
+    encodings: { experts: nvfp4Of("mlx") },
+    quantization: { quantization: { group_size: 16, bits: 4, mode: "nvfp4" } },
+  },
+  {
+    format: "MLX, mxfp8",
+    kept: "fp8",
+    published: named("gpt_oss, MLX"),
+    encodings: { experts: fp8Of({ name: ".scales", block: [1, 32], dtype: "U8", words: true }) },
+    quantization: { quantization: { group_size: 32, bits: 8, mode: "mxfp8" } },
   },
 ];

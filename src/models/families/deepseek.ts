@@ -10,6 +10,12 @@ import {
 } from "./family.ts";
 import { transformers, vllm } from "./sources.ts";
 
+/** The groups of DeepSeek-V3: four of eight. With null, its code has no groups. */
+const fourOfEight = {
+  groups: { keys: ["n_group"], absent: 8, null: 1 },
+  topGroups: { keys: ["topk_group"], absent: 4, null: undefined },
+} as const;
+
 const hash = "sqrt-softplus" as const;
 
 /** DeepSeek, and families whose router corrects the scores by a bias for the choice. */
@@ -42,8 +48,7 @@ export const deepseek: readonly Family[] = [
     router: {
       ...correctedRouter,
       scale: key("routed_scaling_factor", 2.5),
-      groups: key("n_group", 8),
-      topGroups: key<number | undefined>("topk_group", 4),
+      ...fourOfEight,
     },
     experts: gatedExperts,
   },
@@ -110,8 +115,7 @@ export const deepseek: readonly Family[] = [
       ...correctedRouter,
       topK: topK(),
       scale: key("routed_scaling_factor", 2.5),
-      groups: key("n_group", 8),
-      topGroups: key<number | undefined>("topk_group", 4),
+      ...fourOfEight,
     },
     experts: gatedExperts,
   },

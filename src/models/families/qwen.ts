@@ -1,5 +1,5 @@
 import { type Family, gatedExperts, key, softmaxRouter, topK } from "./family.ts";
-import { transformers } from "./sources.ts";
+import { transformers, vllm } from "./sources.ts";
 
 /** Qwen, and families with the same layer. */
 export const qwen: readonly Family[] = [
@@ -65,9 +65,15 @@ export const qwen: readonly Family[] = [
     experts: gatedExperts,
   },
   {
-    types: ["hunyuan_v1_moe", "hunyuan"],
+    types: ["hunyuan_v1_moe"],
     sources: [transformers.hunyuan_v1_moe],
     router: softmaxRouter(true, topK(1, ["moe_topk", "num_experts_per_tok"])),
+    experts: gatedExperts,
+  },
+  {
+    types: ["hunyuan"], // Hunyuan-Large, with one expert for each token
+    sources: [vllm.hunyuan_v1],
+    router: { ...softmaxRouter(true, topK(1, ["moe_topk", "num_experts_per_tok"])), keepsOnlyWeight: true },
     experts: gatedExperts,
   },
 ];

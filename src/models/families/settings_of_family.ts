@@ -50,18 +50,19 @@ export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings 
   const family = config.family ?? unknownFamily;
   checkFamily(config);
   checkValues(config, family, layer);
-  const kind = config.word(family.router.kind);
-  const activation = config.word(family.experts.activation);
-  const router = routerOf(config, family, layer, kind.value);
-  const isUnknown = kind.value === undefined || !config.family && router.renormalize === undefined;
-  const unknownKind = kind.problem ?? (isUnknown ? `the router of ${quote(config.modelType)} is unknown` : undefined);
+  const { value: word, problem } = config.word(family.router.kind, layer);
+  const kind = word && kindOf(config, family, layer, word);
+  const activation = config.word(family.experts.activation, layer);
+  const router = routerOf(config, family, layer, kind);
+  const isUnknown = kind === undefined || !config.family && router.renormalize === undefined;
+  const unknownKind = problem ?? (isUnknown ? `the router of ${quote(config.modelType)} is unknown` : undefined);
   return {
     family: config.modelType,
     experts: { ...expertsOf(config, family, layer), activation: activation.value },
-    router: { ...router, kind: isUnknown ? undefined : kind.value },
-    logitCap: family.router.logitCap && config.number(family.router.logitCap) || undefined,
-    ...family.expertCapacity && { expertCapacity: config.integer(family.expertCapacity) },
-    ...family.normEpsilon && { normEpsilon: config.number(family.normEpsilon) },
+    router: { ...router, kind: isUnknown ? undefined : kind },
+    logitCap: family.router.logitCap && config.number(family.router.logitCap, layer) || undefined,
+    ...family.expertCapacity && { expertCapacity: config.integer(family.expertCapacity, layer) },
+    ...family.normEpsilon && { normEpsilon: config.number(family.normEpsilon, layer) },
     unknown: {
       ...unknownKind && { router: unknownKind },
       ...activation.problem && { activation: activation.problem },
@@ -73,13 +74,21 @@ export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings 
 }
 
 function checkValues(config: ModelConfig, { refusals = [] }: Family, layer: number): void {
-  for (const { key, only, unless = [], reason } of refusals) {
+  for (const { key, unless = [], reason } of refusals) {
     const value = config.valueOf(key, layer);
-    if (value === undefined || value === null || unless.includes(value) || only?.includes(value) === false) continue;
+    if (value === undefined || value === null || unless.includes(value)) continue;
     throw new SafetensorsError(
       `${config.path}: ${config.modelType} with ${key} ${JSON.stringify(value)} is not supported: ${reason}`,
     );
   }
+}
+
+/** Decides between kinds that differ for several groups of experts, or for several experts of a token, only. */
+function kindOf(config: ModelConfig, { router }: Family, layer: number, kind: RouterKind): RouterKind {
+  const { groups, topK, keepsOnlyWeight } = router;
+  if (kind === "softmax-grouped" && groups && config.integer(groups, layer) === 1) return "softmax";
+  if (kind === "softmax-renormalize" && keepsOnlyWeight && config.integer(topK, layer) === 1) return "softmax";
+  return kind;
 }
 
 /** Reads the router's options. If the kind is known, only those that it takes. */
@@ -92,13 +101,13 @@ function routerOf(
   const rule = kind && routerRules[kind];
   return {
     topK: config.integer(topK, layer),
-    ...scale && { scale: config.number(scale) },
-    ...dropout && { scale: 1 - config.number(dropout) },
-    ...renormalize !== undefined && rule?.before !== "none" && { renormalize: config.boolean(renormalize) },
-    ...groups && rule?.groupScores !== 0 && { groups: config.integer(groups) },
-    ...topGroups && rule?.groupScores !== 0 && { topGroups: config.integer(topGroups) },
+    ...scale && { scale: config.number(scale, layer) },
+    ...dropout && { scale: 1 - config.number(dropout, layer) },
+    ...renormalize !== undefined && rule?.before !== "none" && { renormalize: config.boolean(renormalize, layer) },
+    ...groups && rule?.groupScores !== 0 && { groups: config.integer(groups, layer) },
+    ...topGroups && rule?.groupScores !== 0 && { topGroups: config.integer(topGroups, layer) },
     ...epsilon !== undefined && { epsilon },
-    ...jitter && { jitter: config.number(jitter) },
+    ...jitter && { jitter: config.number(jitter, layer) },
   };
 }
 
@@ -108,7 +117,7 @@ function expertsOf(config: ModelConfig, { experts }: Family, layer: number): Exp
     gateUpLayout,
     weightLayout,
     gated,
-    activationAlpha: alpha && config.number(alpha),
+    activationAlpha: alpha && config.number(alpha, layer),
     activationLimit: limit && config.number(limit, layer),
   };
 }

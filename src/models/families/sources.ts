@@ -64,6 +64,7 @@ export const vllm = {
   bailing_moe: vllmCode("bailing_moe", "3a04cf8f14c971435137c3ec572a7803c663673d"),
   deepseek_v2: vllmCode("deepseek_v2", "b863fe5bf4e19680572603b4e166faefc5725551"),
   grok1: vllmCode("grok1", "048a32c74781fb54225d431eca3a58a809eb265d"),
+  hunyuan_v1: vllmCode("hunyuan_v1", "00f8d4456f506c4885a122c993796a6abc319af8"),
   mimo_v2_flash: vllmCode("mimo_v2_flash", "91cf2f13c21862c4d7a239c9a33b9025911e27b1"),
   step3p5: vllmCode("step3p5", "b020ee213dd4abee98f59fa921343c36af709c63"),
 } as const;
