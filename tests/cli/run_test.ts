@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Safetensors, tensor, writeSafetensors } from "../../mod.ts";
+import { yamoe } from "./yamoe.ts";
 
 const layer = new URL("../../fixtures/layers/mixtral/", import.meta.url).pathname;
 
@@ -126,5 +127,29 @@ Deno.test("run refuses what it cannot do, before any work", async () => {
   }
   const left = Array.from(Deno.readDirSync(directory), ({ name }) => name).sort();
   assertEquals(left, ["integers.safetensors", "narrow.safetensors"]);
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("No file of a checkpoint is replaced by an output, whatever its name", async () => {
+  const directory = await Deno.makeTempDir();
+  const path = (name: string) => `${directory}/${name}`;
+  await Deno.mkdir(path("model"));
+  const [input, config, weights] = [path("x"), path("model/config.json"), path("model/a-00001-of-00001.safetensors")];
+  await Deno.copyFile(`${layer}input.safetensors`, input);
+  await Deno.copyFile(`${layer}model.safetensors`, weights);
+  await Deno.writeTextFile(config, '{"model_type":"mixtral","num_experts_per_tok":2}');
+  await Deno.symlink(weights, path("soft"));
+  await Deno.link(weights, path("hard"));
+  const before = await Deno.readFile(weights);
+  const outputs = [weights, config, path("./model/config.json"), path("soft"), path("hard")];
+  for (const output of outputs) {
+    const { code, stderr } = await run("--weights", path("model"), "--input", input, "--output", output);
+    assertEquals([code, stderr], [2, `yamoe: --output must not be a file that is read, got "${output}"\n`]);
+  }
+  const flags = ["--weights", path("model"), "--hidden", input, "--output", config, "--backend", "cpu", "--quiet"];
+  const { code, stderr } = await yamoe(["bench", ...flags], ["-RW"]);
+  assertEquals([code, stderr], [2, `yamoe: --output must not be a file that is read, got "${config}"\n`]);
+  assertEquals(await Deno.readFile(weights), before);
+  assertStringIncludes(await Deno.readTextFile(config), "mixtral");
   await Deno.remove(directory, { recursive: true });
 });
