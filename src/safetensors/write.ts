@@ -1,7 +1,15 @@
 // Writes safetensors files. The same tensors give the same bytes, and a file is either complete or does not exist.
-import { bytesPerElement, checkTensor, describeValue, type DType, type Tensor } from "../tensor/tensor.ts";
+import {
+  bytesPerElement,
+  checkTensor,
+  describeValue,
+  type DType,
+  expectObject,
+  type Tensor,
+} from "../tensor/tensor.ts";
 import { SafetensorsError } from "./error.ts";
 import { quote } from "../text.ts";
+import { filePath } from "./file_path.ts";
 import { lengthBytes, type StoredDType } from "./header.ts";
 
 const storedByDType = { f16: "F16", bf16: "BF16", f32: "F32", i32: "I32", u8: "U8" } as const satisfies Record<
@@ -85,18 +93,6 @@ export async function writeSafetensors(
   await syncDirectory(target);
 }
 
-/** Returns the path of a file URL. */
-function filePath(path: string | URL): string {
-  if (typeof path === "string") return path;
-  if (!(path instanceof URL && path.protocol === "file:")) {
-    throw new TypeError(
-      `path must be a path or a file URL, got ${path instanceof URL ? path.href : describeValue(path)}`,
-    );
-  }
-  const decoded = decodeURIComponent(path.pathname);
-  return Deno.build.os === "windows" ? decoded.replace(/^\/(?=[A-Za-z]:)/, "") : decoded;
-}
-
 /** Makes the new name survive a power failure. Windows does not have such a call for directories. */
 async function syncDirectory(path: string): Promise<void> {
   if (Deno.build.os === "windows") return;
@@ -110,6 +106,8 @@ async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
 
 /** Makes the parts of the file in order: the length, the header, and the data of each tensor. */
 function fileParts(tensors: NamedTensors, metadata: Readonly<Record<string, string>>): Uint8Array[] {
+  expectObject("tensors", tensors);
+  expectObject("metadata", metadata);
   for (const [name, tensor] of Object.entries(tensors)) checkTensor(name, tensor);
   for (const [key, text] of Object.entries(metadata)) {
     if (typeof text === "string" && text.isWellFormed() && key.isWellFormed()) continue;

@@ -95,3 +95,22 @@ Deno.test("openLayer uploads a layer, ready for moe, and frees it", async () => 
   await assertRejects(() => openLayer(directory, { backend, layer: 9 }), SafetensorsError, "layer 9 has no experts");
   await Deno.remove(directory, { recursive: true });
 });
+
+Deno.test("openLayer takes a path or a file URL, and names a wrong option", async () => {
+  const url = new URL("../../fixtures/layers/deepseek-v3/", import.meta.url);
+  using backend = await openBackend("cpu", { threads: 1 });
+  using layer = await openLayer(url, { backend });
+  assertEquals(layer.activation, "silu");
+  const refused: readonly [options: unknown, type: typeof TypeError | typeof RangeError, message: string][] = [
+    [{}, TypeError, "backend must be a backend, as openBackend() opens it, got undefined"],
+    [{ backend: "cpu" }, TypeError, 'backend must be a backend, as openBackend() opens it, got "cpu"'],
+    [{ backend, layer: "4" }, RangeError, 'layer must be an integer of at least 0, got "4"'],
+    [{ backend, prefix: 3 }, TypeError, "prefix must be a string, got 3"],
+    [{ backend, dtype: "i32" }, RangeError, 'dtype must be "f16", "bf16" or "f32", got "i32"'],
+    [{ backend, onProgress: 3 }, TypeError, "onProgress must be a function, got 3"],
+  ];
+  for (const [options, type, message] of refused) {
+    await assertRejects(() => openLayer(url, options as Parameters<typeof openLayer>[1]), type, message);
+  }
+  await assertRejects(() => openLayer(3 as unknown as string, { backend }), TypeError, "path must be a path or a file");
+});
