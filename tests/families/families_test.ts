@@ -46,6 +46,9 @@ const refused: readonly [config: Record<string, unknown>, message: string][] = [
       : []
   ),
   [{ model_type: "deepseek_v2", num_experts_per_tok: 2, topk_method: "best_of_all" }, "best_of_all"],
+  [{ model_type: "mistral4", n_group: 2 }, "mistral4 with n_group 2 is not supported: groups of experts are ranked"],
+  [{ model_type: "axk2", n_group: 2 }, "axk2 with n_group 2 is not supported"],
+  [{ model_type: "laguna", moe_apply_router_weight_on_input: true }, "the weights multiply the input of the experts"],
   [{ model_type: "nllb-moe", second_expert_policy: "random" }, "the second expert of a token is drawn at random"],
   [{ model_type: "nllb-moe", moe_eval_capacity_token_fraction: 0.5 }, "each expert drops tokens beyond a capacity"],
   [{ model_type: "step3p5", moe_top_k: 2, swiglu_limits: [0, 7] }, "clamped after the activation"],

@@ -103,6 +103,19 @@ export const deepseek: readonly Family[] = [
     experts: gatedExperts,
   },
   {
+    types: ["axk2"],
+    sources: [transformers.axk2],
+    router: { ...correctedRouter, scale: key("routed_scaling_factor", 2.5) },
+    experts: gatedExperts,
+    refusals: [{ key: "n_group", unless: [1], reason: "experts outside the chosen groups have the score 0" }],
+  },
+  {
+    types: ["glm5_next", "glm5_next_text"],
+    sources: [transformers.glm5_next],
+    router: { ...correctedRouter, scale: key("routed_scaling_factor", 2.5) },
+    experts: { ...clampedExperts, limit: key<number | undefined>("swiglu_limit", 10) },
+  },
+  {
     types: ["dots1"],
     sources: [transformers.dots1],
     router: { ...correctedRouter, topK: topK(), renormalize: key("norm_topk_prob", false) },

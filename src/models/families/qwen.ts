@@ -22,6 +22,32 @@ export const qwen: readonly Family[] = [
     experts: gatedExperts,
   },
   {
+    types: ["qwen4_exp", "qwen4_exp_text"],
+    sources: [transformers.qwen4_exp],
+    router: softmaxRouter(key("norm_topk_prob", true), topK(10)),
+    experts: gatedExperts,
+  },
+  {
+    types: ["mellum"],
+    sources: [transformers.mellum],
+    router: softmaxRouter(key("norm_topk_prob", true), topK(8)),
+    experts: gatedExperts,
+  },
+  {
+    types: ["mistral4"],
+    sources: [transformers.mistral4],
+    router: {
+      ...softmaxRouter(key("norm_topk_prob", true), topK(4)),
+      scale: key("routed_scaling_factor", 1),
+    },
+    experts: gatedExperts,
+    refusals: [{
+      key: "n_group",
+      unless: [1],
+      reason: "groups of experts are ranked by the sum of their two best softmax scores",
+    }],
+  },
+  {
     types: ["qwen3_omni_moe_text"],
     sources: [transformers.qwen3_omni_moe],
     router: softmaxRouter(key("norm_topk_prob", true), topK(8)),
