@@ -240,7 +240,7 @@ async function readText(path: string): Promise<string> {
   if (size > maxJsonBytes) {
     throw new SafetensorsError(`${path}: expected at most ${maxJsonBytes} bytes, got ${size}`);
   }
-  return await Deno.readTextFile(path);
+  return (await Deno.readTextFile(path)).replace(/^\ufeff/, ""); // a byte order mark
 }
 
 function directoryOf(path: string): string {
