@@ -1,11 +1,17 @@
 // Checkpoints of several families with quantized weights.
 import type { PackedFormat } from "../../mod.ts";
 import type { Encodings, Published } from "./checkpoints.ts";
-import { awqOf, floatsOf, fp8Of, gptqOf, mlxOf, mxfp4Of, nvfp4Of, packedOf } from "./encodings.ts";
+import { awqOf, type Encoding, floatsOf, fp8Of, gptqOf, mlxOf, mxfp4Of, nvfp4Of, packedOf } from "./encodings.ts";
 import { published } from "./published.ts";
 
 export const named = (name: string) => published.find((family) => family.name === name)!;
 const qwen = named("qwen3_moe"), deepseek = named("deepseek_v3");
+
+/** Stores a tensor of a weight with more dimensions: [a, 1, b, 1]. */
+const reshaped = (encoding: Encoding, name: string): Encoding => (...sizes) => {
+  const { tensors, ...rest } = encoding(...sizes), raw = tensors[name]!;
+  return { ...rest, tensors: { ...tensors, [name]: { ...raw, shape: raw.shape.flatMap((size) => [size, 1]) } } };
+};
 
 /** A checkpoint in a format. */
 export interface StoredFormat {
@@ -50,6 +56,13 @@ export const storedFormats: readonly StoredFormat[] = [
     kept: "fp8",
     published: named("mixtral"),
     encodings: { experts: fp8Of({ name: ".weight_scale", block: "tensor", dtype: "F32" }) },
+  },
+  {
+    format: "fp8 in blocks, scales of four dimensions (ModelOpt)",
+    kept: "fp8",
+    published: qwen,
+    encodings: { experts: reshaped(fp8Of({ name: ".weight_scale", block: [16, 32], dtype: "F32" }), ".weight_scale") },
+    quantization: { quantization_config: { quant_method: "modelopt", weight_block_size: [16, 32] } },
   },
   {
     format: "fp8 in groups of a row, of which config.json does not say the size (MXFP8)",

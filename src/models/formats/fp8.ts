@@ -119,6 +119,12 @@ interface ScaleGrid {
   readonly run: number;
 }
 
+/** Returns the shape [bands, runs] for [bands, 1, runs, 1], as ModelOpt stores the scales of blocks. */
+function withoutOnes(shape: readonly number[]): readonly number[] {
+  const [bands = 0, rows, runs = 0, columns] = shape;
+  return shape.length === 4 && rows === 1 && columns === 1 ? [bands, runs] : shape;
+}
+
 /** Finds out what each scale is for: how many a matrix has along its rows and columns. */
 function scaleGrid(
   source: TensorSource,
@@ -129,7 +135,7 @@ function scaleGrid(
 ): ScaleGrid {
   const [rows, columns] = weight.shape.slice(-2) as [number, number];
   const perMatrix = weight.shape.length === 3 && scales.shape[0] === count;
-  const rest = perMatrix ? scales.shape.slice(1) : scales.shape;
+  const rest = withoutOnes(perMatrix ? scales.shape.slice(1) : scales.shape);
   const total = elementCount(rest);
   const [bands, runs] = total === 1 ? [1, 1] : rest.length === 1 ? [rest[0]!, 1] : rest.slice(-2) as [number, number];
   const band = share(bands, rows, block[0]);
