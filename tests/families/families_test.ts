@@ -49,6 +49,12 @@ const refused: readonly [config: Record<string, unknown>, message: string][] = [
   [{ model_type: "mistral4", n_group: 2 }, "mistral4 with n_group 2 is not supported: groups of experts are ranked"],
   [{ model_type: "axk2", n_group: 2 }, "axk2 with n_group 2 is not supported"],
   [{ model_type: "laguna", moe_apply_router_weight_on_input: true }, "the weights multiply the input of the experts"],
+  [{ model_type: "qwen3_moe", swiglu_limit: 7 }, "qwen3_moe with swiglu_limit 7 is not supported: it is not known how"],
+  [
+    { model_type: "kimi_k3", text_config: { model_type: "kimi_linear", activation_situ_beta: 4, hidden_act: "silu" } },
+    "kimi_linear with activation_situ_beta 4 is not supported: its experts have the activation SiTU",
+  ],
+  [{ num_experts_per_tok: 2, zero_expert_num: 4 }, "a model with zero_expert_num 4 is not supported"],
   [{ model_type: "nllb-moe", second_expert_policy: "random" }, "the second expert of a token is drawn at random"],
   [{ model_type: "nllb-moe", moe_eval_capacity_token_fraction: 0.5 }, "each expert drops tokens beyond a capacity"],
   [{ model_type: "step3p5", moe_top_k: 2, swiglu_limits: [0, 7] }, "clamped after the activation"],

@@ -3,7 +3,7 @@ import type { ExpertsComputation } from "../../contract/experts.ts";
 import { type RouterKind, type RouterOptions, routerRules } from "../../routing/router.ts";
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
-import type { Family } from "./family.ts";
+import type { Family, Refusal } from "./family.ts";
 import { unknownFamily } from "./mod.ts";
 import type { ModelConfig } from "./model_config.ts";
 
@@ -73,12 +73,23 @@ export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings 
   };
 }
 
-function checkValues(config: ModelConfig, { refusals = [] }: Family, layer: number): void {
-  for (const { key, unless = [], reason } of refusals) {
+/** Values that change what the experts compute. Only families whose code reads the key can have them. */
+const unreadValues: readonly Refusal[] = [
+  { key: "swiglu_limit", unless: [0], reason: "it is not known how its experts are clamped" },
+  { key: "activation_situ_beta", reason: "its experts have the activation SiTU" }, // Kimi K3
+  { key: "moe_apply_router_weight_on_input", unless: [false], reason: "the weights multiply the input of the experts" },
+  { key: "zero_expert_num", unless: [0], reason: "some of its experts return their input as it is" },
+];
+
+function checkValues(config: ModelConfig, { refusals = [], experts: { limit } }: Family, layer: number): void {
+  for (const { key, unless = [], reason } of [...refusals, ...unreadValues]) {
     const value = config.valueOf(key, layer);
+    if (limit?.keys.includes(key)) continue;
     if (value === undefined || value === null || unless.includes(value)) continue;
     throw new SafetensorsError(
-      `${config.path}: ${config.modelType} with ${key} ${JSON.stringify(value)} is not supported: ${reason}`,
+      `${config.path}: ${config.modelType || "a model"} with ${key} ${
+        JSON.stringify(value)
+      } is not supported: ${reason}`,
     );
   }
 }

@@ -43,16 +43,11 @@ export const sigmoid: readonly Family[] = [
       logitCap: key<number | undefined>("moe_router_logit_softcapping", undefined),
     },
     experts: gatedExperts,
-    refusals: [{
-      key: "moe_apply_router_weight_on_input",
-      unless: [false],
-      reason: "the weights multiply the input of the experts",
-    }],
   },
   {
     types: ["longcat_flash"],
     sources: [transformers.longcat_flash],
-    refusal: "some of its experts return their input as it is, and have no weights",
+    refusal: "some of its experts return their input as it is",
     router: sigmoidRouter(12),
     experts: gatedExperts,
   },
