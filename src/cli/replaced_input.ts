@@ -18,7 +18,7 @@ export async function checkNotRead(output: string, sources: readonly string[]): 
 }
 
 /** Describes a file, or returns undefined if it does not exist. */
-export async function statOf(path: string): Promise<Deno.FileInfo | undefined> {
+async function statOf(path: string): Promise<Deno.FileInfo | undefined> {
   try {
     return await Deno.stat(path);
   } catch (error) {

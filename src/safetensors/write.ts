@@ -9,6 +9,7 @@ import {
 } from "../tensor/tensor.ts";
 import { SafetensorsError } from "./error.ts";
 import { quote } from "../text.ts";
+import { fileTarget } from "../file_target.ts";
 import { filePath } from "./file_path.ts";
 import { lengthBytes, type StoredDType } from "./header.ts";
 
@@ -58,7 +59,7 @@ export const temporaryFiles: Set<string> = new Set();
 
 /**
  * Writes a safetensors file. The data is first written to a temporary file in the same directory, which then replaces the file
- * at `path`. If this fails, the temporary file is removed and the old file stays.
+ * at `path`, or the target of a symbolic link. If this fails, the temporary file is removed and the old file stays.
  *
  * @param path A path or a file URL.
  * @param tensors The tensors, by name. They are not copied.
@@ -71,7 +72,7 @@ export async function writeSafetensors(
   tensors: NamedTensors,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const target = filePath(path);
+  const { path: target, mode } = fileTarget(filePath(path));
   const parts = fileParts(tensors, metadata);
   const temporary = `${target}.${crypto.randomUUID().slice(0, 8)}.tmp`;
   temporaryFiles.add(temporary);
@@ -83,6 +84,7 @@ export async function writeSafetensors(
     } finally {
       file.close();
     }
+    if (mode !== null) await Deno.chmod(temporary, mode & 0o7777);
     await Deno.rename(temporary, target);
   } catch (error) {
     await Deno.remove(temporary).catch(() => {}); // the first error is the cause

@@ -95,10 +95,14 @@ Deno.test("run refuses what it cannot do, before any work", async () => {
     [
       ["--weights", layer, "--input", input, "--output", `${directory}/none/y`],
       2,
-      "--output must be in an existing directory",
+      `Cannot write ${directory}/none/y: No such file or directory`,
     ],
-    [["--weights", layer, "--input", input, "--output", directory], 2, "--output must be a regular file"],
-    [["--weights", `${directory}/none`, "--input", input, "--output", longName], 2, "--output cannot be written"],
+    [["--weights", layer, "--input", input, "--output", directory], 2, "expected the path of a regular file"],
+    [
+      ["--weights", `${directory}/none`, "--input", input, "--output", longName],
+      2,
+      `Cannot write ${longName}: File name`,
+    ],
     [["--weights", layer, "--input", narrow, "--output", narrow], 2, "--output must not be a file that is read"],
     [
       ["--weights", layer, "--input", narrow, "--output", `${directory}/y`, "--top-k", "2"],
