@@ -122,7 +122,11 @@ Deno.test("run refuses what it cannot do, before any work", async () => {
       "topK must be an integer from 1",
     ],
     [["--weights", layer, "--input", input, "--output", `${directory}/y`, "--layer", "4"], 1, "layer 4 has no experts"],
-    [["--weights", `${directory}/none`, "--input", input, "--output", `${directory}/y`], 1, "No such file"],
+    [
+      ["--weights", `${directory}/none`, "--input", input, "--output", `${directory}/y`],
+      1,
+      `Cannot open ${directory}/none: No such file or directory`,
+    ],
   ];
   for (const [args, expected, message] of cases) {
     const { code, stdout, stderr } = await run(...args);
