@@ -157,6 +157,26 @@ Deno.test("A key that is null does not hide another key for the same value", asy
   assertEquals((await routerOf({ model_type: "hunyuan_v1_moe", moe_topk: null })).router.topK, 1);
 });
 
+Deno.test("A score that the family's code does not compute must be confirmed", async () => {
+  for (
+    const [config, message] of [
+      [
+        { model_type: "qwen3_moe", scoring_func: "sigmoid" },
+        'scoring_func is "sigmoid", but the code of qwen3_moe uses',
+      ],
+      [{ model_type: "minimax_m2", scoring_func: "softmax" }, "but the code of minimax_m2 uses sigmoid"],
+      [{ model_type: "afmoe", score_func: "softmax" }, "but the code of afmoe uses sigmoid"],
+      [{ model_type: "step3p5", moe_router_activation: "softmax" }, "but the code of step3p5 uses sigmoid"],
+      [{ model_type: "granitemoe", score_function: "sigmoid" }, "but the code of granitemoe uses softmax"],
+    ] as const
+  ) {
+    await assertRejects(() => routerOf({ ...config, num_experts_per_tok: 1 }), SafetensorsError, message);
+    assertEquals((await routerOf({ ...config, num_experts_per_tok: 1 }, { router: "sigmoid" })).kind, "sigmoid");
+  }
+  const agreed = { model_type: "granitemoe", score_function: "softmax", num_experts_per_tok: 1 };
+  assertEquals((await routerOf(agreed)).kind, "topk-softmax");
+});
+
 Deno.test("A list of values for the layers must have one for the layer", async () => {
   const path = (text: string) => text.replace(/\S*config\.json/, "config.json");
   const error = await assertRejects(() => routerOf({ model_type: "olmoe", num_experts_per_tok: [] }), SafetensorsError);

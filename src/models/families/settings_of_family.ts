@@ -1,6 +1,6 @@
 // How a layer computes, from a family's entry and config.json.
 import type { ExpertsComputation } from "../../contract/experts.ts";
-import { type RouterKind, type RouterOptions, routerRules } from "../../routing/router.ts";
+import { type RouterKind, type RouterOptions, routerRules, type Scoring } from "../../routing/router.ts";
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
 import type { Family, Refusal } from "./family.ts";
@@ -50,8 +50,10 @@ export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings 
   const family = config.family ?? unknownFamily;
   checkFamily(config);
   checkValues(config, family, layer);
-  const { value: word, problem } = config.word(family.router.kind, layer);
-  const kind = word && kindOf(config, family, layer, word);
+  const word = config.word(family.router.kind, layer);
+  const found = word.value && kindOf(config, family, layer, word.value);
+  const problem = word.problem ?? (found && contradiction(config, layer, found));
+  const kind = problem === undefined ? found : undefined;
   const activation = config.word(family.experts.activation, layer);
   const router = routerOf(config, family, layer, kind);
   const isUnknown = kind === undefined || !config.family && router.renormalize === undefined;
@@ -92,6 +94,30 @@ function checkValues(config: ModelConfig, { refusals = [], experts: { limit } }:
       } is not supported: ${reason}`,
     );
   }
+}
+
+/** The keys of all families for the function that makes scores of logits. */
+const scoringKeys = [
+  "scoring_func",
+  "score_func",
+  "score_function",
+  "moe_router_activation_func",
+  "moe_router_activation",
+];
+
+/** What their words mean. */
+const scoringWords = new Map<unknown, Scoring>([
+  ["softmax", "softmax"],
+  ["sigmoid", "sigmoid"],
+  ["sqrtsoftplus", "sqrt-softplus"],
+]);
+
+/** Describes a score of config.json that the family's code does not compute, if there is one. */
+function contradiction(config: ModelConfig, layer: number, kind: RouterKind): string | undefined {
+  const { before, after } = routerRules[kind];
+  const own = before === "none" ? after : before;
+  const key = scoringKeys.find((key) => (scoringWords.get(config.valueOf(key, layer)) ?? own) !== own);
+  return key && `${key} is ${quote(`${config.valueOf(key, layer)}`)}, but the code of ${config.modelType} uses ${own}`;
 }
 
 /** Decides between kinds that differ for several groups of experts, or for several experts of a token, only. */
