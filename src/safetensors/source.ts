@@ -1,4 +1,5 @@
 // The bytes of a file, read on demand from a path or from memory.
+import { all } from "../concurrently.ts";
 import { SafetensorsError } from "./error.ts";
 
 /** Random access to bytes. */
@@ -13,10 +14,10 @@ export interface Source extends Disposable {
 const pieceBytes = 1 << 23;
 
 /** Reads of so few bytes take less time than handing them to another thread. */
-const smallBytes = 1 << 16;
+const smallBytes = 1 << 17;
 
 /** How many reads of a file run at the same time. One thread alone cannot copy as fast as the memory allows. */
-const maximumHandles = 4;
+const maximumHandles = 8;
 
 /** Opens a file. */
 export async function fileSource(path: string | URL): Promise<Source> {
@@ -55,8 +56,7 @@ class FileSource implements Source {
     for (let at = 0; at < target.length; at += pieceBytes) {
       pieces.push(this.#readPiece(target.subarray(at, at + pieceBytes), position + at));
     }
-    const results = await Promise.allSettled(pieces); // no piece may write to the memory after the end of the read
-    for (const result of results) if (result.status === "rejected") throw result.reason;
+    await all(pieces); // no piece may write to the memory after the end of the read
   }
 
   async #readPiece(target: Uint8Array, position: number): Promise<void> {
