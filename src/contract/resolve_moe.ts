@@ -114,7 +114,7 @@ export function resolveMoe<T extends TensorSpec>(
   expectNames(
     "layer",
     layer,
-    [...expertsNames, "router", "sharedExpert", "latent", "norm"] satisfies (keyof MoeLayer)[],
+    [...expertsNames, "router", "sharedExpert", "latent", "norm", "expertCapacity"] satisfies (keyof MoeLayer)[],
   );
   expectNames("layer.router", layer.router, routerNames);
   expectNames("options", options, [...optionNames, "backend"]);
@@ -157,7 +157,7 @@ export function resolveMoe<T extends TensorSpec>(
     ...latent && { hiddenStates: { dtype: hidden.dtype, shape: [tokens, latent.input.shape[0]!] } },
     ...decided.onInput && { inputWeights: { dtype: "f32", shape: [tokens, decided.topK] } },
     ...sharedExpert && !latent && { addend: hidden },
-  }, options);
+  }, { ...options, expertCapacity: options.expertCapacity ?? layer.expertCapacity });
   const resolved = { hidden: width, router: decided, routerDType: weight.dtype, logitsDType, routed };
   if (sharedExpert === undefined) return { ...resolved, shared: undefined };
 

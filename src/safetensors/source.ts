@@ -51,12 +51,13 @@ class FileSource implements Source {
     this.#idle = [file];
   }
 
-  async read(target: Uint8Array, position: number): Promise<void> {
+  read(target: Uint8Array, position: number): Promise<void> {
+    if (target.length <= pieceBytes) return this.#readPiece(target, position);
     const pieces: Promise<void>[] = [];
     for (let at = 0; at < target.length; at += pieceBytes) {
       pieces.push(this.#readPiece(target.subarray(at, at + pieceBytes), position + at));
     }
-    await all(pieces); // no piece may write to the memory after the end of the read
+    return all(pieces); // no piece may write to the memory after the end of the read
   }
 
   async #readPiece(target: Uint8Array, position: number): Promise<void> {
