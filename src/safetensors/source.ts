@@ -14,7 +14,7 @@ export interface Source extends Disposable {
 const pieceBytes = 1 << 23;
 
 /** Reads of so few bytes take less time than handing them to another thread. */
-const smallBytes = 1 << 17;
+const smallBytes = 1 << 16;
 
 /** How many reads of a file run at the same time. One thread alone cannot copy as fast as the memory allows. */
 const maximumHandles = 8;
@@ -61,7 +61,7 @@ class FileSource implements Source {
   }
 
   async #readPiece(target: Uint8Array, position: number): Promise<void> {
-    const file = await this.#take();
+    const file = this.#open && this.#idle.pop() || await this.#take();
     try {
       file.seekSync(position, Deno.SeekMode.Start);
       for (let done = 0; done < target.length;) {
@@ -77,8 +77,6 @@ class FileSource implements Source {
 
   async #take(): Promise<Deno.FsFile> {
     if (!this.#open) throw new SafetensorsError("the file is closed");
-    const file = this.#idle.pop();
-    if (file) return file;
     if (this.#handles < this.#maximum) {
       this.#handles++;
       const another = await this.#openAnother();
