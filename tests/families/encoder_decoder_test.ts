@@ -85,6 +85,8 @@ Deno.test("the calls of an open layer drop tokens beyond the model's capacity, w
         2e-6,
       );
     }
+    const none = () => backend.moe(input, { ...layer, expertCapacity: 0 });
+    await assertRejects(none, RangeError, "layer.expertCapacity must be an integer of at least 1");
   }));
 
 Deno.test("experts without a gate are refused if the settings say that they have one", () =>
