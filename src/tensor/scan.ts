@@ -1,9 +1,6 @@
 // Looks through large arrays of scales, a word of four bytes at a time: a function called for each element takes 20 times as long.
 import type { TensorData } from "./tensor.ts";
 
-/** Words that are combined before their bits are tested. */
-const blockWords = 2048;
-
 /** A word of equal parts of 1, 2 or 4 bytes. */
 const repeat = (part: number, bytes: number) =>
   Math.imul(part, bytes === 1 ? 0x01010101 : bytes === 2 ? 0x00010001 : 1);
@@ -36,16 +33,14 @@ export function areWithin(data: TensorData, minimum: number, maximum: number): b
   const { words, before, after } = divide(data, 1);
   if (bytes.subarray(0, before).some(isOutside) || bytes.subarray(after).some(isOutside)) return false;
   const low = repeat(minimum, 1), high = repeat(255 - maximum, 1), signs = repeat(0x80, 1);
-  for (let start = 0; start < words.length; start += blockWords) {
-    const end = Math.min(words.length, start + blockWords);
-    let outside = 0;
-    for (let i = start; i < end; i++) {
-      const word = words[i]!;
-      outside |= word - low & ~word | ~word - high & word;
-    }
-    if ((outside & signs) !== 0) return false;
+  const outside = (word: number) => word - low & ~word | ~word - high & word;
+  const count = Math.floor(words.length / 4);
+  let found = 0;
+  for (let a = 0, b = count, c = 2 * count, d = 3 * count; a < count; a++, b++, c++, d++) {
+    found |= outside(words[a]!) | outside(words[b]!) | outside(words[c]!) | outside(words[d]!);
   }
-  return true;
+  for (let i = 4 * count; i < words.length; i++) found |= outside(words[i]!);
+  return (found & signs) === 0;
 }
 
 /** Returns the index of the first byte that is above a maximum, or -1. */
@@ -93,11 +88,12 @@ function firstWithAll(data: TensorData, bytes: number, mask: number): number {
 /** Returns whether any part of a word has all bits of a mask. An addition at the lowest bit then carries to the highest one. */
 function hasAll(words: Int32Array, mask: number, bytes: number): boolean {
   const masks = repeat(mask, bytes), lowest = repeat(mask & -mask, bytes), signs = repeat(2 ** (8 * bytes - 1), bytes);
-  let carried = 0, at = 0;
-  for (; at + 4 <= words.length; at += 4) { // four words at a time take three quarters of the time
-    carried |= (words[at]! & masks) + lowest | (words[at + 1]! & masks) + lowest |
-      (words[at + 2]! & masks) + lowest | (words[at + 3]! & masks) + lowest;
+  const carries = (word: number) => (word & masks) + lowest;
+  const count = Math.floor(words.length / 4);
+  let found = 0;
+  for (let a = 0, b = count, c = 2 * count, d = 3 * count; a < count; a++, b++, c++, d++) {
+    found |= carries(words[a]!) | carries(words[b]!) | carries(words[c]!) | carries(words[d]!);
   }
-  for (; at < words.length; at++) carried |= (words[at]! & masks) + lowest;
-  return (carried & signs) !== 0;
+  for (let i = 4 * count; i < words.length; i++) found |= carries(words[i]!);
+  return (found & signs) !== 0;
 }
