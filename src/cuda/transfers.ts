@@ -27,10 +27,15 @@ const maximumSlots = 8;
 /** Pieces begin at multiples of this many elements. */
 const pieceUnit = 65536;
 
-/** Memory for the pieces of a transfer, and an event for each. */
+/** Memory for the pieces of a transfer. */
 interface Staging {
   readonly memory: SharedArrayBuffer;
-  readonly events: readonly Event[];
+  /** The bytes of a slot. */
+  slotBytes: number;
+  /** The events of the slots, and of more if slots were smaller before. */
+  readonly events: Event[];
+  /** Owns the memory and the events. */
+  readonly owner: DisposableStack;
 }
 
 /** The memory of a piece, from the byte `start` on. */
@@ -154,20 +159,21 @@ export class Transfers implements Disposable {
     return turn;
   }
 
-  /** Divides staging memory into slots. The last transfer may have divided it in another way, so its copies must be complete. */
-  #slots({ memory, events }: Staging, bytes: number): Slot[] {
-    this.#timed(() => events.forEach((copied) => copied.synchronize()));
-    const count = Math.floor(memory.byteLength / bytes);
+  /** Divides staging memory into slots. If they had another size before, waits for their copies. */
+  #slots(staging: Staging, bytes: number): Slot[] {
+    const { memory, events, owner } = staging;
+    const count = Math.min(maximumSlots, Math.floor(memory.byteLength / bytes));
+    if (staging.slotBytes !== bytes) {
+      this.#timed(() => events.forEach((copied) => copied.synchronize()));
+      while (events.length < count) events.push(owner.use(new Event(this.#context)));
+      staging.slotBytes = bytes;
+    }
     return events.slice(0, count).map((copied, i) => ({ memory, start: i * bytes, copied }));
   }
 
-  /** Allocates staging memory and its events, or nothing if it fails. */
   #allocate(owner: DisposableStack, bytes: number): Staging {
-    using cleanup = new DisposableStack();
-    const { memory } = cleanup.use(new StagingBuffer(this.#context, bytes));
-    const events = Array.from({ length: maximumSlots }, () => cleanup.use(new Event(this.#context)));
-    owner.use(cleanup.move());
-    return { memory, events };
+    const { memory } = owner.use(new StagingBuffer(this.#context, bytes));
+    return { memory, slotBytes: 0, events: [], owner };
   }
 
   #timed(copy: () => void): void {

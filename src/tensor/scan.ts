@@ -1,4 +1,6 @@
-// Looks through large arrays of scales, a word of four bytes at a time: a function called for each element takes 20 times as long.
+// Looks through large arrays of scales, a word of four bytes at a time: a function called for each element takes 20 times as
+// long. The words are read in eight places in turn, because another thread has just written them, and each place waits for
+// them.
 import type { TensorData } from "./tensor.ts";
 
 /** A word of equal parts of 1, 2 or 4 bytes. */
@@ -34,12 +36,15 @@ export function areWithin(data: TensorData, minimum: number, maximum: number): b
   if (bytes.subarray(0, before).some(isOutside) || bytes.subarray(after).some(isOutside)) return false;
   const low = repeat(minimum, 1), high = repeat(255 - maximum, 1), signs = repeat(0x80, 1);
   const outside = (word: number) => word - low & ~word | ~word - high & word;
-  const count = Math.floor(words.length / 4);
+  const count = Math.floor(words.length / 8);
   let found = 0;
-  for (let a = 0, b = count, c = 2 * count, d = 3 * count; a < count; a++, b++, c++, d++) {
-    found |= outside(words[a]!) | outside(words[b]!) | outside(words[c]!) | outside(words[d]!);
+  for (let i = 0; i < count; i++) {
+    found |= outside(words[i]!) | outside(words[i + count]!);
+    found |= outside(words[i + 2 * count]!) | outside(words[i + 3 * count]!);
+    found |= outside(words[i + 4 * count]!) | outside(words[i + 5 * count]!);
+    found |= outside(words[i + 6 * count]!) | outside(words[i + 7 * count]!);
   }
-  for (let i = 4 * count; i < words.length; i++) found |= outside(words[i]!);
+  for (let i = 8 * count; i < words.length; i++) found |= outside(words[i]!);
   return (found & signs) === 0;
 }
 
@@ -89,11 +94,14 @@ function firstWithAll(data: TensorData, bytes: number, mask: number): number {
 function hasAll(words: Int32Array, mask: number, bytes: number): boolean {
   const masks = repeat(mask, bytes), lowest = repeat(mask & -mask, bytes), signs = repeat(2 ** (8 * bytes - 1), bytes);
   const carries = (word: number) => (word & masks) + lowest;
-  const count = Math.floor(words.length / 4);
+  const count = Math.floor(words.length / 8);
   let found = 0;
-  for (let a = 0, b = count, c = 2 * count, d = 3 * count; a < count; a++, b++, c++, d++) {
-    found |= carries(words[a]!) | carries(words[b]!) | carries(words[c]!) | carries(words[d]!);
+  for (let i = 0; i < count; i++) {
+    found |= carries(words[i]!) | carries(words[i + count]!);
+    found |= carries(words[i + 2 * count]!) | carries(words[i + 3 * count]!);
+    found |= carries(words[i + 4 * count]!) | carries(words[i + 5 * count]!);
+    found |= carries(words[i + 6 * count]!) | carries(words[i + 7 * count]!);
   }
-  for (let i = 4 * count; i < words.length; i++) found |= carries(words[i]!);
+  for (let i = 8 * count; i < words.length; i++) found |= carries(words[i]!);
   return (found & signs) !== 0;
 }
