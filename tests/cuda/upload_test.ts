@@ -140,7 +140,8 @@ Deno.test({
   ignore,
   fn: async () => {
     using backend = (await openEmulated(90)).backend;
-    const published = named("qwen3_moe"), { tensors } = makeCheckpoint(published, { experts: mxfp4Of("compressed-tensors") }, 3);
+    const published = named("qwen3_moe"),
+      { tensors } = makeCheckpoint(published, { experts: mxfp4Of("compressed-tensors") }, 3);
     const linear = "model.layers.1.mlp.experts.5.up_proj";
     tensors[`${linear}.weight_scale`]!.bytes[3] = 200;
     const directory = await Deno.makeTempDir();
