@@ -136,11 +136,11 @@ for (const arch of [80, 90]) {
   });
 }
 
-test("a thousand tokens with H and I of 512 agree with float64 on sampled tokens", async () => {
+test("a thousand tokens with H and I of 256 agree with float64 on sampled tokens", async () => {
   const { backend: opened } = await openEmulated(80);
   using backend = opened;
   using engine = new WorkerPool(1);
-  const job = makeJob("small", { batch: 1, seq: 1024, hidden: 512, experts: 8, capacity: null });
+  const job = makeJob("small", { batch: 1, seq: 1024, hidden: 256, experts: 8, capacity: null });
   const checks = await Array.fromAsync(verify(backend, engine, { job, samples: 40, runs: 2 }));
   assertEquals(checks.map(({ passed }) => passed), checks.map(() => true), Deno.inspect(checks));
 });
