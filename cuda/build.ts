@@ -119,7 +119,11 @@ async function compile(virtual: string, files: readonly string[]): Promise<Compi
     );
     await Deno.writeTextFile(unit, includes + layoutAssertions(structs));
     await nvcc("-cubin", "--keep", `--keep-dir=${folder}`, ...common, "-o", `${folder}/cubin`, unit);
-    return { cubin: await Deno.readFile(`${folder}/cubin`), ptx: await Deno.readFile(`${folder}/kernels.ptx`), structs };
+    return {
+      cubin: await Deno.readFile(`${folder}/cubin`),
+      ptx: await Deno.readFile(`${folder}/kernels.ptx`),
+      structs,
+    };
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
