@@ -124,7 +124,8 @@ function expectAboveZero(name: string, value: number | undefined): void {
   throw new RangeError(`${name} must be a number above 0, got ${describeValue(value)}`);
 }
 
-function expectCapacity(name: string, value: number | undefined): void {
+/** Checks that a value is a capacity. Errors begin with `name`. */
+export function expectCapacity(name: string, value: number | undefined): void {
   if (value === Infinity || Number.isSafeInteger(value) && Number(value) >= 1) return;
   throw new RangeError(`${name} must be an integer of at least 1, or undefined, got ${describeValue(value)}`);
 }

@@ -35,7 +35,7 @@ const knownOptions: Readonly<Record<keyof OpenLayerOptions, true>> = {
  * Opens a layer of a model's checkpoint: router, experts and shared expert, with its tensors on a backend. The
  * `config.json` beside the weights says how the layer computes. Each tensor is uploaded before the next one is read. Quantized
  * weights of the experts stay packed if the backend {@linkcode Backend.supports} their format, and are decoded otherwise.
- * Switch Transformers keep only the first `expert_capacity` of an expert's tokens: give `expertCapacity` in each call.
+ * Switch Transformers keep only the first `expert_capacity` of an expert's tokens in a sequence, so give each call one sequence.
  * A layer whose router has a `tokenTable` (DeepSeek-V4's first layers) needs the option `tokenIds` of each call.
  *
  * @param path The path or file URL of a safetensors file, of an index of several, or of a directory with either.

@@ -84,8 +84,11 @@ export class Checkpoint implements Disposable {
   }
 
   /** Reads bytes of a tensor, as {@linkcode Safetensors.readBytes} does. */
-  async readBytes(name: string, target: Uint8Array, start = 0): Promise<void> {
-    await (await this.#fileOf(name)).readBytes(name, target, start);
+  readBytes(name: string, target: Uint8Array, start = 0): Promise<void> {
+    const file = this.#open.get(this.#files.get(name) ?? "");
+    return file
+      ? file.readBytes(name, target, start)
+      : this.#fileOf(name).then((file) => file.readBytes(name, target, start));
   }
 
   /** Reads the config.json beside the tensors. Returns undefined if it does not exist. */

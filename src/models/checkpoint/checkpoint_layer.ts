@@ -171,7 +171,11 @@ export class CheckpointLayer implements Disposable {
     const layer = mapLayer(this.#plan, (tensor) => made.get(tensor)!, (weight) => madeWeights.get(weight)!);
     const { router, ...norm } = await this.#readNorms();
     const tokenTable = await this.readTokenTable();
-    return { ...layer, ...norm, router: { ...layer.router, ...router, ...tokenTable && { tokenTable } } };
+    const { expertCapacity } = this;
+    return {
+      ...{ ...layer, ...norm, ...expertCapacity !== undefined && { expertCapacity } },
+      router: { ...layer.router, ...router, ...tokenTable && { tokenTable } },
+    };
   }
 
   /**

@@ -1,3 +1,4 @@
+import { all } from "../../concurrently.ts";
 import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
 import { elementCount } from "../../tensor/tensor.ts";
 import { e2m1 as values } from "../../tensor/small_floats.ts";
@@ -100,11 +101,12 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
   const keptScales = group === 16 ? ["F8_E4M3"] : ["F8_E8M0", "U8"];
   const packing: StoredPacking = {
     format: group === 16 ? { kind: "nvfp4", globalScales: 1 } : { kind: "mxfp4", exactInF16: false },
-    async read(index, target) {
-      await readTo(source, pairs, index, target.values);
-      await readTo(source, scales, index, target.scales);
-      target.globalScales?.set(bytesOf(Float32Array.of(await factorOf(index))));
-    },
+    read: (index, { values, scales: ofGroups, globalScales }) =>
+      all([
+        readTo(source, pairs, index, values),
+        readTo(source, scales, index, ofGroups),
+        factorOf(index).then((factor) => globalScales?.set(bytesOf(Float32Array.of(factor)))),
+      ]),
   };
   return {
     format: naming.format,

@@ -1,3 +1,4 @@
+import { all } from "../../concurrently.ts";
 import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
 import { elementCount, formatShape } from "../../tensor/tensor.ts";
 import { e4m3 as values } from "../../tensor/small_floats.ts";
@@ -48,12 +49,14 @@ export const fp8: Format = async (source, linear, { block }) => {
         scale: keptScales[scales.dtype] ?? "f32",
       },
       async read(index, target) {
-        await readTo(source, weight, index, target.values);
-        const bytes = await readPartOf(source, scales, perMatrix ? index : 0, perMatrix ? count : 1);
-        spread(keptScales[scales.dtype] ? bytes : bytesOf(toF32(bytes, scales.dtype)), bands, target.scales, {
-          rows,
-          band,
-        });
+        const readScales = async () => {
+          const bytes = await readPartOf(source, scales, perMatrix ? index : 0, perMatrix ? count : 1);
+          spread(keptScales[scales.dtype] ? bytes : bytesOf(toF32(bytes, scales.dtype)), bands, target.scales, {
+            rows,
+            band,
+          });
+        };
+        await all([readTo(source, weight, index, target.values), readScales()]);
       },
     },
     async decode(index) {

@@ -1,4 +1,5 @@
 // Integers packed into 32-bit words: GPTQ, AWQ, compressed-tensors, MLX.
+import { all } from "../../concurrently.ts";
 import type { StoredTensor } from "../../safetensors/header.ts";
 import type { Int4Format, PackedParts } from "../../tensor/packed_tensor.ts";
 import { floats, toF32 } from "./numbers.ts";
@@ -147,11 +148,10 @@ export const packed: Format = async (source, linear) => {
       integers: zeros ? "zero-points" : "offset",
       fits: order && (async () => isInOrder(await readWords(source, order), inputs / groups)),
       async read(target) {
-        await readTo(source, weight, 0, target.values);
-        await readTo(source, scales, 0, target.scales);
+        await all([readTo(source, weight, 0, target.values), readTo(source, scales, 0, target.scales)]);
         if (!zeros) return;
         const z = await readWords(source, zeros);
-        target.zeroPoints?.forEach((_, at, all) => all[at] = zeroAt(z, Math.floor(at / groups), at % groups));
+        target.zeroPoints?.forEach((_, at, points) => points[at] = zeroAt(z, Math.floor(at / groups), at % groups));
       },
     }),
     async decode() {
