@@ -44,9 +44,9 @@ export class PackedUpload implements Disposable {
     this.#target = layout ? new Blocks(spec, layout, atOnce, host) : new Parts(spec, host);
   }
 
-  /** Returns a packed tensor of some experts in host memory. */
-  piece({ count }: ExpertRange, memory: SharedArrayBuffer): PackedTensor {
-    let at = 0;
+  /** Returns a packed tensor of some experts in host memory, from the byte `start` on. */
+  piece({ count }: ExpertRange, memory: SharedArrayBuffer, start: number): PackedTensor {
+    let at = start;
     return mapParts(describeParts(withExperts(this.#spec, count)), (part) => {
       const data = viewOf(part.dtype, memory, at, elementCount(part.shape));
       at += aligned(data.byteLength);
