@@ -63,6 +63,12 @@ export class Checkpoint implements Disposable {
     return this.#files.keys();
   }
 
+  /** The paths of all files that are read: config.json, the index if it exists, and the files of the tensors. */
+  get files(): readonly string[] {
+    const names = new Set([configName, fileOf(this.path), ...this.#files.values()]);
+    return Array.from(names, (name) => this.#directory + name);
+  }
+
   /** Returns whether a tensor exists. */
   has(name: string): boolean {
     return this.#files.has(name);
@@ -240,7 +246,7 @@ async function readText(path: string): Promise<string> {
   if (size > maxJsonBytes) {
     throw new SafetensorsError(`${path}: expected at most ${maxJsonBytes} bytes, got ${size}`);
   }
-  return await Deno.readTextFile(path);
+  return (await Deno.readTextFile(path)).replace(/^\ufeff/, ""); // a byte order mark
 }
 
 function directoryOf(path: string): string {

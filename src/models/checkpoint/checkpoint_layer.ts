@@ -102,6 +102,11 @@ export class CheckpointLayer implements Disposable {
     return new CheckpointLayer(checkpoint, resolved);
   }
 
+  /** The paths of all files of the checkpoint. */
+  get files(): readonly string[] {
+    return this.#checkpoint.files;
+  }
+
   /** Returns the bytes that the layer's tensors can take in memory. */
   bytes({ dtype = this.dtype, supports = () => false }: ReadOptions = {}): number {
     let bytes = 0;

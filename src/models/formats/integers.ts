@@ -53,7 +53,9 @@ async function openQweight(
   const zeros = await describe(source, `${linear}.qzeros`, words);
   const order = source.has(`${linear}.g_idx`) ? await describe(source, `${linear}.g_idx`, words) : undefined;
   const [groups, out] = scales.shape as [number, number];
-  const bits = known ?? Math.round(32 * (zeros.shape[1] ?? 0) / out);
+  const zeroWords = zeros.shape[1] ?? 0;
+  const isKnown = known !== undefined && zeroWords === Math.ceil(out * known / 32);
+  const bits = isKnown ? known : Math.round(32 * zeroWords / out); // GPTQModel has layers with other bits
   checkBits(source, packed, bits);
   const perWord = 32 / bits, mask = 2 ** bits - 1;
   const isAwq = packed.shape[1] !== out;
@@ -64,7 +66,6 @@ async function openQweight(
   if (isAwq && bits !== 4) throw tensorError(source, packed.name, `has ${bits} bits per weight, expected 4 for AWQ`);
   const zeroOffset = isAwq || checkpointFormat === "gptq_v2" ? 0 : 1;
   const place = (column: number) => (isAwq ? awqPlaces[column % 8]! : column % perWord) * bits;
-  const zeroWords = zeros.shape[1]!;
   /** Extracts a number from the words. */
   const numberAt = (q: Int32Array, i: number, o: number) =>
     isAwq
