@@ -99,6 +99,12 @@ export function describe(
   return tensor instanceof Promise ? tensor.then(checked) : checked(tensor);
 }
 
+/** Describes the scales of MLX's words of floats, which have eight bits. Its words of integers have other scales. */
+export async function wordScales(source: TensorSource, linear: string): Promise<StoredTensor | undefined> {
+  const scales = source.has(`${linear}.scales`) ? await source.describe(`${linear}.scales`) : undefined;
+  return scales?.dtype === "U8" ? scales : undefined;
+}
+
 /** Checks a tensor's shape. */
 export function expectShape(source: TensorSource, tensor: StoredTensor, shape: readonly number[]): void {
   if (tensor.shape.length === shape.length && shape.every((size, i) => size === tensor.shape[i])) return;
