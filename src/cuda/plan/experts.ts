@@ -199,13 +199,15 @@ export function planLaunches(
       return [{ ...gather, ...gatherWork }, { ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
     }
     if (isStreamTile(tile)) {
-      const launch = planStream<TensorName>(
+      const bytes = busy * (gateUpExperts.bytes + downExperts.bytes);
+      const launches = planStream<TensorName>(
         products.name(tile, gateUpProduct),
         tile,
         shape,
         gateUpProduct,
         downProduct,
         { rowTiles, slots: products.slots(tile, gateUpProduct), assignments, topK },
+        bytes,
         {
           ...{
             hiddenStates: "hiddenStates",
@@ -223,12 +225,14 @@ export function planLaunches(
           },
         },
       );
-      return [{
-        ...launch,
-        flops: gateUpWork.flops + downWork.flops,
-        bytes: gateUpWork.bytes + downWork.bytes + (sorted ? 0 : assignments * 4),
-        experts: { count: busy, bytes: gateUpExperts.bytes + downExperts.bytes },
-      }];
+      return launches.length === 1
+        ? [{
+          ...launches[0]!,
+          flops: gateUpWork.flops + downWork.flops,
+          bytes: gateUpWork.bytes + downWork.bytes,
+          experts: { count: busy, bytes: bytes / busy },
+        }]
+        : launches.map((launch, i) => ({ ...launch, ...i === 0 ? gateUpWork : downWork }));
     }
     const gateUpLaunch = products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
       ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },
