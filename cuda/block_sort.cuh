@@ -10,9 +10,9 @@ namespace yamoe {
 struct BlockSort {
   int* row_offsets;         // [experts + 1]: the first row of each expert
   int* tile_offsets;        // [experts + 1]: the first row tile of each expert
-  unsigned short* experts;  // [assignments]: the expert of each; kNoExpert if it is unknown
+  unsigned short* experts;  // [assignments, rounded up to a multiple of 128]: the expert of each, or kNoExpert
 
-  static constexpr int kNoExpert = 0xffff;
+  static constexpr int kNoExpert = 0xffff;  // unknown, or after the last assignment
 
   __device__ __forceinline__ BlockSort(unsigned char* memory, int experts)
       : row_offsets(reinterpret_cast<int*>(memory)),
@@ -23,38 +23,38 @@ struct BlockSort {
   // after it the block has synchronized.
   template <int kThreads, int kTileRows>
   __device__ __forceinline__ void count(const int* indices, int assignments, int expert_count) {
-    int* const counts = tile_offsets;
-    for (int e = threadIdx.x; e <= expert_count; e += kThreads) counts[e] = 0;
+    int* const counts = row_offsets;
+    for (int e = threadIdx.x; e < expert_count; e += kThreads) counts[e] = 0;
     __syncthreads();
-    for (int i = threadIdx.x; i < assignments; i += kThreads) {
-      const int e = indices[i];
+#pragma unroll 4
+    for (int i = threadIdx.x; i < (assignments + 127) / 128 * 128; i += kThreads) {
+      const int e = i < assignments ? indices[i] : -1;
       const bool exists = static_cast<unsigned>(e) < static_cast<unsigned>(expert_count);
       experts[i] = static_cast<unsigned short>(exists ? e : kNoExpert);
       if (exists) atomicAdd(&counts[e], 1);
     }
     __syncthreads();
     if (threadIdx.x < 32) {
-      int carry = 0;  // rows in the upper half, and tiles in the lower half
-      for (int base = 0; base < expert_count; base += 32) {
-        const int e = base + static_cast<int>(threadIdx.x);
-        const int rows = e < expert_count ? counts[e] : 0;
-        int sum = rows << 16 | (rows + kTileRows - 1) / kTileRows;
-        const int own = sum;
+      const int lane = threadIdx.x;
+      const int part = (expert_count + 31) / 32, begin = lane * part, end = min(begin + part, expert_count);
+      int own = 0;  // rows in the upper half, and tiles in the lower half
+      for (int e = begin; e < end; ++e) own += counts[e] << 16 | (counts[e] + kTileRows - 1) / kTileRows;
+      int sum = own;
 #pragma unroll
-        for (int distance = 1; distance < 32; distance *= 2) {
-          const int other = __shfl_up_sync(0xffffffffu, sum, distance);
-          if (static_cast<int>(threadIdx.x) >= distance) sum += other;
-        }
-        const int before = carry + sum - own;
-        if (e < expert_count) {
-          row_offsets[e] = before >> 16;
-          tile_offsets[e] = before & 0xffff;
-        }
-        carry += __shfl_sync(0xffffffffu, sum, 31);
+      for (int distance = 1; distance < 32; distance *= 2) {
+        const int other = __shfl_up_sync(0xffffffffu, sum, distance);
+        if (lane >= distance) sum += other;
       }
-      if (threadIdx.x == 0) {
-        row_offsets[expert_count] = carry >> 16;
-        tile_offsets[expert_count] = carry & 0xffff;
+      int before = sum - own;
+      for (int e = begin; e < end; ++e) {
+        const int rows = counts[e];
+        row_offsets[e] = before >> 16;
+        tile_offsets[e] = before & 0xffff;
+        before += rows << 16 | (rows + kTileRows - 1) / kTileRows;
+      }
+      if (lane == 31) {
+        row_offsets[expert_count] = sum >> 16;
+        tile_offsets[expert_count] = sum & 0xffff;
       }
     }
     __syncthreads();
@@ -62,17 +62,27 @@ struct BlockSort {
 
   // Writes the assignments of an expert's rows from `first` to `first + rows - 1`, counted within the expert, to `found`.
   // Called by a whole warp, for at most 32 rows.
-  __device__ __forceinline__ void find(int expert, int first, int rows, int assignments, int* found) const {
-    const int lane = static_cast<int>(threadIdx.x % 32);
-    int rank = 0;
+  __device__ __forceinline__ void find(int expert, int first, int rows, int* found) const {
+    const int lane = threadIdx.x % 32;
+    const unsigned before = (1u << lane) - 1;
+    int rank = -first;
 #pragma unroll 1
-    for (int base = 0; rank < first + rows; base += 32) {
-      const int i = base + lane;
-      const bool matches = i < assignments && experts[i] == expert;
-      const unsigned matching = __ballot_sync(0xffffffffu, matches);
-      const int own = rank + __popc(matching & ((1u << lane) - 1)) - first;
-      if (matches && own >= 0 && own < rows) found[own] = i;
-      rank += __popc(matching);
+    for (int base = lane * 4; rank < rows; base += 128) {
+      const ushort4 four = *reinterpret_cast<const ushort4*>(experts + base);
+      const bool matches[4] = {four.x == expert, four.y == expert, four.z == expert, four.w == expert};
+      int own = rank;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const unsigned matching = __ballot_sync(0xffffffffu, matches[j]);
+        own += __popc(matching & before);
+        rank += __popc(matching);
+      }
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if (!matches[j]) continue;
+        if (own >= 0 && own < rows) found[own] = base + j;
+        ++own;
+      }
     }
     __syncwarp();
   }

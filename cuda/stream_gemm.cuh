@@ -122,10 +122,17 @@ struct StreamTiles {
 
   __device__ __forceinline__ StreamPosition locate(int ticket) const {
     const bool is_down = ticket >= gate_up_tiles;
-    const TilePosition at = is_down ? locate_by_warp<Tile>(down, ticket - gate_up_tiles)
-                                    : locate_by_warp<Tile>(gate_up, ticket);
-    const int tile = (at.row - down.row_offsets[at.expert]) / Tile::kBM;
-    return {is_down, down.tile_offsets[at.expert] + tile, at, min(Tile::kBM, at.row_end - at.row)};
+    const StreamProduct p = {down.row_offsets, down.tile_offsets, down.experts,
+                             {is_down ? down.columns.width : gate_up.columns.width, 0}};
+    const int index = is_down ? ticket - gate_up_tiles : ticket;
+    const int column_tiles = (p.columns.width + Tile::kBN - 1) / Tile::kBN, row_tile = index / column_tiles;
+    const int e = expert_by_warp(p, row_tile), first = p.tile_offsets[e], row = p.row_offsets[e];
+    if (p.tile_offsets[e + 1] == first + 1) {  // without more divisions
+      const int row_end = p.row_offsets[e + 1];
+      return {is_down, first, {e, row, row_end, (index - first * column_tiles) * Tile::kBN}, row_end - row};
+    }
+    const TilePosition at = yamoe::locate<Tile>(p, index, e);
+    return {is_down, first + (at.row - row) / Tile::kBM, at, min(Tile::kBM, at.row_end - at.row)};
   }
 };
 
@@ -186,7 +193,6 @@ __device__ __forceinline__ void take_tiles(const StreamArguments<T>& a, const St
     }
     const StreamPosition own = tiles.locate(ticket);
     if (leads) {
-      next = take(a, ticket);  // early, because it can take a microsecond
       if (own.down) {
         copy_weights<Tile, kDownLayout<kLayout>>(a.down_weights, ring, place, a.intermediate, own.at.column,
                                                  own.at.expert);
@@ -194,6 +200,7 @@ __device__ __forceinline__ void take_tiles(const StreamArguments<T>& a, const St
         copy_weights<Tile, kLayout>(a.gate_up_weights, ring, place, a.hidden,
                                     a.split ? own.at.column / 2 : own.at.column, own.at.expert);
       }
+      next = take(a, ticket);  // not before: a block that has to wait must not hold a tile that another could begin
     }
     slot.next();
   }
@@ -214,7 +221,7 @@ __device__ __forceinline__ void copy_rows(const StreamArguments<T>& a, const Str
     if (ticket >= tiles.count) return;
     const StreamPosition own = tiles.locate(ticket);
     if (a.indices) {
-      sort.find(own.at.expert, own.at.row - sort.row_offsets[own.at.expert], own.rows, a.assignments, positions);
+      sort.find(own.at.expert, own.at.row - sort.row_offsets[own.at.expert], own.rows, positions);
     } else {
       if (lane < own.rows) positions[lane] = own.at.row + lane;
       __syncwarp();

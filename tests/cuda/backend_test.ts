@@ -67,7 +67,7 @@ for (
     for (const kernel of kernels) {
       const { launches, bankConflicts, copyConflicts } = control.counters(kernel);
       assertEquals({ bankConflicts, copyConflicts }, { bankConflicts: 0, copyConflicts: 0 }, kernel);
-      assertEquals(launches, tile && isStreamTile(tile) ? 4 : 8 / kernels.length, kernel);
+      assertEquals(launches, 8 / kernels.length, kernel);
     }
   });
 }
