@@ -100,13 +100,13 @@ export function expectShape(source: TensorSource, tensor: StoredTensor, shape: r
 }
 
 /** Reads the bytes of one of several equal parts of a tensor to memory of that size. */
-export async function readTo(
+export function readTo(
   source: TensorSource,
   { name }: StoredTensor,
   index: number,
   target: Uint8Array | undefined,
 ): Promise<void> {
-  if (target) await source.readBytes(name, target, index * target.length);
+  return target ? source.readBytes(name, target, index * target.length) : Promise.resolve();
 }
 
 /** Reads the bytes of one of `count` equal parts of a tensor. */
