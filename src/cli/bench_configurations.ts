@@ -134,10 +134,11 @@ class FileCache {
     if (typeof hidden === "string" && !this.#hidden.has(hidden)) {
       this.#hidden.set(hidden, existing(hiddenPath, hidden, hiddenShape(hidden)));
     }
-    return {
-      checkpoint: await this.#checkpoints.get(key),
-      hidden: typeof hidden === "string" ? await this.#hidden.get(hidden) : undefined,
-    };
+    const [checkpoint, shape] = await Promise.all([ // at once, because both can fail
+      this.#checkpoints.get(key),
+      typeof hidden === "string" ? this.#hidden.get(hidden) : undefined,
+    ]);
+    return { checkpoint, hidden: shape };
   }
 }
 

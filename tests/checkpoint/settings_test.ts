@@ -157,6 +157,19 @@ Deno.test("A key that is null does not hide another key for the same value", asy
   assertEquals((await routerOf({ model_type: "hunyuan_v1_moe", moe_topk: null })).router.topK, 1);
 });
 
+Deno.test("Parts that config.json announces and the checkpoint does not have are noted", async () => {
+  const notes = async (rest: object) =>
+    (await routerOf({ ...glm, ...rest })).notes.map((note) => note.replace(/^.*config\.json/, "config.json"));
+  assertEquals(await notes({ n_shared_experts: null, topk_method: "greedy", use_expert_bias: false }), []);
+  assertEquals(await notes({ n_shared_experts: [2, 0], topk_method: "noaux_tc" }), [
+    "config.json has n_shared_experts 2, but the layer has no shared expert",
+    'config.json has topk_method "noaux_tc", but the layer has no correction bias',
+  ]);
+  assertEquals(await notes({ moe_router_enable_expert_bias: true }), [
+    "config.json has moe_router_enable_expert_bias true, but the layer has no correction bias",
+  ]);
+});
+
 Deno.test("A score that the family's code does not compute must be confirmed", async () => {
   for (
     const [config, message] of [

@@ -161,3 +161,17 @@ Deno.test("No file of a checkpoint is replaced by an output, whatever its name",
   assertStringIncludes(await Deno.readTextFile(config), "mixtral");
   await Deno.remove(directory, { recursive: true });
 });
+
+Deno.test("bench reports a wrong file of hidden states beside a checkpoint in one line", async () => {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/hidden.safetensors`, weights = `${directory}/model`;
+  await writeSafetensors(path, { x: tensor(new Float32Array(6)) });
+  await Deno.mkdir(weights);
+  await Deno.copyFile(`${layer}model.safetensors`, `${weights}/model.safetensors`);
+  const config = '{"model_type":"mixtral","num_experts_per_tok":2}';
+  await Deno.writeTextFile(`${weights}/config.json`, config + " ".repeat(20_000_000)); // takes longer to read
+  const { code, stderr } = await yamoe(["bench", "--weights", weights, "--hidden", path, "--backend", "cpu"], ["-RW"]);
+  const message = `tensor "x" must be F16, BF16 or F32 of shape [T, H], got F32 [6]`;
+  assertEquals([code, stderr], [1, `yamoe: ${path}: ${message}\n`]);
+  await Deno.remove(directory, { recursive: true });
+});

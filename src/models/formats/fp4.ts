@@ -14,6 +14,7 @@ import {
   type StoredWeight,
   tensorError,
   type TensorSource,
+  wordScales,
 } from "./stored_weight.ts";
 
 /** The names and dtypes of one way to store pairs of FP4 numbers. */
@@ -62,7 +63,7 @@ export const fp4: Format = async (source, linear) => {
       if (!source.has(linear + naming.scales)) continue;
       const pairs = await source.describe(name);
       if (!naming.dtypes.includes(pairs.dtype)) continue;
-      if (pairs.dtype === "U32" && !fitsWords(pairs, await source.describe(linear + naming.scales), naming)) continue;
+      if (pairs.dtype === "U32" && !fitsWords(pairs, await wordScales(source, linear), naming)) continue;
     }
     return await open(source, linear, naming);
   }
@@ -70,8 +71,8 @@ export const fp4: Format = async (source, linear) => {
 };
 
 /** Returns whether words of MLX, whose formats have the same names, have scales of a format. */
-function fitsWords(words: StoredTensor, scales: StoredTensor, { format }: Naming): boolean {
-  return 8 * (words.shape.at(-1) ?? 0) === groups[format] * (scales.shape.at(-1) ?? 0);
+function fitsWords(words: StoredTensor, scales: StoredTensor | undefined, { format }: Naming): boolean {
+  return 8 * (words.shape.at(-1) ?? 0) === groups[format] * (scales?.shape.at(-1) ?? 0);
 }
 
 async function open(source: TensorSource, linear: string, naming: Naming): Promise<StoredWeight> {

@@ -12,6 +12,7 @@ import {
   readTo,
   tensorError,
   type TensorSource,
+  wordScales,
 } from "./stored_weight.ts";
 
 /** What the name of the scales ends with, after the weight's name and after the linear layer's. */
@@ -24,7 +25,7 @@ const afterLinear = [".weight_scale_inv", ".weight_scale", ".scale", ".scales", 
  */
 export const fp8: Format = async (source, linear, { block }) => {
   const name = [`${linear}.weight`, linear].find((name) => source.has(name));
-  const weight = name === undefined ? undefined : asFp8(await source.describe(name));
+  const weight = name === undefined ? undefined : asFp8(await source.describe(name), await wordScales(source, linear));
   if (name === undefined || weight === undefined) return undefined;
   const scaleName = [...afterWeight.map((end) => name + end), ...afterLinear.map((end) => linear + end)]
     .find((name) => source.has(name));
@@ -74,11 +75,12 @@ export const fp8: Format = async (source, linear, { block }) => {
   };
 };
 
-/** Describes a tensor of E4M3 numbers. MLX stores four of them in a word. */
-function asFp8(tensor: StoredTensor): StoredTensor | undefined {
+/** Describes a tensor of E4M3 numbers. MLX stores four of them in a word, with a scale for each 32. */
+function asFp8(tensor: StoredTensor, scales: StoredTensor | undefined): StoredTensor | undefined {
   if (tensor.dtype === "F8_E4M3") return tensor;
-  if (tensor.dtype !== "U32") return undefined;
-  return { ...tensor, dtype: "F8_E4M3", shape: [...tensor.shape.slice(0, -1), 4 * (tensor.shape.at(-1) ?? 0)] };
+  const columns = 4 * (tensor.shape.at(-1) ?? 0);
+  if (tensor.dtype !== "U32" || columns !== 32 * (scales?.shape.at(-1) ?? 0)) return undefined;
+  return { ...tensor, dtype: "F8_E4M3", shape: [...tensor.shape.slice(0, -1), columns] };
 }
 
 /** The types of scales that are kept as they are. */
