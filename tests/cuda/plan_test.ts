@@ -148,6 +148,10 @@ Deno.test("on Hopper, the kernel for few rows sorts up to 2,048 assignments, unl
   assertEquals(launches({ tokens: 8, capacity: 64 }), itself);
   assertEquals(launches({ tokens: 8, capacity: 63 }), sorted);
   assertEquals(launches({ tokens: 8 }, { maximum: Infinity, expected: 64 }), sorted);
+  // It has a limited number of counters.
+  const kernelOf = (tokens: number) =>
+    planLaunches({ ...layer, tokens }, gpus.h100!, image.kernels, 32).launches.find(({ flops }) => flops > 0)?.kernel;
+  assertEquals([kernelOf(2 ** 13), kernelOf(2 ** 14)], ["stream32_f16_in_out", "gated_64_f16_in_out"]);
 });
 
 Deno.test("experts with about 256 rows get tiles of 128 rows on Hopper, those with 128 or 1024 rows tiles of 256", () => {
