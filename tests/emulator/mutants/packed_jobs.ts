@@ -1,5 +1,6 @@
 // Jobs with packed weights.
 import { experts } from "../../../src/ops/experts.ts";
+import type { Activation } from "../../../src/contract/activations.ts";
 import type { DType } from "../../../src/tensor/tensor.ts";
 import { extremes, variants } from "../../packed_inputs.ts";
 import { randomInputs } from "../../random_inputs.ts";
@@ -16,11 +17,12 @@ interface PackedJob {
   /** The activations' dtype. Weights for f32 are decoded before the products. */
   readonly dtype?: DType;
   readonly gateUpLayout?: "concatenated";
+  readonly activation?: Activation;
   readonly expertCapacity?: number;
 }
 
 function packedJob(job: PackedJob, seed: number): Job {
-  const { name, tileRows, tokens, steps = 8, dtype = "bf16", gateUpLayout, expertCapacity } = job;
+  const { name, tileRows, tokens, steps = 8, dtype = "bf16", gateUpLayout, activation, expertCapacity } = job;
   return {
     name: `experts, ${JSON.stringify(job)}`,
     run: async (library) => {
@@ -32,7 +34,7 @@ function packedJob(job: PackedJob, seed: number): Job {
       const order = gateUpLayout ? { gateUpLayout } : {};
       const gateUpProj = make(random, [E, 2 * I, H], 0.1, order), downProj = make(random, [E, H, I], 0.1);
       const backend = await backendOf(library, tileRows);
-      const call = { weightLayout: "out-in", ...order, expertCapacity, backend } as const;
+      const call = { weightLayout: "out-in", ...order, activation, expertCapacity, backend } as const;
       return [bytes(await experts({ ...inputs, gateUpProj, downProj }, call))];
     },
   };
@@ -44,7 +46,9 @@ function extremeJobs(maximumScale: number): readonly Job[] {
     name: `experts, all numbers or scales of ${weights.downProj.format.kind}, ${i}`,
     run: async (library) => {
       const call = { weightLayout: "out-in", activation: "silu", backend: await backendOf(library, 64) } as const;
-      const inputs = randomInputs({ T: 20, H: 256, I: 64, E: 1, K: 1 }, 1, { dtype: "bf16", weightLayout: "out-in" });
+      const inputs = randomInputs({ T: 20, H: 256, I: 64, E: 1, K: 1 }, 1, {
+        ...{ dtype: "bf16", weightLayout: "out-in", bias: false }, // a bias would hide small values
+      });
       return [bytes(await experts({ ...inputs, ...weights }, call))];
     },
   }));
@@ -82,7 +86,7 @@ export const packedJobs: readonly Job[] = [
   ),
   ...([
     { name: "mxfp4", tileRows: 16, tokens: 9, steps: 2, dtype: "f16", gateUpLayout: "concatenated" },
-    { name: "nvfp4, halves", tileRows: 16, tokens: 9, steps: 2 },
+    { name: "nvfp4, halves", tileRows: 16, tokens: 9, steps: 2, activation: "relu2" },
     { name: "nvfp4", tileRows: 64, tokens: 20, steps: 2, dtype: "f16" },
     { name: "int4 of 32", tileRows: 16, tokens: 9, steps: 2, gateUpLayout: "concatenated" },
     { name: "int4 of 128, signed", tileRows: 16, tokens: 9 },
