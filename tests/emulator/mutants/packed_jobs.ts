@@ -69,6 +69,7 @@ export const storedJobs: readonly Job[] = [
     { name: "fp8 of blocks, e8m0", tileRows: 64, tokens: 300 },
     { name: "fp8 of rows", tileRows: 64, tokens: 20 },
     { name: "fp8 of small blocks", tileRows: 64, tokens: 20 }, // decoded before the products
+    { name: "fp8 of small blocks", tileRows: 16, tokens: 3, steps: 1, dtype: "f32" },
     { name: "nvfp4, halves", tileRows: 16, tokens: 3, steps: 2, dtype: "f32" },
     { name: "int4 of 32", tileRows: 16, tokens: 3, steps: 2, dtype: "f32" },
     { name: "int4 of 128, signed", tileRows: 16, tokens: 3, dtype: "f32" },
