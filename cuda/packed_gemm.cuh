@@ -13,6 +13,8 @@
 // Each tile uses the narrowest multiplication that has all its rows. An element's sum is always computed in ascending order
 // of the depth, as in warpgroup_gemm.cuh: on an H100 both give the same bits.
 #pragma once
+#include <ptx_announce.cuh>
+
 #include "packed_format.cuh"
 #include "packed_tiles.cuh"
 

@@ -10,12 +10,14 @@ import type {
   PackedBackendTensor,
   PeakRates,
 } from "../backend/backend.ts";
-import { Captures, expectFunction } from "../backend/captures.ts";
+import { Captures } from "../backend/captures.ts";
 import { resolveRange } from "../backend/element_range.ts";
+import { foreignTensorError } from "../backend/foreign_tensor.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import { shareAndRunMoe } from "../backend/run_moe.ts";
 import { resolvedOps } from "../backend/steps.ts";
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
+import { expectFunction } from "../contract/checks.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
@@ -51,6 +53,7 @@ import type { CudaOptions, KernelOptions } from "./options.ts";
 import { type Plan, planLaunches } from "./plan/experts.ts";
 import { isPlannable, type LayerPlan, planLayer } from "./plan/layer.ts";
 import { devicePeak } from "./plan/peak.ts";
+import { counterCount } from "./plan/stream.ts";
 import { PlannedCalls } from "./planned_calls.ts";
 import { PreparedPlan } from "./prepared_plan.ts";
 import { CapturedGraph, Profile, type QueuedKernel, Recording } from "./recording.ts";
@@ -127,10 +130,12 @@ export class CudaBackend implements Backend {
     const module = owned.use(new Module(context, image, kernels));
     this.#stream = owned.use(new Stream(context, { keepsFreed: !checkedMemory }));
     const launch = (kernel: KernelLaunch) => module.launch(this.#stream, kernel);
+    const counters = owned.use(new DeviceBuffer(this.#stream, 4 * counterCount, new MemoryCounter())); // not a tensor
+    counters.clear();
     this.#stopwatch = owned.use(new Stopwatch(context, this.#stream, launch));
     this.#transfers = owned.use(new Transfers(context, this.#stream));
     this.host = {
-      ...{ context, stream: this.#stream, device: properties, kernels },
+      ...{ context, stream: this.#stream, device: properties, kernels, counters: counters.pointer },
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       own: (tensor) => this.#own(tensor),
       launch: (kernel, work = { flops: null, bytes: null }) =>
@@ -139,7 +144,7 @@ export class CudaBackend implements Backend {
       ...{ beforeWait: (action) => this.#beforeWait(action), isCapturing: () => !!this.#captures.recording },
     };
     this.steps = new CudaOps(this.host);
-    const prepare = (plan: Plan | LayerPlan) => new PreparedPlan(plan, module, checkedMemory);
+    const prepare = (plan: Plan | LayerPlan) => new PreparedPlan(plan, module, counters.pointer, checkedMemory);
     this.#calls = owned.use(
       new PlannedCalls(
         {
@@ -246,7 +251,7 @@ export class CudaBackend implements Backend {
   }
 
   async capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>> {
-    expectFunction(run);
+    expectFunction("run", run);
     this.#captures.refuse("capture");
     using cleanup = new DisposableStack();
     const recording = cleanup.use(new Recording(this.#stream, this.memory));
@@ -256,7 +261,7 @@ export class CudaBackend implements Backend {
   }
 
   async profile(run: () => Promise<unknown>): Promise<KernelTime[]> {
-    expectFunction(run);
+    expectFunction("run", run);
     this.#captures.refuse("profile");
     using profile = new Profile(this.#stream, this.memory, this.#stopwatch);
     const { tensors } = await this.#captures.run(profile, run);
@@ -314,7 +319,7 @@ export class CudaBackend implements Backend {
 
   #own(tensor: BackendTensor): CudaTensor {
     if (!(tensor instanceof CudaTensor && tensor.owner === this.#captures)) {
-      throw new TypeError("Cannot use a tensor of another backend");
+      throw foreignTensorError(tensor);
     }
     const { buffer } = tensor; // throws if it is disposed
     this.#captures.recording?.keep(buffer);

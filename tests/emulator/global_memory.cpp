@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <unordered_map>
 
 #include "runtime.h"
 
@@ -34,6 +35,8 @@ size_t top = kRedZone, live;
 std::map<uint64_t, size_t> allocated, freed;
 unsigned launch_number;
 bool reuse_addresses;
+// By two bytes: the number of the writer's releases, in blocks that use mbarriers.
+std::unordered_map<size_t, unsigned> releases;
 
 unsigned char* reserve(size_t bytes) {
   // At any address: the program that loads this library may already use a fixed one.
@@ -68,13 +71,15 @@ Writer present_writer(bool atomic) {
   return writer;
 }
 
-// Returns whether an earlier write is not ordered before the current access.
-bool races(Writer earlier, Writer now) {
+// Returns whether an earlier write of a cell is not ordered before the current access.
+bool races(Writer earlier, Writer now, size_t cell) {
   if (earlier.thread == 0 || earlier.launch != now.launch || (earlier.atomic && now.atomic)) return false;
   if (earlier.block != now.block) return true;
   if (earlier.thread == now.thread || earlier.block_epoch != now.block_epoch) return false;
   const bool same_warp = (earlier.thread - 1) / 32 == (now.thread - 1) / 32;
-  return !same_warp || earlier.warp_epoch == now.warp_epoch;
+  if (same_warp) return earlier.warp_epoch == now.warp_epoch;
+  const auto release = releases.find(cell);
+  return release == releases.end() || !acquired(earlier.thread - 1, release->second + 1);
 }
 
 }  // namespace
@@ -99,13 +104,15 @@ void global_access(uintptr_t address, const Access& access) {
   const Writer now = present_writer(access.atomic);
   for (size_t cell = offset / 2; cell <= (offset + access.bytes - 1) / 2; ++cell) {
     const Writer earlier = writers[cell];
-    if (races(earlier, now)) {
+    if (races(earlier, now, cell)) {
       fault(719, nowhere, "a race: %s of %s, written by thread %u of block %u without synchronization, at %s",
             access.verb(), neighbourhood(address, false).c_str(), unsigned(earlier.thread) - 1, unsigned(earlier.block),
             access.place().c_str());
     }
     check_dependency(access, earlier.thread != 0 && earlier.launch == ((now.launch - 1) & 0x3fff));
-    if (access.write) writers[cell] = now;
+    if (!access.write) continue;
+    writers[cell] = now;
+    if (uses_mbarriers()) releases[cell] = fibers()[current()].releases;
   }
   if (access.write) memset(states + offset, kWritten, access.bytes);
   (access.write ? counters().bytes_written : counters().bytes_read) += access.bytes;
@@ -168,20 +175,9 @@ void global_written_by_host(uint64_t address, size_t bytes) {
 size_t global_live_bytes() { return live; }
 std::map<uint64_t, size_t>& global_allocations() { return allocated; }
 void set_reuse(bool reuse) { reuse_addresses = reuse; }
-void next_launch() { launch_number = (launch_number + 1) & 0x3fff; }
-
-void announce(int* counter, Where where) {
-  sync_warp(0xffffffffu, where);
-  if (current() % 32 != 0) return;
-  atomic_begin(counter, sizeof *counter, where);
-  global_access(reinterpret_cast<uintptr_t>(counter), {sizeof *counter, true, true, nullptr, where});
-  ++*counter;
-  atomic_end();
-}
-
-void wait_for_announcements(const int* counter, int count, Where where) {
-  step();
-  if (*counter < count) fault(719, where, "a deadlock: %d announcements of %d, and no other block runs", *counter, count);
+void next_launch() {
+  launch_number = (launch_number + 1) & 0x3fff;
+  releases.clear();
 }
 
 }  // namespace emulator

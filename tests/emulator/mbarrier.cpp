@@ -31,6 +31,13 @@ constexpr int kMostBytes = (1 << 20) - 1;  // PTX ISA, "Contents of the mbarrier
 
 std::map<uint32_t, Mbarrier> barriers;
 
+// What the announcements at a counter order.
+struct Announcements {
+  std::vector<unsigned> released;  // by thread
+  std::vector<int> waiting;
+};
+std::map<const int*, Announcements> announcements;
+
 // By thread and other thread: the latest release of the other that is ordered before the thread, now and when the thread last
 // fenced the async proxy.
 std::vector<unsigned> known, fenced;
@@ -81,6 +88,7 @@ void learn(const std::vector<unsigned>& released) {
 
 void reset_mbarriers() {
   barriers.clear();
+  announcements.clear();
   known.clear();
   fenced.clear();
 }
@@ -136,6 +144,9 @@ void mbarrier_arrive_expecting(uint32_t address, uint32_t bytes, Where where) {
     barrier.coming[t] = std::max(barrier.coming[t], fibers()[t].synced);
   }
   barrier.coming[current()] = ++fibers()[current()].releases;
+  // The order is transitive.
+  const unsigned* const mine = &known[current() * fibers().size()];
+  for (size_t t = 0; t < barrier.coming.size(); ++t) barrier.coming[t] = std::max(barrier.coming[t], mine[t]);
   --barrier.missing;
   end_phase_if_complete(barrier);
 }
@@ -204,6 +215,29 @@ void mbarrier_wait(uint32_t address, unsigned parity, Where where) {
   }
   learn(barrier.released);
   see(barrier);
+}
+
+void announce(int* counter, Where where) {
+  sync_warp(0xffffffffu, where);
+  if (current() % 32 != 0) return;
+  atomic_begin(counter, sizeof *counter, where);
+  ++*counter;
+  atomic_end();
+  Announcements& own = announcements[counter];
+  own.released.resize(fibers().size());
+  for (int t = current(); t < current() + 32; ++t) own.released[t] = std::max(own.released[t], fibers()[t].synced);
+  own.released[current()] = ++fibers()[current()].releases;
+  for (const int thread : own.waiting) make_ready(thread);
+  own.waiting.clear();
+}
+
+void wait_for_announcements(const int* counter, int count, Where where) {
+  step();
+  while (*counter < count) {
+    announcements[counter].waiting.push_back(current());
+    wait_in(State::kAtMbarrier, "wait_for_announcements", where);
+  }
+  learn(announcements[counter].released);
 }
 
 // The copies land at once. That hides no fault: a thread that does not wait here is not ordered after them.

@@ -185,9 +185,8 @@ void shared_access(uintptr_t address, const Access& access) {
       add_reader(cell);
     }
   }
-  if (access.write && dynamic) {
-    for (size_t piece = offset / 16; piece <= (offset + access.bytes - 1) / 16; ++piece) readers.erase(piece);
-  }
+  // After a write of a part, the readers of the other bytes still count.
+  if (access.write && dynamic && access.bytes == 16) readers.erase(offset / 16);
 }
 
 void reset_shared(size_t bytes) {

@@ -22,10 +22,11 @@ import {
   type StoredParts,
   type WeightName,
 } from "./stored.ts";
+import { hasCounters, isStreamTile, planStream, sortsItself } from "./stream.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
 
 /** The tensors that the kernels read and write. */
-export type TensorName = keyof ExpertsInputs | PartName | WorkspaceName | "output";
+export type TensorName = keyof ExpertsInputs | PartName | WorkspaceName | "counters" | "output";
 
 /** The temporary tensors of a call. N is the maximum number of kept assignments. */
 export type WorkspaceName =
@@ -33,7 +34,7 @@ export type WorkspaceName =
   | "totals" //        [E], i32: each expert's assignments
   | "rowOffsets" //    [E + 1], i32: each expert's first row
   | "tileOffsets" //   [E + 1], i32: each expert's first tile
-  | "rows" //          [T, K], i32: the row of each assignment, or -1 if it is dropped
+  | "rows" //          [T, K], i32: the row of each assignment, or -1 if it is dropped; unless the products sort
   | "rowTokens" //     [N], i32: the token of each row
   | "rowScales" //     [N], f32: the input weight of each row, if there are input weights
   | "panels" //        [⌈H / 64⌉, N, 64]: the hidden state of each row, for the kernels with packed weights
@@ -52,7 +53,7 @@ export interface PlannedLaunch<Name = TensorName> extends KernelLaunch<Name> {
   readonly experts?: { readonly count: number; readonly bytes: number };
 }
 
-/** What is known of the number of kept assignments. */
+/** What is known of the number of kept assignments, for a caller that uses the sort's results. */
 export interface RowCounts {
   /** The maximum number. */
   readonly maximum: number;
@@ -75,7 +76,8 @@ export interface Plan {
  * @param device The GPU.
  * @param kernels The kernels of the image that runs there.
  * @param tileRows Rows of the tiles to use instead of the best ones; the next smaller tiles are used if none has this many.
- * @param counts What is known of the number of kept assignments. By default, all assignments within the capacity are expected.
+ * @param counts What is known of the number of kept assignments. By default, all assignments within the capacity are expected,
+ * and the kernel of the products may sort them itself. Then `expertOutputs` has the order of the assignments.
  * @throws {RangeError} If the call is too large for the kernels' 32-bit indices.
  */
 export function planLaunches(
@@ -83,12 +85,12 @@ export function planLaunches(
   device: PlanDevice,
   kernels: readonly KernelRecord[],
   tileRows?: number,
-  counts: RowCounts = { maximum: Infinity, expected: Infinity },
+  counts?: RowCounts,
 ): Plan {
   const { tokens, hidden, intermediate, experts, topK, capacity, denseWeights, weightsDType } = shape;
   const { formats, hasInputWeights, hasAddend } = shape;
   const assignments = tokens * topK;
-  const kept = Math.min(assignments, experts * capacity, counts.maximum);
+  const kept = Math.min(assignments, experts * capacity, counts?.maximum ?? Infinity);
   const busy = Math.min(experts, kept); // experts that can have work
 
   const width = gateUpColumns(shape);
@@ -101,7 +103,11 @@ export function planLaunches(
     ...{ experts, depth: intermediate, width: hidden, gated: false, activation: "none" },
     ...{ format: dense, offsetsReady: true },
   };
-  const spread = { experts: busy, rows: Math.min(kept, counts.expected) / busy, even: kept === experts * capacity };
+  const spread = {
+    experts: busy,
+    rows: Math.min(kept, counts?.expected ?? Infinity) / busy,
+    even: kept === experts * capacity,
+  };
   const packed = PackedProducts.find(shape, device, kernels);
   const tensorCores = usesTensorCores(shape, [first, second], kernels);
   const weight = (
@@ -119,28 +125,31 @@ export function planLaunches(
   const down = weight("downProj", [experts, hidden, intermediate]);
   const gateUpProduct = { ...first, format: gateUp.format }, downProduct = { ...second, format: down.format };
   const products = new ProductKernels(shape, [gateUpProduct, downProduct], device, kernels);
-  const tiles: readonly TileShape[] = packed?.tiles.toReversed() ?? products.tiles;
+  const rowTilesOf = ({ rows }: TileShape) => Math.floor(kept / rows) + busy; // the last tile of each expert may be ragged
+  const possible = products.tiles.filter((tile) => hasCounters(tile, rowTilesOf(tile)));
+  const tiles: readonly TileShape[] = packed?.tiles.toReversed() ?? possible;
   const tile = tileRows !== undefined
     ? tiles.find(({ rows }) => rows <= tileRows) ?? tiles.at(-1)!
-    : packed?.chooseTile(spread.experts, spread.rows) ?? chooseTile(products.tiles, {
+    : packed?.chooseTile(spread.experts, spread.rows) ?? chooseTile(possible, {
       ...spread,
       columns: width + hidden,
       slots: (tile) => products.slots(tile, gateUpProduct),
     });
-  const rowTiles = Math.floor(kept / tile.rows) + busy; // the last tile of each expert may be ragged
+  const rowTiles = rowTilesOf(tile);
+  const sorted = counts || !sortsItself(tile, assignments, capacity);
   const sort: SortShape = { count: assignments, experts, topK, capacity, tileRows: tile.rows };
   const element = bytesPerElement(shape.dtype);
 
   const activationBytes = packed ? PackedProducts.panelBytes(kept, intermediate) : kept * intermediate * element;
   const activationsInOutput = activationBytes <= tokens * hidden * element;
   const workspace = {
-    counts: sortCounts(sort) * 4,
-    totals: experts * 4,
-    rowOffsets: (experts + 1) * 4,
-    tileOffsets: (experts + 1) * 4,
-    rows: assignments * 4,
-    rowTokens: kept * 4,
-    rowScales: hasInputWeights ? kept * 4 : 0,
+    counts: sorted ? sortCounts(sort) * 4 : 0,
+    totals: sorted ? experts * 4 : 0,
+    rowOffsets: sorted ? (experts + 1) * 4 : 0,
+    tileOffsets: sorted ? (experts + 1) * 4 : 0,
+    rows: sorted ? assignments * 4 : 0,
+    rowTokens: sorted ? kept * 4 : 0,
+    rowScales: sorted && hasInputWeights ? kept * 4 : 0,
     panels: packed ? PackedProducts.panelBytes(kept, hidden) : 0,
     activations: activationsInOutput ? 0 : activationBytes,
     expertOutputs: kept * hidden * element,
@@ -158,60 +167,99 @@ export function planLaunches(
     sort_scan: 2 * workspace.counts + offsetBytes,
     sort_rank: assignments * 4 + workspace.counts + rankBytes,
   };
-  const sortLaunches = planSort<TensorName>(sort, {
+  const sortLaunches = !sorted ? [] : planSort<TensorName>(sort, {
     ...{ indices: "routerIndices", inputWeights: "inputWeights", counts: "counts", totals: "totals", ...offsets },
     ...{ rows: "rows", rowTokens: "rowTokens", rowScales },
   });
 
   const tensors = { hiddenStates: "hiddenStates", rowTokens: "rowTokens", rowScales, ...offsets } as const;
-  const [gather, gateUpLaunch, downLaunch] = packed && isPackedTile(tile)
-    ? packed.launches<TensorName>(tile, kept, rowTiles, {
-      ...{ ...tensors, panels: "panels", activations, gateUpProj: "gateUpProj", gateUpProjBias: "gateUpProjBias" },
-      ...{ downProj: "downProj", downProjBias: "downProjBias", out: "expertOutputs" },
-    })
-    : [
-      undefined,
-      products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
-        ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },
-        ...{ rowIndex: "rowTokens", rowScales, ...offsets },
-      }),
-      products.launch<TensorName>(tile, downProduct, rowTiles, {
-        ...{ input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" },
-        ...{ rowIndex: null, rowScales: null, ...offsets },
-      }),
-    ];
-
   const expertBytes = (weight: WeightFormat, shape: readonly [number, number]) => ({
     count: busy,
     bytes: weightBytes(weight, [1, ...shape]) + element * shape[0],
   });
   const gateUpExperts = expertBytes(gateUp.format, [width, hidden]);
   const downExperts = expertBytes(down.format, [hidden, intermediate]);
+  const gateUpWork = {
+    flops: kept * 2 * hidden * width,
+    bytes: busy * gateUpExperts.bytes + element * kept * (hidden + intermediate),
+    experts: gateUpExperts,
+  };
+  const downWork = {
+    flops: kept * 2 * hidden * intermediate,
+    bytes: busy * downExperts.bytes + element * kept * (intermediate + hidden),
+    experts: downExperts,
+  };
+  const productLaunches = (): readonly PlannedLaunch[] => {
+    if (packed && isPackedTile(tile)) {
+      const [gather, gateUpLaunch, downLaunch] = packed.launches<TensorName>(tile, kept, rowTiles, {
+        ...{ ...tensors, panels: "panels", activations, gateUpProj: "gateUpProj", gateUpProjBias: "gateUpProjBias" },
+        ...{ downProj: "downProj", downProjBias: "downProjBias", out: "expertOutputs" },
+      });
+      const gatherWork = { flops: 0, bytes: 2 * kept * hidden * element };
+      return [{ ...gather, ...gatherWork }, { ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
+    }
+    if (isStreamTile(tile)) {
+      const bytes = busy * (gateUpExperts.bytes + downExperts.bytes);
+      const launches = planStream<TensorName>(
+        products.name(tile, gateUpProduct),
+        tile,
+        shape,
+        gateUpProduct,
+        downProduct,
+        { rowTiles, slots: products.slots(tile, gateUpProduct), assignments, topK },
+        bytes,
+        {
+          ...{
+            hiddenStates: "hiddenStates",
+            gateUpProj: gateUp.parts.values,
+            gateUpBias: "gateUpProjBias",
+            activations,
+          },
+          ...{ downProj: down.parts.values, downBias: "downProjBias", out: "expertOutputs", counters: "counters" },
+          ...sorted ? { indices: null, ...offsets, rowIndex: "rowTokens", rowScales } : {
+            indices: "routerIndices",
+            rowOffsets: null,
+            tileOffsets: null,
+            rowIndex: null,
+            rowScales: "inputWeights",
+          },
+        },
+      );
+      return launches.length === 1
+        ? [{
+          ...launches[0]!,
+          flops: gateUpWork.flops + downWork.flops,
+          bytes: gateUpWork.bytes + downWork.bytes,
+          experts: { count: busy, bytes: bytes / busy },
+        }]
+        : launches.map((launch, i) => ({ ...launch, ...i === 0 ? gateUpWork : downWork }));
+    }
+    const gateUpLaunch = products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
+      ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },
+      ...{ rowIndex: "rowTokens", rowScales, ...offsets },
+    });
+    const downLaunch = products.launch<TensorName>(tile, downProduct, rowTiles, {
+      ...{ input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" },
+      ...{ rowIndex: null, rowScales: null, ...offsets },
+    });
+    return [{ ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
+  };
   const launches: PlannedLaunch[] = [
     ...sortLaunches.map((launch) => ({ ...launch, flops: 0, bytes: sortBytes[launch.kernel] ?? 0 })),
     ...gateUp.decode,
     ...down.decode,
-    ...gather ? [{ ...gather, flops: 0, bytes: 2 * kept * hidden * element }] : [],
-    {
-      ...gateUpLaunch,
-      flops: kept * 2 * hidden * width,
-      bytes: busy * gateUpExperts.bytes + element * kept * (hidden + intermediate),
-      experts: gateUpExperts,
-    },
-    {
-      ...downLaunch,
-      flops: kept * 2 * hidden * intermediate,
-      bytes: busy * downExperts.bytes + element * kept * (intermediate + hidden),
-      experts: downExperts,
-    },
+    ...productLaunches(),
     {
       ...planCombine<TensorName>(
         shape.dtype,
         weightsDType,
-        { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden, slotsReady: true },
         {
-          ...{ expertOutputs: "expertOutputs", rows: "rows", weights: "routingWeights" },
-          indices: denseWeights ? "routerIndices" : null,
+          ...{ tokens, topK, weightColumns: denseWeights ? experts : topK, denseWeights, width: hidden },
+          ...{ slotsReady: true, experts },
+        },
+        {
+          ...{ expertOutputs: "expertOutputs", rows: sorted ? "rows" : null, weights: "routingWeights" },
+          indices: denseWeights || !sorted ? "routerIndices" : null,
           ...{ addend: "addend", addendWeights: "addendWeights", out: "output" },
         },
         device.multiprocessors,

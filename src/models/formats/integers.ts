@@ -1,4 +1,5 @@
 // Integers packed into 32-bit words: GPTQ, AWQ, compressed-tensors, MLX.
+import { all } from "../../concurrently.ts";
 import type { StoredTensor } from "../../safetensors/header.ts";
 import type { Int4Format, PackedParts } from "../../tensor/packed_tensor.ts";
 import { floats, toF32 } from "./numbers.ts";
@@ -7,6 +8,7 @@ import {
   expectShape,
   type Format,
   matrices,
+  type Quantization,
   readPartOf,
   readTo,
   type StoredPacking,
@@ -38,14 +40,22 @@ const awqPlaces = [0, 4, 1, 5, 2, 6, 3, 7];
  * Finds GPTQ and AWQ weights, which are stored [in, out]. GPTQ packs neighbors along the input into a word and stores its
  * zero points less one. AWQ packs neighbors along the output, in an order of its own.
  */
-export const qweight: Format = async (source, linear, { bits: known, checkpointFormat }) => {
-  if (!source.has(`${linear}.qweight`)) return undefined;
+export const qweight: Format = (source, linear, quantization) =>
+  source.has(`${linear}.qweight`) ? openQweight(source, linear, quantization) : undefined;
+
+async function openQweight(
+  source: TensorSource,
+  linear: string,
+  { bits: known, checkpointFormat }: Quantization,
+): Promise<StoredWeight> {
   const packed = await describe(source, `${linear}.qweight`, words);
   const scales = await describe(source, `${linear}.scales`, floats);
   const zeros = await describe(source, `${linear}.qzeros`, words);
   const order = source.has(`${linear}.g_idx`) ? await describe(source, `${linear}.g_idx`, words) : undefined;
   const [groups, out] = scales.shape as [number, number];
-  const bits = known ?? Math.round(32 * (zeros.shape[1] ?? 0) / out);
+  const zeroWords = zeros.shape[1] ?? 0;
+  const isKnown = known !== undefined && zeroWords === Math.ceil(out * known / 32);
+  const bits = isKnown ? known : Math.round(32 * zeroWords / out); // GPTQModel has layers with other bits
   checkBits(source, packed, bits);
   const perWord = 32 / bits, mask = 2 ** bits - 1;
   const isAwq = packed.shape[1] !== out;
@@ -56,7 +66,6 @@ export const qweight: Format = async (source, linear, { bits: known, checkpointF
   if (isAwq && bits !== 4) throw tensorError(source, packed.name, `has ${bits} bits per weight, expected 4 for AWQ`);
   const zeroOffset = isAwq || checkpointFormat === "gptq_v2" ? 0 : 1;
   const place = (column: number) => (isAwq ? awqPlaces[column % 8]! : column % perWord) * bits;
-  const zeroWords = zeros.shape[1]!;
   /** Extracts a number from the words. */
   const numberAt = (q: Int32Array, i: number, o: number) =>
     isAwq
@@ -104,12 +113,15 @@ export const qweight: Format = async (source, linear, { bits: known, checkpointF
       return target;
     },
   };
-};
+}
 
 /** Finds weights of compressed-tensors, "pack-quantized": [out, in / 8] words with an offset, scales per group of inputs. */
-export const packed: Format = async (source, linear) => {
+export const packed: Format = (source, linear) =>
+  source.has(`${linear}.weight_packed`) ? openPacked(source, linear) : undefined;
+
+async function openPacked(source: TensorSource, linear: string): Promise<StoredWeight | undefined> {
   const name = `${linear}.weight_packed`;
-  if (!source.has(name) || (await source.describe(name)).dtype !== "I32") return undefined;
+  if ((await source.describe(name)).dtype !== "I32") return undefined;
   const weight = await describe(source, name, words);
   const scales = await describe(source, `${linear}.weight_scale`, floats);
   const size = await describe(source, `${linear}.weight_shape`, ["I64", "I32"]);
@@ -146,11 +158,10 @@ export const packed: Format = async (source, linear) => {
       integers: zeros ? "zero-points" : "offset",
       fits: order && (async () => isInOrder(await readWords(source, order), inputs / groups)),
       async read(target) {
-        await readTo(source, weight, 0, target.values);
-        await readTo(source, scales, 0, target.scales);
+        await all([readTo(source, weight, 0, target.values), readTo(source, scales, 0, target.scales)]);
         if (!zeros) return;
         const z = await readWords(source, zeros);
-        target.zeroPoints?.forEach((_, at, all) => all[at] = zeroAt(z, Math.floor(at / groups), at % groups));
+        target.zeroPoints?.forEach((_, at, points) => points[at] = zeroAt(z, Math.floor(at / groups), at % groups));
       },
     }),
     async decode() {
@@ -168,7 +179,7 @@ export const packed: Format = async (source, linear) => {
       return target;
     },
   };
-};
+}
 
 /** Describes how integers stay packed: four bits each, in groups of neighbors that are a multiple of 32. */
 function int4Packing(
@@ -194,8 +205,14 @@ function isInOrder(groupOf: Int32Array, group: number): boolean {
 }
 
 /** Finds weights of MLX, "affine": [.., out, words], with a scale and an offset for each group of inputs. */
-export const mlx: Format = async (source, linear, { bits, groupSize, overrides }) => {
-  if (!source.has(`${linear}.scales`) || !source.has(`${linear}.biases`)) return undefined;
+export const mlx: Format = (source, linear, quantization) =>
+  source.has(`${linear}.scales`) && source.has(`${linear}.biases`) ? openMlx(source, linear, quantization) : undefined;
+
+async function openMlx(
+  source: TensorSource,
+  linear: string,
+  { bits, groupSize, overrides }: Quantization,
+): Promise<StoredWeight> {
   const weight = await describe(source, `${linear}.weight`, words);
   const scales = await describe(source, `${linear}.scales`, floats);
   const biases = await describe(source, `${linear}.biases`, floats);
@@ -231,5 +248,5 @@ export const mlx: Format = async (source, linear, { bits, groupSize, overrides }
       }
       return target;
     },
-  } satisfies StoredWeight;
-};
+  };
+}

@@ -1,0 +1,91 @@
+// A sort of few assignments by every block of a kernel, so that it needs no kernel of its own. A block only counts the
+// assignments of each expert. The warp that needs the rows of a tile finds them in the list of the assignments' experts.
+// Nothing is dropped, except for assignments to an unknown expert.
+#pragma once
+#include <ptx.cuh>
+
+namespace yamoe {
+
+// In shared memory. The rows of an expert are its assignments in ascending order.
+struct BlockSort {
+  int* row_offsets;         // [experts + 1]: the first row of each expert
+  int* tile_offsets;        // [experts + 1]: the first row tile of each expert
+  unsigned short* experts;  // [assignments, rounded up to a multiple of 128]: the expert of each, or kNoExpert
+
+  static constexpr int kNoExpert = 0xffff;  // unknown, or after the last assignment
+
+  __device__ __forceinline__ BlockSort(unsigned char* memory, int experts)
+      : row_offsets(reinterpret_cast<int*>(memory)),
+        tile_offsets(row_offsets + experts + 1),
+        experts(reinterpret_cast<unsigned short*>(tile_offsets + experts + 1)) {}
+
+  // Counts the assignments, and divides the rows of each expert into tiles. Called by all kThreads threads of the block;
+  // after it the block has synchronized.
+  template <int kThreads, int kTileRows>
+  __device__ __forceinline__ void count(const int* indices, int assignments, int expert_count) {
+    int* const counts = row_offsets;
+    for (int e = threadIdx.x; e < expert_count; e += kThreads) counts[e] = 0;
+    __syncthreads();
+#pragma unroll 4
+    for (int i = threadIdx.x; i < (assignments + 127) / 128 * 128; i += kThreads) {
+      const int e = i < assignments ? indices[i] : -1;
+      const bool exists = static_cast<unsigned>(e) < static_cast<unsigned>(expert_count);
+      experts[i] = static_cast<unsigned short>(exists ? e : kNoExpert);
+      if (exists) atomicAdd(&counts[e], 1);
+    }
+    __syncthreads();
+    if (threadIdx.x < 32) {
+      const int lane = threadIdx.x;
+      const int part = (expert_count + 31) / 32, begin = lane * part, end = min(begin + part, expert_count);
+      int own = 0;  // rows in the upper half, and tiles in the lower half
+      for (int e = begin; e < end; ++e) own += counts[e] << 16 | (counts[e] + kTileRows - 1) / kTileRows;
+      int sum = own;
+#pragma unroll
+      for (int distance = 1; distance < 32; distance *= 2) {
+        const int other = __shfl_up_sync(0xffffffffu, sum, distance);
+        if (lane >= distance) sum += other;
+      }
+      int before = sum - own;
+      for (int e = begin; e < end; ++e) {
+        const int rows = counts[e];
+        row_offsets[e] = before >> 16;
+        tile_offsets[e] = before & 0xffff;
+        before += rows << 16 | (rows + kTileRows - 1) / kTileRows;
+      }
+      if (lane == 31) {
+        row_offsets[expert_count] = sum >> 16;
+        tile_offsets[expert_count] = sum & 0xffff;
+      }
+    }
+    __syncthreads();
+  }
+
+  // Writes the assignments of an expert's rows from `first` to `first + rows - 1`, counted within the expert, to `found`.
+  // Called by a whole warp, for at most 32 rows.
+  __device__ __forceinline__ void find(int expert, int first, int rows, int* found) const {
+    const int lane = threadIdx.x % 32;
+    const unsigned before = (1u << lane) - 1;
+    int rank = -first;
+#pragma unroll 1
+    for (int base = lane * 4; rank < rows; base += 128) {
+      const ushort4 four = *reinterpret_cast<const ushort4*>(experts + base);
+      const bool matches[4] = {four.x == expert, four.y == expert, four.z == expert, four.w == expert};
+      int own = rank;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const unsigned matching = __ballot_sync(0xffffffffu, matches[j]);
+        own += __popc(matching & before);
+        rank += __popc(matching);
+      }
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if (!matches[j]) continue;
+        if (own >= 0 && own < rows) found[own] = base + j;
+        ++own;
+      }
+    }
+    __syncwarp();
+  }
+};
+
+}  // namespace yamoe
