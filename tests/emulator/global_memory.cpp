@@ -30,6 +30,7 @@ constexpr size_t kRedZone = 256;
 unsigned char* heap;
 uint8_t* states;
 Writer* writers;
+unsigned* writer_releases;  // of the writers, in kernels with mbarriers
 size_t top = kRedZone, live;
 std::map<uint64_t, size_t> allocated, freed;
 unsigned launch_number;
@@ -69,12 +70,13 @@ Writer present_writer(bool atomic) {
 }
 
 // Returns whether an earlier write is not ordered before the current access.
-bool races(Writer earlier, Writer now) {
+bool races(Writer earlier, Writer now, size_t cell) {
   if (earlier.thread == 0 || earlier.launch != now.launch || (earlier.atomic && now.atomic)) return false;
   if (earlier.block != now.block) return true;
   if (earlier.thread == now.thread || earlier.block_epoch != now.block_epoch) return false;
   const bool same_warp = (earlier.thread - 1) / 32 == (now.thread - 1) / 32;
-  return !same_warp || earlier.warp_epoch == now.warp_epoch;
+  if (same_warp && earlier.warp_epoch != now.warp_epoch) return false;
+  return !uses_mbarriers() || !acquired(earlier.thread - 1, writer_releases[cell] + 1);
 }
 
 }  // namespace
@@ -99,13 +101,15 @@ void global_access(uintptr_t address, const Access& access) {
   const Writer now = present_writer(access.atomic);
   for (size_t cell = offset / 2; cell <= (offset + access.bytes - 1) / 2; ++cell) {
     const Writer earlier = writers[cell];
-    if (races(earlier, now)) {
+    if (races(earlier, now, cell)) {
       fault(719, nowhere, "a race: %s of %s, written by thread %u of block %u without synchronization, at %s",
             access.verb(), neighbourhood(address, false).c_str(), unsigned(earlier.thread) - 1, unsigned(earlier.block),
             access.place().c_str());
     }
     check_dependency(access, earlier.thread != 0 && earlier.launch == ((now.launch - 1) & 0x3fff));
-    if (access.write) writers[cell] = now;
+    if (!access.write) continue;
+    writers[cell] = now;
+    if (uses_mbarriers()) writer_releases[cell] = fibers()[current()].releases;
   }
   if (access.write) memset(states + offset, kWritten, access.bytes);
   (access.write ? counters().bytes_written : counters().bytes_read) += access.bytes;
@@ -116,6 +120,7 @@ uint64_t global_allocate(size_t bytes) {
     heap = reserve(kHeapBytes);
     states = reserve(kHeapBytes);
     writers = reinterpret_cast<Writer*>(reserve(kHeapBytes / 2 * sizeof(Writer)));
+    writer_releases = reinterpret_cast<unsigned*>(reserve(kHeapBytes / 2 * sizeof(unsigned)));
   }
   uint64_t address = 0;
   if (reuse_addresses) {
@@ -169,19 +174,5 @@ size_t global_live_bytes() { return live; }
 std::map<uint64_t, size_t>& global_allocations() { return allocated; }
 void set_reuse(bool reuse) { reuse_addresses = reuse; }
 void next_launch() { launch_number = (launch_number + 1) & 0x3fff; }
-
-void announce(int* counter, Where where) {
-  sync_warp(0xffffffffu, where);
-  if (current() % 32 != 0) return;
-  atomic_begin(counter, sizeof *counter, where);
-  global_access(reinterpret_cast<uintptr_t>(counter), {sizeof *counter, true, true, nullptr, where});
-  ++*counter;
-  atomic_end();
-}
-
-void wait_for_announcements(const int* counter, int count, Where where) {
-  step();
-  if (*counter < count) fault(719, where, "a deadlock: %d announcements of %d, and no other block runs", *counter, count);
-}
 
 }  // namespace emulator

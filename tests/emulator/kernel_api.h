@@ -80,7 +80,7 @@ void wgmma_wait(int pending, Where where);
 void wait_for_previous_kernel();
 void allow_next_kernel(Where where);
 
-// Counters in global memory that order blocks. Blocks run one after the other, so a wait that is not satisfied is a deadlock.
+// Counters in global memory that order threads, also of different blocks.
 void announce(int* counter, Where where);
 void wait_for_announcements(const int* counter, int count, Where where);
 

@@ -31,6 +31,13 @@ constexpr int kMostBytes = (1 << 20) - 1;  // PTX ISA, "Contents of the mbarrier
 
 std::map<uint32_t, Mbarrier> barriers;
 
+// A counter in global memory by which threads of the block announce what they have written.
+struct Announced {
+  std::vector<unsigned> released;  // by thread
+  std::vector<int> waiting;
+};
+std::map<const int*, Announced> announcements;
+
 // By thread and other thread: the latest release of the other that is ordered before the thread, now and when the thread last
 // fenced the async proxy.
 std::vector<unsigned> known, fenced;
@@ -72,6 +79,15 @@ void see(Mbarrier& barrier) {
   seen = barrier.phase;
 }
 
+// Records a release of the running thread, and those of the other lanes before the last __syncwarp.
+void release(std::vector<unsigned>& by_thread) {
+  const int first = current() & ~31;
+  for (int t = first; t < std::min<int>(first + 32, fibers().size()); ++t) {
+    by_thread[t] = std::max(by_thread[t], fibers()[t].synced);
+  }
+  by_thread[current()] = ++fibers()[current()].releases;
+}
+
 void learn(const std::vector<unsigned>& released) {
   unsigned* const mine = &known[current() * fibers().size()];
   for (size_t t = 0; t < released.size(); ++t) mine[t] = std::max(mine[t], released[t]);
@@ -81,6 +97,7 @@ void learn(const std::vector<unsigned>& released) {
 
 void reset_mbarriers() {
   barriers.clear();
+  announcements.clear();
   known.clear();
   fenced.clear();
 }
@@ -131,11 +148,7 @@ void mbarrier_arrive_expecting(uint32_t address, uint32_t bytes, Where where) {
           barrier.arrivals, barrier.bytes);
   }
   expect(barrier, bytes, where);
-  const int first = current() & ~31;
-  for (int t = first; t < std::min<int>(first + 32, fibers().size()); ++t) {
-    barrier.coming[t] = std::max(barrier.coming[t], fibers()[t].synced);
-  }
-  barrier.coming[current()] = ++fibers()[current()].releases;
+  release(barrier.coming);
   --barrier.missing;
   end_phase_if_complete(barrier);
 }
@@ -204,6 +217,29 @@ void mbarrier_wait(uint32_t address, unsigned parity, Where where) {
   }
   learn(barrier.released);
   see(barrier);
+}
+
+void announce(int* counter, Where where) {
+  sync_warp(0xffffffffu, where);
+  if (current() % 32 != 0) return;
+  Announced& announced = announcements[counter];
+  announced.released.resize(fibers().size());
+  release(announced.released);
+  atomic_begin(counter, sizeof *counter, where);
+  ++*counter;
+  atomic_end();
+  for (const int thread : announced.waiting) make_ready(thread);
+  announced.waiting.clear();
+}
+
+void wait_for_announcements(const int* counter, int count, Where where) {
+  step();
+  Announced& announced = announcements[counter];
+  while (*counter < count) {
+    announced.waiting.push_back(current());
+    wait_in(State::kAtMbarrier, "a wait for announcements", where);
+  }
+  learn(announced.released);
 }
 
 // The copies land at once. That hides no fault: a thread that does not wait here is not ordered after them.
