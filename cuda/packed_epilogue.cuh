@@ -9,23 +9,23 @@ namespace yamoe {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-template <class T>
+template <class T, class Arguments>
 struct PackedStore {
-  const PackedArguments& a;
+  const Arguments& a;
 
-  template <int kEights>
-  __device__ __forceinline__ void operator()(float (&sums)[kEights][4], const PackedPosition& at) const {
+  // scale_of(row) is the scale of a tile's row. It is called if there are scales.
+  template <int kEights, class Scales>
+  __device__ __forceinline__ void operator()(float (&sums)[kEights][4], const PackedProduct& p, const PackedPosition& at,
+                                             const Scales& scale_of) const {
     if (at.down) {
-      store_rows(sums, at);
+      store_rows(sums, p, at);
+    } else if (a.activation.kind == kSwish) {
+      store_activations(sums, p, at, scale_of,
+                        [&](float gate, float up) { return gated_swish(gate, up, a.activation); });
     } else {
-      if (a.activation.kind == kSwish) {
-        store_panel(sums, at, [&](float gate, float up) { return gated_swish(gate, up, a.activation); });
-      } else {
-        with_fast_activation(a.activation, [&](const auto& f) {
-          store_panel(sums, at, [&](float gate, float up) { return f(gate) * up; });
-        });
-      }
-      if (a.finished) announce(a.finished + at.row_tile);
+      with_fast_activation(a.activation, [&](const auto& f) {
+        store_activations(sums, p, at, scale_of, [&](float gate, float up) { return f(gate) * up; });
+      });
     }
   }
 
@@ -43,8 +43,8 @@ struct PackedStore {
 
   // out[row][output] = sum + bias.
   template <int kEights>
-  __device__ __forceinline__ void store_rows(float (&sums)[kEights][4], const PackedPosition& at) const {
-    const PackedProduct& p = a.down;
+  __device__ __forceinline__ void store_rows(float (&sums)[kEights][4], const PackedProduct& p,
+                                             const PackedPosition& at) const {
     const int n = output_of(at), lane = threadIdx.x % 32;
     if (n >= p.width) return;
     const float2 bias = biases(p, at.expert, n, n + 1);
@@ -64,16 +64,24 @@ struct PackedStore {
 
   // out[row][output / 2] = activate(scale gate + bias, scale up + bias). Two lanes with neighbouring columns exchange
   // results: the even one stores both columns of its first row, and the odd one those of its second.
-  template <int kEights, class Activate>
-  __device__ __forceinline__ void store_panel(float (&sums)[kEights][4], const PackedPosition& at,
-                                              const Activate& activate) const {
-    const PackedProduct& p = a.gate_up;
+  template <int kEights, class Scales, class Activate>
+  __device__ __forceinline__ void store_activations(float (&sums)[kEights][4], const PackedProduct& p,
+                                                    const PackedPosition& at, const Scales& scale_of,
+                                                    const Activate& activate) const {
     const int n = output_of(at), lane = threadIdx.x % 32, half = p.width / 2;
     if (n / 2 - lane / 4 >= half) return;  // none of the warp's columns exist
     const float2 bias = a.split ? biases(p, at.expert, n / 2, half + n / 2) : biases(p, at.expert, n, n + 1);
     const bool odd = lane & 4;
     const int pair = lane % 4 * 2, own = pair + odd;
-    unsigned char* const out = static_cast<unsigned char*>(p.out) + panel_offset(a.rows, at.row + own, own, n / 2 & ~1);
+    constexpr bool kPanels = std::is_same_v<Arguments, PackedArguments>;
+    const int column = n / 2 & ~1;
+    unsigned char* out = static_cast<unsigned char*>(p.out);
+    if constexpr (kPanels) {
+      out += panel_offset(a.rows, at.row + own, own, column);
+    } else {
+      out += (static_cast<size_t>(at.row + own) * half + column) * 2;
+    }
+    const int eight = kPanels ? 8 * 128 : 8 * 2 * half;  // rows, in bytes
 #pragma unroll
     for (int j = 0; j < kEights; ++j) {
       float x[2];
@@ -82,7 +90,7 @@ struct PackedStore {
         const int row = j * 8 + pair + h;
         float gate = sums[j][h], up = sums[j][2 + h];
         if (a.row_scales) {
-          const float scale = row < at.rows ? a.row_scales[at.row + row] : 1.0f;
+          const float scale = row < at.rows ? scale_of(row) : 1.0f;
           gate = __fmul_rn(gate, scale);
           up = __fmul_rn(up, scale);
         }
@@ -90,7 +98,7 @@ struct PackedStore {
       }
       const float other = __shfl_xor_sync(0xffffffffu, odd ? x[0] : x[1], 4);
       if (j * 8 + own < at.rows) {
-        *reinterpret_cast<uint32_t*>(out + j * 1024) = odd ? pack2<T>(other, x[1]) : pack2<T>(x[0], other);
+        *reinterpret_cast<uint32_t*>(out + j * eight) = odd ? pack2<T>(other, x[1]) : pack2<T>(x[0], other);
       }
     }
   }

@@ -9,7 +9,8 @@ import { bytesPerElement, type DType, elementCount } from "../../tensor/tensor.t
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaDTypeCode } from "./codes.ts";
-import { PackedProducts, type PackedTile } from "./packed.ts";
+import { PackedProducts, type PackedTensors, type PackedTile } from "./packed.ts";
+import { fewTile } from "./packed_few.ts";
 import { findLayout, planDecode } from "./packed_layout.ts";
 import { type PlanDevice, type Product, ProductKernels, usesTensorCores } from "./product.ts";
 import { planCombine, planSort, sortCounts, type SortShape } from "./steps.ts";
@@ -75,7 +76,8 @@ export interface Plan {
  * @param device The GPU.
  * @param kernels The kernels of the image that runs there.
  * @param tileRows Rows of the tiles to use instead of the best ones; the next smaller tiles are used if none has this many.
- * @param counts What is known of the number of kept assignments. By default, all assignments within the capacity are expected.
+ * @param counts What is known of the number of kept assignments. Kernels of their own then sort the assignments. By default, all
+ * assignments within the capacity are expected.
  * @throws {RangeError} If the call is too large for the kernels' 32-bit indices.
  */
 export function planLaunches(
@@ -83,12 +85,12 @@ export function planLaunches(
   device: PlanDevice,
   kernels: readonly KernelRecord[],
   tileRows?: number,
-  counts: RowCounts = { maximum: Infinity, expected: Infinity },
+  counts?: RowCounts,
 ): Plan {
   const { tokens, hidden, intermediate, experts, topK, capacity, denseWeights, weightsDType } = shape;
   const { formats, hasInputWeights, hasAddend } = shape;
   const assignments = tokens * topK;
-  const kept = Math.min(assignments, experts * capacity, counts.maximum);
+  const kept = Math.min(assignments, experts * capacity, counts?.maximum ?? Infinity);
   const busy = Math.min(experts, kept); // experts that can have work
 
   const width = gateUpColumns(shape);
@@ -101,7 +103,7 @@ export function planLaunches(
     ...{ experts, depth: intermediate, width: hidden, gated: false, activation: "none" },
     ...{ format: dense, offsetsReady: true },
   };
-  const spread = { experts: busy, rows: Math.min(kept, counts.expected) / busy, even: kept === experts * capacity };
+  const spread = { experts: busy, rows: Math.min(kept, counts?.expected ?? Infinity) / busy, even: kept === experts * capacity };
   const packed = PackedProducts.find(shape, device, kernels);
   const tensorCores = usesTensorCores(shape, [first, second], kernels);
   const weight = (
@@ -119,29 +121,32 @@ export function planLaunches(
   const down = weight("downProj", [experts, hidden, intermediate]);
   const gateUpProduct = { ...first, format: gateUp.format }, downProduct = { ...second, format: down.format };
   const products = new ProductKernels(shape, [gateUpProduct, downProduct], device, kernels);
-  const tiles: readonly TileShape[] = packed?.tiles.toReversed() ?? products.tiles;
+  const packedTiles = packed?.tiles(kept, busy);
+  const tiles: readonly TileShape[] = packedTiles?.toReversed() ?? products.tiles;
   const tile = tileRows !== undefined
     ? tiles.find(({ rows }) => rows <= tileRows) ?? tiles.at(-1)!
-    : packed?.chooseTile(spread.experts, spread.rows) ?? chooseTile(products.tiles, {
+    : packedTiles && packed?.chooseTile(packedTiles, spread.experts, spread.rows) || chooseTile(products.tiles, {
       ...spread,
       columns: width + hidden,
       slots: (tile) => products.slots(tile, gateUpProduct),
     });
   const rowTiles = Math.floor(kept / tile.rows) + busy; // the last tile of each expert may be ragged
+  const sorts = packed !== undefined && isPackedTile(tile) && packed.sorts(tile) && counts === undefined && Deno.env.get("YAMOE_FEW") !== "external";
   const sort: SortShape = { count: assignments, experts, topK, capacity, tileRows: tile.rows };
   const element = bytesPerElement(shape.dtype);
 
-  const activationBytes = packed ? PackedProducts.panelBytes(kept, intermediate) : kept * intermediate * element;
+  const few = tile === fewTile;
+  const activationBytes = packed && !few ? PackedProducts.panelBytes(kept, intermediate) : kept * intermediate * element;
   const activationsInOutput = activationBytes <= tokens * hidden * element;
   const workspace = {
-    counts: sortCounts(sort) * 4,
-    totals: experts * 4,
-    rowOffsets: (experts + 1) * 4,
-    tileOffsets: (experts + 1) * 4,
+    counts: sorts ? 0 : sortCounts(sort) * 4,
+    totals: sorts ? 0 : experts * 4,
+    rowOffsets: sorts ? 0 : (experts + 1) * 4,
+    tileOffsets: sorts ? 0 : (experts + 1) * 4,
     rows: assignments * 4,
-    rowTokens: kept * 4,
-    rowScales: hasInputWeights ? kept * 4 : 0,
-    panels: packed ? PackedProducts.panelBytes(kept, hidden) : 0,
+    rowTokens: sorts ? 0 : kept * 4,
+    rowScales: hasInputWeights && !sorts ? kept * 4 : 0,
+    panels: packed && !few ? PackedProducts.panelBytes(kept, hidden) : 0,
     activations: activationsInOutput ? 0 : activationBytes,
     expertOutputs: kept * hidden * element,
     gateUpDense: gateUp.bytes,
@@ -158,28 +163,10 @@ export function planLaunches(
     sort_scan: 2 * workspace.counts + offsetBytes,
     sort_rank: assignments * 4 + workspace.counts + rankBytes,
   };
-  const sortLaunches = planSort<TensorName>(sort, {
+  const sortLaunches = sorts ? [] : planSort<TensorName>(sort, {
     ...{ indices: "routerIndices", inputWeights: "inputWeights", counts: "counts", totals: "totals", ...offsets },
     ...{ rows: "rows", rowTokens: "rowTokens", rowScales },
   });
-
-  const tensors = { hiddenStates: "hiddenStates", rowTokens: "rowTokens", rowScales, ...offsets } as const;
-  const [gather, gateUpLaunch, downLaunch] = packed && isPackedTile(tile)
-    ? packed.launches<TensorName>(tile, kept, rowTiles, {
-      ...{ ...tensors, panels: "panels", activations, gateUpProj: "gateUpProj", gateUpProjBias: "gateUpProjBias" },
-      ...{ downProj: "downProj", downProjBias: "downProjBias", out: "expertOutputs" },
-    })
-    : [
-      undefined,
-      products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
-        ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },
-        ...{ rowIndex: "rowTokens", rowScales, ...offsets },
-      }),
-      products.launch<TensorName>(tile, downProduct, rowTiles, {
-        ...{ input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" },
-        ...{ rowIndex: null, rowScales: null, ...offsets },
-      }),
-    ];
 
   const expertBytes = (weight: WeightFormat, shape: readonly [number, number]) => ({
     count: busy,
@@ -187,28 +174,66 @@ export function planLaunches(
   });
   const gateUpExperts = expertBytes(gateUp.format, [width, hidden]);
   const downExperts = expertBytes(down.format, [hidden, intermediate]);
+  const gateUpWork = {
+    flops: kept * 2 * hidden * width,
+    bytes: busy * gateUpExperts.bytes + element * kept * (hidden + intermediate),
+    experts: gateUpExperts,
+  };
+  const downWork = {
+    flops: kept * 2 * hidden * intermediate,
+    bytes: busy * downExperts.bytes + element * kept * (intermediate + hidden),
+    experts: downExperts,
+  };
+  const planProducts = (): PlannedLaunch[] => {
+    if (!packed || !isPackedTile(tile)) {
+      const gateUpTensors = { input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations } as const;
+      const downTensors = { input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" } as const;
+      return [
+        {
+          ...products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
+            ...{ ...gateUpTensors, rowIndex: "rowTokens", rowScales, ...offsets },
+          }),
+          ...gateUpWork,
+        },
+        {
+          ...products.launch<TensorName>(tile, downProduct, rowTiles, {
+            ...{ ...downTensors, rowIndex: null, rowScales: null, ...offsets },
+          }),
+          ...downWork,
+        },
+      ];
+    }
+    const tensors: PackedTensors<TensorName> = {
+      ...{ hiddenStates: "hiddenStates", indices: sorts ? "routerIndices" : null, rows: "rows", rowTokens: "rowTokens" },
+      ...{ rowOffsets: "rowOffsets", rowScales: hasInputWeights && sorts ? "inputWeights" : rowScales, panels: "panels" },
+      ...{ activations, gateUpProj: "gateUpProj", gateUpProjBias: "gateUpProjBias" },
+      ...{ downProj: "downProj", downProjBias: "downProjBias", out: "expertOutputs" },
+    };
+    if (few) {
+      return [{
+        ...packed.launchFew(rowTiles, tensors),
+        flops: gateUpWork.flops + downWork.flops,
+        bytes: gateUpWork.bytes + downWork.bytes,
+        experts: { count: busy, bytes: gateUpExperts.bytes + downExperts.bytes },
+      }];
+    }
+    const launches = packed.launches(tile, kept, rowTiles, tensors);
+    return [
+      { ...launches.gather, flops: 0, bytes: 2 * kept * hidden * element },
+      { ...launches.gateUp, ...gateUpWork },
+      { ...launches.down, ...downWork },
+    ];
+  };
   const launches: PlannedLaunch[] = [
     ...sortLaunches.map((launch) => ({ ...launch, flops: 0, bytes: sortBytes[launch.kernel] ?? 0 })),
     ...gateUp.decode,
     ...down.decode,
-    ...gather ? [{ ...gather, flops: 0, bytes: 2 * kept * hidden * element }] : [],
-    {
-      ...gateUpLaunch,
-      flops: kept * 2 * hidden * width,
-      bytes: busy * gateUpExperts.bytes + element * kept * (hidden + intermediate),
-      experts: gateUpExperts,
-    },
-    {
-      ...downLaunch,
-      flops: kept * 2 * hidden * intermediate,
-      bytes: busy * downExperts.bytes + element * kept * (intermediate + hidden),
-      experts: downExperts,
-    },
+    ...planProducts(),
     {
       ...planCombine<TensorName>(
         shape.dtype,
         weightsDType,
-        { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden, slotsReady: true },
+        { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden, slotsReady: !sorts },
         {
           ...{ expertOutputs: "expertOutputs", rows: "rows", weights: "routingWeights" },
           indices: denseWeights ? "routerIndices" : null,
