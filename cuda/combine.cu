@@ -15,13 +15,15 @@ constexpr unsigned kWarp = 0xffffffffu;
 template <class T, class Out = T>
 struct CombineArguments {
   const T* expert_outputs;      // [rows][width]
-  const int* rows;              // [tokens][top_k]: a row of expert_outputs, or -1
+  const int* rows;              // [tokens][top_k]: a row of expert_outputs, or -1; null: the slot's number, if its expert exists
   const void* weights;          // [tokens][weight_columns]
-  const int* indices;           // [tokens][top_k]: the column of each slot's weight; null: column k for slot k
+  const int* indices;           // [tokens][top_k]: the expert of each slot; null if it is not needed
   const T* addend;              // [tokens][width], or null
   const float* addend_weights;  // [tokens], or null for 1
   Out* out;                     // [tokens][width]
   int weights_dtype, tokens, top_k, weight_columns, width;
+  int dense_weights;  // whether a slot's weight is in the column of its expert; else it is in column k for slot k
+  int experts;        // read only without rows
   int warps;        // per token
   int slots_ready;  // whether rows, weights and indices are older than the previous kernel's results
 };
@@ -48,10 +50,19 @@ __device__ __forceinline__ void combine(const CombineArguments<T, Out>& p) {
   unsigned kept;
   const auto load_slots = [&](int base) {
     const int k = base + lane;
-    own_row = exists && k < p.top_k ? p.rows[slot + k] : -1;
+    own_row = -1;
     own_weight = 0.0f;
+    int expert = 0;
+    if (exists && k < p.top_k) {
+      if (p.indices) expert = p.indices[slot + k];
+      if (p.rows) {
+        own_row = p.rows[slot + k];
+      } else if (static_cast<unsigned>(expert) < static_cast<unsigned>(p.experts)) {
+        own_row = static_cast<int>(slot) + k;
+      }
+    }
     if (own_row >= 0) {
-      const int column = p.indices ? p.indices[slot + k] : k;
+      const int column = p.dense_weights ? expert : k;
       own_weight = load_as(p.weights, static_cast<size_t>(t) * p.weight_columns + column, p.weights_dtype);
     }
     kept = __ballot_sync(kWarp, own_row >= 0);

@@ -189,7 +189,7 @@ struct PanelRing {
   static __device__ __forceinline__ uint32_t chunk(int row, int c) { return row * 128 + (c ^ row % 8) * 16; }
 };
 
-// The kernel. It calls `epilogue(sums, product, position, scale_of)` with a warpgroup's sums, [rows / 8][4].
+// The kernel. It calls `epilogue(sums, product, position, row_of)` with a warpgroup's sums, [rows / 8][4].
 template <class Tile, class Epilogue>
 __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epilogue& epilogue) {
   unsigned char* const smem = dynamic_smem();
@@ -236,7 +236,7 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
         } else {
           multiply_rolling<Tile>(sums, p, ring, place);
         }
-        epilogue(sums, p, at, [&](int row) { return a.row_scales[at.row + row]; });
+        epilogue(sums, p, at, [&](int row) { return at.row + row; });
       });
     }
   }

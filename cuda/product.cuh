@@ -51,15 +51,16 @@ struct TilePosition {
   int expert, row, row_end, column;
 };
 
-template <class Tile, class T>
-__device__ __forceinline__ int tile_count(const Product<T>& p) {
+// `P` has the offsets, experts and columns of a product.
+template <class Tile, class P>
+__device__ __forceinline__ int tile_count(const P& p) {
   return p.tile_offsets[p.experts] * ((p.columns.width + Tile::kBN - 1) / Tile::kBN);
 }
 
 // The position of a tile of expert e. The tiles of an expert are consecutive. Within an expert, kRaster row tiles advance
 // along the columns together.
-template <class Tile, class T>
-__device__ __forceinline__ TilePosition locate(const Product<T>& p, int index, int e) {
+template <class Tile, class P>
+__device__ __forceinline__ TilePosition locate(const P& p, int index, int e) {
   const int column_tiles = (p.columns.width + Tile::kBN - 1) / Tile::kBN;
   const int first = p.tile_offsets[e];
   const int row_tiles = p.tile_offsets[e + 1] - first;
@@ -72,8 +73,8 @@ __device__ __forceinline__ TilePosition locate(const Product<T>& p, int index, i
   return {e, p.row_offsets[e] + m * Tile::kBM, p.row_offsets[e + 1], n * Tile::kBN};
 }
 
-template <class Tile, class T>
-__device__ __forceinline__ TilePosition locate(const Product<T>& p, int index) {
+template <class Tile, class P>
+__device__ __forceinline__ TilePosition locate(const P& p, int index) {
   const int row_tile = index / ((p.columns.width + Tile::kBN - 1) / Tile::kBN);
   int e = 0;
   for (int upper = p.experts; upper - e > 1;) {
@@ -89,8 +90,8 @@ __device__ __forceinline__ TilePosition locate(const Product<T>& p, int index) {
 
 // The same for all lanes of a warp. The lanes read all offsets at once, which is faster than a binary search with its
 // dependent loads.
-template <class Tile, class T>
-__device__ __forceinline__ TilePosition locate_by_warp(const Product<T>& p, int index) {
+template <class Tile, class P>
+__device__ __forceinline__ TilePosition locate_by_warp(const P& p, int index) {
   const int row_tile = index / ((p.columns.width + Tile::kBN - 1) / Tile::kBN);
   int e = 0;
 #pragma unroll 4

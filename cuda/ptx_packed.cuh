@@ -82,23 +82,6 @@ __device__ __forceinline__ uint32_t widen_e4m3_pair(uint16_t pair) {
   return v;
 }
 
-// A counter in global memory by which a warp announces that other blocks may read what it has written, also with bulk
-// copies; and the wait for it. "fence.proxy", "red", "ld.acquire".
-__device__ __forceinline__ void announce(int* counter) {
-  asm volatile("fence.proxy.async.global;" ::: "memory");
-  __syncwarp();
-  if (threadIdx.x % 32 == 0) {
-    asm volatile("fence.acq_rel.gpu;\nred.relaxed.gpu.global.add.s32 [%0], 1;" ::"l"(counter) : "memory");
-  }
-}
-__device__ __forceinline__ void wait_for_announcements(const int* counter, int count) {
-  int seen;
-  do {
-    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(seen) : "l"(counter) : "memory");
-  } while (seen < count);
-  asm volatile("fence.proxy.async.global;" ::: "memory");
-}
-
 #define YAMOE_TILE(j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
 #define YAMOE_SUMS_2 YAMOE_TILE(0), YAMOE_TILE(1)
 #define YAMOE_SUMS_4 YAMOE_SUMS_2, YAMOE_TILE(2), YAMOE_TILE(3)

@@ -1,4 +1,4 @@
-// The kernels of the two matrix products for few rows per expert on Hopper, for swish with a gate; gemm.cu has the other
+// The kernels of both products of a layer for few rows per expert on Hopper, for swish with a gate; gemm.cu has the other
 // activations.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // sm_90a: runs only on Hopper
 #include "stream_epilogue.cuh"
@@ -10,24 +10,20 @@ using Stream32 = StreamTile<32, 64, 4, 2>;
 
 }  // namespace yamoe
 
-// As in gemm.cu, but the activation of `gated` is always kSwish, and `plain` does not have an activation.
-#define YAMOE_STREAM(name, gated, tile, blocks, layout, T)                        \
-  extern "C" __global__ void __launch_bounds__(yamoe::tile::kThreads, blocks)     \
-      name(const __grid_constant__ yamoe::BoxedArguments<T> arguments) {          \
-    using namespace yamoe;                                                        \
-    const Product<T> product = arguments;                                         \
-    const StreamStore<WeightLayout::layout, gated, T> store{product};             \
-    stream_gemm<tile, WeightLayout::layout>(product, arguments.weights, store);   \
+// The activation between the products is always kSwish.
+#define YAMOE_STREAM(layout_name, layout, dtype, T)                                                           \
+  extern "C" __global__ void __launch_bounds__(yamoe::Stream32::kThreads, 2)                                  \
+      stream32_##dtype##_##layout_name(const __grid_constant__ yamoe::StreamArguments<T> arguments) {         \
+    using namespace yamoe;                                                                                    \
+    stream_layer<Stream32, WeightLayout::layout, StreamStore>(arguments);                                     \
   }
 
-#define YAMOE_STREAMS(rows, blocks, dtype, T)                                                               \
-  YAMOE_STREAM(gated_stream##rows##_##dtype##_in_out, true, Stream##rows, blocks, kInOut, T)                \
-  YAMOE_STREAM(plain_stream##rows##_##dtype##_in_out, false, Stream##rows, blocks, kInOut, T)               \
-  YAMOE_STREAM(gated_stream##rows##_##dtype##_in_out_split, true, Stream##rows, blocks, kInOutSplit, T)     \
-  YAMOE_STREAM(gated_stream##rows##_##dtype##_out_in, true, Stream##rows, blocks, kOutIn, T)                \
-  YAMOE_STREAM(plain_stream##rows##_##dtype##_out_in, false, Stream##rows, blocks, kOutIn, T)
+#define YAMOE_STREAMS(dtype, T)                          \
+  YAMOE_STREAM(in_out, kInOut, dtype, T)                 \
+  YAMOE_STREAM(in_out_split, kInOutSplit, dtype, T)      \
+  YAMOE_STREAM(out_in, kOutIn, dtype, T)
 
-YAMOE_STREAMS(32, 2, f16, __half)
-YAMOE_STREAMS(32, 2, bf16, __nv_bfloat16)
+YAMOE_STREAMS(f16, __half)
+YAMOE_STREAMS(bf16, __nv_bfloat16)
 
 #endif

@@ -44,18 +44,24 @@ __device__ __forceinline__ int pair_of_lane() {
 // scaled sums plus bias. Else out[row][column] = scale sum + bias.
 template <WeightLayout kLayout, bool kGated, class T>
 struct StreamStore {
-  const Product<T>& p;
+  const T* bias;         // [experts][columns.width], or null
+  T* out;
+  const float* scales;   // of the tile's rows, or null
+  const Columns columns;
+  const Activation& activation;
 
+  // positions: the row of `out` for each of the tile's rows.
   template <int kEights>
-  __device__ __forceinline__ void operator()(float (&sums)[kEights][4], const TilePosition& at, int rows) const {
+  __device__ __forceinline__ void operator()(float (&sums)[kEights][4], const TilePosition& at, const int* positions,
+                                             int rows) const {
     const int pair = at.column / 2 + static_cast<int>(threadIdx.x) / 32 * 8 + pair_of_lane<kLayout>();
-    const int pairs = p.columns.width / 2;
+    const int pairs = columns.width / 2;
     const bool exists = pair < pairs;
-    float2 bias = {0.0f, 0.0f};
-    if (p.bias && exists) {
-      const T* const own = p.bias + static_cast<size_t>(at.expert) * p.columns.width;
-      const int half = p.columns.half;
-      bias = {widen(own[half ? pair : pair * 2]), widen(own[half ? half + pair : pair * 2 + 1])};
+    float2 biases = {0.0f, 0.0f};
+    if (bias && exists) {
+      const T* const own = bias + static_cast<size_t>(at.expert) * columns.width;
+      const int half = columns.half;
+      biases = {widen(own[half ? pair : pair * 2]), widen(own[half ? half + pair : pair * 2 + 1])};
     }
 #pragma unroll
     for (int j = 0; j < kEights; ++j) {
@@ -65,18 +71,18 @@ struct StreamStore {
       for (int i = 0; i < 2; ++i) {
         const int own = j * 8 + static_cast<int>(threadIdx.x & 3) * 2 + i;
         if (own >= rows || !exists) continue;
-        const size_t row = at.row + own;
+        const size_t row = positions[own];
         float x = s[i], y = s[2 + i];
-        if (p.row_scales) {  // rounded before the bias is added, as in every kernel
-          x = __fmul_rn(x, p.row_scales[row]);
-          y = __fmul_rn(y, p.row_scales[row]);
+        if (scales) {  // rounded before the bias is added, as in every kernel
+          x = __fmul_rn(x, scales[own]);
+          y = __fmul_rn(y, scales[own]);
         }
-        x += bias.x;
-        y += bias.y;
+        x += biases.x;
+        y += biases.y;
         if constexpr (kGated) {
-          p.out[row * pairs + pair] = narrow<T>(gated_swish(x, y, p.activation));
+          out[row * pairs + pair] = narrow<T>(gated_swish(x, y, activation));
         } else {
-          *reinterpret_cast<uint32_t*>(p.out + (row * pairs + pair) * 2) = pack2<T>(x, y);
+          *reinterpret_cast<uint32_t*>(out + (row * pairs + pair) * 2) = pack2<T>(x, y);
         }
       }
     }

@@ -1,5 +1,5 @@
-// The grouped GEMM for few rows per expert on Hopper. With few rows the time is that of reading the weights, so the kernel
-// only has to keep enough copies in flight on every multiprocessor.
+// Both products of a layer for few rows per expert on Hopper, in one kernel. With few rows the time is that of reading the
+// weights, so the kernel only has to keep enough copies in flight on every multiprocessor.
 //
 // A tile is kBN columns by up to kBM rows. The operands of mma.sync are swapped: the weights' columns are its 16 rows, and
 // the input's rows are its 8 columns, so few rows waste little. A tile computes only as many rows, in eights, as there are.
@@ -10,10 +10,19 @@
 // to the next. Several blocks share a multiprocessor: all of them have equally many bytes in flight, so the memory serves
 // them equally, even if some multiprocessors have more of them.
 //
+// Blocks take the tiles of gate_up, and then those of down, by tickets in this order. A tile of down needs all columns of its
+// rows from gate_up: it waits for announcements at the counter of its row tile. They come from tiles with earlier tickets,
+// which running blocks have taken, so it does not matter how many blocks run at once. Only the copy of the rows waits: the
+// ring already has the first weights of down.
+//
+// If the assignments are few, each block sorts them itself: see block_sort.cuh. Then the results of an assignment are stored
+// at its own position, so that the next kernel does not need the order of the rows.
+//
 // An element's sum is computed in the order of grouped_gemm.cuh: on an H100 both give the same bits.
 #pragma once
 #include <type_traits>
 
+#include "block_sort.cuh"
 #include "boxes.cuh"
 
 namespace yamoe {
@@ -24,66 +33,203 @@ struct StreamTile {
   static constexpr int kBoxes = kBoxes_, kBoxDepth = 64, kBK = kBoxes * kBoxDepth;  // depth of a step
   static constexpr int kSlabColumns = 64, kSlabBytes = kBoxDepth * kSlabColumns * 2;  // of weights [in, out]
   static constexpr int kConsumers = kBN / 16, kThreads = (kConsumers + 2) * 32;
+  // A tile's slot has its ticket, and the position and the scale of each row. Nobody waits for an empty slot: when the copies
+  // of a tile begin, all warps have completed the tile kStages + 1 before it.
+  static constexpr int kSlots = kStages + 2;
 
   static constexpr int kBoxBytes = kBN * kBoxDepth * 2, kWeightBytes = kBoxes * kBoxBytes;
   static constexpr int kRowBytes = kBK * 2 + 16;  // of the input; the padding avoids bank conflicts of ldmatrix
   static constexpr int kRows = kStages * kWeightBytes, kFull = kRows + kStages * kBM * kRowBytes;
-  static constexpr int kEmpty = kFull + kStages * 8, kSharedBytes = kEmpty + kStages * 8;
+  static constexpr int kEmpty = kFull + kStages * 8, kTaken = kEmpty + kStages * 8;
+  static constexpr int kTickets = kTaken + kSlots * 8, kPositions = kTickets + kSlots * 4;
+  static constexpr int kScales = kPositions + kSlots * kBM * 4, kSort = kScales + kSlots * kBM * 4;
 
   static_assert(kBM % 8 == 0 && kBM <= 32, "mma.sync has 8 columns, and each lane copies a row");
-  static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
 };
 
-// One warp copies the weights of all tiles of the block.
-template <class Tile, WeightLayout kLayout, class T>
-__device__ __forceinline__ void copy_weights(const Product<T>& p, const TensorMap& weights, uint32_t ring, int count) {
-  RingPlace<Tile> place;
-  for (int index = blockIdx.x; index < count; index += gridDim.x) {
-    const TilePosition at = locate_by_warp<Tile>(p, index);
-    const int column = p.columns.half ? at.column / 2 : at.column;
-    if (threadIdx.x % 32 == 0) {
-      for (int k = 0; k < p.depth; k += Tile::kBK) {
-        const uint32_t full = ring + Tile::kFull + place.stage * 8, to = ring + place.stage * Tile::kWeightBytes;
-        mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
-        const int boxes = min(Tile::kBoxes, (p.depth - k + Tile::kBoxDepth - 1) / Tile::kBoxDepth);
-        mbarrier_arrive_expecting(full, boxes * Tile::kBoxBytes);
-        for (int b = 0; b < boxes; ++b) {
-          const int deep = k + b * Tile::kBoxDepth;
-          if constexpr (kLayout == WeightLayout::kOutIn) {
-            bulk_copy_4d(to + b * Tile::kBoxBytes, weights, full, deep, 0, column, at.expert);
-          } else {
-            constexpr int kParts = kLayout == WeightLayout::kInOutSplit ? 2 : 1;
+template <class T>
+struct StreamArguments {
+  TensorMap gate_up_weights, down_weights;
+  const T* hidden_states;   // [tokens][hidden]
+  const T* gate_up_bias;    // [experts][gate_up_width], or null
+  T* activations;           // [rows][intermediate]
+  const T* down_bias;       // [experts][hidden], or null
+  T* out;                   // [rows][hidden]
+  const int* indices;       // [rows]: the expert of each assignment; null: the rows are sorted, and the next four are given
+  const int* row_offsets;   // [experts + 1]: the first row of each expert
+  const int* tile_offsets;  // [experts + 1]: the first row tile of each expert
+  const int* row_index;     // [rows]: the row of hidden_states for each row
+  const float* row_scales;  // [rows]: multiplies the sums of gate_up before the bias is added; null: 1
+  int* counters;            // zeros, also afterwards: tickets, and then announcements for each row tile
+  Activation activation;
+  int experts, hidden, intermediate;
+  int gate_up_width;        // 0: only down is computed
+  int split;                // whether all gate columns are before all up columns
+  int assignments, top_k;
+};
+
+// A position in a ring of kCount places, and the number of rounds modulo 2.
+template <int kCount>
+struct Place {
+  int index = 0;
+  uint32_t round = 0;
+
+  __device__ __forceinline__ void next() {
+    if (++index == kCount) {
+      index = 0;
+      round ^= 1;
+    }
+  }
+};
+
+struct StreamPosition {
+  bool down;
+  int row_tile;
+  TilePosition at;
+  int rows;
+};
+
+// What `locate` needs of a product.
+struct StreamProduct {
+  const int* row_offsets;
+  const int* tile_offsets;
+  int experts;
+  Columns columns;
+};
+
+// The tiles in the order of their tickets.
+template <class Tile>
+struct StreamTiles {
+  StreamProduct gate_up, down;
+  int gate_up_tiles, count;
+  int announcements;  // of all tiles of gate_up with the same rows
+  int down_columns;   // tiles of down with the same rows
+
+  template <class T>
+  __device__ __forceinline__ StreamTiles(const StreamArguments<T>& a, const int* row_offsets, const int* tile_offsets)
+      : gate_up{row_offsets, tile_offsets, a.experts, {a.gate_up_width, a.split ? a.intermediate : 0}},
+        down{row_offsets, tile_offsets, a.experts, {a.hidden, 0}},
+        gate_up_tiles(tile_count<Tile>(gate_up)),
+        count(gate_up_tiles + tile_count<Tile>(down)),
+        announcements((a.gate_up_width + Tile::kBN - 1) / Tile::kBN * Tile::kConsumers),
+        down_columns((a.hidden + Tile::kBN - 1) / Tile::kBN) {}
+
+  __device__ __forceinline__ StreamPosition locate(int ticket) const {
+    const bool is_down = ticket >= gate_up_tiles;
+    const TilePosition at = is_down ? locate_by_warp<Tile>(down, ticket - gate_up_tiles)
+                                    : locate_by_warp<Tile>(gate_up, ticket);
+    const int tile = (at.row - down.row_offsets[at.expert]) / Tile::kBM;
+    return {is_down, down.tile_offsets[at.expert] + tile, at, min(Tile::kBM, at.row_end - at.row)};
+  }
+};
+
+// Copies the weights of a tile. Called by one thread.
+template <class Tile, WeightLayout kLayout>
+__device__ __forceinline__ void copy_weights(const TensorMap& weights, uint32_t ring, RingPlace<Tile>& place, int depth,
+                                             int column, int expert) {
+  for (int k = 0; k < depth; k += Tile::kBK) {
+    const uint32_t full = ring + Tile::kFull + place.stage * 8, to = ring + place.stage * Tile::kWeightBytes;
+    mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
+    const int boxes = min(Tile::kBoxes, (depth - k + Tile::kBoxDepth - 1) / Tile::kBoxDepth);
+    mbarrier_arrive_expecting(full, boxes * Tile::kBoxBytes);
+    for (int b = 0; b < boxes; ++b) {
+      const int deep = k + b * Tile::kBoxDepth;
+      if constexpr (kLayout == WeightLayout::kOutIn) {
+        bulk_copy_4d(to + b * Tile::kBoxBytes, weights, full, deep, 0, column, expert);
+      } else {
+        constexpr int kParts = kLayout == WeightLayout::kInOutSplit ? 2 : 1;
 #pragma unroll
-            for (int s = 0; s < Tile::kBN / Tile::kSlabColumns; ++s) {
-              bulk_copy_4d(to + b * Tile::kBoxBytes + s * Tile::kSlabBytes, weights, full,
-                           column + s * Tile::kSlabColumns / kParts, deep, 0, at.expert);
-            }
-          }
+        for (int s = 0; s < Tile::kBN / Tile::kSlabColumns; ++s) {
+          bulk_copy_4d(to + b * Tile::kBoxBytes + s * Tile::kSlabBytes, weights, full,
+                       column + s * Tile::kSlabColumns / kParts, deep, 0, expert);
         }
-        place.next();
       }
     }
+    place.next();
   }
 }
 
-// One warp copies the input's rows for all tiles of the block: each lane one row.
+// down's weights have no gate.
+template <WeightLayout kLayout>
+constexpr WeightLayout kDownLayout = kLayout == WeightLayout::kInOutSplit ? WeightLayout::kInOut : kLayout;
+
+// One warp takes tickets, passes them to the other warps, and copies the weights of the tiles.
+template <class Tile, WeightLayout kLayout, class T>
+__device__ __forceinline__ void take_tiles(const StreamArguments<T>& a, const StreamTiles<Tile>& tiles, uint32_t ring,
+                                           int* tickets, int next) {
+  const bool leads = threadIdx.x % 32 == 0;
+  RingPlace<Tile> place;
+  Place<Tile::kSlots> slot;
+  for (;;) {
+    const int ticket = __shfl_sync(0xffffffffu, next, 0);
+    if (leads) {
+      tickets[slot.index] = ticket;
+      mbarrier_arrive(ring + Tile::kTaken + slot.index * 8);
+    }
+    if (ticket >= tiles.count) {
+      // Each block takes one ticket too many. The last of them lets the tickets begin again.
+      const int taken = tiles.count + static_cast<int>(gridDim.x);
+      if (leads && ticket == taken - 1) atomicAdd(a.counters, -taken);
+      return;
+    }
+    const StreamPosition own = tiles.locate(ticket);
+    if (leads) {
+      next = atomicAdd(a.counters, 1);  // early, because it takes a microsecond
+      if (own.down) {
+        copy_weights<Tile, kDownLayout<kLayout>>(a.down_weights, ring, place, a.intermediate, own.at.column,
+                                                 own.at.expert);
+      } else {
+        copy_weights<Tile, kLayout>(a.gate_up_weights, ring, place, a.hidden,
+                                    a.split ? own.at.column / 2 : own.at.column, own.at.expert);
+      }
+    }
+    slot.next();
+  }
+}
+
+// One warp copies the input's rows: each lane one row. It also writes the positions and scales of the rows to the slot.
 template <class Tile, class T>
-__device__ __forceinline__ void copy_rows(const Product<T>& p, uint32_t ring, int count) {
+__device__ __forceinline__ void copy_rows(const StreamArguments<T>& a, const StreamTiles<Tile>& tiles,
+                                          const BlockSort& sort, uint32_t ring, unsigned char* smem) {
   const int lane = threadIdx.x % 32;
   RingPlace<Tile> place;
-  for (int index = blockIdx.x; index < count; index += gridDim.x) {
-    const TilePosition at = locate_by_warp<Tile>(p, index);
-    const int rows = min(Tile::kBM, at.row_end - at.row);
-    const int row = at.row + min(lane, rows - 1);
-    const T* const from = p.input + static_cast<size_t>(p.row_index ? p.row_index[row] : row) * p.depth;
-    for (int k = 0; k < p.depth; k += Tile::kBK) {
+  Place<Tile::kSlots> slot;
+  for (;; slot.next()) {
+    mbarrier_wait(ring + Tile::kTaken + slot.index * 8, slot.round);
+    const int ticket = reinterpret_cast<const int*>(smem + Tile::kTickets)[slot.index];
+    if (ticket >= tiles.count) return;
+    const StreamPosition own = tiles.locate(ticket);
+    int* const positions = reinterpret_cast<int*>(smem + Tile::kPositions) + slot.index * Tile::kBM;
+    float* const scales = reinterpret_cast<float*>(smem + Tile::kScales) + slot.index * Tile::kBM;
+    if (a.indices) {
+      sort.find(own.at.expert, own.at.row - sort.row_offsets[own.at.expert], own.rows, a.assignments, positions);
+    } else if (lane < own.rows) {
+      positions[lane] = own.at.row + lane;
+    }
+    const T* from = own.down ? a.activations : a.hidden_states;
+    const int depth = own.down ? a.intermediate : a.hidden;
+    if (lane < own.rows) {
+      const int position = positions[lane];
+      if (!own.down && a.row_scales) scales[lane] = a.row_scales[position];
+      const int row = own.down ? position : a.indices ? position / a.top_k : a.row_index[position];
+      from += static_cast<size_t>(row) * depth;
+    }
+    if (own.down) {
+      int* const counter = a.counters + 1 + own.row_tile;
+      wait_for_announcements(counter, tiles.announcements);
+      // Tiles of down count too, so that the last one knows that nobody waits any more.
+      const int all = tiles.announcements + tiles.down_columns;
+      if (lane == 0 && atomicAdd(counter, 1) == all - 1) atomicAdd(counter, -all);
+    }
+    for (int k = 0; k < depth; k += Tile::kBK) {
       const uint32_t full = ring + Tile::kFull + place.stage * 8;
       const uint32_t to = ring + Tile::kRows + (place.stage * Tile::kBM + lane) * Tile::kRowBytes;
-      const int bytes = min(Tile::kBK, p.depth - k) * 2;
+      const int bytes = min(Tile::kBK, depth - k) * 2;
       mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
-      if (lane == 0) mbarrier_arrive_expecting(full, rows * bytes);
+      __syncwarp();  // the slot is complete
+      if (lane == 0) mbarrier_arrive_expecting(full, own.rows * bytes);
       __syncwarp();
-      if (lane < rows) bulk_copy(to, from + k, bytes, full);
+      if (lane < own.rows) bulk_copy(to, from + k, bytes, full);
       place.next();
     }
   }
@@ -188,42 +334,62 @@ __device__ __forceinline__ void with_eights(int eights, const Use& use) {
   use(std::integral_constant<int, kEights>{});
 }
 
-// The kernel. It calls `epilogue(sums, position)` with a warp's sums, [eights of rows][4].
-template <class Tile, WeightLayout kLayout, class T, class Epilogue>
-__device__ __forceinline__ void stream_gemm(const Product<T>& p, const TensorMap& weights, const Epilogue& epilogue) {
-  const uint32_t ring = shared_address(dynamic_smem());
+// The kernel. `Epilogue<layout, gated, T>` stores a warp's sums, [eights of rows][4].
+template <class Tile, WeightLayout kLayout, template <WeightLayout, bool, class> class Epilogue, class T>
+__device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
+  unsigned char* const smem = dynamic_smem();
+  const uint32_t ring = shared_address(smem);
   const int warp = threadIdx.x / 32;
   if (threadIdx.x == 0) {
-    prefetch_tensor_map(weights);
+    prefetch_tensor_map(a.gate_up_weights);
+    prefetch_tensor_map(a.down_weights);
     for (int s = 0; s < Tile::kStages; ++s) {
       mbarrier_init(ring + Tile::kFull + s * 8, 2);  // both copying warps
       mbarrier_init(ring + Tile::kEmpty + s * 8, Tile::kConsumers);
     }
+    for (int s = 0; s < Tile::kSlots; ++s) mbarrier_init(ring + Tile::kTaken + s * 8, 1);
     fence_async_proxy();
   }
-  __syncthreads();
-  // The weights do not depend on the previous kernel, but the offsets do if it is the sort.
-  if (warp != Tile::kConsumers || !p.offsets_ready) {
-    wait_for_previous_kernel();
-    allow_next_kernel();
+  follow_previous_kernel();
+  const int first = threadIdx.x == Tile::kConsumers * 32 ? atomicAdd(a.counters, 1) : 0;
+  BlockSort sort(smem + Tile::kSort, a.experts);
+  if (a.indices) {
+    sort.count<Tile::kThreads, Tile::kBM>(a.indices, a.assignments, a.experts);
   } else {
-    see_older_kernels();
+    __syncthreads();
   }
-  const int count = tile_count<Tile>(p);
+  const StreamTiles<Tile> tiles(a, a.indices ? sort.row_offsets : a.row_offsets,
+                                a.indices ? sort.tile_offsets : a.tile_offsets);
+  int* const tickets = reinterpret_cast<int*>(smem + Tile::kTickets);
   if (warp == Tile::kConsumers) {
-    copy_weights<Tile, kLayout>(p, weights, ring, count);
+    take_tiles<Tile, kLayout>(a, tiles, ring, tickets, first);
   } else if (warp == Tile::kConsumers + 1) {
-    copy_rows<Tile>(p, ring, count);
+    copy_rows<Tile>(a, tiles, sort, ring, smem);
   } else {
-    const WeightReader<kLayout> reader(warp, threadIdx.x % 32);
+    constexpr WeightLayout kDown = kDownLayout<kLayout>;
+    const WeightReader<kLayout> gate_up_reader(warp, threadIdx.x % 32);
+    const WeightReader<kDown> down_reader(warp, threadIdx.x % 32);
     RingPlace<Tile> place;
-    for (int index = blockIdx.x; index < count; index += gridDim.x) {
-      const TilePosition at = locate_by_warp<Tile>(p, index);
-      const int rows = min(Tile::kBM, at.row_end - at.row);
-      with_eights<1, Tile::kBM / 8>((rows + 7) / 8, [&](auto eights) {
+    for (Place<Tile::kSlots> slot;; slot.next()) {
+      mbarrier_wait(ring + Tile::kTaken + slot.index * 8, slot.round);
+      const int ticket = tickets[slot.index];
+      if (ticket >= tiles.count) return;
+      const StreamPosition own = tiles.locate(ticket);
+      const int* const positions = reinterpret_cast<const int*>(smem + Tile::kPositions) + slot.index * Tile::kBM;
+      const float* const scales = reinterpret_cast<const float*>(smem + Tile::kScales) + slot.index * Tile::kBM;
+      with_eights<1, Tile::kBM / 8>((own.rows + 7) / 8, [&](auto eights) {
         float sums[eights.value][4];
-        multiply_tile<eights.value, Tile, kLayout, T>(sums, reader, ring, place, p.depth, rows);
-        epilogue(sums, at, rows);
+        if (own.down) {
+          multiply_tile<eights.value, Tile, kDown, T>(sums, down_reader, ring, place, a.intermediate, own.rows);
+          const Epilogue<kDown, false, T> store{a.down_bias, a.out, nullptr, tiles.down.columns, a.activation};
+          store(sums, own.at, positions, own.rows);
+        } else {
+          multiply_tile<eights.value, Tile, kLayout, T>(sums, gate_up_reader, ring, place, a.hidden, own.rows);
+          const Epilogue<kLayout, true, T> store{a.gate_up_bias, a.activations, a.row_scales ? scales : nullptr,
+                                                 tiles.gate_up.columns, a.activation};
+          store(sums, own.at, positions, own.rows);
+          announce(a.counters + 1 + own.row_tile);
+        }
       });
     }
   }

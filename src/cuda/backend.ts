@@ -51,6 +51,7 @@ import type { CudaOptions, KernelOptions } from "./options.ts";
 import { type Plan, planLaunches } from "./plan/experts.ts";
 import { isPlannable, type LayerPlan, planLayer } from "./plan/layer.ts";
 import { devicePeak } from "./plan/peak.ts";
+import { counterCount } from "./plan/stream.ts";
 import { PlannedCalls } from "./planned_calls.ts";
 import { PreparedPlan } from "./prepared_plan.ts";
 import { CapturedGraph, Profile, type QueuedKernel, Recording } from "./recording.ts";
@@ -127,10 +128,12 @@ export class CudaBackend implements Backend {
     const module = owned.use(new Module(context, image, kernels));
     this.#stream = owned.use(new Stream(context, { keepsFreed: !checkedMemory }));
     const launch = (kernel: KernelLaunch) => module.launch(this.#stream, kernel);
+    const counters = owned.use(new DeviceBuffer(this.#stream, 4 * counterCount, new MemoryCounter())); // not a tensor
+    counters.clear();
     this.#stopwatch = owned.use(new Stopwatch(context, this.#stream, launch));
     this.#transfers = owned.use(new Transfers(context, this.#stream));
     this.host = {
-      ...{ context, stream: this.#stream, device: properties, kernels },
+      ...{ context, stream: this.#stream, device: properties, kernels, counters: counters.pointer },
       allocate: (dtype, shape) => this.allocate(dtype, shape),
       own: (tensor) => this.#own(tensor),
       launch: (kernel, work = { flops: null, bytes: null }) =>
@@ -139,7 +142,7 @@ export class CudaBackend implements Backend {
       ...{ beforeWait: (action) => this.#beforeWait(action), isCapturing: () => !!this.#captures.recording },
     };
     this.steps = new CudaOps(this.host);
-    const prepare = (plan: Plan | LayerPlan) => new PreparedPlan(plan, module, checkedMemory);
+    const prepare = (plan: Plan | LayerPlan) => new PreparedPlan(plan, module, counters.pointer, checkedMemory);
     this.#calls = owned.use(
       new PlannedCalls(
         {

@@ -34,6 +34,8 @@ export type KernelWork = Pick<KernelTime, "flops" | "bytes">;
 export interface CudaOpsHost<T extends DeviceTensor> {
   readonly device: PlanDevice;
   readonly kernels: readonly KernelRecord[];
+  /** Zeros that kernels use to count, and leave as zeros. Only one kernel at a time may use them. */
+  readonly counters: bigint;
   allocate(dtype: DType, shape: readonly number[]): T;
   /** Checks that a tensor belongs to the backend. */
   own(tensor: BackendTensor): T;
@@ -186,13 +188,13 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
     return this.#run(({ result, scratch }) => {
       const { batch, rows, columns } = shape;
       checkMaximum("The number of rows", batch * rows);
-      const { own, device, kernels } = this.#host;
+      const { own, device, kernels, counters } = this.#host;
       const [input, weights] = [own(a).pointer, own(b).pointer];
       const output = result(a.dtype, [batch, rows, columns]);
       if (batch * rows === 0) return output;
       const tensors = { input, weights, out: output.pointer };
       const offsets = { rowOffsets: scratch(batch + 1), tileOffsets: scratch(batch + 1) };
-      planProduct(shape, a.dtype, device, kernels, { ...tensors, ...offsets }).forEach((launch) =>
+      planProduct(shape, a.dtype, device, kernels, { ...tensors, ...offsets, counters }).forEach((launch) =>
         this.#launch(launch)
       );
       return output;

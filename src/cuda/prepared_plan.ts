@@ -35,10 +35,11 @@ export class PreparedPlan {
   /**
    * Prepares a plan.
    *
+   * @param counters The backend's {@linkcode CudaHost.counters}.
    * @param separate Whether each temporary tensor has a buffer of its own, so that a memory checker notices an access past
    * its end. One buffer for all is faster to allocate.
    */
-  constructor({ workspace, launches }: Plan | LayerPlan, module: Module, separate: boolean) {
+  constructor({ workspace, launches }: Plan | LayerPlan, module: Module, counters: bigint, separate: boolean) {
     const used = Object.entries(workspace).filter(([, bytes]) => bytes > 0);
     let end = 0;
     const places = new Map(used.map(([name, bytes], i) => {
@@ -49,6 +50,7 @@ export class PreparedPlan {
     this.buffers = separate ? used.map(([, bytes]) => bytes) : [end];
 
     const addressOf = (name: LayerTensorName) => {
+      if (name === "counters") return () => counters;
       const place = places.get(name);
       const index = place ? callTensors.length + place.buffer : callTensors.indexOf(name);
       return (addresses: Addresses) => place ? (addresses[index] ?? 0n) + place.offset : addresses[index] ?? null;

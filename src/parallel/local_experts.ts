@@ -68,6 +68,7 @@ export function planLocalExperts(
     ...{ gateUpProj: pointerOf(gateUpProj), gateUpProjBias: gateUpProjBias?.pointer ?? null },
     ...{ downProj: pointerOf(downProj), downProjBias: downProjBias?.pointer ?? null },
     ...Object.fromEntries(partNames.map((name, i) => [name, parts[i] ?? null])),
+    counters: group.inner.host.counters,
     // The activations can be stored in the output.
     output: plan.workspace.activations > 0 ? null : allocate(tokens * shape.hidden * bytesPerElement(shape.dtype)),
     ...Object.fromEntries((Object.keys(plan.workspace) as WorkspaceName[]).map((name) => [name, temporary(name)])),

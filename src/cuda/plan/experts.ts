@@ -9,7 +9,7 @@ import { bytesPerElement, type DType, elementCount } from "../../tensor/tensor.t
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaDTypeCode } from "./codes.ts";
-import { PackedProducts, type PackedTensors, type PackedTile } from "./packed.ts";
+import { PackedProducts, type PackedProductTensors, type PackedTile } from "./packed.ts";
 import { fewTile } from "./packed_few.ts";
 import { findLayout, planDecode } from "./packed_layout.ts";
 import { type PlanDevice, type Product, ProductKernels, usesTensorCores } from "./product.ts";
@@ -23,10 +23,11 @@ import {
   type StoredParts,
   type WeightName,
 } from "./stored.ts";
+import { hasCounters, isStreamTile, planStream, sortsItself } from "./stream.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
 
 /** The tensors that the kernels read and write. */
-export type TensorName = keyof ExpertsInputs | PartName | WorkspaceName | "output";
+export type TensorName = keyof ExpertsInputs | PartName | WorkspaceName | "counters" | "output";
 
 /** The temporary tensors of a call. N is the maximum number of kept assignments. */
 export type WorkspaceName =
@@ -34,7 +35,7 @@ export type WorkspaceName =
   | "totals" //        [E], i32: each expert's assignments
   | "rowOffsets" //    [E + 1], i32: each expert's first row
   | "tileOffsets" //   [E + 1], i32: each expert's first tile
-  | "rows" //          [T, K], i32: the row of each assignment, or -1 if it is dropped
+  | "rows" //          [T, K], i32: the row of each assignment, or -1 if it is dropped; unless the products sort
   | "rowTokens" //     [N], i32: the token of each row
   | "rowScales" //     [N], f32: the input weight of each row, if there are input weights
   | "panels" //        [⌈H / 64⌉, N, 64]: the hidden state of each row, for the kernels with packed weights
@@ -53,7 +54,7 @@ export interface PlannedLaunch<Name = TensorName> extends KernelLaunch<Name> {
   readonly experts?: { readonly count: number; readonly bytes: number };
 }
 
-/** What is known of the number of kept assignments. */
+/** What is known of the number of kept assignments, for a caller that uses the sort's results. */
 export interface RowCounts {
   /** The maximum number. */
   readonly maximum: number;
@@ -76,8 +77,8 @@ export interface Plan {
  * @param device The GPU.
  * @param kernels The kernels of the image that runs there.
  * @param tileRows Rows of the tiles to use instead of the best ones; the next smaller tiles are used if none has this many.
- * @param counts What is known of the number of kept assignments. Kernels of their own then sort the assignments. By default, all
- * assignments within the capacity are expected.
+ * @param counts What is known of the number of kept assignments. By default, all assignments within the capacity are expected,
+ * and the kernel of the products may sort them itself. Then `expertOutputs` has the order of the assignments.
  * @throws {RangeError} If the call is too large for the kernels' 32-bit indices.
  */
 export function planLaunches(
@@ -103,7 +104,11 @@ export function planLaunches(
     ...{ experts, depth: intermediate, width: hidden, gated: false, activation: "none" },
     ...{ format: dense, offsetsReady: true },
   };
-  const spread = { experts: busy, rows: Math.min(kept, counts?.expected ?? Infinity) / busy, even: kept === experts * capacity };
+  const spread = {
+    experts: busy,
+    rows: Math.min(kept, counts?.expected ?? Infinity) / busy,
+    even: kept === experts * capacity,
+  };
   const packed = PackedProducts.find(shape, device, kernels);
   const tensorCores = usesTensorCores(shape, [first, second], kernels);
   const weight = (
@@ -121,31 +126,34 @@ export function planLaunches(
   const down = weight("downProj", [experts, hidden, intermediate]);
   const gateUpProduct = { ...first, format: gateUp.format }, downProduct = { ...second, format: down.format };
   const products = new ProductKernels(shape, [gateUpProduct, downProduct], device, kernels);
-  const packedTiles = packed?.tiles(kept, busy);
-  const tiles: readonly TileShape[] = packedTiles?.toReversed() ?? products.tiles;
+  const rowTilesOf = ({ rows }: TileShape) => Math.floor(kept / rows) + busy; // the last tile of each expert may be ragged
+  const possible = products.tiles.filter((tile) => hasCounters(tile, rowTilesOf(tile)));
+  const packedTiles = packed?.tiles(rowTilesOf);
+  const tiles: readonly TileShape[] = packedTiles?.toReversed() ?? possible;
   const tile = tileRows !== undefined
     ? tiles.find(({ rows }) => rows <= tileRows) ?? tiles.at(-1)!
-    : packedTiles && packed?.chooseTile(packedTiles, spread.experts, spread.rows) || chooseTile(products.tiles, {
+    : packedTiles && packed?.chooseTile(packedTiles, spread.experts, spread.rows) || chooseTile(possible, {
       ...spread,
       columns: width + hidden,
       slots: (tile) => products.slots(tile, gateUpProduct),
     });
-  const rowTiles = Math.floor(kept / tile.rows) + busy; // the last tile of each expert may be ragged
-  const sorts = packed !== undefined && isPackedTile(tile) && packed.sorts(tile) && counts === undefined && Deno.env.get("YAMOE_FEW") !== "external";
+  const rowTiles = rowTilesOf(tile);
+  const few = tile === fewTile;
+  const sorted = counts || Deno.env.get("YAMOE_FEW") === "external" ||
+    !(packed ? few && packed.sortsItself() : sortsItself(tile, assignments, capacity));
   const sort: SortShape = { count: assignments, experts, topK, capacity, tileRows: tile.rows };
   const element = bytesPerElement(shape.dtype);
 
-  const few = tile === fewTile;
   const activationBytes = packed && !few ? PackedProducts.panelBytes(kept, intermediate) : kept * intermediate * element;
   const activationsInOutput = activationBytes <= tokens * hidden * element;
   const workspace = {
-    counts: sorts ? 0 : sortCounts(sort) * 4,
-    totals: sorts ? 0 : experts * 4,
-    rowOffsets: sorts ? 0 : (experts + 1) * 4,
-    tileOffsets: sorts ? 0 : (experts + 1) * 4,
-    rows: assignments * 4,
-    rowTokens: sorts ? 0 : kept * 4,
-    rowScales: hasInputWeights && !sorts ? kept * 4 : 0,
+    counts: sorted ? sortCounts(sort) * 4 : 0,
+    totals: sorted ? experts * 4 : 0,
+    rowOffsets: sorted ? (experts + 1) * 4 : 0,
+    tileOffsets: sorted ? (experts + 1) * 4 : 0,
+    rows: sorted ? assignments * 4 : 0,
+    rowTokens: sorted ? kept * 4 : 0,
+    rowScales: sorted && hasInputWeights ? kept * 4 : 0,
     panels: packed && !few ? PackedProducts.panelBytes(kept, hidden) : 0,
     activations: activationsInOutput ? 0 : activationBytes,
     expertOutputs: kept * hidden * element,
@@ -163,11 +171,12 @@ export function planLaunches(
     sort_scan: 2 * workspace.counts + offsetBytes,
     sort_rank: assignments * 4 + workspace.counts + rankBytes,
   };
-  const sortLaunches = sorts ? [] : planSort<TensorName>(sort, {
+  const sortLaunches = !sorted ? [] : planSort<TensorName>(sort, {
     ...{ indices: "routerIndices", inputWeights: "inputWeights", counts: "counts", totals: "totals", ...offsets },
     ...{ rows: "rows", rowTokens: "rowTokens", rowScales },
   });
 
+  const tensors = { hiddenStates: "hiddenStates", rowTokens: "rowTokens", rowScales, ...offsets } as const;
   const expertBytes = (weight: WeightFormat, shape: readonly [number, number]) => ({
     count: busy,
     bytes: weightBytes(weight, [1, ...shape]) + element * shape[0],
@@ -184,59 +193,85 @@ export function planLaunches(
     bytes: busy * downExperts.bytes + element * kept * (intermediate + hidden),
     experts: downExperts,
   };
-  const planProducts = (): PlannedLaunch[] => {
-    if (!packed || !isPackedTile(tile)) {
-      const gateUpTensors = { input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations } as const;
-      const downTensors = { input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" } as const;
-      return [
-        {
-          ...products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
-            ...{ ...gateUpTensors, rowIndex: "rowTokens", rowScales, ...offsets },
-          }),
-          ...gateUpWork,
-        },
-        {
-          ...products.launch<TensorName>(tile, downProduct, rowTiles, {
-            ...{ ...downTensors, rowIndex: null, rowScales: null, ...offsets },
-          }),
-          ...downWork,
-        },
-      ];
+  const bothWork = {
+    flops: gateUpWork.flops + downWork.flops,
+    bytes: gateUpWork.bytes + downWork.bytes + (sorted ? 0 : assignments * 4),
+    experts: { count: busy, bytes: gateUpExperts.bytes + downExperts.bytes },
+  };
+  const productLaunches = (): readonly PlannedLaunch[] => {
+    if (packed && isPackedTile(tile)) {
+      const weights: PackedProductTensors<TensorName> = {
+        ...{ gateUpProj: "gateUpProj", gateUpProjBias: "gateUpProjBias", activations },
+        ...{ downProj: "downProj", downProjBias: "downProjBias", out: "expertOutputs" },
+      };
+      if (few) {
+        const launch = packed.launchFew(rowTiles, {
+          ...{ ...weights, hiddenStates: "hiddenStates", counters: "counters" },
+          ...sorted
+            ? { ...tensors, indices: null }
+            : { indices: "routerIndices", rowOffsets: null, tileOffsets: null, rowTokens: null, rowScales: "inputWeights" },
+        });
+        return [{ ...launch, ...bothWork }];
+      }
+      const [gather, gateUpLaunch, downLaunch] = packed.launches(tile, kept, rowTiles, {
+        ...{ ...tensors, ...weights, panels: "panels" },
+      });
+      const gatherWork = { flops: 0, bytes: 2 * kept * hidden * element };
+      return [{ ...gather, ...gatherWork }, { ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
     }
-    const tensors: PackedTensors<TensorName> = {
-      ...{ hiddenStates: "hiddenStates", indices: sorts ? "routerIndices" : null, rows: "rows", rowTokens: "rowTokens" },
-      ...{ rowOffsets: "rowOffsets", rowScales: hasInputWeights && sorts ? "inputWeights" : rowScales, panels: "panels" },
-      ...{ activations, gateUpProj: "gateUpProj", gateUpProjBias: "gateUpProjBias" },
-      ...{ downProj: "downProj", downProjBias: "downProjBias", out: "expertOutputs" },
-    };
-    if (few) {
-      return [{
-        ...packed.launchFew(rowTiles, tensors),
-        flops: gateUpWork.flops + downWork.flops,
-        bytes: gateUpWork.bytes + downWork.bytes,
-        experts: { count: busy, bytes: gateUpExperts.bytes + downExperts.bytes },
-      }];
+    if (isStreamTile(tile)) {
+      const launch = planStream<TensorName>(
+        products.name(tile, gateUpProduct),
+        tile,
+        shape,
+        gateUpProduct,
+        downProduct,
+        { rowTiles, slots: products.slots(tile, gateUpProduct), assignments, topK },
+        {
+          ...{
+            hiddenStates: "hiddenStates",
+            gateUpProj: gateUp.parts.values,
+            gateUpBias: "gateUpProjBias",
+            activations,
+          },
+          ...{ downProj: down.parts.values, downBias: "downProjBias", out: "expertOutputs", counters: "counters" },
+          ...sorted ? { indices: null, ...offsets, rowIndex: "rowTokens", rowScales } : {
+            indices: "routerIndices",
+            rowOffsets: null,
+            tileOffsets: null,
+            rowIndex: null,
+            rowScales: "inputWeights",
+          },
+        },
+      );
+      return [{ ...launch, ...bothWork }];
     }
-    const launches = packed.launches(tile, kept, rowTiles, tensors);
-    return [
-      { ...launches.gather, flops: 0, bytes: 2 * kept * hidden * element },
-      { ...launches.gateUp, ...gateUpWork },
-      { ...launches.down, ...downWork },
-    ];
+    const gateUpLaunch = products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
+      ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },
+      ...{ rowIndex: "rowTokens", rowScales, ...offsets },
+    });
+    const downLaunch = products.launch<TensorName>(tile, downProduct, rowTiles, {
+      ...{ input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" },
+      ...{ rowIndex: null, rowScales: null, ...offsets },
+    });
+    return [{ ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
   };
   const launches: PlannedLaunch[] = [
     ...sortLaunches.map((launch) => ({ ...launch, flops: 0, bytes: sortBytes[launch.kernel] ?? 0 })),
     ...gateUp.decode,
     ...down.decode,
-    ...planProducts(),
+    ...productLaunches(),
     {
       ...planCombine<TensorName>(
         shape.dtype,
         weightsDType,
-        { tokens, topK, weightColumns: denseWeights ? experts : topK, width: hidden, slotsReady: !sorts },
         {
-          ...{ expertOutputs: "expertOutputs", rows: "rows", weights: "routingWeights" },
-          indices: denseWeights ? "routerIndices" : null,
+          ...{ tokens, topK, weightColumns: denseWeights ? experts : topK, denseWeights, width: hidden },
+          ...{ slotsReady: true, experts },
+        },
+        {
+          ...{ expertOutputs: "expertOutputs", rows: sorted ? "rows" : null, weights: "routingWeights" },
+          indices: denseWeights || !sorted ? "routerIndices" : null,
           ...{ addend: "addend", addendWeights: "addendWeights", out: "output" },
         },
         device.multiprocessors,

@@ -1,13 +1,14 @@
 // Plans the products with packed weights on Hopper: see cuda/packed_gemm.cuh.
 import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
-import { checkInt32, checkMaximum, maximumExperts, maximumItems } from "../../contract/limits.ts";
+import { checkInt32, checkMaximum, maximumExperts } from "../../contract/limits.ts";
 import type { WeightFormat } from "../../contract/weights.ts";
 import type { PackedFormat } from "../../tensor/packed_tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import { fewBlock, fewTile, fitsFewTile } from "./packed_few.ts";
+import { fewBlock, fewTile } from "./packed_few.ts";
 import { type BlockLayout, findLayout, largestBlock } from "./packed_layout.ts";
 import { activationArguments, type PlanDevice } from "./product.ts";
+import { counterCount } from "./stream.ts";
 import type { TileShape } from "./tiles.ts";
 
 const gatherThreads = 256, gatherRows = 32, gatherPanels = 9; // of a block
@@ -37,25 +38,36 @@ function packedTiles(bytes: number): readonly PackedTile[] {
   });
 }
 
-/** The tensors of both products; cuda/packed_tiles.cuh and cuda/packed_few.cuh describe them. */
-export interface PackedTensors<Pointer> {
-  readonly hiddenStates: Pointer;
-  /** The expert of each assignment, or null if they are sorted already. */
-  readonly indices: Pointer | null;
-  readonly rows: Pointer;
-  readonly rowTokens: Pointer;
-  readonly rowOffsets: Pointer;
-  /** The scale of each assignment, or of each row if they are sorted already. */
-  readonly rowScales: Pointer | null;
-  /** The gathered hidden states. */
-  readonly panels: Pointer;
-  /** The results of gate_up, also in panels, or in rows with the tile of 16 rows. */
-  readonly activations: Pointer;
+/** The weights, biases and results of both products; cuda/packed_tiles.cuh describes them. */
+export interface PackedProductTensors<Pointer> {
   readonly gateUpProj: Pointer;
   readonly gateUpProjBias: Pointer | null;
+  readonly activations: Pointer;
   readonly downProj: Pointer;
   readonly downProjBias: Pointer | null;
   readonly out: Pointer;
+}
+
+/** The tensors of both products with sorted assignments. */
+export interface PackedTensors<Pointer> extends PackedProductTensors<Pointer> {
+  readonly hiddenStates: Pointer;
+  readonly rowTokens: Pointer;
+  readonly rowOffsets: Pointer;
+  readonly rowScales: Pointer | null;
+  /** The gathered hidden states. */
+  readonly panels: Pointer;
+}
+
+/** The tensors of both products with the tile of 16 rows; cuda/packed_few.cuh describes them. */
+export interface PackedFewTensors<Pointer> extends PackedProductTensors<Pointer> {
+  readonly hiddenStates: Pointer;
+  /** The expert of each assignment, if the kernel sorts them; or else null, and the next three describe the rows. */
+  readonly indices: Pointer | null;
+  readonly rowOffsets: Pointer | null;
+  readonly tileOffsets: Pointer | null;
+  readonly rowTokens: Pointer | null;
+  readonly rowScales: Pointer | null;
+  readonly counters: Pointer;
 }
 
 /** The sizes of both products. */
@@ -115,9 +127,9 @@ export class PackedProducts {
     return new PackedProducts(shape, device, kernel, gateUpProj.kind, gateUp, down);
   }
 
-  /** Whether the tile's kernel can sort the assignments itself. */
-  sorts(tile: PackedTile): boolean {
-    return tile === fewTile && this.#few().sorts;
+  /** Whether the kernel of {@linkcode fewTile} can sort the assignments itself. It drops none. */
+  sortsItself(): boolean {
+    return this.#few().sorts;
   }
 
   #few() {
@@ -127,11 +139,10 @@ export class PackedProducts {
   /**
    * The tiles that can compute a call, fewest rows first.
    *
-   * @param rows The maximum number of rows.
-   * @param busy The maximum number of experts that have rows.
+   * @param rowTiles Returns the maximum number of row tiles.
    */
-  tiles(rows: number, busy: number): readonly PackedTile[] {
-    return fitsFewTile(rows, busy) ? [fewTile, ...this.#tiles] : this.#tiles;
+  tiles(rowTiles: (tile: TileShape) => number): readonly PackedTile[] {
+    return rowTiles(fewTile) < counterCount ? [fewTile, ...this.#tiles] : this.#tiles;
   }
 
   /** The bytes of panels with so many rows and columns. */
@@ -177,11 +188,11 @@ export class PackedProducts {
   }
 
   /** Plans the kernel that gathers the hidden states, and those of both products. N rows at most. */
-  launches<Pointer>(tile: PackedTile, rows: number, rowTiles: number, tensors: PackedTensors<Pointer>): {
-    readonly gather: KernelLaunch<Pointer>;
-    readonly gateUp: KernelLaunch<Pointer>;
-    readonly down: KernelLaunch<Pointer>;
-  } {
+  launches<Pointer>(tile: PackedTile, rows: number, rowTiles: number, tensors: PackedTensors<Pointer>): readonly [
+    gather: KernelLaunch<Pointer>,
+    gateUp: KernelLaunch<Pointer>,
+    down: KernelLaunch<Pointer>,
+  ] {
     const { hidden, intermediate, experts, gateUpLayout } = this.#shape;
     const { hiddenStates, rowTokens, rowOffsets, rowScales, panels, activations } = tensors;
     const panelGroups = Math.ceil(Math.ceil(hidden / panelColumns) / gatherPanels);
@@ -196,7 +207,7 @@ export class PackedProducts {
         threads: tile.threads,
         sharedBytes: tile.sharedBytes + 4 * (experts + 1),
         arguments: {
-          ...this.#product("product", down, { ...tensors, hiddenStates: panels }),
+          ...this.#product("product", down, panels, tensors),
           ...activationArguments(this.#shape, this.#shape.activation, true),
           ...{ rowScales, rowOffsets, experts, rows, down: Number(down) },
           split: Number(gateUpLayout === "concatenated"),
@@ -205,53 +216,58 @@ export class PackedProducts {
     };
     const blocks = Math.ceil(rows / gatherRows) * panelGroups;
     checkInt32("The number of threads of the gather", blocks * gatherThreads + 8 * rows);
-    return {
-      gather: {
+    return [
+      {
         ...{ kernel: "gather_panels", blocks, threads: gatherThreads, sharedBytes: 0 },
         arguments: {
           ...{ input: hiddenStates, rowTokens, rowOffsets, panels, activations },
           ...{ experts, depth: hidden, intermediate, rows },
         },
       },
-      gateUp: product(false),
-      down: product(true),
-    };
+      product(false),
+      product(true),
+    ];
   }
 
   /** Plans the kernel of {@linkcode fewTile}. */
-  launchFew<Pointer>(rowTiles: number, tensors: PackedTensors<Pointer>): KernelLaunch<Pointer> {
-    const { hidden, intermediate, experts, tokens, topK, capacity, gateUpLayout } = this.#shape;
-    const { indices, rows, rowTokens, rowOffsets, rowScales } = tensors;
-    const { stages, stageBytes, sharedBytes } = this.#few();
+  launchFew<Pointer>(rowTiles: number, tensors: PackedFewTensors<Pointer>): KernelLaunch<Pointer> {
+    const { hidden, intermediate, experts, tokens, topK, gateUpLayout } = this.#shape;
+    const { hiddenStates, indices, rowOffsets, tileOffsets, rowTokens, rowScales, counters } = tensors;
+    const { stages, stageBytes, ringBytes, sortBytes } = this.#few();
     const tiles = rowTiles * (Math.ceil(2 * intermediate / fewTile.columns) + Math.ceil(hidden / fewTile.columns));
     const slots = this.#device.multiprocessors * fewTile.resident;
-    checkInt32("The number of tiles of both products", tiles + slots);
+    checkInt32("The number of tiles of both products", tiles + 2 * slots);
     return {
       kernel: `${this.#kernel}_${fewTile.name}_${this.#shape.dtype}`,
       blocks: Math.min(tiles, slots),
       threads: fewTile.threads,
-      sharedBytes,
+      sharedBytes: ringBytes + (indices === null ? 0 : sortBytes),
       arguments: {
-        ...this.#product("gateUp", false, tensors),
-        ...this.#product("down", true, tensors),
+        ...this.#product("gateUp", false, hiddenStates, tensors),
+        ...this.#product("down", true, hiddenStates, tensors),
         ...activationArguments(this.#shape, this.#shape.activation, true),
-        ...{ indices, rows, rowOffsets, rowTokens, rowScales },
-        ...{ experts, assignments: tokens * topK, topK, capacity: Math.min(capacity, maximumItems) },
-        ...{ split: Number(gateUpLayout === "concatenated"), stages, stageBytes, products: 3 },
+        ...{ indices, rowOffsets, tileOffsets, rowTokens, rowScales, counters },
+        ...{ experts, assignments: tokens * topK, topK, split: Number(gateUpLayout === "concatenated") },
+        ...{ stages, stageBytes },
       },
     };
   }
 
   /** The fields of `struct PackedProduct` of cuda/packed_tiles.cuh. */
-  #product<Pointer>(name: "product" | "gateUp" | "down", down: boolean, tensors: PackedTensors<Pointer>) {
+  #product<Pointer>(
+    name: "product" | "gateUp" | "down",
+    down: boolean,
+    input: Pointer,
+    tensors: PackedProductTensors<Pointer>,
+  ) {
     const { hidden, intermediate } = this.#shape;
-    const { hiddenStates, activations, gateUpProj, gateUpProjBias, downProj, downProjBias, out } = tensors;
+    const { activations, gateUpProj, gateUpProjBias, downProj, downProjBias, out } = tensors;
     const width = down ? hidden : 2 * intermediate;
     checkMaximum("The number of columns of a product", width);
     const { blockBytes, variant } = down ? this.#down : this.#gateUp;
     return {
       [`${name}Weights`]: down ? downProj : gateUpProj,
-      [`${name}Input`]: down ? activations : hiddenStates,
+      [`${name}Input`]: down ? activations : input,
       [`${name}Bias`]: down ? downProjBias : gateUpProjBias,
       [`${name}Out`]: down ? out : activations,
       [`${name}Depth`]: down ? intermediate : hidden,

@@ -8,10 +8,7 @@ const maximumStages = 7;
 const headerBytes = 896; // before the ring
 const budget = 228 * 1024 / resident - 1024;
 
-/** The maximum number of row tiles. */
-const maximumTiles = 4096;
-
-/** The maximum number of assignments that the kernel sorts by itself: each tile searches all of them. */
+/** The maximum number of assignments that the kernel sorts: a block searches all of them for each tile. */
 const maximumSorted = 2048;
 
 /** The tile of cuda/packed_few.cuh. */
@@ -19,20 +16,32 @@ export const fewTile = {
   ...{ name: "16", rows: 16, columns: 64, threads: 192, widths: [8, 16], resident, sharedBytes: 0, efficiency: 1 },
 } as const satisfies TileShape & Record<string, unknown>;
 
-/** Whether the kernel can compute so many rows of so many experts. */
-export function fitsFewTile(rows: number, experts: number): boolean {
-  return Math.floor(rows / fewTile.rows) + experts <= maximumTiles && rows < 2 ** 16;
+/** The shared memory of a block. */
+export interface FewBlock {
+  readonly stages: number;
+  readonly stageBytes: number;
+  /** The bytes of all stages and what precedes them. */
+  readonly ringBytes: number;
+  /** The bytes of the sort. */
+  readonly sortBytes: number;
+  /** Whether the kernel can sort the assignments. */
+  readonly sorts: boolean;
 }
 
-/** The shared memory of a block. */
+/**
+ * Divides the shared memory of a block.
+ *
+ * @param blockBytes The bytes of the largest block of weights.
+ */
 export function fewBlock(
-  { experts, tokens, topK }: Pick<ResolvedExperts, "experts" | "tokens" | "topK">,
+  { experts, tokens, topK, capacity }: Pick<ResolvedExperts, "experts" | "tokens" | "topK" | "capacity">,
   blockBytes: number,
-): { readonly stages: number; readonly stageBytes: number; readonly sharedBytes: number; readonly sorts: boolean } {
+): FewBlock {
+  const assignments = tokens * topK;
   const stageBytes = fewTile.rows * (deep * 128 + 16) + deep * blockBytes;
-  const fixed = headerBytes + 4 * (experts + 1), listBytes = 2 * tokens * topK;
-  const stages = Math.min(maximumStages, Math.floor((budget - fixed) / stageBytes));
-  const ring = fixed + stages * stageBytes;
-  const sorts = tokens * topK <= maximumSorted && ring + listBytes <= budget;
-  return { stages, stageBytes, sharedBytes: ring + (sorts ? listBytes : 0), sorts };
+  const sortBytes = 8 * (experts + 1) + 2 * assignments;
+  const stages = Math.min(maximumStages, Math.floor((budget - headerBytes) / stageBytes));
+  const ringBytes = headerBytes + stages * stageBytes;
+  const sorts = assignments <= maximumSorted && capacity >= assignments && ringBytes + sortBytes <= budget;
+  return { stages, stageBytes, ringBytes, sortBytes, sorts };
 }

@@ -93,7 +93,7 @@ export class ProductKernels {
 
   /** How many blocks of a product's kernel the GPU runs at once. */
   slots(tile: TileShape, product: Product): number {
-    const kernel = this.#name(tile, product);
+    const kernel = this.name(tile, product);
     const record = this.#kernels.find(({ name }) => name === kernel)!;
     return this.#device.multiprocessors *
       residentBlocks(this.#device, record, tile.threads, sharedBytes(tile, product));
@@ -123,7 +123,7 @@ export class ProductKernels {
       checkInt32("The number of scales", elementCount(partShapes(format, [experts, width, depth]).scales));
     }
     return {
-      kernel: this.#name(tile, product),
+      kernel: this.name(tile, product),
       blocks: Math.min(tiles, slots),
       threads: tile.threads,
       sharedBytes: sharedBytes(tile, product),
@@ -151,7 +151,8 @@ export class ProductKernels {
     return gated && this.#variant.weightLayout === "in-out" && this.#variant.gateUpLayout === "concatenated";
   }
 
-  #name(tile: TileShape | BoxedTile, { gated, format }: Pick<Product, "gated" | "format">): string {
+  /** The name of the kernel that computes a product. */
+  name(tile: TileShape | BoxedTile, { gated, format }: Pick<Product, "gated" | "format">): string {
     const { dtype } = this.#variant;
     if (this.tiles === simtTiles) return `simt_${tile.name}_${dtype}`;
     if (format.kind !== "dense") return `${gated ? "gated" : "plain"}_${tile.name}_${dtype}_${bitsOf(format)}bit`;
@@ -162,7 +163,8 @@ export class ProductKernels {
     const { dtype, weightLayout } = this.#variant;
     const split = "boxDepth" in tile && this.#splitsColumns({ gated }); // the boxes have another shape
     const layout = `${weightLayout.replace("-", "_")}${split ? "_split" : ""}`;
-    return `${gated ? "gated" : "plain"}_${tile.name}_${dtype}_${layout}`;
+    const kind = "streams" in tile ? "" : gated ? "gated_" : "plain_"; // one kernel streams the weights of both products
+    return `${kind}${tile.name}_${dtype}_${layout}`;
   }
 }
 

@@ -8,7 +8,8 @@ import { cudaDTypeCode } from "./codes.ts";
 import { checkInt32, checkMaximum, maximumExperts, maximumItems } from "../../contract/limits.ts";
 import { type PlanDevice, type Product, ProductKernels, type ProductTensors } from "./product.ts";
 import { denseParts } from "./stored.ts";
-import { chooseTile } from "./tiles.ts";
+import { hasCounters, isStreamTile, planStream } from "./stream.ts";
+import { chooseTile, type TileShape } from "./tiles.ts";
 
 const sortThreads = 256;
 const scanThreads = 1024;
@@ -132,12 +133,17 @@ export interface CombineShape {
   readonly width: number;
   /** Whether the rows, weights and indices are older than the previous kernel's results. Defaults to `false`. */
   readonly slotsReady?: boolean;
+  /** Whether `weights` has a column for each expert. By default, if there are indices. */
+  readonly denseWeights?: boolean;
+  /** The number of experts; used without `rows`. */
+  readonly experts?: number;
 }
 
 /** The tensors of gather-and-sum; cuda/combine.cu describes them. */
 export interface CombineTensors<Pointer> {
   readonly expertOutputs: Pointer;
-  readonly rows: Pointer;
+  /** Null if the rows are in the order of the slots. Then slots with an unknown expert are dropped. */
+  readonly rows: Pointer | null;
   readonly weights: Pointer;
   readonly indices: Pointer | null;
   readonly addend: Pointer | null;
@@ -154,7 +160,7 @@ export interface CombineTensors<Pointer> {
 export function planCombine<Pointer>(
   dtype: DType,
   weightsDType: DType,
-  { slotsReady = false, ...shape }: CombineShape,
+  { slotsReady = false, denseWeights, experts = 0, ...shape }: CombineShape,
   tensors: CombineTensors<Pointer>,
   multiprocessors: number,
   outDType: DType = dtype,
@@ -177,6 +183,8 @@ export function planCombine<Pointer>(
       ...tensors,
       ...shape,
       weightsDtype: cudaDTypeCode(weightsDType),
+      denseWeights: Number(denseWeights ?? tensors.indices !== null),
+      experts,
       warps,
       // The fence before early loads costs more than it saves if there are many blocks.
       slotsReady: Number(slotsReady && few),
@@ -190,8 +198,8 @@ export function planProduct(
   dtype: DType,
   device: PlanDevice,
   kernels: readonly KernelRecord[],
-  { weights, ...tensors }:
-    & { readonly weights: bigint }
+  { weights, counters, ...tensors }:
+    & { readonly weights: bigint; readonly counters: bigint }
     & Pick<
       ProductTensors<bigint>,
       "input" | "out" | "rowOffsets" | "tileOffsets"
@@ -203,8 +211,10 @@ export function planProduct(
     offsetsReady: false,
   };
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
-  const slots = (tile: (typeof products.tiles)[number]) => products.slots(tile, product);
-  const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, columns, slots });
+  const slots = (tile: TileShape) => products.slots(tile, product);
+  const rowTiles = (tile: TileShape) => batch * Math.ceil(rows / tile.rows);
+  const possible = products.tiles.filter((tile) => hasCounters(tile, rowTiles(tile)));
+  const tile = chooseTile(possible, { experts: batch, rows, even: true, columns, slots });
   const tiles = Math.ceil(rows / tile.rows);
   const { rowOffsets, tileOffsets } = tensors;
   return [
@@ -212,9 +222,23 @@ export function planProduct(
       ...{ kernel: "even_offsets", blocks: 1, threads: opThreads, sharedBytes: 0 },
       arguments: { rowOffsets, tileOffsets, groups: batch, rows, tiles },
     },
-    products.launch(tile, product, batch * tiles, {
-      ...{ ...tensors, weights: denseParts(weights), bias: null, rowIndex: null, rowScales: null },
-    }),
+    isStreamTile(tile)
+      ? planStream(
+        products.name(tile, product),
+        tile,
+        { ...defaultVariant, dtype },
+        undefined,
+        product,
+        { rowTiles: rowTiles(tile), slots: slots(tile), assignments: 0, topK: 0 },
+        {
+          ...{ hiddenStates: null, gateUpProj: weights, gateUpBias: null, activations: tensors.input },
+          ...{ downProj: weights, downBias: null, out: tensors.out, indices: null, rowOffsets, tileOffsets },
+          ...{ rowIndex: null, rowScales: null, counters },
+        },
+      )
+      : products.launch(tile, product, rowTiles(tile), {
+        ...{ ...tensors, weights: denseParts(weights), bias: null, rowIndex: null, rowScales: null },
+      }),
   ];
 }
 

@@ -89,10 +89,11 @@ export function hopperTiles(split: boolean): TileFamily {
       efficiency: split ? 0.35 : 0.5,
       bandwidth: split ? 0.68 : 0.9,
     })),
-    // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step.
+    // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step;
+    // and 6 slots with an mbarrier, a ticket, and the position and the scale of each row.
     {
       ...{ name: "stream32", rows: 32, columns: 64, threads: 192, efficiency: 0.175, rowUnit: 8, ...boxed },
-      sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16),
+      ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 4 + 32 * 8) },
     },
   ];
 }

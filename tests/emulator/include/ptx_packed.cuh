@@ -81,11 +81,6 @@ inline uint32_t widen_e4m3_pair(uint16_t pair) {
   return widen(pair & 0xff) | widen(pair >> 8) << 16;
 }
 
-inline void announce(int* counter, Where where = Where::here()) { emulator::announce(counter, where); }
-inline void wait_for_announcements(const int* counter, int count, Where where = Where::here()) {
-  emulator::wait_for_announcements(counter, count, where);
-}
-
 template <class T, int kTiles>
 void wgmma_registers(float (&c)[kTiles][4], const uint32_t* a, uint64_t b, Where where = Where::here()) {
   emulator::wgmma(

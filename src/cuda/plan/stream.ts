@@ -1,0 +1,96 @@
+// Plans the kernel that computes both products of a layer with few rows per expert on Hopper: cuda/stream.cu.
+import type { KernelLaunch } from "../driver/kernel.ts";
+import { checkInt32, checkMaximum } from "../../contract/limits.ts";
+import { activationArguments, type Product, type ProductVariant } from "./product.ts";
+import type { BoxedTile, TileShape } from "./tiles.ts";
+import { weightBoxes } from "./weight_boxes.ts";
+
+/** The length of the tensor `counters`, i32: tickets, and the announcements of each row tile. The kernel leaves zeros there. */
+export const counterCount = 4096;
+
+/** The maximum number of assignments that each block of the kernel sorts itself. */
+const maximumSorted = 2048;
+
+/** The tensors of the kernel; cuda/stream_gemm.cuh describes them. */
+export interface StreamTensors<Pointer> {
+  readonly hiddenStates: Pointer | null;
+  readonly gateUpProj: Pointer;
+  readonly gateUpBias: Pointer | null;
+  readonly activations: Pointer;
+  readonly downProj: Pointer;
+  readonly downBias: Pointer | null;
+  readonly out: Pointer;
+  /** The expert of each assignment, if the kernel sorts them; or else null, and the next three describe the rows. */
+  readonly indices: Pointer | null;
+  readonly rowOffsets: Pointer | null;
+  readonly tileOffsets: Pointer | null;
+  readonly rowIndex: Pointer | null;
+  readonly rowScales: Pointer | null;
+  readonly counters: Pointer;
+}
+
+/** A tile of the kernel. */
+export type StreamTile = BoxedTile & { readonly streams: true };
+
+/** Whether a tile is computed by the kernel. */
+export function isStreamTile(tile: TileShape): tile is StreamTile {
+  return "streams" in tile;
+}
+
+/** Whether the kernel can sort the assignments itself. It drops none, except for those to an unknown expert. */
+export function sortsItself(tile: TileShape, assignments: number, capacity: number): boolean {
+  return isStreamTile(tile) && assignments <= maximumSorted && capacity >= assignments;
+}
+
+/** Whether there are enough counters for a number of row tiles. */
+export function hasCounters(tile: TileShape, rowTiles: number): boolean {
+  return !isStreamTile(tile) || rowTiles < counterCount;
+}
+
+/**
+ * Plans the kernel.
+ *
+ * @param kernel Its name.
+ * @param gateUp The first product, or undefined to multiply the activations by down only.
+ * @param sizes The maximum number of row tiles over all experts, how many blocks the GPU runs at once, and the number of
+ * assignments and of those of each token if the kernel sorts them.
+ * @throws {RangeError} If a product is too large for the kernel's 32-bit indices.
+ */
+export function planStream<Pointer>(
+  kernel: string,
+  tile: StreamTile,
+  variant: ProductVariant,
+  gateUp: Product | undefined,
+  down: Product,
+  { rowTiles, slots, assignments, topK }: {
+    readonly rowTiles: number;
+    readonly slots: number;
+    readonly assignments: number;
+    readonly topK: number;
+  },
+  { gateUpProj, downProj, ...tensors }: StreamTensors<Pointer>,
+): KernelLaunch<Pointer> {
+  const { experts, depth: intermediate, width: hidden } = down;
+  const gateUpWidth = gateUp?.width ?? 0;
+  const tiles = rowTiles * (Math.ceil(gateUpWidth / tile.columns) + Math.ceil(hidden / tile.columns));
+  checkMaximum("The depth of a product", Math.max(hidden, intermediate));
+  checkMaximum("The number of columns of a product", Math.max(gateUpWidth, hidden));
+  checkInt32("The number of tiles of the products", tiles + 2 * slots);
+  checkInt32("The number of columns of all experts", experts * Math.max(gateUpWidth, hidden));
+  const sorts = tensors.indices !== null;
+  const boxes = (product: Product, pointer: Pointer) => ({ ...weightBoxes(variant, product, tile), pointer });
+  return {
+    kernel,
+    blocks: Math.min(tiles, slots),
+    threads: tile.threads,
+    sharedBytes: tile.sharedBytes + (sorts ? 8 * (experts + 1) + 2 * assignments : 0),
+    arguments: {
+      ...tensors,
+      gateUpWeights: boxes(gateUp ?? down, gateUpProj),
+      downWeights: boxes(down, downProj),
+      ...activationArguments(variant, gateUp?.activation ?? "none", gateUp !== undefined),
+      ...{ experts, hidden, intermediate, gateUpWidth, assignments, topK },
+      split: Number(gateUp !== undefined && variant.gateUpLayout === "concatenated"),
+    },
+  };
+}
