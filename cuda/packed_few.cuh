@@ -35,15 +35,15 @@ struct PackedFewArguments {
 constexpr int kFewMultiplying = 128, kFewThreads = kFewMultiplying + 64, kFewBlocks = 4;
 constexpr int kFewDeep = 4;                     // steps in a stage
 constexpr int kFewPitch = kFewDeep * 128 + 16;  // of the rows of a stage: ldmatrix has no bank conflicts
-constexpr int kFewHeader = 896;                 // bytes before the ring
+constexpr int kFewHeader = 1024;                // bytes before the ring
 
 // More than stages, because a tile's epilogue follows the last read of its stages.
 constexpr int kFewSlots = 8;
 
 // A tile in the ring.
-struct FewSlot {
-  PackedPosition at;      // the expert is -1 after the last tile
+struct alignas(16) FewSlot {
   int numbers[kFewRows];  // those of its rows in the output, the activations and row_scales
+  PackedPosition at;      // the expert is -1 after the last tile
 };
 static_assert(kFewSlots * (24 + sizeof(FewSlot)) <= kFewHeader, "the header has three mbarriers and a slot for each stage");
 
@@ -110,7 +110,7 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
       const int taken = tiles.count + static_cast<int>(gridDim.x);
       if (ticket == taken - 1) atomicAdd(a.counters, -taken);
       mbarrier_wait(ring.empty(place.stage), place.round ^ 1);
-      slots[slot].at.expert = -1;
+      slots[slot].at = {false, 0, -1, 0, 0, 0};
       mbarrier_arrive(ring.taken(place.stage));
       mbarrier_arrive(ring.full(place.stage));
       return;
@@ -154,8 +154,9 @@ __device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const Block
     int* const numbers = slots[slot].numbers;
     if (a.indices) {
       sort.find(at.expert, at.row - sort.row_offsets[at.expert], at.rows, a.assignments, numbers);
-    } else if (lane < at.rows) {
-      numbers[lane] = at.row + lane;
+    } else {
+      if (lane < at.rows) numbers[lane] = at.row + lane;
+      __syncwarp();
     }
     const PackedProduct& p = at.down ? a.down : a.gate_up;
     const unsigned char* from = static_cast<const unsigned char*>(p.input);
@@ -167,6 +168,7 @@ __device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const Block
     if (at.down) {
       int* const counter = a.counters + 1 + at.row_tile;
       wait_for_announcements(counter, tiles.up_strips * 4);
+      __syncwarp();  // no lane waits any more
       // Tiles of down count too: the last one knows that no tile waits any more.
       const int all = tiles.up_strips * 4 + tiles.down_strips;
       if (lane == 0 && atomicAdd(counter, 1) == all - 1) atomicAdd(counter, -all);
@@ -209,7 +211,7 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
   }
   follow_previous_kernel();
   const int first = threadIdx.x == kFewMultiplying ? atomicAdd(a.counters, 1) : 0;
-  const BlockSort sort(smem + kFewHeader + a.stages * a.stage_bytes, a.experts);
+  BlockSort sort(smem + kFewHeader + a.stages * a.stage_bytes, a.experts);
   if (a.indices) {
     sort.count<kFewThreads, kFewRows>(a.indices, a.assignments, a.experts);
   } else {

@@ -79,8 +79,11 @@ void see(Mbarrier& barrier) {
   seen = barrier.phase;
 }
 
-// Records a release of the running thread, and those of the other lanes before the last __syncwarp.
+// Records a release of the running thread, those of the other lanes before the last __syncwarp, and those that are ordered before
+// the thread.
 void release(std::vector<unsigned>& by_thread) {
+  const unsigned* const mine = &known[current() * fibers().size()];
+  for (size_t t = 0; t < by_thread.size(); ++t) by_thread[t] = std::max(by_thread[t], mine[t]);
   const int first = current() & ~31;
   for (int t = first; t < std::min<int>(first + 32, fibers().size()); ++t) {
     by_thread[t] = std::max(by_thread[t], fibers()[t].synced);

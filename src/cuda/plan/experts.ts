@@ -205,7 +205,7 @@ export function planLaunches(
         ...{ downProj: "downProj", downProjBias: "downProjBias", out: "expertOutputs" },
       };
       if (few) {
-        const launch = packed.launchFew(rowTiles, {
+        const launch = packed.launchFew<TensorName>(rowTiles, {
           ...{ ...weights, hiddenStates: "hiddenStates", counters: "counters" },
           ...sorted
             ? { ...tensors, indices: null }
@@ -213,7 +213,7 @@ export function planLaunches(
         });
         return [{ ...launch, ...bothWork }];
       }
-      const [gather, gateUpLaunch, downLaunch] = packed.launches(tile, kept, rowTiles, {
+      const [gather, gateUpLaunch, downLaunch] = packed.launches<TensorName>(tile, kept, rowTiles, {
         ...{ ...tensors, ...weights, panels: "panels" },
       });
       const gatherWork = { flops: 0, bytes: 2 * kept * hidden * element };

@@ -5,7 +5,7 @@ import type { TileShape } from "./tiles.ts";
 const resident = 4; // blocks of a multiprocessor
 const deep = 4; // steps in a stage
 const maximumStages = 7;
-const headerBytes = 896; // before the ring
+const headerBytes = 1024; // before the ring
 const budget = 228 * 1024 / resident - 1024;
 
 /** The maximum number of assignments that the kernel sorts: a block searches all of them for each tile. */
