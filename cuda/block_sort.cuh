@@ -6,6 +6,20 @@
 
 namespace yamoe {
 
+constexpr unsigned kFullWarp = 0xffffffffu;
+
+// The lanes of the warp with the same number, which is from 0 to maximum. A vote for each bit takes less time than
+// __match_any_sync, whose time grows with the number of different numbers.
+__device__ __forceinline__ unsigned lanes_with(int number, int maximum) {
+  unsigned lanes = kFullWarp;
+#pragma unroll 4
+  for (int bit = 1; bit <= maximum; bit <<= 1) {
+    const unsigned set = __ballot_sync(kFullWarp, (number & bit) != 0);
+    lanes &= number & bit ? set : ~set;
+  }
+  return lanes;
+}
+
 // In shared memory. The rows of an expert are its assignments in ascending order.
 struct BlockSort {
   int* row_offsets;         // [experts + 1]: the first row of each expert

@@ -35,17 +35,51 @@ struct PackedFewArguments {
 constexpr int kFewMultiplying = 128, kFewThreads = kFewMultiplying + 64, kFewBlocks = 4;
 constexpr int kFewDeep = 4;                     // steps in a stage
 constexpr int kFewPitch = kFewDeep * 128 + 16;  // of the rows of a stage: ldmatrix has no bank conflicts
-constexpr int kFewHeader = 1024;                // bytes before the ring
+constexpr int kFewHeader = 512;                 // bytes before the ring
 
 // More than stages, because a tile's epilogue follows the last read of its stages.
 constexpr int kFewSlots = 8;
 
-// A tile in the ring.
-struct alignas(16) FewSlot {
-  int numbers[kFewRows];  // those of its rows in the output, the activations and row_scales
-  PackedPosition at;      // the expert is -1 after the last tile
+static_assert(kFewSlots * (24 + sizeof(PackedPosition)) <= kFewHeader, "the header has the barriers and a slot for each stage");
+
+// The sort of a block, with the assignments in the order of their rows.
+struct FewSort : BlockSort {
+  unsigned short* order;  // [assignments]
+  unsigned short* next;   // [experts]: the row of each expert that is placed next
+
+  __device__ __forceinline__ FewSort(unsigned char* memory, int experts, int assignments)
+      : BlockSort(memory, experts), order(this->experts + assignments), next(order + assignments) {}
+
+  // Copies the offsets of sorted assignments. Called by all threads; after it the block has synchronized.
+  __device__ __forceinline__ void copy(const PackedFewArguments& a) {
+    for (int e = threadIdx.x; e <= a.experts; e += kFewThreads) {
+      row_offsets[e] = a.row_offsets[e];
+      tile_offsets[e] = a.tile_offsets[e];
+    }
+    __syncthreads();
+  }
+
+  // Writes the order. Called by a warp.
+  __device__ __forceinline__ void place(const PackedFewArguments& a) {
+    const int lane = threadIdx.x % 32;
+    for (int e = lane; e < a.experts; e += 32) next[e] = static_cast<unsigned short>(row_offsets[e]);
+    __syncwarp();
+    for (int base = 0; base < a.assignments; base += 32) {
+      const int i = base + lane, expert = i < a.assignments ? experts[i] : kNoExpert;
+      const bool exists = expert != kNoExpert;
+      const unsigned peers = lanes_with(exists ? expert : a.experts, a.experts);
+      const unsigned before = peers & ((1u << lane) - 1);
+      const int row = exists ? next[expert] + __popc(before) : 0;
+      __syncwarp();  // every peer reads the row before one of them updates it
+      if (exists) order[row] = static_cast<unsigned short>(i);
+      if (exists && before == 0) next[expert] = static_cast<unsigned short>(row + __popc(peers));
+      __syncwarp();
+    }
+  }
+
+  // The number of a row in the output, the activations and row_scales.
+  __device__ __forceinline__ int number_of(const PackedFewArguments& a, int row) const { return a.indices ? order[row] : row; }
 };
-static_assert(kFewSlots * (24 + sizeof(FewSlot)) <= kFewHeader, "the header has three mbarriers and a slot for each stage");
 
 // Bytes in shared memory: the header, the stages, and the sort. A stage has rows and then blocks of weights.
 template <class Format_>
@@ -67,18 +101,17 @@ struct FewRing {
 // The tiles in the order of their tickets.
 struct FewTiles {
   const PackedFewArguments& arguments;
-  const int *row_offsets, *tile_offsets;  // [experts + 1]
+  const FewSort& sort;
   int up_strips, down_strips;
   int ups, count;
 
-  __device__ __forceinline__ FewTiles(const PackedFewArguments& a, const int* rows, const int* tiles)
+  __device__ __forceinline__ FewTiles(const PackedFewArguments& a, const FewSort& s)
       : arguments(a),
-        row_offsets(rows),
-        tile_offsets(tiles),
+        sort(s),
         up_strips(ceil_div(a.gate_up.width, kBlockRows)),
         down_strips(ceil_div(a.down.width, kBlockRows)),
-        ups(tiles[a.experts] * up_strips),
-        count(ups + tiles[a.experts] * down_strips) {}
+        ups(s.tile_offsets[a.experts] * up_strips),
+        count(ups + s.tile_offsets[a.experts] * down_strips) {}
 
   __device__ __forceinline__ PackedPosition locate(int ticket) const {
     const bool down = ticket >= ups;
@@ -87,20 +120,20 @@ struct FewTiles {
     int expert = 0;
     for (int end = arguments.experts; end - expert > 1;) {
       const int middle = (expert + end) / 2;
-      if (tile_offsets[middle] <= row_tile) {
+      if (sort.tile_offsets[middle] <= row_tile) {
         expert = middle;
       } else {
         end = middle;
       }
     }
-    const int row = row_offsets[expert] + (row_tile - tile_offsets[expert]) * kFewRows;
-    return {down, row_tile, expert, own % strips, row, min(kFewRows, row_offsets[expert + 1] - row)};
+    const int row = sort.row_offsets[expert] + (row_tile - sort.tile_offsets[expert]) * kFewRows;
+    return {down, row_tile, expert, own % strips, row, min(kFewRows, sort.row_offsets[expert + 1] - row)};
   }
 };
 
 // One thread takes tickets and copies the weights of their tiles.
 template <class Format>
-__device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<Format>& ring, FewSlot* slots, int next) {
+__device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<Format>& ring, PackedPosition* slots, int next) {
   const PackedFewArguments& a = tiles.arguments;
   PackedPlace place;
   for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
@@ -110,7 +143,7 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
       const int taken = tiles.count + static_cast<int>(gridDim.x);
       if (ticket == taken - 1) atomicAdd(a.counters, -taken);
       mbarrier_wait(ring.empty(place.stage), place.round ^ 1);
-      slots[slot].at = {false, 0, -1, 0, 0, 0};
+      slots[slot] = {false, 0, -1, 0, 0, 0};
       mbarrier_arrive(ring.taken(place.stage));
       mbarrier_arrive(ring.full(place.stage));
       return;
@@ -127,7 +160,7 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
     for (int left = steps; left > 0; left -= kFewDeep) {
       const int count = min(left, kFewDeep);
       mbarrier_wait(ring.empty(place.stage), place.round ^ 1);
-      if (left == steps) slots[slot].at = at;
+      if (left == steps) slots[slot] = at;
       mbarrier_arrive(ring.taken(place.stage));
       const uint32_t full = ring.full(place.stage);
       mbarrier_arrive_expecting(full, count * bytes);
@@ -142,26 +175,19 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
 
 // One warp copies the input rows of the tiles: each lane one row.
 template <class Format>
-__device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const BlockSort& sort, const FewRing<Format>& ring,
-                                              FewSlot* slots) {
+__device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const FewRing<Format>& ring,
+                                              const PackedPosition* slots) {
   const PackedFewArguments& a = tiles.arguments;
   const int lane = threadIdx.x % 32;
   PackedPlace place;
   for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
     mbarrier_wait(ring.taken(place.stage), place.round);
-    const PackedPosition at = slots[slot].at;
+    const PackedPosition at = slots[slot];
     if (at.expert < 0) break;
-    int* const numbers = slots[slot].numbers;
-    if (a.indices) {
-      sort.find(at.expert, at.row - sort.row_offsets[at.expert], at.rows, a.assignments, numbers);
-    } else {
-      if (lane < at.rows) numbers[lane] = at.row + lane;
-      __syncwarp();
-    }
     const PackedProduct& p = at.down ? a.down : a.gate_up;
     const unsigned char* from = static_cast<const unsigned char*>(p.input);
     if (lane < at.rows) {
-      const int number = numbers[lane];
+      const int number = tiles.sort.number_of(a, at.row + lane);
       const int row = at.down ? number : a.indices ? number / a.top_k : a.row_tokens[number];
       from += static_cast<size_t>(row) * p.depth * 2;
     }
@@ -200,7 +226,7 @@ template <class Format, class Epilogue>
 __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Epilogue& epilogue) {
   unsigned char* const smem = dynamic_smem();
   const FewRing<Format> ring{shared_address(smem), a.stages, a.stage_bytes};
-  FewSlot* const slots = reinterpret_cast<FewSlot*>(smem + kFewSlots * 24);
+  PackedPosition* const slots = reinterpret_cast<PackedPosition*>(smem + kFewSlots * 24);
   if (threadIdx.x == 0) {
     for (int s = 0; s < a.stages; ++s) {
       mbarrier_init(ring.full(s), 2);
@@ -211,29 +237,30 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
   }
   follow_previous_kernel();
   const int first = threadIdx.x == kFewMultiplying ? atomicAdd(a.counters, 1) : 0;
-  BlockSort sort(smem + kFewHeader + a.stages * a.stage_bytes, a.experts);
+  FewSort sort(smem + kFewHeader + a.stages * a.stage_bytes, a.experts, a.assignments);
   if (a.indices) {
     sort.count<kFewThreads, kFewRows>(a.indices, a.assignments, a.experts);
   } else {
-    __syncthreads();
+    sort.copy(a);
   }
 
-  const FewTiles tiles(a, a.indices ? sort.row_offsets : a.row_offsets, a.indices ? sort.tile_offsets : a.tile_offsets);
+  const FewTiles tiles(a, sort);
   if (threadIdx.x >= kFewMultiplying + 32) {
-    copy_few_rows(tiles, sort, ring, slots);
+    if (a.indices) sort.place(a);
+    copy_few_rows(tiles, ring, slots);
   } else if (threadIdx.x == kFewMultiplying) {
     take_tiles(tiles, ring, slots, first);
   } else if (threadIdx.x < kFewMultiplying) {
     PackedPlace place;
     for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
       mbarrier_wait(ring.full(place.stage), place.round);
-      const PackedPosition at = slots[slot].at;
+      const PackedPosition at = slots[slot];
       if (at.expert < 0) break;
       const PackedProduct& p = at.down ? a.down : a.gate_up;
       with_width(at.rows, [&](auto width) {
         float sums[decltype(width)::value / 8][4];
         multiply_by_warps(sums, p, ring, place, at.rows);
-        epilogue(sums, p, at, [&](int row) { return slots[slot].numbers[row]; });
+        epilogue(sums, p, at, [&](int row) { return sort.number_of(a, at.row + row); });
       }, std::integer_sequence<int, 8, kFewRows>{});
       if (!at.down) announce(a.counters + 1 + at.row_tile);
     }

@@ -49,7 +49,7 @@ struct PackedTile {
   static_assert(kMaxRows % 8 == 0, "the swizzle must be that of the rows of an expert");
 };
 
-struct PackedPosition {
+struct alignas(16) PackedPosition {
   bool down;
   int row_tile, expert;
   int strip;      // the first

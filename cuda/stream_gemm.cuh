@@ -33,16 +33,20 @@ struct StreamTile {
   static constexpr int kBoxes = kBoxes_, kBoxDepth = 64, kBK = kBoxes * kBoxDepth;  // depth of a step
   static constexpr int kSlabColumns = 64, kSlabBytes = kBoxDepth * kSlabColumns * 2;  // of weights [in, out]
   static constexpr int kConsumers = kBN / 16, kThreads = (kConsumers + 2) * 32;
-  // A tile's slot has its ticket, and the position and the scale of each row. Nobody waits for an empty slot: when the copies
-  // of a tile begin, all warps have completed the tile kStages + 1 before it.
+  // What the warps tell each other about a tile. Nobody waits for an empty slot: when the copies of a tile begin, all warps
+  // have completed the tile kSlots before it.
+  struct Slot {
+    int positions[kBM];  // of its rows, among those of the layer
+    float scales[kBM];
+    int ticket, padding[3];
+  };
   static constexpr int kSlots = kStages + 2;
 
   static constexpr int kBoxBytes = kBN * kBoxDepth * 2, kWeightBytes = kBoxes * kBoxBytes;
   static constexpr int kRowBytes = kBK * 2 + 16;  // of the input; the padding avoids bank conflicts of ldmatrix
   static constexpr int kRows = kStages * kWeightBytes, kFull = kRows + kStages * kBM * kRowBytes;
   static constexpr int kEmpty = kFull + kStages * 8, kTaken = kEmpty + kStages * 8;
-  static constexpr int kTickets = kTaken + kSlots * 8, kPositions = kTickets + kSlots * 4;
-  static constexpr int kScales = kPositions + kSlots * kBM * 4, kSort = kScales + kSlots * kBM * 4;
+  static constexpr int kSlotsAt = kTaken + kSlots * 8, kSort = kSlotsAt + kSlots * static_cast<int>(sizeof(Slot));
 
   static_assert(kBM % 8 == 0 && kBM <= 32, "mma.sync has 8 columns, and each lane copies a row");
 };
@@ -156,14 +160,14 @@ constexpr WeightLayout kDownLayout = kLayout == WeightLayout::kInOutSplit ? Weig
 // One warp takes tickets, passes them to the other warps, and copies the weights of the tiles.
 template <class Tile, WeightLayout kLayout, class T>
 __device__ __forceinline__ void take_tiles(const StreamArguments<T>& a, const StreamTiles<Tile>& tiles, uint32_t ring,
-                                           int* tickets, int next) {
+                                           typename Tile::Slot* slots, int next) {
   const bool leads = threadIdx.x % 32 == 0;
   RingPlace<Tile> place;
   Place<Tile::kSlots> slot;
   for (;;) {
     const int ticket = __shfl_sync(0xffffffffu, next, 0);
     if (leads) {
-      tickets[slot.index] = ticket;
+      slots[slot.index].ticket = ticket;
       mbarrier_arrive(ring + Tile::kTaken + slot.index * 8);
     }
     if (ticket >= tiles.count) {
@@ -190,21 +194,22 @@ __device__ __forceinline__ void take_tiles(const StreamArguments<T>& a, const St
 // One warp copies the input's rows: each lane one row. It also writes the positions and scales of the rows to the slot.
 template <class Tile, class T>
 __device__ __forceinline__ void copy_rows(const StreamArguments<T>& a, const StreamTiles<Tile>& tiles,
-                                          const BlockSort& sort, uint32_t ring, unsigned char* smem) {
+                                          const BlockSort& sort, uint32_t ring, typename Tile::Slot* slots) {
   const int lane = threadIdx.x % 32;
   RingPlace<Tile> place;
   Place<Tile::kSlots> slot;
   for (;; slot.next()) {
     mbarrier_wait(ring + Tile::kTaken + slot.index * 8, slot.round);
-    const int ticket = reinterpret_cast<const int*>(smem + Tile::kTickets)[slot.index];
+    int* const positions = slots[slot.index].positions;
+    float* const scales = slots[slot.index].scales;
+    const int ticket = slots[slot.index].ticket;
     if (ticket >= tiles.count) return;
     const StreamPosition own = tiles.locate(ticket);
-    int* const positions = reinterpret_cast<int*>(smem + Tile::kPositions) + slot.index * Tile::kBM;
-    float* const scales = reinterpret_cast<float*>(smem + Tile::kScales) + slot.index * Tile::kBM;
     if (a.indices) {
       sort.find(own.at.expert, own.at.row - sort.row_offsets[own.at.expert], own.rows, a.assignments, positions);
-    } else if (lane < own.rows) {
-      positions[lane] = own.at.row + lane;
+    } else {
+      if (lane < own.rows) positions[lane] = own.at.row + lane;
+      __syncwarp();
     }
     const T* from = own.down ? a.activations : a.hidden_states;
     const int depth = own.down ? a.intermediate : a.hidden;
@@ -217,6 +222,7 @@ __device__ __forceinline__ void copy_rows(const StreamArguments<T>& a, const Str
     if (own.down) {
       int* const counter = a.counters + 1 + own.row_tile;
       wait_for_announcements(counter, tiles.announcements);
+      __syncwarp();
       // Tiles of down count too, so that the last one knows that nobody waits any more.
       const int all = tiles.announcements + tiles.down_columns;
       if (lane == 0 && atomicAdd(counter, 1) == all - 1) atomicAdd(counter, -all);
@@ -360,11 +366,11 @@ __device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
   }
   const StreamTiles<Tile> tiles(a, a.indices ? sort.row_offsets : a.row_offsets,
                                 a.indices ? sort.tile_offsets : a.tile_offsets);
-  int* const tickets = reinterpret_cast<int*>(smem + Tile::kTickets);
+  auto* const slots = reinterpret_cast<typename Tile::Slot*>(smem + Tile::kSlotsAt);
   if (warp == Tile::kConsumers) {
-    take_tiles<Tile, kLayout>(a, tiles, ring, tickets, first);
+    take_tiles<Tile, kLayout>(a, tiles, ring, slots, first);
   } else if (warp == Tile::kConsumers + 1) {
-    copy_rows<Tile>(a, tiles, sort, ring, smem);
+    copy_rows<Tile>(a, tiles, sort, ring, slots);
   } else {
     constexpr WeightLayout kDown = kDownLayout<kLayout>;
     const WeightReader<kLayout> gate_up_reader(warp, threadIdx.x % 32);
@@ -372,11 +378,11 @@ __device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
     RingPlace<Tile> place;
     for (Place<Tile::kSlots> slot;; slot.next()) {
       mbarrier_wait(ring + Tile::kTaken + slot.index * 8, slot.round);
-      const int ticket = tickets[slot.index];
+      const int* const positions = slots[slot.index].positions;
+      const float* const scales = slots[slot.index].scales;
+      const int ticket = slots[slot.index].ticket;
       if (ticket >= tiles.count) return;
       const StreamPosition own = tiles.locate(ticket);
-      const int* const positions = reinterpret_cast<const int*>(smem + Tile::kPositions) + slot.index * Tile::kBM;
-      const float* const scales = reinterpret_cast<const float*>(smem + Tile::kScales) + slot.index * Tile::kBM;
       with_eights<1, Tile::kBM / 8>((own.rows + 7) / 8, [&](auto eights) {
         float sums[eights.value][4];
         if (own.down) {

@@ -3,7 +3,7 @@ import fc from "../fast_check.ts";
 import { manifest } from "../../src/cuda/images/built/manifest.ts";
 import { chooseImage } from "../../src/cuda/images/load.ts";
 import { gpus } from "../../src/cuda/plan/gpus.ts";
-import { planLaunches } from "../../src/cuda/plan/experts.ts";
+import { planLaunches, type RowCounts } from "../../src/cuda/plan/experts.ts";
 import { defaultVariant } from "../../src/contract/experts_options.ts";
 import { planCombine } from "../../src/cuda/plan/steps.ts";
 import type { ResolvedExperts } from "../../src/contract/resolve_experts.ts";
@@ -49,7 +49,7 @@ Deno.test("the sort covers every assignment up to 2^30, in 32 bits, and its chun
   );
   fc.assert(fc.property(counts, fc.constantFrom(1, 7, 1024), (assignments, experts) => {
     const shape = { ...reference, tokens: assignments, topK: 1, experts, hidden: 8, intermediate: 8, capacity: 1 };
-    const [first, scan, rank] = plan(shape).launches;
+    const [first, scan, rank] = plan(shape, "a100").launches;
     if (first!.kernel === "sort_small") {
       assertLessOrEqual(assignments, 4096);
       assertLessOrEqual(assignments, 128 * (first!.arguments.warps as number));
@@ -118,7 +118,7 @@ Deno.test("every launch of every plan is valid for its kernel and the GPU", () =
 Deno.test("tensor cores compute f16 and bf16 with rows of whole 16-byte chunks, if they support the dtype", () => {
   const productsOf = (changes: Partial<ResolvedExperts>, gpu?: string) =>
     plan({ ...reference, ...changes }, gpu).launches.map(({ kernel }) => kernel).filter((name) =>
-      /^(gated|plain|simt)/.test(name)
+      /^(gated|plain|simt|stream)/.test(name)
     );
   assertEquals(productsOf({}), ["gated_wgmma256_f16_in_out", "plain_wgmma256_f16_in_out"]);
   assertEquals(productsOf({}, "a100"), ["gated_256_f16_in_out", "plain_256_f16_in_out"]);
@@ -130,8 +130,23 @@ Deno.test("tensor cores compute f16 and bf16 with rows of whole 16-byte chunks, 
   assertEquals(productsOf({ dtype: "bf16" }, "t4"), ["simt_128_bf16", "simt_128_bf16"]);
   assertEquals(productsOf({ dtype: "f32" }), ["simt_128_f32", "simt_128_f32"]);
   assertEquals(productsOf({ hidden: 2884 }), ["simt_128_f16", "simt_128_f16"]);
-  assertEquals(productsOf({ tokens: 1 }), ["gated_stream32_f16_in_out", "plain_stream32_f16_in_out"]);
+  assertEquals(productsOf({ tokens: 1 }), ["stream32_f16_in_out"]);
   assertEquals(productsOf({ tokens: 1 }, "a100"), ["gated_16_f16_in_out", "plain_16_f16_in_out"]);
+});
+
+Deno.test("on Hopper, the kernel for few rows sorts up to 2,048 assignments, unless the capacity or the caller needs a sort", () => {
+  const layer = { ...reference, hidden: 64, intermediate: 64, experts: 128, topK: 8, capacity: Infinity };
+  const image = manifest.images.sm_90!;
+  const launches = (changes: Partial<ResolvedExperts>, counts?: RowCounts) =>
+    planLaunches({ ...layer, ...changes }, gpus.h100!, image.kernels, undefined, counts).launches.map(({ kernel }) =>
+      kernel
+    );
+  const itself = ["stream32_f16_in_out", "combine_few_f16"], sorted = ["sort_small", ...itself];
+  assertEquals(launches({ tokens: 256 }), itself);
+  assertEquals(launches({ tokens: 257 }), sorted);
+  assertEquals(launches({ tokens: 8, capacity: 64 }), itself);
+  assertEquals(launches({ tokens: 8, capacity: 63 }), sorted);
+  assertEquals(launches({ tokens: 8 }, { maximum: Infinity, expected: 64 }), sorted);
 });
 
 Deno.test("experts with about 256 rows get tiles of 128 rows on Hopper, those with 128 or 1024 rows tiles of 256", () => {

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <unordered_map>
 
 #include "runtime.h"
 
@@ -30,11 +31,12 @@ constexpr size_t kRedZone = 256;
 unsigned char* heap;
 uint8_t* states;
 Writer* writers;
-unsigned* writer_releases;  // of the writers, in kernels with mbarriers
 size_t top = kRedZone, live;
 std::map<uint64_t, size_t> allocated, freed;
 unsigned launch_number;
 bool reuse_addresses;
+// By two bytes: the number of the writer's releases, in blocks that use mbarriers.
+std::unordered_map<size_t, unsigned> releases;
 
 unsigned char* reserve(size_t bytes) {
   // At any address: the program that loads this library may already use a fixed one.
@@ -69,14 +71,15 @@ Writer present_writer(bool atomic) {
   return writer;
 }
 
-// Returns whether an earlier write is not ordered before the current access.
+// Returns whether an earlier write of a cell is not ordered before the current access.
 bool races(Writer earlier, Writer now, size_t cell) {
   if (earlier.thread == 0 || earlier.launch != now.launch || (earlier.atomic && now.atomic)) return false;
   if (earlier.block != now.block) return true;
   if (earlier.thread == now.thread || earlier.block_epoch != now.block_epoch) return false;
   const bool same_warp = (earlier.thread - 1) / 32 == (now.thread - 1) / 32;
-  if (same_warp && earlier.warp_epoch != now.warp_epoch) return false;
-  return !uses_mbarriers() || !acquired(earlier.thread - 1, writer_releases[cell] + 1);
+  if (same_warp) return earlier.warp_epoch == now.warp_epoch;
+  const auto release = releases.find(cell);
+  return release == releases.end() || !acquired(earlier.thread - 1, release->second + 1);
 }
 
 }  // namespace
@@ -109,7 +112,7 @@ void global_access(uintptr_t address, const Access& access) {
     check_dependency(access, earlier.thread != 0 && earlier.launch == ((now.launch - 1) & 0x3fff));
     if (!access.write) continue;
     writers[cell] = now;
-    if (uses_mbarriers()) writer_releases[cell] = fibers()[current()].releases;
+    if (uses_mbarriers()) releases[cell] = fibers()[current()].releases;
   }
   if (access.write) memset(states + offset, kWritten, access.bytes);
   (access.write ? counters().bytes_written : counters().bytes_read) += access.bytes;
@@ -120,7 +123,6 @@ uint64_t global_allocate(size_t bytes) {
     heap = reserve(kHeapBytes);
     states = reserve(kHeapBytes);
     writers = reinterpret_cast<Writer*>(reserve(kHeapBytes / 2 * sizeof(Writer)));
-    writer_releases = reinterpret_cast<unsigned*>(reserve(kHeapBytes / 2 * sizeof(unsigned)));
   }
   uint64_t address = 0;
   if (reuse_addresses) {
@@ -173,6 +175,9 @@ void global_written_by_host(uint64_t address, size_t bytes) {
 size_t global_live_bytes() { return live; }
 std::map<uint64_t, size_t>& global_allocations() { return allocated; }
 void set_reuse(bool reuse) { reuse_addresses = reuse; }
-void next_launch() { launch_number = (launch_number + 1) & 0x3fff; }
+void next_launch() {
+  launch_number = (launch_number + 1) & 0x3fff;
+  releases.clear();
+}
 
 }  // namespace emulator

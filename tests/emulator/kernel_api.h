@@ -80,7 +80,7 @@ void wgmma_wait(int pending, Where where);
 void wait_for_previous_kernel();
 void allow_next_kernel(Where where);
 
-// Counters in global memory that order threads, also of different blocks.
+// Counters in global memory that order warps and blocks. Blocks run one after the other.
 void announce(int* counter, Where where);
 void wait_for_announcements(const int* counter, int count, Where where);
 

@@ -31,12 +31,12 @@ constexpr int kMostBytes = (1 << 20) - 1;  // PTX ISA, "Contents of the mbarrier
 
 std::map<uint32_t, Mbarrier> barriers;
 
-// A counter in global memory by which threads of the block announce what they have written.
-struct Announced {
+// What the announcements at a counter order.
+struct Announcements {
   std::vector<unsigned> released;  // by thread
   std::vector<int> waiting;
 };
-std::map<const int*, Announced> announcements;
+std::map<const int*, Announcements> announcements;
 
 // By thread and other thread: the latest release of the other that is ordered before the thread, now and when the thread last
 // fenced the async proxy.
@@ -77,18 +77,6 @@ void see(Mbarrier& barrier) {
     it->second.seen.push_back(now());
   }
   seen = barrier.phase;
-}
-
-// Records a release of the running thread, those of the other lanes before the last __syncwarp, and those that are ordered before
-// the thread.
-void release(std::vector<unsigned>& by_thread) {
-  const unsigned* const mine = &known[current() * fibers().size()];
-  for (size_t t = 0; t < by_thread.size(); ++t) by_thread[t] = std::max(by_thread[t], mine[t]);
-  const int first = current() & ~31;
-  for (int t = first; t < std::min<int>(first + 32, fibers().size()); ++t) {
-    by_thread[t] = std::max(by_thread[t], fibers()[t].synced);
-  }
-  by_thread[current()] = ++fibers()[current()].releases;
 }
 
 void learn(const std::vector<unsigned>& released) {
@@ -151,7 +139,14 @@ void mbarrier_arrive_expecting(uint32_t address, uint32_t bytes, Where where) {
           barrier.arrivals, barrier.bytes);
   }
   expect(barrier, bytes, where);
-  release(barrier.coming);
+  const int first = current() & ~31;
+  for (int t = first; t < std::min<int>(first + 32, fibers().size()); ++t) {
+    barrier.coming[t] = std::max(barrier.coming[t], fibers()[t].synced);
+  }
+  barrier.coming[current()] = ++fibers()[current()].releases;
+  // The order is transitive.
+  const unsigned* const mine = &known[current() * fibers().size()];
+  for (size_t t = 0; t < barrier.coming.size(); ++t) barrier.coming[t] = std::max(barrier.coming[t], mine[t]);
   --barrier.missing;
   end_phase_if_complete(barrier);
 }
@@ -225,24 +220,24 @@ void mbarrier_wait(uint32_t address, unsigned parity, Where where) {
 void announce(int* counter, Where where) {
   sync_warp(0xffffffffu, where);
   if (current() % 32 != 0) return;
-  Announced& announced = announcements[counter];
-  announced.released.resize(fibers().size());
-  release(announced.released);
   atomic_begin(counter, sizeof *counter, where);
   ++*counter;
   atomic_end();
-  for (const int thread : announced.waiting) make_ready(thread);
-  announced.waiting.clear();
+  Announcements& own = announcements[counter];
+  own.released.resize(fibers().size());
+  for (int t = current(); t < current() + 32; ++t) own.released[t] = std::max(own.released[t], fibers()[t].synced);
+  own.released[current()] = ++fibers()[current()].releases;
+  for (const int thread : own.waiting) make_ready(thread);
+  own.waiting.clear();
 }
 
 void wait_for_announcements(const int* counter, int count, Where where) {
   step();
-  Announced& announced = announcements[counter];
   while (*counter < count) {
-    announced.waiting.push_back(current());
-    wait_in(State::kAtMbarrier, "a wait for announcements", where);
+    announcements[counter].waiting.push_back(current());
+    wait_in(State::kAtMbarrier, "wait_for_announcements", where);
   }
-  learn(announced.released);
+  learn(announcements[counter].released);
 }
 
 // The copies land at once. That hides no fault: a thread that does not wait here is not ordered after them.

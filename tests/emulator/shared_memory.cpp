@@ -49,7 +49,7 @@ struct AsyncRead {
 };
 std::vector<AsyncRead> async_reads;
 
-// For each 16 bytes of dynamic shared memory: the last read by each thread since the last write of all of them. Only mbarriers need this: they
+// For each 16 bytes of dynamic shared memory: the last read by each thread since the last write. Only mbarriers need this: they
 // order each reader by itself before a write, where other barriers order all of them.
 std::unordered_map<size_t, std::vector<Stamp>> readers;
 
@@ -185,6 +185,7 @@ void shared_access(uintptr_t address, const Access& access) {
       add_reader(cell);
     }
   }
+  // After a write of a part, the readers of the other bytes still count.
   if (access.write && dynamic && access.bytes == 16) readers.erase(offset / 16);
 }
 

@@ -5,7 +5,7 @@ import type { WeightFormat } from "../../contract/weights.ts";
 import type { PackedFormat } from "../../tensor/packed_tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import { fewBlock, fewTile } from "./packed_few.ts";
+import { fewBlock, fewTile, sortsFew } from "./packed_few.ts";
 import { type BlockLayout, findLayout, largestBlock } from "./packed_layout.ts";
 import { activationArguments, type PlanDevice } from "./product.ts";
 import { counterCount } from "./stream.ts";
@@ -129,11 +129,12 @@ export class PackedProducts {
 
   /** Whether the kernel of {@linkcode fewTile} can sort the assignments itself. It drops none. */
   sortsItself(): boolean {
-    return this.#few().sorts;
+    return sortsFew(this.#shape, this.#blockBytes());
   }
 
-  #few() {
-    return fewBlock(this.#shape, Math.max(this.#gateUp.blockBytes, this.#down.blockBytes));
+  /** The bytes of the largest block of both weights. */
+  #blockBytes(): number {
+    return Math.max(this.#gateUp.blockBytes, this.#down.blockBytes);
   }
 
   /**
@@ -233,22 +234,26 @@ export class PackedProducts {
   launchFew<Pointer>(rowTiles: number, tensors: PackedFewTensors<Pointer>): KernelLaunch<Pointer> {
     const { hidden, intermediate, experts, tokens, topK, gateUpLayout } = this.#shape;
     const { hiddenStates, indices, rowOffsets, tileOffsets, rowTokens, rowScales, counters } = tensors;
-    const { stages, stageBytes, ringBytes, sortBytes } = this.#few();
-    const tiles = rowTiles * (Math.ceil(2 * intermediate / fewTile.columns) + Math.ceil(hidden / fewTile.columns));
-    const slots = this.#device.multiprocessors * fewTile.resident;
+    const { multiprocessors } = this.#device;
+    const gateUpTiles = rowTiles * Math.ceil(2 * intermediate / fewTile.columns);
+    const tiles = gateUpTiles + rowTiles * Math.ceil(hidden / fewTile.columns);
+    // The blocks that take few tiles first are spread evenly over the multiprocessors, because fewer share one.
+    const resident = Math.min(fewTile.resident, Math.max(Number(Deno.env.get("YAMOE_RESIDENT") ?? 1), Math.ceil(gateUpTiles / multiprocessors)));
+    const block = fewBlock(this.#shape, this.#blockBytes(), indices !== null, resident);
+    const slots = multiprocessors * resident;
     checkInt32("The number of tiles of both products", tiles + 2 * slots);
     return {
       kernel: `${this.#kernel}_${fewTile.name}_${this.#shape.dtype}`,
       blocks: Math.min(tiles, slots),
       threads: fewTile.threads,
-      sharedBytes: ringBytes + (indices === null ? 0 : sortBytes),
+      sharedBytes: block.sharedBytes,
       arguments: {
         ...this.#product("gateUp", false, hiddenStates, tensors),
         ...this.#product("down", true, hiddenStates, tensors),
         ...activationArguments(this.#shape, this.#shape.activation, true),
         ...{ indices, rowOffsets, tileOffsets, rowTokens, rowScales, counters },
         ...{ experts, assignments: tokens * topK, topK, split: Number(gateUpLayout === "concatenated") },
-        ...{ stages, stageBytes },
+        ...{ stages: block.stages, stageBytes: block.stageBytes },
       },
     };
   }

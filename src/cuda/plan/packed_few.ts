@@ -1,47 +1,54 @@
-// Plans the kernel of both products with packed weights and few rows for each expert: see cuda/packed_few.cuh.
+// The tile of cuda/packed_few.cuh, and the shared memory of its kernel.
 import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
 import type { TileShape } from "./tiles.ts";
 
-const resident = 4; // blocks of a multiprocessor
 const deep = 4; // steps in a stage
-const maximumStages = 7;
-const headerBytes = 1024; // before the ring
-const budget = 228 * 1024 / resident - 1024;
+const maximumStages = 6;
+const headerBytes = 512; // before the ring
 
-/** The maximum number of assignments that the kernel sorts: a block searches all of them for each tile. */
+/** The maximum number of assignments that the kernel sorts. */
 const maximumSorted = 2048;
 
-/** The tile of cuda/packed_few.cuh. */
+/** The tile. `resident` is the maximum number of blocks that share a multiprocessor. */
 export const fewTile = {
-  ...{ name: "16", rows: 16, columns: 64, threads: 192, widths: [8, 16], resident, sharedBytes: 0, efficiency: 1 },
+  ...{ name: "16", rows: 16, columns: 64, threads: 192, widths: [8, 16], resident: 4, sharedBytes: 0, efficiency: 1 },
 } as const satisfies TileShape & Record<string, unknown>;
 
 /** The shared memory of a block. */
 export interface FewBlock {
+  /** Stages of the ring. */
   readonly stages: number;
   readonly stageBytes: number;
-  /** The bytes of all stages and what precedes them. */
-  readonly ringBytes: number;
-  /** The bytes of the sort. */
-  readonly sortBytes: number;
-  /** Whether the kernel can sort the assignments. */
-  readonly sorts: boolean;
+  readonly sharedBytes: number;
 }
+
+type FewShape = Pick<ResolvedExperts, "experts" | "tokens" | "topK" | "capacity">;
+
+/** The dynamic shared memory of each of a number of blocks that share a multiprocessor. */
+const budget = (resident: number) => Math.floor(228 * 1024 / resident) - 1024;
 
 /**
  * Divides the shared memory of a block.
  *
  * @param blockBytes The bytes of the largest block of weights.
+ * @param sorts Whether the kernel sorts the assignments.
+ * @param resident The number of blocks that share a multiprocessor.
  */
 export function fewBlock(
-  { experts, tokens, topK, capacity }: Pick<ResolvedExperts, "experts" | "tokens" | "topK" | "capacity">,
+  { experts, tokens, topK }: FewShape,
   blockBytes: number,
+  sorts: boolean,
+  resident: number = fewTile.resident,
 ): FewBlock {
-  const assignments = tokens * topK;
   const stageBytes = fewTile.rows * (deep * 128 + 16) + deep * blockBytes;
-  const sortBytes = 8 * (experts + 1) + 2 * assignments;
-  const stages = Math.min(maximumStages, Math.floor((budget - headerBytes) / stageBytes));
-  const ringBytes = headerBytes + stages * stageBytes;
-  const sorts = assignments <= maximumSorted && capacity >= assignments && ringBytes + sortBytes <= budget;
-  return { stages, stageBytes, ringBytes, sortBytes, sorts };
+  const fixed = headerBytes + 8 * (experts + 1) + (sorts ? 4 * tokens * topK + 2 * experts : 0);
+  const stages = Math.min(maximumStages, Math.floor((budget(resident) - fixed) / stageBytes));
+  return { stages, stageBytes, sharedBytes: fixed + stages * stageBytes };
+}
+
+/** Whether the kernel can sort the assignments itself, with as many stages as without the sort. It drops none. */
+export function sortsFew(shape: FewShape, blockBytes: number): boolean {
+  const assignments = shape.tokens * shape.topK;
+  const [without, sorting] = [false, true].map((sorts) => fewBlock(shape, blockBytes, sorts).stages);
+  return assignments <= maximumSorted && shape.capacity >= assignments && sorting === without;
 }

@@ -93,7 +93,7 @@ export function hopperTiles(split: boolean): TileFamily {
     // and 6 slots with an mbarrier, a ticket, and the position and the scale of each row.
     {
       ...{ name: "stream32", rows: 32, columns: 64, threads: 192, efficiency: 0.175, rowUnit: 8, ...boxed },
-      ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 4 + 32 * 8) },
+      ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 32 * 8 + 16) },
     },
   ];
 }
