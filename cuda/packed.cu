@@ -1,8 +1,8 @@
 // The kernels of a layer's two products with packed weights, for Hopper.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // sm_90a: runs only on Hopper
-#include "packed_epilogue.cuh"
 #include "packed_few.cuh"
 #include "packed_fp8.cuh"
+#include "packed_gemm.cuh"
 #include "packed_int4.cuh"
 #include "packed_nvfp4.cuh"
 

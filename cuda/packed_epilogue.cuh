@@ -2,13 +2,14 @@
 // epilogue.cuh. Lane l of a warp has the sums of outputs 2 (l / 4) and 2 (l / 4) + 1 of the warp's 16, for the rows
 // 2 (l % 4) and 2 (l % 4) + 1 of every 8.
 #pragma once
-#include "packed_gemm.cuh"
 #include "packed_panels.cuh"
+#include "packed_tiles.cuh"
 
 namespace yamoe {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
+// Results of gate_up are stored in panels with PackedArguments, or else in rows.
 template <class T, class Arguments>
 struct PackedStore {
   const Arguments& a;

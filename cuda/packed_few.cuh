@@ -2,9 +2,9 @@
 // assignments, unless they are sorted already, and gathers the hidden states. A tile is a strip of 64 weight rows (outputs)
 // by up to kFewRows input rows of one expert.
 //
-// In a block, a warpgroup multiplies with mma.sync. One thread takes tickets and copies the weights of their tiles, and one
-// warp copies the input rows. They synchronize with three mbarriers per stage of the ring: "taken" completes when the stage
-// is free and its tile is known, "full" with the last byte of the stage, and "empty" with the last read of it.
+// In a block, a warpgroup multiplies with mma.sync. One thread takes tickets and copies the weights of their tiles. One warp
+// copies the input rows. They synchronize with three mbarriers per stage of the ring: "taken" completes when the stage is
+// free and its tile is known, "full" with the last byte of the stage, and "empty" with the last read of it.
 //
 // gate_up's tiles have earlier tickets than down's. So a tile of down waits only for tiles that running blocks have taken,
 // and while it waits, the ring fills with its weights. An element's sum is computed in ascending order of the depth.
@@ -35,12 +35,12 @@ struct PackedFewArguments {
 constexpr int kFewMultiplying = 128, kFewThreads = kFewMultiplying + 64, kFewBlocks = 4;
 constexpr int kFewDeep = 4;                     // steps in a stage
 constexpr int kFewPitch = kFewDeep * 128 + 16;  // of the rows of a stage: ldmatrix has no bank conflicts
-constexpr int kFewHeader = 512;                 // bytes before the ring
+constexpr int kFewHeader = 512;                 // bytes before the ring: the barriers, and a slot for each tile in it
 
-// More than stages, because a tile's epilogue follows the last read of its stages.
+// The most slots in use are one more than stages, because a tile's epilogue follows the last read of its stages.
 constexpr int kFewSlots = 8;
 
-static_assert(kFewSlots * (24 + sizeof(PackedPosition)) <= kFewHeader, "the header has the barriers and a slot for each stage");
+static_assert(kFewSlots * (24 + sizeof(PackedPosition)) <= kFewHeader, "the header is too small");
 
 // The sort of a block, with the assignments in the order of their rows.
 struct FewSort : BlockSort {

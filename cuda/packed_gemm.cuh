@@ -1,6 +1,6 @@
 // The grouped GEMM with packed weights for Hopper. It decodes the weights in registers, as the first operand of wgmma. The
-// second operand, in shared memory, are the rows of the input. A tile is three strips of 64 weight rows (outputs) by
-// up to kMaxRows input rows of one expert.
+// second operand, in shared memory, are the rows of the input. A tile is three strips of 64 weight rows (outputs)
+// by up to kMaxRows input rows of one expert.
 //
 // In a block, each strip has a warpgroup that multiplies. One thread copies weights and one copies input rows, in bulk. They
 // synchronize with two mbarriers per stage of the ring: "full" completes with the last byte of a stage, and "empty" with the
@@ -33,7 +33,7 @@ __device__ __forceinline__ void copy_weights(const PackedTiles<Tile>& tiles, uin
     const int steps = ceil_div(p.depth, kBlockDepth), groups = ceil_div(p.width, kStrips * kBlockRows);
     const unsigned char* from =
         static_cast<const unsigned char*>(p.weights) +
-        ((static_cast<size_t>(at.expert) * groups + at.strip / kStrips) * steps * kStrips) * p.block_bytes;
+        (static_cast<size_t>(at.expert) * groups + at.strip / kStrips) * steps * kStrips * p.block_bytes;
     const uint32_t bytes = kStrips * p.block_bytes;
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) {
@@ -172,7 +172,7 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
   sums_are_complete(sums);
 }
 
-// The ring of a tile, as multiply_by_warps reads it.
+// The ring of a tile as multiply_by_warps reads it.
 template <class Tile>
 struct PanelRing {
   using Format = typename Tile::Format;

@@ -9,14 +9,14 @@ namespace yamoe {
 
 struct PackedProduct {
   const void* weights;  // blocks: see packed_format.cuh
-  const void* input;    // panels: see packed_gemm.cuh
+  const void* input;    // panels: see packed_gemm.cuh; or rows: see packed_few.cuh
   const void* bias;     // [experts][width], or null
-  void* out;            // gate_up: panels of width / 2 columns; down: [rows][width]
+  void* out;            // gate_up: panels or rows of width / 2 columns; down: [rows][width]
   int depth, width;
   int block_bytes, variant;  // of the weights: see packed_format.cuh
 };
 
-// One of a layer's two products. gate_up has a gate and its up value in the two rows of a pair; they may be split in the biases.
+// One of a layer's two products. In gate_up's weights, the two rows of a pair are a gate and its up value; the biases may be split.
 struct PackedArguments {
   PackedProduct product;
   const float* row_scales;  // [rows]: multiplies each row's sums of gate_up before the bias is added; null: 1
