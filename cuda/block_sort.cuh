@@ -40,35 +40,47 @@ struct BlockSort {
     int* const counts = tile_offsets;
     for (int e = threadIdx.x; e <= expert_count; e += kThreads) counts[e] = 0;
     __syncthreads();
-    for (int i = threadIdx.x; i < assignments; i += kThreads) {
-      const int e = indices[i];
-      const bool exists = static_cast<unsigned>(e) < static_cast<unsigned>(expert_count);
-      experts[i] = static_cast<unsigned short>(exists ? e : kNoExpert);
-      if (exists) atomicAdd(&counts[e], 1);
+    constexpr int kBatch = 4;  // loads at once
+    for (int base = threadIdx.x; base < assignments; base += kBatch * kThreads) {
+      int batch[kBatch];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        const int i = base + j * kThreads;
+        batch[j] = i < assignments ? indices[i] : -1;
+      }
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        const int i = base + j * kThreads;
+        if (i >= assignments) break;
+        const bool exists = static_cast<unsigned>(batch[j]) < static_cast<unsigned>(expert_count);
+        experts[i] = static_cast<unsigned short>(exists ? batch[j] : kNoExpert);
+        if (exists) atomicAdd(&counts[batch[j]], 1);
+      }
     }
     __syncthreads();
     if (threadIdx.x < 32) {
-      int carry = 0;  // rows in the upper half, and tiles in the lower half
-      for (int base = 0; base < expert_count; base += 32) {
-        const int e = base + static_cast<int>(threadIdx.x);
-        const int rows = e < expert_count ? counts[e] : 0;
-        int sum = rows << 16 | (rows + kTileRows - 1) / kTileRows;
-        const int own = sum;
+      // Each lane adds up consecutive experts: rows in the upper half of a sum, and tiles in the lower half.
+      const int lane = static_cast<int>(threadIdx.x), part = (expert_count + 31) / 32;
+      const int begin = min(lane * part, expert_count), end = min(begin + part, expert_count);
+      const auto sum_of = [](int rows) { return rows << 16 | (rows + kTileRows - 1) / kTileRows; };
+      int own = 0;
+      for (int e = begin; e < end; ++e) own += sum_of(counts[e]);
+      int before = own;
 #pragma unroll
-        for (int distance = 1; distance < 32; distance *= 2) {
-          const int other = __shfl_up_sync(0xffffffffu, sum, distance);
-          if (static_cast<int>(threadIdx.x) >= distance) sum += other;
-        }
-        const int before = carry + sum - own;
-        if (e < expert_count) {
-          row_offsets[e] = before >> 16;
-          tile_offsets[e] = before & 0xffff;
-        }
-        carry += __shfl_sync(0xffffffffu, sum, 31);
+      for (int distance = 1; distance < 32; distance *= 2) {
+        const int other = __shfl_up_sync(0xffffffffu, before, distance);
+        if (lane >= distance) before += other;
       }
-      if (threadIdx.x == 0) {
-        row_offsets[expert_count] = carry >> 16;
-        tile_offsets[expert_count] = carry & 0xffff;
+      if (lane == 31) {
+        row_offsets[expert_count] = before >> 16;
+        tile_offsets[expert_count] = before & 0xffff;
+      }
+      before -= own;
+      for (int e = begin; e < end; ++e) {
+        const int sum = sum_of(counts[e]);  // in the place of tile_offsets
+        row_offsets[e] = before >> 16;
+        tile_offsets[e] = before & 0xffff;
+        before += sum;
       }
     }
     __syncthreads();

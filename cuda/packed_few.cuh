@@ -64,16 +64,27 @@ struct FewSort : BlockSort {
     const int lane = threadIdx.x % 32;
     for (int e = lane; e < a.experts; e += 32) next[e] = static_cast<unsigned short>(row_offsets[e]);
     __syncwarp();
-    for (int base = 0; base < a.assignments; base += 32) {
-      const int i = base + lane, expert = i < a.assignments ? experts[i] : kNoExpert;
-      const bool exists = expert != kNoExpert;
-      const unsigned peers = lanes_with(exists ? expert : a.experts, a.experts);
-      const unsigned before = peers & ((1u << lane) - 1);
-      const int row = exists ? next[expert] + __popc(before) : 0;
-      __syncwarp();  // every peer reads the row before one of them updates it
-      if (exists) order[row] = static_cast<unsigned short>(i);
-      if (exists && before == 0) next[expert] = static_cast<unsigned short>(row + __popc(peers));
-      __syncwarp();
+    constexpr int kSets = 4;  // of 32 assignments, whose votes overlap
+    for (int start = 0; start < a.assignments; start += kSets * 32) {
+      const int base = start + lane;
+      int expert[kSets];
+      unsigned peers[kSets];
+#pragma unroll
+      for (int s = 0; s < kSets; ++s) {
+        const int i = base + s * 32;
+        expert[s] = i < a.assignments ? experts[i] : kNoExpert;
+        peers[s] = lanes_with(expert[s] == kNoExpert ? a.experts : expert[s], a.experts);
+      }
+#pragma unroll
+      for (int s = 0; s < kSets; ++s) {
+        const bool exists = expert[s] != kNoExpert;
+        const unsigned before = peers[s] & ((1u << lane) - 1);
+        const int row = exists ? next[expert[s]] + __popc(before) : 0;
+        __syncwarp();  // every peer reads the row before one of them updates it
+        if (exists) order[row] = static_cast<unsigned short>(base + s * 32);
+        if (exists && before == 0) next[expert[s]] = static_cast<unsigned short>(row + __popc(peers[s]));
+        __syncwarp();
+      }
     }
   }
 
@@ -148,7 +159,6 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
       mbarrier_arrive(ring.full(place.stage));
       return;
     }
-    next = atomicAdd(a.counters, 1);  // early, because it takes a microsecond
     const PackedPosition at = tiles.locate(ticket);
     const PackedProduct& p = at.down ? a.down : a.gate_up;
     const int steps = ceil_div(p.depth, kBlockDepth), groups = ceil_div(p.width, kStrips * kBlockRows);
@@ -159,6 +169,8 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
 #pragma unroll 1
     for (int left = steps; left > 0; left -= kFewDeep) {
       const int count = min(left, kFewDeep);
+      // Not earlier, because other blocks could begin the tile; and not later, because it takes a microsecond.
+      if (left <= kFewDeep) next = atomicAdd(a.counters, 1);
       mbarrier_wait(ring.empty(place.stage), place.round ^ 1);
       if (left == steps) slots[slot] = at;
       mbarrier_arrive(ring.taken(place.stage));

@@ -67,7 +67,9 @@ struct StreamArguments {
   int* counters;            // zeros, also afterwards: tickets, and then announcements for each row tile
   Activation activation;
   int experts, hidden, intermediate;
-  int gate_up_width;        // 0: only down is computed
+  int gate_up_width;
+  int products;             // 1: gate_up, 2: down, 3: both
+  int ready;                // whether indices and offsets are older than the previous kernel's results
   int split;                // whether all gate columns are before all up columns
   int assignments, top_k;
 };
@@ -113,8 +115,8 @@ struct StreamTiles {
   __device__ __forceinline__ StreamTiles(const StreamArguments<T>& a, const int* row_offsets, const int* tile_offsets)
       : gate_up{row_offsets, tile_offsets, a.experts, {a.gate_up_width, a.split ? a.intermediate : 0}},
         down{row_offsets, tile_offsets, a.experts, {a.hidden, 0}},
-        gate_up_tiles(tile_count<Tile>(gate_up)),
-        count(gate_up_tiles + tile_count<Tile>(down)),
+        gate_up_tiles(a.products & 1 ? tile_count<Tile>(gate_up) : 0),
+        count(gate_up_tiles + (a.products & 2 ? tile_count<Tile>(down) : 0)),
         announcements((a.gate_up_width + Tile::kBN - 1) / Tile::kBN * Tile::kConsumers),
         down_columns((a.hidden + Tile::kBN - 1) / Tile::kBN) {}
 
@@ -157,6 +159,12 @@ __device__ __forceinline__ void copy_weights(const TensorMap& weights, uint32_t 
 template <WeightLayout kLayout>
 constexpr WeightLayout kDownLayout = kLayout == WeightLayout::kInOutSplit ? WeightLayout::kInOut : kLayout;
 
+// Returns a block's next ticket. If only one product is computed, no tile waits for another, and blocks do not share a counter.
+template <class T>
+__device__ __forceinline__ int take(const StreamArguments<T>& a, int before) {
+  return a.products == 3 ? atomicAdd(a.counters, 1) : before + static_cast<int>(gridDim.x);
+}
+
 // One warp takes tickets, passes them to the other warps, and copies the weights of the tiles.
 template <class Tile, WeightLayout kLayout, class T>
 __device__ __forceinline__ void take_tiles(const StreamArguments<T>& a, const StreamTiles<Tile>& tiles, uint32_t ring,
@@ -173,12 +181,12 @@ __device__ __forceinline__ void take_tiles(const StreamArguments<T>& a, const St
     if (ticket >= tiles.count) {
       // Each block takes one ticket too many. The last of them lets the tickets begin again.
       const int taken = tiles.count + static_cast<int>(gridDim.x);
-      if (leads && ticket == taken - 1) atomicAdd(a.counters, -taken);
+      if (leads && a.products == 3 && ticket == taken - 1) atomicAdd(a.counters, -taken);
       return;
     }
     const StreamPosition own = tiles.locate(ticket);
     if (leads) {
-      next = atomicAdd(a.counters, 1);  // early, because it takes a microsecond
+      next = take(a, ticket);  // early, because it can take a microsecond
       if (own.down) {
         copy_weights<Tile, kDownLayout<kLayout>>(a.down_weights, ring, place, a.intermediate, own.at.column,
                                                  own.at.expert);
@@ -219,7 +227,7 @@ __device__ __forceinline__ void copy_rows(const StreamArguments<T>& a, const Str
       const int row = own.down ? position : a.indices ? position / a.top_k : a.row_index[position];
       from += static_cast<size_t>(row) * depth;
     }
-    if (own.down) {
+    if (own.down && a.products == 3) {
       int* const counter = a.counters + 1 + own.row_tile;
       wait_for_announcements(counter, tiles.announcements);
       __syncwarp();
@@ -356,8 +364,13 @@ __device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
     for (int s = 0; s < Tile::kSlots; ++s) mbarrier_init(ring + Tile::kTaken + s * 8, 1);
     fence_async_proxy();
   }
-  follow_previous_kernel();
-  const int first = threadIdx.x == Tile::kConsumers * 32 ? atomicAdd(a.counters, 1) : 0;
+  if (a.ready) {
+    see_older_kernels();
+  } else {
+    follow_previous_kernel();
+  }
+  const int first =
+      threadIdx.x == Tile::kConsumers * 32 ? take(a, static_cast<int>(blockIdx.x) - static_cast<int>(gridDim.x)) : 0;
   BlockSort sort(smem + Tile::kSort, a.experts);
   if (a.indices) {
     sort.count<Tile::kThreads, Tile::kBM>(a.indices, a.assignments, a.experts);
@@ -367,6 +380,7 @@ __device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
   const StreamTiles<Tile> tiles(a, a.indices ? sort.row_offsets : a.row_offsets,
                                 a.indices ? sort.tile_offsets : a.tile_offsets);
   auto* const slots = reinterpret_cast<typename Tile::Slot*>(smem + Tile::kSlotsAt);
+  if (a.ready && warp != Tile::kConsumers) follow_previous_kernel();  // the weights do not depend on that kernel
   if (warp == Tile::kConsumers) {
     take_tiles<Tile, kLayout>(a, tiles, ring, slots, first);
   } else if (warp == Tile::kConsumers + 1) {
@@ -394,7 +408,7 @@ __device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
           const Epilogue<kLayout, true, T> store{a.gate_up_bias, a.activations, a.row_scales ? scales : nullptr,
                                                  tiles.gate_up.columns, a.activation};
           store(sums, own.at, positions, own.rows);
-          announce(a.counters + 1 + own.row_tile);
+          if (a.products == 3) announce(a.counters + 1 + own.row_tile);
         }
       });
     }

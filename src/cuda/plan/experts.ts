@@ -220,13 +220,15 @@ export function planLaunches(
       return [{ ...gather, ...gatherWork }, { ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
     }
     if (isStreamTile(tile)) {
-      const launch = planStream<TensorName>(
+      const bytes = busy * (gateUpExperts.bytes + downExperts.bytes);
+      const launches = planStream<TensorName>(
         products.name(tile, gateUpProduct),
         tile,
         shape,
         gateUpProduct,
         downProduct,
         { rowTiles, slots: products.slots(tile, gateUpProduct), assignments, topK },
+        bytes,
         {
           ...{
             hiddenStates: "hiddenStates",
@@ -244,7 +246,9 @@ export function planLaunches(
           },
         },
       );
-      return [{ ...launch, ...bothWork }];
+      return launches.length === 1
+        ? [{ ...launches[0]!, ...bothWork }]
+        : launches.map((launch, i) => ({ ...launch, ...i === 0 ? gateUpWork : downWork }));
     }
     const gateUpLaunch = products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
       ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },

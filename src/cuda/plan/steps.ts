@@ -222,7 +222,7 @@ export function planProduct(
       ...{ kernel: "even_offsets", blocks: 1, threads: opThreads, sharedBytes: 0 },
       arguments: { rowOffsets, tileOffsets, groups: batch, rows, tiles },
     },
-    isStreamTile(tile)
+    ...isStreamTile(tile)
       ? planStream(
         products.name(tile, product),
         tile,
@@ -230,15 +230,16 @@ export function planProduct(
         undefined,
         product,
         { rowTiles: rowTiles(tile), slots: slots(tile), assignments: 0, topK: 0 },
+        0,
         {
           ...{ hiddenStates: null, gateUpProj: weights, gateUpBias: null, activations: tensors.input },
           ...{ downProj: weights, downBias: null, out: tensors.out, indices: null, rowOffsets, tileOffsets },
           ...{ rowIndex: null, rowScales: null, counters },
         },
       )
-      : products.launch(tile, product, rowTiles(tile), {
+      : [products.launch(tile, product, rowTiles(tile), {
         ...{ ...tensors, weights: denseParts(weights), bias: null, rowIndex: null, rowScales: null },
-      }),
+      })],
   ];
 }
 

@@ -8,6 +8,9 @@ import { weightBoxes } from "./weight_boxes.ts";
 /** The length of the tensor `counters`, i32: tickets, and the announcements of each row tile. The kernel leaves zeros there. */
 export const counterCount = 4096;
 
+/** Bytes of weights from which one launch computes both products. With fewer bytes two launches take less time: cuda/LADDER.md. */
+const bytesOfOneLaunch = 256 * 2 ** 20;
+
 /** The maximum number of assignments that each block of the kernel sorts itself. */
 const maximumSorted = 2048;
 
@@ -47,13 +50,24 @@ export function hasCounters(tile: TileShape, rowTiles: number): boolean {
   return !isStreamTile(tile) || rowTiles < counterCount;
 }
 
+/** The sizes of a launch. */
+export interface StreamSizes {
+  /** The maximum number of row tiles over all experts. */
+  readonly rowTiles: number;
+  /** How many blocks the GPU runs at once. */
+  readonly slots: number;
+  /** The number of assignments, and of those of each token, if the kernel sorts them. */
+  readonly assignments: number;
+  readonly topK: number;
+}
+
 /**
  * Plans the kernel.
  *
  * @param kernel Its name.
- * @param gateUp The first product, or undefined to multiply the activations by down only.
- * @param sizes The maximum number of row tiles over all experts, how many blocks the GPU runs at once, and the number of
- * assignments and of those of each token if the kernel sorts them.
+ * @param gateUp The first product, or undefined if `activations` are given and only the second product is computed.
+ * @param weightBytes The bytes of the weights that are read.
+ * @returns One or two launches.
  * @throws {RangeError} If a product is too large for the kernel's 32-bit indices.
  */
 export function planStream<Pointer>(
@@ -62,35 +76,35 @@ export function planStream<Pointer>(
   variant: ProductVariant,
   gateUp: Product | undefined,
   down: Product,
-  { rowTiles, slots, assignments, topK }: {
-    readonly rowTiles: number;
-    readonly slots: number;
-    readonly assignments: number;
-    readonly topK: number;
-  },
+  { rowTiles, slots, assignments, topK }: StreamSizes,
+  weightBytes: number,
   { gateUpProj, downProj, ...tensors }: StreamTensors<Pointer>,
-): KernelLaunch<Pointer> {
+): KernelLaunch<Pointer>[] {
   const { experts, depth: intermediate, width: hidden } = down;
   const gateUpWidth = gateUp?.width ?? 0;
-  const tiles = rowTiles * (Math.ceil(gateUpWidth / tile.columns) + Math.ceil(hidden / tile.columns));
   checkMaximum("The depth of a product", Math.max(hidden, intermediate));
   checkMaximum("The number of columns of a product", Math.max(gateUpWidth, hidden));
-  checkInt32("The number of tiles of the products", tiles + 2 * slots);
   checkInt32("The number of columns of all experts", experts * Math.max(gateUpWidth, hidden));
-  const sorts = tensors.indices !== null;
   const boxes = (product: Product, pointer: Pointer) => ({ ...weightBoxes(variant, product, tile), pointer });
-  return {
-    kernel,
-    blocks: Math.min(tiles, slots),
-    threads: tile.threads,
-    sharedBytes: tile.sharedBytes + (sorts ? 8 * (experts + 1) + 2 * assignments : 0),
-    arguments: {
-      ...tensors,
-      gateUpWeights: boxes(gateUp ?? down, gateUpProj),
-      downWeights: boxes(down, downProj),
-      ...activationArguments(variant, gateUp?.activation ?? "none", gateUp !== undefined),
-      ...{ experts, hidden, intermediate, gateUpWidth, assignments, topK },
-      split: Number(gateUp !== undefined && variant.gateUpLayout === "concatenated"),
-    },
+  const launch = (products: 1 | 2 | 3): KernelLaunch<Pointer> => {
+    const width = (products & 1 && gateUpWidth) + (products & 2 && hidden);
+    const tiles = rowTiles * (Math.ceil(width / tile.columns) + 1);
+    checkInt32("The number of tiles of the products", tiles + 2 * slots);
+    return {
+      kernel,
+      blocks: Math.min(tiles, slots),
+      threads: tile.threads,
+      sharedBytes: tile.sharedBytes + (tensors.indices === null ? 0 : 8 * (experts + 1) + 2 * assignments),
+      arguments: {
+        ...tensors,
+        gateUpWeights: boxes(gateUp ?? down, gateUpProj),
+        downWeights: boxes(down, downProj),
+        ...activationArguments(variant, gateUp?.activation ?? "none", gateUp !== undefined),
+        ...{ experts, hidden, intermediate, gateUpWidth, products, assignments, topK },
+        ready: Number(products === 2 && gateUp !== undefined),
+        split: Number(gateUp !== undefined && variant.gateUpLayout === "concatenated"),
+      },
+    };
   };
+  return !gateUp ? [launch(2)] : weightBytes >= bytesOfOneLaunch ? [launch(3)] : [launch(1), launch(2)];
 }
