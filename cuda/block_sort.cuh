@@ -77,7 +77,7 @@ struct BlockSort {
       }
       before -= own;
       for (int e = begin; e < end; ++e) {
-        const int sum = sum_of(counts[e]);  // in the place of tile_offsets
+        const int sum = sum_of(counts[e]);  // tile_offsets overwrites it
         row_offsets[e] = before >> 16;
         tile_offsets[e] = before & 0xffff;
         before += sum;

@@ -11,6 +11,7 @@
 #pragma once
 #include "block_sort.cuh"
 #include "packed_epilogue.cuh"
+#include "packed_warps.cuh"
 
 namespace yamoe {
 
