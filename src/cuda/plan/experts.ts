@@ -144,7 +144,9 @@ export function planLaunches(
   const sort: SortShape = { count: assignments, experts, topK, capacity, tileRows: tile.rows };
   const element = bytesPerElement(shape.dtype);
 
-  const activationBytes = packed && !few ? PackedProducts.panelBytes(kept, intermediate) : kept * intermediate * element;
+  const activationBytes = packed && !few
+    ? PackedProducts.panelBytes(kept, intermediate)
+    : kept * intermediate * element;
   const activationsInOutput = activationBytes <= tokens * hidden * element;
   const workspace = {
     counts: sorted ? sortCounts(sort) * 4 : 0,
@@ -207,9 +209,13 @@ export function planLaunches(
       if (few) {
         const launch = packed.launchFew<TensorName>(rowTiles, {
           ...{ ...weights, hiddenStates: "hiddenStates", counters: "counters" },
-          ...sorted
-            ? { ...tensors, indices: null }
-            : { indices: "routerIndices", rowOffsets: null, tileOffsets: null, rowTokens: null, rowScales: "inputWeights" },
+          ...sorted ? { ...tensors, indices: null } : {
+            indices: "routerIndices",
+            rowOffsets: null,
+            tileOffsets: null,
+            rowTokens: null,
+            rowScales: "inputWeights",
+          },
         });
         return [{ ...launch, ...bothWork }];
       }

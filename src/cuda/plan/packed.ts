@@ -238,7 +238,10 @@ export class PackedProducts {
     const gateUpTiles = rowTiles * Math.ceil(2 * intermediate / fewTile.columns);
     const tiles = gateUpTiles + rowTiles * Math.ceil(hidden / fewTile.columns);
     // The blocks that take few tiles first are spread evenly over the multiprocessors, because fewer share one.
-    const resident = Math.min(fewTile.resident, Math.max(Number(Deno.env.get("YAMOE_RESIDENT") ?? 1), Math.ceil(gateUpTiles / multiprocessors)));
+    const resident = Math.min(
+      fewTile.resident,
+      Math.max(Number(Deno.env.get("YAMOE_RESIDENT") ?? 1), Math.ceil(gateUpTiles / multiprocessors)),
+    );
     const block = fewBlock(this.#shape, this.#blockBytes(), indices !== null, resident);
     const slots = multiprocessors * resident;
     checkInt32("The number of tiles of both products", tiles + 2 * slots);
