@@ -90,7 +90,9 @@ struct FewSort : BlockSort {
   }
 
   // The number of a row in the output, the activations and row_scales.
-  __device__ __forceinline__ int number_of(const PackedFewArguments& a, int row) const { return a.indices ? order[row] : row; }
+  __device__ __forceinline__ int number_of(const PackedFewArguments& a, int row) const {
+    return a.indices ? order[row] : row;
+  }
 };
 
 // Bytes in shared memory: the header, the stages, and the sort. A stage has rows and then blocks of weights.
@@ -145,7 +147,8 @@ struct FewTiles {
 
 // One thread takes tickets and copies the weights of their tiles.
 template <class Format>
-__device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<Format>& ring, PackedPosition* slots, int next) {
+__device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<Format>& ring, PackedPosition* slots,
+                                           int next) {
   const PackedFewArguments& a = tiles.arguments;
   PackedPlace place;
   for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
@@ -270,11 +273,14 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
       const PackedPosition at = slots[slot];
       if (at.expert < 0) break;
       const PackedProduct& p = at.down ? a.down : a.gate_up;
-      with_width(at.rows, [&](auto width) {
-        float sums[decltype(width)::value / 8][4];
-        multiply_by_warps(sums, p, ring, place, at.rows);
-        epilogue(sums, p, at, [&](int row) { return sort.number_of(a, at.row + row); });
-      }, std::integer_sequence<int, 8, kFewRows>{});
+      with_width(
+          at.rows,
+          [&](auto width) {
+            float sums[decltype(width)::value / 8][4];
+            multiply_by_warps(sums, p, ring, place, at.rows);
+            epilogue(sums, p, at, [&](int row) { return sort.number_of(a, at.row + row); });
+          },
+          std::integer_sequence<int, 8, kFewRows>{});
       if (!at.down) announce(a.counters + 1 + at.row_tile);
     }
   }
