@@ -9,21 +9,20 @@ namespace yamoe {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// With PackedArguments, the rows of a tile are consecutive, and the results of gate_up are stored in panels.
+// Results of gate_up are stored in panels with PackedArguments, or else in rows.
 template <class T, class Arguments>
 struct PackedStore {
   const Arguments& a;
-  static constexpr bool kPanels = std::is_same_v<Arguments, PackedArguments>;
 
-  // row_of(row) is the number of a tile's row in the output and the scales, counted from the tile's first row if the rows are
-  // consecutive.
+  // row_of(row) is the number of a tile's row in the output and the scales.
   template <int kEights, class Rows>
-  __device__ __forceinline__ void operator()(float (&sums)[kEights][4], const PackedProduct& p,
-                                             const PackedPosition& at, const Rows& row_of) const {
+  __device__ __forceinline__ void operator()(float (&sums)[kEights][4], const PackedProduct& p, const PackedPosition& at,
+                                             const Rows& row_of) const {
     if (at.down) {
       store_rows(sums, p, at, row_of);
     } else if (a.activation.kind == kSwish) {
-      store_activations(sums, p, at, row_of, [&](float gate, float up) { return gated_swish(gate, up, a.activation); });
+      store_activations(sums, p, at, row_of,
+                        [&](float gate, float up) { return gated_swish(gate, up, a.activation); });
     } else {
       with_fast_activation(a.activation, [&](const auto& f) {
         store_activations(sums, p, at, row_of, [&](float gate, float up) { return f(gate) * up; });
@@ -32,8 +31,6 @@ struct PackedStore {
   }
 
  private:
-  static __device__ __forceinline__ size_t first_row(const PackedPosition& at) { return kPanels ? at.row : 0; }
-
   // The first of the thread's two outputs.
   static __device__ __forceinline__ int output_of(const PackedPosition& at) {
     return (at.strip * 4 + static_cast<int>(threadIdx.x) / 32) * 16 + static_cast<int>(threadIdx.x % 32) / 4 * 2;
@@ -47,12 +44,12 @@ struct PackedStore {
 
   // out[row][output] = sum + bias.
   template <int kEights, class Rows>
-  __device__ __forceinline__ void store_rows(float (&sums)[kEights][4], const PackedProduct& p,
-                                             const PackedPosition& at, const Rows& row_of) const {
+  __device__ __forceinline__ void store_rows(float (&sums)[kEights][4], const PackedProduct& p, const PackedPosition& at,
+                                             const Rows& row_of) const {
     const int n = output_of(at), lane = threadIdx.x % 32;
     if (n >= p.width) return;
     const float2 bias = biases(p, at.expert, n, n + 1);
-    T* const out = static_cast<T*>(p.out) + first_row(at) * p.width + n;
+    T* const out = static_cast<T*>(p.out) + n;
 #pragma unroll
     for (int j = 0; j < kEights; ++j) {
 #pragma unroll
@@ -77,10 +74,16 @@ struct PackedStore {
     const float2 bias = a.split ? biases(p, at.expert, n / 2, half + n / 2) : biases(p, at.expert, n, n + 1);
     const bool odd = lane & 4;
     const int pair = lane % 4 * 2, own = pair + odd;
+    constexpr bool kPanels = std::is_same_v<Arguments, PackedArguments>;
     const int column = n / 2 & ~1;
     unsigned char* const out = static_cast<unsigned char*>(p.out);
-    unsigned char* panel = nullptr;
-    if constexpr (kPanels) panel = out + panel_offset(a.rows, at.row + own, own, column);
+    const auto offset_of = [&](int row) {
+      if constexpr (kPanels) {
+        return panel_offset(a.rows, row_of(row), row, column);
+      } else {
+        return (static_cast<size_t>(row_of(row)) * half + column) * 2;
+      }
+    };
 #pragma unroll
     for (int j = 0; j < kEights; ++j) {
       float x[2];
@@ -89,7 +92,7 @@ struct PackedStore {
         const int row = j * 8 + pair + h;
         float gate = sums[j][h], up = sums[j][2 + h];
         if (a.row_scales) {
-          const float scale = row < at.rows ? a.row_scales[first_row(at) + row_of(row)] : 1.0f;
+          const float scale = row < at.rows ? a.row_scales[row_of(row)] : 1.0f;
           gate = __fmul_rn(gate, scale);
           up = __fmul_rn(up, scale);
         }
@@ -97,9 +100,7 @@ struct PackedStore {
       }
       const float other = __shfl_xor_sync(0xffffffffu, odd ? x[0] : x[1], 4);
       if (j * 8 + own < at.rows) {
-        unsigned char* const to =
-            kPanels ? panel + j * 1024 : out + (static_cast<size_t>(row_of(j * 8 + own)) * half + column) * 2;
-        *reinterpret_cast<uint32_t*>(to) = odd ? pack2<T>(other, x[1]) : pack2<T>(x[0], other);
+        *reinterpret_cast<uint32_t*>(out + offset_of(j * 8 + own)) = odd ? pack2<T>(other, x[1]) : pack2<T>(x[0], other);
       }
     }
   }

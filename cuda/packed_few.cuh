@@ -90,9 +90,7 @@ struct FewSort : BlockSort {
   }
 
   // The number of a row in the output, the activations and row_scales.
-  __device__ __forceinline__ int number_of(const PackedFewArguments& a, int row) const {
-    return a.indices ? order[row] : row;
-  }
+  __device__ __forceinline__ int number_of(const PackedFewArguments& a, int row) const { return a.indices ? order[row] : row; }
 };
 
 // Bytes in shared memory: the header, the stages, and the sort. A stage has rows and then blocks of weights.
@@ -147,8 +145,7 @@ struct FewTiles {
 
 // One thread takes tickets and copies the weights of their tiles.
 template <class Format>
-__device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<Format>& ring, PackedPosition* slots,
-                                           int next) {
+__device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<Format>& ring, PackedPosition* slots, int next) {
   const PackedFewArguments& a = tiles.arguments;
   PackedPlace place;
   for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
@@ -163,6 +160,7 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
       mbarrier_arrive(ring.full(place.stage));
       return;
     }
+    next = atomicAdd(a.counters, 1);  // early: see cuda/LADDER.md
     const PackedPosition at = tiles.locate(ticket);
     const PackedProduct& p = at.down ? a.down : a.gate_up;
     const int steps = ceil_div(p.depth, kBlockDepth), groups = ceil_div(p.width, kStrips * kBlockRows);
@@ -173,8 +171,6 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
 #pragma unroll 1
     for (int left = steps; left > 0; left -= kFewDeep) {
       const int count = min(left, kFewDeep);
-      // Not earlier, because other blocks could begin the tile; and not later, because it takes a microsecond.
-      if (left <= kFewDeep) next = atomicAdd(a.counters, 1);
       mbarrier_wait(ring.empty(place.stage), place.round ^ 1);
       if (left == steps) slots[slot] = at;
       mbarrier_arrive(ring.taken(place.stage));
@@ -273,14 +269,11 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
       const PackedPosition at = slots[slot];
       if (at.expert < 0) break;
       const PackedProduct& p = at.down ? a.down : a.gate_up;
-      with_width(
-          at.rows,
-          [&](auto width) {
-            float sums[decltype(width)::value / 8][4];
-            multiply_by_warps(sums, p, ring, place, at.rows);
-            epilogue(sums, p, at, [&](int row) { return sort.number_of(a, at.row + row); });
-          },
-          std::integer_sequence<int, 8, kFewRows>{});
+      with_width(at.rows, [&](auto width) {
+        float sums[decltype(width)::value / 8][4];
+        multiply_by_warps(sums, p, ring, place, at.rows);
+        epilogue(sums, p, at, [&](int row) { return sort.number_of(a, at.row + row); });
+      }, std::integer_sequence<int, 8, kFewRows>{});
       if (!at.down) announce(a.counters + 1 + at.row_tile);
     }
   }

@@ -236,7 +236,7 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
         } else {
           multiply_rolling<Tile>(sums, p, ring, place);
         }
-        epilogue(sums, p, at, [](int row) { return row; });
+        epilogue(sums, p, at, [&](int row) { return at.row + row; });
       });
     }
   }

@@ -139,7 +139,7 @@ export function planLaunches(
     });
   const rowTiles = rowTilesOf(tile);
   const few = tile === fewTile;
-  const sorted = counts || Deno.env.get("YAMOE_FEW") === "external" ||
+  const sorted = counts ||
     !(packed ? few && packed.sortsItself() : sortsItself(tile, assignments, capacity));
   const sort: SortShape = { count: assignments, experts, topK, capacity, tileRows: tile.rows };
   const element = bytesPerElement(shape.dtype);

@@ -240,7 +240,7 @@ export class PackedProducts {
     // The blocks that take few tiles first are spread evenly over the multiprocessors, because fewer share one.
     const resident = Math.min(
       fewTile.resident,
-      Math.max(Number(Deno.env.get("YAMOE_RESIDENT") ?? 1), Math.ceil(gateUpTiles / multiprocessors)),
+      Math.ceil(gateUpTiles / multiprocessors),
     );
     const block = fewBlock(this.#shape, this.#blockBytes(), indices !== null, resident);
     const slots = multiprocessors * resident;
