@@ -24,9 +24,10 @@ __device__ __forceinline__ unsigned lanes_with(int number, int maximum) {
 struct BlockSort {
   int* row_offsets;         // [experts + 1]: the first row of each expert
   int* tile_offsets;        // [experts + 1]: the first row tile of each expert
-  unsigned short* experts;  // [assignments]: the expert of each; kNoExpert if it is unknown
+  unsigned short* experts;  // [assignments, rounded up to a multiple of 128]: the expert of each, or kNoExpert
 
-  static constexpr int kNoExpert = 0xffff;
+  static constexpr int kNoExpert = 0xffff;  // unknown, or after the last assignment
+  static __device__ __forceinline__ int padded(int assignments) { return (assignments + 127) / 128 * 128; }
 
   __device__ __forceinline__ BlockSort(unsigned char* memory, int experts)
       : row_offsets(reinterpret_cast<int*>(memory)),
@@ -37,11 +38,11 @@ struct BlockSort {
   // after it the block has synchronized.
   template <int kThreads, int kTileRows>
   __device__ __forceinline__ void count(const int* indices, int assignments, int expert_count) {
-    int* const counts = tile_offsets;
-    for (int e = threadIdx.x; e <= expert_count; e += kThreads) counts[e] = 0;
+    int* const counts = row_offsets;
+    for (int e = threadIdx.x; e < expert_count; e += kThreads) counts[e] = 0;
     __syncthreads();
     constexpr int kBatch = 4;  // loads at once
-    for (int base = threadIdx.x; base < assignments; base += kBatch * kThreads) {
+    for (int base = threadIdx.x; base < padded(assignments); base += kBatch * kThreads) {
       int batch[kBatch];
 #pragma unroll
       for (int j = 0; j < kBatch; ++j) {
@@ -51,7 +52,7 @@ struct BlockSort {
 #pragma unroll
       for (int j = 0; j < kBatch; ++j) {
         const int i = base + j * kThreads;
-        if (i >= assignments) break;
+        if (i >= padded(assignments)) break;
         const bool exists = static_cast<unsigned>(batch[j]) < static_cast<unsigned>(expert_count);
         experts[i] = static_cast<unsigned short>(exists ? batch[j] : kNoExpert);
         if (exists) atomicAdd(&counts[batch[j]], 1);
@@ -59,28 +60,26 @@ struct BlockSort {
     }
     __syncthreads();
     if (threadIdx.x < 32) {
-      // Each lane adds up consecutive experts: rows in the upper half of a sum, and tiles in the lower half.
-      const int lane = static_cast<int>(threadIdx.x), part = (expert_count + 31) / 32;
-      const int begin = min(lane * part, expert_count), end = min(begin + part, expert_count);
-      const auto sum_of = [](int rows) { return rows << 16 | (rows + kTileRows - 1) / kTileRows; };
-      int own = 0;
-      for (int e = begin; e < end; ++e) own += sum_of(counts[e]);
-      int before = own;
+      const int lane = threadIdx.x;
+      const int part = (expert_count + 31) / 32, begin = lane * part, end = min(begin + part, expert_count);
+      int own = 0;  // rows in the upper half, and tiles in the lower half
+      for (int e = begin; e < end; ++e) own += counts[e] << 16 | (counts[e] + kTileRows - 1) / kTileRows;
+      int sum = own;
 #pragma unroll
       for (int distance = 1; distance < 32; distance *= 2) {
-        const int other = __shfl_up_sync(0xffffffffu, before, distance);
-        if (lane >= distance) before += other;
+        const int other = __shfl_up_sync(0xffffffffu, sum, distance);
+        if (lane >= distance) sum += other;
       }
-      if (lane == 31) {
-        row_offsets[expert_count] = before >> 16;
-        tile_offsets[expert_count] = before & 0xffff;
-      }
-      before -= own;
+      int before = sum - own;
       for (int e = begin; e < end; ++e) {
-        const int sum = sum_of(counts[e]);  // tile_offsets overwrites it
+        const int rows = counts[e];
         row_offsets[e] = before >> 16;
         tile_offsets[e] = before & 0xffff;
-        before += sum;
+        before += rows << 16 | (rows + kTileRows - 1) / kTileRows;
+      }
+      if (lane == 31) {
+        row_offsets[expert_count] = sum >> 16;
+        tile_offsets[expert_count] = sum & 0xffff;
       }
     }
     __syncthreads();
@@ -88,17 +87,27 @@ struct BlockSort {
 
   // Writes the assignments of an expert's rows from `first` to `first + rows - 1`, counted within the expert, to `found`.
   // Called by a whole warp, for at most 32 rows.
-  __device__ __forceinline__ void find(int expert, int first, int rows, int assignments, int* found) const {
-    const int lane = static_cast<int>(threadIdx.x % 32);
-    int rank = 0;
+  __device__ __forceinline__ void find(int expert, int first, int rows, int* found) const {
+    const int lane = threadIdx.x % 32;
+    const unsigned before = (1u << lane) - 1;
+    int rank = -first;
 #pragma unroll 1
-    for (int base = 0; rank < first + rows; base += 32) {
-      const int i = base + lane;
-      const bool matches = i < assignments && experts[i] == expert;
-      const unsigned matching = __ballot_sync(0xffffffffu, matches);
-      const int own = rank + __popc(matching & ((1u << lane) - 1)) - first;
-      if (matches && own >= 0 && own < rows) found[own] = i;
-      rank += __popc(matching);
+    for (int base = lane * 4; rank < rows; base += 128) {
+      const ushort4 four = *reinterpret_cast<const ushort4*>(experts + base);
+      const bool matches[4] = {four.x == expert, four.y == expert, four.z == expert, four.w == expert};
+      int own = rank;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const unsigned matching = __ballot_sync(0xffffffffu, matches[j]);
+        own += __popc(matching & before);
+        rank += __popc(matching);
+      }
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if (!matches[j]) continue;
+        if (own >= 0 && own < rows) found[own] = base + j;
+        ++own;
+      }
     }
     __syncwarp();
   }

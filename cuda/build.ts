@@ -35,7 +35,7 @@ export interface BuiltImage {
 }
 
 /**
- * Compiles images, two at a time.
+ * Compiles images, two at a time. Images of the same virtual architecture are compiled once.
  *
  * @param names The images to compile. Defaults to all.
  * @returns The images by name.
@@ -43,9 +43,15 @@ export interface BuiltImage {
  */
 export async function buildCubins(names: readonly string[] = Object.keys(images)): Promise<Map<string, BuiltImage>> {
   const built = new Map<string, BuiltImage>();
+  const compiled = new Map<string, Promise<Compiled>>();
   const queue = [...names];
   const work = async () => {
-    for (let name = queue.shift(); name !== undefined; name = queue.shift()) built.set(name, await build(name));
+    for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
+      const virtual = architecture(name);
+      const known = compiled.get(virtual) ?? compile(virtual, kernelFiles(imageOf(name).computeCapability));
+      compiled.set(virtual, known);
+      built.set(name, await build(name, known));
+    }
   };
   await Promise.all([work(), work()]);
   return built;
@@ -77,36 +83,46 @@ function architecture(name: string): string {
   return name.replace("sm", "compute").replace(/90$/, "90a");
 }
 
-async function build(name: string): Promise<BuiltImage> {
+async function build(name: string, compiled: Promise<Compiled>): Promise<BuiltImage> {
   const { kind, computeCapability } = imageOf(name);
+  const { cubin, ptx, structs } = await compiled;
+  const bytes = kind === "ptx" ? new Uint8Array([...ptx, 0]) : cubin; // the driver expects a zero at the end of PTX
+  return {
+    bytes,
+    description: {
+      ...{ kind, computeCapability, bytes: bytes.length, sha256: await sha256(bytes) },
+      sourceSha256: await sourceDigest(name),
+      kernels: describeKernels(name, readCubin(cubin, computeCapability), structs),
+    },
+  };
+}
+
+/** What the sources of a virtual architecture are compiled to. */
+interface Compiled {
+  readonly cubin: Uint8Array<ArrayBuffer>;
+  /** The PTX from which the cubin is made. */
+  readonly ptx: Uint8Array<ArrayBuffer>;
+  readonly structs: ReturnType<typeof argumentStructs>;
+}
+
+async function compile(virtual: string, files: readonly string[]): Promise<Compiled> {
   const folder = await Deno.makeTempDir();
   try {
-    const files = kernelFiles(computeCapability);
     const unit = `${folder}/kernels.cu`;
     const includes = files.map((file) => `#include "${file}"\n`).join("");
     await Deno.writeTextFile(unit, includes);
-    const virtual = architecture(name), real = virtual.replace("compute", "sm");
-    const common = [`-gencode=arch=${virtual},code=${real}`, ...flags, `-I${sources}`];
+    const gencode = `-gencode=arch=${virtual},code=${virtual.replace("compute", "sm")}`;
+    const common = [gencode, ...flags, `-I${sources}`];
     const structs = argumentStructs(
       readSources(files).values(),
       await nvcc("-E", "-Xcompiler", "-P", ...common, unit),
     );
     await Deno.writeTextFile(unit, includes + layoutAssertions(structs));
-    await nvcc("-cubin", ...common, "-o", `${folder}/cubin`, unit);
-    const cubin = await Deno.readFile(`${folder}/cubin`);
-    let bytes = cubin;
-    if (kind === "ptx") {
-      await nvcc("-ptx", ...common.with(0, `-gencode=arch=${virtual},code=${virtual}`), "-o", `${folder}/ptx`, unit);
-      bytes = await Deno.readFile(`${folder}/ptx`);
-      bytes = new Uint8Array([...bytes, 0]); // the driver expects a zero at the end
-    }
+    await nvcc("-cubin", "--keep", `--keep-dir=${folder}`, ...common, "-o", `${folder}/cubin`, unit);
     return {
-      bytes,
-      description: {
-        ...{ kind, computeCapability, bytes: bytes.length, sha256: await sha256(bytes) },
-        sourceSha256: await sourceDigest(name),
-        kernels: describeKernels(name, readCubin(cubin, computeCapability), structs),
-      },
+      cubin: await Deno.readFile(`${folder}/cubin`),
+      ptx: await Deno.readFile(`${folder}/kernels.ptx`),
+      structs,
     };
   } finally {
     await Deno.remove(folder, { recursive: true });

@@ -14,8 +14,8 @@ constexpr unsigned kWarp = 0xffffffffu;
 
 template <class T, class Out = T>
 struct CombineArguments {
-  const T* expert_outputs;      // [rows][width]
-  const int* rows;              // [tokens][top_k]: a row of expert_outputs, or -1; null: the slot's number, if its expert exists
+  const T* expert_outputs;  // [rows][width]
+  const int* rows;  // [tokens][top_k]: a row of expert_outputs, or -1; null: the slot's number, if its expert exists
   const void* weights;          // [tokens][weight_columns]
   const int* indices;           // [tokens][top_k]: the expert of each slot; null if it is not needed
   const T* addend;              // [tokens][width], or null
@@ -24,8 +24,8 @@ struct CombineArguments {
   int weights_dtype, tokens, top_k, weight_columns, width;
   int dense_weights;  // whether a slot's weight is in the column of its expert; else it is in column k for slot k
   int experts;        // read only without rows
-  int warps;        // per token
-  int slots_ready;  // whether rows, weights and indices are older than the previous kernel's results
+  int warps;          // per token
+  int slots_ready;    // whether rows, weights and indices are older than the previous kernel's results
 };
 
 // A warp computes kParts parts of 32 * kCount columns in a step. It loads kSlots slots before it adds the first of them.

@@ -9,6 +9,8 @@
 // gate_up's tiles have earlier tickets than down's. So a tile of down waits only for tiles that running blocks have taken,
 // and while it waits, the ring fills with its weights. An element's sum is computed in ascending order of the depth.
 #pragma once
+#include <ptx_announce.cuh>
+
 #include "block_sort.cuh"
 #include "packed_epilogue.cuh"
 #include "packed_warps.cuh"
@@ -49,7 +51,7 @@ struct FewSort : BlockSort {
   unsigned short* next;   // [experts]: the row of each expert that is placed next
 
   __device__ __forceinline__ FewSort(unsigned char* memory, int experts, int assignments)
-      : BlockSort(memory, experts), order(this->experts + assignments), next(order + assignments) {}
+      : BlockSort(memory, experts), order(this->experts + padded(assignments)), next(order + assignments) {}
 
   // Copies the offsets of sorted assignments. Called by all threads; after it the block has synchronized.
   __device__ __forceinline__ void copy(const PackedFewArguments& a) {

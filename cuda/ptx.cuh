@@ -265,23 +265,6 @@ __device__ __forceinline__ void cp_async_arrive(uint32_t barrier) {
 // copies, which access shared memory through the async proxy.
 __device__ __forceinline__ void fence_async_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// A counter in global memory by which a warp announces that other blocks may read what it has written, also with bulk
-// copies; and the wait for it. "fence.proxy", "red", "ld.acquire".
-__device__ __forceinline__ void announce(int* counter) {
-  asm volatile("fence.proxy.async.global;" ::: "memory");
-  __syncwarp();
-  if (threadIdx.x % 32 == 0) {
-    asm volatile("fence.acq_rel.gpu;\nred.relaxed.gpu.global.add.s32 [%0], 1;" ::"l"(counter) : "memory");
-  }
-}
-__device__ __forceinline__ void wait_for_announcements(const int* counter, int count) {
-  int seen;
-  do {
-    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(seen) : "l"(counter) : "memory");
-  } while (seen < count);
-  asm volatile("fence.proxy.async.global;" ::: "memory");
-}
-
 // "setmaxnreg", executed by a whole warpgroup.
 template <int kRegisters>
 __device__ __forceinline__ void set_fewer_registers() {

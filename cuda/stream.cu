@@ -11,16 +11,16 @@ using Stream32 = StreamTile<32, 64, 4, 2>;
 }  // namespace yamoe
 
 // The activation between the products is always kSwish.
-#define YAMOE_STREAM(layout_name, layout, dtype, T)                                                           \
-  extern "C" __global__ void __launch_bounds__(yamoe::Stream32::kThreads, 2)                                  \
-      stream32_##dtype##_##layout_name(const __grid_constant__ yamoe::StreamArguments<T> arguments) {         \
-    using namespace yamoe;                                                                                    \
-    stream_layer<Stream32, WeightLayout::layout, StreamStore>(arguments);                                     \
+#define YAMOE_STREAM(layout_name, layout, dtype, T)                                                   \
+  extern "C" __global__ void __launch_bounds__(yamoe::Stream32::kThreads, 2)                          \
+      stream32_##dtype##_##layout_name(const __grid_constant__ yamoe::StreamArguments<T> arguments) { \
+    using namespace yamoe;                                                                            \
+    stream_layer<Stream32, WeightLayout::layout, StreamStore>(arguments);                             \
   }
 
-#define YAMOE_STREAMS(dtype, T)                          \
-  YAMOE_STREAM(in_out, kInOut, dtype, T)                 \
-  YAMOE_STREAM(in_out_split, kInOutSplit, dtype, T)      \
+#define YAMOE_STREAMS(dtype, T)                     \
+  YAMOE_STREAM(in_out, kInOut, dtype, T)            \
+  YAMOE_STREAM(in_out_split, kInOutSplit, dtype, T) \
   YAMOE_STREAM(out_in, kOutIn, dtype, T)
 
 YAMOE_STREAMS(f16, __half)

@@ -44,9 +44,9 @@ __device__ __forceinline__ int pair_of_lane() {
 // scaled sums plus bias. Else out[row][column] = scale sum + bias.
 template <WeightLayout kLayout, bool kGated, class T>
 struct StreamStore {
-  const T* bias;         // [experts][columns.width], or null
+  const T* bias;  // [experts][columns.width], or null
   T* out;
-  const float* scales;   // of the tile's rows, or null
+  const float* scales;  // of the tile's rows, or null
   const Columns columns;
   const Activation& activation;
 

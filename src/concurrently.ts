@@ -19,3 +19,12 @@ export async function concurrently<Item>(
   await Promise.all(Array.from({ length: limit }, work));
   if (errors.length > 0) throw errors[0];
 }
+
+/**
+ * Waits for all promises, also if one of them is rejected.
+ *
+ * @throws The error of the first promise that is rejected, in the order of the promises.
+ */
+export async function all(promises: readonly Promise<unknown>[]): Promise<void> {
+  for (const result of await Promise.allSettled(promises)) if (result.status === "rejected") throw result.reason;
+}

@@ -191,6 +191,13 @@ const misuse: [string, Changes, ExpertsOptions, new (message: string) => Error, 
   ],
   ["swiglu-oai without a gate", {}, { gated: false }, RangeError, 'The activation "swiglu-oai" needs a gate'],
   ["an alpha that is NaN", {}, { activationAlpha: NaN }, RangeError, "activationAlpha must be a finite number"],
+  [
+    "an alpha that is infinite in f32",
+    {},
+    { activationAlpha: 1e300 },
+    RangeError,
+    "activationAlpha must be a finite number of f32, got 1e+300",
+  ],
   ["a limit of zero", {}, { activationLimit: 0 }, RangeError, "activationLimit must be a number above 0, got 0"],
   [
     "a limit for another activation",

@@ -1,6 +1,6 @@
 // Tests of the memory and the transfers of a backend.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { type Backend, CudaError, type DType, type Tensor, zeros } from "../mod.ts";
+import { type Backend, type BackendTensor, CudaError, type DType, type Tensor, zeros } from "../mod.ts";
 import type { BackendTest } from "./backend_case.ts";
 
 /** Registers the tests. */
@@ -60,6 +60,11 @@ export function testMemory(test: BackendTest, open: () => Promise<Backend>): voi
     await assertRejects(async () => await backend.download(gone), TypeError, "disposed");
     using foreign = other.upload(zeros("f16", [2, 2]));
     await assertRejects(async () => await backend.download(foreign), TypeError, "another backend");
+    const host = zeros("f16", [2, 2]) as unknown as BackendTensor;
+    const message = "Cannot use a tensor of the host: copy it to the backend with upload()";
+    await assertRejects(async () => await backend.download(host), TypeError, message);
+    const missing = undefined as unknown as BackendTensor;
+    await assertRejects(async () => await backend.download(missing), TypeError, "expected a tensor of the backend");
   });
 
   test("upload() rejects a tensor whose data does not match its shape", (backend) => {

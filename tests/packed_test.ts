@@ -133,3 +133,17 @@ Deno.test("packed: wrong parts are refused by name", () => {
   for (const [run, message] of cases) assertThrows(run, Error, message);
   assert(Object.isFrozen(packed("mxfp4", good, [2, 4, 32])));
 });
+
+Deno.test("packed and decode name a value that is not what they take", () => {
+  const parts = { values: u8([1, 1, 16]), scales: u8([1, 1, 1], 127) };
+  const of = (value: unknown) => value as never;
+  assertThrows(() => packed("mxfp4", of(null), [1, 1, 32]), TypeError, "parts must be an object, got null");
+  assertThrows(() => packed("mxfp4", parts, [1, 1, 32], of(null)), TypeError, "options must be an object, got null");
+  assertThrows(() => decode(of(null), "f32"), TypeError, "weight must be an object, got null");
+  const weight = packed("mxfp4", parts, [1, 1, 32]);
+  const message = "weight must be a packed tensor, as packed() makes it, got Object";
+  for (const wrong of [parts.values, { ...weight, format: null }, { ...weight, format: { kind: "mxfp5" } }]) {
+    assertThrows(() => decode(of(wrong), "f32"), TypeError, message);
+  }
+  assertThrows(() => decode(of({ ...weight, parts: null }), "f32"), TypeError, "weight.parts must be an object");
+});

@@ -58,6 +58,11 @@ Deno.test("route() refuses what it cannot route", () => {
   for (const topK of [0, 5, 1.5, NaN]) {
     assertThrows(() => route(logits, topK), RangeError, "topK must be an integer from 1");
   }
+  for (const name of ["scale", "jitter", "epsilon"] as const) {
+    const kind = name === "jitter" ? "sparse-mixer" : "softmax";
+    const message = `${name} must be a finite number of f32`;
+    assertThrows(() => route(logits, { kind, topK: 1, [name]: 1e300 }), RangeError, message);
+  }
   assertThrows(() => route(tensor(new Float32Array(12)), 1), RangeError, "logits must be a matrix");
   assertThrows(() => route(tensor(new Int32Array(12), [3, 4]), 1), TypeError, "logits must be of dtype f16, bf16, f32");
 });

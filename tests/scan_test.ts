@@ -20,6 +20,18 @@ Deno.test("areWithin() and firstAbove() find every byte that is out of range, wh
   }
 });
 
+Deno.test("Every element of a long array is looked at", () => {
+  for (const length of [32, 75, 128]) {
+    for (let at = 0; at < length; at++) {
+      const bytes = new Uint8Array(length + 1).subarray(1).fill(120), numbers = new Uint16Array(length).fill(0x3f80);
+      bytes[at] = 0xff;
+      numbers[at] = 0x7f80;
+      assertEquals([areWithin(bytes, 104, 140), firstNotFinite(bytes, "e4m3")], [false, at]);
+      assertEquals(firstNotFinite(numbers, "bf16"), at);
+    }
+  }
+});
+
 Deno.test("areWithin() is right for neighbors that borrow from each other", () => {
   for (let a = 0; a < 256; a++) {
     for (let b = 0; b < 256; b++) {

@@ -1,7 +1,7 @@
 // What the backends share for `capture`: which calls and tensors belong to a captured function, and what it may not do.
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { BackendTensor } from "../tensor/backend_tensor.ts";
-import { describeValue, formatShape } from "../tensor/tensor.ts";
+import { formatShape } from "../tensor/tensor.ts";
 
 /** A tensor that a captured function can make. */
 export interface CapturedTensor extends BackendTensor {
@@ -103,15 +103,6 @@ export class Captures<Recording extends object> {
       run.hasEnded = true;
     }
   }
-}
-
-/**
- * Checks a function to capture.
- *
- * @throws {TypeError} If it is not a function.
- */
-export function expectFunction(run: unknown): void {
-  if (typeof run !== "function") throw new TypeError(`run must be a function, got ${describeValue(run)}`);
 }
 
 /** Finds tensors in a result: the result itself, or the members of arrays and objects. */

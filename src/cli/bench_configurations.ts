@@ -3,6 +3,7 @@ import { type Configuration, crossProduct, type PlaceRequest } from "../bench/sw
 import type { Preset } from "../models/preset.ts";
 import { presets } from "../models/presets.ts";
 import { type CheckpointPreset, checkpointPreset } from "../workload/checkpoint_preset.ts";
+import { Checkpoint } from "../models/checkpoint/checkpoint.ts";
 import { areDrawn, drawnFormats } from "../workload/drawn_weights.ts";
 import { hiddenShape } from "../workload/hidden_file.ts";
 import { axes, axis, type FlagValues } from "./flags.ts";
@@ -55,6 +56,17 @@ export async function configurations(
   if (!first) throw new RangeError("A sweep must have at least one configuration");
   if (others.length === 0) check(first); // a single configuration that cannot run is a wrong command line
   return [checked(first), ...others.map(checked)];
+}
+
+/** Lists the files that the configurations read. */
+export async function filesRead({ weights = [], hidden = [] }: FlagValues<typeof sweptFlags>): Promise<string[]> {
+  const files = hidden.filter((size) => typeof size === "string");
+  for (const path of new Set(weights)) {
+    if (areDrawn(path)) continue;
+    using checkpoint = await Checkpoint.open(path);
+    files.push(...checkpoint.files);
+  }
+  return files;
 }
 
 function placeOf({ gpus, exchange, backend = "auto", device, threads, blas, ep }: Point): PlaceRequest {
@@ -122,10 +134,11 @@ class FileCache {
     if (typeof hidden === "string" && !this.#hidden.has(hidden)) {
       this.#hidden.set(hidden, existing(hiddenPath, hidden, hiddenShape(hidden)));
     }
-    return {
-      checkpoint: await this.#checkpoints.get(key),
-      hidden: typeof hidden === "string" ? await this.#hidden.get(hidden) : undefined,
-    };
+    const [checkpoint, shape] = await Promise.all([ // at once, because both can fail
+      this.#checkpoints.get(key),
+      typeof hidden === "string" ? this.#hidden.get(hidden) : undefined,
+    ]);
+    return { checkpoint, hidden: shape };
   }
 }
 

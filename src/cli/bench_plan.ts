@@ -6,7 +6,7 @@ import { provenance } from "../bench/provenance.ts";
 import { jobFigures, plannedRecord } from "../bench/record.ts";
 import { type Configuration, requestedPlace } from "../bench/sweep.ts";
 import { presets } from "../models/presets.ts";
-import { figureColumns, usualKeys } from "../report/columns.ts";
+import { figureColumns, formatFigure, usualKeys } from "../report/columns.ts";
 import type { FormatName, Layout } from "../report/format.ts";
 import { textTable } from "../report/table.ts";
 import { formatBytes } from "../text.ts";
@@ -39,6 +39,7 @@ export function planLayout(
     common: commonFigures(plan, varying),
     columns,
     build: `yamoe ${version}${commit}`,
+    widths: Object.fromEntries(varying.map((key) => [key, textLength(plan, key)])),
     varying: against && !varying.includes("backend") ? [...varying, "backend"] : varying,
     modes: backend ? backend.name === "cuda" : plan.some(({ place }) => place.backend !== "cpu"),
     color: Deno.stdout.isTerminal() && !Deno.noColor,
@@ -66,6 +67,12 @@ function commonFigures(plan: readonly Configuration[], varying: readonly FigureK
 /** Returns the figures in which the configurations differ. A figure that follows from others is left out. */
 function varyingKeys(plan: readonly Configuration[]): FigureKey[] {
   return distinguishingKeys(plan.map(requested), configurationKeys);
+}
+
+/** Returns the length of the longest text of a figure. */
+function textLength(plan: readonly Configuration[], key: FigureKey): number {
+  const figures: Partial<Record<FigureKey, unknown>>[] = plan.map(requested);
+  return Math.max(...figures.map((figures) => formatFigure(key, figures[key]).length));
 }
 
 /** Returns the figures that the command line asks for. */

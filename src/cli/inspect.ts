@@ -81,7 +81,7 @@ function describe({ path, family, tensors, layers, others, problem, sources }: I
     ...lines(
       `${path}: ${family === null ? "no config.json" : family || "no model_type"}, ${plural(tensors, "tensor")}`,
     ),
-    ...sources.flatMap((source) => lines(`Facts on the family: ${source}`)),
+    ...sources.flatMap((source) => lines(`Modeling code: ${source}`)),
     ...rows.length > 0
       ? ["", ...textTable(columns.filter(({ title }) => title !== "latent" || hasLatent), rows, width)]
       : [],

@@ -9,11 +9,17 @@ export async function main(args: readonly string[]): Promise<number> {
     return await dispatch(args);
   } catch (caught) {
     const error = firstError(caught);
-    printNote(`yamoe: ${error instanceof Error ? error.message : error}`);
+    printNote(`yamoe: ${error instanceof Error ? messageOf(error) : error}`);
     if (!(error instanceof Error)) return exitCode.failed;
     if (error.name === "UsageError") return exitCode.usage;
     return error.name === "BackendUnavailableError" ? exitCode.unavailable : exitCode.failed;
   }
+}
+
+/** Returns the message of an error. Those of Deno about files end with a call: `Not a directory (os error 20): stat 'x'`. */
+function messageOf({ message }: Error): string {
+  const [, reason, path] = message.match(/^(.*) \(os error \d+\): \w+ '([^']*)'$/) ?? [];
+  return path === undefined ? message : `Cannot open ${path}: ${reason}`;
 }
 
 async function dispatch(args: readonly string[]): Promise<number> {

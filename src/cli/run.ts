@@ -22,7 +22,9 @@ import { cpuResources, memoryProblem } from "./free_memory.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { backendFlags, backendFromFlags } from "./job_flags.ts";
 import { ProgressBar } from "./progress.ts";
+import { checkNotRead } from "./replaced_input.ts";
 import { asUsage, UsageError } from "./usage_error.ts";
+import { checkWritable } from "./whole_file.ts";
 
 const dtypes = ["f16", "bf16", "f32"] as const;
 
@@ -90,9 +92,11 @@ export default command({
       for (const file of temporaryFiles) Deno.removeSync(file);
     };
     onInterrupt(finish);
-    await checkOutput(output, [weights, input]); // after onInterrupt, so that a signal leaves no probe behind
+    checkWritable(output); // after onInterrupt, so that a signal leaves no probe behind
+    await checkNotRead(output, [weights, input]);
     const { hidden, shape } = await readHidden(input);
     using layer = await asUsage(() => CheckpointLayer.open(weights, layerOptions(values)));
+    await checkNotRead(output, layer.files);
     const [tokens, width] = hidden.shape as [number, number];
     const { routed, router, hidden: expected } = layer.shape;
     if (width !== expected) {
@@ -190,40 +194,6 @@ function required({ weights, input, output }: Values): { weights: string; input:
     if (value === undefined) throw new UsageError(`--${name} is needed`);
   }
   return { weights: weights!, input: input!, output: output! };
-}
-
-/** Refuses an output that cannot be written, or that would replace an input. Runs before any other work. */
-async function checkOutput(output: string, sources: readonly string[]): Promise<void> {
-  const stat = (path: string) =>
-    Deno.stat(path).catch((error) => {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    });
-  const directory = output.slice(0, output.lastIndexOf("/") + 1) || ".";
-  if (!(await stat(directory))?.isDirectory) {
-    throw new UsageError(`--output must be in an existing directory, got "${output}"`);
-  }
-  probeDirectory(output);
-  const there = await stat(output);
-  if (!there) return;
-  if (!there.isFile) throw new UsageError(`--output must be a regular file, got "${output}"`);
-  for (const source of sources) {
-    const other = await stat(source);
-    if (source === output || (other && other.ino !== null && other.ino === there.ino && other.dev === there.dev)) {
-      throw new UsageError(`--output must not be a file that is read, got "${output}"`);
-    }
-  }
-}
-
-/** Creates and removes a file, because permissions and read-only file systems cannot be checked in another way. */
-function probeDirectory(output: string): void {
-  const probe = `${output}.${crypto.randomUUID().slice(0, 8)}.tmp`;
-  try {
-    Deno.writeFileSync(probe, new Uint8Array(1), { createNew: true });
-    Deno.removeSync(probe);
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    throw new UsageError(`--output cannot be written: ${error.message}`);
-  }
 }
 
 /** Describes what is computed, so that the user sees what names, config.json and flags decided. */

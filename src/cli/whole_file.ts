@@ -1,4 +1,5 @@
 // Files that are complete or absent: they are written under a temporary name and then renamed.
+import { fileTarget } from "../file_target.ts";
 import { UsageError } from "./usage_error.ts";
 
 /**
@@ -9,9 +10,12 @@ import { UsageError } from "./usage_error.ts";
  */
 export function checkWritable(path: string): void {
   try {
-    const target = targetOf(path);
+    const target = fileTarget(path);
     if (target.exists && !target.isFile) {
       throw new UsageError(`Cannot write ${path}: expected the path of a regular file`);
+    }
+    if (target.mode !== null && (target.mode & 0o222) === 0) {
+      throw new UsageError(`Cannot write ${path}: the file is read-only`); // renaming would replace it
     }
     const temporary = temporaryFor(target.path);
     Deno.writeTextFileSync(temporary, "", { createNew: true });
@@ -31,7 +35,7 @@ export function checkWritable(path: string): void {
 export function replaceFile(path: string, text: string): void {
   let temporary: string | undefined;
   try {
-    const target = targetOf(path);
+    const target = fileTarget(path);
     const name = temporary = temporaryFor(target.path);
     {
       using file = Deno.openSync(name, { write: true, createNew: true });
@@ -50,39 +54,6 @@ export function replaceFile(path: string, text: string): void {
       }
     }
     throw new Error(failure(path, error));
-  }
-}
-
-/** The file that a path means, and its mode on systems that have modes. */
-interface Target {
-  readonly path: string;
-  readonly exists: boolean;
-  readonly isFile: boolean;
-  readonly mode: number | null;
-}
-
-/** The maximum number of symbolic links that are followed, as on Linux. */
-const maxLinks = 40;
-
-/** Follows symbolic links, also to a file that does not exist yet. */
-function targetOf(path: string, links = 0): Target {
-  const info = ifExists(() => Deno.lstatSync(path));
-  if (!info?.isSymlink) {
-    const mode = Deno.build.os === "windows" ? null : info?.mode ?? null;
-    return { path, exists: info !== undefined, isFile: info?.isFile ?? false, mode };
-  }
-  if (links === maxLinks) throw new Error("too many symbolic links");
-  const link = Deno.readLinkSync(path);
-  const folder = path.slice(0, path.lastIndexOf("/") + 1);
-  return targetOf(/^([/\\]|[A-Za-z]:)/.test(link) ? link : folder + link, links + 1);
-}
-
-function ifExists<Result>(read: () => Result): Result | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
   }
 }
 

@@ -1,18 +1,10 @@
 // Checks that the contracts of all functions share. Each throws an error that names the argument.
 import { describeValue, type DType, floatDTypes, formatShape, type Tensor } from "../tensor/tensor.ts";
 
+export { expectObject } from "../tensor/tensor.ts";
+
 /** The dtype and the shape of a tensor, on the host or on a backend. */
 export type TensorSpec = Pick<Tensor, "dtype" | "shape">;
-
-/**
- * Checks that a value is an object.
- *
- * @throws {TypeError} If it is not.
- */
-export function expectObject(name: string, value: unknown): void {
-  if (typeof value === "object" && value !== null) return;
-  throw new TypeError(`${name} must be an object, got ${describeValue(value)}`);
-}
 
 /**
  * Checks that a value has a dtype and a shape, as tensors do.
@@ -102,6 +94,16 @@ export function expectOneOf(name: string, value: unknown, expected: readonly str
 export function expectBoolean(name: string, value: unknown): void {
   if (typeof value === "boolean") return;
   throw new TypeError(`${name} must be true or false, got ${describeValue(value)}`);
+}
+
+/**
+ * Checks that a value is a function.
+ *
+ * @throws {TypeError} If it is not.
+ */
+export function expectFunction(name: string, value: unknown): void {
+  if (typeof value === "function") return;
+  throw new TypeError(`${name} must be a function, got ${describeValue(value)}`);
 }
 
 function describeDType(dtype: DType): string {

@@ -1,6 +1,6 @@
 // The options of `experts`, each with its default and its check. The compiler checks that no option is missing.
 import { activationRules, activations } from "./activations.ts";
-import { expectBoolean, expectOneOf } from "./checks.ts";
+import { expectBoolean, expectFunction, expectOneOf } from "./checks.ts";
 import type { ExpertsComputation, ExpertsOptions } from "./experts.ts";
 import { checkNames } from "../known_names.ts";
 import { describeValue, type DType } from "../tensor/tensor.ts";
@@ -115,8 +115,8 @@ function refuse(name: "activationAlpha" | "activationLimit", activation: string,
 }
 
 function expectFinite(name: string, value: number | undefined): void {
-  if (Number.isFinite(value)) return;
-  throw new RangeError(`${name} must be a finite number, got ${describeValue(value)}`);
+  if (typeof value === "number" && Number.isFinite(Math.fround(value))) return;
+  throw new RangeError(`${name} must be a finite number of f32, got ${describeValue(value)}`);
 }
 
 function expectAboveZero(name: string, value: number | undefined): void {
@@ -124,12 +124,8 @@ function expectAboveZero(name: string, value: number | undefined): void {
   throw new RangeError(`${name} must be a number above 0, got ${describeValue(value)}`);
 }
 
-function expectCapacity(name: string, value: number | undefined): void {
+/** Checks that a value is a capacity. Errors begin with `name`. */
+export function expectCapacity(name: string, value: number | undefined): void {
   if (value === Infinity || Number.isSafeInteger(value) && Number(value) >= 1) return;
   throw new RangeError(`${name} must be an integer of at least 1, or undefined, got ${describeValue(value)}`);
-}
-
-function expectFunction(name: string, value: unknown): void {
-  if (typeof value === "function") return;
-  throw new TypeError(`${name} must be a function, got ${describeValue(value)}`);
 }

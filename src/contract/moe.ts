@@ -93,9 +93,11 @@ export interface MoeLayer<T = Tensor, W = T | PackedTensor<T>> extends ExpertsLa
   readonly latent?: LatentSpace<T> | undefined;
   /** Normalizes the input of the routed experts (Gemma 4). Not in a layer with a latent space. */
   readonly norm?: RmsNorm | undefined;
+  /** The most tokens that an expert takes in a call (Switch Transformers). A call can replace it. By default, no limit. */
+  readonly expertCapacity?: number | undefined;
 }
 
-/** Options of {@linkcode moe}. */
+/** Options of {@linkcode moe}. The default of `expertCapacity` is that of the layer. */
 export interface MoeOptions extends Pick<ExpertsOptions, "expertCapacity" | "batchInvariant" | "onProgress"> {
   /** The id of each token, for a layer with a {@linkcode MoeRouter.tokenTable}. */
   readonly tokenIds?: readonly number[] | Int32Array | undefined;

@@ -2,7 +2,7 @@
 import { expectDType, expectFloat, expectObject, expectShape, expectSpec, type TensorSpec } from "./checks.ts";
 import type { ExpertsComputation, ExpertsInputs } from "./experts.ts";
 import { isWeight } from "./experts_inputs.ts";
-import { layerOptionNames } from "./experts_options.ts";
+import { expectCapacity, layerOptionNames } from "./experts_options.ts";
 import type { ExpertsLayer, LatentSpace, MoeLayer, MoeOptions, MoeRouter, RmsNorm, SharedExpert } from "./moe.ts";
 import { type ResolvedExperts, resolveExperts } from "./resolve_experts.ts";
 import { checkNames, definedMembers } from "../known_names.ts";
@@ -114,7 +114,7 @@ export function resolveMoe<T extends TensorSpec>(
   expectNames(
     "layer",
     layer,
-    [...expertsNames, "router", "sharedExpert", "latent", "norm"] satisfies (keyof MoeLayer)[],
+    [...expertsNames, "router", "sharedExpert", "latent", "norm", "expertCapacity"] satisfies (keyof MoeLayer)[],
   );
   expectNames("layer.router", layer.router, routerNames);
   expectNames("options", options, [...optionNames, "backend"]);
@@ -152,12 +152,14 @@ export function resolveMoe<T extends TensorSpec>(
     routingWeights: { dtype: "f32", shape: [tokens, topK] },
   } as const);
   if (latent !== undefined) checkLatent(latent, hidden);
+  const { expertCapacity } = layer;
+  if (expertCapacity !== undefined) expectCapacity("layer.expertCapacity", expertCapacity);
   const routed = resolvePart("layer", layer, experts, {
     ...assignments(decided.topK),
     ...latent && { hiddenStates: { dtype: hidden.dtype, shape: [tokens, latent.input.shape[0]!] } },
     ...decided.onInput && { inputWeights: { dtype: "f32", shape: [tokens, decided.topK] } },
     ...sharedExpert && !latent && { addend: hidden },
-  }, options);
+  }, { ...options, expertCapacity: options.expertCapacity ?? expertCapacity });
   const resolved = { hidden: width, router: decided, routerDType: weight.dtype, logitsDType, routed };
   if (sharedExpert === undefined) return { ...resolved, shared: undefined };
 

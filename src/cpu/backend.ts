@@ -9,9 +9,11 @@ import type {
   PackedBackendTensor,
   PeakRates,
 } from "../backend/backend.ts";
-import { Captures, expectFunction } from "../backend/captures.ts";
+import { Captures } from "../backend/captures.ts";
 import { makeParts } from "../backend/upload_packed.ts";
 import { noDetails } from "../backend/details.ts";
+import { foreignTensorError } from "../backend/foreign_tensor.ts";
+import { expectFunction } from "../contract/checks.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import { mapInputs } from "../contract/experts_inputs.ts";
 import { type ExpertsCall, resolveExperts } from "../contract/resolve_experts.ts";
@@ -247,7 +249,7 @@ export class CpuBackend implements Backend {
   }
 
   async capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>> {
-    expectFunction(run);
+    expectFunction("run", run);
     this.#checkOpen();
     this.#captures.refuse("capture");
     using cleanup = new DisposableStack();
@@ -270,8 +272,9 @@ export class CpuBackend implements Backend {
   }
 
   /** Measures the peaks. A later call measures again and returns the higher rates, for a machine that was busy before. */
-  peakRates(): Promise<PeakRates> {
-    return this.#peak.measure();
+  async peakRates(): Promise<PeakRates> {
+    this.#checkOpen();
+    return await this.#peak.measure();
   }
 
   /** Returns a tensor of zeros, or recycled memory with its old contents. */
@@ -301,7 +304,7 @@ export class CpuBackend implements Backend {
   #own(tensor: BackendTensor): CpuTensor {
     this.#checkOpen();
     if (!(tensor instanceof CpuTensor && tensor.belongsTo(this.#captures))) {
-      throw new TypeError("Cannot use a tensor of another backend");
+      throw foreignTensorError(tensor);
     }
     return this.#captures.recording?.keep(tensor) ?? tensor;
   }

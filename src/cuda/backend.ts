@@ -10,12 +10,14 @@ import type {
   PackedBackendTensor,
   PeakRates,
 } from "../backend/backend.ts";
-import { Captures, expectFunction } from "../backend/captures.ts";
+import { Captures } from "../backend/captures.ts";
 import { resolveRange } from "../backend/element_range.ts";
+import { foreignTensorError } from "../backend/foreign_tensor.ts";
 import { MemoryCounter } from "../backend/memory_counter.ts";
 import { shareAndRunMoe } from "../backend/run_moe.ts";
 import { resolvedOps } from "../backend/steps.ts";
 import { BackendUnavailableError } from "../backend/unavailable_error.ts";
+import { expectFunction } from "../contract/checks.ts";
 import type { ExpertsInputs, ExpertsOptions } from "../contract/experts.ts";
 import type { MoeLayer, MoeOptions } from "../contract/moe.ts";
 import type { BackendOps } from "../contract/ops.ts";
@@ -249,7 +251,7 @@ export class CudaBackend implements Backend {
   }
 
   async capture<Result>(run: () => Promise<Result>): Promise<Captured<Result>> {
-    expectFunction(run);
+    expectFunction("run", run);
     this.#captures.refuse("capture");
     using cleanup = new DisposableStack();
     const recording = cleanup.use(new Recording(this.#stream, this.memory));
@@ -259,7 +261,7 @@ export class CudaBackend implements Backend {
   }
 
   async profile(run: () => Promise<unknown>): Promise<KernelTime[]> {
-    expectFunction(run);
+    expectFunction("run", run);
     this.#captures.refuse("profile");
     using profile = new Profile(this.#stream, this.memory, this.#stopwatch);
     const { tensors } = await this.#captures.run(profile, run);
@@ -317,7 +319,7 @@ export class CudaBackend implements Backend {
 
   #own(tensor: BackendTensor): CudaTensor {
     if (!(tensor instanceof CudaTensor && tensor.owner === this.#captures)) {
-      throw new TypeError("Cannot use a tensor of another backend");
+      throw foreignTensorError(tensor);
     }
     const { buffer } = tensor; // throws if it is disposed
     this.#captures.recording?.keep(buffer);

@@ -2,6 +2,7 @@
 import type { PackedBackendTensor } from "../backend/backend.ts";
 import { makeParts } from "../backend/upload_packed.ts";
 import { describeParts, expertsOf, mapParts, type PackedSpec, type PackedTensor } from "../tensor/packed_tensor.ts";
+import { ScaleError } from "../tensor/scale_error.ts";
 import { firstAbove, firstHugeBf16 } from "../tensor/scan.ts";
 import { bytesPerElement, elementCount, type Tensor, viewOf } from "../tensor/tensor.ts";
 import type { CudaHost } from "./ops.ts";
@@ -44,9 +45,9 @@ export class PackedUpload implements Disposable {
     this.#target = layout ? new Blocks(spec, layout, atOnce, host) : new Parts(spec, host);
   }
 
-  /** Returns a packed tensor of some experts in host memory. */
-  piece({ count }: ExpertRange, memory: SharedArrayBuffer): PackedTensor {
-    let at = 0;
+  /** Returns a packed tensor of some experts in host memory, from the byte `start` on. */
+  piece({ count }: ExpertRange, memory: SharedArrayBuffer, start: number): PackedTensor {
+    let at = start;
     return mapParts(describeParts(withExperts(this.#spec, count)), (part) => {
       const data = viewOf(part.dtype, memory, at, elementCount(part.shape));
       at += aligned(data.byteLength);
@@ -163,13 +164,14 @@ const globalLimit = 2 ** 105;
  * Checks that the kernels can decode each scale of the experts from `first` on. They multiply those of integers in bf16 by up to
  * 64.
  *
- * @throws {RangeError} If a scale is too large.
+ * @throws {ScaleError} If a scale is too large.
  */
 export function checkScales({ format, shape, parts: { scales, globalScales } }: PackedTensor, first = 0): void {
   const [count = 1] = shape;
   const refuse = ({ data }: Tensor, i: number, expected: string, got = "a larger one") => {
     if (i < 0) return;
-    throw new RangeError(`${expected} on this GPU, got ${got} at element ${first * data.length / count + i}`);
+    const perExpert = data.length / count;
+    throw new ScaleError(`${expected} on this GPU, got ${got}`, first * perExpert + i, perExpert);
   };
   if (format.kind === "mxfp4") {
     const i = firstAbove(scales.data, maximumScale);

@@ -1,11 +1,12 @@
 import type { Backend, BackendTensor } from "../backend/backend.ts";
-import { expectObject } from "../contract/checks.ts";
+import { expectFunction, expectObject, expectOneOf } from "../contract/checks.ts";
 import type { MoeLayer } from "../contract/moe.ts";
 import { checkNames } from "../known_names.ts";
 import { CheckpointLayer } from "../models/checkpoint/checkpoint_layer.ts";
 import { backendTarget } from "../models/checkpoint/layer_target.ts";
+import { filePath } from "../safetensors/file_path.ts";
 import type { PackedFormat } from "../tensor/packed_tensor.ts";
-import type { DType } from "../tensor/tensor.ts";
+import { describeValue, type DType, floatDTypes } from "../tensor/tensor.ts";
 
 /** Options of {@linkcode openLayer}. */
 export interface OpenLayerOptions {
@@ -34,15 +35,15 @@ const knownOptions: Readonly<Record<keyof OpenLayerOptions, true>> = {
  * Opens a layer of a model's checkpoint: router, experts and shared expert, with its tensors on a backend. The
  * `config.json` beside the weights says how the layer computes. Each tensor is uploaded before the next one is read. Quantized
  * weights of the experts stay packed if the backend {@linkcode Backend.supports} their format, and are decoded otherwise.
- * Switch Transformers keep only the first `expert_capacity` of an expert's tokens: give `expertCapacity` in each call.
+ * Switch Transformers keep only the first `expert_capacity` of an expert's tokens in a sequence, so give each call one sequence.
  * A layer whose router has a `tokenTable` (DeepSeek-V4's first layers) needs the option `tokenIds` of each call.
  *
- * @param path A safetensors file, an index of several, or a directory with either.
+ * @param path The path or file URL of a safetensors file, of an index of several, or of a directory with either.
  * @param options The backend, and which layer.
  * @returns The layer, for {@linkcode Backend.moe}. Dispose it to free the memory of its tensors.
  * @throws {SafetensorsError} If a tensor is missing or malformed, or the model's family or format is not supported.
  * @throws {RangeError} If the allocation fails.
- * @throws {TypeError} If an option is unknown.
+ * @throws {TypeError} If an option is unknown or of a wrong type.
  *
  * @example From a checkpoint to an output
  * ```ts
@@ -57,16 +58,31 @@ const knownOptions: Readonly<Record<keyof OpenLayerOptions, true>> = {
  * ```
  */
 export async function openLayer(
-  path: string,
+  path: string | URL,
   options: OpenLayerOptions,
 ): Promise<MoeLayer<BackendTensor> & Disposable> {
   expectObject("options", options);
   checkNames("options", options, Object.keys(knownOptions));
+  checkOptions(options);
   const { backend, layer, prefix, dtype, onProgress } = options;
   using scope = new DisposableStack();
-  using found = await CheckpointLayer.open(path, { layer, prefix });
+  using found = await CheckpointLayer.open(filePath(path), { layer, prefix });
   const supports = (format: PackedFormat) => backend.supports(format);
   const tensors = await found.readTo(backendTarget(backend, scope), { dtype, supports, onProgress });
   const owned = scope.move();
   return { ...tensors, [Symbol.dispose]: () => owned.dispose() };
+}
+
+function checkOptions({ backend, layer, prefix, dtype, onProgress }: OpenLayerOptions): void {
+  if (typeof backend !== "object" || backend === null || typeof backend.upload !== "function") {
+    throw new TypeError(`backend must be a backend, as openBackend() opens it, got ${describeValue(backend)}`);
+  }
+  if (layer !== undefined && !(Number.isSafeInteger(layer) && layer >= 0)) {
+    throw new RangeError(`layer must be an integer of at least 0, got ${describeValue(layer)}`);
+  }
+  if (prefix !== undefined && typeof prefix !== "string") {
+    throw new TypeError(`prefix must be a string, got ${describeValue(prefix)}`);
+  }
+  if (dtype !== undefined) expectOneOf("dtype", dtype, floatDTypes);
+  if (onProgress !== undefined) expectFunction("onProgress", onProgress);
 }

@@ -34,12 +34,13 @@ export function formatFigure(key: FigureKey, value: unknown): string {
   return places === "significant" ? digits(shown) : places === undefined ? String(shown) : shown.toFixed(places);
 }
 
-/** Returns the columns of some figures, in the order of the figures. */
-export function figureColumns(keys: readonly FigureKey[]): RecordColumn[] {
+/** Returns the columns of some figures, in the order of the figures, with the widths that they have at least. */
+export function figureColumns(keys: readonly FigureKey[], widths: Layout["widths"] = {}): RecordColumn[] {
   return figureKeys.filter((key) => keys.includes(key)).flatMap((key) => {
     const column = columnOf(key);
     const identity = configurationKeys.some((one) => one === key);
-    return column ? [{ ...column, identity, text: (record) => formatFigure(key, record[key]) }] : [];
+    const width = Math.max(column?.width ?? 0, widths[key] ?? 0);
+    return column ? [{ ...column, width, identity, text: (record) => formatFigure(key, record[key]) }] : [];
   });
 }
 
@@ -57,7 +58,7 @@ export const noteColumn: RecordColumn = {
 
 /** Returns the columns of a table of records, without the note. */
 export function recordColumns(
-  { varying, modes, columns }: Pick<Layout, "varying" | "modes" | "columns">,
+  { varying, widths, modes, columns }: Pick<Layout, "varying" | "widths" | "modes" | "columns">,
 ): RecordColumn[] {
   if (columns) return chosenColumns(columns);
   const results = figureKeys.filter((key) => {
@@ -65,7 +66,7 @@ export function recordColumns(
     return column && !column.onRequest && !configurationKeys.some((other) => other === key) &&
       (modes || !column.gpuOnly);
   });
-  return figureColumns([...varying, ...results]);
+  return figureColumns([...varying, ...results], widths);
 }
 
 /**

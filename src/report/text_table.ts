@@ -9,7 +9,7 @@ import { fitColumns, nameLines, noteLines, omittedColumns, textLine } from "./ta
 export function format(layout: Layout): Format {
   const columns = recordColumns(layout), notes = columns.filter(({ note }) => note);
   const { names, kept, omitted } = fitColumns(columns.filter(({ note }) => !note), layout.width);
-  const configuration = figureColumns(layout.varying);
+  const configuration = figureColumns(layout.varying, layout.widths);
   const common = commonLine(layout.common);
   const paint = (color: (text: string) => string, lines: readonly string[]) =>
     `${lines.map((line) => layout.color ? color(line) : line).join("\n")}\n`;

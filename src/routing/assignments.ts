@@ -1,4 +1,4 @@
-import { checkTensor, describeValue, formatShape, type Tensor, zeros } from "../tensor/tensor.ts";
+import { checkTensor, describeValue, expectObject, formatShape, type Tensor, zeros } from "../tensor/tensor.ts";
 import type { Routing } from "./routing.ts";
 
 /**
@@ -19,7 +19,9 @@ import type { Routing } from "./routing.ts";
  * assertEquals([...denseWeights(routing, 3).data], [0, 1, 0]);
  * ```
  */
-export function denseWeights({ routerIndices, routerWeights }: Routing, experts: number): Tensor {
+export function denseWeights(routing: Routing, experts: number): Tensor {
+  expectObject("routing", routing);
+  const { routerIndices, routerWeights } = routing;
   const [tokens, topK] = indexMatrix(routerIndices);
   checkTensor("routerWeights", routerWeights);
   if (formatShape(routerWeights.shape) !== formatShape(routerIndices.shape)) {

@@ -209,16 +209,16 @@ export function resolveRouter(
   if (renormalize !== undefined && typeof renormalize !== "boolean") {
     throw new TypeError(`renormalize must be a boolean, got ${describeValue(renormalize)}`);
   }
-  if (epsilon !== undefined && !(typeof epsilon === "number" && epsilon >= 0 && epsilon < Infinity)) {
-    throw new RangeError(`epsilon must be a finite number of at least 0, got ${describeValue(epsilon)}`);
+  if (epsilon !== undefined && !isFiniteSize(epsilon)) {
+    throw new RangeError(`epsilon must be a finite number of f32 of at least 0, got ${describeValue(epsilon)}`);
   }
-  if (typeof scale !== "number" || !Number.isFinite(scale)) {
-    throw new RangeError(`scale must be a finite number, got ${describeValue(scale)}`);
+  if (typeof scale !== "number" || !Number.isFinite(Math.fround(scale))) {
+    throw new RangeError(`scale must be a finite number of f32, got ${describeValue(scale)}`);
   }
   if (jitter !== undefined) {
     if (rule.after !== "sparse-mixer") refuse("jitter");
-    if (!(typeof jitter === "number" && jitter >= 0 && jitter < Infinity)) {
-      throw new RangeError(`jitter must be a finite number of at least 0, got ${describeValue(jitter)}`);
+    if (!isFiniteSize(jitter)) {
+      throw new RangeError(`jitter must be a finite number of f32 of at least 0, got ${describeValue(jitter)}`);
     }
   }
   return {
@@ -244,6 +244,10 @@ function checkBias(bias: Pick<Tensor, "dtype" | "shape">, experts: number): void
   if (shape.length !== 1 || shape[0] !== experts) {
     throw new RangeError(`correctionBias must have shape [${experts}], got ${formatShape(shape)}`);
   }
+}
+
+function isFiniteSize(value: number): boolean {
+  return typeof value === "number" && value >= 0 && Math.fround(value) < Infinity;
 }
 
 function checkInteger(name: string, value: number, maximum: number, meaning: string): void {

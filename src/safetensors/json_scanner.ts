@@ -5,7 +5,6 @@ import { quote } from "../text.ts";
 /** The maximum depth of nested arrays and objects in a skipped value. */
 const maxDepth = 64;
 
-const digits = /0|[1-9]\d*/y;
 const nothing = /null/y;
 const scalar = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 
@@ -99,9 +98,13 @@ export class JsonScanner {
 
   #integer(): number {
     this.#skipSpace();
-    const start = this.#at;
-    const value = Number(this.#match(digits));
-    if (Number.isSafeInteger(value)) return value;
+    const start = this.#at, text = this.#text;
+    let value = 0;
+    for (let digit = digitAt(text, start); digit >= 0 && (value > 0 || this.#at === start);) {
+      value = 10 * value + digit;
+      digit = digitAt(text, this.#at += 1);
+    }
+    if (this.#at > start && Number.isSafeInteger(value)) return value;
     this.#at = start;
     throw this.#unexpected("an integer from 0 to 2^53 - 1");
   }
@@ -141,6 +144,12 @@ export class JsonScanner {
     const found = this.#at < this.#text.length ? quote(this.#text[this.#at]!) : "the end";
     return this.#error(`character ${this.#at} must begin ${expected}, got ${found}`);
   }
+}
+
+/** Returns the value of a digit, or -1 if the character is something else. */
+function digitAt(text: string, at: number): number {
+  const value = text.charCodeAt(at) - 0x30;
+  return value >= 0 && value <= 9 ? value : -1;
 }
 
 /** Returns whether a UTF-16 code unit is a space, a tab, a line feed or a carriage return. */

@@ -127,7 +127,11 @@ export class Safetensors implements Disposable {
         `Cannot read bytes ${start} to ${start + target.length} of tensor ${quote(name)}: it has ${byteLength}`,
       );
     }
-    await inFile(this.name, () => this.#source.read(target, this.#dataStart + offset + start));
+    try {
+      await this.#source.read(target, this.#dataStart + offset + start);
+    } catch (error) {
+      throw named(this.name, error);
+    }
   }
 
   /** Closes the file. To close it twice is not an error. */
@@ -151,7 +155,12 @@ async function inFile<Result>(name: string, run: () => Promise<Result>): Promise
   try {
     return await run();
   } catch (error) {
-    if (!(error instanceof SafetensorsError)) throw error;
-    throw new SafetensorsError(`${name}: ${error.message}`, { cause: error });
+    throw named(name, error);
   }
+}
+
+function named(name: string, error: unknown): unknown {
+  return error instanceof SafetensorsError
+    ? new SafetensorsError(`${name}: ${error.message}`, { cause: error })
+    : error;
 }

@@ -1,4 +1,5 @@
 // The bytes of a file, read on demand from a path or from memory.
+import { all } from "../concurrently.ts";
 import { SafetensorsError } from "./error.ts";
 
 /** Random access to bytes. */
@@ -16,7 +17,7 @@ const pieceBytes = 1 << 23;
 const smallBytes = 1 << 16;
 
 /** How many reads of a file run at the same time. One thread alone cannot copy as fast as the memory allows. */
-const maximumHandles = 4;
+const maximumHandles = 8;
 
 /** Opens a file. */
 export async function fileSource(path: string | URL): Promise<Source> {
@@ -50,17 +51,17 @@ class FileSource implements Source {
     this.#idle = [file];
   }
 
-  async read(target: Uint8Array, position: number): Promise<void> {
+  read(target: Uint8Array, position: number): Promise<void> {
+    if (target.length <= pieceBytes) return this.#readPiece(target, position);
     const pieces: Promise<void>[] = [];
     for (let at = 0; at < target.length; at += pieceBytes) {
       pieces.push(this.#readPiece(target.subarray(at, at + pieceBytes), position + at));
     }
-    const results = await Promise.allSettled(pieces); // no piece may write to the memory after the end of the read
-    for (const result of results) if (result.status === "rejected") throw result.reason;
+    return all(pieces); // no piece may write to the memory after the end of the read
   }
 
   async #readPiece(target: Uint8Array, position: number): Promise<void> {
-    const file = await this.#take();
+    const file = this.#open && this.#idle.pop() || await this.#take();
     try {
       file.seekSync(position, Deno.SeekMode.Start);
       for (let done = 0; done < target.length;) {
@@ -76,8 +77,6 @@ class FileSource implements Source {
 
   async #take(): Promise<Deno.FsFile> {
     if (!this.#open) throw new SafetensorsError("the file is closed");
-    const file = this.#idle.pop();
-    if (file) return file;
     if (this.#handles < this.#maximum) {
       this.#handles++;
       const another = await this.#openAnother();

@@ -1,7 +1,16 @@
 // Writes safetensors files. The same tensors give the same bytes, and a file is either complete or does not exist.
-import { bytesPerElement, checkTensor, describeValue, type DType, type Tensor } from "../tensor/tensor.ts";
+import {
+  bytesPerElement,
+  checkTensor,
+  describeValue,
+  type DType,
+  expectObject,
+  type Tensor,
+} from "../tensor/tensor.ts";
 import { SafetensorsError } from "./error.ts";
 import { quote } from "../text.ts";
+import { fileTarget } from "../file_target.ts";
+import { filePath } from "./file_path.ts";
 import { lengthBytes, type StoredDType } from "./header.ts";
 
 const storedByDType = { f16: "F16", bf16: "BF16", f32: "F32", i32: "I32", u8: "U8" } as const satisfies Record<
@@ -50,7 +59,7 @@ export const temporaryFiles: Set<string> = new Set();
 
 /**
  * Writes a safetensors file. The data is first written to a temporary file in the same directory, which then replaces the file
- * at `path`. If this fails, the temporary file is removed and the old file stays.
+ * at `path`, or the target of a symbolic link. If this fails, the temporary file is removed and the old file stays.
  *
  * @param path A path or a file URL.
  * @param tensors The tensors, by name. They are not copied.
@@ -63,7 +72,7 @@ export async function writeSafetensors(
   tensors: NamedTensors,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const target = filePath(path);
+  const { path: target, mode } = fileTarget(filePath(path));
   const parts = fileParts(tensors, metadata);
   const temporary = `${target}.${crypto.randomUUID().slice(0, 8)}.tmp`;
   temporaryFiles.add(temporary);
@@ -75,6 +84,7 @@ export async function writeSafetensors(
     } finally {
       file.close();
     }
+    if (mode !== null) await Deno.chmod(temporary, mode & 0o7777);
     await Deno.rename(temporary, target);
   } catch (error) {
     await Deno.remove(temporary).catch(() => {}); // the first error is the cause
@@ -83,18 +93,6 @@ export async function writeSafetensors(
     temporaryFiles.delete(temporary);
   }
   await syncDirectory(target);
-}
-
-/** Returns the path of a file URL. */
-function filePath(path: string | URL): string {
-  if (typeof path === "string") return path;
-  if (!(path instanceof URL && path.protocol === "file:")) {
-    throw new TypeError(
-      `path must be a path or a file URL, got ${path instanceof URL ? path.href : describeValue(path)}`,
-    );
-  }
-  const decoded = decodeURIComponent(path.pathname);
-  return Deno.build.os === "windows" ? decoded.replace(/^\/(?=[A-Za-z]:)/, "") : decoded;
 }
 
 /** Makes the new name survive a power failure. Windows does not have such a call for directories. */
@@ -110,6 +108,8 @@ async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
 
 /** Makes the parts of the file in order: the length, the header, and the data of each tensor. */
 function fileParts(tensors: NamedTensors, metadata: Readonly<Record<string, string>>): Uint8Array[] {
+  expectObject("tensors", tensors);
+  expectObject("metadata", metadata);
   for (const [name, tensor] of Object.entries(tensors)) checkTensor(name, tensor);
   for (const [key, text] of Object.entries(metadata)) {
     if (typeof text === "string" && text.isWellFormed() && key.isWellFormed()) continue;

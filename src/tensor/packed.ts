@@ -15,7 +15,15 @@ import {
 } from "./packed_tensor.ts";
 import { areWithin, firstAbove, firstNotFinite } from "./scan.ts";
 import { e2m1, e8m0 } from "./small_floats.ts";
-import { checkShape, checkTensor, describeValue, type DType, formatShape, type Tensor } from "./tensor.ts";
+import {
+  checkShape,
+  checkTensor,
+  describeValue,
+  type DType,
+  expectObject,
+  formatShape,
+  type Tensor,
+} from "./tensor.ts";
 import { checkNames } from "../known_names.ts";
 
 /** What the parts of a packed tensor leave open. */
@@ -78,7 +86,9 @@ export function packed(
   if (shape.length !== 3 || shape.includes(0)) {
     throw new RangeError(`shape must be [E, out, in] with at least one element, got ${formatShape(shape)}`);
   }
+  expectObject("parts", parts);
   checkNames("parts", parts, partNames);
+  expectObject("options", options);
   checkNames("options", options, ["signed", "block", "gateUpLayout"]);
   checkTensor("values", parts.values);
   checkTensor("scales", parts.scales);
@@ -106,7 +116,14 @@ export function packed(
  * @throws {TypeError} If a part is missing, has another dtype, or its buffer is detached.
  * @throws {RangeError} If a part has another shape.
  */
-export function checkPacked(name: string, { format, parts, shape }: PackedTensor): void {
+export function checkPacked(name: string, weight: PackedTensor): void {
+  expectObject(name, weight);
+  const { format, parts, shape } = weight;
+  if (!packedKinds.includes(format?.kind)) {
+    throw new TypeError(`${name} must be a packed tensor, as packed() makes it, got ${describeValue(weight)}`);
+  }
+  checkShape(`${name}.shape`, shape);
+  expectObject(`${name}.parts`, parts);
   checkParts(`${name}.`, format, parts, shape);
 }
 

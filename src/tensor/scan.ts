@@ -1,8 +1,7 @@
-// Looks through large arrays of scales, a word of four bytes at a time: a function called for each element takes 20 times as long.
+// Looks through large arrays of scales, a word of four bytes at a time: a function called for each element takes 20 times as
+// long. The words are read in eight places in turn, because another thread has just written them, and each place waits for
+// them.
 import type { TensorData } from "./tensor.ts";
-
-/** Words that are combined before their bits are tested. */
-const blockWords = 2048;
 
 /** A word of equal parts of 1, 2 or 4 bytes. */
 const repeat = (part: number, bytes: number) =>
@@ -36,16 +35,17 @@ export function areWithin(data: TensorData, minimum: number, maximum: number): b
   const { words, before, after } = divide(data, 1);
   if (bytes.subarray(0, before).some(isOutside) || bytes.subarray(after).some(isOutside)) return false;
   const low = repeat(minimum, 1), high = repeat(255 - maximum, 1), signs = repeat(0x80, 1);
-  for (let start = 0; start < words.length; start += blockWords) {
-    const end = Math.min(words.length, start + blockWords);
-    let outside = 0;
-    for (let i = start; i < end; i++) {
-      const word = words[i]!;
-      outside |= word - low & ~word | ~word - high & word;
-    }
-    if ((outside & signs) !== 0) return false;
+  const outside = (word: number) => word - low & ~word | ~word - high & word;
+  const count = Math.floor(words.length / 8);
+  let found = 0;
+  for (let i = 0; i < count; i++) {
+    found |= outside(words[i]!) | outside(words[i + count]!);
+    found |= outside(words[i + 2 * count]!) | outside(words[i + 3 * count]!);
+    found |= outside(words[i + 4 * count]!) | outside(words[i + 5 * count]!);
+    found |= outside(words[i + 6 * count]!) | outside(words[i + 7 * count]!);
   }
-  return true;
+  for (let i = 8 * count; i < words.length; i++) found |= outside(words[i]!);
+  return (found & signs) === 0;
 }
 
 /** Returns the index of the first byte that is above a maximum, or -1. */
@@ -93,11 +93,15 @@ function firstWithAll(data: TensorData, bytes: number, mask: number): number {
 /** Returns whether any part of a word has all bits of a mask. An addition at the lowest bit then carries to the highest one. */
 function hasAll(words: Int32Array, mask: number, bytes: number): boolean {
   const masks = repeat(mask, bytes), lowest = repeat(mask & -mask, bytes), signs = repeat(2 ** (8 * bytes - 1), bytes);
-  for (let start = 0; start < words.length; start += blockWords) {
-    const end = Math.min(words.length, start + blockWords);
-    let carried = 0;
-    for (let i = start; i < end; i++) carried |= (words[i]! & masks) + lowest;
-    if ((carried & signs) !== 0) return true;
+  const carries = (word: number) => (word & masks) + lowest;
+  const count = Math.floor(words.length / 8);
+  let found = 0;
+  for (let i = 0; i < count; i++) {
+    found |= carries(words[i]!) | carries(words[i + count]!);
+    found |= carries(words[i + 2 * count]!) | carries(words[i + 3 * count]!);
+    found |= carries(words[i + 4 * count]!) | carries(words[i + 5 * count]!);
+    found |= carries(words[i + 6 * count]!) | carries(words[i + 7 * count]!);
   }
-  return false;
+  for (let i = 8 * count; i < words.length; i++) found |= carries(words[i]!);
+  return (found & signs) !== 0;
 }

@@ -192,6 +192,16 @@ export function checkTensor(name: string, value: Tensor | undefined): asserts va
   }
 }
 
+/**
+ * Checks that a value is an object.
+ *
+ * @throws {TypeError} If it is not.
+ */
+export function expectObject(name: string, value: unknown): void {
+  if (typeof value === "object" && value !== null) return;
+  throw new TypeError(`${name} must be an object, got ${describeValue(value)}`);
+}
+
 /** Checks that a value is a dtype. Errors begin with `name`. */
 export function checkDType(name: string, dtype: DType): void {
   if (dtypes.includes(dtype)) return;

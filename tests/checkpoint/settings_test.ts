@@ -1,5 +1,6 @@
 // What decides how a layer computes: options, a preset, config.json, the names of the tensors.
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { SafetensorsError } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import type { LayerOptions } from "../../src/models/checkpoint/settings.ts";
 import { inDirectory, mixtral, numbered, renamed } from "./checkpoints.ts";
@@ -148,6 +149,57 @@ Deno.test("Keys of other families, constants of Python and unknown activations a
     using found = await CheckpointLayer.open(directory);
     assertEquals(found.shape.router.topK, 2);
   });
+});
+
+Deno.test("A key that is null does not hide another key for the same value", async () => {
+  const config = { model_type: "hunyuan_v1_moe", moe_topk: null, num_experts_per_tok: 2 };
+  assertEquals((await routerOf(config)).router.topK, 2);
+  assertEquals((await routerOf({ model_type: "hunyuan_v1_moe", moe_topk: null })).router.topK, 1);
+});
+
+Deno.test("Parts that config.json announces and the checkpoint does not have are noted", async () => {
+  const notes = async (rest: object) =>
+    (await routerOf({ ...glm, ...rest })).notes.map((note) => note.replace(/^.*config\.json/, "config.json"));
+  assertEquals(await notes({ n_shared_experts: null, topk_method: "greedy", use_expert_bias: false }), []);
+  assertEquals(await notes({ n_shared_experts: [2, 0], topk_method: "noaux_tc" }), [
+    "config.json has n_shared_experts 2, but the layer has no shared expert",
+    'config.json has topk_method "noaux_tc", but the layer has no correction bias',
+  ]);
+  assertEquals(await notes({ moe_router_enable_expert_bias: true }), [
+    "config.json has moe_router_enable_expert_bias true, but the layer has no correction bias",
+  ]);
+});
+
+Deno.test("A score that the family's code does not compute must be confirmed", async () => {
+  for (
+    const [config, message] of [
+      [
+        { model_type: "qwen3_moe", scoring_func: "sigmoid" },
+        'scoring_func is "sigmoid", but the code of qwen3_moe uses',
+      ],
+      [{ model_type: "minimax_m2", scoring_func: "softmax" }, "but the code of minimax_m2 uses sigmoid"],
+      [{ model_type: "afmoe", score_func: "softmax" }, "but the code of afmoe uses sigmoid"],
+      [{ model_type: "step3p5", moe_router_activation: "softmax" }, "but the code of step3p5 uses sigmoid"],
+      [{ model_type: "granitemoe", score_function: "sigmoid" }, "but the code of granitemoe uses softmax"],
+    ] as const
+  ) {
+    await assertRejects(() => routerOf({ ...config, num_experts_per_tok: 1 }), SafetensorsError, message);
+    assertEquals((await routerOf({ ...config, num_experts_per_tok: 1 }, { router: "sigmoid" })).kind, "sigmoid");
+  }
+  const agreed = { model_type: "granitemoe", score_function: "softmax", num_experts_per_tok: 1 };
+  assertEquals((await routerOf(agreed)).kind, "topk-softmax");
+});
+
+Deno.test("A list of values for the layers must have one for the layer", async () => {
+  const path = (text: string) => text.replace(/\S*config\.json/, "config.json");
+  const error = await assertRejects(() => routerOf({ model_type: "olmoe", num_experts_per_tok: [] }), SafetensorsError);
+  assertEquals(
+    path(error.message),
+    "config.json: num_experts_per_tok must have an element for layer 0, got a list of length 0",
+  );
+  const scales = { model_type: "glm4_moe", num_experts_per_tok: [2, 1], routed_scaling_factor: [3, 1] };
+  const { router } = await routerOf(scales);
+  assertEquals([router.topK, router.scale], [2, 3]);
 });
 
 Deno.test("What a config.json without a model_type does not say, the names say", async () => {

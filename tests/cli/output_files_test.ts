@@ -1,5 +1,6 @@
 // Files that the tool writes: complete or absent, with the mode and the links that they have.
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { UsageError } from "../../src/cli/usage_error.ts";
 import { checkWritable, replaceFile } from "../../src/cli/whole_file.ts";
 import { cli, words, yamoe } from "./yamoe.ts";
 
@@ -25,6 +26,16 @@ Deno.test("replaceFile() keeps the mode of a file", () =>
       assertEquals((Deno.statSync(`${folder}/a`).mode ?? 0) & 0o777, mode);
       assertEquals([Deno.readTextFileSync(`${folder}/a`), names(folder)], ["new", ["a"]]);
     }
+  }));
+
+Deno.test("A read-only file is not replaced", () =>
+  inFolder((folder) => {
+    Deno.writeTextFileSync(`${folder}/a`, "old", { mode: 0o444 });
+    Deno.symlinkSync("a", `${folder}/link`);
+    for (const path of [`${folder}/a`, `${folder}/link`]) {
+      assertThrows(() => checkWritable(path), UsageError, `Cannot write ${path}: the file is read-only`);
+    }
+    assertEquals(names(folder), ["a", "link"]);
   }));
 
 Deno.test("replaceFile() writes to the target of symbolic links, also to one that does not exist yet", () =>

@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Safetensors, tensor, writeSafetensors } from "../../mod.ts";
+import { yamoe } from "./yamoe.ts";
 
 const layer = new URL("../../fixtures/layers/mixtral/", import.meta.url).pathname;
 
@@ -94,10 +95,14 @@ Deno.test("run refuses what it cannot do, before any work", async () => {
     [
       ["--weights", layer, "--input", input, "--output", `${directory}/none/y`],
       2,
-      "--output must be in an existing directory",
+      `Cannot write ${directory}/none/y: No such file or directory`,
     ],
-    [["--weights", layer, "--input", input, "--output", directory], 2, "--output must be a regular file"],
-    [["--weights", `${directory}/none`, "--input", input, "--output", longName], 2, "--output cannot be written"],
+    [["--weights", layer, "--input", input, "--output", directory], 2, "expected the path of a regular file"],
+    [
+      ["--weights", `${directory}/none`, "--input", input, "--output", longName],
+      2,
+      `Cannot write ${longName}: File name`,
+    ],
     [["--weights", layer, "--input", narrow, "--output", narrow], 2, "--output must not be a file that is read"],
     [
       ["--weights", layer, "--input", narrow, "--output", `${directory}/y`, "--top-k", "2"],
@@ -117,7 +122,11 @@ Deno.test("run refuses what it cannot do, before any work", async () => {
       "topK must be an integer from 1",
     ],
     [["--weights", layer, "--input", input, "--output", `${directory}/y`, "--layer", "4"], 1, "layer 4 has no experts"],
-    [["--weights", `${directory}/none`, "--input", input, "--output", `${directory}/y`], 1, "No such file"],
+    [
+      ["--weights", `${directory}/none`, "--input", input, "--output", `${directory}/y`],
+      1,
+      `Cannot open ${directory}/none: No such file or directory`,
+    ],
   ];
   for (const [args, expected, message] of cases) {
     const { code, stdout, stderr } = await run(...args);
@@ -126,5 +135,43 @@ Deno.test("run refuses what it cannot do, before any work", async () => {
   }
   const left = Array.from(Deno.readDirSync(directory), ({ name }) => name).sort();
   assertEquals(left, ["integers.safetensors", "narrow.safetensors"]);
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("No file of a checkpoint is replaced by an output, whatever its name", async () => {
+  const directory = await Deno.makeTempDir();
+  const path = (name: string) => `${directory}/${name}`;
+  await Deno.mkdir(path("model"));
+  const [input, config, weights] = [path("x"), path("model/config.json"), path("model/a-00001-of-00001.safetensors")];
+  await Deno.copyFile(`${layer}input.safetensors`, input);
+  await Deno.copyFile(`${layer}model.safetensors`, weights);
+  await Deno.writeTextFile(config, '{"model_type":"mixtral","num_experts_per_tok":2}');
+  await Deno.symlink(weights, path("soft"));
+  await Deno.link(weights, path("hard"));
+  const before = await Deno.readFile(weights);
+  const outputs = [weights, config, path("./model/config.json"), path("soft"), path("hard")];
+  for (const output of outputs) {
+    const { code, stderr } = await run("--weights", path("model"), "--input", input, "--output", output);
+    assertEquals([code, stderr], [2, `yamoe: --output must not be a file that is read, got "${output}"\n`]);
+  }
+  const flags = ["--weights", path("model"), "--hidden", input, "--output", config, "--backend", "cpu", "--quiet"];
+  const { code, stderr } = await yamoe(["bench", ...flags], ["-RW"]);
+  assertEquals([code, stderr], [2, `yamoe: --output must not be a file that is read, got "${config}"\n`]);
+  assertEquals(await Deno.readFile(weights), before);
+  assertStringIncludes(await Deno.readTextFile(config), "mixtral");
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("bench reports a wrong file of hidden states beside a checkpoint in one line", async () => {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/hidden.safetensors`, weights = `${directory}/model`;
+  await writeSafetensors(path, { x: tensor(new Float32Array(6)) });
+  await Deno.mkdir(weights);
+  await Deno.copyFile(`${layer}model.safetensors`, `${weights}/model.safetensors`);
+  const config = '{"model_type":"mixtral","num_experts_per_tok":2}';
+  await Deno.writeTextFile(`${weights}/config.json`, config + " ".repeat(20_000_000)); // takes longer to read
+  const { code, stderr } = await yamoe(["bench", "--weights", weights, "--hidden", path, "--backend", "cpu"], ["-RW"]);
+  const message = `tensor "x" must be F16, BF16 or F32 of shape [T, H], got F32 [6]`;
+  assertEquals([code, stderr], [1, `yamoe: ${path}: ${message}\n`]);
   await Deno.remove(directory, { recursive: true });
 });

@@ -137,6 +137,16 @@ Deno.test("text is an aligned table below what all rows share, and nothing else 
   assertEquals(end(rows[1] ?? "", " 16 "), end(titles, "batch") + 1);
 });
 
+Deno.test("the columns of a table are as wide as the paths of checkpoints", async () => {
+  const layer = new URL("../../fixtures/layers/mixtral", import.meta.url).pathname;
+  const line = `bench --weights ${layer},${layer}/model.safetensors --top-k 2 --tokens 2 --backend cpu --iters 2`;
+  const { stdout, stderr } = await yamoe(words(line), ["-R"]);
+  const lines = stdout.trimEnd().split("\n").filter((line) => !/^ {4}[a-z]/.test(line)); // hints, on a busy machine
+  assertEquals(lines.length, 4, stderr);
+  const column = lines[1]!.indexOf("time ms") + "time ms".length;
+  for (const row of lines.slice(2)) assertMatch(row.slice(0, column + 1), / {2}[\d.]+ $/);
+});
+
 Deno.test("Markdown is a table for an issue: what ran, the time with its noise, the rates, and the build", async () => {
   const { stdout } = await yamoe(words(`${small} --batch 1,16 --seq 8 --iters 6 --format markdown`));
   const [titles = "", rule = "", first = "", second = "", empty, build] = stdout.trimEnd().split("\n");

@@ -12,9 +12,12 @@ export function productSources(arch: number): readonly string[] {
 /** For the names of tests: without clang they run, but nothing checks the kernels' memory accesses. */
 export const emulated: string = clang ? "emulated" : "emulated without checks because clang is missing";
 
-/** Builds an emulator of the product's kernels. */
+/**
+ * Builds an emulator of the product's kernels. Only those for sm_80 are optimized, because most tests run them: for the others,
+ * compiling would take longer than the tests save.
+ */
 export function buildProduct(arch: number, options: Partial<EmulatorOptions> = {}): Promise<Emulator> {
-  return buildEmulator({ arch, sources: productSources(arch), ...options });
+  return buildEmulator({ arch, sources: productSources(arch), optimized: arch === 80, ...options });
 }
 
 /** Opens the backend on an emulated GPU, optionally with tiles of a given number of rows. */

@@ -131,6 +131,7 @@ Deno.test("tensor cores compute f16 and bf16 with rows of whole 16-byte chunks, 
   assertEquals(productsOf({ dtype: "f32" }), ["simt_128_f32", "simt_128_f32"]);
   assertEquals(productsOf({ hidden: 2884 }), ["simt_128_f16", "simt_128_f16"]);
   assertEquals(productsOf({ tokens: 1 }), ["stream32_f16_in_out"]);
+  assertEquals(productsOf({ tokens: 1, hidden: 1440 }), Array(2).fill("stream32_f16_in_out"));
   assertEquals(productsOf({ tokens: 1 }, "a100"), ["gated_16_f16_in_out", "plain_16_f16_in_out"]);
 });
 
@@ -141,12 +142,16 @@ Deno.test("on Hopper, the kernel for few rows sorts up to 2,048 assignments, unl
     planLaunches({ ...layer, ...changes }, gpus.h100!, image.kernels, undefined, counts).launches.map(({ kernel }) =>
       kernel
     );
-  const itself = ["stream32_f16_in_out", "combine_few_f16"], sorted = ["sort_small", ...itself];
+  const itself = ["stream32_f16_in_out", "stream32_f16_in_out", "combine_few_f16"], sorted = ["sort_small", ...itself];
   assertEquals(launches({ tokens: 256 }), itself);
   assertEquals(launches({ tokens: 257 }), sorted);
   assertEquals(launches({ tokens: 8, capacity: 64 }), itself);
   assertEquals(launches({ tokens: 8, capacity: 63 }), sorted);
   assertEquals(launches({ tokens: 8 }, { maximum: Infinity, expected: 64 }), sorted);
+  // It has a limited number of counters.
+  const kernelOf = (tokens: number) =>
+    planLaunches({ ...layer, tokens }, gpus.h100!, image.kernels, 32).launches.find(({ flops }) => flops > 0)?.kernel;
+  assertEquals([kernelOf(2 ** 13), kernelOf(2 ** 14)], ["stream32_f16_in_out", "gated_64_f16_in_out"]);
 });
 
 Deno.test("experts with about 256 rows get tiles of 128 rows on Hopper, those with 128 or 1024 rows tiles of 256", () => {

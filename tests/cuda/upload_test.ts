@@ -1,9 +1,19 @@
 // Packed weights that are read from a checkpoint to emulated GPUs.
 import { assert, assertEquals, assertGreater, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
-import { convert, CudaError, openLayer, packed, type PackedTensor, tensor, zeros } from "../../mod.ts";
+import {
+  convert,
+  CudaError,
+  openLayer,
+  packed,
+  type PackedTensor,
+  SafetensorsError,
+  tensor,
+  zeros,
+} from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { makeCheckpoint, writeCheckpoint } from "../families/checkpoints.ts";
-import { storedFormats } from "../families/stored_formats.ts";
+import { mxfp4Of } from "../families/encodings.ts";
+import { named, storedFormats } from "../families/stored_formats.ts";
 import { toolkit } from "../toolkit.ts";
 import { failingUploads, uploadSuite } from "../upload_suite.ts";
 import { emulated, openEmulated } from "./emulated.ts";
@@ -121,6 +131,28 @@ Deno.test({
       });
     await assertRejects(upload, RangeError, "scales must be at most 128 (2) on this GPU, got 129 at element 257");
     assertEquals(backend.memory.liveBytes, 0);
+  },
+});
+
+Deno.test({
+  name:
+    `cuda, ${emulated}, sm_90: openLayer refuses a scale that the kernels do not decode with the name of its tensor`,
+  ignore,
+  fn: async () => {
+    using backend = (await openEmulated(90)).backend;
+    const published = named("qwen3_moe"),
+      { tensors } = makeCheckpoint(published, { experts: mxfp4Of("compressed-tensors") }, 3);
+    const linear = "model.layers.1.mlp.experts.5.up_proj";
+    tensors[`${linear}.weight_scale`]!.bytes[3] = 200;
+    const directory = await Deno.makeTempDir();
+    await writeCheckpoint(directory, published, tensors);
+    await assertRejects(
+      () => openLayer(directory, { backend, layer: 1, dtype: "bf16" }),
+      SafetensorsError,
+      `"${linear}.weight_packed" in mxfp4: scales must be at most 128 (2) on this GPU, got 200 at element 3`,
+    );
+    assertEquals(backend.memory.liveBytes, 0);
+    await Deno.remove(directory, { recursive: true });
   },
 });
 

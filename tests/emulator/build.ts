@@ -66,7 +66,7 @@ function settings({ arch, checked = clang !== undefined, optimized = true }: Emu
     runtimeFlags: [...common, "-O2", "-g", "-Wall", "-Wextra", ...defines, ...include],
     kernelFlags: [
       ...common,
-      ...(optimized ? ["-O2", "-g"] : ["-O0"]),
+      ...(optimized ? ["-O2", "-g1"] : ["-O0"]), // reports need lines, but not variables
       ...(checked ? hooks : []),
       ...["-Wno-unknown-pragmas", "-Wno-attributes", "-Wno-unused-function"],
       ...[`-D__CUDA_ARCH__=${arch}0`, ...(arch === 90 ? ["-D__CUDA_ARCH_FEAT_SM90_ALL"] : []), ...include],

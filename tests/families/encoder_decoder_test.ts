@@ -1,6 +1,6 @@
 // Switch Transformers and NLLB-MoE: encoder and decoder, the experts' capacity, and experts without a gate.
 import { assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
-import { Safetensors, SafetensorsError, tensor, writeSafetensors } from "../../mod.ts";
+import { openBackend, openLayer, Safetensors, SafetensorsError, tensor, writeSafetensors } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { inspectCheckpoint } from "../../src/models/checkpoint/inspect.ts";
 import { yamoe } from "../cli/yamoe.ts";
@@ -70,6 +70,23 @@ Deno.test("run drops tokens beyond the model's capacity, which --capacity replac
       const expected = computeLayer({ ...switchTransformers.definition, capacity }, layer, hidden);
       assertLess(relativeError(data, expected), 2e-6);
     }
+  }));
+
+Deno.test("the calls of an open layer drop tokens beyond the model's capacity, which an option replaces", () =>
+  withCheckpoint(switchTransformers, async (directory, { hidden, layer: weights }) => {
+    using backend = await openBackend("cpu", { threads: 1 });
+    using layer = await openLayer(directory, { backend, prefix: "encoder." });
+    using input = backend.upload(tensor(Float32Array.from(hidden.values), [hidden.rows, hidden.columns]));
+    for (const [options, capacity] of [[{}, 1], [{ expertCapacity: 6 }, 6]] as const) {
+      using output = await backend.moe(input, layer, options);
+      const { data } = await backend.download(output);
+      assertLess(
+        relativeError(data, computeLayer({ ...switchTransformers.definition, capacity }, weights, hidden)),
+        2e-6,
+      );
+    }
+    const none = () => backend.moe(input, { ...layer, expertCapacity: 0 });
+    await assertRejects(none, RangeError, "layer.expertCapacity must be an integer of at least 1");
   }));
 
 Deno.test("experts without a gate are refused if the settings say that they have one", () =>

@@ -77,17 +77,19 @@ function e4m3(random: Random): { readonly code: number; readonly value: number }
 export interface Fp8Scales {
   readonly name: string;
   readonly block: readonly [number, number] | "row" | "tensor";
-  readonly dtype: "F32" | "BF16" | "F8_E8M0";
+  readonly dtype: "F32" | "BF16" | "F8_E8M0" | "U8";
+  /** Whether four numbers are stored in a word, as MLX does. */
+  readonly words?: boolean;
 }
 
 /** FP8 weights, E4M3. */
-export function fp8Of({ name, block, dtype }: Fp8Scales): Encoding {
+export function fp8Of({ name, block, dtype, words = false }: Fp8Scales): Encoding {
   return (random, rows, columns) => {
     const [band, run] = block === "row" ? [1, columns] : block === "tensor" ? [rows, columns] : block;
     const [bands, runs] = [Math.ceil(rows / band), Math.ceil(columns / run)];
     const exponents = list(bands * runs, () => Math.floor(random() * 4) - 4);
     const shape = block === "tensor" ? [] : [bands, runs];
-    const scales = dtype === "F8_E8M0"
+    const scales = dtype === "F8_E8M0" || dtype === "U8"
       ? {
         raw: { dtype, shape, bytes: Uint8Array.from(exponents, (e) => e + 127) },
         values: exponents.map((e) => 2 ** e),
@@ -101,7 +103,10 @@ export function fp8Of({ name, block, dtype }: Fp8Scales): Encoding {
       columns,
       values: Float64Array.from(codes, ({ value }, at) => value * scale(at)),
       tensors: {
-        ".weight": { dtype: "F8_E4M3", shape: [rows, columns], bytes: Uint8Array.from(codes, ({ code }) => code) },
+        ".weight": {
+          ...words ? { dtype: "U32", shape: [rows, columns / 4] } : { dtype: "F8_E4M3", shape: [rows, columns] },
+          bytes: Uint8Array.from(codes, ({ code }) => code),
+        },
         [name]: scales.raw,
       },
     };
@@ -138,10 +143,11 @@ export function mxfp4Of(naming: "deepseek" | "compressed-tensors" | "gpt-oss" | 
   };
 }
 
-/** NVFP4 weights: an E4M3 scale for each 16 inputs, and one more for the matrix. */
-export function nvfp4Of(naming: "modelopt" | "compressed-tensors"): Encoding {
+/** NVFP4 weights: an E4M3 scale for each 16 inputs, and one more for the matrix, which MLX does not have. */
+export function nvfp4Of(naming: "modelopt" | "compressed-tensors" | "mlx"): Encoding {
   return (random, rows, columns) => {
-    const runs = columns / 16, global = naming === "modelopt" ? 0.0625 + random() / 8 : 8 + random();
+    const runs = columns / 16;
+    const global = naming === "modelopt" ? 0.0625 + random() / 8 : naming === "mlx" ? 1 : 8 + random();
     const codes = list(rows * columns, () => Math.floor(random() * 16));
     const scales = list(rows * runs, () => e4m3(random)).map(({ code, value }) => ({
       code: code & 127,
@@ -152,16 +158,22 @@ export function nvfp4Of(naming: "modelopt" | "compressed-tensors"): Encoding {
       ? [".weight", ".weight_scale", ".weight_scale_2"]
       : [".weight_packed", ".weight_scale", ".weight_global_scale"];
     const total = naming === "modelopt" ? factor.values[0]! : 1 / factor.values[0]!;
+    const bytes = Uint8Array.from(scales, ({ code }) => code);
     return {
       rows,
       columns,
       values: Float64Array.from(codes, (code, at) => e2m1[code]! * scales[Math.floor(at / 16)]!.value * total),
-      tensors: {
-        [weight!]: { dtype: "U8", shape: [rows, columns / 2], bytes: pairs(codes) },
-        [scale!]: { dtype: "F8_E4M3", shape: [rows, runs], bytes: Uint8Array.from(scales, ({ code }) => code) },
-        [own!]: factor.raw,
-        ...naming === "modelopt" && { ".input_scale": floatTensor("F32", [1], []).raw },
-      },
+      tensors: naming === "mlx"
+        ? {
+          ".weight": { dtype: "U32", shape: [rows, columns / 8], bytes: pairs(codes) },
+          ".scales": { dtype: "U8", shape: [rows, runs], bytes },
+        }
+        : {
+          [weight!]: { dtype: "U8", shape: [rows, columns / 2], bytes: pairs(codes) },
+          [scale!]: { dtype: "F8_E4M3", shape: [rows, runs], bytes },
+          [own!]: factor.raw,
+          ...naming === "modelopt" && { ".input_scale": floatTensor("F32", [1], []).raw },
+        },
     };
   };
 }

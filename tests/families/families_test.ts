@@ -46,6 +46,15 @@ const refused: readonly [config: Record<string, unknown>, message: string][] = [
       : []
   ),
   [{ model_type: "deepseek_v2", num_experts_per_tok: 2, topk_method: "best_of_all" }, "best_of_all"],
+  [{ model_type: "mistral4", n_group: 2 }, "mistral4 with n_group 2 is not supported: groups of experts are ranked"],
+  [{ model_type: "axk2", n_group: 2 }, "axk2 with n_group 2 is not supported"],
+  [{ model_type: "laguna", moe_apply_router_weight_on_input: true }, "the weights multiply the input of the experts"],
+  [{ model_type: "qwen3_moe", swiglu_limit: 7 }, "qwen3_moe with swiglu_limit 7 is not supported: it is not known how"],
+  [
+    { model_type: "kimi_k3", text_config: { model_type: "kimi_linear", activation_situ_beta: 4, hidden_act: "silu" } },
+    "kimi_linear with activation_situ_beta 4 is not supported: its experts have the activation SiTU",
+  ],
+  [{ num_experts_per_tok: 2, zero_expert_num: 4 }, "a model with zero_expert_num 4 is not supported"],
   [{ model_type: "nllb-moe", second_expert_policy: "random" }, "the second expert of a token is drawn at random"],
   [{ model_type: "nllb-moe", moe_eval_capacity_token_fraction: 0.5 }, "each expert drops tokens beyond a capacity"],
   [{ model_type: "step3p5", moe_top_k: 2, swiglu_limits: [0, 7] }, "clamped after the activation"],
@@ -94,4 +103,23 @@ Deno.test("openLayer uploads a layer, ready for moe, and frees it", async () => 
   assertEquals(backend.memory.liveBytes, before);
   await assertRejects(() => openLayer(directory, { backend, layer: 9 }), SafetensorsError, "layer 9 has no experts");
   await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("openLayer takes a path or a file URL, and names a wrong option", async () => {
+  const url = new URL("../../fixtures/layers/deepseek-v3/", import.meta.url);
+  using backend = await openBackend("cpu", { threads: 1 });
+  using layer = await openLayer(url, { backend });
+  assertEquals(layer.activation, "silu");
+  const refused: readonly [options: unknown, type: typeof TypeError | typeof RangeError, message: string][] = [
+    [{}, TypeError, "backend must be a backend, as openBackend() opens it, got undefined"],
+    [{ backend: "cpu" }, TypeError, 'backend must be a backend, as openBackend() opens it, got "cpu"'],
+    [{ backend, layer: "4" }, RangeError, 'layer must be an integer of at least 0, got "4"'],
+    [{ backend, prefix: 3 }, TypeError, "prefix must be a string, got 3"],
+    [{ backend, dtype: "i32" }, RangeError, 'dtype must be "f16", "bf16" or "f32", got "i32"'],
+    [{ backend, onProgress: 3 }, TypeError, "onProgress must be a function, got 3"],
+  ];
+  for (const [options, type, message] of refused) {
+    await assertRejects(() => openLayer(url, options as Parameters<typeof openLayer>[1]), type, message);
+  }
+  await assertRejects(() => openLayer(3 as unknown as string, { backend }), TypeError, "path must be a path or a file");
 });

@@ -1,7 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { inspectCheckpoint } from "../../src/models/checkpoint/inspect.ts";
 import { makeCheckpoint, type Published, sizes, writeCheckpoint } from "./checkpoints.ts";
-import { floatsOf, fp8Of, packedOf } from "./encodings.ts";
+import { type Encoding, floatsOf, fp8Of, mlxOf, packedOf } from "./encodings.ts";
 import { toJson } from "../../src/report/json.ts";
 import { published } from "./published.ts";
 
@@ -93,6 +93,19 @@ Deno.test("inspect says why a family, a layer, or a format cannot be run", async
     },
     { experts: fp8Of({ name: ".weight_scale_inv", block: [16, 16], dtype: "F32" }) },
   );
+});
+
+Deno.test("MLX's integers without their offsets are not taken for floats", async () => {
+  for (const bits of [4, 8]) {
+    const withoutOffsets: Encoding = (...sizes) => {
+      const { tensors: { ".biases": _offsets, ...tensors }, ...rest } = mlxOf(32, bits)(...sizes);
+      return { ...rest, tensors };
+    };
+    await inDirectory({ ...named("qwen3_moe"), packing: "mlx" }, async (directory) => {
+      const { layers } = await inspectCheckpoint(directory);
+      assertStringIncludes(layers[0]!.problem!, "must be of dtype F16, BF16, F32, got U32");
+    }, { experts: withoutOffsets });
+  }
 });
 
 const fixtures = new URL("../../fixtures/layers/", import.meta.url).pathname;

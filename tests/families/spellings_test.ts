@@ -74,6 +74,11 @@ for (const family of ["qwen3_moe", "deepseek_v3", "mixtral"]) {
   });
 }
 
+/** Puts a byte order mark at the begin of a file. */
+async function mark(path: string): Promise<void> {
+  await Deno.writeTextFile(path, `\ufeff${await Deno.readTextFile(path)}`);
+}
+
 const numbered = (count: number, numbers: readonly number[]) =>
   numbers.map((i) => `model-0000${i}-of-0000${count}.safetensors`);
 const shards = numbered(3, [1, 2, 3]);
@@ -87,6 +92,10 @@ Deno.test("A directory may have an index of any name, shards without an index, o
       writeShards(numbered(3, [0, 1, 2])),
       writeShards(["model-00001-of-00001.safetensors"]),
       writeShards(["consolidated.safetensors"]),
+      async (directory: string, tensors: Names) => {
+        await writeShards(shards, "model.safetensors.index.json")(directory, tensors);
+        for (const name of ["model.safetensors.index.json", "config.json"]) await mark(`${directory}/${name}`);
+      },
     ]
   ) assertLess(await errorOf(named("qwen3_moe"), { write }), 2e-6);
 });

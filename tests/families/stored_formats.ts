@@ -1,11 +1,17 @@
 // Checkpoints of several families with quantized weights.
 import type { PackedFormat } from "../../mod.ts";
 import type { Encodings, Published } from "./checkpoints.ts";
-import { awqOf, floatsOf, fp8Of, gptqOf, mlxOf, mxfp4Of, nvfp4Of, packedOf } from "./encodings.ts";
+import { awqOf, type Encoding, floatsOf, fp8Of, gptqOf, mlxOf, mxfp4Of, nvfp4Of, packedOf } from "./encodings.ts";
 import { published } from "./published.ts";
 
 export const named = (name: string) => published.find((family) => family.name === name)!;
 const qwen = named("qwen3_moe"), deepseek = named("deepseek_v3");
+
+/** Stores a tensor of a weight with more dimensions: [a, 1, b, 1]. */
+const reshaped = (encoding: Encoding, name: string): Encoding => (...sizes) => {
+  const { tensors, ...rest } = encoding(...sizes), raw = tensors[name]!;
+  return { ...rest, tensors: { ...tensors, [name]: { ...raw, shape: raw.shape.flatMap((size) => [size, 1]) } } };
+};
 
 /** A checkpoint in a format. */
 export interface StoredFormat {
@@ -50,6 +56,20 @@ export const storedFormats: readonly StoredFormat[] = [
     kept: "fp8",
     published: named("mixtral"),
     encodings: { experts: fp8Of({ name: ".weight_scale", block: "tensor", dtype: "F32" }) },
+  },
+  {
+    format: "fp8 in blocks, scales of four dimensions (ModelOpt)",
+    kept: "fp8",
+    published: qwen,
+    encodings: { experts: reshaped(fp8Of({ name: ".weight_scale", block: [16, 32], dtype: "F32" }), ".weight_scale") },
+    quantization: { quantization_config: { quant_method: "modelopt", weight_block_size: [16, 32] } },
+  },
+  {
+    format: "fp8 in groups of a row, of which config.json does not say the size (MXFP8)",
+    kept: "fp8",
+    published: qwen,
+    encodings: { experts: fp8Of({ name: ".weight_scale", block: [1, 16], dtype: "U8" }) },
+    quantization: { quantization_config: { quant_method: "modelopt", quant_algo: "MXFP8" } },
   },
   {
     format: "mxfp4 pairs in I8, shared expert in fp8 (DeepSeek-V4)",
@@ -107,6 +127,12 @@ export const storedFormats: readonly StoredFormat[] = [
     quantization: { quantization_config: { bits: 8 } },
   },
   {
+    format: "GPTQ, 8 bits in a model of 4",
+    published: qwen,
+    encodings: { experts: gptqOf(32, { bits: 8 }) },
+    quantization: { quantization_config: { bits: 4, dynamic: { "+:.*experts.*": { bits: 8 } } } },
+  },
+  {
     format: "AWQ",
     published: qwen,
     encodings: { experts: awqOf(16) },
@@ -143,5 +169,19 @@ export const storedFormats: readonly StoredFormat[] = [
     published: named("gpt_oss, MLX"),
     encodings: { experts: mxfp4Of("mlx") },
     quantization: { quantization: { group_size: 32, bits: 4, mode: "mxfp4" } },
+  },
+  {
+    format: "MLX, nvfp4",
+    kept: "nvfp4",
+    published: named("gpt_oss, MLX"),
+    encodings: { experts: nvfp4Of("mlx") },
+    quantization: { quantization: { group_size: 16, bits: 4, mode: "nvfp4" } },
+  },
+  {
+    format: "MLX, mxfp8",
+    kept: "fp8",
+    published: named("gpt_oss, MLX"),
+    encodings: { experts: fp8Of({ name: ".scales", block: [1, 32], dtype: "U8", words: true }) },
+    quantization: { quantization: { group_size: 32, bits: 8, mode: "mxfp8" } },
   },
 ];

@@ -12,7 +12,7 @@ const job = words("bench --preset tiny --tokens 8 --capacity none");
 
 /** Runs the tool on eight emulated GPUs. */
 async function onGpus(args: readonly string[], nccl = "", arch = 80) {
-  const { folder } = await buildProduct(arch, { checked: false, optimized: arch === 80 });
+  const { folder } = await buildProduct(arch, { checked: false });
   const scratch = await Deno.makeTempDir({ prefix: "yamoe-nccl-" });
   const env = { LD_LIBRARY_PATH: folder, YAMOE_EMULATOR: "devices=8", YAMOE_NCCL_FOLDER: scratch, YAMOE_NCCL: nccl };
   try {

@@ -188,6 +188,22 @@ Deno.test("writeSafetensors() leaves the old file in place if it fails", async (
   await Deno.remove(directory, { recursive: true });
 });
 
+Deno.test("writeSafetensors() writes to the target of symbolic links, and keeps the mode of a file", async () => {
+  const directory = await Deno.makeTempDir();
+  await Deno.mkdir(`${directory}/data`);
+  await Deno.writeTextFile(`${directory}/data/old`, "old", { mode: 0o640 });
+  for (const name of ["old", "new"]) {
+    await Deno.symlink(`data/${name}`, `${directory}/${name}`);
+    await writeSafetensors(`${directory}/${name}`, tensors);
+    assertEquals((await Deno.lstat(`${directory}/${name}`)).isSymlink, true);
+    using file = await Safetensors.open(`${directory}/data/${name}`);
+    assertEquals([...file.tensors.keys()].sort(), Object.keys(tensors).sort());
+  }
+  assertEquals(((await Deno.stat(`${directory}/old`)).mode ?? 0) & 0o777, 0o640);
+  assertEquals(Array.from(Deno.readDirSync(`${directory}/data`), ({ name }) => name).sort(), ["new", "old"]);
+  await Deno.remove(directory, { recursive: true });
+});
+
 Deno.test("Safetensors.open() rejects a directory, and read() a file that became shorter", async () => {
   const directory = await Deno.makeTempDir();
   await assertRejects(

@@ -22,6 +22,9 @@ export interface FewBlock {
   readonly sharedBytes: number;
 }
 
+/** The bytes of the experts of all assignments, with padding, and of their order. */
+const sortBytes = (assignments: number) => 2 * 128 * Math.ceil(assignments / 128) + 2 * assignments;
+
 type FewShape = Pick<ResolvedExperts, "experts" | "tokens" | "topK" | "capacity">;
 
 /** The dynamic shared memory of each of a number of blocks that share a multiprocessor. */
@@ -41,7 +44,7 @@ export function fewBlock(
   resident: number = fewTile.resident,
 ): FewBlock {
   const stageBytes = fewTile.rows * (deep * 128 + 16) + deep * blockBytes;
-  const fixed = headerBytes + 8 * (experts + 1) + (sorts ? 4 * tokens * topK + 2 * experts : 0);
+  const fixed = headerBytes + 8 * (experts + 1) + (sorts ? sortBytes(tokens * topK) + 2 * experts : 0);
   const stages = Math.min(maximumStages, Math.floor((budget(resident) - fixed) / stageBytes));
   return { stages, stageBytes, sharedBytes: fixed + stages * stageBytes };
 }

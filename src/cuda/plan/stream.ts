@@ -8,8 +8,8 @@ import { weightBoxes } from "./weight_boxes.ts";
 /** The length of the tensor `counters`, i32: tickets, and the announcements of each row tile. The kernel leaves zeros there. */
 export const counterCount = 4096;
 
-/** Bytes of weights from which one launch computes both products. With fewer bytes two launches take less time: cuda/LADDER.md. */
-const bytesOfOneLaunch = 256 * 2 ** 20;
+/** One launch computes both products from so many bytes of weights per block. For fewer, two take less time: cuda/LADDER.md. */
+const bytesOfOneLaunch = 2 ** 19;
 
 /** The maximum number of assignments that each block of the kernel sorts itself. */
 const maximumSorted = 2048;
@@ -94,7 +94,8 @@ export function planStream<Pointer>(
       kernel,
       blocks: Math.min(tiles, slots),
       threads: tile.threads,
-      sharedBytes: tile.sharedBytes + (tensors.indices === null ? 0 : 8 * (experts + 1) + 2 * assignments),
+      sharedBytes: tile.sharedBytes +
+        (tensors.indices === null ? 0 : 8 * (experts + 1) + 2 * 128 * Math.ceil(assignments / 128)),
       arguments: {
         ...tensors,
         gateUpWeights: boxes(gateUp ?? down, gateUpProj),
@@ -106,5 +107,5 @@ export function planStream<Pointer>(
       },
     };
   };
-  return !gateUp ? [launch(2)] : weightBytes >= bytesOfOneLaunch ? [launch(3)] : [launch(1), launch(2)];
+  return !gateUp ? [launch(2)] : weightBytes >= bytesOfOneLaunch * slots ? [launch(3)] : [launch(1), launch(2)];
 }

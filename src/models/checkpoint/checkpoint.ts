@@ -63,6 +63,12 @@ export class Checkpoint implements Disposable {
     return this.#files.keys();
   }
 
+  /** The paths of all files that are read: config.json, the index if it exists, and the files of the tensors. */
+  get files(): readonly string[] {
+    const names = new Set([configName, fileOf(this.path), ...this.#files.values()]);
+    return Array.from(names, (name) => this.#directory + name);
+  }
+
   /** Returns whether a tensor exists. */
   has(name: string): boolean {
     return this.#files.has(name);
@@ -78,8 +84,11 @@ export class Checkpoint implements Disposable {
   }
 
   /** Reads bytes of a tensor, as {@linkcode Safetensors.readBytes} does. */
-  async readBytes(name: string, target: Uint8Array, start = 0): Promise<void> {
-    await (await this.#fileOf(name)).readBytes(name, target, start);
+  readBytes(name: string, target: Uint8Array, start = 0): Promise<void> {
+    const file = this.#open.get(this.#files.get(name) ?? "");
+    return file
+      ? file.readBytes(name, target, start)
+      : this.#fileOf(name).then((file) => file.readBytes(name, target, start));
   }
 
   /** Reads the config.json beside the tensors. Returns undefined if it does not exist. */
@@ -234,7 +243,7 @@ async function readText(path: string): Promise<string> {
   if (size > maxJsonBytes) {
     throw new SafetensorsError(`${path}: expected at most ${maxJsonBytes} bytes, got ${size}`);
   }
-  return await Deno.readTextFile(path);
+  return (await Deno.readTextFile(path)).replace(/^\ufeff/, ""); // a byte order mark
 }
 
 function directoryOf(path: string): string {

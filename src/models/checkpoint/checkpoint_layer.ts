@@ -102,6 +102,11 @@ export class CheckpointLayer implements Disposable {
     return new CheckpointLayer(checkpoint, resolved);
   }
 
+  /** The paths of all files of the checkpoint. */
+  get files(): readonly string[] {
+    return this.#checkpoint.files;
+  }
+
   /** Returns the bytes that the layer's tensors can take in memory. */
   bytes({ dtype = this.dtype, supports = () => false }: ReadOptions = {}): number {
     let bytes = 0;
@@ -166,7 +171,11 @@ export class CheckpointLayer implements Disposable {
     const layer = mapLayer(this.#plan, (tensor) => made.get(tensor)!, (weight) => madeWeights.get(weight)!);
     const { router, ...norm } = await this.#readNorms();
     const tokenTable = await this.readTokenTable();
-    return { ...layer, ...norm, router: { ...layer.router, ...router, ...tokenTable && { tokenTable } } };
+    const { expertCapacity } = this;
+    return {
+      ...{ ...layer, ...norm, ...expertCapacity !== undefined && { expertCapacity } },
+      router: { ...layer.router, ...router, ...tokenTable && { tokenTable } },
+    };
   }
 
   /**

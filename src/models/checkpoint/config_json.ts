@@ -6,13 +6,13 @@ const stringOrConstant = /"(?:[^"\\]|\\.)*"|-?Infinity\b|NaN\b/g;
 const replacements: Readonly<Record<string, string>> = { "Infinity": "1e999", "-Infinity": "-1e999", "NaN": "null" };
 
 /**
- * Parses JSON with the constants `Infinity`, `-Infinity` and `NaN`, with or without a byte order mark. `NaN` becomes null.
+ * Parses JSON with the constants `Infinity`, `-Infinity` and `NaN`. `NaN` becomes null.
  *
  * @param text The text.
  * @returns The value.
  * @throws {SyntaxError} If the text is not JSON.
  */
 export function parseConfigJson(text: string): unknown {
-  const json = text.replace(/^\ufeff/, "").replace(stringOrConstant, (token) => replacements[token] ?? token);
+  const json = text.replace(stringOrConstant, (token) => replacements[token] ?? token);
   return JSON.parse(json);
 }

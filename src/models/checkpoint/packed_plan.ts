@@ -2,6 +2,7 @@
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
 import { checkElements } from "../../tensor/packed.ts";
+import { ScaleError } from "../../tensor/scale_error.ts";
 import {
   mapParts,
   type PackedFormat,
@@ -82,7 +83,8 @@ export async function fitsPacked({ matrices }: PackedPlan): Promise<boolean> {
  * @param target Makes the weight.
  * @param onRead Called after each matrix with the number of its elements.
  * @returns What the target returned, with what is known of the weight's elements.
- * @throws {SafetensorsError} If a scale is not finite, or a weight in MXFP4 is not a number of f16 for activations in f16.
+ * @throws {SafetensorsError} If a scale is not finite or the target's kernels cannot read it, or if a weight in MXFP4 is not a
+ * number of f16 for activations in f16.
  */
 export async function readPacked<Packed extends PackedSpec>(
   { format, matrices }: PackedPlan,
@@ -93,6 +95,11 @@ export async function readPacked<Packed extends PackedSpec>(
 ): Promise<Packed> {
   const [experts = 0, ...matrix] = shape, each = matrices.length / experts;
   let exactInF16 = true;
+  const refused = (error: unknown) => {
+    if (!(error instanceof ScaleError)) throw error;
+    const perMatrix = error.perExpert / each, name = matrices[Math.floor(error.element / perMatrix)]?.name ?? "";
+    throw keepError(format, name, `${error.problem} at element ${error.element % perMatrix}`);
+  };
   const weight = await target.packed({ format, shape }, async (piece, first) => {
     const count = (piece.shape[0] ?? 0) * each, own = matrices.slice(first * each, first * each + count);
     await concurrently(own.entries(), readsAtOnce, async ([i, { packing, index, name }]) => {
@@ -105,7 +112,7 @@ export async function readPacked<Packed extends PackedSpec>(
       }
       onRead(elementCount(matrix) / each);
     });
-  });
+  }).catch(refused);
   return format.kind === "mxfp4" ? { ...weight, format: { ...format, exactInF16 } } : weight;
 }
 

@@ -11,6 +11,7 @@ import { unknownFamily } from "../families/mod.ts";
 import type { ModelConfig } from "../families/model_config.ts";
 import { type ModelSettings, type RouterSettings, settingsOfConfig } from "../families/settings_of_family.ts";
 import type { Quantization } from "../formats/stored_weight.ts";
+import { missingParts } from "./missing_parts.ts";
 import { settingsOfNames, settingsOfPreset } from "./model_settings.ts";
 
 /** Which layer of a checkpoint to open, and what replaces the model's own way of computing. */
@@ -79,6 +80,7 @@ export function resolveSettings(
       ...names.correctionBias && router.kind && routerRules[router.kind].before === "none"
         ? [`The router kind ${router.kind} does not use ${names.correctionBias}`]
         : [],
+      ...config ? missingParts(names, config) : [],
       ...kind === undefined && model.note ? [model.note] : [],
       ...model.expertCapacity === undefined ? [] : [
         `An expert of the model keeps the first ${model.expertCapacity} of its tokens in a sequence (expert_capacity), ` +

@@ -10,6 +10,12 @@ import {
 } from "./family.ts";
 import { transformers, vllm } from "./sources.ts";
 
+/** The groups of DeepSeek-V3: four of eight. With null, its code has no groups. */
+const fourOfEight = {
+  groups: { keys: ["n_group"], absent: 8, null: 1 },
+  topGroups: { keys: ["topk_group"], absent: 4, null: undefined },
+} as const;
+
 const hash = "sqrt-softplus" as const;
 
 /** DeepSeek, and families whose router corrects the scores by a bias for the choice. */
@@ -42,8 +48,7 @@ export const deepseek: readonly Family[] = [
     router: {
       ...correctedRouter,
       scale: key("routed_scaling_factor", 2.5),
-      groups: key("n_group", 8),
-      topGroups: key<number | undefined>("topk_group", 4),
+      ...fourOfEight,
     },
     experts: gatedExperts,
   },
@@ -98,6 +103,19 @@ export const deepseek: readonly Family[] = [
     experts: gatedExperts,
   },
   {
+    types: ["axk2"],
+    sources: [transformers.axk2],
+    router: { ...correctedRouter, scale: key("routed_scaling_factor", 2.5) },
+    experts: gatedExperts,
+    refusals: [{ key: "n_group", unless: [1], reason: "experts outside the chosen groups have the score 0" }],
+  },
+  {
+    types: ["glm5_next", "glm5_next_text"],
+    sources: [transformers.glm5_next],
+    router: { ...correctedRouter, scale: key("routed_scaling_factor", 2.5) },
+    experts: { ...clampedExperts, limit: key<number | undefined>("swiglu_limit", 10) },
+  },
+  {
     types: ["dots1"],
     sources: [transformers.dots1],
     router: { ...correctedRouter, topK: topK(), renormalize: key("norm_topk_prob", false) },
@@ -110,8 +128,7 @@ export const deepseek: readonly Family[] = [
       ...correctedRouter,
       topK: topK(),
       scale: key("routed_scaling_factor", 2.5),
-      groups: key("n_group", 8),
-      topGroups: key<number | undefined>("topk_group", 4),
+      ...fourOfEight,
     },
     experts: gatedExperts,
   },

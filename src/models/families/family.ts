@@ -20,8 +20,6 @@ export type Known<Value> = Value | Setting<Value>;
 /** A value in config.json that cannot be expressed here. */
 export interface Refusal {
   readonly key: string;
-  /** The values that cannot be expressed. By default, all but those of `unless`. */
-  readonly only?: readonly unknown[];
   /** The values that can be expressed, besides an absent one. */
   readonly unless?: readonly unknown[];
   readonly reason: string;
@@ -34,6 +32,8 @@ export interface FamilyRouter {
   readonly topK: Setting<number | undefined>;
   /** Whether the weights are divided by their sum. Absent if the code reads no key for it, and the kind decides. */
   readonly renormalize?: Known<boolean | undefined>;
+  /** Whether the weight of a token's only expert stays as it is: divided by the sum, it would be 1. */
+  readonly keepsOnlyWeight?: true;
   /** The small number that the code adds to the sum of the weights, if it is not the usual one of the kind. */
   readonly epsilon?: number;
   readonly scale?: Setting<number | undefined>;
@@ -120,7 +120,7 @@ export const scorings = {
   sigmoid: "sigmoid-grouped",
   noaux_tc: "sigmoid-grouped", // dots1 has the method of choice here
   sqrtsoftplus: "sqrt-softplus",
-  softmax: "softmax",
+  softmax: "softmax-grouped",
 } as const satisfies Readonly<Record<string, RouterKind>>;
 
 /** The router of DeepSeek-V3 with groups of experts, its defaults those of V3. */

@@ -65,7 +65,7 @@ export class ModelConfig {
    * @param expected What the value must be, for messages.
    * @param isValid Whether a value of config.json is what it must be.
    * @param layer The layer's number. If config.json has a list, the layer's element counts.
-   * @throws {SafetensorsError} If the value is not valid.
+   * @throws {SafetensorsError} If the value is not valid, or a list has no element for the layer.
    */
   read<Value>(
     setting: Known<Value>,
@@ -74,9 +74,9 @@ export class ModelConfig {
     layer = 0,
   ): Value {
     if (!isSetting(setting)) return setting;
-    const found = setting.keys.find((key) => this.#members[key] !== undefined);
+    const found = this.#keyIn(setting);
     if (found === undefined) return setting.absent;
-    const value = this.valueOf(found, layer);
+    const value = this.#elementOf(found, layer);
     if (value === null || value === undefined) return "null" in setting ? setting.null as Value : setting.absent;
     if (setting.values && typeof value !== "object" && Object.hasOwn(setting.values, `${value}`)) {
       return setting.values[`${value}`]!;
@@ -98,16 +98,16 @@ export class ModelConfig {
   }
 
   /** Reads a boolean. */
-  boolean<Value extends boolean | undefined>(setting: Known<Value>): Value {
-    return this.read(setting, "true or false", (value) => typeof value === "boolean");
+  boolean<Value extends boolean | undefined>(setting: Known<Value>, layer?: number): Value {
+    return this.read(setting, "true or false", (value) => typeof value === "boolean", layer);
   }
 
   /** Reads a word whose meaning the setting has. A word without a meaning is a problem that an option may solve. */
-  word<Value>(setting: Known<Value>): { readonly value?: Value; readonly problem?: string } {
+  word<Value>(setting: Known<Value>, layer = 0): { readonly value?: Value; readonly problem?: string } {
     if (!isSetting(setting)) return { value: setting };
-    const found = setting.keys.find((key) => this.#members[key] !== undefined && this.#members[key] !== null);
-    const word = found === undefined ? undefined : this.valueOf(found);
-    if (found === undefined || word === undefined) return { value: setting.absent };
+    const found = this.#keyIn(setting);
+    const word = found === undefined ? undefined : this.#elementOf(found, layer);
+    if (found === undefined || word === undefined || word === null) return { value: setting.absent };
     if (typeof word !== "string") throw this.#error(found, "a string", word);
     if (Object.hasOwn(setting.values ?? {}, word)) return { value: setting.values![word]! };
     return { problem: `the ${found} ${quote(word)} is not supported` };
@@ -121,7 +121,22 @@ export class ModelConfig {
   /** Returns the key under which config.json has a value, or the most common one. */
   keyOf(setting: Known<unknown>): string {
     if (!isSetting(setting)) return "";
-    return setting.keys.find((key) => this.#members[key] !== undefined) ?? setting.keys[0]!;
+    return this.#keyIn(setting) ?? setting.keys[0]!;
+  }
+
+  /** Finds the key of a setting: the first with a value, or else the first that is null. */
+  #keyIn({ keys }: Setting<unknown>): string | undefined {
+    const present = keys.filter((key) => this.#members[key] !== undefined);
+    return present.find((key) => this.#members[key] !== null) ?? present[0];
+  }
+
+  /** Returns the value of a key, as `valueOf` does. A list must have an element for the layer. */
+  #elementOf(key: string, layer: number): unknown {
+    const list = this.#members[key];
+    if (!Array.isArray(list) || layer < list.length) return this.valueOf(key, layer);
+    throw new SafetensorsError(
+      `${this.path}: ${key} must have an element for layer ${layer}, got a list of length ${list.length}`,
+    );
   }
 
   /** Returns the value of a key: a layer's own if it is a list, the name if it is an object with one. */

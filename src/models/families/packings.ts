@@ -69,9 +69,9 @@ export const routers = [
   "router.classifier",
 ];
 
-/** The name of a correction bias: DeepSeek-V3, MiniMax-M2; Ling 2.0, LFM2; ERNIE 4.5; Step 3.5. */
+/** The name of a correction bias: DeepSeek-V3, MiniMax-M2, Laguna; Ling 2.0, LFM2; ERNIE 4.5; Step 3.5. */
 export const correctionBias =
-  /^(?:(?:gate|router|moe_statics)\.)?(?:e_score_correction_bias|expert_bias|correction_bias|router_bias)$/;
+  /^(?:(?:gate|router|experts|moe_statics)\.)?(?:e_score_correction_bias|expert_bias|correction_bias|router_bias)$/;
 
 /** The names of shared experts: in the layer's module, and beside it. */
 export const sharedInside = ["shared_experts.", "shared_expert.", "shared_mlp.", "share_expert."];

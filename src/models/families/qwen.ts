@@ -1,5 +1,5 @@
 import { type Family, gatedExperts, key, softmaxRouter, topK } from "./family.ts";
-import { transformers } from "./sources.ts";
+import { transformers, vllm } from "./sources.ts";
 
 /** Qwen, and families with the same layer. */
 export const qwen: readonly Family[] = [
@@ -20,6 +20,32 @@ export const qwen: readonly Family[] = [
     sources: [transformers.qwen3_next],
     router: softmaxRouter(key("norm_topk_prob", true), topK(10)),
     experts: gatedExperts,
+  },
+  {
+    types: ["qwen4_exp", "qwen4_exp_text"],
+    sources: [transformers.qwen4_exp],
+    router: softmaxRouter(key("norm_topk_prob", true), topK(10)),
+    experts: gatedExperts,
+  },
+  {
+    types: ["mellum"],
+    sources: [transformers.mellum],
+    router: softmaxRouter(key("norm_topk_prob", true), topK(8)),
+    experts: gatedExperts,
+  },
+  {
+    types: ["mistral4"],
+    sources: [transformers.mistral4],
+    router: {
+      ...softmaxRouter(key("norm_topk_prob", true), topK(4)),
+      scale: key("routed_scaling_factor", 1),
+    },
+    experts: gatedExperts,
+    refusals: [{
+      key: "n_group",
+      unless: [1],
+      reason: "groups of experts are ranked by the sum of their two best softmax scores",
+    }],
   },
   {
     types: ["qwen3_omni_moe_text"],
@@ -65,9 +91,15 @@ export const qwen: readonly Family[] = [
     experts: gatedExperts,
   },
   {
-    types: ["hunyuan_v1_moe", "hunyuan"],
+    types: ["hunyuan_v1_moe"],
     sources: [transformers.hunyuan_v1_moe],
     router: softmaxRouter(true, topK(1, ["moe_topk", "num_experts_per_tok"])),
+    experts: gatedExperts,
+  },
+  {
+    types: ["hunyuan"], // Hunyuan-Large, with one expert for each token
+    sources: [vllm.hunyuan_v1],
+    router: { ...softmaxRouter(true, topK(1, ["moe_topk", "num_experts_per_tok"])), keepsOnlyWeight: true },
     experts: gatedExperts,
   },
 ];

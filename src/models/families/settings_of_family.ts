@@ -1,9 +1,9 @@
 // How a layer computes, from a family's entry and config.json.
 import type { ExpertsComputation } from "../../contract/experts.ts";
-import { type RouterKind, type RouterOptions, routerRules } from "../../routing/router.ts";
+import { type RouterKind, type RouterOptions, routerRules, type Scoring } from "../../routing/router.ts";
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
-import type { Family } from "./family.ts";
+import type { Family, Refusal } from "./family.ts";
 import { unknownFamily } from "./mod.ts";
 import type { ModelConfig } from "./model_config.ts";
 
@@ -50,18 +50,21 @@ export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings 
   const family = config.family ?? unknownFamily;
   checkFamily(config);
   checkValues(config, family, layer);
-  const kind = config.word(family.router.kind);
-  const activation = config.word(family.experts.activation);
-  const router = routerOf(config, family, layer, kind.value);
-  const isUnknown = kind.value === undefined || !config.family && router.renormalize === undefined;
-  const unknownKind = kind.problem ?? (isUnknown ? `the router of ${quote(config.modelType)} is unknown` : undefined);
+  const word = config.word(family.router.kind, layer);
+  const found = word.value && kindOf(config, family, layer, word.value);
+  const problem = word.problem ?? (found && contradiction(config, layer, found));
+  const kind = problem === undefined ? found : undefined;
+  const activation = config.word(family.experts.activation, layer);
+  const router = routerOf(config, family, layer, kind);
+  const isUnknown = kind === undefined || !config.family && router.renormalize === undefined;
+  const unknownKind = problem ?? (isUnknown ? `the router of ${quote(config.modelType)} is unknown` : undefined);
   return {
     family: config.modelType,
     experts: { ...expertsOf(config, family, layer), activation: activation.value },
-    router: { ...router, kind: isUnknown ? undefined : kind.value },
-    logitCap: family.router.logitCap && config.number(family.router.logitCap) || undefined,
-    ...family.expertCapacity && { expertCapacity: config.integer(family.expertCapacity) },
-    ...family.normEpsilon && { normEpsilon: config.number(family.normEpsilon) },
+    router: { ...router, kind: isUnknown ? undefined : kind },
+    logitCap: family.router.logitCap && config.number(family.router.logitCap, layer) || undefined,
+    ...family.expertCapacity && { expertCapacity: config.integer(family.expertCapacity, layer) },
+    ...family.normEpsilon && { normEpsilon: config.number(family.normEpsilon, layer) },
     unknown: {
       ...unknownKind && { router: unknownKind },
       ...activation.problem && { activation: activation.problem },
@@ -72,14 +75,57 @@ export function settingsOfConfig(config: ModelConfig, layer = 0): ModelSettings 
   };
 }
 
-function checkValues(config: ModelConfig, { refusals = [] }: Family, layer: number): void {
-  for (const { key, only, unless = [], reason } of refusals) {
+/** Values that change what the experts compute. Only families whose code reads the key can have them. */
+const unreadValues: readonly Refusal[] = [
+  { key: "swiglu_limit", unless: [0], reason: "it is not known how its experts are clamped" },
+  { key: "activation_situ_beta", reason: "its experts have the activation SiTU" }, // Kimi K3
+  { key: "moe_apply_router_weight_on_input", unless: [false], reason: "the weights multiply the input of the experts" },
+  { key: "zero_expert_num", unless: [0], reason: "some of its experts return their input as it is" },
+];
+
+function checkValues(config: ModelConfig, { refusals = [], experts: { limit } }: Family, layer: number): void {
+  for (const { key, unless = [], reason } of [...refusals, ...unreadValues]) {
     const value = config.valueOf(key, layer);
-    if (value === undefined || value === null || unless.includes(value) || only?.includes(value) === false) continue;
+    if (limit?.keys.includes(key)) continue;
+    if (value === undefined || value === null || unless.includes(value)) continue;
     throw new SafetensorsError(
-      `${config.path}: ${config.modelType} with ${key} ${JSON.stringify(value)} is not supported: ${reason}`,
+      `${config.path}: ${config.modelType || "a model"} with ${key} ${
+        JSON.stringify(value)
+      } is not supported: ${reason}`,
     );
   }
+}
+
+/** The keys of all families for the function that makes scores of logits. */
+const scoringKeys = [
+  "scoring_func",
+  "score_func",
+  "score_function",
+  "moe_router_activation_func",
+  "moe_router_activation",
+];
+
+/** What their words mean. */
+const scoringWords = new Map<unknown, Scoring>([
+  ["softmax", "softmax"],
+  ["sigmoid", "sigmoid"],
+  ["sqrtsoftplus", "sqrt-softplus"],
+]);
+
+/** Describes a score of config.json that the family's code does not compute, if there is one. */
+function contradiction(config: ModelConfig, layer: number, kind: RouterKind): string | undefined {
+  const { before, after } = routerRules[kind];
+  const own = before === "none" ? after : before;
+  const key = scoringKeys.find((key) => (scoringWords.get(config.valueOf(key, layer)) ?? own) !== own);
+  return key && `${key} is ${quote(`${config.valueOf(key, layer)}`)}, but the code of ${config.modelType} uses ${own}`;
+}
+
+/** Decides between kinds that differ for several groups of experts, or for several experts of a token, only. */
+function kindOf(config: ModelConfig, { router }: Family, layer: number, kind: RouterKind): RouterKind {
+  const { groups, topK, keepsOnlyWeight } = router;
+  if (kind === "softmax-grouped" && groups && config.integer(groups, layer) === 1) return "softmax";
+  if (kind === "softmax-renormalize" && keepsOnlyWeight && config.integer(topK, layer) === 1) return "softmax";
+  return kind;
 }
 
 /** Reads the router's options. If the kind is known, only those that it takes. */
@@ -92,13 +138,13 @@ function routerOf(
   const rule = kind && routerRules[kind];
   return {
     topK: config.integer(topK, layer),
-    ...scale && { scale: config.number(scale) },
-    ...dropout && { scale: 1 - config.number(dropout) },
-    ...renormalize !== undefined && rule?.before !== "none" && { renormalize: config.boolean(renormalize) },
-    ...groups && rule?.groupScores !== 0 && { groups: config.integer(groups) },
-    ...topGroups && rule?.groupScores !== 0 && { topGroups: config.integer(topGroups) },
+    ...scale && { scale: config.number(scale, layer) },
+    ...dropout && { scale: 1 - config.number(dropout, layer) },
+    ...renormalize !== undefined && rule?.before !== "none" && { renormalize: config.boolean(renormalize, layer) },
+    ...groups && rule?.groupScores !== 0 && { groups: config.integer(groups, layer) },
+    ...topGroups && rule?.groupScores !== 0 && { topGroups: config.integer(topGroups, layer) },
     ...epsilon !== undefined && { epsilon },
-    ...jitter && { jitter: config.number(jitter) },
+    ...jitter && { jitter: config.number(jitter, layer) },
   };
 }
 
@@ -108,7 +154,7 @@ function expertsOf(config: ModelConfig, { experts }: Family, layer: number): Exp
     gateUpLayout,
     weightLayout,
     gated,
-    activationAlpha: alpha && config.number(alpha),
+    activationAlpha: alpha && config.number(alpha, layer),
     activationLimit: limit && config.number(limit, layer),
   };
 }

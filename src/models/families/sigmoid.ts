@@ -29,6 +29,29 @@ export const sigmoid: readonly Family[] = [
     experts: gatedExperts,
   },
   {
+    types: ["hy_v3"],
+    sources: [transformers.hy_v3],
+    router: { ...sigmoidRouter(8), scale: key("router_scaling_factor", 2.826) },
+    experts: gatedExperts,
+  },
+  {
+    types: ["laguna"],
+    sources: [transformers.laguna],
+    router: {
+      ...sigmoidRouter(8),
+      scale: key("moe_routed_scaling_factor", 1),
+      logitCap: key<number | undefined>("moe_router_logit_softcapping", undefined),
+    },
+    experts: gatedExperts,
+  },
+  {
+    types: ["longcat_flash"],
+    sources: [transformers.longcat_flash],
+    refusal: "some of its experts return their input as it is",
+    router: sigmoidRouter(12),
+    experts: gatedExperts,
+  },
+  {
     types: ["lfm2_moe"],
     sources: [transformers.lfm2_moe],
     router: {

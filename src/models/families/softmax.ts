@@ -62,13 +62,8 @@ export const softmax: readonly Family[] = [
   {
     types: ["arctic"],
     sources: [vllm.arctic],
-    router: softmaxRouter(true, topK()),
+    router: { ...softmaxRouter(true, topK()), keepsOnlyWeight: true },
     experts: gatedExperts,
-    refusals: [{
-      key: "num_experts_per_tok",
-      only: [1],
-      reason: "weights are not renormalized for one expert per token",
-    }],
   },
   {
     types: ["gemma4", "gemma4_text", "gemma4_unified", "gemma4_unified_text"],

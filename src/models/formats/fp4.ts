@@ -1,4 +1,5 @@
-import type { StoredDType } from "../../safetensors/header.ts";
+import { all } from "../../concurrently.ts";
+import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
 import { elementCount } from "../../tensor/tensor.ts";
 import { e2m1 as values } from "../../tensor/small_floats.ts";
 import { bytesOf, scaleDTypes, toF32 } from "./numbers.ts";
@@ -13,11 +14,12 @@ import {
   type StoredWeight,
   tensorError,
   type TensorSource,
+  wordScales,
 } from "./stored_weight.ts";
 
 /** The names and dtypes of one way to store pairs of FP4 numbers. */
 interface Naming {
-  readonly format: string;
+  readonly format: "mxfp4" | "nvfp4";
   readonly pairs: string;
   readonly dtypes: readonly StoredDType[];
   readonly scales: string;
@@ -46,19 +48,32 @@ const namings: readonly Naming[] = [
   { format: "mxfp4", pairs: ".weight", dtypes: ["I8", "U8"], scales: ".scale" }, // DeepSeek-V4
   { format: "mxfp4", pairs: ".weight", dtypes: ["U8"], scales: ".weight_scale" }, // Quark
   { format: "mxfp4", pairs: ".weight", dtypes: ["U32"], scales: ".scales" }, // MLX: four pairs in a word
+  { format: "nvfp4", pairs: ".weight", dtypes: ["U32"], scales: ".scales" },
 ];
+
+/** The number of inputs with one scale. */
+const groups = { mxfp4: 32, nvfp4: 16 };
 
 /** Finds FP4 weights: E2M1 pairs, the low four bits first, with one scale for each 32 (MXFP4) or 16 (NVFP4) inputs. */
 export const fp4: Format = async (source, linear) => {
   for (const naming of namings) {
     const name = linear + naming.pairs;
-    const found = source.has(name) && (!naming.global || source.has(linear + naming.global.name)) &&
-      (naming.pairs === "_blocks" ||
-        source.has(linear + naming.scales) && naming.dtypes.includes((await source.describe(name)).dtype));
-    if (found) return await open(source, linear, naming);
+    if (!source.has(name) || naming.global && !source.has(linear + naming.global.name)) continue;
+    if (naming.pairs !== "_blocks") {
+      if (!source.has(linear + naming.scales)) continue;
+      const pairs = await source.describe(name);
+      if (!naming.dtypes.includes(pairs.dtype)) continue;
+      if (pairs.dtype === "U32" && !fitsWords(pairs, await wordScales(source, linear), naming)) continue;
+    }
+    return await open(source, linear, naming);
   }
   return undefined;
 };
+
+/** Returns whether words of MLX, whose formats have the same names, have scales of a format. */
+function fitsWords(words: StoredTensor, scales: StoredTensor | undefined, { format }: Naming): boolean {
+  return 8 * (words.shape.at(-1) ?? 0) === groups[format] * (scales?.shape.at(-1) ?? 0);
+}
 
 async function open(source: TensorSource, linear: string, naming: Naming): Promise<StoredWeight> {
   const pairs = await describe(source, linear + naming.pairs, naming.dtypes);
@@ -71,7 +86,8 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
   const rowsOf = isBlocks ? pairs.shape.slice(0, -2) : pairs.shape.slice(0, -1);
   const perElement = pairs.dtype === "U32" ? 8 : 2;
   const columns = perElement * (isBlocks ? pairs.shape.at(-1)! * pairs.shape.at(-2)! : pairs.shape.at(-1)!);
-  const group = naming.format === "nvfp4" ? 16 : 32;
+  const group = groups[naming.format];
+  const scaleDType = group === 16 && scales.dtype === "U8" ? "F8_E4M3" : scales.dtype; // MLX
   expectShape(source, scales, [...rowsOf, Math.ceil(columns / group)]);
   const shape = [...rowsOf, columns], count = matrices(shape);
   /** Reads the global scale of a matrix as a factor in f32: the reciprocal of one that divides, as vLLM computes it. */
@@ -85,11 +101,12 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
   const keptScales = group === 16 ? ["F8_E4M3"] : ["F8_E8M0", "U8"];
   const packing: StoredPacking = {
     format: group === 16 ? { kind: "nvfp4", globalScales: 1 } : { kind: "mxfp4", exactInF16: false },
-    async read(index, target) {
-      await readTo(source, pairs, index, target.values);
-      await readTo(source, scales, index, target.scales);
-      target.globalScales?.set(bytesOf(Float32Array.of(await factorOf(index))));
-    },
+    read: (index, { values, scales: ofGroups, globalScales }) =>
+      all([
+        readTo(source, pairs, index, values),
+        readTo(source, scales, index, ofGroups),
+        factorOf(index).then((factor) => globalScales?.set(bytesOf(Float32Array.of(factor)))),
+      ]),
   };
   return {
     format: naming.format,
@@ -97,10 +114,10 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
     dtype: "bf16",
     tensors: [pairs, scales, ...global ? [global] : []],
     isDense: false,
-    packing: columns % group === 0 && keptScales.includes(scales.dtype) ? packing : undefined,
+    packing: columns % group === 0 && keptScales.includes(scaleDType) ? packing : undefined,
     async decode(index) {
       const bytes = await readPartOf(source, pairs, index, count);
-      const scale = toF32(await readPartOf(source, scales, index, count), scales.dtype);
+      const scale = toF32(await readPartOf(source, scales, index, count), scaleDType);
       const factor = await factorOf(index);
       for (let i = 0; i < scale.length; i++) scale[i]! *= factor;
       const target = new Float32Array(2 * bytes.length), runs = Math.ceil(columns / group);

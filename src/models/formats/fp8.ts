@@ -1,3 +1,4 @@
+import { all } from "../../concurrently.ts";
 import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
 import { elementCount, formatShape } from "../../tensor/tensor.ts";
 import { e4m3 as values } from "../../tensor/small_floats.ts";
@@ -11,20 +12,21 @@ import {
   readTo,
   tensorError,
   type TensorSource,
+  wordScales,
 } from "./stored_weight.ts";
 
 /** What the name of the scales ends with, after the weight's name and after the linear layer's. */
 const afterWeight = ["_scale_inv", "_scale"];
-const afterLinear = [".weight_scale_inv", ".weight_scale", ".scale", "_scale_inv", "_scale"];
+const afterLinear = [".weight_scale_inv", ".weight_scale", ".scale", ".scales", "_scale_inv", "_scale"];
 
 /**
- * Finds FP8 weights, E4M3, with one scale for a block (DeepSeek-V3, Qwen3), a row or column, a matrix, or all
- * (compressed-tensors, ModelOpt). The scales multiply, also those that are named "inv".
+ * Finds FP8 weights, E4M3, with one scale for a block (DeepSeek-V3, Qwen3), a group of a row (MXFP8), a row or column, a
+ * matrix, or all (compressed-tensors, ModelOpt). The scales multiply, also those that are named "inv".
  */
 export const fp8: Format = async (source, linear, { block }) => {
   const name = [`${linear}.weight`, linear].find((name) => source.has(name));
-  if (name === undefined || (await source.describe(name)).dtype !== "F8_E4M3") return undefined;
-  const weight = await describe(source, name, ["F8_E4M3"]);
+  const weight = name === undefined ? undefined : asFp8(await source.describe(name), await wordScales(source, linear));
+  if (name === undefined || weight === undefined) return undefined;
   const scaleName = [...afterWeight.map((end) => name + end), ...afterLinear.map((end) => linear + end)]
     .find((name) => source.has(name));
   if (scaleName === undefined) {
@@ -33,7 +35,7 @@ export const fp8: Format = async (source, linear, { block }) => {
   const scales = await describe(source, scaleName, scaleDTypes);
   const [rows, columns] = weight.shape.slice(-2) as [number, number];
   const count = matrices(weight.shape);
-  const { perMatrix, bands, runs } = scaleGrid(source, weight, scales, count, block);
+  const { perMatrix, bands, runs, band, run } = scaleGrid(source, weight, scales, count, block);
   return {
     format: "fp8",
     shape: weight.shape,
@@ -43,23 +45,24 @@ export const fp8: Format = async (source, linear, { block }) => {
     packing: {
       format: {
         kind: "fp8",
-        block: [share(bands, rows, block[0]), share(runs, columns, block[1])],
+        block: [band, run],
         scale: keptScales[scales.dtype] ?? "f32",
       },
       async read(index, target) {
-        await readTo(source, weight, index, target.values);
-        const bytes = await readPartOf(source, scales, perMatrix ? index : 0, perMatrix ? count : 1);
-        spread(keptScales[scales.dtype] ? bytes : bytesOf(toF32(bytes, scales.dtype)), bands, target.scales, {
-          rows,
-          band: share(bands, rows, block[0]),
-        });
+        const readScales = async () => {
+          const bytes = await readPartOf(source, scales, perMatrix ? index : 0, perMatrix ? count : 1);
+          spread(keptScales[scales.dtype] ? bytes : bytesOf(toF32(bytes, scales.dtype)), bands, target.scales, {
+            rows,
+            band,
+          });
+        };
+        await all([readTo(source, weight, index, target.values), readScales()]);
       },
     },
     async decode(index) {
       const bytes = await readPartOf(source, weight, index, count);
       const scale = toF32(await readPartOf(source, scales, perMatrix ? index : 0, perMatrix ? count : 1), scales.dtype);
       const target = new Float32Array(bytes.length);
-      const band = share(bands, rows, block[0]), run = share(runs, columns, block[1]);
       for (let r = 0, at = 0; r < rows; r++) {
         const first = Math.floor(r / band) * runs;
         for (let b = 0; b < runs; b++) {
@@ -71,6 +74,14 @@ export const fp8: Format = async (source, linear, { block }) => {
     },
   };
 };
+
+/** Describes a tensor of E4M3 numbers. MLX stores four of them in a word, with a scale for each 32. */
+function asFp8(tensor: StoredTensor, scales: StoredTensor | undefined): StoredTensor | undefined {
+  if (tensor.dtype === "F8_E4M3") return tensor;
+  const columns = 4 * (tensor.shape.at(-1) ?? 0);
+  if (tensor.dtype !== "U32" || columns !== 32 * (scales?.shape.at(-1) ?? 0)) return undefined;
+  return { ...tensor, dtype: "F8_E4M3", shape: [...tensor.shape.slice(0, -1), columns] };
+}
 
 /** The types of scales that are kept as they are. */
 const keptScales: { readonly [Stored in StoredDType]?: Fp8Format["scale"] } = {
@@ -94,34 +105,55 @@ function spread(
   }
 }
 
-/** How many neighbors have one scale. */
-function share(scales: number, size: number, block: number): number {
-  return scales === 1 ? size : scales === size ? 1 : block;
+/** Returns how many of `size` neighbors have one scale, or undefined if the number of scales fits neither that nor blocks. */
+function share(scales: number, size: number, block: number): number | undefined {
+  if (scales === 1) return size;
+  if (scales === size) return 1;
+  return scales === Math.ceil(size / block) ? block : undefined;
 }
 
-/** Finds out what each scale is for: how many scales a matrix has along its rows and columns. */
+/** The scales of a matrix. */
+interface ScaleGrid {
+  /** Whether each of several matrices has its own. */
+  readonly perMatrix: boolean;
+  /** The number of scales along the rows, and the number of rows of each. */
+  readonly bands: number;
+  readonly band: number;
+  /** The number of scales along the columns, and the number of columns of each. */
+  readonly runs: number;
+  readonly run: number;
+}
+
+/** Returns the shape [bands, runs] for [bands, 1, runs, 1], as ModelOpt stores the scales of blocks. */
+function withoutOnes(shape: readonly number[]): readonly number[] {
+  const [bands = 0, rows, runs = 0, columns] = shape;
+  return shape.length === 4 && rows === 1 && columns === 1 ? [bands, runs] : shape;
+}
+
+/** Finds out what each scale is for: how many a matrix has along its rows and columns. */
 function scaleGrid(
   source: TensorSource,
   weight: StoredTensor,
   scales: StoredTensor,
   count: number,
   block: readonly [number, number],
-): { readonly perMatrix: boolean; readonly bands: number; readonly runs: number } {
+): ScaleGrid {
   const [rows, columns] = weight.shape.slice(-2) as [number, number];
   const perMatrix = weight.shape.length === 3 && scales.shape[0] === count;
-  const rest = perMatrix ? scales.shape.slice(1) : scales.shape;
+  const rest = withoutOnes(perMatrix ? scales.shape.slice(1) : scales.shape);
   const total = elementCount(rest);
   const [bands, runs] = total === 1 ? [1, 1] : rest.length === 1 ? [rest[0]!, 1] : rest.slice(-2) as [number, number];
-  const fits = (scales: number, size: number, block: number) =>
-    scales === 1 || scales === size || scales === Math.ceil(size / block);
-  if (bands * runs === total && fits(bands, rows, block[0]) && fits(runs, columns, block[1])) {
-    return { perMatrix, bands, runs };
-  }
+  const band = share(bands, rows, block[0]);
+  const group = bands === rows && columns % runs === 0 ? columns / runs : undefined; // each row has groups (MXFP8)
+  const run = share(runs, columns, block[1]) ?? group;
+  if (bands * runs === total && band !== undefined && run !== undefined) return { perMatrix, bands, runs, band, run };
   const blocks = [Math.ceil(rows / block[0]), Math.ceil(columns / block[1])];
   throw tensorError(
     source,
     scales.name,
-    `must have one scale for all of ${formatShape([rows, columns])}, for each row, or for each block of ` +
+    `must have one scale for all of ${
+      formatShape([rows, columns])
+    }, for each row or group of a row, or for each block of ` +
       `${formatShape(block)}, which is shape ${formatShape(blocks)}, got ${formatShape(scales.shape)}`,
   );
 }

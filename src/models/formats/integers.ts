@@ -1,4 +1,5 @@
 // Integers packed into 32-bit words: GPTQ, AWQ, compressed-tensors, MLX.
+import { all } from "../../concurrently.ts";
 import type { StoredTensor } from "../../safetensors/header.ts";
 import type { Int4Format, PackedParts } from "../../tensor/packed_tensor.ts";
 import { floats, toF32 } from "./numbers.ts";
@@ -45,7 +46,9 @@ export const qweight: Format = async (source, linear, { bits: known, checkpointF
   const zeros = await describe(source, `${linear}.qzeros`, words);
   const order = source.has(`${linear}.g_idx`) ? await describe(source, `${linear}.g_idx`, words) : undefined;
   const [groups, out] = scales.shape as [number, number];
-  const bits = known ?? Math.round(32 * (zeros.shape[1] ?? 0) / out);
+  const zeroWords = zeros.shape[1] ?? 0;
+  const isKnown = known !== undefined && zeroWords === Math.ceil(out * known / 32);
+  const bits = isKnown ? known : Math.round(32 * zeroWords / out); // GPTQModel has layers with other bits
   checkBits(source, packed, bits);
   const perWord = 32 / bits, mask = 2 ** bits - 1;
   const isAwq = packed.shape[1] !== out;
@@ -56,7 +59,6 @@ export const qweight: Format = async (source, linear, { bits: known, checkpointF
   if (isAwq && bits !== 4) throw tensorError(source, packed.name, `has ${bits} bits per weight, expected 4 for AWQ`);
   const zeroOffset = isAwq || checkpointFormat === "gptq_v2" ? 0 : 1;
   const place = (column: number) => (isAwq ? awqPlaces[column % 8]! : column % perWord) * bits;
-  const zeroWords = zeros.shape[1]!;
   /** Extracts a number from the words. */
   const numberAt = (q: Int32Array, i: number, o: number) =>
     isAwq
@@ -146,11 +148,10 @@ export const packed: Format = async (source, linear) => {
       integers: zeros ? "zero-points" : "offset",
       fits: order && (async () => isInOrder(await readWords(source, order), inputs / groups)),
       async read(target) {
-        await readTo(source, weight, 0, target.values);
-        await readTo(source, scales, 0, target.scales);
+        await all([readTo(source, weight, 0, target.values), readTo(source, scales, 0, target.scales)]);
         if (!zeros) return;
         const z = await readWords(source, zeros);
-        target.zeroPoints?.forEach((_, at, all) => all[at] = zeroAt(z, Math.floor(at / groups), at % groups));
+        target.zeroPoints?.forEach((_, at, points) => points[at] = zeroAt(z, Math.floor(at / groups), at % groups));
       },
     }),
     async decode() {

@@ -6,8 +6,8 @@ import { fp8 } from "./fp8.ts";
 import { mlx, packed, qweight } from "./integers.ts";
 import { type Format, type Quantization, type StoredWeight, tensorError, type TensorSource } from "./stored_weight.ts";
 
-/** The formats, in the order in which they are tried. Dense comes last: its name is also part of other formats' names. */
-const formats: readonly Format[] = [qweight, packed, mlx, fp4, fp8, dense];
+/** The quantized formats, in the order in which they are tried. Dense comes last: its name is also part of their names. */
+const quantized: readonly Format[] = [qweight, packed, mlx, fp4, fp8];
 
 /** What the name of a linear layer's first tensor ends with, in any format. */
 export const weightSuffixes = [".weight", "", ".qweight", ".weight_packed", "_blocks"] as const;
@@ -30,13 +30,15 @@ export async function openWeight(
   linear: string,
   quantization: Quantization,
 ): Promise<StoredWeight> {
+  for (const format of quantized) {
+    const found = await format(source, linear, quantization);
+    if (found) return found;
+  }
   const unsupported = quantizationOf(source, linear);
   if (unsupported !== undefined) {
     throw tensorError(source, `${linear}.weight`, `has a quantization that is not supported (${unsupported})`);
   }
-  for (const format of formats) {
-    const found = await format(source, linear, quantization);
-    if (found) return found;
-  }
+  const found = await dense(source, linear, quantization);
+  if (found) return found;
   throw tensorError(source, `${linear}.weight`, "is missing");
 }

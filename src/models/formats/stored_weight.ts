@@ -93,6 +93,12 @@ export async function describe(
   throw tensorError(source, name, `must be of dtype ${dtypes.join(", ")}, got ${tensor.dtype}`);
 }
 
+/** Describes the scales of MLX's words of floats, which have eight bits. Its words of integers have other scales. */
+export async function wordScales(source: TensorSource, linear: string): Promise<StoredTensor | undefined> {
+  const scales = source.has(`${linear}.scales`) ? await source.describe(`${linear}.scales`) : undefined;
+  return scales?.dtype === "U8" ? scales : undefined;
+}
+
 /** Checks a tensor's shape. */
 export function expectShape(source: TensorSource, tensor: StoredTensor, shape: readonly number[]): void {
   if (tensor.shape.length === shape.length && shape.every((size, i) => size === tensor.shape[i])) return;
@@ -100,13 +106,13 @@ export function expectShape(source: TensorSource, tensor: StoredTensor, shape: r
 }
 
 /** Reads the bytes of one of several equal parts of a tensor to memory of that size. */
-export async function readTo(
+export function readTo(
   source: TensorSource,
   { name }: StoredTensor,
   index: number,
   target: Uint8Array | undefined,
 ): Promise<void> {
-  if (target) await source.readBytes(name, target, index * target.length);
+  return target ? source.readBytes(name, target, index * target.length) : Promise.resolve();
 }
 
 /** Reads the bytes of one of `count` equal parts of a tensor. */

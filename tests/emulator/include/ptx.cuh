@@ -93,10 +93,6 @@ inline void cp_async_arrive(uint32_t barrier, Where where = Where::here()) {
   emulator::copy_async_arrive(barrier, where);
 }
 inline void fence_async_proxy() { emulator::fence_async_proxy(); }
-inline void announce(int* counter, Where where = Where::here()) { emulator::announce(counter, where); }
-inline void wait_for_announcements(const int* counter, int count, Where where = Where::here()) {
-  emulator::wait_for_announcements(counter, count, where);
-}
 
 template <int kRegisters>
 void set_fewer_registers() {}

@@ -1,0 +1,107 @@
+// How a warp of stream_gemm.cuh multiplies a tile in the ring.
+#pragma once
+#include <type_traits>
+
+#include "boxes.cuh"
+
+namespace yamoe {
+
+// Reads a warp's weights for a depth of 16 from a box, as the first operand of mma.sync. Its rows 0 to 7 and 8 to 15 are:
+//   kInOut       the warp's columns in the order of memory
+//   kInOutSplit  8 gate columns and their 8 up columns
+//   kOutIn       columns 0 2 4 6 9 11 13 15 and 1 3 5 7 8 10 12 14. So each lane gets neighbouring columns, and the rows of
+//                an ldmatrix phase are in different banks.
+template <WeightLayout kLayout>
+struct WeightReader {
+  uint32_t offset;
+
+  __device__ __forceinline__ WeightReader(int warp, int lane) {
+    const int row = lane % 8, second = lane / 8 % 2, deep = lane / 16;  // of the 8x8 matrices
+    if constexpr (kLayout == WeightLayout::kOutIn) {
+      const int column = warp * 16 + row * 2 + (second ^ row / 4);
+      offset = column * 128 + (deep ^ column % 8) * 16;
+    } else if constexpr (kLayout == WeightLayout::kInOut) {
+      offset = warp / 4 * 8192 + (deep * 8 + row) * 128 + (warp % 4 * 2 + second ^ row) * 16;
+    } else {
+      offset = warp / 4 * 8192 + second * 4096 + (deep * 8 + row) * 64 + (warp % 4 ^ row / 2) * 16;
+    }
+  }
+
+  __device__ __forceinline__ void read(uint32_t (&to)[4], uint32_t box, int step) const {
+    if constexpr (kLayout == WeightLayout::kOutIn) {
+      ldmatrix_x4(to, box + (offset ^ step * 32));
+    } else {
+      ldmatrix_x4_trans(to, box + offset + step * 16 * (kLayout == WeightLayout::kInOut ? 128 : 64));
+    }
+  }
+};
+
+// Adds the product of a box to the sums. `row` is the address of the lane's first row of the input, and `last` that of its
+// row in the last eight. kPartial: the input ends after `deep` elements. The weights beyond are zeros; the input's must be too.
+template <int kEights, bool kPartial, class Tile, WeightLayout kLayout, class T>
+__device__ __forceinline__ void multiply_box(float (&sums)[kEights][4], const WeightReader<kLayout>& weights,
+                                             uint32_t box, uint32_t row, uint32_t last, int deep) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int chunk = half * 4 + static_cast<int>(threadIdx.x % 32) / 8, chunks = deep / kChunk;
+    const uint32_t own = (kPartial ? min(chunk, chunks - 1) : chunk) * 16;
+    uint32_t b[kEights][4], a[4];
+#pragma unroll
+    for (int j = 0; j < kEights; ++j) {
+      ldmatrix_x4(b[j], (j < kEights - 1 ? row + j * 8 * Tile::kRowBytes : last) + own);
+      if constexpr (kPartial) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) b[j][i] = half * 4 + i < chunks ? b[j][i] : 0;
+      }
+    }
+#pragma unroll
+    for (int quarter = 0; quarter < 2; ++quarter) {
+      weights.read(a, box, half * 2 + quarter);
+#pragma unroll
+      for (int j = 0; j < kEights; ++j) {
+        const uint32_t columns[2] = {b[j][quarter * 2], b[j][quarter * 2 + 1]};
+        mma_m16n8k16<T>(sums[j], a, columns);
+      }
+    }
+  }
+}
+
+// A warp's sums for a tile, over the whole depth.
+template <int kEights, class Tile, WeightLayout kLayout, class T>
+__device__ __forceinline__ void multiply_tile(float (&sums)[kEights][4], const WeightReader<kLayout>& weights,
+                                              uint32_t ring, RingPlace<Tile>& place, int depth, int rows) {
+  const int lane = threadIdx.x % 32;
+  const int eight = lane % 8, last_row = min((kEights - 1) * 8 + eight, rows - 1);  // missing rows read the last one
+#pragma unroll
+  for (int j = 0; j < kEights; ++j) sums[j][0] = sums[j][1] = sums[j][2] = sums[j][3] = 0.0f;
+#pragma unroll 1
+  for (int k = 0; k < depth; k += Tile::kBK) {
+    mbarrier_wait(ring + Tile::kFull + place.stage * 8, place.round);
+#pragma unroll
+    for (int b = 0; b < Tile::kBoxes; ++b) {
+      const uint32_t box = ring + place.stage * Tile::kWeightBytes + b * Tile::kBoxBytes;
+      const uint32_t first = ring + Tile::kRows + place.stage * Tile::kBM * Tile::kRowBytes + b * Tile::kBoxDepth * 2;
+      const uint32_t row = first + eight * Tile::kRowBytes, last = first + last_row * Tile::kRowBytes;
+      const int deep = depth - k - b * Tile::kBoxDepth;
+      if (deep >= Tile::kBoxDepth) {
+        multiply_box<kEights, false, Tile, kLayout, T>(sums, weights, box, row, last, Tile::kBoxDepth);
+      } else if (deep > 0) {
+        multiply_box<kEights, true, Tile, kLayout, T>(sums, weights, box, row, last, deep);
+      }
+    }
+    __syncwarp();
+    if (lane == 0) mbarrier_arrive(ring + Tile::kEmpty + place.stage * 8);
+    place.next();
+  }
+}
+
+// Calls `use` with the number of eights of rows, at most kMaximum, as a compile-time constant.
+template <int kEights, int kMaximum, class Use>
+__device__ __forceinline__ void with_eights(int eights, const Use& use) {
+  if constexpr (kEights < kMaximum) {
+    if (eights > kEights) return with_eights<kEights + 1, kMaximum>(eights, use);
+  }
+  use(std::integral_constant<int, kEights>{});
+}
+
+}  // namespace yamoe
