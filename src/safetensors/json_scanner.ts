@@ -67,6 +67,15 @@ export class JsonScanner {
     return this.#match(nothing) !== undefined;
   }
 
+  /** Skips what a sticky pattern matches at the current position. Returns its groups, or undefined if it does not match. */
+  groups(pattern: RegExp): readonly string[] | undefined {
+    pattern.lastIndex = this.#at;
+    const found = pattern.exec(this.#text);
+    if (!found) return undefined;
+    this.#at = pattern.lastIndex;
+    return found.slice(1);
+  }
+
   /** Skips any value. */
   skip(depth = 0): void {
     this.#skipSpace();

@@ -112,9 +112,11 @@ Deno.test("Safetensors.open() accepts unusual but valid headers", async () => {
   assertEquals([...empty.tensors], []);
   const text =
     `{ "b" : {"shape":[ ] ,"data_offsets":[4,8],"dtype":"F32"}, "":{"dtype":"F4","shape":[2,4],"data_offsets":[0,4]},` +
-    `\t"z":{"dtype":"F64","shape":[0,7],"data_offsets":[4,4]},"__metadata__":{"format":"pt","":"\\u00e9"}}  \n`;
-  using file = await Safetensors.open(fileOf(text, 8));
-  assertEquals([...file.tensors.keys()], ["b", "", "z"]);
+    `\t"z":{"dtype":"F64","shape":[0,7],"data_offsets":[4,4]}, "y": {"dtype": "U8", "shape": [1, 3], "data_offsets": [8, 11]},` +
+    `"__metadata__":{"format":"pt","":"\\u00e9"}}  \n`;
+  using file = await Safetensors.open(fileOf(text, 11));
+  assertEquals([...file.tensors.keys()], ["b", "", "z", "y"]);
+  assertEquals(file.describe("y"), { name: "y", dtype: "U8", shape: [1, 3], offset: 8, byteLength: 3 });
   assertEquals(file.describe("b"), { name: "b", dtype: "F32", shape: [], offset: 4, byteLength: 4 });
   assertEquals(Object.fromEntries(file.metadata), { "format": "pt", "": "é" });
   const bytes = new Uint8Array(2);

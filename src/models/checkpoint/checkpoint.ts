@@ -79,16 +79,14 @@ export class Checkpoint implements Disposable {
    *
    * @throws {SafetensorsError} If the tensor does not exist, or its file is malformed.
    */
-  async describe(name: string): Promise<StoredTensor> {
-    return (await this.#fileOf(name)).describe(name);
+  describe(name: string): StoredTensor | Promise<StoredTensor> {
+    return this.#opened(name)?.describe(name) ?? this.#fileOf(name).then((file) => file.describe(name));
   }
 
   /** Reads bytes of a tensor, as {@linkcode Safetensors.readBytes} does. */
   readBytes(name: string, target: Uint8Array, start = 0): Promise<void> {
-    const file = this.#open.get(this.#files.get(name) ?? "");
-    return file
-      ? file.readBytes(name, target, start)
-      : this.#fileOf(name).then((file) => file.readBytes(name, target, start));
+    return this.#opened(name)?.readBytes(name, target, start) ??
+      this.#fileOf(name).then((file) => file.readBytes(name, target, start));
   }
 
   /** Reads the config.json beside the tensors. Returns undefined if it does not exist. */
@@ -108,6 +106,11 @@ export class Checkpoint implements Disposable {
         `${path}: expected JSON, got ${describeFile(new TextEncoder().encode(text)) ?? "other text"}`,
       );
     }
+  }
+
+  /** Returns the file of a tensor if it is open. Most calls need no promise for it. */
+  #opened(name: string): Safetensors | undefined {
+    return this.#open.get(this.#files.get(name) ?? "");
   }
 
   async #fileOf(name: string): Promise<Safetensors> {

@@ -90,10 +90,10 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
   const scaleDType = group === 16 && scales.dtype === "U8" ? "F8_E4M3" : scales.dtype; // MLX
   expectShape(source, scales, [...rowsOf, Math.ceil(columns / group)]);
   const shape = [...rowsOf, columns], count = matrices(shape);
+  const perMatrix = global !== undefined && elementCount(global.shape) === count && count > 1;
   /** Reads the global scale of a matrix as a factor in f32: the reciprocal of one that divides, as vLLM computes it. */
   const factorOf = async (index: number) => {
     if (!global) return 1;
-    const perMatrix = elementCount(global.shape) === count && count > 1;
     const bytes = await readPartOf(source, global, perMatrix ? index : 0, perMatrix ? count : 1);
     const [value = NaN] = toF32(bytes, global.dtype);
     return naming.global?.divides ? Math.fround(1 / value) : value;
@@ -105,7 +105,9 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
       all([
         readTo(source, pairs, index, values),
         readTo(source, scales, index, ofGroups),
-        factorOf(index).then((factor) => globalScales?.set(bytesOf(Float32Array.of(factor)))),
+        global?.dtype === "F32" && !naming.global?.divides
+          ? readTo(source, global, perMatrix ? index : 0, globalScales)
+          : factorOf(index).then((factor) => globalScales?.set(bytesOf(Float32Array.of(factor)))),
       ]),
   };
   return {

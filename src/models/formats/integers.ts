@@ -8,6 +8,7 @@ import {
   expectShape,
   type Format,
   matrices,
+  type Quantization,
   readPartOf,
   readTo,
   type StoredPacking,
@@ -39,8 +40,14 @@ const awqPlaces = [0, 4, 1, 5, 2, 6, 3, 7];
  * Finds GPTQ and AWQ weights, which are stored [in, out]. GPTQ packs neighbors along the input into a word and stores its
  * zero points less one. AWQ packs neighbors along the output, in an order of its own.
  */
-export const qweight: Format = async (source, linear, { bits: known, checkpointFormat }) => {
-  if (!source.has(`${linear}.qweight`)) return undefined;
+export const qweight: Format = (source, linear, quantization) =>
+  source.has(`${linear}.qweight`) ? openQweight(source, linear, quantization) : undefined;
+
+async function openQweight(
+  source: TensorSource,
+  linear: string,
+  { bits: known, checkpointFormat }: Quantization,
+): Promise<StoredWeight> {
   const packed = await describe(source, `${linear}.qweight`, words);
   const scales = await describe(source, `${linear}.scales`, floats);
   const zeros = await describe(source, `${linear}.qzeros`, words);
@@ -106,12 +113,15 @@ export const qweight: Format = async (source, linear, { bits: known, checkpointF
       return target;
     },
   };
-};
+}
 
 /** Finds weights of compressed-tensors, "pack-quantized": [out, in / 8] words with an offset, scales per group of inputs. */
-export const packed: Format = async (source, linear) => {
+export const packed: Format = (source, linear) =>
+  source.has(`${linear}.weight_packed`) ? openPacked(source, linear) : undefined;
+
+async function openPacked(source: TensorSource, linear: string): Promise<StoredWeight | undefined> {
   const name = `${linear}.weight_packed`;
-  if (!source.has(name) || (await source.describe(name)).dtype !== "I32") return undefined;
+  if ((await source.describe(name)).dtype !== "I32") return undefined;
   const weight = await describe(source, name, words);
   const scales = await describe(source, `${linear}.weight_scale`, floats);
   const size = await describe(source, `${linear}.weight_shape`, ["I64", "I32"]);
@@ -169,7 +179,7 @@ export const packed: Format = async (source, linear) => {
       return target;
     },
   };
-};
+}
 
 /** Describes how integers stay packed: four bits each, in groups of neighbors that are a multiple of 32. */
 function int4Packing(
@@ -195,8 +205,14 @@ function isInOrder(groupOf: Int32Array, group: number): boolean {
 }
 
 /** Finds weights of MLX, "affine": [.., out, words], with a scale and an offset for each group of inputs. */
-export const mlx: Format = async (source, linear, { bits, groupSize, overrides }) => {
-  if (!source.has(`${linear}.scales`) || !source.has(`${linear}.biases`)) return undefined;
+export const mlx: Format = (source, linear, quantization) =>
+  source.has(`${linear}.scales`) && source.has(`${linear}.biases`) ? openMlx(source, linear, quantization) : undefined;
+
+async function openMlx(
+  source: TensorSource,
+  linear: string,
+  { bits, groupSize, overrides }: Quantization,
+): Promise<StoredWeight> {
   const weight = await describe(source, `${linear}.weight`, words);
   const scales = await describe(source, `${linear}.scales`, floats);
   const biases = await describe(source, `${linear}.biases`, floats);
@@ -232,5 +248,5 @@ export const mlx: Format = async (source, linear, { bits, groupSize, overrides }
       }
       return target;
     },
-  } satisfies StoredWeight;
-};
+  };
+}

@@ -31,7 +31,7 @@ export async function openWeight(
   quantization: Quantization,
 ): Promise<StoredWeight> {
   for (const format of quantized) {
-    const found = await format(source, linear, quantization);
+    const opening = format(source, linear, quantization), found = opening && await opening;
     if (found) return found;
   }
   const unsupported = quantizationOf(source, linear);

@@ -12,7 +12,7 @@ export interface TensorSource {
   /** Returns whether a tensor exists. */
   has(name: string): boolean;
   /** Describes a tensor. */
-  describe(name: string): Promise<StoredTensor>;
+  describe(name: string): StoredTensor | Promise<StoredTensor>;
   /** Reads bytes of a tensor, from byte `start` on. */
   readBytes(name: string, target: Uint8Array, start?: number): Promise<void>;
 }
@@ -69,12 +69,15 @@ export interface StoredWeight {
   readonly packing?: StoredPacking | undefined;
 }
 
-/** A format: finds a weight by the name of its linear layer, such as `model.layers.0.mlp.experts.0.up_proj`. */
+/**
+ * A format: finds a weight by the name of its linear layer, such as `model.layers.0.mlp.experts.0.up_proj`. Returns undefined
+ * without a promise if the tensors have other names, because most formats are tried in vain.
+ */
 export type Format = (
   source: TensorSource,
   linear: string,
   quantization: Quantization,
-) => Promise<StoredWeight | undefined>;
+) => undefined | Promise<StoredWeight | undefined>;
 
 /** Creates an error about a tensor. */
 export function tensorError(source: TensorSource, name: string, problem: string): SafetensorsError {
@@ -82,15 +85,18 @@ export function tensorError(source: TensorSource, name: string, problem: string)
 }
 
 /** Describes a tensor and checks its dtype. */
-export async function describe(
+export function describe(
   source: TensorSource,
   name: string,
   dtypes: readonly StoredDType[],
-): Promise<StoredTensor> {
+): StoredTensor | Promise<StoredTensor> {
   if (!source.has(name)) throw tensorError(source, name, "is missing");
-  const tensor = await source.describe(name);
-  if (dtypes.includes(tensor.dtype)) return tensor;
-  throw tensorError(source, name, `must be of dtype ${dtypes.join(", ")}, got ${tensor.dtype}`);
+  const checked = (tensor: StoredTensor) => {
+    if (dtypes.includes(tensor.dtype)) return tensor;
+    throw tensorError(source, name, `must be of dtype ${dtypes.join(", ")}, got ${tensor.dtype}`);
+  };
+  const tensor = source.describe(name);
+  return tensor instanceof Promise ? tensor.then(checked) : checked(tensor);
 }
 
 /** Describes the scales of MLX's words of floats, which have eight bits. Its words of integers have other scales. */
