@@ -10,13 +10,8 @@ const sharedKeys = [
 
 /** The keys that say whether a bias corrects the scores. */
 const biasKeys = [
-  ...[
-    "use_expert_bias",
-    "use_routing_bias",
-    "use_moe_router_bias",
-    "moe_router_enable_expert_bias",
-    "moe_use_aux_free",
-  ],
+  ...["use_expert_bias", "use_routing_bias", "use_moe_router_bias", "moe_router_enable_expert_bias"],
+  "moe_use_aux_free",
 ];
 
 /** Describes the missing parts for the user: without them, the result may not be the model's. */
