@@ -15,7 +15,10 @@ const biasKeys = [
 ];
 
 /** Describes the missing parts for the user: without them, the result may not be the model's. */
-export function missingParts({ layer, shared, correctionBias }: LayerNames, config: ModelConfig): string[] {
+export function missingParts(
+  { layer, shared, correctionBias, tokenTable }: LayerNames,
+  config: ModelConfig,
+): string[] {
   const note = (key: string | undefined, part: string) =>
     key === undefined
       ? []
@@ -27,6 +30,6 @@ export function missingParts({ layer, shared, correctionBias }: LayerNames, conf
     : biasKeys.find((key) => config.valueOf(key, layer) === true);
   return [
     ...shared ? [] : note(sharedKey, "shared expert"),
-    ...correctionBias ? [] : note(biasKey, "correction bias"),
+    ...correctionBias || tokenTable ? [] : note(biasKey, "correction bias"), // a table decides without scores
   ];
 }
