@@ -199,7 +199,9 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       }
       const tensors = { input, weights, out: output.pointer };
       const offsets = { rowOffsets: scratch(batch + 1), tileOffsets: scratch(batch + 1) };
-      planProduct(shape, a.dtype, device, kernels, { ...tensors, ...offsets }).forEach((launch) => this.#launch(launch));
+      planProduct(shape, a.dtype, device, kernels, { ...tensors, ...offsets }).forEach((launch) =>
+        this.#launch(launch)
+      );
       return output;
     });
   }
