@@ -1,5 +1,5 @@
 // Hopper's bulk tensor copies. `fixed` as in faults.cu.
-#include <ptx_announce.cuh>
+#include <ptx.cuh>
 
 using namespace yamoe;
 
@@ -278,51 +278,6 @@ FAULTY(fault_bulk_before_a_warp_has_read) {
     BULK_COPY_2D(stages.box(0), map, stages.full(1), 0, 0);  // FAULT fault_bulk_before_a_warp_has_read
   }
   mbarrier_wait(stages.full(1), 0);
-}
-
-// One warp writes words and announces them, and the other reads them.
-template <class Announce, class Wait>
-__device__ void pass_words(unsigned* out, Announce announce_before_or_after, Wait wait) {
-  int* const counter = reinterpret_cast<int*>(out + 63);
-  if (threadIdx.x == 0) *counter = 0;
-  const Stages stages;  // announcements order accesses as mbarriers do
-  if (threadIdx.x < 32) {
-    announce_before_or_after(counter, true);
-    out[threadIdx.x] = threadIdx.x;
-    announce_before_or_after(counter, false);
-  } else {
-    wait(counter);
-    if (threadIdx.x < 63) out[threadIdx.x] = out[threadIdx.x - 32];  // FAULT fault_announce
-  }
-}
-
-FAULTY(fault_announce_too_early) {
-  pass_words(
-      out,
-      [&](int* counter, bool before) {
-        if (before != fixed) announce(counter);
-      },
-      [](const int* counter) { wait_for_announcements(counter, 1); });
-}
-
-FAULTY(fault_announce_not_awaited) {
-  pass_words(
-      out,
-      [](int* counter, bool before) {
-        if (!before) announce(counter);
-      },
-      [&](const int* counter) {
-        if (fixed) wait_for_announcements(counter, 1);
-      });
-}
-
-FAULTY(fault_announce_too_few) {
-  pass_words(
-      out,
-      [](int* counter, bool before) {
-        if (!before) announce(counter);
-      },
-      [&](const int* counter) { wait_for_announcements(counter, fixed ? 1 : 2); });
 }
 
 FAULTY(fault_bulk_map_misaligned) {
