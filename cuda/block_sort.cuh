@@ -6,6 +6,20 @@
 
 namespace yamoe {
 
+constexpr unsigned kFullWarp = 0xffffffffu;
+
+// The lanes of the warp with the same number, which is from 0 to maximum. A vote for each bit takes less time than
+// __match_any_sync, whose time grows with the number of different numbers.
+__device__ __forceinline__ unsigned lanes_with(int number, int maximum) {
+  unsigned lanes = kFullWarp;
+#pragma unroll 4
+  for (int bit = 1; bit <= maximum; bit <<= 1) {
+    const unsigned set = __ballot_sync(kFullWarp, (number & bit) != 0);
+    lanes &= number & bit ? set : ~set;
+  }
+  return lanes;
+}
+
 // In shared memory. The rows of an expert are its assignments in ascending order.
 struct BlockSort {
   int* row_offsets;         // [experts + 1]: the first row of each expert
@@ -13,6 +27,7 @@ struct BlockSort {
   unsigned short* experts;  // [assignments, rounded up to a multiple of 128]: the expert of each, or kNoExpert
 
   static constexpr int kNoExpert = 0xffff;  // unknown, or after the last assignment
+  static __device__ __forceinline__ int padded(int assignments) { return (assignments + 127) / 128 * 128; }
 
   __device__ __forceinline__ BlockSort(unsigned char* memory, int experts)
       : row_offsets(reinterpret_cast<int*>(memory)),
@@ -26,12 +41,22 @@ struct BlockSort {
     int* const counts = row_offsets;
     for (int e = threadIdx.x; e < expert_count; e += kThreads) counts[e] = 0;
     __syncthreads();
-#pragma unroll 4
-    for (int i = threadIdx.x; i < (assignments + 127) / 128 * 128; i += kThreads) {
-      const int e = i < assignments ? indices[i] : -1;
-      const bool exists = static_cast<unsigned>(e) < static_cast<unsigned>(expert_count);
-      experts[i] = static_cast<unsigned short>(exists ? e : kNoExpert);
-      if (exists) atomicAdd(&counts[e], 1);
+    constexpr int kBatch = 4;  // loads at once
+    for (int base = threadIdx.x; base < padded(assignments); base += kBatch * kThreads) {
+      int batch[kBatch];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        const int i = base + j * kThreads;
+        batch[j] = i < assignments ? indices[i] : -1;
+      }
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        const int i = base + j * kThreads;
+        if (i >= padded(assignments)) break;
+        const bool exists = static_cast<unsigned>(batch[j]) < static_cast<unsigned>(expert_count);
+        experts[i] = static_cast<unsigned short>(exists ? batch[j] : kNoExpert);
+        if (exists) atomicAdd(&counts[batch[j]], 1);
+      }
     }
     __syncthreads();
     if (threadIdx.x < 32) {

@@ -14,8 +14,7 @@ struct GatherPanelsArguments {
   const int* row_offsets;      // [experts + 1]: the first row of each expert
   unsigned char* panels;       // out: the gathered rows
   unsigned char* activations;  // out: panels of `intermediate` columns; the last one becomes zeros if it is not full
-  int* finished;               // out: `finished_count` zeros
-  int finished_count, experts, depth, intermediate;
+  int experts, depth, intermediate;
   int rows;  // of a panel
 };
 
@@ -28,7 +27,6 @@ extern "C" __global__ void __launch_bounds__(yamoe::kPanelThreads) gather_panels
   wait_for_previous_kernel();
   allow_next_kernel();
   const int threads = gridDim.x * kPanelThreads, thread = blockIdx.x * kPanelThreads + threadIdx.x;
-  for (int i = thread; i < p.finished_count; i += threads) p.finished[i] = 0;
   if (p.intermediate % 64) {
     unsigned char* const last = p.activations + static_cast<size_t>(p.intermediate / 64) * p.rows * 128;
     for (int i = thread; i < p.rows * 8; i += threads) reinterpret_cast<uint4*>(last)[i] = make_uint4(0, 0, 0, 0);

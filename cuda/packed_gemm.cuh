@@ -1,6 +1,6 @@
 // The grouped GEMM with packed weights for Hopper. It decodes the weights in registers, as the first operand of wgmma. The
-// second operand, in shared memory, are the rows of the input. A tile is one or three strips of 64 weight rows (outputs) by
-// up to kMaxRows input rows of one expert.
+// second operand, in shared memory, are the rows of the input. A tile is three strips of 64 weight rows (outputs)
+// by up to kMaxRows input rows of one expert.
 //
 // In a block, each strip has a warpgroup that multiplies. One thread copies weights and one copies input rows, in bulk. They
 // synchronize with two mbarriers per stage of the ring: "full" completes with the last byte of a stage, and "empty" with the
@@ -13,50 +13,36 @@
 // Each tile uses the narrowest multiplication that has all its rows. An element's sum is always computed in ascending order
 // of the depth, as in warpgroup_gemm.cuh: on an H100 both give the same bits.
 #pragma once
-#include <ptx_announce.cuh>
-
-#include "packed_format.cuh"
-#include "packed_tiles.cuh"
+#include "packed_warps.cuh"
 
 namespace yamoe {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-constexpr int kWarpRows = 16;  // tiles with up to this many rows use mma.sync
+constexpr int kWarpRows = 16;  // multiplications with up to this many rows use mma.sync
 constexpr int kBurstRows = 64;
 constexpr int kPending = 2;    // wgmmas in flight while the next operand is decoded
-
-// Clears a warpgroup's sums. ptxas wants this before the loop: see cuda/LADDER.md.
-template <int kEights>
-__device__ __forceinline__ void clear(float (&sums)[kEights][4]) {
-#pragma unroll
-  for (int j = 0; j < kEights; ++j) sums[j][0] = sums[j][1] = sums[j][2] = sums[j][3] = 0.0f;
-}
 
 // One thread copies the weights of all tiles of the block.
 template <class Tile>
 __device__ __forceinline__ void copy_weights(const PackedTiles<Tile>& tiles, uint32_t ring) {
-  PackedPlace<Tile> place;
+  const PackedProduct& p = tiles.arguments.product;
+  PackedPlace place;
   for (int index = tiles.first(); index < tiles.end(); index += gridDim.x) {
     const PackedPosition at = tiles.locate(index);
-    const PackedProduct& p = tiles.product(at);
     const int steps = ceil_div(p.depth, kBlockDepth), groups = ceil_div(p.width, kStrips * kBlockRows);
     const unsigned char* from =
         static_cast<const unsigned char*>(p.weights) +
-        ((static_cast<size_t>(at.expert) * groups + at.strip / kStrips) * steps * kStrips + at.strip % kStrips) *
-            p.block_bytes;
-    const uint32_t bytes = Tile::kTaken * p.block_bytes;
+        (static_cast<size_t>(at.expert) * groups + at.strip / kStrips) * steps * kStrips * p.block_bytes;
+    const uint32_t bytes = kStrips * p.block_bytes;
 #pragma unroll 1
-    for (int left = steps; left > 0; left -= Tile::kDeep) {
-      const int count = min(left, Tile::kDeep);
+    for (int step = 0; step < steps; ++step) {
       mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
       const uint32_t full = ring + Tile::kFull + place.stage * 8;
-      mbarrier_arrive_expecting(full, count * bytes);
-      for (int i = 0; i < count; ++i) {
-        bulk_copy(ring + Tile::weights_of(place.stage, i), from, bytes, full);
-        from += kStrips * p.block_bytes;
-      }
-      place.next();
+      mbarrier_arrive_expecting(full, bytes);
+      bulk_copy(ring + Tile::kWeights + place.stage * Tile::kWeightBytes, from, bytes, full);
+      from += kStrips * p.block_bytes;
+      place.next(Tile::kStages);
     }
   }
 }
@@ -65,24 +51,20 @@ __device__ __forceinline__ void copy_weights(const PackedTiles<Tile>& tiles, uin
 template <class Tile>
 __device__ __forceinline__ void copy_rows(const PackedTiles<Tile>& tiles, uint32_t ring) {
   const PackedArguments& a = tiles.arguments;
-  PackedPlace<Tile> place;
+  const PackedProduct& p = a.product;
+  PackedPlace place;
   for (int index = tiles.first(); index < tiles.end(); index += gridDim.x) {
     const PackedPosition at = tiles.locate(index);
-    const PackedProduct& p = tiles.product(at);
     const int steps = ceil_div(p.depth, kBlockDepth);
-    if (at.down && a.finished) wait_for_announcements(a.finished + at.row_tile, tiles.up_strips * 4);
     const unsigned char* from = static_cast<const unsigned char*>(p.input) + static_cast<size_t>(at.row) * 128;
 #pragma unroll 1
-    for (int left = steps; left > 0; left -= Tile::kDeep) {
-      const int count = min(left, Tile::kDeep);
+    for (int step = 0; step < steps; ++step) {
       mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
       const uint32_t full = ring + Tile::kFull + place.stage * 8;
-      mbarrier_arrive_expecting(full, count * at.rows * 128);
-      for (int i = 0; i < count; ++i) {
-        bulk_copy(ring + Tile::rows_of(place.stage, i), from, at.rows * 128, full);
-        from += static_cast<size_t>(a.rows) * 128;
-      }
-      place.next();
+      mbarrier_arrive_expecting(full, at.rows * 128);
+      bulk_copy(ring + place.stage * Tile::kRowBytes, from, at.rows * 128, full);
+      from += static_cast<size_t>(a.rows) * 128;
+      place.next(Tile::kStages);
     }
   }
 }
@@ -91,7 +73,7 @@ __device__ __forceinline__ void copy_rows(const PackedTiles<Tile>& tiles, uint32
 // own operand registers. Those of the next wgmma are decoded while earlier ones are in flight.
 template <class Tile, int kEights>
 __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], const PackedProduct& p, uint32_t ring,
-                                                 PackedPlace<Tile>& place) {
+                                                 PackedPlace& place) {
   using Format = typename Tile::Format;
   const Format format(p.variant);
   const int steps = ceil_div(p.depth, kBlockDepth);
@@ -102,7 +84,7 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], cons
     if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + stage * 8);
   };
   // The next step is loaded beside the current one if there are registers for both, or else after it is decoded.
-  constexpr bool kAhead = kEights * 4 + Format::kRegisters * 2 <= 106;
+  constexpr bool kAhead = kEights * 4 + Format::kRegisters * 2 <= 108;
   uint32_t operand[4][4];
   clear(sums);
   mbarrier_wait(full + place.stage * 8, place.round);
@@ -118,7 +100,7 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], cons
       wgmma_fence();
       wgmma_registers<typename Format::T>(sums, operand[i], rows + i * 2);
       wgmma_commit();
-      if (i == 0) place.next();
+      if (i == 0) place.next(Tile::kStages);
       if (i == (kAhead ? 1 : 3) && step + 1 < steps) {
         mbarrier_wait(full + place.stage * 8, place.round);
         next = format.load(blocks + place.stage * Tile::kWeightBytes);
@@ -139,14 +121,14 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], cons
 // while the next step is decoded into other registers.
 template <class Tile, int kEights>
 __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], const PackedProduct& p, uint32_t ring,
-                                                   PackedPlace<Tile>& place) {
+                                                   PackedPlace& place) {
   using Format = typename Tile::Format;
   const Format format(p.variant);
   const int steps = ceil_div(p.depth, kBlockDepth);
   const uint32_t full = ring + Tile::kFull, empty = ring + Tile::kEmpty;
   const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * p.block_bytes;
   uint32_t even[16], odd[16];
-  PackedPlace<Tile> ahead = place;  // of the step to issue next; `place` is the step to complete next
+  PackedPlace ahead = place;  // of the step to issue next; `place` is the step to complete next
   int left = steps;                 // to issue
   clear(sums);
   mbarrier_wait(full + ahead.stage * 8, ahead.round);
@@ -159,7 +141,7 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
 #pragma unroll
     for (int i = 0; i < 4; ++i) wgmma_registers<typename Format::T>(sums, operand + i * 4, rows + i * 2);
     wgmma_commit();
-    ahead.next();
+    ahead.next(Tile::kStages);
     if (--left > 0) {
       mbarrier_wait(full + ahead.stage * 8, ahead.round);
       packed = format.load(blocks + ahead.stage * Tile::kWeightBytes);
@@ -168,7 +150,7 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
   const auto release = [&] {
     __syncwarp();
     if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + place.stage * 8);
-    place.next();
+    place.next(Tile::kStages);
   };
   if (steps % 2 == 0) {
     issue(even);
@@ -190,58 +172,24 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
   sums_are_complete(sums);
 }
 
-// The same with mma.sync, for the fewest rows: a wgmma of 8 columns takes as long as one of 64. Missing rows are replaced by
-// the last one. Here instructions are the limit: see cuda/LADDER.md.
-template <class Tile, int kEights>
-__device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], const PackedProduct& p, uint32_t ring,
-                                                  PackedPlace<Tile>& place, int rows) {
-  const int steps = ceil_div(p.depth, kBlockDepth);
-  const int lane = threadIdx.x % 32;
-  const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * p.block_bytes;
-  uint32_t own[2][kEights];  // the lane's chunk of its row in each half of a step
-#pragma unroll
-  for (int j = 0; j < kEights; ++j) {
-    const int row = min(j * 8 + lane % 8, rows - 1);
-    own[0][j] = ring + row * 128 + (lane / 8 ^ row % 8) * 16;
-    own[1][j] = own[0][j] ^ 64;
-  }
-  clear(sums);
-  Tile::Format::with_variant(p.variant, [&](const auto& format) {
-    using T = typename Tile::Format::T;
-#pragma unroll 1
-    for (int left = steps; left > 0; left -= Tile::kDeep) {
-      mbarrier_wait(ring + Tile::kFull + place.stage * 8, place.round);
-      uint32_t rows_at = Tile::rows_of(place.stage, 0), block = blocks + place.stage * (Tile::kDeep * Tile::kWeightBytes);
-#pragma unroll 1
-      for (int i = min(left, Tile::kDeep); i > 0; --i) {
-        const auto packed = format.load(block);
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          uint32_t b[kEights][4];
-#pragma unroll
-          for (int j = 0; j < kEights; ++j) ldmatrix_x4(b[j], own[half][j] + rows_at);
-#pragma unroll
-          for (int c = 0; c < 2; ++c) {
-            uint32_t operand[4];
-            format.decode(packed, half * 2 + c, operand);
-#pragma unroll
-            for (int j = 0; j < kEights; ++j) {
-              const uint32_t columns[2] = {b[j][c * 2], b[j][c * 2 + 1]};
-              mma_m16n8k16<T>(sums[j], operand, columns);
-            }
-          }
-        }
-        rows_at += Tile::kRowBytes;
-        block += Tile::kWeightBytes;
-      }
-      __syncwarp();
-      if (lane == 0) mbarrier_arrive(ring + Tile::kEmpty + place.stage * 8);
-      place.next();
-    }
-  });
-}
+// The ring of a tile as multiply_by_warps reads it.
+template <class Tile>
+struct PanelRing {
+  using Format = typename Tile::Format;
+  static constexpr int kDeep = 1, kRowStep = 0, stages = Tile::kStages;
+  uint32_t base, strip;
 
-// The kernel. It calls `epilogue(sums, position)` with a warpgroup's sums, [rows / 8][4].
+  __device__ __forceinline__ uint32_t full(int stage) const { return base + Tile::kFull + stage * 8; }
+  __device__ __forceinline__ uint32_t empty(int stage) const { return base + Tile::kEmpty + stage * 8; }
+  __device__ __forceinline__ uint32_t rows(int stage) const { return base + stage * Tile::kRowBytes; }
+  __device__ __forceinline__ uint32_t weights(int stage) const {
+    return base + Tile::kWeights + stage * Tile::kWeightBytes + strip;
+  }
+  __device__ __forceinline__ uint32_t weight_step(const PackedProduct&) const { return 0; }
+  static __device__ __forceinline__ uint32_t chunk(int row, int c) { return row * 128 + (c ^ row % 8) * 16; }
+};
+
+// The kernel. It calls `epilogue(sums, product, position, row_of)` with a warpgroup's sums, [rows / 8][4].
 template <class Tile, class Epilogue>
 __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epilogue& epilogue) {
   unsigned char* const smem = dynamic_smem();
@@ -250,7 +198,7 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
   if (threadIdx.x == 0) {
     for (int s = 0; s < Tile::kStages; ++s) {
       mbarrier_init(ring + Tile::kFull + s * 8, 2);
-      mbarrier_init(ring + Tile::kEmpty + s * 8, Tile::kTaken * 4);  // one per warp
+      mbarrier_init(ring + Tile::kEmpty + s * 8, kStrips * 4);  // one per warp
     }
     fence_async_proxy();
   } else if (threadIdx.x / 32 == Tile::kMultiplying / 32) {
@@ -262,7 +210,7 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
   const PackedTiles<Tile> tiles(a, table);
 
   if (threadIdx.x >= Tile::kMultiplying) {
-    if constexpr (Tile::kMovesRegisters) set_fewer_registers<Tile::kFewerRegisters>();
+    set_fewer_registers<Tile::kFewerRegisters>();
     if (threadIdx.x == Tile::kMultiplying) {
       copy_weights(tiles, ring);
     } else if (threadIdx.x == Tile::kMultiplying + 32) {
@@ -271,23 +219,24 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
       copy_rows(tiles, ring);
     }
   } else {
-    if constexpr (Tile::kMovesRegisters) set_more_registers<Tile::kMoreRegisters>();
+    set_more_registers<Tile::kMoreRegisters>();
     wait_for_previous_kernel();
-    PackedPlace<Tile> place;
+    const PackedProduct& p = a.product;
+    const PanelRing<Tile> panels{ring, threadIdx.x / 128 * p.block_bytes};
+    PackedPlace place;
     for (int index = tiles.first(); index < tiles.end(); index += gridDim.x) {
       const PackedPosition at = tiles.locate(index);
-      const PackedProduct& p = tiles.product(at);
       with_rows<Tile>(at.rows, [&](auto width) {
         constexpr int kRows = decltype(width)::value;
         float sums[kRows / 8][4];
         if constexpr (kRows <= kWarpRows) {
-          multiply_by_warps<Tile>(sums, p, ring, place, at.rows);
+          multiply_by_warps(sums, p, panels, place, at.rows);
         } else if constexpr (kRows <= kBurstRows && Tile::kMaxRows <= kBurstRows) {
           multiply_in_bursts<Tile>(sums, p, ring, place);
         } else {
           multiply_rolling<Tile>(sums, p, ring, place);
         }
-        epilogue(sums, at);
+        epilogue(sums, p, at, [&](int row) { return at.row + row; });
       });
     }
   }

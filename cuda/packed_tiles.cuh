@@ -9,57 +9,47 @@ namespace yamoe {
 
 struct PackedProduct {
   const void* weights;  // blocks: see packed_format.cuh
-  const void* input;    // panels: see packed_gemm.cuh
+  const void* input;    // panels: see packed_gemm.cuh; or rows: see packed_few.cuh
   const void* bias;     // [experts][width], or null
-  void* out;            // gate_up: panels of width / 2 columns; down: [rows][width]
+  void* out;            // gate_up: panels or rows of width / 2 columns; down: [rows][width]
   int depth, width;
   int block_bytes, variant;  // of the weights: see packed_format.cuh
 };
 
-// A layer's two products. gate_up has a gate and its up value in the two rows of a pair; they may be split in the biases.
+// One of a layer's two products. In gate_up's weights, the two rows of a pair are a gate and its up value; the biases may be split.
 struct PackedArguments {
-  PackedProduct gate_up, down;
+  PackedProduct product;
   const float* row_scales;  // [rows]: multiplies each row's sums of gate_up before the bias is added; null: 1
   const int* row_offsets;   // [experts + 1]: the first row of each expert
-  int* finished;            // [row tiles], zeros: warps of gate_up that have finished; null unless both products run
   Activation activation;
   int experts;
-  int rows;      // of a panel
-  int split;     // whether the biases have all gates before all up values
-  int products;  // 1: gate_up, 2: down, 3: both, gate_up's tiles before down's
+  int rows;   // of a panel
+  int split;  // whether the biases have all gates before all up values
+  int down;   // whether the product is down
 };
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// kTaken: strips of a tile; with one, several blocks share a multiprocessor. kDeep: steps in a stage of the ring. kMaxStages:
-// stages if there is enough shared memory. kWidths: the numbers of rows of the multiplications, ascending. The last one is
-// kMaxRows. Only tiles of mma.sync have several steps in a stage.
-template <class Format_, int kTaken_, int kMaxRows_, int kDeep_, int kMaxStages, int kBlocks_, int... kWidths_>
+// kMaxStages: stages of the ring if there is enough shared memory. kWidths: the numbers of rows of the multiplications,
+// ascending. The last one is kMaxRows.
+template <class Format_, int kMaxRows_, int kMaxStages, int... kWidths_>
 struct PackedTile {
   using Format = Format_;
   using Widths = std::integer_sequence<int, kWidths_...>;
-  static constexpr int kTaken = kTaken_, kMaxRows = kMaxRows_, kDeep = kDeep_, kBlocks = kBlocks_;
-  static constexpr bool kMovesRegisters = kTaken == kStrips;  // from the copying warpgroup to those that multiply
+  static constexpr int kMaxRows = kMaxRows_;
   static constexpr int kMoreRegisters = 160, kFewerRegisters = 32;
-  static constexpr int kMultiplying = kTaken * 128, kThreads = kMultiplying + (kMovesRegisters ? 128 : 64);
-  static constexpr int kRowBytes = kMaxRows * 128, kWeightBytes = kTaken * Format::kBlockBytes;  // of a step, at most
+  static constexpr int kMultiplying = kStrips * 128, kThreads = kMultiplying + 128;
+  static constexpr int kRowBytes = kMaxRows * 128, kWeightBytes = kStrips * Format::kBlockBytes;  // of a stage, at most
   static constexpr int kTableBytes = 4 * (1024 + 1);  // for the most experts
-  static constexpr int kBudget = (kBlocks == 1 ? 227 * 1024 : 228 * 1024 / kBlocks - 1024) - kTableBytes;
-  static constexpr int kFitting = kBudget / (kDeep * (kRowBytes + kWeightBytes) + 16);
+  static constexpr int kFitting = (227 * 1024 - kTableBytes) / (kRowBytes + kWeightBytes + 16);
   static constexpr int kStages = kFitting < kMaxStages ? kFitting : kMaxStages;
-  static constexpr int kWeights = kStages * kDeep * kRowBytes;
-  static constexpr int kFull = kWeights + kStages * kDeep * kWeightBytes;
+  static constexpr int kWeights = kStages * kRowBytes;
+  static constexpr int kFull = kWeights + kStages * kWeightBytes;
   static constexpr int kEmpty = kFull + kStages * 8, kTable = kEmpty + kStages * 8;
   static_assert(kMaxRows % 8 == 0, "the swizzle must be that of the rows of an expert");
-
-  // Where the rows and the weights of a stage's step i are in the ring.
-  static __device__ __forceinline__ int rows_of(int stage, int i) { return (stage * kDeep + i) * kRowBytes; }
-  static __device__ __forceinline__ int weights_of(int stage, int i) {
-    return kWeights + (stage * kDeep + i) * kWeightBytes;
-  }
 };
 
-struct PackedPosition {
+struct alignas(16) PackedPosition {
   bool down;
   int row_tile, expert;
   int strip;      // the first
@@ -90,26 +80,16 @@ template <class Tile>
 struct PackedTiles {
   const PackedArguments& arguments;
   const int* table;
-  int up_groups, down_groups, up_strips;
+  int groups;
 
   __device__ __forceinline__ PackedTiles(const PackedArguments& a, const int* row_tiles)
-      : arguments(a),
-        table(row_tiles),
-        up_groups(a.products & 1 ? ceil_div(a.gate_up.width, Tile::kTaken * kBlockRows) : 0),
-        down_groups(a.products & 2 ? ceil_div(a.down.width, Tile::kTaken * kBlockRows) : 0),
-        up_strips(up_groups * Tile::kTaken) {}
+      : arguments(a), table(row_tiles), groups(ceil_div(a.product.width, kStrips * kBlockRows)) {}
 
   __device__ __forceinline__ int first() const { return blockIdx.x; }
-  __device__ __forceinline__ int end() const { return table[arguments.experts] * (up_groups + down_groups); }
-  __device__ __forceinline__ const PackedProduct& product(const PackedPosition& at) const {
-    return at.down ? arguments.down : arguments.gate_up;
-  }
+  __device__ __forceinline__ int end() const { return table[arguments.experts] * groups; }
 
   __device__ __forceinline__ PackedPosition locate(int index) const {
-    const int ups = table[arguments.experts] * up_groups;
-    const bool down = index >= ups;
-    if (down) index -= ups;
-    const int groups = down ? down_groups : up_groups, row_tile = index / groups;
+    const int row_tile = index / groups;
     int low = 0;
     for (int high = arguments.experts; high - low > 1;) {
       const int middle = (low + high) / 2;
@@ -121,18 +101,17 @@ struct PackedTiles {
     }
     const int row = __ldcg(arguments.row_offsets + low) + (row_tile - table[low]) * Tile::kMaxRows;
     const int end = __ldcg(arguments.row_offsets + low + 1);
-    return {down, row_tile, low, index % groups * Tile::kTaken, row, min(Tile::kMaxRows, end - row)};
+    return {arguments.down != 0, row_tile, low, index % groups * kStrips, row, min(Tile::kMaxRows, end - row)};
   }
 };
 
 // A position in the ring, and the number of rounds modulo 2.
-template <class Tile>
 struct PackedPlace {
   int stage = 0;
   uint32_t round = 0;
 
-  __device__ __forceinline__ void next() {
-    if (++stage == Tile::kStages) {
+  __device__ __forceinline__ void next(int stages) {
+    if (++stage == stages) {
       stage = 0;
       round ^= 1;
     }

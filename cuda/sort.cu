@@ -3,14 +3,13 @@
 // counts, never from the order in which atomics arrive.
 //
 // The three kernels split the n = tokens * top_k indices into one chunk per block. `counts` is [experts][blocks].
-#include <ptx.cuh>
+#include "block_sort.cuh"
 
 namespace yamoe {
 
 constexpr int kSortThreads = 256;
 constexpr int kSortWarps = kSortThreads / 32;
 constexpr int kScanThreads = 1024;  // one for each expert
-constexpr unsigned kFullWarp = 0xffffffffu;
 
 constexpr int kSmallThreads = 1024;  // one for each expert
 constexpr int kSmallSets = 4;        // sets of 32 consecutive assignments per warp
@@ -69,18 +68,6 @@ __device__ __forceinline__ int warp_inclusive_sum(int value, int lane) {
 // Assignments to an unknown expert are dropped.
 __device__ __forceinline__ bool is_expert(int expert, int experts) {
   return static_cast<unsigned>(expert) < static_cast<unsigned>(experts);
-}
-
-// The lanes of the warp with the same number, which is from 0 to maximum. A vote for each bit takes less time than
-// __match_any_sync, whose time grows with the number of different numbers.
-__device__ __forceinline__ unsigned lanes_with(int number, int maximum) {
-  unsigned lanes = kFullWarp;
-#pragma unroll 4
-  for (int bit = 1; bit <= maximum; bit <<= 1) {
-    const unsigned set = __ballot_sync(kFullWarp, (number & bit) != 0);
-    lanes &= number & bit ? set : ~set;
-  }
-  return lanes;
 }
 
 }  // namespace yamoe

@@ -49,8 +49,16 @@ const blocks = (a: Numbers): Expressions => ({
 const packedProduct = (a: Numbers): Expressions => ({
   // A tile has at most 192 rows and 192 columns.
   "index += gridDim.x": [a.tiles! + a.blocks!, 31],
-  "width + kStrips * kBlockRows": [a.gateUpWidth! + a.downWidth! + 2n * 192n, 31],
-  "depth + kBlockDepth": [a.gateUpDepth! + a.downDepth! + 64n, 31],
+  ...a.productWidth
+    ? {
+      "width + kStrips * kBlockRows": [a.productWidth + 192n, 31],
+      "depth + kBlockDepth": [a.productDepth! + 64n, 31],
+    }
+    : {
+      "width + kStrips * kBlockRows": [a.gateUpWidth! + a.downWidth! + 2n * 192n, 31],
+      "depth + kBlockDepth": [a.gateUpDepth! + a.downDepth! + 64n, 31],
+      "tickets of a launch": [a.tiles! + 2n * a.blocks!, 31],
+    },
   "at.row + kMaxRows": [BigInt(maximumItems) + 192n, 31],
 });
 
@@ -259,7 +267,7 @@ Deno.test("experts() with packed weights: no index overflows in a call that is n
     forLargest([[1, 1024], sizes, sizes], (experts, outputs, inputs) => {
       const shape = [experts, outputs, inputs], layout = findLayout(format, shape, kernelsOf(90));
       assert(layout);
-      check(planLayout(format, layout, shape, parts, 16n));
+      check(planLayout(format, layout, shape, parts, { blocks: 16n, rowScales: 16n }));
     });
   }
 });
@@ -270,9 +278,10 @@ function checkExperts(call: ResolvedExperts, device: PlanDevice): void {
   const kept = call.tokens * call.topK;
   const rowTiles = Math.floor(kept / tile.rows) + Math.min(call.experts, kept);
   for (const launch of launches) {
-    const { columnsWidth, products, gateUpWidth, downWidth } = launch.arguments;
-    const width = columnsWidth ?? (products === 1 ? gateUpWidth : downWidth);
-    check(launch, typeof width === "number" ? rowTiles * Math.ceil(width / tile.columns) : undefined);
+    const { columnsWidth, productWidth, gateUpWidth, downWidth } = launch.arguments;
+    const widths = [columnsWidth, productWidth, gateUpWidth, downWidth].filter((width) => typeof width === "number");
+    const columns = widths.reduce((sum, width) => sum + Math.ceil(width / tile.columns), 0);
+    check(launch, columns > 0 ? rowTiles * columns : undefined);
   }
 }
 

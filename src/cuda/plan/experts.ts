@@ -9,7 +9,8 @@ import { bytesPerElement, type DType, elementCount } from "../../tensor/tensor.t
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaDTypeCode } from "./codes.ts";
-import { PackedProducts, type PackedTile } from "./packed.ts";
+import { PackedProducts, type PackedProductTensors, type PackedTile } from "./packed.ts";
+import { fewTile } from "./packed_few.ts";
 import { findLayout, planDecode } from "./packed_layout.ts";
 import { type PlanDevice, type Product, ProductKernels, usesTensorCores } from "./product.ts";
 import { planCombine, planSort, sortCounts, type SortShape } from "./steps.ts";
@@ -127,20 +128,25 @@ export function planLaunches(
   const products = new ProductKernels(shape, [gateUpProduct, downProduct], device, kernels);
   const rowTilesOf = ({ rows }: TileShape) => Math.floor(kept / rows) + busy; // the last tile of each expert may be ragged
   const possible = products.tiles.filter((tile) => hasCounters(tile, rowTilesOf(tile)));
-  const tiles: readonly TileShape[] = packed?.tiles.toReversed() ?? possible;
+  const packedTiles = packed?.tiles(rowTilesOf);
+  const tiles: readonly TileShape[] = packedTiles?.toReversed() ?? possible;
   const tile = tileRows !== undefined
     ? tiles.find(({ rows }) => rows <= tileRows) ?? tiles.at(-1)!
-    : packed?.chooseTile(spread.experts, spread.rows) ?? chooseTile(possible, {
+    : packedTiles && packed?.chooseTile(packedTiles, spread.experts, spread.rows) || chooseTile(possible, {
       ...spread,
       columns: width + hidden,
       slots: (tile) => products.slots(tile, gateUpProduct),
     });
   const rowTiles = rowTilesOf(tile);
-  const sorted = counts || !sortsItself(tile, assignments, capacity);
+  const few = tile === fewTile;
+  const sorted = counts ||
+    !(packed ? few && packed.sortsItself() : sortsItself(tile, assignments, capacity));
   const sort: SortShape = { count: assignments, experts, topK, capacity, tileRows: tile.rows };
   const element = bytesPerElement(shape.dtype);
 
-  const activationBytes = packed ? PackedProducts.panelBytes(kept, intermediate) : kept * intermediate * element;
+  const activationBytes = packed && !few
+    ? PackedProducts.panelBytes(kept, intermediate)
+    : kept * intermediate * element;
   const activationsInOutput = activationBytes <= tokens * hidden * element;
   const workspace = {
     counts: sorted ? sortCounts(sort) * 4 : 0,
@@ -150,7 +156,7 @@ export function planLaunches(
     rows: sorted ? assignments * 4 : 0,
     rowTokens: sorted ? kept * 4 : 0,
     rowScales: sorted && hasInputWeights ? kept * 4 : 0,
-    panels: packed ? PackedProducts.panelBytes(kept, hidden) : 0,
+    panels: packed && !few ? PackedProducts.panelBytes(kept, hidden) : 0,
     activations: activationsInOutput ? 0 : activationBytes,
     expertOutputs: kept * hidden * element,
     gateUpDense: gateUp.bytes,
@@ -189,11 +195,32 @@ export function planLaunches(
     bytes: busy * downExperts.bytes + element * kept * (intermediate + hidden),
     experts: downExperts,
   };
+  const bothWork = {
+    flops: gateUpWork.flops + downWork.flops,
+    bytes: gateUpWork.bytes + downWork.bytes + (sorted ? 0 : assignments * 4),
+    experts: { count: busy, bytes: gateUpExperts.bytes + downExperts.bytes },
+  };
   const productLaunches = (): readonly PlannedLaunch[] => {
     if (packed && isPackedTile(tile)) {
-      const [gather, gateUpLaunch, downLaunch] = packed.launches<TensorName>(tile, kept, rowTiles, {
-        ...{ ...tensors, panels: "panels", activations, gateUpProj: "gateUpProj", gateUpProjBias: "gateUpProjBias" },
+      const weights: PackedProductTensors<TensorName> = {
+        ...{ gateUpProj: "gateUpProj", gateUpProjBias: "gateUpProjBias", activations },
         ...{ downProj: "downProj", downProjBias: "downProjBias", out: "expertOutputs" },
+      };
+      if (few) {
+        const launch = packed.launchFew<TensorName>(rowTiles, {
+          ...{ ...weights, hiddenStates: "hiddenStates", counters: "counters" },
+          ...sorted ? { ...tensors, indices: null } : {
+            indices: "routerIndices",
+            rowOffsets: null,
+            tileOffsets: null,
+            rowTokens: null,
+            rowScales: "inputWeights",
+          },
+        });
+        return [{ ...launch, ...bothWork }];
+      }
+      const [gather, gateUpLaunch, downLaunch] = packed.launches<TensorName>(tile, kept, rowTiles, {
+        ...{ ...tensors, ...weights, panels: "panels" },
       });
       const gatherWork = { flops: 0, bytes: 2 * kept * hidden * element };
       return [{ ...gather, ...gatherWork }, { ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
@@ -226,12 +253,7 @@ export function planLaunches(
         },
       );
       return launches.length === 1
-        ? [{
-          ...launches[0]!,
-          flops: gateUpWork.flops + downWork.flops,
-          bytes: gateUpWork.bytes + downWork.bytes,
-          experts: { count: busy, bytes: bytes / busy },
-        }]
+        ? [{ ...launches[0]!, ...bothWork }]
         : launches.map((launch, i) => ({ ...launch, ...i === 0 ? gateUpWork : downWork }));
     }
     const gateUpLaunch = products.launch<TensorName>(tile, gateUpProduct, rowTiles, {

@@ -5,8 +5,10 @@ import type { WeightFormat } from "../../contract/weights.ts";
 import type { PackedFormat } from "../../tensor/packed_tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
+import { fewBlock, fewTile, sortsFew } from "./packed_few.ts";
 import { type BlockLayout, findLayout, largestBlock } from "./packed_layout.ts";
 import { activationArguments, type PlanDevice } from "./product.ts";
+import { counterCount } from "./stream.ts";
 import type { TileShape } from "./tiles.ts";
 
 const gatherThreads = 256, gatherRows = 32, gatherPanels = 9; // of a block
@@ -23,36 +25,49 @@ export interface PackedTile extends TileShape {
 /** The tile shapes for blocks of weights of at most so many bytes, fewest rows first. */
 function packedTiles(bytes: number): readonly PackedTile[] {
   return [
-    { rows: 16, strips: 1, deep: 4, maximumStages: 3, resident: 4, widths: [8, 16] },
-    { rows: 64, strips: 3, deep: 1, maximumStages: 14, resident: 1, widths: [8, 16, 32, 48, 64] },
-    { rows: 160, strips: 3, deep: 1, maximumStages: 8, resident: 1, widths: [96, 128, 144, 160] },
-    { rows: 192, strips: 3, deep: 1, maximumStages: 7, resident: 1, widths: [64, 128, 192] },
-  ].map(({ rows, strips, deep, maximumStages, ...tile }) => {
-    const stage = deep * (rows * 128 + strips * bytes) + 16;
-    const budget = (tile.resident === 1 ? 227 * 1024 : 228 * 1024 / tile.resident - 1024) - 4 * (maximumExperts + 1);
-    const stages = Math.min(maximumStages, Math.floor(budget / stage));
+    { rows: 64, maximumStages: 14, widths: [8, 16, 32, 48, 64] },
+    { rows: 160, maximumStages: 8, widths: [96, 128, 144, 160] },
+    { rows: 192, maximumStages: 7, widths: [64, 128, 192] },
+  ].map(({ rows, maximumStages, widths }) => {
+    const stage = rows * 128 + 3 * bytes + 16;
+    const stages = Math.min(maximumStages, Math.floor((227 * 1024 - 4 * (maximumExperts + 1)) / stage));
     return {
-      ...{ ...tile, rows, columns: strips * 64, name: `${rows}`, efficiency: 1 },
-      ...{ threads: strips * 128 + (strips === 1 ? 64 : 128), sharedBytes: stages * stage },
+      ...{ rows, columns: 192, widths, resident: 1, name: `${rows}`, efficiency: 1 },
+      ...{ threads: 512, sharedBytes: stages * stage },
     };
   });
 }
 
-/** The tensors of both products; cuda/packed_tiles.cuh describes them. */
-export interface PackedTensors<Pointer> {
+/** The weights, biases and results of both products; cuda/packed_tiles.cuh describes them. */
+export interface PackedProductTensors<Pointer> {
+  readonly gateUpProj: Pointer;
+  readonly gateUpProjBias: Pointer | null;
+  readonly activations: Pointer;
+  readonly downProj: Pointer;
+  readonly downProjBias: Pointer | null;
+  readonly out: Pointer;
+}
+
+/** The tensors of both products with sorted assignments. */
+export interface PackedTensors<Pointer> extends PackedProductTensors<Pointer> {
   readonly hiddenStates: Pointer;
   readonly rowTokens: Pointer;
   readonly rowOffsets: Pointer;
   readonly rowScales: Pointer | null;
   /** The gathered hidden states. */
   readonly panels: Pointer;
-  /** The results of gate_up, also in panels. */
-  readonly activations: Pointer;
-  readonly gateUpProj: Pointer;
-  readonly gateUpProjBias: Pointer | null;
-  readonly downProj: Pointer;
-  readonly downProjBias: Pointer | null;
-  readonly out: Pointer;
+}
+
+/** The tensors of both products with the tile of 16 rows; cuda/packed_few.cuh describes them. */
+export interface PackedFewTensors<Pointer> extends PackedProductTensors<Pointer> {
+  readonly hiddenStates: Pointer;
+  /** The expert of each assignment, if the kernel sorts them; or else null, and the next three describe the rows. */
+  readonly indices: Pointer | null;
+  readonly rowOffsets: Pointer | null;
+  readonly tileOffsets: Pointer | null;
+  readonly rowTokens: Pointer | null;
+  readonly rowScales: Pointer | null;
+  readonly counters: Pointer;
 }
 
 /** The sizes of both products. */
@@ -62,6 +77,9 @@ type PackedShape = Pick<
   | "hidden"
   | "intermediate"
   | "experts"
+  | "tokens"
+  | "topK"
+  | "capacity"
   | "formats"
   | "gated"
   | "gateUpLayout"
@@ -72,7 +90,7 @@ type PackedShape = Pick<
 
 /** Plans both products of experts whose weights are packed. */
 export class PackedProducts {
-  readonly tiles: readonly PackedTile[];
+  readonly #tiles: readonly PackedTile[];
   readonly #shape: PackedShape;
   readonly #device: PlanDevice;
   readonly #kernel: string;
@@ -87,7 +105,7 @@ export class PackedProducts {
     gateUp: BlockLayout,
     down: BlockLayout,
   ) {
-    this.tiles = packedTiles(largestBlock[kind]);
+    this.#tiles = packedTiles(largestBlock[kind]);
     this.#shape = shape;
     this.#device = device;
     this.#kernel = kernel;
@@ -109,6 +127,25 @@ export class PackedProducts {
     return new PackedProducts(shape, device, kernel, gateUpProj.kind, gateUp, down);
   }
 
+  /** Whether the kernel of {@linkcode fewTile} can sort the assignments itself. It drops none. */
+  sortsItself(): boolean {
+    return sortsFew(this.#shape, this.#blockBytes());
+  }
+
+  /** The bytes of the largest block of both weights. */
+  #blockBytes(): number {
+    return Math.max(this.#gateUp.blockBytes, this.#down.blockBytes);
+  }
+
+  /**
+   * The tiles that can compute a call, fewest rows first.
+   *
+   * @param rowTiles Returns the maximum number of row tiles.
+   */
+  tiles(rowTiles: (tile: TileShape) => number): readonly PackedTile[] {
+    return rowTiles(fewTile) < counterCount ? [fewTile, ...this.#tiles] : this.#tiles;
+  }
+
   /** The bytes of panels with so many rows and columns. */
   static panelBytes(rows: number, columns: number): number {
     return rows * Math.ceil(columns / panelColumns) * panelColumns * 2;
@@ -118,10 +155,11 @@ export class PackedProducts {
    * Chooses the fastest tile by a model of the time of one step of a tile, in nanoseconds on an H100: the time in which the
    * memory delivers its weights (a multiprocessor's share is 23.5 bytes), or that of the multiplication.
    *
+   * @param choices The tiles to choose from.
    * @param busy The number of experts that have rows.
    * @param rows The mean number of their rows.
    */
-  chooseTile(busy: number, rows: number): PackedTile {
+  chooseTile(choices: readonly PackedTile[], busy: number, rows: number): PackedTile {
     const { hidden, intermediate } = this.#shape;
     const late = this.#kernel.startsWith("mxfp4") ? 0 : 60; // others cannot load weights ahead in the widest tile
     const cost = ({ rows: maximum, columns, resident, widths }: PackedTile) => {
@@ -146,8 +184,8 @@ export class PackedProducts {
       };
       return time * (waves(2 * intermediate) * hidden + waves(hidden) * intermediate);
     };
-    const costs = this.tiles.map(cost);
-    return this.tiles[costs.indexOf(Math.min(...costs))]!;
+    const costs = choices.map(cost);
+    return choices[costs.indexOf(Math.min(...costs))]!;
   }
 
   /** Plans the kernel that gathers the hidden states, and those of both products. N rows at most. */
@@ -157,10 +195,10 @@ export class PackedProducts {
     down: KernelLaunch<Pointer>,
   ] {
     const { hidden, intermediate, experts, gateUpLayout } = this.#shape;
-    const { hiddenStates, rowTokens, rowOffsets, rowScales, panels, activations, out } = tensors;
+    const { hiddenStates, rowTokens, rowOffsets, rowScales, panels, activations } = tensors;
     const panelGroups = Math.ceil(Math.ceil(hidden / panelColumns) / gatherPanels);
-    for (const size of [hidden, 2 * intermediate]) checkMaximum("The number of columns of a product", size);
-    const product = (products: 1 | 2, width: number): KernelLaunch<Pointer> => {
+    const product = (down: boolean): KernelLaunch<Pointer> => {
+      const width = down ? hidden : 2 * intermediate;
       const tiles = rowTiles * Math.ceil(width / tile.columns);
       const slots = this.#device.multiprocessors * tile.resident;
       checkInt32("The number of tiles of a product", tiles + slots);
@@ -170,14 +208,9 @@ export class PackedProducts {
         threads: tile.threads,
         sharedBytes: tile.sharedBytes + 4 * (experts + 1),
         arguments: {
-          ...{ gateUpWeights: tensors.gateUpProj, gateUpInput: panels, gateUpBias: tensors.gateUpProjBias },
-          ...{ gateUpOut: activations, gateUpDepth: hidden, gateUpWidth: 2 * intermediate },
-          ...{ gateUpBlockBytes: this.#gateUp.blockBytes, gateUpVariant: this.#gateUp.variant },
-          ...{ downWeights: tensors.downProj, downInput: activations, downBias: tensors.downProjBias },
-          ...{ downOut: out, downDepth: intermediate, downWidth: hidden },
-          ...{ downBlockBytes: this.#down.blockBytes, downVariant: this.#down.variant },
+          ...this.#product("product", down, panels, tensors),
           ...activationArguments(this.#shape, this.#shape.activation, true),
-          ...{ rowScales, rowOffsets, finished: null, experts, rows, products },
+          ...{ rowScales, rowOffsets, experts, rows, down: Number(down) },
           split: Number(gateUpLayout === "concatenated"),
         },
       };
@@ -188,13 +221,68 @@ export class PackedProducts {
       {
         ...{ kernel: "gather_panels", blocks, threads: gatherThreads, sharedBytes: 0 },
         arguments: {
-          ...{ input: hiddenStates, rowTokens, rowOffsets, panels, activations, finished: null },
-          ...{ finishedCount: 0, experts, depth: hidden, intermediate, rows },
+          ...{ input: hiddenStates, rowTokens, rowOffsets, panels, activations },
+          ...{ experts, depth: hidden, intermediate, rows },
         },
       },
-      product(1, 2 * intermediate),
-      product(2, hidden),
+      product(false),
+      product(true),
     ];
+  }
+
+  /** Plans the kernel of {@linkcode fewTile}. */
+  launchFew<Pointer>(rowTiles: number, tensors: PackedFewTensors<Pointer>): KernelLaunch<Pointer> {
+    const { hidden, intermediate, experts, tokens, topK, gateUpLayout } = this.#shape;
+    const { hiddenStates, indices, rowOffsets, tileOffsets, rowTokens, rowScales, counters } = tensors;
+    const { multiprocessors } = this.#device;
+    const gateUpTiles = rowTiles * Math.ceil(2 * intermediate / fewTile.columns);
+    const tiles = gateUpTiles + rowTiles * Math.ceil(hidden / fewTile.columns);
+    // The blocks that take few tiles first are spread evenly over the multiprocessors, because fewer share one.
+    const resident = Math.min(
+      fewTile.resident,
+      Math.ceil(gateUpTiles / multiprocessors),
+    );
+    const block = fewBlock(this.#shape, this.#blockBytes(), indices !== null, resident);
+    const slots = multiprocessors * resident;
+    checkInt32("The number of tiles of both products", tiles + 2 * slots);
+    return {
+      kernel: `${this.#kernel}_${fewTile.name}_${this.#shape.dtype}`,
+      blocks: Math.min(tiles, slots),
+      threads: fewTile.threads,
+      sharedBytes: block.sharedBytes,
+      arguments: {
+        ...this.#product("gateUp", false, hiddenStates, tensors),
+        ...this.#product("down", true, hiddenStates, tensors),
+        ...activationArguments(this.#shape, this.#shape.activation, true),
+        ...{ indices, rowOffsets, tileOffsets, rowTokens, rowScales, counters },
+        ...{ experts, assignments: tokens * topK, topK, split: Number(gateUpLayout === "concatenated") },
+        ...{ stages: block.stages, stageBytes: block.stageBytes },
+      },
+    };
+  }
+
+  /** The fields of `struct PackedProduct` of cuda/packed_tiles.cuh. */
+  #product<Pointer>(
+    name: "product" | "gateUp" | "down",
+    down: boolean,
+    input: Pointer,
+    tensors: PackedProductTensors<Pointer>,
+  ) {
+    const { hidden, intermediate } = this.#shape;
+    const { activations, gateUpProj, gateUpProjBias, downProj, downProjBias, out } = tensors;
+    const width = down ? hidden : 2 * intermediate;
+    checkMaximum("The number of columns of a product", width);
+    const { blockBytes, variant } = down ? this.#down : this.#gateUp;
+    return {
+      [`${name}Weights`]: down ? downProj : gateUpProj,
+      [`${name}Input`]: down ? activations : input,
+      [`${name}Bias`]: down ? downProjBias : gateUpProjBias,
+      [`${name}Out`]: down ? out : activations,
+      [`${name}Depth`]: down ? intermediate : hidden,
+      [`${name}Width`]: width,
+      [`${name}BlockBytes`]: blockBytes,
+      [`${name}Variant`]: variant,
+    };
   }
 }
 

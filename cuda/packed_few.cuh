@@ -1,0 +1,286 @@
+// A layer's two products with packed weights and few rows for each expert, for Hopper, in one kernel. It also sorts the
+// assignments, unless they are sorted already, and gathers the hidden states. A tile is a strip of 64 weight rows (outputs)
+// by up to kFewRows input rows of one expert.
+//
+// In a block, a warpgroup multiplies with mma.sync. One thread takes tickets and copies the weights of their tiles. One warp
+// copies the input rows. They synchronize with three mbarriers per stage of the ring: "taken" completes when the stage is
+// free and its tile is known, "full" with the last byte of the stage, and "empty" with the last read of it.
+//
+// gate_up's tiles have earlier tickets than down's. So a tile of down waits only for tiles that running blocks have taken,
+// and while it waits, the ring fills with its weights. An element's sum is computed in ascending order of the depth.
+#pragma once
+#include <ptx_announce.cuh>
+
+#include "block_sort.cuh"
+#include "packed_epilogue.cuh"
+#include "packed_warps.cuh"
+
+namespace yamoe {
+
+constexpr int kFewRows = 16;
+
+struct PackedFewArguments {
+  PackedProduct gate_up, down;  // their inputs and outputs are rows
+  const int* indices;           // [assignments]: the expert of each; null if they are sorted already
+  const int* row_offsets;       // [experts + 1]: the first row of each expert, if they are sorted
+  const int* tile_offsets;      // [experts + 1]: the first row tile of each expert, if they are sorted
+  const int* row_tokens;        // [rows]: the token of each row, if they are sorted
+  const float* row_scales;      // [assignments], or [rows] if they are sorted; null: 1
+  int* counters;                // zeros, also afterwards: tickets, and then announcements for each row tile
+  Activation activation;
+  int experts, assignments, top_k;
+  int split;                // whether the biases have all gates before all up values
+  int stages, stage_bytes;  // of the ring
+};
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+constexpr int kFewMultiplying = 128, kFewThreads = kFewMultiplying + 64, kFewBlocks = 4;
+constexpr int kFewDeep = 4;                     // steps in a stage
+constexpr int kFewPitch = kFewDeep * 128 + 16;  // of the rows of a stage: ldmatrix has no bank conflicts
+constexpr int kFewHeader = 512;                 // bytes before the ring: the barriers, and a slot for each tile in it
+
+// The most slots in use are one more than stages, because a tile's epilogue follows the last read of its stages.
+constexpr int kFewSlots = 8;
+
+static_assert(kFewSlots * (24 + sizeof(PackedPosition)) <= kFewHeader, "the header is too small");
+
+// The sort of a block, with the assignments in the order of their rows.
+struct FewSort : BlockSort {
+  unsigned short* order;  // [assignments]
+  unsigned short* next;   // [experts]: the row of each expert that is placed next
+
+  __device__ __forceinline__ FewSort(unsigned char* memory, int experts, int assignments)
+      : BlockSort(memory, experts), order(this->experts + padded(assignments)), next(order + assignments) {}
+
+  // Copies the offsets of sorted assignments. Called by all threads; after it the block has synchronized.
+  __device__ __forceinline__ void copy(const PackedFewArguments& a) {
+    for (int e = threadIdx.x; e <= a.experts; e += kFewThreads) {
+      row_offsets[e] = a.row_offsets[e];
+      tile_offsets[e] = a.tile_offsets[e];
+    }
+    __syncthreads();
+  }
+
+  // Writes the order. Called by a warp.
+  __device__ __forceinline__ void place(const PackedFewArguments& a) {
+    const int lane = threadIdx.x % 32;
+    for (int e = lane; e < a.experts; e += 32) next[e] = static_cast<unsigned short>(row_offsets[e]);
+    __syncwarp();
+    constexpr int kSets = 4;  // of 32 assignments, whose votes overlap
+    for (int start = 0; start < a.assignments; start += kSets * 32) {
+      const int base = start + lane;
+      int expert[kSets];
+      unsigned peers[kSets];
+#pragma unroll
+      for (int s = 0; s < kSets; ++s) {
+        const int i = base + s * 32;
+        expert[s] = i < a.assignments ? experts[i] : kNoExpert;
+        peers[s] = lanes_with(expert[s] == kNoExpert ? a.experts : expert[s], a.experts);
+      }
+#pragma unroll
+      for (int s = 0; s < kSets; ++s) {
+        const bool exists = expert[s] != kNoExpert;
+        const unsigned before = peers[s] & ((1u << lane) - 1);
+        const int row = exists ? next[expert[s]] + __popc(before) : 0;
+        __syncwarp();  // every peer reads the row before one of them updates it
+        if (exists) order[row] = static_cast<unsigned short>(base + s * 32);
+        if (exists && before == 0) next[expert[s]] = static_cast<unsigned short>(row + __popc(peers[s]));
+        __syncwarp();
+      }
+    }
+  }
+
+  // The number of a row in the output, the activations and row_scales.
+  __device__ __forceinline__ int number_of(const PackedFewArguments& a, int row) const { return a.indices ? order[row] : row; }
+};
+
+// Bytes in shared memory: the header, the stages, and the sort. A stage has rows and then blocks of weights.
+template <class Format_>
+struct FewRing {
+  using Format = Format_;
+  static constexpr int kDeep = kFewDeep, kRowStep = 128;
+  uint32_t base;
+  int stages, stage_bytes;
+
+  __device__ __forceinline__ uint32_t full(int stage) const { return base + stage * 24; }
+  __device__ __forceinline__ uint32_t empty(int stage) const { return base + stage * 24 + 8; }
+  __device__ __forceinline__ uint32_t taken(int stage) const { return base + stage * 24 + 16; }
+  __device__ __forceinline__ uint32_t rows(int stage) const { return base + kFewHeader + stage * stage_bytes; }
+  __device__ __forceinline__ uint32_t weights(int stage) const { return rows(stage) + kFewRows * kFewPitch; }
+  __device__ __forceinline__ uint32_t weight_step(const PackedProduct& p) const { return p.block_bytes; }
+  static __device__ __forceinline__ uint32_t chunk(int row, int c) { return row * kFewPitch + c * 16; }
+};
+
+// The tiles in the order of their tickets.
+struct FewTiles {
+  const PackedFewArguments& arguments;
+  const FewSort& sort;
+  int up_strips, down_strips;
+  int ups, count;
+
+  __device__ __forceinline__ FewTiles(const PackedFewArguments& a, const FewSort& s)
+      : arguments(a),
+        sort(s),
+        up_strips(ceil_div(a.gate_up.width, kBlockRows)),
+        down_strips(ceil_div(a.down.width, kBlockRows)),
+        ups(s.tile_offsets[a.experts] * up_strips),
+        count(ups + s.tile_offsets[a.experts] * down_strips) {}
+
+  __device__ __forceinline__ PackedPosition locate(int ticket) const {
+    const bool down = ticket >= ups;
+    const int strips = down ? down_strips : up_strips, own = down ? ticket - ups : ticket;
+    const int row_tile = own / strips;
+    int expert = 0;
+    for (int end = arguments.experts; end - expert > 1;) {
+      const int middle = (expert + end) / 2;
+      if (sort.tile_offsets[middle] <= row_tile) {
+        expert = middle;
+      } else {
+        end = middle;
+      }
+    }
+    const int row = sort.row_offsets[expert] + (row_tile - sort.tile_offsets[expert]) * kFewRows;
+    return {down, row_tile, expert, own % strips, row, min(kFewRows, sort.row_offsets[expert + 1] - row)};
+  }
+};
+
+// One thread takes tickets and copies the weights of their tiles.
+template <class Format>
+__device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<Format>& ring, PackedPosition* slots, int next) {
+  const PackedFewArguments& a = tiles.arguments;
+  PackedPlace place;
+  for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
+    const int ticket = next;
+    if (ticket >= tiles.count) {
+      // Each block takes one ticket too many. The last of them lets the tickets begin again.
+      const int taken = tiles.count + static_cast<int>(gridDim.x);
+      if (ticket == taken - 1) atomicAdd(a.counters, -taken);
+      mbarrier_wait(ring.empty(place.stage), place.round ^ 1);
+      slots[slot] = {false, 0, -1, 0, 0, 0};
+      mbarrier_arrive(ring.taken(place.stage));
+      mbarrier_arrive(ring.full(place.stage));
+      return;
+    }
+    next = atomicAdd(a.counters, 1);  // early: see cuda/LADDER.md
+    const PackedPosition at = tiles.locate(ticket);
+    const PackedProduct& p = at.down ? a.down : a.gate_up;
+    const int steps = ceil_div(p.depth, kBlockDepth), groups = ceil_div(p.width, kStrips * kBlockRows);
+    const uint32_t bytes = p.block_bytes;
+    const unsigned char* from =
+        static_cast<const unsigned char*>(p.weights) +
+        ((static_cast<size_t>(at.expert) * groups + at.strip / kStrips) * steps * kStrips + at.strip % kStrips) * bytes;
+#pragma unroll 1
+    for (int left = steps; left > 0; left -= kFewDeep) {
+      const int count = min(left, kFewDeep);
+      mbarrier_wait(ring.empty(place.stage), place.round ^ 1);
+      if (left == steps) slots[slot] = at;
+      mbarrier_arrive(ring.taken(place.stage));
+      const uint32_t full = ring.full(place.stage);
+      mbarrier_arrive_expecting(full, count * bytes);
+      for (int i = 0; i < count; ++i) {
+        bulk_copy(ring.weights(place.stage) + i * bytes, from, bytes, full);
+        from += kStrips * bytes;
+      }
+      place.next(ring.stages);
+    }
+  }
+}
+
+// One warp copies the input rows of the tiles: each lane one row.
+template <class Format>
+__device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const FewRing<Format>& ring,
+                                              const PackedPosition* slots) {
+  const PackedFewArguments& a = tiles.arguments;
+  const int lane = threadIdx.x % 32;
+  PackedPlace place;
+  for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
+    mbarrier_wait(ring.taken(place.stage), place.round);
+    const PackedPosition at = slots[slot];
+    if (at.expert < 0) break;
+    const PackedProduct& p = at.down ? a.down : a.gate_up;
+    const unsigned char* from = static_cast<const unsigned char*>(p.input);
+    if (lane < at.rows) {
+      const int number = tiles.sort.number_of(a, at.row + lane);
+      const int row = at.down ? number : a.indices ? number / a.top_k : a.row_tokens[number];
+      from += static_cast<size_t>(row) * p.depth * 2;
+    }
+    if (at.down) {
+      int* const counter = a.counters + 1 + at.row_tile;
+      wait_for_announcements(counter, tiles.up_strips * 4);
+      __syncwarp();  // no lane waits any more
+      // Tiles of down count too: the last one knows that no tile waits any more.
+      const int all = tiles.up_strips * 4 + tiles.down_strips;
+      if (lane == 0 && atomicAdd(counter, 1) == all - 1) atomicAdd(counter, -all);
+    }
+#pragma unroll 1
+    for (int left = p.depth; left > 0; left -= kFewDeep * kBlockDepth) {
+      const int columns = min(left, kFewDeep * kBlockDepth);
+      if (left < p.depth) mbarrier_wait(ring.taken(place.stage), place.round);
+      const uint32_t to = ring.rows(place.stage) + ring.chunk(lane, 0), full = ring.full(place.stage);
+      if (columns % kBlockDepth && lane < at.rows) {  // the missing columns of the last step are zeros
+        for (int c = columns; c % kBlockDepth; c += 8) {
+          *reinterpret_cast<uint4*>(dynamic_smem() + (to - ring.base) + c * 2) = make_uint4(0, 0, 0, 0);
+        }
+        fence_async_proxy();
+      }
+      __syncwarp();
+      if (lane == 0) mbarrier_arrive_expecting(full, at.rows * columns * 2);
+      __syncwarp();
+      if (lane < at.rows) bulk_copy(to, from, columns * 2, full);
+      from += kFewDeep * kBlockDepth * 2;
+      place.next(ring.stages);
+    }
+  }
+  if (lane == 0) mbarrier_arrive(ring.full(place.stage));
+}
+
+// The kernel. It calls `epilogue(sums, product, position, row_of)` with a warpgroup's sums, [rows / 8][4].
+template <class Format, class Epilogue>
+__device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Epilogue& epilogue) {
+  unsigned char* const smem = dynamic_smem();
+  const FewRing<Format> ring{shared_address(smem), a.stages, a.stage_bytes};
+  PackedPosition* const slots = reinterpret_cast<PackedPosition*>(smem + kFewSlots * 24);
+  if (threadIdx.x == 0) {
+    for (int s = 0; s < a.stages; ++s) {
+      mbarrier_init(ring.full(s), 2);
+      mbarrier_init(ring.empty(s), kFewMultiplying / 32);
+      mbarrier_init(ring.taken(s), 1);
+    }
+    fence_async_proxy();
+  }
+  follow_previous_kernel();
+  const int first = threadIdx.x == kFewMultiplying ? atomicAdd(a.counters, 1) : 0;
+  FewSort sort(smem + kFewHeader + a.stages * a.stage_bytes, a.experts, a.assignments);
+  if (a.indices) {
+    sort.count<kFewThreads, kFewRows>(a.indices, a.assignments, a.experts);
+  } else {
+    sort.copy(a);
+  }
+
+  const FewTiles tiles(a, sort);
+  if (threadIdx.x >= kFewMultiplying + 32) {
+    if (a.indices) sort.place(a);
+    copy_few_rows(tiles, ring, slots);
+  } else if (threadIdx.x == kFewMultiplying) {
+    take_tiles(tiles, ring, slots, first);
+  } else if (threadIdx.x < kFewMultiplying) {
+    PackedPlace place;
+    for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
+      mbarrier_wait(ring.full(place.stage), place.round);
+      const PackedPosition at = slots[slot];
+      if (at.expert < 0) break;
+      const PackedProduct& p = at.down ? a.down : a.gate_up;
+      with_width(at.rows, [&](auto width) {
+        float sums[decltype(width)::value / 8][4];
+        multiply_by_warps(sums, p, ring, place, at.rows);
+        epilogue(sums, p, at, [&](int row) { return sort.number_of(a, at.row + row); });
+      }, std::integer_sequence<int, 8, kFewRows>{});
+      if (!at.down) announce(a.counters + 1 + at.row_tile);
+    }
+  }
+}
+
+#endif
+
+}  // namespace yamoe

@@ -1,0 +1,57 @@
+// The tile of cuda/packed_few.cuh, and the shared memory of its kernel.
+import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
+import type { TileShape } from "./tiles.ts";
+
+const deep = 4; // steps in a stage
+const maximumStages = 6;
+const headerBytes = 512; // before the ring
+
+/** The maximum number of assignments that the kernel sorts. */
+const maximumSorted = 2048;
+
+/** The tile. `resident` is the maximum number of blocks that share a multiprocessor. */
+export const fewTile = {
+  ...{ name: "16", rows: 16, columns: 64, threads: 192, widths: [8, 16], resident: 4, sharedBytes: 0, efficiency: 1 },
+} as const satisfies TileShape & Record<string, unknown>;
+
+/** The shared memory of a block. */
+export interface FewBlock {
+  /** Stages of the ring. */
+  readonly stages: number;
+  readonly stageBytes: number;
+  readonly sharedBytes: number;
+}
+
+/** The bytes of the experts of all assignments, with padding, and of their order. */
+const sortBytes = (assignments: number) => 2 * 128 * Math.ceil(assignments / 128) + 2 * assignments;
+
+type FewShape = Pick<ResolvedExperts, "experts" | "tokens" | "topK" | "capacity">;
+
+/** The dynamic shared memory of each of a number of blocks that share a multiprocessor. */
+const budget = (resident: number) => Math.floor(228 * 1024 / resident) - 1024;
+
+/**
+ * Divides the shared memory of a block.
+ *
+ * @param blockBytes The bytes of the largest block of weights.
+ * @param sorts Whether the kernel sorts the assignments.
+ * @param resident The number of blocks that share a multiprocessor.
+ */
+export function fewBlock(
+  { experts, tokens, topK }: FewShape,
+  blockBytes: number,
+  sorts: boolean,
+  resident: number = fewTile.resident,
+): FewBlock {
+  const stageBytes = fewTile.rows * (deep * 128 + 16) + deep * blockBytes;
+  const fixed = headerBytes + 8 * (experts + 1) + (sorts ? sortBytes(tokens * topK) + 2 * experts : 0);
+  const stages = Math.min(maximumStages, Math.floor((budget(resident) - fixed) / stageBytes));
+  return { stages, stageBytes, sharedBytes: fixed + stages * stageBytes };
+}
+
+/** Whether the kernel can sort the assignments itself, with as many stages as without the sort. It drops none. */
+export function sortsFew(shape: FewShape, blockBytes: number): boolean {
+  const assignments = shape.tokens * shape.topK;
+  const [without, sorting] = [false, true].map((sorts) => fewBlock(shape, blockBytes, sorts).stages);
+  return assignments <= maximumSorted && shape.capacity >= assignments && sorting === without;
+}
