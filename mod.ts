@@ -80,9 +80,9 @@ export type {
   Int4Format,
   Mxfp4Format,
   Nvfp4Format,
+  PackedDetails,
   PackedFormat,
   PackedParts,
-  PackedRowOrder,
   PackedSpec,
   PackedTensor,
 } from "./src/tensor/packed_tensor.ts";

@@ -67,10 +67,10 @@ struct Mxfp4 {
 
   // Decodes the operand of wgmma c.
   __device__ __forceinline__ void decode(const Packed& packed, int c, uint32_t* out) const {
-    const uint32_t scale0 = multiplier(packed, c / 2 * 2), scale1 = multiplier(packed, c / 2 * 2 + 1);
+    const uint32_t scales = multipliers(packed, c / 2);
     spread_word(word_of(packed.values, c), out);
 #pragma unroll
-    for (int r = 0; r < 4; ++r) out[r] = multiply_pairs<T>(out[r], r % 2 ? scale1 : scale0);
+    for (int r = 0; r < 4; ++r) out[r] = multiply_pairs<T>(out[r], repeat_half(scales, r % 2));
   }
 
   // Moves the values of a word to four registers of T. Each is 2^-kBias too small.
@@ -99,13 +99,13 @@ struct Mxfp4 {
   }
 
  private:
-  // 2^(scale - 127 + kBias), twice.
-  static __device__ __forceinline__ uint32_t multiplier(const Packed& packed, int i) {
+  // 2^(scale - 127 + kBias) for each of the two rows.
+  static __device__ __forceinline__ uint32_t multipliers(const Packed& packed, int group) {
     if constexpr (kHalf) {
-      const uint32_t both = __byte_perm(packed.scales, 0, 0x4040 | i * 0x0101);
+      const uint32_t both = __byte_perm(packed.scales, 0, group ? 0x4342 : 0x4140);
       return (__vmaxu2(both, 0x00620062) - 0x00620062) << 10;
     }
-    return __byte_perm(packed.scales, 0, 0x4440 | i) * 0x00800080 + 0x3f003f00;  // (scale + 126) 2^7, twice
+    return __byte_perm(packed.scales, 0, group ? 0x4342 : 0x4140) * 0x0080 + 0x3f003f00;  // (scale + 126) 2^7
   }
 };
 

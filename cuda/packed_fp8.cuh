@@ -8,22 +8,29 @@ namespace yamoe {
 
 // E4M3 numbers with f32 scales: the product of a number and its scale is rounded to f32 and then to T.
 //
-// A thread has two words for each wgmma: byte 2 (r % 2) + half of word r / 2 is the value for a half of register r. The words
-// of the first two wgmmas of all threads come before those of the others. The scales follow: one for the even rows, which are
-// gates, one for the odd rows, which are up values, and padding; or, if the variant is 1, one for each row.
+// A thread has two words for each wgmma: word r / 2 has the values for registers r and r + 1, those for `half` in bits 16 half to
+// 16 half + 15. bit_position has the order of their bits, which makes spread_word short. The words of the first two wgmmas of
+// all threads come before those of the others. The scales follow. If the variant is 0: the scale of the even rows, which are
+// gates, and that of the odd rows, which are up values; then their pairs, and padding. If it is 1: a pair for each two rows;
+// their scales follow the blocks of all experts, [experts][rows of all strips].
+//
+// A pair of two scales s are two registers of bf16: 2^120 a of both rows, and 2^120 r. a is bf16(s), and r is such that
+// number · a + number · r has the bits of the weight if it is rounded once, with a product number · r that is rounded to bf16.
+// find_rest finds it. It exists for each s: all mantissas were tried. s must be 0, or at least 2^-64 and below 2^7 in magnitude.
 template <class T_>
 struct Fp8 {
   using T = T_;
+  static constexpr bool kHalf = std::is_same_v<T, __half>;
   static constexpr int kRegisters = 10;
   static constexpr int kValueBytes = 4096, kBlockBytes = kValueBytes + kBlockRows * 4;
 
   struct Packed {
     uint4 values[2];
-    uint2 scales;  // of the thread's two rows
+    uint32_t scales[2];  // with f16: 2^120 s of the thread's two rows; with bf16: their pair
   };
 
   __device__ __forceinline__ explicit Fp8(int variant)
-      : scales_(kValueBytes + (variant ? threadIdx.x % 128 / 4 * 8 : 0)) {}
+      : scales_(kValueBytes + (kHalf ? 0 : variant ? threadIdx.x % 128 / 4 * 8 : 8)) {}
   template <class Use>
   static __device__ __forceinline__ void with_variant(int variant, const Use& use) {
     use(Fp8(variant));
@@ -31,19 +38,41 @@ struct Fp8 {
 
   __device__ __forceinline__ Packed load(uint32_t block) const {
     const uint32_t own = block + threadIdx.x % 128 * 16;
-    return {{load_shared_16(own), load_shared_16(own + 2048)}, load_shared_8(block + scales_)};
+    const uint2 scales = load_shared_8(block + scales_);
+    Packed packed{{load_shared_16(own), load_shared_16(own + 2048)}, {scales.x, scales.y}};
+    if constexpr (kHalf) {
+      for (uint32_t& scale : packed.scales) scale = __float_as_uint(__fmul_rn(__uint_as_float(scale), 0x1p120f));
+    }
+    return packed;
   }
 
   // Decodes the operand of wgmma c.
   __device__ __forceinline__ void decode(const Packed& packed, int c, uint32_t* out) const {
     const uint4& four = packed.values[c / 2];
-    const uint32_t words[2] = {c % 2 ? four.z : four.x, c % 2 ? four.w : four.y};
-    const float scales[2] = {__uint_as_float(packed.scales.x), __uint_as_float(packed.scales.y)};
+    spread_word(c % 2 ? four.z : four.x, out);
+    spread_word(c % 2 ? four.w : four.y, out + 2);
 #pragma unroll
     for (int r = 0; r < 4; ++r) {
-      const float2 v = widen_f16_pair(widen_e4m3_pair(static_cast<uint16_t>(words[r / 2] >> r % 2 * 16)));
-      out[r] = pack2<T>(__fmul_rn(v.x, scales[r % 2]), __fmul_rn(v.y, scales[r % 2]));
+      if constexpr (kHalf) {
+        const float2 v = unpack2<__nv_bfloat16>(out[r]);
+        const float scale = __uint_as_float(packed.scales[r % 2]);
+        out[r] = pack2<T>(__fmul_rn(v.x, scale), __fmul_rn(v.y, scale));
+      } else {
+        const uint32_t rest = multiply_pairs<T>(out[r], repeat_half(packed.scales[1], r % 2));
+        out[r] = multiply_add_pairs<T>(out[r], repeat_half(packed.scales[0], r % 2), rest);
+      }
     }
+  }
+
+  // Moves the values of a word to two registers of bf16. Each is 2^-120 too small.
+  static __device__ __forceinline__ void spread_word(uint32_t q, uint32_t* out) {
+    out[0] = q & 0x87f087f0;
+    out[1] = (q << 4 & 0x80f080f0) | (q >> 4 & 0x07000700);
+  }
+
+  // Where bit b of the value for a half of register r is in its word: the inverse of spread_word.
+  static __host__ __device__ constexpr int bit_position(int r, int half, int b) {
+    return half * 16 + (r % 2 == 0 ? (b == 7 ? 15 : b + 4) : b == 7 ? 11 : b < 4 ? b : b + 8);
   }
 
  private:

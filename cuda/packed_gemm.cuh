@@ -84,7 +84,7 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], cons
     if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + stage * 8);
   };
   // The next step is loaded beside the current one if there are registers for both, or else after it is decoded.
-  constexpr bool kAhead = kEights * 4 + Format::kRegisters * 2 <= 106;
+  constexpr bool kAhead = kEights * 4 + Format::kRegisters * 2 <= 108;
   uint32_t operand[4][4];
   clear(sums);
   mbarrier_wait(full + place.stage * 8, place.round);

@@ -75,13 +75,12 @@ struct Int4 {
     }
 #pragma unroll
     for (int r = 0; r < 4; ++r) {
-      const int both = r % 2 ? 0x3232 : 0x1010;  // twice that of the row
       const uint32_t bits = (r / 2 ? word >> 8 : word) & (r % 2 ? 0x00f000f0 : 0x000f000f);
       const uint32_t number =
-          multiply_add_pairs<T>(kHalf ? bits | kOne : bits, r % 2 ? kHigh : kLow, __byte_perm(offsets, 0, both));
-      const uint32_t scale = __byte_perm(scales, 0, both);
+          multiply_add_pairs<T>(kHalf ? bits | kOne : bits, r % 2 ? kHigh : kLow, repeat_half(offsets, r % 2));
+      const uint32_t scale = repeat_half(scales, r % 2);
       if constexpr (kSplit) {
-        const uint32_t rest = __byte_perm(rests, 0, both);
+        const uint32_t rest = repeat_half(rests, r % 2);
         out[r] = multiply_add_pairs<T>(number, scale, multiply_pairs<T>(number, rest));
       } else {
         out[r] = multiply_pairs<T>(number, scale);

@@ -19,7 +19,7 @@ struct Nvfp4Decoder {
     const unsigned char* const scales = block + Format::kValueBytes;
     const float scale = widen_f16_pair(widen_e4m3_pair(scales[thread / 4 * 8 + c * 2 + r % 2])).x;
     const float global = reinterpret_cast<const float*>(block + Format::kGlobals)[(p.variant ? thread / 4 * 2 : 0) + r % 2];
-    return __fmul_rn(e2m1_of<Format::Numbers>(block, thread, c, r, half), __fmul_rn(scale, global / Format::kFactor));
+    return __fmul_rn(e2m1_of<Format::Numbers>(block, thread, c, r, half), __fmul_rn(scale, global));
   }
 };
 
@@ -42,7 +42,7 @@ __device__ __forceinline__ void lay_out(unsigned char* block, const Nvfp4BlocksA
   float scale = 0.0f;
   if (thread < (p.variant ? kBlockRows : 2) && row < p.width) {
     const int second = p.globals == 2 && source_row(row, p.half) >= p.width / 2;
-    scale = p.global_scales[at.expert * p.globals + second] * Format::kFactor;
+    scale = p.global_scales[at.expert * p.globals + second];
   }
   reinterpret_cast<float*>(block + Format::kGlobals)[thread] = scale;
 }

@@ -6,46 +6,36 @@ namespace yamoe {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// Pairs of E2M1 numbers as f16: each is 2^-kBias too small. A word has the eight values of a thread for one wgmma. The
-// positions of their bits take few logical instructions: the shifts to the left are multiplications.
-struct SpreadE2m1 {
-  static constexpr int kBias = 14;
-
-  // Moves the values of a word to four registers.
-  static __device__ __forceinline__ void spread_word(uint32_t q, uint32_t* out) {
-    constexpr uint32_t kSign = 0x80008000, kMagnitude = 0x0e000e00;
-    out[0] = q & (kSign | kMagnitude);
-    out[1] = q << 9 & (kSign | kMagnitude);
-    out[2] = (q << 8 & kSign) | (q << 6 & kMagnitude);
-    out[3] = (q << 7 & kSign) | (q >> 3 & kMagnitude);
-  }
-
-  // Where bit b of the value for a half of register r is in a word (3: sign, 2 and 1: exponent, 0: mantissa).
-  static __host__ __device__ constexpr int bit_position(int r, int half, int b) {
-    if (b == 3) return half * 16 + (r == 0 ? 15 : r + 5);
-    return half * 16 + (r == 0 ? 9 : r == 1 ? 0 : r == 2 ? 3 : 12) + b;
-  }
-};
-
 // E2M1 numbers with an E4M3 scale for each 16 columns of a row, and an f32 scale for all. A weight is number (scale · global
 // scale): each product is rounded to f32, and the result to T.
 //
 // A block has the values; the scales, the eight of two neighbouring rows one after the other, each two for the same columns;
 // and the global scales: one for the even rows, which are gates, one for the odd rows, which are up values, and two floats of
-// padding; or, if the variant is 1, one for each row. The global scales are 2^kBias greater, because the numbers are 2^-kBias
-// too small.
+// padding; or, if the variant is 1, one for each row. The bits of the values are stored as those of MXFP4, so spread_word gives
+// bf16 numbers that are 2^-126 too small.
+//
+// Each lane computes s = scale · global scale of its two rows for 16 of the 64 columns. The four lanes with the same rows
+// exchange the results. s must be 0, or at least 2^-118 and below 2 in magnitude: then 2^126 s is finite, and no product of it and a
+// number is subnormal.
+//
+// With bf16, pairs are multiplied without widening them. A number is 2^e or 1.5 · 2^e, so with a = bf16(s) and
+// b = bf16(f32(1.5 s)) the weight is 2^e a or 2^e b. It is also number · a + number · r, rounded once. Here r is 0 if b = 1.5 a,
+// or else 13/32 of a's last place, with the sign of b - 1.5 a: this is enough to round 1.5 a to b, and too little to change a.
+// The product of r and a number is exact.
 template <class T_>
 struct Nvfp4 {
   using T = T_;
-  using Numbers = SpreadE2m1;
-  static constexpr int kRegisters = 8;
+  using Numbers = Mxfp4<__nv_bfloat16>;
+  static constexpr bool kHalf = std::is_same_v<T, __half>;
+  static constexpr int kRegisters = 6;
   static constexpr int kValueBytes = 2048, kScaleBytes = kBlockRows * 4, kGlobals = kValueBytes + kScaleBytes;  // their offset
   static constexpr int kBlockBytes = kGlobals + kBlockRows * 4;
-  static constexpr float kFactor = 1 << Numbers::kBias;
 
+  // The scales are those of the lane's two rows for the columns of wgmma threadIdx.x % 4. With f16: 2^126 s of each row. With
+  // bf16: 2^126 a of both rows, and 2^126 r.
   struct Packed {
     uint4 values;
-    uint2 scales, global_scales;
+    uint32_t scales[2];
   };
 
   __device__ __forceinline__ explicit Nvfp4(int variant)
@@ -57,25 +47,45 @@ struct Nvfp4 {
 
   __device__ __forceinline__ Packed load(uint32_t block) const {
     const int thread = threadIdx.x % 128;
-    return {load_shared_16(block + thread * 16), load_shared_8(block + kValueBytes + thread / 4 * 8),
-            load_shared_8(block + globals_)};
+    const float2 own = widen_f16_pair(widen_e4m3_pair(load_shared_2(block + kValueBytes + thread * 2)));
+    const uint2 globals = load_shared_8(block + globals_);
+    const float x = __fmul_rn(own.x, __uint_as_float(globals.x)), y = __fmul_rn(own.y, __uint_as_float(globals.y));
+    Packed packed{load_shared_16(block + thread * 16)};
+    if constexpr (kHalf) {
+      packed.scales[0] = __float_as_uint(__fmul_rn(x, 0x1p126f));
+      packed.scales[1] = __float_as_uint(__fmul_rn(y, 0x1p126f));
+    } else {
+      const uint32_t a = pack2<T>(x, y), b = pack2<T>(__fmul_rn(1.5f, x), __fmul_rn(1.5f, y));
+      const uint32_t limit = multiply_pairs<T>(a & kExponents, kPart);
+      const uint32_t r = clamp_pairs<T>(multiply_add_pairs<T>(a, kMinusOneAndHalf, b), limit);
+      packed.scales[0] = multiply_pairs<T>(a, kPower);
+      packed.scales[1] = multiply_pairs<T>(r, kPower);
+    }
+    return packed;
   }
 
   // Decodes the operand of wgmma c.
   __device__ __forceinline__ void decode(const Packed& packed, int c, uint32_t* out) const {
-    const uint32_t pair = (c / 2 ? packed.scales.y : packed.scales.x) >> c % 2 * 16;
-    const float2 own = widen_f16_pair(widen_e4m3_pair(static_cast<uint16_t>(pair)));
-    const float scales[2] = {__fmul_rn(own.x, __uint_as_float(packed.global_scales.x)),
-                             __fmul_rn(own.y, __uint_as_float(packed.global_scales.y))};
+    const uint32_t first = __shfl_sync(0xffffffffu, packed.scales[0], c, 4);
+    const uint32_t second = __shfl_sync(0xffffffffu, packed.scales[1], c, 4);
     Numbers::spread_word(word_of(packed.values, c), out);
 #pragma unroll
     for (int r = 0; r < 4; ++r) {
-      const float2 v = widen_f16_pair(out[r]);
-      out[r] = pack2<T>(__fmul_rn(v.x, scales[r % 2]), __fmul_rn(v.y, scales[r % 2]));
+      if constexpr (kHalf) {
+        const float2 v = unpack2<__nv_bfloat16>(out[r]);
+        const float scale = __uint_as_float(r % 2 ? second : first);
+        out[r] = pack2<T>(__fmul_rn(v.x, scale), __fmul_rn(v.y, scale));
+      } else {
+        const uint32_t rest = multiply_pairs<T>(out[r], repeat_half(second, r % 2));
+        out[r] = multiply_add_pairs<T>(out[r], repeat_half(first, r % 2), rest);
+      }
     }
   }
 
  private:
+  // Pairs of bf16: the bits of the exponents, -1.5, 13/32 · 2^-7 and 2^126.
+  static constexpr uint32_t kExponents = 0x7f807f80, kMinusOneAndHalf = 0xbfc0bfc0, kPart = 0x3b503b50, kPower = 0x7e807e80;
+
   uint32_t globals_;  // offset in a block
 };
 

@@ -33,7 +33,7 @@ __device__ __forceinline__ uint32_t load_shared_2(uint32_t from) {
   return v;
 }
 
-// "mul", "sub" of pairs of 16-bit elements. Subnormal numbers are kept.
+// "mul" of pairs of 16-bit elements. Subnormal numbers are kept.
 template <class T>
 __device__ __forceinline__ uint32_t multiply_pairs(uint32_t x, uint32_t y) {
   uint32_t z;
@@ -44,13 +44,30 @@ __device__ __forceinline__ uint32_t multiply_pairs(uint32_t x, uint32_t y) {
   }
   return z;
 }
+// "mov": a pair of the low or the high half of x. A multiplication by it takes no more instructions than one by x, which is not
+// so with __byte_perm.
+__device__ __forceinline__ uint32_t repeat_half(uint32_t x, bool high) {
+  uint32_t pair;
+  if (high) {
+    asm("{\n.reg .b16 low, high;\nmov.b32 {low, high}, %1;\nmov.b32 %0, {high, high};\n}" : "=r"(pair) : "r"(x));
+  } else {
+    asm("{\n.reg .b16 low, high;\nmov.b32 {low, high}, %1;\nmov.b32 %0, {low, low};\n}" : "=r"(pair) : "r"(x));
+  }
+  return pair;
+}
+
+// "min", "max" of pairs: the number from -limit to limit that is nearest to x. A NaN gives a limit.
 template <class T>
-__device__ __forceinline__ uint32_t subtract_pairs(uint32_t x, uint32_t y) {
+__device__ __forceinline__ uint32_t clamp_pairs(uint32_t x, uint32_t limit) {
   uint32_t z;
   if constexpr (std::is_same_v<T, __half>) {
-    asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(z) : "r"(x), "r"(y));
+    asm("{\n.reg .b32 low, below;\nneg.f16x2 low, %2;\nmin.f16x2 below, %1, %2;\nmax.f16x2 %0, below, low;\n}"
+        : "=r"(z)
+        : "r"(x), "r"(limit));
   } else {
-    asm("sub.rn.bf16x2 %0, %1, %2;" : "=r"(z) : "r"(x), "r"(y));
+    asm("{\n.reg .b32 low, below;\nneg.bf16x2 low, %2;\nmin.bf16x2 below, %1, %2;\nmax.bf16x2 %0, below, low;\n}"
+        : "=r"(z)
+        : "r"(x), "r"(limit));
   }
   return z;
 }

@@ -1,7 +1,7 @@
 // Random packed weights in every format and variant.
 import { packed, type PackedOptions, type PackedParts, type PackedTensor, type Tensor, tensor } from "../mod.ts";
 import { convert } from "../mod.ts";
-import type { SmallRandom } from "./small_random.ts";
+import { SmallRandom } from "./small_random.ts";
 
 /** A variant of a format: makes a weight of a shape whose decoded values have about the size `scale`. */
 export interface Variant {
@@ -133,8 +133,59 @@ export const variants: readonly Variant[] = [
   fp8("fp8 of blocks", "f32", () => [128, 128]),
   fp8("fp8 of blocks, bf16", "bf16", () => [128, 128]),
   fp8("fp8 of blocks, e8m0", "u8", () => [128, 128]),
-  fp8("fp8 of small blocks", "f32", () => [8, 24]),
+  fp8("fp8 of small blocks", "f32", () => [8, 31]),
   fp8("fp8 of rows", "bf16", (_, inputs) => [1, inputs]),
   fp8("fp8 of experts", "f32", (out, inputs) => [out, inputs]),
   fp8("fp8 of halves", "f32", (out, inputs) => [Math.ceil(out / 2), inputs]),
 ];
+
+/** Makes bytes that are the number of their row, or 0 if that is one of NaN or above the maximum. */
+function rowNumbers(columns: number, nans: readonly number[], maximum = 255): Tensor {
+  const numbers = Uint8Array.from({ length: 256 * columns }, (_, i) => Math.floor(i / columns));
+  return tensor(numbers.map((row) => nans.includes(row) || row > maximum ? 0 : row), [1, 256, columns]);
+}
+
+/** The E4M3 numbers of the rows. A NaN is alone in its row: in another column of each of 64 rows. */
+function e4m3Rows(): Tensor {
+  const numbers = rowNumbers(64, [127, 255]);
+  for (let row = 0; row < 64; row++) numbers.data[(128 + row) * 64 + row] = row % 2 ? 127 : 255;
+  return numbers;
+}
+
+/** Makes bytes, all different in a row. */
+function ramps(columns: number): Tensor {
+  return tensor(Uint8Array.from({ length: 256 * columns }, (_, i) => i * 37), [1, 256, columns]);
+}
+
+/** The packed weights of a call. */
+export interface PackedWeights {
+  readonly gateUpProj: PackedTensor;
+  readonly downProj: PackedTensor;
+}
+
+/**
+ * Makes weights of one expert with H of 256 and I of 64. The rows of the down projection have every number, NaN included, or
+ * every scale of eight bits.
+ *
+ * @param maximumScale The largest scale of MXFP4.
+ */
+export function extremes(maximumScale: number): readonly PackedWeights[] {
+  const shape = [1, 256, 64] as const;
+  const one = (scale: number, ...shape: number[]) => tensor(new Float32Array([scale]), shape);
+  const downs = {
+    "fp8 of experts": packed("fp8", { values: e4m3Rows(), scales: one(0.01, 1, 1, 1) }, shape, {
+      block: [256, 64],
+    }),
+    "fp8 of rows": packed("fp8", { values: ramps(64), scales: rowNumbers(1, [255]) }, shape, { block: [1, 64] }),
+    "mxfp4": packed("mxfp4", { values: ramps(32), scales: rowNumbers(2, [255], maximumScale) }, shape),
+    "nvfp4": packed(
+      "nvfp4",
+      { values: ramps(32), scales: rowNumbers(4, [127, 255]), globalScales: one(0.3, 1) },
+      shape,
+    ),
+  };
+  return variants.flatMap(({ name, make }) => {
+    const downProj = downs[name as keyof typeof downs];
+    return downProj ? [{ gateUpProj: make(new SmallRandom(1), [1, 128, 256], 0.1), downProj }] : [];
+  });
+}

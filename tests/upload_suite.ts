@@ -20,7 +20,7 @@ export function copyExperts(weight: PackedTensor, piece: PackedTensor, first: nu
  */
 export async function uploadSuite(backend: Backend, pieces: number): Promise<void> {
   for (const [seed, { name, make }] of variants.entries()) {
-    const weight = make(new SmallRandom(seed), [experts, 66, 128], 1);
+    const weight = make(new SmallRandom(seed), [experts, 66, 128], 0.1);
     using whole = backend.upload(weight);
     const firsts: number[] = [];
     let next = 0;

@@ -70,7 +70,7 @@ export interface Backend extends Disposable {
    * buffer, and several are filled at the same time.
    *
    * @throws The error of `produce`.
-   * @throws {RangeError} If the allocation fails, or the kernels cannot read a scale.
+   * @throws {RangeError} If the allocation fails.
    * @internal
    */
   uploadPacked(

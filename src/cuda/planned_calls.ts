@@ -32,6 +32,16 @@ type CallInputs =
   & Partial<ExpertsInputs<BackendTensor>>
   & Pick<ExpertsInputs<BackendTensor>, "gateUpProj" | "downProj">;
 
+/** Returns the sizes of a call with the formats of the uploaded weights: the upload may find that scales are wide. */
+function withFormats(shape: ResolvedExperts, { gateUpProj, downProj }: CallInputs): ResolvedExperts {
+  const formats = {
+    gateUpProj: isPacked(gateUpProj) ? gateUpProj.format : shape.formats.gateUpProj,
+    downProj: isPacked(downProj) ? downProj.format : shape.formats.downProj,
+  };
+  const isSame = formats.gateUpProj === shape.formats.gateUpProj && formats.downProj === shape.formats.downProj;
+  return isSame ? shape : { ...shape, formats };
+}
+
 /** Runs planned calls, and keeps their plans and graphs. */
 export class PlannedCalls implements Disposable {
   readonly #host: CallHost;
@@ -56,7 +66,8 @@ export class PlannedCalls implements Disposable {
 
   /** Runs the experts. */
   experts({ inputs, shape }: ExpertsCall<BackendTensor>): CudaTensor {
-    return this.#run(shape, () => this.#experts.get(shape), inputs);
+    const uploaded = withFormats(shape, inputs);
+    return this.#run(uploaded, () => this.#experts.get(uploaded), inputs);
   }
 
   /** Runs a layer that `isPlannable`. */

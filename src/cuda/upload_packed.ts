@@ -2,12 +2,11 @@
 import type { PackedBackendTensor } from "../backend/backend.ts";
 import { makeParts } from "../backend/upload_packed.ts";
 import { describeParts, expertsOf, mapParts, type PackedSpec, type PackedTensor } from "../tensor/packed_tensor.ts";
-import { ScaleError } from "../tensor/scale_error.ts";
-import { firstAbove, firstHugeBf16 } from "../tensor/scan.ts";
-import { bytesPerElement, elementCount, type Tensor, viewOf } from "../tensor/tensor.ts";
+import { bytesPerElement, elementCount, viewOf } from "../tensor/tensor.ts";
 import type { CudaHost } from "./ops.ts";
-import { type BlockLayout, blocksBytes, findLayout, maximumScale, planLayout } from "./plan/packed_layout.ts";
+import { type BlockLayout, blocksBytes, findLayout, planLayout, rowScalesBytes } from "./plan/packed_layout.ts";
 import type { CudaTensor } from "./tensor.ts";
+import { hasWideScales } from "./wide_scales.ts";
 
 /** A piece has as many experts as fit in this many bytes and in this part of the tensor, at least one. */
 const pieceBytes = 32 * 2 ** 20, piecePart = 1 / 64;
@@ -55,11 +54,7 @@ export class PackedUpload implements Disposable {
     });
   }
 
-  /**
-   * Queues the upload of the experts from `first` on. The host memory must not change until it is complete.
-   *
-   * @throws {RangeError} If the kernels cannot read a scale.
-   */
+  /** Queues the upload of the experts from `first` on. The host memory must not change until it is complete. */
   write(piece: PackedTensor, first: number): void {
     this.#target.write(piece, first);
   }
@@ -119,10 +114,13 @@ class Blocks implements Target {
   readonly #owned: DisposableStack;
   readonly #blocks: CudaTensor;
   readonly #copies: PackedTensor<CudaTensor> & Disposable;
+  #hasWideScales = false;
 
   constructor(spec: PackedSpec, layout: BlockLayout, atOnce: number, host: CudaHost<CudaTensor>) {
     using cleanup = new DisposableStack();
-    this.#blocks = cleanup.use(host.allocate("u8", [blocksBytes(layout, spec.shape)]));
+    this.#blocks = cleanup.use(
+      host.allocate("u8", [blocksBytes(layout, spec.shape) + rowScalesBytes(layout, spec.shape)]),
+    );
     const copies = describeParts(withExperts(spec, atOnce));
     this.#copies = cleanup.use(makeParts(copies, ({ dtype, shape }) => host.allocate(dtype, shape)));
     [this.#layout, this.#host] = [layout, host];
@@ -130,15 +128,18 @@ class Blocks implements Target {
     this.#owned = cleanup.move();
   }
 
-  write({ format, shape, parts }: PackedTensor, first: number): void {
-    checkScales({ format, shape, parts }, first);
+  write(piece: PackedTensor, first: number): void {
+    const { format, shape, parts } = piece;
+    this.#hasWideScales ||= hasWideScales(piece);
     const copies = mapParts(this.#copies, ({ buffer, pointer }, name) => {
       const part = parts[name];
       if (part) buffer.write(part.data as BufferSource);
       return pointer;
     });
-    const target = this.#blocks.pointer + BigInt(blocksBytes(this.#layout, withExperts(this.#spec, first).shape));
-    this.#host.launch(planLayout(format, this.#layout, shape, copies.parts, target));
+    const layout = this.#layout, { pointer } = this.#blocks, before = withExperts(this.#spec, first).shape;
+    const blocks = pointer + BigInt(blocksBytes(layout, before));
+    const rowScales = pointer + BigInt(blocksBytes(layout, this.#spec.shape) + rowScalesBytes(layout, before));
+    this.#host.launch(planLayout(format, layout, shape, copies.parts, { blocks, rowScales }));
   }
 
   finish(): PackedBackendTensor {
@@ -149,38 +150,17 @@ class Blocks implements Target {
       blocks[Symbol.dispose]();
       second[Symbol.dispose]();
     };
-    return { ...this.#spec, parts: { values: blocks, scales: second }, [Symbol.dispose]: dispose };
+    const { format, shape } = this.#spec;
+    return {
+      format: this.#hasWideScales ? { ...format, hasWideScales: true } : format,
+      shape,
+      parts: { values: blocks, scales: second },
+      [Symbol.dispose]: dispose,
+    };
   }
 
   [Symbol.dispose](): void {
     this.#owned.dispose();
-  }
-}
-
-/** NVFP4: the kernels multiply a global scale by 2^14 and by a scale of up to 448. */
-const globalLimit = 2 ** 105;
-
-/**
- * Checks that the kernels can decode each scale of the experts from `first` on. They multiply those of integers in bf16 by up to
- * 64.
- *
- * @throws {ScaleError} If a scale is too large.
- */
-export function checkScales({ format, shape, parts: { scales, globalScales } }: PackedTensor, first = 0): void {
-  const [count = 1] = shape;
-  const refuse = ({ data }: Tensor, i: number, expected: string, got = "a larger one") => {
-    if (i < 0) return;
-    const perExpert = data.length / count;
-    throw new ScaleError(`${expected} on this GPU, got ${got}`, first * perExpert + i, perExpert);
-  };
-  if (format.kind === "mxfp4") {
-    const i = firstAbove(scales.data, maximumScale);
-    refuse(scales, i, `scales must be at most ${maximumScale} (2)`, `${scales.data[i]}`);
-  } else if (format.kind === "int4" && format.scale === "bf16") {
-    refuse(scales, firstHugeBf16(scales.data), "scales must be below 2^121");
-  } else if (globalScales) {
-    const i = globalScales.data.findIndex((scale) => Math.abs(scale) >= globalLimit);
-    refuse(globalScales, i, "globalScales must be below 2^105");
   }
 }
 

@@ -6,13 +6,15 @@
 import type { DType, Tensor } from "./tensor.ts";
 
 /** What all packed formats have in common. */
-export interface PackedRowOrder {
+export interface PackedDetails {
   /** `"concatenated"` if the first half of the rows are gates, and the other half their up rows. */
   readonly gateUpLayout?: "concatenated" | undefined;
+  /** Only of weights on a GPU: its fastest kernels cannot read some of the scales, so each call decodes the weight first. */
+  readonly hasWideScales?: true | undefined;
 }
 
 /** MXFP4: E2M1 numbers with an E8M0 scale for each 32 inputs. A weight is number · scale. */
-export interface Mxfp4Format extends PackedRowOrder {
+export interface Mxfp4Format extends PackedDetails {
   /** The name of the format. */
   readonly kind: "mxfp4";
   /** Whether every weight is a number of f16. All of them are numbers of bf16 and f32, unless they overflow. */
@@ -20,7 +22,7 @@ export interface Mxfp4Format extends PackedRowOrder {
 }
 
 /** NVFP4: E2M1 numbers with an E4M3 scale for each 16 inputs and a global scale. A weight is number · (scale · global scale). */
-export interface Nvfp4Format extends PackedRowOrder {
+export interface Nvfp4Format extends PackedDetails {
   /** The name of the format. */
   readonly kind: "nvfp4";
   /** The number of global scales of an expert: 1, or 2, the first for the first half of the rows. */
@@ -28,7 +30,7 @@ export interface Nvfp4Format extends PackedRowOrder {
 }
 
 /** Integers of four bits with a scale for each group of inputs. A weight is (number − zero point) · scale. */
-export interface Int4Format extends PackedRowOrder {
+export interface Int4Format extends PackedDetails {
   /** The name of the format. */
   readonly kind: "int4";
   /** The number of inputs that share a scale, a multiple of 32. */
@@ -43,7 +45,7 @@ export interface Int4Format extends PackedRowOrder {
 }
 
 /** FP8: E4M3 numbers with a scale for each block of rows and columns. A weight is number · scale. */
-export interface Fp8Format extends PackedRowOrder {
+export interface Fp8Format extends PackedDetails {
   /** The name of the format. */
   readonly kind: "fp8";
   /** The outputs and the inputs that share a scale. The last block of an expert can be smaller. */

@@ -69,9 +69,9 @@ export function firstNotFinite(data: TensorData, format: keyof typeof formats): 
   return firstWithAll(data, bytes, mask);
 }
 
-/** Returns the index of the first number of bf16 whose magnitude is 2^121 or more, or which is NaN, or -1. */
-export function firstHugeBf16(data: TensorData): number {
-  return firstWithAll(data, 2, 0x7c00);
+/** Returns whether a number of bf16 has a magnitude of 2^121 or more, or is NaN. */
+export function hasHugeBf16(data: TensorData): boolean {
+  return firstWithAll(data, 2, 0x7c00) >= 0;
 }
 
 /** Returns the index of the first number that has all bits of a mask, or -1. */

@@ -34,7 +34,7 @@ const lines = [
   `inspect ${layer}`,
   "inspect fixtures/layers/gpt-oss-mxfp4",
   "info",
-  "verify --backend cpu",
+  "verify --backend cpu --preset tiny",
   `run --weights ${layer} --input ${layer}/input.safetensors --output FOLDER/y.safetensors`,
   "compare tests/report/records/cad1310-sweep.json tests/report/records/501e516-sweep.json",
 ];

@@ -1,7 +1,7 @@
 // Packed weights on the CPU.
 import { assertEquals, assertRejects } from "@std/assert";
 import { experts, openBackend, packed, tensor } from "../../mod.ts";
-import { packedSuite } from "../packed_suite.ts";
+import { extremesSuite, packedSuite } from "../packed_suite.ts";
 import { randomInputs } from "../random_inputs.ts";
 import { failingUploads, uploadSuite } from "../upload_suite.ts";
 
@@ -14,6 +14,13 @@ Deno.test("cpu: packed weights have the bits of decoded weights, BLAS", async ()
   using backend = await openBackend("cpu", { threads: 2 });
   await packedSuite(backend, 14);
 });
+
+for (const blas of ["none", "auto"] as const) {
+  Deno.test(`cpu: all numbers and scales of eight bits, BLAS ${blas}`, async () => {
+    using backend = await openBackend("cpu", { threads: 1, blas });
+    await extremesSuite(backend);
+  });
+}
 
 Deno.test("cpu: packed weights are the same, uploaded at once or filled in place", async () => {
   using backend = await openBackend("cpu", { threads: 1 });

@@ -3,6 +3,7 @@ import { BackendUnavailableError } from "../../mod.ts";
 import { buildCubins, staleImages } from "../../cuda/build.ts";
 import { stripComments } from "../../cuda/sources.ts";
 import { chooseImage, loadImage, unpackImage } from "../../src/cuda/images/load.ts";
+import { fromBase85, toBase85 } from "../../src/cuda/images/base85.ts";
 import { manifest } from "../../src/cuda/images/built/manifest.ts";
 import { toolkit } from "../toolkit.ts";
 import { brotliCompressSync, brotliDecompressSync, constants } from "node:zlib";
@@ -59,10 +60,10 @@ Deno.test("a modified, truncated or exchanged image is refused", async () => {
 
 /** The text of an image whose bytes are changed. */
 function repacked(text: string, change: (bytes: Uint8Array) => void): string {
-  const bytes = new Uint8Array(brotliDecompressSync(Uint8Array.fromBase64(text)));
+  const bytes = new Uint8Array(brotliDecompressSync(fromBase85(text)));
   change(bytes);
   const fast = { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } };
-  return new Uint8Array(brotliCompressSync(bytes, fast)).toBase64();
+  return toBase85(brotliCompressSync(bytes, fast));
 }
 
 Deno.test("chooseImage() prefers machine code of the same major version to PTX", () => {
@@ -83,4 +84,19 @@ Deno.test("chooseImage() prefers machine code of the same major version to PTX",
   for (const [capability, image] of Object.entries(chosen)) assertEquals(chooseImage(Number(capability)), image);
   const error = assertThrows(() => chooseImage(70), BackendUnavailableError, "compute capability 7.0");
   for (const name of Object.keys(manifest.images)) assert(error.message.includes(name));
+});
+
+Deno.test("base 85 text gives the same bytes, of any number, and takes five characters for four", () => {
+  for (let length = 0; length < 30; length++) {
+    for (const fill of [0, 255, 36, undefined]) {
+      const bytes = Uint8Array.from({ length }, (_, i) => fill ?? i * 97);
+      const text = toBase85(bytes);
+      assertEquals(text.length, Math.ceil(length * 5 / 4));
+      assert(!/[`$\\]/.test(text));
+      assertEquals(fromBase85(`${text.slice(0, 7)}\n${text.slice(7)}`), bytes);
+    }
+  }
+  for (const text of ["`````", "%%%%é"]) {
+    assertThrows(() => fromBase85(text), RangeError, "Expected a digit of base 85");
+  }
 });

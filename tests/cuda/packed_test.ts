@@ -1,7 +1,7 @@
 // Experts with packed weights on an emulated Hopper: with the kernels that read blocks, in each tile, and where these do not
 // apply, by decoding the weights first.
-import { assert, assertEquals, assertThrows } from "@std/assert";
-import { decode, experts, packed, type PackedTensor, tensor } from "../../mod.ts";
+import { assert, assertEquals } from "@std/assert";
+import { decode, experts, packed, type PackedTensor, type Tensor, tensor } from "../../mod.ts";
 import { multiple, packedSuite } from "../packed_suite.ts";
 import { variants } from "../packed_inputs.ts";
 import { randomInputs } from "../random_inputs.ts";
@@ -99,16 +99,27 @@ Deno.test({
 });
 
 Deno.test({
-  name: `cuda, ${emulated}, sm_90: scales that the kernels do not decode are refused`,
+  name: `cuda, ${emulated}, sm_90: weights with scales that the kernels cannot read are decoded first`,
   ignore: !toolkit,
   fn: async () => {
     using backend = (await openEmulated(90)).backend;
-    assertThrows(
-      () => backend.upload(mxfp4Weight([1, 2, 32], 129)),
-      RangeError,
-      "scales must be at most 128 (2) on this GPU",
-    );
-    assertEquals(backend.memory.liveBytes, 0);
+    const inputs = randomInputs({ T: 3, H: 32, I: 32, E: 2, K: 1 }, 1, { dtype: "bf16", weightLayout: "out-in" });
+    const options = { weightLayout: "out-in", backend } as const;
+    const downProj = mxfp4Weight([2, 32, 32], 120);
+    const weights = [
+      mxfp4Weight([2, 64, 32], 129),
+      nvfp4Weight([2, 64, 32], 0.01, 1e30),
+      nvfp4Weight([2, 64, 32], 2 ** -130, 1),
+      int4Weight([2, 64, 32], 0x7c00),
+    ];
+    for (const gateUpProj of weights) {
+      const dense = { gateUpProj: decode(gateUpProj, "bf16"), downProj: decode(downProj, "bf16") };
+      const expected = await experts({ ...inputs, ...dense }, options);
+      using uploaded = backend.upload(gateUpProj);
+      assertEquals(uploaded.format.hasWideScales, true);
+      const actual = await experts({ ...inputs, gateUpProj, downProj }, options);
+      assertEquals(actual.data, expected.data, gateUpProj.format.kind);
+    }
   },
 });
 
@@ -118,4 +129,22 @@ function mxfp4Weight(shape: readonly [number, number, number], scale: number): P
   const bytes = (columns: number, value: number) =>
     tensor(new Uint8Array(E * out * columns).fill(value), [E, out, columns]);
   return packed("mxfp4", { values: bytes(inputs / 2, 0x27), scales: bytes(inputs / 32, scale) }, shape);
+}
+
+/** A weight with a global scale for each of two experts. */
+function nvfp4Weight(shape: readonly [number, number, number], ...globalScales: readonly number[]): PackedTensor {
+  const [E, out, inputs] = shape;
+  const bytes = (columns: number, value: number) =>
+    tensor(new Uint8Array(E * out * columns).fill(value), [E, out, columns]);
+  const parts = { values: bytes(inputs / 2, 0x27), scales: bytes(inputs / 16, 0x38) };
+  return packed("nvfp4", { ...parts, globalScales: tensor(new Float32Array(globalScales), [E]) }, shape);
+}
+
+/** A weight with one scale of bf16, given as bits. */
+function int4Weight(shape: readonly [number, number, number], scale: number): PackedTensor {
+  const [E, out, inputs] = shape;
+  const values = tensor(new Uint8Array(E * out * inputs / 2).fill(0x27), [E, out, inputs / 2]);
+  const scales: Tensor = { dtype: "bf16", shape: [E, out, inputs / 32], data: new Uint16Array(E * out * inputs / 32) };
+  scales.data.fill(scale);
+  return packed("int4", { values, scales }, shape);
 }

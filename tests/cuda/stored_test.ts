@@ -1,9 +1,9 @@
 // Experts with packed weights on emulated GPUs, with the kernels that read the weights as they are published.
 import { assert, assertEquals } from "@std/assert";
-import { decode, experts, packed, type PackedTensor, type Tensor, tensor } from "../../mod.ts";
+import { decode, experts } from "../../mod.ts";
 import { weightBytes } from "../../src/contract/weights.ts";
 import { variants } from "../packed_inputs.ts";
-import { packedSuite } from "../packed_suite.ts";
+import { extremesSuite, packedSuite } from "../packed_suite.ts";
 import { randomInputs } from "../random_inputs.ts";
 import { SmallRandom } from "../small_random.ts";
 import { toolkit } from "../toolkit.ts";
@@ -61,46 +61,13 @@ for (const [arch, dtype] of [[75, "f16"], [80, "bf16"]] as const) {
   }
 }
 
-/** Makes bytes that are the number of their row, or 0 if that is one of NaN. */
-function rowNumbers(columns: number, ...nans: readonly number[]): Tensor {
-  const numbers = Uint8Array.from({ length: 256 * columns }, (_, i) => Math.floor(i / columns));
-  return tensor(numbers.map((row) => nans.includes(row) ? 0 : row), [1, 256, columns]);
-}
-
-/** Makes bytes, all different in a row. */
-function ramps(columns: number): Tensor {
-  return tensor(Uint8Array.from({ length: 256 * columns }, (_, i) => i * 37), [1, 256, columns]);
-}
-
-/** Weights [1, 256, 64] whose rows have every number, NaN included, or every scale of eight bits. */
-const extremes: readonly PackedTensor[] = [
-  packed("fp8", { values: rowNumbers(64), scales: tensor(new Float32Array([0.01]), [1, 1, 1]) }, [1, 256, 64], {
-    block: [256, 64],
-  }),
-  packed("fp8", { values: ramps(64), scales: rowNumbers(1, 255) }, [1, 256, 64], { block: [1, 64] }),
-  packed("mxfp4", { values: ramps(32), scales: rowNumbers(2, 255) }, [1, 256, 64]),
-  packed(
-    "nvfp4",
-    { values: ramps(32), scales: rowNumbers(4, 127, 255), globalScales: tensor(new Float32Array([0.3]), [1]) },
-    [1, 256, 64],
-  ),
-];
-
-for (const dtype of ["bf16", "f32"] as const) { // f32 is decoded before the product
+for (const [arch, maximumScale] of [[80, 254], [90, 128]] as const) {
   Deno.test({
-    name: `cuda, ${emulated}, sm_80: all numbers and scales of eight bits in ${dtype}`,
+    name: `cuda, ${emulated}, sm_${arch}: all numbers and scales of eight bits`,
     ignore,
     fn: async () => {
-      using backend = (await openEmulated(80)).backend;
-      const inputs = randomInputs({ T: 20, H: 256, I: 64, E: 1, K: 1 }, 1, {
-        ...{ dtype, weightLayout: "out-in", gated: false },
-      });
-      const options = { weightLayout: "out-in", gated: false, activation: "silu", backend } as const;
-      for (const downProj of extremes) {
-        const expected = await experts({ ...inputs, downProj: decode(downProj, dtype) }, options);
-        const actual = await experts({ ...inputs, downProj }, options);
-        assertEquals(actual.data, expected.data, downProj.format.kind);
-      }
+      using backend = (await openEmulated(arch)).backend;
+      await extremesSuite(backend, maximumScale);
     },
   });
 }

@@ -3,17 +3,10 @@ import { CudaError } from "../../mod.ts";
 import { toolkit } from "../toolkit.ts";
 import { clang } from "./build.ts";
 import { TestDevice } from "./device.ts";
+import { a, b, encoders } from "./operands.ts";
 
 const source = new URL("./selftest/warpgroup.cu", import.meta.url);
 const sharedBytes = (64 + 192) * 128 + 16;
-
-/** Operands a[m][k] and b[n][k]: small integers, which are exact in both formats. */
-const a = (m: number, k: number) => (m * 5 + k * 3) % 11 - 5;
-const b = (n: number, k: number) => (n * 7 + k * 2) % 9 - 4;
-const encoders = {
-  f16: (value: number) => new Uint16Array(Float16Array.of(value).buffer)[0]!,
-  bf16: (value: number) => new Uint32Array(Float32Array.of(value).buffer)[0]! >>> 16,
-};
 
 function operands(dtype: keyof typeof encoders, across: boolean): Uint32Array<ArrayBuffer> {
   const bits = new Uint16Array(256 * 64);

@@ -1,5 +1,6 @@
 // Chooses and loads the image for a GPU.
 import { BackendUnavailableError } from "../../backend/unavailable_error.ts";
+import { fromBase85 } from "./base85.ts";
 import type { Image } from "./manifest_types.ts";
 import { manifest } from "./built/manifest.ts";
 
@@ -44,7 +45,7 @@ export async function loadImage(name: string): Promise<Uint8Array<ArrayBuffer>> 
   return await unpackImage(name, (await sources[name]!()).image);
 }
 
-/** Unpacks an image from its module's text, which is brotli in base64, and checks its digest. */
+/** Unpacks an image from its module's text, which is brotli in base 85, and checks its digest. */
 export async function unpackImage(name: string, text: string): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await unpack(text);
   const digest = bytes && new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
@@ -56,7 +57,7 @@ export async function unpackImage(name: string, text: string): Promise<Uint8Arra
 async function unpack(text: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
   try {
     const { brotliDecompressSync } = await import("node:zlib");
-    return new Uint8Array(brotliDecompressSync(Uint8Array.fromBase64(text)));
+    return new Uint8Array(brotliDecompressSync(fromBase85(text)));
   } catch {
     return undefined; // damaged
   }

@@ -10,9 +10,6 @@ import { cudaScales } from "./codes.ts";
 /** Rows and columns of a block, and how many blocks are neighbours. */
 const blockRows = 64, blockDepth = 64, strips = 3;
 
-/** The largest E8M0 scale that the kernels decode: weights up to 12. */
-export const maximumScale = 128;
-
 /** Threads that lay out or decode a block. */
 const threads = 128;
 
@@ -28,7 +25,9 @@ export interface BlockLayout {
   readonly blockBytes: number;
   /** Which scales a block has: see the format's file in cuda/. */
   readonly variant: number;
-  /** The names of the kernels that multiply it, without the tile, by the dtype of the activations. */
+  /** Whether a scale for each row of all experts follows the blocks. */
+  readonly hasRowScales?: boolean;
+  /** The names of the kernels that multiply it, without the tile, by the dtype of the activations. Otherwise it is decoded. */
   readonly kernels: Partial<Record<DType, string>>;
 }
 
@@ -43,8 +42,8 @@ export function findLayout(
   [, outputs = 0, inputs = 0]: readonly number[],
   kernels: readonly KernelRecord[],
 ): BlockLayout | undefined {
-  if (!usesBlocks(format, kernels)) return undefined;
-  const both = { bf16: format.kind, f16: format.kind };
+  if (format.kind === "dense" || !usesBlocks(format, kernels)) return undefined;
+  const both: BlockLayout["kernels"] = format.hasWideScales ? {} : { bf16: format.kind, f16: format.kind };
   switch (format.kind) {
     case "mxfp4":
       return { blockBytes: largestBlock.mxfp4, variant: 0, kernels: both };
@@ -61,14 +60,20 @@ export function findLayout(
         blockBytes: 2048 + groups * blockRows * (hasZeroPoints ? 3 : 2),
         variant: (groups === 2 ? twoGroups : 0) + (hasZeroPoints ? zeroPoints : 0) +
           (format.scale === "f16" ? f16Scales : 0),
-        kernels: format.scale === "f16" ? { bf16: "int4_split", f16: "int4" } : { bf16: "int4" }, // a bf16 can be too large or too small for f16
+        kernels: format.scale === "f16"
+          ? { bf16: "int4_split", f16: "int4" }
+          : format.hasWideScales
+          ? {}
+          : { bf16: "int4" }, // a bf16 can be too large or too small for f16
       };
     }
     case "fp8": {
       const [rows, columns] = format.block;
       if (columns % blockDepth !== 0 && columns < inputs) return undefined;
-      const variant = sharesScales(format, rows, outputs) ? 0 : 1;
-      return { blockBytes: 4096 + scaleBytes(variant, 128), variant, kernels: both }; // copies in lines of 128 bytes are faster
+      const hasRowScales = !sharesScales(format, rows, outputs), variant = Number(hasRowScales);
+      const blockBytes = 4096 + scaleBytes(variant, 128); // copies in lines of 128 bytes are faster
+      const kernels = hasRowScales && both.bf16 ? { bf16: both.bf16 } : both;
+      return { blockBytes, variant, hasRowScales, kernels };
     }
     default:
       return undefined;
@@ -95,23 +100,28 @@ export function blockCount([experts = 0, outputs = 0, inputs = 0]: readonly numb
   return experts * Math.ceil(outputs / (strips * blockRows)) * strips * Math.ceil(inputs / blockDepth);
 }
 
-/** The bytes of a weight in blocks. */
+/** The bytes of the blocks of a weight. */
 export function blocksBytes({ blockBytes }: BlockLayout, shape: readonly number[]): number {
   return blockCount(shape) * blockBytes;
+}
+
+/** The bytes of the scales of rows that follow the blocks of a weight. */
+export function rowScalesBytes({ hasRowScales }: BlockLayout, [experts = 0, outputs = 0]: readonly number[]): number {
+  return hasRowScales ? 4 * experts * Math.ceil(outputs / (strips * blockRows)) * strips * blockRows : 0;
 }
 
 /**
  * Plans the kernel that lays out a weight, or some experts of it.
  *
  * @param parts The parts of the weight.
- * @param blocks The result.
+ * @param out The results: the blocks, and the scales of rows if the layout has them.
  */
 export function planLayout<Pointer>(
   format: PackedFormat,
   layout: BlockLayout,
   shape: readonly number[],
   parts: PackedParts<Pointer>,
-  blocks: Pointer,
+  { blocks, rowScales }: { readonly blocks: Pointer; readonly rowScales: Pointer },
 ): KernelLaunch<Pointer> {
   return {
     ...grid(`${format.kind}_blocks`, shape),
@@ -122,6 +132,7 @@ export function planLayout<Pointer>(
       ...sizes(format, shape),
       ...{ blockBytes: layout.blockBytes, variant: layout.variant },
       ...details(format, shape, parts),
+      ...format.kind === "fp8" && { rowScales: layout.hasRowScales ? rowScales : null },
     },
   };
 }

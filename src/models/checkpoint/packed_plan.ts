@@ -2,7 +2,6 @@
 import { SafetensorsError } from "../../safetensors/error.ts";
 import { quote } from "../../text.ts";
 import { checkElements } from "../../tensor/packed.ts";
-import { ScaleError } from "../../tensor/scale_error.ts";
 import {
   mapParts,
   type PackedFormat,
@@ -95,11 +94,6 @@ export async function readPacked<Packed extends PackedSpec>(
 ): Promise<Packed> {
   const [experts = 0, ...matrix] = shape, each = matrices.length / experts;
   let exactInF16 = true;
-  const refused = (error: unknown) => {
-    if (!(error instanceof ScaleError)) throw error;
-    const perMatrix = error.perExpert / each, name = matrices[Math.floor(error.element / perMatrix)]?.name ?? "";
-    throw keepError(format, name, `${error.problem} at element ${error.element % perMatrix}`);
-  };
   const weight = await target.packed({ format, shape }, async (piece, first) => {
     const count = (piece.shape[0] ?? 0) * each, own = matrices.slice(first * each, first * each + count);
     await concurrently(own.entries(), readsAtOnce, async ([i, { packing, index, name }]) => {
@@ -112,8 +106,8 @@ export async function readPacked<Packed extends PackedSpec>(
       }
       onRead(elementCount(matrix) / each);
     });
-  }).catch(refused);
-  return format.kind === "mxfp4" ? { ...weight, format: { ...format, exactInF16 } } : weight;
+  });
+  return format.kind === "mxfp4" ? { ...weight, format: { ...weight.format, exactInF16 } } : weight;
 }
 
 /** Returns one of `count` equal parts of all elements. */

@@ -42,8 +42,11 @@ uint32_t multiply_pairs(uint32_t x, uint32_t y) {
   return map_pairs<T>(x, y, [](float a, float b) { return a * b; });
 }
 template <class T>
-uint32_t subtract_pairs(uint32_t x, uint32_t y) {
-  return map_pairs<T>(x, y, [](float a, float b) { return a - b; });
+uint32_t clamp_pairs(uint32_t x, uint32_t limit) {
+  return map_pairs<T>(x, limit, [](float a, float b) { return std::fmax(std::fmin(a, b), -b); });
+}
+inline uint32_t repeat_half(uint32_t x, bool high) {
+  return (high ? x >> 16 : x & 0xffff) * 0x10001;
 }
 // Rounds a sum in f64 to f32 such that a second rounding gives what one would: to an odd last bit if it is not exact.
 inline float round_to_odd(double exact) {

@@ -1,7 +1,8 @@
 // Jobs with packed weights.
-import type { ExpertsOptions } from "../../../src/contract/experts.ts";
 import { experts } from "../../../src/ops/experts.ts";
-import { variants } from "../../packed_inputs.ts";
+import type { Activation } from "../../../src/contract/activations.ts";
+import type { DType } from "../../../src/tensor/tensor.ts";
+import { extremes, variants } from "../../packed_inputs.ts";
 import { randomInputs } from "../../random_inputs.ts";
 import { SmallRandom } from "../../small_random.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
@@ -13,47 +14,93 @@ interface PackedJob {
   readonly tokens: number;
   /** The multiple of 32 that the hidden size is. Half of it is the intermediate size. */
   readonly steps?: number;
-  readonly options?: ExpertsOptions;
+  /** The activations' dtype. Weights for f32 are decoded before the products. */
+  readonly dtype?: DType;
+  readonly gateUpLayout?: "concatenated";
+  readonly activation?: Activation;
+  readonly expertCapacity?: number;
 }
 
-function packedJob({ name, tileRows, tokens, steps = 8, options }: PackedJob, seed: number): Job {
+function packedJob(job: PackedJob, seed: number): Job {
+  const { name, tileRows, tokens, steps = 8, dtype = "bf16", gateUpLayout, activation, expertCapacity } = job;
   return {
-    name: `experts, ${name}, ${JSON.stringify({ tileRows, tokens, steps, ...options })}`,
+    name: `experts, ${JSON.stringify(job)}`,
     run: async (library) => {
       const { make } = variants.find((variant) => variant.name === name)!;
       const random = new SmallRandom(seed), [E, H, I] = [2, 32 * steps, 16 * steps];
       const inputs = randomInputs({ T: tokens, H, I, E, K: 1 }, seed, {
-        ...{ dtype: "bf16", weightLayout: "out-in", extra: seed % 2 ? "input weights" : "none" },
+        ...{ dtype, weightLayout: "out-in", extra: seed % 2 ? "input weights" : "none" },
       });
-      const gateUpProj = make(random, [E, 2 * I, H], 0.1), downProj = make(random, [E, H, I], 0.1);
+      const order = gateUpLayout ? { gateUpLayout } : {};
+      const gateUpProj = make(random, [E, 2 * I, H], 0.1, order), downProj = make(random, [E, H, I], 0.1);
       const backend = await backendOf(library, tileRows);
-      const call = { weightLayout: "out-in", ...options, backend } as const;
+      const call = { weightLayout: "out-in", ...order, activation, expertCapacity, backend } as const;
       return [bytes(await experts({ ...inputs, gateUpProj, downProj }, call))];
     },
   };
 }
 
-const concatenated = { gateUpLayout: "concatenated" } as const;
+/** Jobs with every number and every scale of eight bits. */
+function extremeJobs(maximumScale: number): readonly Job[] {
+  return extremes(maximumScale).map((weights, i): Job => ({
+    name: `experts, all numbers or scales of ${weights.downProj.format.kind}, ${i}`,
+    run: async (library) => {
+      const call = { weightLayout: "out-in", activation: "silu", backend: await backendOf(library, 64) } as const;
+      const inputs = randomInputs({ T: 20, H: 256, I: 64, E: 1, K: 1 }, 1, {
+        ...{ dtype: "bf16", weightLayout: "out-in", bias: false }, // a bias would hide small values
+      });
+      return [bytes(await experts({ ...inputs, ...weights }, call))];
+    },
+  }));
+}
 
 /** Jobs of the kernels that read packed weights as they are published. */
-export const storedJobs: readonly Job[] = ([
-  { name: "mxfp4", tileRows: 64, tokens: 20 },
-  { name: "nvfp4", tileRows: 64, tokens: 70, options: concatenated },
-  { name: "nvfp4, halves", tileRows: 128, tokens: 9, steps: 6 },
-  { name: "int4 of 32", tileRows: 64, tokens: 20, steps: 6, options: concatenated },
-  { name: "int4 of 128, signed", tileRows: 64, tokens: 20 },
-  { name: "int4 of 32, zero points", tileRows: 128, tokens: 130, steps: 6 },
-  { name: "int4 of a row", tileRows: 64, tokens: 20, options: { expertCapacity: 5 } },
-  { name: "fp8 of blocks", tileRows: 64, tokens: 20, steps: 9 },
-  { name: "fp8 of blocks, bf16", tileRows: 128, tokens: 20, options: concatenated },
-  { name: "fp8 of blocks, e8m0", tileRows: 64, tokens: 300 },
-  { name: "fp8 of rows", tileRows: 64, tokens: 20 },
-  { name: "fp8 of small blocks", tileRows: 64, tokens: 20 }, // decoded before the products
-] satisfies PackedJob[]).map(packedJob);
+export const storedJobs: readonly Job[] = [
+  ...([
+    { name: "mxfp4", tileRows: 64, tokens: 20 },
+    { name: "nvfp4", tileRows: 64, tokens: 70, gateUpLayout: "concatenated" },
+    { name: "nvfp4, halves", tileRows: 128, tokens: 9, steps: 6 },
+    { name: "int4 of 32", tileRows: 64, tokens: 20, steps: 6, gateUpLayout: "concatenated" },
+    { name: "int4 of 128, signed", tileRows: 64, tokens: 20 },
+    { name: "int4 of 32, zero points", tileRows: 128, tokens: 130, steps: 6 },
+    { name: "int4 of a row", tileRows: 64, tokens: 20, expertCapacity: 5 },
+    { name: "fp8 of blocks", tileRows: 64, tokens: 20, steps: 9 },
+    { name: "fp8 of blocks, bf16", tileRows: 128, tokens: 20, gateUpLayout: "concatenated" },
+    { name: "fp8 of blocks, e8m0", tileRows: 64, tokens: 300 },
+    { name: "fp8 of rows", tileRows: 64, tokens: 20 },
+    { name: "fp8 of small blocks", tileRows: 64, tokens: 20 }, // decoded before the products
+    { name: "fp8 of small blocks", tileRows: 16, tokens: 3, steps: 1, dtype: "f32" },
+    { name: "nvfp4, halves", tileRows: 16, tokens: 3, steps: 2, dtype: "f32" },
+    { name: "int4 of 32", tileRows: 16, tokens: 3, steps: 2, dtype: "f32" },
+    { name: "int4 of 128, signed", tileRows: 16, tokens: 3, dtype: "f32" },
+    { name: "int4 of 32, zero points", tileRows: 16, tokens: 3, steps: 2, dtype: "f32" },
+  ] satisfies PackedJob[]).map(packedJob),
+  ...extremeJobs(254),
+];
 
 /** Jobs of Hopper's kernels with packed weights. */
-export const packedJobs: readonly Job[] = [16, 64, 160, 192].flatMap((tileRows) =>
-  [9, tileRows + 30, 2 * tileRows + 5].map((tokens, i) =>
-    packedJob({ name: "mxfp4", tileRows, tokens, steps: 4 + 2 * i, options: i === 1 ? { expertCapacity: 25 } : {} }, i)
-  )
-);
+export const packedJobs: readonly Job[] = [
+  ...[16, 64, 160, 192].flatMap((tileRows) =>
+    [9, tileRows + 30, 2 * tileRows + 5].map((tokens, i) =>
+      packedJob({ name: "mxfp4", tileRows, tokens, steps: 4 + 2 * i, ...(i === 1 && { expertCapacity: 25 }) }, i)
+    )
+  ),
+  ...([
+    { name: "mxfp4", tileRows: 16, tokens: 9, steps: 2, dtype: "f16", gateUpLayout: "concatenated" },
+    { name: "nvfp4, halves", tileRows: 16, tokens: 9, steps: 2, activation: "relu2" },
+    { name: "nvfp4", tileRows: 64, tokens: 20, steps: 2, dtype: "f16" },
+    { name: "int4 of 32", tileRows: 16, tokens: 9, steps: 2, gateUpLayout: "concatenated" },
+    { name: "int4 of 128, signed", tileRows: 16, tokens: 9 },
+    { name: "int4 of 128, zero points", tileRows: 64, tokens: 20 },
+    { name: "int4 of 128, zero points", tileRows: 16, tokens: 9, dtype: "f16" },
+    { name: "int4 of a row", tileRows: 64, tokens: 9, steps: 2 },
+    { name: "fp8 of blocks", tileRows: 16, tokens: 20, steps: 5 },
+    { name: "fp8 of rows", tileRows: 64, tokens: 20, steps: 2, dtype: "f16" },
+    { name: "fp8 of blocks, e8m0", tileRows: 64, tokens: 20, steps: 5 },
+    { name: "mxfp4", tileRows: 64, tokens: 3, steps: 2, dtype: "f32" },
+    { name: "nvfp4, halves", tileRows: 64, tokens: 3, steps: 2, dtype: "f32" },
+    { name: "int4 of 32", tileRows: 64, tokens: 3, steps: 2, dtype: "f32" },
+    { name: "fp8 of blocks", tileRows: 64, tokens: 3, steps: 5, dtype: "f32" },
+  ] satisfies PackedJob[]).map(packedJob),
+  ...extremeJobs(128),
+];
