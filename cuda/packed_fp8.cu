@@ -10,6 +10,7 @@ constexpr int kE8M0 = 3;  // a dtype of scales, beside those of codes.cuh
 struct Fp8BlocksArguments : BlocksArguments {
   const void* scales;  // [experts][bands][runs]: one for each band_rows rows and run_columns columns
   float* row_scales;   // out: if the variant is 1, the scales that follow the blocks
+  int* nans;           // out: becomes 1 if a number is NaN, because Fp8::decode cannot make one of it
   int scale_dtype, band_rows, run_columns;
 };
 
@@ -79,8 +80,10 @@ __device__ __forceinline__ void lay_out(unsigned char* block, const Fp8BlocksArg
                                         int thread) {
   using Format = Fp8<__nv_bfloat16>;
   uint32_t words[8] = {};
+  bool has_nan = false;
   for_each_value(p, [&](int c, int r, int half, size_t row, int k) {
     const int number = p.values[row * p.depth + k];
+    has_nan |= (number & 0x7f) == 0x7f;
     for (int b = 0; b < 8; ++b) {
       words[c * 2 + r / 2] |= static_cast<uint32_t>(number >> b & 1) << Format::bit_position(r, half, b);
     }
@@ -88,6 +91,7 @@ __device__ __forceinline__ void lay_out(unsigned char* block, const Fp8BlocksArg
   uint4* const to = reinterpret_cast<uint4*>(block);
   to[thread] = make_uint4(words[0], words[1], words[2], words[3]);
   to[128 + thread] = make_uint4(words[4], words[5], words[6], words[7]);
+  if (has_nan) atomicMax(p.nans, 1);
 
   // A thread has the scales of two rows.
   if (thread >= (p.block_bytes - Format::kValueBytes) / 8) return;

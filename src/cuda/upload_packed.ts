@@ -114,7 +114,9 @@ class Blocks implements Target {
   readonly #owned: DisposableStack;
   readonly #blocks: CudaTensor;
   readonly #copies: PackedTensor<CudaTensor> & Disposable;
-  #hasWideScales = false;
+  /** Whether a number of FP8 is NaN, an i32. */
+  readonly #nans: CudaTensor | undefined;
+  #needsDecoding = false;
 
   constructor(spec: PackedSpec, layout: BlockLayout, atOnce: number, host: CudaHost<CudaTensor>) {
     using cleanup = new DisposableStack();
@@ -123,6 +125,8 @@ class Blocks implements Target {
     );
     const copies = describeParts(withExperts(spec, atOnce));
     this.#copies = cleanup.use(makeParts(copies, ({ dtype, shape }) => host.allocate(dtype, shape)));
+    this.#nans = spec.format.kind === "fp8" ? cleanup.use(host.allocate("i32", [1])) : undefined;
+    this.#nans?.buffer.clear();
     [this.#layout, this.#host] = [layout, host];
     this.#spec = { format: spec.format, shape: spec.shape };
     this.#owned = cleanup.move();
@@ -130,7 +134,7 @@ class Blocks implements Target {
 
   write(piece: PackedTensor, first: number): void {
     const { format, shape, parts } = piece;
-    this.#hasWideScales ||= hasWideScales(piece);
+    this.#needsDecoding ||= hasWideScales(piece);
     const copies = mapParts(this.#copies, ({ buffer, pointer }, name) => {
       const part = parts[name];
       if (part) buffer.write(part.data as BufferSource);
@@ -139,11 +143,15 @@ class Blocks implements Target {
     const layout = this.#layout, { pointer } = this.#blocks, before = withExperts(this.#spec, first).shape;
     const blocks = pointer + BigInt(blocksBytes(layout, before));
     const rowScales = pointer + BigInt(blocksBytes(layout, this.#spec.shape) + rowScalesBytes(layout, before));
-    this.#host.launch(planLayout(format, layout, shape, copies.parts, { blocks, rowScales }));
+    this.#host.launch(
+      planLayout(format, layout, shape, copies.parts, { blocks, rowScales, nans: this.#nans?.pointer ?? null }),
+    );
   }
 
   finish(): PackedBackendTensor {
-    this.#copies[Symbol.dispose](); // first, because it may fail
+    this.#needsDecoding ||= this.#hasNans();
+    this.#copies[Symbol.dispose](); // before the tensors change hands, because it may fail
+    this.#nans?.[Symbol.dispose]();
     const blocks = this.#blocks, second = blocks.share();
     this.#owned.move();
     const dispose = () => {
@@ -152,11 +160,20 @@ class Blocks implements Target {
     };
     const { format, shape } = this.#spec;
     return {
-      format: this.#hasWideScales ? { ...format, hasWideScales: true } : format,
+      format: this.#needsDecoding ? { ...format, needsDecoding: true } : format,
       shape,
       parts: { values: blocks, scales: second },
       [Symbol.dispose]: dispose,
     };
+  }
+
+  #hasNans(): boolean {
+    const found = new Int32Array(1);
+    if (this.#nans) {
+      this.#nans.buffer.read(found);
+      this.#host.stream.synchronize();
+    }
+    return found[0] !== 0;
   }
 
   [Symbol.dispose](): void {

@@ -5,7 +5,7 @@ import { isPacked } from "../tensor/packed_tensor.ts";
 
 /**
  * Returns the sizes of a call with the formats of the uploaded weights. They differ from the formats of the call if the upload
- * found wide scales: the call may be resolved from tensors of the host, or from weights with other experts.
+ * found what the kernels cannot read: the call may be resolved from tensors of the host, or from weights with other experts.
  */
 export function withUploadedFormats(
   shape: ResolvedExperts,

@@ -100,7 +100,7 @@ export interface CallHeader {
 export const headerLength = 2;
 
 /** The details of packed formats that depend on the numbers of a rank's experts, so they can differ from rank to rank. */
-const ownDetails: readonly string[] = ["exactInF16", "hasWideScales"] satisfies (keyof Mxfp4Format)[];
+const ownDetails: readonly string[] = ["exactInF16", "needsDecoding"] satisfies (keyof Mxfp4Format)[];
 
 /** Digests a call to 31 bits (FNV-1a), for {@linkcode CallHeader.digest}. The number of tokens can differ from rank to rank. */
 export function digestCall(shape: ResolvedExperts): number {

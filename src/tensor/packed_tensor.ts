@@ -9,8 +9,11 @@ import type { DType, Tensor } from "./tensor.ts";
 export interface PackedDetails {
   /** `"concatenated"` if the first half of the rows are gates, and the other half their up rows. */
   readonly gateUpLayout?: "concatenated" | undefined;
-  /** Only of weights on a GPU: its fastest kernels cannot read some of the scales, so each call decodes the weight first. */
-  readonly hasWideScales?: true | undefined;
+  /**
+   * Only of weights on a GPU: its fastest kernels cannot read some of the scales, or an E4M3 number that is NaN, so each call decodes
+   * the weight first.
+   */
+  readonly needsDecoding?: true | undefined;
 }
 
 /** MXFP4: E2M1 numbers with an E8M0 scale for each 32 inputs. A weight is number · scale. */

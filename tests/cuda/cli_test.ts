@@ -159,7 +159,7 @@ test("a fault of a kernel is the message, without a word about disposal, and exi
 test("a job that is larger than the GPU fails with exit code 1, as one that does not find its memory", async (folder) => {
   const refusal = "The job needs more than 3.0 MiB of memory on the GPU, but it has ";
   const messages = {
-    1000: refusal,
+    20_000: refusal, // enough to open the backend
     100_000: refusal,
     3_170_000: "CUDA_ERROR_OUT_OF_MEMORY (2); the GPU is out of memory",
   };
@@ -168,6 +168,12 @@ test("a job that is larger than the GPU fails with exit code 1, as one that does
     assertEquals(code, 1, stderr);
     assertStringIncludes(stderr, message);
   }
+});
+
+test("a GPU without memory for the backend is not available", async (folder) => {
+  const { code, stderr } = await yamoeWith("memory=1000", folder, ...small, "--backend", "cuda");
+  assertEquals(code, 3, stderr);
+  assertStringIncludes(stderr, "CUDA_ERROR_OUT_OF_MEMORY (2); the GPU is out of memory");
 });
 
 Deno.test("yamoe info says in one line why no GPU is available", async () => {

@@ -116,7 +116,7 @@ Deno.test({
       const dense = { gateUpProj: decode(gateUpProj, "bf16"), downProj: decode(downProj, "bf16") };
       const expected = await experts({ ...inputs, ...dense }, options);
       using uploaded = backend.upload(gateUpProj);
-      assertEquals(uploaded.format.hasWideScales, true);
+      assertEquals(uploaded.format.needsDecoding, true);
       const actual = await experts({ ...inputs, gateUpProj, downProj }, options);
       assertEquals(actual.data, expected.data, gateUpProj.format.kind);
     }

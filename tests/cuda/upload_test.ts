@@ -122,7 +122,7 @@ Deno.test({
       using layer = await openLayer(directory, { backend, layer: 1, dtype: "bf16" });
       const { gateUpProj, downProj } = layer;
       assert("format" in gateUpProj && "format" in downProj);
-      assertEquals([gateUpProj.format.hasWideScales, downProj.format.hasWideScales], [true, undefined]);
+      assertEquals([gateUpProj.format.needsDecoding, downProj.format.needsDecoding], [true, undefined]);
     }
     await Deno.remove(directory, { recursive: true });
   },

@@ -114,7 +114,7 @@ function callOf(details: Partial<Mxfp4Format>): ExpertsInputs<TensorSpec, Packed
 }
 
 Deno.test("ranks make the same call even if their weights have other numbers and scales, or they have other numbers of tokens", () => {
-  const [narrow, wide] = [{}, { hasWideScales: true, exactInF16: false } as const].map((details) =>
+  const [narrow, wide] = [{}, { needsDecoding: true, exactInF16: false } as const].map((details) =>
     resolveExperts(callOf(details), { weightLayout: "out-in" })
   );
   assertEquals(digestCall({ ...wide!, tokens: 3 }), digestCall(narrow!));
@@ -122,7 +122,7 @@ Deno.test("ranks make the same call even if their weights have other numbers and
 
 Deno.test("a rank plans with the formats of the weights that it has uploaded", () => {
   const narrow = resolveExperts(callOf({}), { weightLayout: "out-in" });
-  const { gateUpProj, downProj } = callOf({ hasWideScales: true });
+  const { gateUpProj, downProj } = callOf({ needsDecoding: true });
   const parts = { values: {}, scales: {} };
   const uploaded = { gateUpProj: { ...gateUpProj, parts }, downProj: { ...downProj, parts } } as never;
   assertEquals(withUploadedFormats(narrow, uploaded).formats.downProj, downProj.format);

@@ -43,7 +43,7 @@ export function findLayout(
   kernels: readonly KernelRecord[],
 ): BlockLayout | undefined {
   if (format.kind === "dense" || !usesBlocks(format, kernels)) return undefined;
-  const both: BlockLayout["kernels"] = format.hasWideScales ? {} : { bf16: format.kind, f16: format.kind };
+  const both: BlockLayout["kernels"] = format.needsDecoding ? {} : { bf16: format.kind, f16: format.kind };
   switch (format.kind) {
     case "mxfp4":
       return { blockBytes: largestBlock.mxfp4, variant: 0, kernels: both };
@@ -62,15 +62,16 @@ export function findLayout(
           (format.scale === "f16" ? f16Scales : 0),
         kernels: format.scale === "f16"
           ? { bf16: "int4_split", f16: "int4" }
-          : format.hasWideScales
+          : format.needsDecoding
           ? {}
           : { bf16: "int4" }, // a bf16 can be too large or too small for f16
       };
     }
     case "fp8": {
       const [rows, columns] = format.block;
-      if (columns % blockDepth !== 0 && columns < inputs) return undefined;
       const hasRowScales = !sharesScales(format, rows, outputs), variant = Number(hasRowScales);
+      // A block has the scales of one run of columns; those that follow the blocks are for whole rows.
+      if (columns < inputs && (hasRowScales || columns % blockDepth !== 0)) return undefined;
       const blockBytes = 4096 + scaleBytes(variant, 128); // copies in lines of 128 bytes are faster
       const kernels = hasRowScales && both.bf16 ? { bf16: both.bf16 } : both;
       return { blockBytes, variant, hasRowScales, kernels };
@@ -114,14 +115,15 @@ export function rowScalesBytes({ hasRowScales }: BlockLayout, [experts = 0, outp
  * Plans the kernel that lays out a weight, or some experts of it.
  *
  * @param parts The parts of the weight.
- * @param out The results: the blocks, and the scales of rows if the layout has them.
+ * @param out The results: the blocks, the scales of rows if the layout has them, and for FP8 an i32 that becomes 1 if a number is
+ * NaN.
  */
 export function planLayout<Pointer>(
   format: PackedFormat,
   layout: BlockLayout,
   shape: readonly number[],
   parts: PackedParts<Pointer>,
-  { blocks, rowScales }: { readonly blocks: Pointer; readonly rowScales: Pointer },
+  { blocks, rowScales, nans }: { readonly blocks: Pointer; readonly rowScales: Pointer; readonly nans: Pointer | null },
 ): KernelLaunch<Pointer> {
   return {
     ...grid(`${format.kind}_blocks`, shape),
@@ -132,7 +134,7 @@ export function planLayout<Pointer>(
       ...sizes(format, shape),
       ...{ blockBytes: layout.blockBytes, variant: layout.variant },
       ...details(format, shape, parts),
-      ...format.kind === "fp8" && { rowScales: layout.hasRowScales ? rowScales : null },
+      ...format.kind === "fp8" && { rowScales: layout.hasRowScales ? rowScales : null, nans },
     },
   };
 }

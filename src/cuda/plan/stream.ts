@@ -11,8 +11,8 @@ export const counterCount = 4096;
 /** One launch computes both products from so many bytes of weights per block. For fewer, two take less time: cuda/LADDER.md. */
 const bytesOfOneLaunch = 2 ** 19;
 
-/** The maximum number of assignments that each block of the kernel sorts itself. */
-const maximumSorted = 2048;
+/** The maximum number of assignments that each block of the kernel sorts itself. For more, a kernel before takes less time. */
+const maximumSorted = 512;
 
 /** The tensors of the kernel; cuda/stream_gemm.cuh describes them. */
 export interface StreamTensors<Pointer> {
