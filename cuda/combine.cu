@@ -126,7 +126,7 @@ __device__ __forceinline__ void combine(const CombineArguments<T, Out>& p) {
       combine_##dtype(const yamoe::CombineArguments<T> arguments) {       \
     yamoe::combine<yamoe::kElements<T>, 2, 2, true>(arguments);           \
   }                                                                       \
-  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 5) \
+  extern "C" __global__ void __launch_bounds__(yamoe::kCombineThreads, 4) \
       combine_few_##dtype(const yamoe::CombineArguments<T> arguments) {   \
     if (arguments.width % yamoe::kElements<T> == 0) {                     \
       yamoe::combine<yamoe::kElements<T>, 8, 1, false>(arguments);        \

@@ -22,7 +22,7 @@ export function fileTarget(path: string, links = 0): FileTarget {
     const mode = Deno.build.os === "windows" ? null : info?.mode ?? null;
     return { path, exists: info !== undefined, isFile: info?.isFile ?? false, mode };
   }
-  if (links === maxLinks) throw new Error("too many symbolic links");
+  if (links === maxLinks) throw new Error(`Cannot follow ${path}: too many symbolic links`);
   const link = Deno.readLinkSync(path);
   const folder = path.slice(0, path.lastIndexOf("/") + 1);
   return fileTarget(/^([/\\]|[A-Za-z]:)/.test(link) ? link : folder + link, links + 1);

@@ -231,6 +231,18 @@ export function testOps(test: BackendTest, { multiple, runs, dtypes }: OpsOption
     await fc.assert(property, { numRuns: runs, seed: 3 });
   });
 
+  test("batchedMatmul() of a depth of zero gives zeros, and of no rows or columns an empty tensor", async (backend) => {
+    for (const dtype of dtypes) {
+      for (const [rows, depth, columns] of [[2, 0, 8], [2, 8, 0], [0, 8, 8]] as const) {
+        const a = exactTensor(new Generator(1), dtype, [3, rows, depth]);
+        const b = exactTensor(new Generator(2), dtype, [3, depth, columns]);
+        const product = await ops.batchedMatmul(a, b, { backend });
+        assertEquals(product.shape, [3, rows, columns]);
+        assertEquals([...numbers(product)], Array(3 * rows * columns).fill(0));
+      }
+    }
+  });
+
   test("the ops refuse what does not fit, by name", async (backend) => {
     const i32 = (...values: number[]) => tensor(Int32Array.from(values));
     const f16 = (...shape: number[]) => convert(new Generator(1).randn(shape), "f16");

@@ -4,7 +4,7 @@ import { type Provenance, provenance } from "../bench/provenance.ts";
 import { externalRecord, failedRecord, type FinishedRecord } from "../bench/record.ts";
 import { type Configuration, Runner, sweep } from "../bench/sweep.ts";
 import { advice, shortHint } from "../bench/hints.ts";
-import { type FormatName, formatNames, type Layout } from "../report/format.ts";
+import { formatNames } from "../report/format.ts";
 import { toJson } from "../report/json.ts";
 import { describeJob, runNotes, threeLines } from "../report/text.ts";
 import { wrap } from "../report/wrap.ts";
@@ -16,7 +16,7 @@ import { describePlace, measurement } from "./bench_measurement.ts";
 import { runAb } from "./bench_ab.ts";
 import { RankRunner } from "./bench_gpus.ts";
 import { planLayout, printPlan } from "./bench_plan.ts";
-import { configurations, filesRead, sweptFlags } from "./bench_configurations.ts";
+import { checkOutput, configurations, sweptFlags } from "./bench_configurations.ts";
 import { command, exitCode, outputWidth, printData, printNote } from "./command.ts";
 import {
   axis,
@@ -36,7 +36,6 @@ import { backendFromFlags } from "./job_flags.ts";
 import { profileTable } from "./profile_table.ts";
 import { ProgressBar } from "./progress.ts";
 import { RecordOutput } from "./record_output.ts";
-import { checkNotRead } from "./replaced_input.ts";
 import { failRank, ncclFlag, openRank, partOfProcess, prepareRank } from "./several_gpus.ts";
 import { suggestion } from "./suggestion.ts";
 import { asUsage, UsageError } from "./usage_error.ts";
@@ -189,7 +188,8 @@ async function runPlan(
     samples: values.samples,
     columns: values.columns,
   });
-  const output = await openOutput(format, values, layout);
+  await checkOutput(values.output, plan);
+  const output = RecordOutput.open(format, values.output, layout);
   let other: Running | undefined;
   const mayUseGpu = opened ? opened.backend.name === "cuda" : plan.some(({ place }) => place.backend !== "cpu");
   onInterrupt(() => {
@@ -239,14 +239,8 @@ async function runInTurn(values: BenchValues, ab: readonly string[]): Promise<nu
     if (values[name] !== undefined) throw new UsageError(`--ab and --${name} cannot be given together`);
   }
   const layout = planLayout([], { samples: values.samples, columns: values.columns });
-  const output = await openOutput(undefined, values, layout);
+  const output = RecordOutput.open(undefined, values.output, layout);
   return await asUsage(() => runAb(values, ab, (record) => output.write(record)));
-}
-
-/** Opens the outputs. The file must not be one that is read. */
-async function openOutput(format: FormatName | undefined, values: BenchValues, layout: Layout): Promise<RecordOutput> {
-  if (values.output !== undefined) await checkNotRead(values.output, await filesRead(values));
-  return RecordOutput.open(format, values.output, layout);
 }
 
 function printRun(record: FinishedRecord, json = false): void {

@@ -13,7 +13,7 @@ import { toJson } from "../report/json.ts";
 import { textTable } from "../report/table.ts";
 import { plural } from "../text.ts";
 import { WorkerPool } from "../wasm/worker_pool.ts";
-import { configurations, sweptFlags } from "./bench_configurations.ts";
+import { checkOutput, configurations, sweptFlags } from "./bench_configurations.ts";
 import { describePlace, type MeasurementValues } from "./bench_measurement.ts";
 import { exitCode, outputWidth, printData, printNote } from "./command.ts";
 import { type FlagValues, parseFlags } from "./flags.ts";
@@ -26,6 +26,7 @@ import { UsageError } from "./usage_error.ts";
 /** The flags of `yamoe bench` that an A/B run heeds. */
 type AbValues = FlagValues<typeof sweptFlags> & MeasurementValues & {
   readonly json?: boolean;
+  readonly output?: string;
   readonly quiet?: boolean;
 };
 
@@ -55,6 +56,7 @@ export async function runAb(
     throw new UsageError(`--ab must be followed by the flags of A and those of B, got ${given.length}`);
   }
   const sides = await Promise.all(given.map((flags, i) => namedSide("AB".charAt(i), flags, values)));
+  await checkOutput(values.output, sides.map(({ configuration }) => configuration));
   using scope = new DisposableStack();
   const progress = scope.use(new ProgressBar(values.quiet));
   const note = (line: string) => {

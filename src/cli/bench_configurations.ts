@@ -9,6 +9,7 @@ import { hiddenShape } from "../workload/hidden_file.ts";
 import { axes, axis, type FlagValues } from "./flags.ts";
 import { backendFlags, checkJob, jobFlags, presetFlag, requestedJob } from "./job_flags.ts";
 import { layerChanges, layerFlags } from "./layer_flags.ts";
+import { checkNotRead } from "./replaced_input.ts";
 import { gpusFlags } from "./several_gpus.ts";
 import { suggestion } from "./suggestion.ts";
 import { UsageError } from "./usage_error.ts";
@@ -58,15 +59,20 @@ export async function configurations(
   return [checked(first), ...others.map(checked)];
 }
 
-/** Lists the files that the configurations read. */
-export async function filesRead({ weights = [], hidden = [] }: FlagValues<typeof sweptFlags>): Promise<string[]> {
-  const files = hidden.filter((size) => typeof size === "string");
-  for (const path of new Set(weights)) {
+/**
+ * Checks that an output is not a file that a configuration reads.
+ *
+ * @throws {UsageError} If it is one.
+ */
+export async function checkOutput(output: string | undefined, plan: readonly Configuration[]): Promise<void> {
+  if (output === undefined) return;
+  const files = new Set(plan.flatMap(({ job }) => job.hiddenFile ?? []));
+  for (const path of new Set(plan.map(({ job }) => job.weights))) {
     if (areDrawn(path)) continue;
     using checkpoint = await Checkpoint.open(path);
-    files.push(...checkpoint.files);
+    for (const file of checkpoint.files) files.add(file);
   }
-  return files;
+  await checkNotRead(output, [...files]);
 }
 
 function placeOf({ gpus, exchange, backend = "auto", device, threads, blas, ep }: Point): PlaceRequest {
@@ -134,7 +140,7 @@ class FileCache {
     if (typeof hidden === "string" && !this.#hidden.has(hidden)) {
       this.#hidden.set(hidden, existing(hiddenPath, hidden, hiddenShape(hidden)));
     }
-    const [checkpoint, shape] = await Promise.all([ // at once, because both can fail
+    const [checkpoint, shape] = await Promise.all([ // together, so that no rejection stays unhandled
       this.#checkpoints.get(key),
       typeof hidden === "string" ? this.#hidden.get(hidden) : undefined,
     ]);

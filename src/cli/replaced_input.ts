@@ -2,9 +2,9 @@
 import { UsageError } from "./usage_error.ts";
 
 /**
- * Checks that a file to write is none of the files that are read, under whatever name.
+ * Checks that an output is not also read. Other names of the same file are found too.
  *
- * @throws {UsageError} If it is one of them.
+ * @throws {UsageError} If one of the sources is the output.
  */
 export async function checkNotRead(output: string, sources: readonly string[]): Promise<void> {
   const own = sources.length > 0 ? await statOf(output) : undefined;
@@ -17,12 +17,12 @@ export async function checkNotRead(output: string, sources: readonly string[]): 
   }
 }
 
-/** Describes a file, or returns undefined if it does not exist. */
+/** Describes a file, or returns undefined if it does not exist. A path through a file does not exist either. */
 async function statOf(path: string): Promise<Deno.FileInfo | undefined> {
   try {
     return await Deno.stat(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
     throw error;
   }
 }

@@ -93,7 +93,7 @@ export interface MoeLayer<T = Tensor, W = T | PackedTensor<T>> extends ExpertsLa
   readonly latent?: LatentSpace<T> | undefined;
   /** Normalizes the input of the routed experts (Gemma 4). Not in a layer with a latent space. */
   readonly norm?: RmsNorm | undefined;
-  /** The most tokens that an expert takes in a call (Switch Transformers). A call can replace it. By default, no limit. */
+  /** The maximum number of tokens per expert (Switch Transformers). A call can replace it. By default, there is no limit. */
   readonly expertCapacity?: number | undefined;
 }
 

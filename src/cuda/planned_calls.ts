@@ -15,6 +15,7 @@ import { PlanCache } from "./plan_cache.ts";
 import type { PreparedPlan } from "./prepared_plan.ts";
 import type { Recording } from "./recording.ts";
 import type { CudaTensor } from "./tensor.ts";
+import { withUploadedFormats } from "./uploaded_formats.ts";
 import { partPointers } from "./weight_pointers.ts";
 
 /** The services of the backend that calls use. */
@@ -31,16 +32,6 @@ export interface CallHost {
 type CallInputs =
   & Partial<ExpertsInputs<BackendTensor>>
   & Pick<ExpertsInputs<BackendTensor>, "gateUpProj" | "downProj">;
-
-/** Returns the sizes of a call with the formats of the uploaded weights: the upload may find that scales are wide. */
-function withFormats(shape: ResolvedExperts, { gateUpProj, downProj }: CallInputs): ResolvedExperts {
-  const formats = {
-    gateUpProj: isPacked(gateUpProj) ? gateUpProj.format : shape.formats.gateUpProj,
-    downProj: isPacked(downProj) ? downProj.format : shape.formats.downProj,
-  };
-  const isSame = formats.gateUpProj === shape.formats.gateUpProj && formats.downProj === shape.formats.downProj;
-  return isSame ? shape : { ...shape, formats };
-}
 
 /** Runs planned calls, and keeps their plans and graphs. */
 export class PlannedCalls implements Disposable {
@@ -66,7 +57,7 @@ export class PlannedCalls implements Disposable {
 
   /** Runs the experts. */
   experts({ inputs, shape }: ExpertsCall<BackendTensor>): CudaTensor {
-    const uploaded = withFormats(shape, inputs);
+    const uploaded = withUploadedFormats(shape, inputs);
     return this.#run(uploaded, () => this.#experts.get(uploaded), inputs);
   }
 

@@ -42,8 +42,8 @@ const knownOptions: Readonly<Record<keyof OpenLayerOptions, true>> = {
  * @param options The backend, and which layer.
  * @returns The layer, for {@linkcode Backend.moe}. Dispose it to free the memory of its tensors.
  * @throws {SafetensorsError} If a tensor is missing or malformed, or the model's family or format is not supported.
- * @throws {RangeError} If the allocation fails.
- * @throws {TypeError} If an option is unknown or of a wrong type.
+ * @throws {RangeError} If the allocation fails, or `layer` or `dtype` is out of range.
+ * @throws {TypeError} If an option is unknown, or `path` or an option is of a wrong type.
  *
  * @example From a checkpoint to an output
  * ```ts

@@ -3,7 +3,7 @@
 import type { ExpertsCall } from "../contract/resolve_experts.ts";
 import { planCombine, planSort, sortCounts } from "../cuda/plan/steps.ts";
 import type { CudaTensor } from "../cuda/tensor.ts";
-import { digestText, headerLength, readTable } from "./exchange_plan.ts";
+import { digestCall, headerLength, readTable } from "./exchange_plan.ts";
 import { canOverlap, exchangeTokens } from "./exchange_tokens.ts";
 import { exchangeRows } from "./exchange_rows.ts";
 import type { ExchangeCall, SortedAssignments } from "./exchange_call.ts";
@@ -39,7 +39,7 @@ function sortAssignments({ group, inputs, shape, allocate }: ExchangeCall): Sort
   const { tokens, topK, experts, capacity } = shape;
   const width = headerLength + experts + 1;
   const table = allocate(4 * ranks * width), own = table + BigInt(4 * rank * width);
-  const header = Int32Array.of(digestText(JSON.stringify({ ...shape, tokens: 0 })), tokens);
+  const header = Int32Array.of(digestCall(shape), tokens);
   host.context.call("cuMemcpyHtoDAsync_v2", own, header, BigInt(header.byteLength), stream);
 
   const count = tokens * topK, maximum = Math.min(count, experts * capacity);

@@ -2,6 +2,8 @@
 //
 // Each rank sorts its assignments by expert. An expert lives on one rank, and the experts of a rank are contiguous, so the rows for
 // each rank are contiguous too. The rank of an expert computes its rows in the order that one GPU would have: by rank, then by token.
+import type { ResolvedExperts } from "../contract/resolve_experts.ts";
+import type { Mxfp4Format } from "../tensor/packed_tensor.ts";
 
 /** A range of integers: the end is not included. */
 export interface Range {
@@ -97,8 +99,12 @@ export interface CallHeader {
 /** The integers before the offsets of a rank in the table that all ranks gather: the members of {@linkcode CallHeader}. */
 export const headerLength = 2;
 
-/** Digests a text to 31 bits (FNV-1a), for {@linkcode CallHeader.digest}. */
-export function digestText(text: string): number {
+/** The details of packed formats that depend on the numbers of a rank's experts, so they can differ from rank to rank. */
+const ownDetails: readonly string[] = ["exactInF16", "hasWideScales"] satisfies (keyof Mxfp4Format)[];
+
+/** Digests a call to 31 bits (FNV-1a), for {@linkcode CallHeader.digest}. The number of tokens can differ from rank to rank. */
+export function digestCall(shape: ResolvedExperts): number {
+  const text = JSON.stringify({ ...shape, tokens: 0 }, (name, value) => ownDetails.includes(name) ? undefined : value);
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return hash & 0x7fffffff;

@@ -1,6 +1,7 @@
 // What one rank computes: the rows of its own experts, before they are summed.
 import type { KernelLaunch } from "../cuda/driver/kernel.ts";
 import type { Plan, PlannedLaunch, RowCounts, WorkspaceName } from "../cuda/plan/experts.ts";
+import { withUploadedFormats } from "../cuda/uploaded_formats.ts";
 import { partNames, partPointers } from "../cuda/weight_pointers.ts";
 import { isPacked } from "../tensor/packed_tensor.ts";
 import { bytesPerElement } from "../tensor/tensor.ts";
@@ -52,7 +53,14 @@ export function planLocalExperts(
 ): LocalExperts {
   const { start, end } = shareOf(shape.experts, group.ranks, group.rank);
   const plan = group.plan(
-    { ...shape, tokens, topK, experts: end - start, hasAddend: false, denseWeights: false },
+    {
+      ...withUploadedFormats(shape, inputs),
+      tokens,
+      topK,
+      experts: end - start,
+      hasAddend: false,
+      denseWeights: false,
+    },
     rows,
     reserved,
   );

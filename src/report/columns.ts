@@ -34,7 +34,7 @@ export function formatFigure(key: FigureKey, value: unknown): string {
   return places === "significant" ? digits(shown) : places === undefined ? String(shown) : shown.toFixed(places);
 }
 
-/** Returns the columns of some figures, in the order of the figures, with the widths that they have at least. */
+/** Returns the columns of some figures, in the order of the figures. Each is at least as wide as `widths` says. */
 export function figureColumns(keys: readonly FigureKey[], widths: Layout["widths"] = {}): RecordColumn[] {
   return figureKeys.filter((key) => keys.includes(key)).flatMap((key) => {
     const column = columnOf(key);

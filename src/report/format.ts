@@ -15,7 +15,7 @@ export interface Format {
 export interface Layout {
   /** The figures of the configuration that differ between the records. */
   readonly varying: readonly FigureKey[];
-  /** The lengths of those that are texts of any length, such as paths. */
+  /** The lengths of their longest texts. */
   readonly widths?: { readonly [Key in FigureKey]?: number } | undefined;
   /** The figures of the configuration that all records share, for a heading. */
   readonly common: Partial<Pick<BenchRecord, FigureKey>>;

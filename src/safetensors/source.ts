@@ -97,15 +97,15 @@ class FileSource implements Source {
 
   /** Opens the file once more. Returns undefined if that is not possible, or if another file has taken its place. */
   async #openAnother(): Promise<Deno.FsFile | undefined> {
-    let file: Deno.FsFile;
+    let file: Deno.FsFile | undefined;
     try {
       file = await Deno.open(this.#path);
+      const { ino, dev, size } = await file.stat();
+      if (ino === this.#info.ino && dev === this.#info.dev && size === this.#info.size) return file;
     } catch {
-      return undefined;
+      // The handles that are open are enough.
     }
-    const { ino, dev, size } = await file.stat();
-    if (ino === this.#info.ino && dev === this.#info.dev && size === this.#info.size) return file;
-    file.close();
+    file?.close();
     return undefined;
   }
 

@@ -121,7 +121,7 @@ function moeCall(
   counts: Int32Array,
   owned: DisposableStack,
 ): TimedCall {
-  const { expertCapacity, batchInvariant } = experts.options;
+  const { expertCapacity = Infinity, batchInvariant } = experts.options; // the job decides, not the layer
   const { routed, shared } = resolveMoe(hidden, layer, { expertCapacity, batchInvariant });
   const kept = keptAssignments(counts, routed.capacity);
   const { tokens } = routed;

@@ -155,8 +155,12 @@ Deno.test("No file of a checkpoint is replaced by an output, whatever its name",
     assertEquals([code, stderr], [2, `yamoe: --output must not be a file that is read, got "${output}"\n`]);
   }
   const flags = ["--weights", path("model"), "--hidden", input, "--output", config, "--backend", "cpu", "--quiet"];
-  const { code, stderr } = await yamoe(["bench", ...flags], ["-RW"]);
-  assertEquals([code, stderr], [2, `yamoe: --output must not be a file that is read, got "${config}"\n`]);
+  const side = `--weights ${path("model")} --hidden ${input} --backend cpu`;
+  const inTurn = ["--ab", side, side, "--output", config, "--quiet"];
+  for (const args of [flags, inTurn]) {
+    const { code, stderr } = await yamoe(["bench", ...args], ["-RW"]);
+    assertEquals([code, stderr], [2, `yamoe: --output must not be a file that is read, got "${config}"\n`]);
+  }
   assertEquals(await Deno.readFile(weights), before);
   assertStringIncludes(await Deno.readTextFile(config), "mixtral");
   await Deno.remove(directory, { recursive: true });

@@ -99,4 +99,5 @@ Deno.test("base 85 text gives the same bytes, of any number, and takes five char
   for (const text of ["`````", "%%%%é"]) {
     assertThrows(() => fromBase85(text), RangeError, "Expected a digit of base 85");
   }
+  assertThrows(() => fromBase85("%%%%%%"), RangeError, "Expected at least two characters of base 85");
 });

@@ -89,6 +89,19 @@ Deno.test("the calls of an open layer drop tokens beyond the model's capacity, w
     await assertRejects(none, RangeError, "layer.expertCapacity must be an integer of at least 1");
   }));
 
+Deno.test("bench drops tokens beyond its own capacity, not beyond the model's", () =>
+  withCheckpoint({ ...switchTransformers, others: [] }, async (directory) => {
+    const flags = ["--op", "moe", "--tokens", "6", "--warmup", "0", "--iters", "1", "--backend", "cpu", "--json"];
+    for (const [capacity, kept] of [["none", 6], ["1", 3]] as const) {
+      const { code, stdout, stderr } = await yamoe(
+        ["bench", "--weights", directory, ...flags, "--capacity", capacity],
+        ["-R"],
+      );
+      assertEquals(code, 0, stderr);
+      assertEquals(JSON.parse(stdout).kept, kept);
+    }
+  }));
+
 Deno.test("experts without a gate are refused if the settings say that they have one", () =>
   withCheckpoint(switchTransformers, async (directory) => {
     await Deno.remove(`${directory}/config.json`);

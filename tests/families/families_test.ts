@@ -74,6 +74,18 @@ for (const [config, message] of refused) {
   });
 }
 
+Deno.test("the experts are not clamped if config.json has null as the limit", async () => {
+  const published = named("glm5_next"), directory = await Deno.makeTempDir();
+  const { tensors } = makeCheckpoint(published, { experts: floatsOf("BF16") }, 1);
+  for (const [limit, expected] of [[{}, 10], [{ swiglu_limit: null }, Infinity]] as const) {
+    const config = { model_type: "glm5_next_text", num_experts_per_tok: 3, ...limit };
+    await writeCheckpoint(directory, { ...published, config }, tensors);
+    using layer = await CheckpointLayer.open(directory, { layer: 1 });
+    assertEquals(layer.shape.routed.activationLimit, expected);
+  }
+  await Deno.remove(directory, { recursive: true });
+});
+
 Deno.test("experts without a gate, as wide as the hidden states, are read in the family's layout", async () => {
   const published = named("nemotron_h, names of transformers 5"), square = { ...sizes, intermediate: sizes.hidden };
   const error = await errorOf({ published, encodings: { experts: floatsOf("F32") }, sizes: square });

@@ -74,7 +74,7 @@ for (const family of ["qwen3_moe", "deepseek_v3", "mixtral"]) {
   });
 }
 
-/** Puts a byte order mark at the begin of a file. */
+/** Puts a byte order mark at the beginning of a file. */
 async function mark(path: string): Promise<void> {
   await Deno.writeTextFile(path, `\ufeff${await Deno.readTextFile(path)}`);
 }

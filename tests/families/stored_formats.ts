@@ -7,7 +7,7 @@ import { published } from "./published.ts";
 export const named = (name: string) => published.find((family) => family.name === name)!;
 const qwen = named("qwen3_moe"), deepseek = named("deepseek_v3");
 
-/** Stores a tensor of a weight with more dimensions: [a, 1, b, 1]. */
+/** Stores a tensor of a weight in the shape [a, 1, b, 1] instead of [a, b]. */
 const reshaped = (encoding: Encoding, name: string): Encoding => (...sizes) => {
   const { tensors, ...rest } = encoding(...sizes), raw = tensors[name]!;
   return { ...rest, tensors: { ...tensors, [name]: { ...raw, shape: raw.shape.flatMap((size) => [size, 1]) } } };
@@ -65,7 +65,7 @@ export const storedFormats: readonly StoredFormat[] = [
     quantization: { quantization_config: { quant_method: "modelopt", weight_block_size: [16, 32] } },
   },
   {
-    format: "fp8 in groups of a row, of which config.json does not say the size (MXFP8)",
+    format: "fp8 in groups of a row whose size config.json does not have (MXFP8)",
     kept: "fp8",
     published: qwen,
     encodings: { experts: fp8Of({ name: ".weight_scale", block: [1, 16], dtype: "U8" }) },

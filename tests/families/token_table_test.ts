@@ -1,6 +1,7 @@
 // DeepSeek-V4's first layers: a table of token ids chooses the experts, and the router weighs them.
 import { assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
 import { openBackend, openLayer, Safetensors, tensor } from "../../mod.ts";
+import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { inspectCheckpoint } from "../../src/models/checkpoint/inspect.ts";
 import { relativeError } from "../fixtures.ts";
 import { makeCheckpoint, sizes, writeCheckpoint } from "./checkpoints.ts";
@@ -80,6 +81,16 @@ Deno.test("moe takes token ids for a layer of openLayer that chooses experts by 
     await assertRejects(plain, TypeError, "tokenIds must only be given for a layer whose router has a token table");
   }
   assertEquals(backend.memory.liveBytes, 0);
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("a layer that chooses experts by token id does not miss a correction bias", async () => {
+  const directory = await Deno.makeTempDir();
+  await hashedLayer(directory);
+  const path = `${directory}/config.json`, config = JSON.parse(await Deno.readTextFile(path));
+  await Deno.writeTextFile(path, JSON.stringify({ ...config, topk_method: "noaux_tc" }));
+  using layer = await CheckpointLayer.open(directory);
+  assertEquals(layer.notes.filter((note) => note.includes("correction bias")), []);
   await Deno.remove(directory, { recursive: true });
 });
 

@@ -1,5 +1,11 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { digestText, type Part, planExchange, readTable, shareOf } from "../../src/parallel/exchange_plan.ts";
+import type { TensorSpec } from "../../src/contract/checks.ts";
+import type { ExpertsInputs } from "../../src/contract/experts.ts";
+import { resolveExperts } from "../../src/contract/resolve_experts.ts";
+import { withUploadedFormats } from "../../src/cuda/uploaded_formats.ts";
+import { digestCall, type Part, planExchange, readTable, shareOf } from "../../src/parallel/exchange_plan.ts";
+import type { Mxfp4Format, PackedSpec } from "../../src/tensor/packed_tensor.ts";
+import type { DType } from "../../src/tensor/tensor.ts";
 
 /** A small generator of integers below a limit. */
 function integers(seed: number): (limit: number) => number {
@@ -86,7 +92,8 @@ function move(
 
 Deno.test("a rank whose call differs is named", () => {
   const row = (digest: number) => [digest, 5, 0, 2, 4];
-  const same = digestText("a"), other = digestText("b");
+  const call = resolveExperts(callOf({}), { weightLayout: "out-in" });
+  const same = digestCall(call), other = digestCall({ ...call, capacity: 7 });
   const { offsets, tokens } = readTable(Int32Array.from([row(same), row(same)].flat()), 2, 0);
   assertEquals([offsets.map((o) => [...o]), tokens], [[[0, 2, 4], [0, 2, 4]], [5, 5]]);
   assertThrows(
@@ -94,4 +101,29 @@ Deno.test("a rank whose call differs is named", () => {
     RangeError,
     "the sizes or options of rank 2 differ from those of rank 1",
   );
+});
+
+/** A call with packed weights. */
+function callOf(details: Partial<Mxfp4Format>): ExpertsInputs<TensorSpec, PackedSpec> {
+  const format: Mxfp4Format = { kind: "mxfp4", exactInF16: true, ...details };
+  const spec = (dtype: DType, ...shape: number[]) => ({ dtype, shape });
+  return {
+    ...{ hiddenStates: spec("bf16", 5, 32), routerIndices: spec("i32", 5, 1), routingWeights: spec("bf16", 5, 1) },
+    ...{ gateUpProj: { format, shape: [2, 64, 32] }, downProj: { format, shape: [2, 32, 32] } },
+  };
+}
+
+Deno.test("ranks make the same call even if their weights have other numbers and scales, or they have other numbers of tokens", () => {
+  const [narrow, wide] = [{}, { hasWideScales: true, exactInF16: false } as const].map((details) =>
+    resolveExperts(callOf(details), { weightLayout: "out-in" })
+  );
+  assertEquals(digestCall({ ...wide!, tokens: 3 }), digestCall(narrow!));
+});
+
+Deno.test("a rank plans with the formats of the weights that it has uploaded", () => {
+  const narrow = resolveExperts(callOf({}), { weightLayout: "out-in" });
+  const { gateUpProj, downProj } = callOf({ hasWideScales: true });
+  const parts = { values: {}, scales: {} };
+  const uploaded = { gateUpProj: { ...gateUpProj, parts }, downProj: { ...downProj, parts } } as never;
+  assertEquals(withUploadedFormats(narrow, uploaded).formats.downProj, downProj.format);
 });

@@ -30,6 +30,7 @@ export function fromBase85(text: string): Uint8Array<ArrayBuffer> {
   const values = new Uint8Array(128).fill(85);
   for (const [value, digit] of digits.entries()) values[digit.charCodeAt(0)] = value;
   const compact = text.replaceAll("\n", ""), missing = (5 - compact.length % 5) % 5;
+  if (missing === 4) throw new RangeError("Expected at least two characters of base 85 for the last bytes, got one");
   const view = new DataView(new ArrayBuffer(Math.ceil(compact.length / 5) * 4));
   for (let i = 0; i < compact.length + missing; i += 5) {
     let word = 0;

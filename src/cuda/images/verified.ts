@@ -15,7 +15,7 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "5dfbcf61296e01cf3c85edad3049d171a9f9d77eca32f3ad6c0825287b750852",
+    sha256: "47d30949d22c7eed34ccfffd826bb200b1b642d5ccac7d040e0b1c7eff7c3345",
     device: "NVIDIA H200",
     driver: "CUDA 13.0",
     date: "2026-11-29",

@@ -29,20 +29,23 @@ import { chooseTile, type TileShape } from "./tiles.ts";
 /** The tensors that the kernels read and write. */
 export type TensorName = keyof ExpertsInputs | PartName | WorkspaceName | "counters" | "output";
 
-/** The temporary tensors of a call. N is the maximum number of kept assignments. */
+/**
+ * The temporary tensors of a call. N is the maximum number of kept assignments. If the kernel of the products sorts the
+ * assignments, those from `counts` to `rowScales` are not needed.
+ */
 export type WorkspaceName =
   | "counts" //        [E, sort blocks], i32: each expert's assignments in each chunk of a long list, later in the chunks before it
   | "totals" //        [E], i32: each expert's assignments
   | "rowOffsets" //    [E + 1], i32: each expert's first row
   | "tileOffsets" //   [E + 1], i32: each expert's first tile
-  | "rows" //          [T, K], i32: the row of each assignment, or -1 if it is dropped; unless the products sort
+  | "rows" //          [T, K], i32: the row of each assignment, or -1 if it is dropped
   | "rowTokens" //     [N], i32: the token of each row
   | "rowScales" //     [N], f32: the input weight of each row, if there are input weights
   | "panels" //        [⌈H / 64⌉, N, 64]: the hidden state of each row, for the kernels with packed weights
   | "activations" //   [N, I], or [⌈I / 64⌉, N, 64] in panels; stored in the output if it is large enough
   | "expertOutputs" // [N, H]
   | "gateUpDense" //   gateUpProj, decoded, if the kernels cannot multiply with it as it is stored
-  | "downDense"; //    downProj, likewise
+  | "downDense"; //    downProj, decoded, if the kernels cannot multiply with it as it is stored
 
 /** A launch of a plan. Its tensors are given by name. */
 export interface PlannedLaunch<Name = TensorName> extends KernelLaunch<Name> {
@@ -132,14 +135,16 @@ export function planLaunches(
   const tiles: readonly TileShape[] = packedTiles?.toReversed() ?? possible;
   const tile = tileRows !== undefined
     ? tiles.find(({ rows }) => rows <= tileRows) ?? tiles.at(-1)!
-    : packedTiles && packed?.chooseTile(packedTiles, spread.experts, spread.rows) || chooseTile(possible, {
+    : packed && packedTiles
+    ? packed.chooseTile(packedTiles, spread.experts, spread.rows)
+    : chooseTile(possible, {
       ...spread,
       columns: width + hidden,
       slots: (tile) => products.slots(tile, gateUpProduct),
     });
   const rowTiles = rowTilesOf(tile);
   const few = tile === fewTile;
-  const sorted = counts ||
+  const sorted = counts !== undefined ||
     !(packed ? few && packed.sortsItself() : sortsItself(tile, assignments, capacity));
   const sort: SortShape = { count: assignments, experts, topK, capacity, tileRows: tile.rows };
   const element = bytesPerElement(shape.dtype);

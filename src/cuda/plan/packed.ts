@@ -22,6 +22,17 @@ export interface PackedTile extends TileShape {
   readonly widths: readonly number[];
 }
 
+/**
+ * The nanoseconds in which a multiprocessor multiplies in a step, measured on an H200: a constant, and those of each row; for a
+ * strip with the tile of 16 rows, and for the three strips of the others.
+ */
+const stepTimes = {
+  mxfp4: { few: [68, 1.9], many: [270, 3.4] },
+  nvfp4: { few: [107, 3.1], many: [430, 4.4] },
+  int4: { few: [68, 2.1], many: [330, 4.4] },
+  fp8: { few: [128, 0.8], many: [430, 4.2] },
+} as const;
+
 /** The tile shapes for blocks of weights of at most so many bytes, fewest rows first. */
 function packedTiles(bytes: number): readonly PackedTile[] {
   return [
@@ -88,12 +99,15 @@ type PackedShape = Pick<
   | "activationLimit"
 >;
 
+type PackedKind = PackedFormat["kind"];
+
 /** Plans both products of experts whose weights are packed. */
 export class PackedProducts {
   readonly #tiles: readonly PackedTile[];
   readonly #shape: PackedShape;
   readonly #device: PlanDevice;
   readonly #kernel: string;
+  readonly #kind: PackedKind;
   readonly #gateUp: BlockLayout;
   readonly #down: BlockLayout;
 
@@ -101,7 +115,7 @@ export class PackedProducts {
     shape: PackedShape,
     device: PlanDevice,
     kernel: string,
-    kind: PackedFormat["kind"],
+    kind: PackedKind,
     gateUp: BlockLayout,
     down: BlockLayout,
   ) {
@@ -109,6 +123,7 @@ export class PackedProducts {
     this.#shape = shape;
     this.#device = device;
     this.#kernel = kernel;
+    this.#kind = kind;
     this.#gateUp = gateUp;
     this.#down = down;
   }
@@ -152,8 +167,8 @@ export class PackedProducts {
   }
 
   /**
-   * Chooses the fastest tile by a model of the time of one step of a tile, in nanoseconds on an H100: the time in which the
-   * memory delivers its weights (a multiprocessor's share is 23.5 bytes), or that of the multiplication.
+   * Chooses the fastest tile by a model of the time of one step of a tile, in nanoseconds: the time in which the memory delivers its
+   * weights (the share of a multiprocessor of an H100 is 23.5 bytes), or that of the multiplications.
    *
    * @param choices The tiles to choose from.
    * @param busy The number of experts that have rows.
@@ -161,20 +176,19 @@ export class PackedProducts {
    */
   chooseTile(choices: readonly PackedTile[], busy: number, rows: number): PackedTile {
     const { hidden, intermediate } = this.#shape;
-    const late = this.#kernel.startsWith("mxfp4") ? 0 : 60; // others cannot load weights ahead in the widest tile
+    const times = stepTimes[this.#kind];
     const cost = ({ rows: maximum, columns, resident, widths }: PackedTile) => {
-      const step = (count: number) => {
-        const width = widths.find((width) => width >= count) ?? maximum;
-        const memory = resident * (columns / 64) * this.#gateUp.blockBytes / 23.5;
-        return resident > 1 ? memory : Math.max(memory, 40 + 3.75 * width) + (maximum === 192 ? late : 0);
-      };
+      const [constant, perRow] = resident > 1 ? times.few : times.many;
+      const late = maximum === 192 && this.#kind !== "mxfp4" ? 60 : 0; // the other formats cannot load weights ahead there
+      const step = (count: number) => constant + perRow * (widths.find((width) => width >= count) ?? maximum) + late;
+      const memory = (columns / 64) * this.#gateUp.blockBytes / 23.5;
       const expert = (count: number) => {
         const full = Math.ceil(count / maximum) - 1;
-        return full * step(maximum) + step(count - full * maximum);
+        return resident * Math.max(memory, full * step(maximum) + step(count - full * maximum)); // L2 keeps the weights
       };
       const rowTiles = (count: number) => Math.ceil(count / maximum);
       const slots = this.#device.multiprocessors * resident;
-      const around = [-1, 0, 1].map((sigma) => Math.max(1, Math.round(rows + sigma * Math.sqrt(rows))));
+      const around = [-1, -0.3, 0.3, 1].map((sigma) => Math.max(1, Math.round(rows + sigma * Math.sqrt(rows))));
       const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value) / values.length;
       const tiles = busy * mean(around.map(rowTiles));
       const time = mean(around.map(expert)) / mean(around.map(rowTiles));

@@ -8,7 +8,7 @@ import { cudaDTypeCode } from "./codes.ts";
 import { checkInt32, checkMaximum, maximumExperts, maximumItems } from "../../contract/limits.ts";
 import { type PlanDevice, type Product, ProductKernels, type ProductTensors } from "./product.ts";
 import { denseParts } from "./stored.ts";
-import { hasCounters, isStreamTile, planStream } from "./stream.ts";
+import { isStreamTile, planStream } from "./stream.ts";
 import { chooseTile, type TileShape } from "./tiles.ts";
 
 const sortThreads = 256;
@@ -192,14 +192,17 @@ export function planCombine<Pointer>(
   };
 }
 
-/** Plans a product with the same number of rows for each matrix of a batch, and the kernel that computes its offsets. */
+/**
+ * Plans a product with the same number of rows for each matrix of a batch, and the kernel that computes its offsets. No size may
+ * be zero.
+ */
 export function planProduct(
   { batch, rows, columns, depth }: ProductShape,
   dtype: DType,
   device: PlanDevice,
   kernels: readonly KernelRecord[],
-  { weights, counters, ...tensors }:
-    & { readonly weights: bigint; readonly counters: bigint }
+  { weights, ...tensors }:
+    & { readonly weights: bigint }
     & Pick<
       ProductTensors<bigint>,
       "input" | "out" | "rowOffsets" | "tileOffsets"
@@ -213,8 +216,7 @@ export function planProduct(
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
   const slots = (tile: TileShape) => products.slots(tile, product);
   const rowTiles = (tile: TileShape) => batch * Math.ceil(rows / tile.rows);
-  const possible = products.tiles.filter((tile) => hasCounters(tile, rowTiles(tile)));
-  const tile = chooseTile(possible, { experts: batch, rows, even: true, columns, slots });
+  const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, columns, slots });
   const tiles = Math.ceil(rows / tile.rows);
   const { rowOffsets, tileOffsets } = tensors;
   return [
@@ -234,7 +236,7 @@ export function planProduct(
         {
           ...{ hiddenStates: null, gateUpProj: weights, gateUpBias: null, activations: tensors.input },
           ...{ downProj: weights, downBias: null, out: tensors.out, indices: null, rowOffsets, tileOffsets },
-          ...{ rowIndex: null, rowScales: null, counters },
+          ...{ rowIndex: null, rowScales: null, counters: null },
         },
       )
       : [products.launch(tile, product, rowTiles(tile), {

@@ -29,7 +29,8 @@ export interface StreamTensors<Pointer> {
   readonly tileOffsets: Pointer | null;
   readonly rowIndex: Pointer | null;
   readonly rowScales: Pointer | null;
-  readonly counters: Pointer;
+  /** Null if only one product is computed. */
+  readonly counters: Pointer | null;
 }
 
 /** A tile of the kernel. */

@@ -10,17 +10,15 @@ const sharedKeys = [
 
 /** The keys that say whether a bias corrects the scores. */
 const biasKeys = [
-  ...[
-    "use_expert_bias",
-    "use_routing_bias",
-    "use_moe_router_bias",
-    "moe_router_enable_expert_bias",
-    "moe_use_aux_free",
-  ],
+  ...["use_expert_bias", "use_routing_bias", "use_moe_router_bias", "moe_router_enable_expert_bias"],
+  "moe_use_aux_free",
 ];
 
 /** Describes the missing parts for the user: without them, the result may not be the model's. */
-export function missingParts({ layer, shared, correctionBias }: LayerNames, config: ModelConfig): string[] {
+export function missingParts(
+  { layer, shared, correctionBias, tokenTable }: LayerNames,
+  config: ModelConfig,
+): string[] {
   const note = (key: string | undefined, part: string) =>
     key === undefined
       ? []
@@ -32,6 +30,6 @@ export function missingParts({ layer, shared, correctionBias }: LayerNames, conf
     : biasKeys.find((key) => config.valueOf(key, layer) === true);
   return [
     ...shared ? [] : note(sharedKey, "shared expert"),
-    ...correctionBias ? [] : note(biasKey, "correction bias"),
+    ...correctionBias || tokenTable ? [] : note(biasKey, "correction bias"), // a table decides without scores
   ];
 }

@@ -82,8 +82,7 @@ export async function fitsPacked({ matrices }: PackedPlan): Promise<boolean> {
  * @param target Makes the weight.
  * @param onRead Called after each matrix with the number of its elements.
  * @returns What the target returned, with what is known of the weight's elements.
- * @throws {SafetensorsError} If a scale is not finite or the target's kernels cannot read it, or if a weight in MXFP4 is not a
- * number of f16 for activations in f16.
+ * @throws {SafetensorsError} If a scale is not finite, or a weight in MXFP4 is not a number of f16 for activations in f16.
  */
 export async function readPacked<Packed extends PackedSpec>(
   { format, matrices }: PackedPlan,

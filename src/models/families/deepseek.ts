@@ -1,11 +1,11 @@
 import {
   activations,
-  clampedExperts,
   correctedRouter,
   type Family,
   gatedExperts,
   key,
   scorings,
+  type Setting,
   topK,
 } from "./family.ts";
 import { transformers, vllm } from "./sources.ts";
@@ -17,6 +17,9 @@ const fourOfEight = {
 } as const;
 
 const hash = "sqrt-softplus" as const;
+
+/** A limit of 10. With null, the experts are not clamped. */
+const limitOfTen: Setting<number | undefined> = { keys: ["swiglu_limit"], absent: 10, null: undefined };
 
 /** DeepSeek, and families whose router corrects the scores by a bias for the choice. */
 export const deepseek: readonly Family[] = [
@@ -64,7 +67,7 @@ export const deepseek: readonly Family[] = [
       topK: topK(6),
       scale: key("routed_scaling_factor", 1.5),
     },
-    experts: { ...clampedExperts, limit: key<number | undefined>("swiglu_limit", 10) },
+    experts: { ...gatedExperts, limit: limitOfTen },
   },
   {
     types: ["kimi_linear"],
@@ -113,7 +116,7 @@ export const deepseek: readonly Family[] = [
     types: ["glm5_next", "glm5_next_text"],
     sources: [transformers.glm5_next],
     router: { ...correctedRouter, scale: key("routed_scaling_factor", 2.5) },
-    experts: { ...clampedExperts, limit: key<number | undefined>("swiglu_limit", 10) },
+    experts: { ...gatedExperts, limit: limitOfTen },
   },
   {
     types: ["dots1"],

@@ -4,7 +4,7 @@ import type { RouterKind } from "../../routing/router.ts";
 
 /** A value in config.json. */
 export interface Setting<Value> {
-  /** The keys for it. The first that is present counts. */
+  /** The keys for it. The first whose value is not null counts. */
   readonly keys: readonly string[];
   /** The value if no key is present. */
   readonly absent: Value;

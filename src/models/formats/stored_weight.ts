@@ -71,7 +71,7 @@ export interface StoredWeight {
 
 /**
  * A format: finds a weight by the name of its linear layer, such as `model.layers.0.mlp.experts.0.up_proj`. Returns undefined
- * without a promise if the tensors have other names, because most formats are tried in vain.
+ * if the weight has another format. Most formats do not match, so this needs no promise if the names alone decide it.
  */
 export type Format = (
   source: TensorSource,

@@ -90,6 +90,8 @@ export const hopperProducts: readonly ExpertsJob[] = [
   [32, { T: 70, H: 208, I: 200, E: 40, K: 2 }, outIn, { extra: "input weights" }], // more experts than lanes
   [32, { T: 20, H: 128, I: 256, E: 2, K: 1 }], // whole steps and whole tiles
   [32, { T: 300, H: 136, I: 264, E: 2, K: 1 }, concatenated], // more tiles than blocks
+  [32, { T: 70, H: 40, I: 72, E: 2, K: 2 }, { expertCapacity: 66 }, { extra: "input weights" }], // sorted before
+  [32, { T: 9, H: 264, I: 1328, E: 2, K: 1 }, outIn], // both products in one launch
   [256, { T: 20, H: 328, I: 200, E: 2, K: 1 }, outIn], // more steps than stages
 ];
 
