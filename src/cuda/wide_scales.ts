@@ -1,6 +1,6 @@
-// Scales that Hopper's kernels for packed weights cannot read.
+// Scales that Hopper's kernels for packed weights cannot read, and NaN.
 import type { PackedTensor } from "../tensor/packed_tensor.ts";
-import { areWithin, hasHugeBf16 } from "../tensor/scan.ts";
+import { areWithin, firstNotFinite, hasHugeBf16 } from "../tensor/scan.ts";
 import type { Tensor, TensorData } from "../tensor/tensor.ts";
 
 /** The largest E8M0 scale: weights up to 12. */
@@ -17,9 +17,10 @@ const [smallestE4m3, largestE4m3] = [2 ** -9, 448];
 
 /**
  * Returns whether some scales of a weight are outside the range of the kernels that read blocks: see the formats' files in cuda/.
- * They multiply bf16 scales of integers by up to 64.
+ * They multiply bf16 scales of integers by up to 64. NaN among numbers of FP8 counts as such a scale, because the kernels read it
+ * as 480.
  */
-export function hasWideScales({ format, parts: { scales, globalScales } }: PackedTensor): boolean {
+export function hasWideScales({ format, parts: { values, scales, globalScales } }: PackedTensor): boolean {
   switch (format.kind) {
     case "mxfp4":
       return !areWithin(scales.data, 0, largestE8m0);
@@ -36,7 +37,8 @@ export function hasWideScales({ format, parts: { scales, globalScales } }: Packe
       });
     }
     case "fp8":
-      return !exponentsOf(scales).every((exponent) => smallestFp8 <= exponent && exponent < fp8Limit);
+      return !exponentsOf(scales).every((exponent) => smallestFp8 <= exponent && exponent < fp8Limit) ||
+        firstNotFinite(values.data, "e4m3") >= 0;
   }
 }
 

@@ -9,7 +9,7 @@ import type { DType, Tensor } from "./tensor.ts";
 export interface PackedDetails {
   /** `"concatenated"` if the first half of the rows are gates, and the other half their up rows. */
   readonly gateUpLayout?: "concatenated" | undefined;
-  /** Only of weights on a GPU: its fastest kernels cannot read some of the scales, so each call decodes the weight first. */
+  /** Only of weights on a GPU: its fastest kernels cannot read some scales, or a NaN, so each call decodes the weight first. */
   readonly hasWideScales?: true | undefined;
 }
 
