@@ -1,6 +1,5 @@
-// wgmma with A in registers, groups of products, and announcements. A is [64][64], B is [32][64]; `in` contains
+// wgmma with A in registers, and groups of products. A is [64][64], B is [32][64]; `in` contains
 // both, with 16-bit elements. `fixed` as in faults.cu.
-#include <ptx_announce.cuh>
 #include <ptx_packed.cuh>
 
 using namespace yamoe;
@@ -82,19 +81,3 @@ FAULTY(fault_stage_overwritten_while_a_group_is_pending) {
   sums_are_complete(sums);
   out[threadIdx.x] = sums[0][0];
 }
-
-// Warp 1 reads what warp 0 has written to global memory. Warp 2 uses an mbarrier, as the kernels do that announce.
-__device__ void announce_and_read(float* out, int* counter, int expected) {
-  if (threadIdx.x == 64) mbarrier_init(shared_address(dynamic_smem()), 1);
-  __syncthreads();
-  if (threadIdx.x < 32) {
-    out[threadIdx.x] = 1.0f;
-    announce(counter);
-  } else if (threadIdx.x < 64) {
-    if (expected) wait_for_announcements(counter, expected);
-    out[threadIdx.x] = out[threadIdx.x - 32];
-  }
-}
-#define ANNOUNCING(name) extern "C" __global__ void name(int* counter, float* out, int fixed)
-ANNOUNCING(fault_no_wait_for_an_announcement) { announce_and_read(out, counter, fixed ? 1 : 0); }
-ANNOUNCING(fault_too_few_announcements) { announce_and_read(out, counter, fixed ? 1 : 2); }
