@@ -15,7 +15,7 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "47d30949d22c7eed34ccfffd826bb200b1b642d5ccac7d040e0b1c7eff7c3345",
+    sha256: "9d98b8f9d4b302e4350131ed7c11cb30a2a98e886c3f1bec426e6bb17ec61663",
     device: "NVIDIA H200",
     driver: "CUDA 13.0",
     date: "2026-11-29",
