@@ -27,7 +27,7 @@ for (const variant of variants.filter(({ name }) => !unread.includes(name))) {
     ignore: !toolkit,
     fn: async () => {
       using backend = (await openEmulated(90)).backend;
-      await packedSuite(backend, 12, [variant]);
+      await packedSuite(backend, 20, [variant]);
     },
   });
 }

@@ -157,6 +157,8 @@ function details<Pointer>(
     case "fp8": {
       const [rows, columns] = format.block; // can be larger than the weight
       const bandRows = Math.min(rows, outputs), runColumns = Math.min(columns, inputs);
+      checkInt32("The number of rows of a weight and of a block of scales", outputs + bandRows);
+      checkInt32("The number of columns of a weight and of a block of scales", inputs + runColumns);
       return { scaleDtype: cudaScales[format.scale], bandRows, runColumns };
     }
   }
