@@ -58,7 +58,7 @@ export function replaceFile(path: string, text: string): void {
 }
 
 function temporaryFor(path: string): string {
-  return `${path}.${crypto.randomUUID()}.tmp`;
+  return `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`; // short, because names have a maximum length
 }
 
 function failure(path: string, error: unknown): string {

@@ -1,5 +1,6 @@
 // The tile of cuda/packed_few.cuh, and the shared memory of its kernel.
 import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
+import { listBytes, offsetBytes } from "./block_sort.ts";
 import type { TileShape } from "./tiles.ts";
 
 const deep = 4; // steps in a stage
@@ -22,8 +23,8 @@ export interface FewBlock {
   readonly sharedBytes: number;
 }
 
-/** The bytes of the experts of all assignments, with padding, and of their order. */
-const sortBytes = (assignments: number) => 2 * 128 * Math.ceil(assignments / 128) + 2 * assignments;
+/** The bytes of a sort beside the offsets: the list, its order, and the next row of each expert. */
+const sortBytes = (assignments: number, experts: number) => listBytes(assignments) + 2 * assignments + 2 * experts;
 
 type FewShape = Pick<ResolvedExperts, "experts" | "tokens" | "topK" | "capacity">;
 
@@ -44,7 +45,7 @@ export function fewBlock(
   resident: number = fewTile.resident,
 ): FewBlock {
   const stageBytes = fewTile.rows * (deep * 128 + 16) + deep * blockBytes;
-  const fixed = headerBytes + 8 * (experts + 1) + (sorts ? sortBytes(tokens * topK) + 2 * experts : 0);
+  const fixed = headerBytes + offsetBytes(experts) + (sorts ? sortBytes(tokens * topK, experts) : 0);
   const stages = Math.min(maximumStages, Math.floor((budget(resident) - fixed) / stageBytes));
   return { stages, stageBytes, sharedBytes: fixed + stages * stageBytes };
 }

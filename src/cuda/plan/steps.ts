@@ -215,9 +215,8 @@ export function planProduct(
   };
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
   const slots = (tile: TileShape) => products.slots(tile, product);
-  const rowTiles = (tile: TileShape) => batch * Math.ceil(rows / tile.rows);
   const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, columns, slots });
-  const tiles = Math.ceil(rows / tile.rows);
+  const tiles = Math.ceil(rows / tile.rows), rowTiles = batch * tiles;
   const { rowOffsets, tileOffsets } = tensors;
   return [
     {
@@ -231,7 +230,7 @@ export function planProduct(
         { ...defaultVariant, dtype },
         undefined,
         product,
-        { rowTiles: rowTiles(tile), slots: slots(tile), assignments: 0, topK: 0 },
+        { rowTiles, slots: slots(tile), assignments: 0, topK: 0 },
         0,
         {
           ...{ hiddenStates: null, gateUpProj: weights, gateUpBias: null, activations: tensors.input },
@@ -239,7 +238,7 @@ export function planProduct(
           ...{ rowIndex: null, rowScales: null, counters: null },
         },
       )
-      : [products.launch(tile, product, rowTiles(tile), {
+      : [products.launch(tile, product, rowTiles, {
         ...{ ...tensors, weights: denseParts(weights), bias: null, rowIndex: null, rowScales: null },
       })],
   ];

@@ -1,6 +1,7 @@
 // Plans the kernel that computes both products of a layer with few rows per expert on Hopper: cuda/stream.cu.
 import type { KernelLaunch } from "../driver/kernel.ts";
 import { checkInt32, checkMaximum } from "../../contract/limits.ts";
+import { listBytes, offsetBytes } from "./block_sort.ts";
 import { activationArguments, type Product, type ProductVariant } from "./product.ts";
 import type { BoxedTile, TileShape } from "./tiles.ts";
 import { weightBoxes } from "./weight_boxes.ts";
@@ -96,7 +97,7 @@ export function planStream<Pointer>(
       blocks: Math.min(tiles, slots),
       threads: tile.threads,
       sharedBytes: tile.sharedBytes +
-        (tensors.indices === null ? 0 : 8 * (experts + 1) + 2 * 128 * Math.ceil(assignments / 128)),
+        (tensors.indices === null ? 0 : offsetBytes(experts) + listBytes(assignments)),
       arguments: {
         ...tensors,
         gateUpWeights: boxes(gateUp ?? down, gateUpProj),
