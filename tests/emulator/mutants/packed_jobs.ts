@@ -3,7 +3,7 @@ import { experts } from "../../../src/ops/experts.ts";
 import type { Activation } from "../../../src/contract/activations.ts";
 import type { DType } from "../../../src/tensor/tensor.ts";
 import { extremes, variants } from "../../packed_inputs.ts";
-import { randomInputs } from "../../random_inputs.ts";
+import { randomInputs, type RandomShape } from "../../random_inputs.ts";
 import { SmallRandom } from "../../small_random.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
 
@@ -19,16 +19,19 @@ interface PackedJob {
   readonly gateUpLayout?: "concatenated";
   readonly activation?: Activation;
   readonly expertCapacity?: number;
+  /** Other sizes than those of {@linkcode steps}, two experts and one expert per token. */
+  readonly shape?: Partial<Pick<RandomShape, "H" | "I" | "E" | "K">>;
 }
 
 function packedJob(job: PackedJob, seed: number): Job {
-  const { name, tileRows, tokens, steps = 8, dtype = "bf16", gateUpLayout, activation, expertCapacity } = job;
+  const { name, tileRows, tokens, steps = 8, dtype = "bf16", gateUpLayout, activation, expertCapacity, shape } = job;
   return {
     name: `experts, ${JSON.stringify(job)}`,
     run: async (library) => {
       const { make } = variants.find((variant) => variant.name === name)!;
-      const random = new SmallRandom(seed), [E, H, I] = [2, 32 * steps, 16 * steps];
-      const inputs = randomInputs({ T: tokens, H, I, E, K: 1 }, seed, {
+      const random = new SmallRandom(seed);
+      const { H, I, E, K } = { H: 32 * steps, I: 16 * steps, E: 2, K: 1, ...shape };
+      const inputs = randomInputs({ T: tokens, H, I, E, K }, seed, {
         ...{ dtype, weightLayout: "out-in", extra: seed % 2 ? "input weights" : "none" },
       });
       const order = gateUpLayout ? { gateUpLayout } : {};
@@ -102,6 +105,10 @@ export const packedJobs: readonly Job[] = [
     { name: "int4 of 32", tileRows: 64, tokens: 3, steps: 2, dtype: "f32" },
     { name: "int4 of 128, zero points", tileRows: 64, tokens: 3, dtype: "f32" },
     { name: "fp8 of blocks", tileRows: 64, tokens: 3, steps: 5, dtype: "f32" },
+    // More stages than the ring has, with missing columns; more experts than lanes; more assignments than a warp places at a time.
+    { name: "mxfp4", tileRows: 16, tokens: 9, shape: { H: 608, I: 352, E: 3, K: 2 } },
+    { name: "mxfp4", tileRows: 16, tokens: 70, shape: { H: 32, I: 32, E: 40, K: 3 } },
+    { name: "mxfp4", tileRows: 16, tokens: 150, shape: { H: 32, I: 32, K: 2 } },
   ] satisfies PackedJob[]).map(packedJob),
   ...extremeJobs(128),
 ];
