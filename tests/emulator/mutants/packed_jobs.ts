@@ -3,6 +3,7 @@ import { experts } from "../../../src/ops/experts.ts";
 import type { Activation } from "../../../src/contract/activations.ts";
 import type { DType } from "../../../src/tensor/tensor.ts";
 import { extremes, variants } from "../../packed_inputs.ts";
+import { fp8Numbers, numbersInputs, numbersOptions, nvfp4Numbers } from "../../packed_numbers.ts";
 import { randomInputs, type RandomShape } from "../../random_inputs.ts";
 import { SmallRandom } from "../../small_random.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
@@ -57,6 +58,20 @@ function extremeJobs(maximumScale: number): readonly Job[] {
   }));
 }
 
+/** Jobs with each number of a format on Hopper. */
+const numbersJobs: readonly Job[] = ([
+  { name: "nvfp4", dtype: "bf16", make: (random: SmallRandom) => nvfp4Numbers(random, [-108, -10]) },
+  { name: "nvfp4", dtype: "f16", make: (random: SmallRandom) => nvfp4Numbers(random, [-24, -10]) },
+  { name: "fp8 of rows", dtype: "bf16", make: (random: SmallRandom) => fp8Numbers(random, [-64, 6], 1) },
+  { name: "fp8", dtype: "f16", make: (random: SmallRandom) => fp8Numbers(random, [-20, -4], 64) },
+] as const).map(({ name, dtype, make }) => ({
+  name: `experts, each number of ${name}, ${dtype}`,
+  run: async (library) => {
+    const inputs = numbersInputs(make(new SmallRandom(1)), dtype);
+    return [bytes(await experts(inputs, { ...numbersOptions, backend: await backendOf(library, 64) }))];
+  },
+}));
+
 /** Jobs of the kernels that read packed weights as they are published. */
 export const storedJobs: readonly Job[] = [
   ...([
@@ -80,6 +95,11 @@ export const storedJobs: readonly Job[] = [
   ] satisfies PackedJob[]).map(packedJob),
   ...extremeJobs(254),
 ];
+
+/** Jobs with more steps than a ring has stages, and with missing columns. */
+export const longPackedJobs: readonly Job[] = ([
+  { name: "mxfp4", tileRows: 16, tokens: 9, shape: { H: 608, I: 352, E: 3, K: 2 } },
+] satisfies PackedJob[]).map(packedJob);
 
 /** Jobs of Hopper's kernels with packed weights. */
 export const packedJobs: readonly Job[] = [
@@ -105,10 +125,12 @@ export const packedJobs: readonly Job[] = [
     { name: "int4 of 32", tileRows: 64, tokens: 3, steps: 2, dtype: "f32" },
     { name: "int4 of 128, zero points", tileRows: 64, tokens: 3, dtype: "f32" },
     { name: "fp8 of blocks", tileRows: 64, tokens: 3, steps: 5, dtype: "f32" },
-    // More stages than the ring has, with missing columns; more experts than lanes; more assignments than a warp places at a time.
-    { name: "mxfp4", tileRows: 16, tokens: 9, shape: { H: 608, I: 352, E: 3, K: 2 } },
+    // More experts than lanes; more assignments than a warp places at a time; a tile with one row.
     { name: "mxfp4", tileRows: 16, tokens: 70, shape: { H: 32, I: 32, E: 40, K: 3 } },
     { name: "mxfp4", tileRows: 16, tokens: 150, shape: { H: 32, I: 32, K: 2 } },
+    { name: "mxfp4", tileRows: 64, tokens: 65, shape: { H: 32, I: 32, E: 1 } },
   ] satisfies PackedJob[]).map(packedJob),
   ...extremeJobs(128),
+  ...numbersJobs,
+  ...longPackedJobs,
 ];
