@@ -99,6 +99,8 @@ export const storedJobs: readonly Job[] = [
 /** Jobs with more steps than a ring has stages, and with missing columns. */
 export const longPackedJobs: readonly Job[] = ([
   { name: "mxfp4", tileRows: 16, tokens: 9, shape: { H: 608, I: 352, E: 3, K: 2 } },
+  { name: "mxfp4", tileRows: 64, tokens: 60, shape: { H: 1056, I: 32, E: 1 } },
+  { name: "mxfp4", tileRows: 192, tokens: 110, shape: { H: 544, I: 32, E: 1 } },
 ] satisfies PackedJob[]).map(packedJob);
 
 /** Jobs of Hopper's kernels with packed weights. */
