@@ -4,7 +4,7 @@ import { openCudaBackend } from "../../src/cuda/backend.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
 import { openParallel } from "../../src/parallel/open_parallel.ts";
 import { Control } from "../emulator/control.ts";
-import { variants } from "../packed_inputs.ts";
+import { variantNamed } from "../packed_inputs.ts";
 import { randomInputs } from "../random_inputs.ts";
 import { SmallRandom } from "../small_random.ts";
 import { run, sliceInputs, tokensOf } from "./rank_calls.ts";
@@ -16,12 +16,13 @@ const { rank, ranks } = parallel;
 const [E, H, I, tokens] = [2 * ranks, 192, 96, 100];
 const tokensPerRank = Array.from({ length: ranks }, () => tokens);
 const random = new SmallRandom(1);
-const mxfp4 = variants.find(({ name }) => name === "mxfp4");
+const mxfp4 = variantNamed("mxfp4");
 const inputs = {
   ...randomInputs({ T: tokens * ranks, H, I, E, K: 2 }, 1, {
     ...{ dtype: "bf16", weightLayout: "out-in", extra: "input weights" },
   }),
-  ...mxfp4 && { gateUpProj: mxfp4.make(random, [E, 2 * I, H], 0.1), downProj: mxfp4.make(random, [E, H, I], 0.1) },
+  gateUpProj: mxfp4.make(random, [E, 2 * I, H], 0.1),
+  downProj: mxfp4.make(random, [E, H, I], 0.1),
 };
 const options = { weightLayout: "out-in" } as const;
 const own = tokensOf(tokensPerRank, rank);

@@ -2,7 +2,7 @@
 import { experts } from "../../../src/ops/experts.ts";
 import type { Activation } from "../../../src/contract/activations.ts";
 import type { DType } from "../../../src/tensor/tensor.ts";
-import { extremes, variants } from "../../packed_inputs.ts";
+import { extremes, variantNamed } from "../../packed_inputs.ts";
 import { fp8Numbers, numbersInputs, numbersOptions, nvfp4Numbers } from "../../packed_numbers.ts";
 import { randomInputs, type RandomShape } from "../../random_inputs.ts";
 import { SmallRandom } from "../../small_random.ts";
@@ -29,7 +29,7 @@ function packedJob(job: PackedJob, seed: number): Job {
   return {
     name: `experts, ${JSON.stringify(job)}`,
     run: async (library) => {
-      const { make } = variants.find((variant) => variant.name === name)!;
+      const { make } = variantNamed(name);
       const random = new SmallRandom(seed);
       const { H, I, E, K } = { H: 32 * steps, I: 16 * steps, E: 2, K: 1, ...shape };
       const inputs = randomInputs({ T: tokens, H, I, E, K }, seed, {
@@ -118,6 +118,8 @@ export const packedJobs: readonly Job[] = [
     { name: "int4 of 128, signed", tileRows: 16, tokens: 9 },
     { name: "int4 of 128, zero points", tileRows: 64, tokens: 20 },
     { name: "int4 of 128, zero points", tileRows: 16, tokens: 9, dtype: "f16" },
+    { name: "int4 of 32, zero points, f16", tileRows: 16, tokens: 9, steps: 2 },
+    { name: "int4 of 32, zero points, f16", tileRows: 64, tokens: 9, steps: 2, dtype: "f16" },
     { name: "int4 of a row", tileRows: 64, tokens: 9, steps: 2 },
     { name: "fp8 of blocks", tileRows: 16, tokens: 20, steps: 5 },
     { name: "fp8 of rows", tileRows: 64, tokens: 20, steps: 2, dtype: "f16" },
