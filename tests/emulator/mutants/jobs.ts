@@ -40,9 +40,9 @@ export const jobs: readonly Job[] = [
 
 /**
  * Jobs whose warps drift apart. A warp may still multiply a stage that the next round of the ring overwrites, unless the
- * producers wait for every consumer.
+ * producers wait for every consumer. A warp may read the input of down before other warps have written it.
  */
-const preemptedJobs = [...hopperProducts.slice(-1).map(expertsJob), ...longPackedJobs].flatMap(({ name, run }) =>
+const preemptedJobs = [...hopperProducts.slice(-2).map(expertsJob), ...longPackedJobs].flatMap(({ name, run }) =>
   [7, 50, 400].map((preempt): Job => ({ name: `${name}, preempted every ${preempt} accesses`, run, preempt }))
 );
 

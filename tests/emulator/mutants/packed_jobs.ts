@@ -124,6 +124,7 @@ export const packedJobs: readonly Job[] = [
     { name: "fp8 of blocks", tileRows: 16, tokens: 20, steps: 5 },
     { name: "fp8 of rows", tileRows: 64, tokens: 20, steps: 2, dtype: "f16" },
     { name: "fp8 of blocks, e8m0", tileRows: 64, tokens: 20, steps: 5 },
+    { name: "fp8 of blocks", tileRows: 192, tokens: 40, shape: { H: 544, I: 32, E: 1 } },
     { name: "mxfp4", tileRows: 64, tokens: 3, steps: 2, dtype: "f32" },
     { name: "nvfp4, halves", tileRows: 64, tokens: 3, steps: 2, dtype: "f32", gateUpLayout: "concatenated" },
     { name: "int4 of 32", tileRows: 64, tokens: 3, steps: 2, dtype: "f32" },
@@ -132,6 +133,7 @@ export const packedJobs: readonly Job[] = [
     // More experts than lanes; more assignments than a warp places at a time; a tile with one row.
     { name: "mxfp4", tileRows: 16, tokens: 70, shape: { H: 32, I: 32, E: 40, K: 3 } },
     { name: "mxfp4", tileRows: 16, tokens: 150, shape: { H: 32, I: 32, K: 2 } },
+    { name: "mxfp4", tileRows: 64, tokens: 70, shape: { H: 32, I: 32, E: 40, K: 3 } },
     { name: "mxfp4", tileRows: 64, tokens: 65, shape: { H: 32, I: 32, E: 1 } },
   ] satisfies PackedJob[]).map(packedJob),
   ...extremeJobs(128),
