@@ -99,8 +99,8 @@ export const storedJobs: readonly Job[] = [
 /** Jobs with more steps than a ring has stages, and with missing columns. */
 export const longPackedJobs: readonly Job[] = ([
   { name: "mxfp4", tileRows: 16, tokens: 9, shape: { H: 608, I: 352, E: 3, K: 2 } },
-  { name: "mxfp4", tileRows: 64, tokens: 60, shape: { H: 1056, I: 32, E: 1 } },
-  { name: "mxfp4", tileRows: 192, tokens: 110, shape: { H: 544, I: 32, E: 1 } },
+  { name: "mxfp4", tileRows: 64, tokens: 60, shape: { H: 2080, I: 32, E: 1 } },
+  { name: "mxfp4", tileRows: 192, tokens: 110, shape: { H: 1056, I: 32, E: 1 } },
 ] satisfies PackedJob[]).map(packedJob);
 
 /** Jobs of Hopper's kernels with packed weights. */
@@ -134,6 +134,7 @@ export const packedJobs: readonly Job[] = [
     { name: "mxfp4", tileRows: 16, tokens: 70, shape: { H: 32, I: 32, E: 40, K: 3 } },
     { name: "mxfp4", tileRows: 16, tokens: 150, shape: { H: 32, I: 32, K: 2 } },
     { name: "mxfp4", tileRows: 64, tokens: 70, shape: { H: 32, I: 32, E: 40, K: 3 } },
+    { name: "mxfp4", tileRows: 192, tokens: 30, shape: { H: 96, I: 32, E: 40, K: 2 } },
     { name: "mxfp4", tileRows: 64, tokens: 65, shape: { H: 32, I: 32, E: 1 } },
   ] satisfies PackedJob[]).map(packedJob),
   ...extremeJobs(128),
