@@ -41,6 +41,9 @@ export function nvfp4Numbers(random: SmallRandom, range: readonly [number, numbe
   return [packed("nvfp4", gateUp, [E, 2 * size, size], concatenated), packed("nvfp4", down, [E, size, size])];
 }
 
+/** Scales for which find_rest of cuda/packed_fp8.cu does not return the first number that it tries, but each of the others. */
+const hardScales = [1.262494683265686, 1.292968511581421, 1.4176113605499268, 1.5580365657806396];
+
 /** Weights of FP8. The up rows have all numbers that are not NaN. A scale is that of `rows` rows. */
 export function fp8Numbers(
   random: SmallRandom,
@@ -52,7 +55,8 @@ export function fp8Numbers(
   const halves = Array.from({ length: bands }, () => halvesOf(random, range));
   const scales = Float32Array.from({ length: E * 2 * bands }, (_, i) => {
     const expert = Math.floor(i / 2 / bands), band = i % (2 * bands);
-    return halves[band % bands]![expert * 2 + Math.floor(band / bands)]!;
+    const isUp = band >= bands, hard = isUp && rows === 1 ? hardScales[band - bands] : undefined;
+    return hard ?? halves[band % bands]![expert * 2 + Number(isUp)]!;
   });
   const gateUp = {
     values: bytesOf(2 * size, size, (row, column) => row < size ? one : up(column + row * size & 255)),

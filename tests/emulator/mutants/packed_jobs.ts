@@ -122,7 +122,7 @@ export const packedJobs: readonly Job[] = [
     { name: "int4 of 32, zero points, f16", tileRows: 64, tokens: 9, steps: 2, dtype: "f16" },
     { name: "int4 of a row", tileRows: 64, tokens: 9, steps: 2 },
     { name: "fp8 of blocks", tileRows: 16, tokens: 20, steps: 5 },
-    { name: "fp8 of rows", tileRows: 64, tokens: 20, steps: 2, dtype: "f16" },
+    { name: "fp8 of rows", tileRows: 64, tokens: 3, dtype: "f16", shape: { H: 32, I: 48, E: 128 } }, // uploaded in pairs
     { name: "fp8 of blocks, e8m0", tileRows: 64, tokens: 20, steps: 5 },
     { name: "fp8 of blocks", tileRows: 192, tokens: 40, shape: { H: 544, I: 32, E: 1 } },
     { name: "mxfp4", tileRows: 64, tokens: 3, steps: 2, dtype: "f32" },
@@ -130,6 +130,8 @@ export const packedJobs: readonly Job[] = [
     { name: "int4 of 32", tileRows: 64, tokens: 3, steps: 2, dtype: "f32" },
     { name: "int4 of 128, zero points", tileRows: 64, tokens: 3, dtype: "f32" },
     { name: "fp8 of blocks", tileRows: 64, tokens: 3, steps: 5, dtype: "f32" },
+    { name: "fp8 of halves", tileRows: 64, tokens: 9, steps: 2, gateUpLayout: "concatenated" },
+    { name: "fp8 of halves", tileRows: 64, tokens: 3, steps: 2, dtype: "f32", gateUpLayout: "concatenated" },
     // More experts than lanes; more assignments than a warp places at a time; a tile with one row.
     { name: "mxfp4", tileRows: 16, tokens: 70, shape: { H: 32, I: 32, E: 40, K: 3 } },
     { name: "mxfp4", tileRows: 16, tokens: 150, shape: { H: 32, I: 32, K: 2 } },
