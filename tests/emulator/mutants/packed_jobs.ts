@@ -119,7 +119,7 @@ export const packedJobs: readonly Job[] = [
     { name: "int4 of 128, zero points", tileRows: 64, tokens: 20 },
     { name: "int4 of 128, zero points", tileRows: 16, tokens: 9, dtype: "f16" },
     { name: "int4 of 32, zero points, f16", tileRows: 16, tokens: 9, steps: 2 },
-    { name: "int4 of 32, zero points, f16", tileRows: 64, tokens: 9, steps: 2, dtype: "f16" },
+    { name: "int4 of 32, zero points, f16", tileRows: 64, tokens: 9, steps: 4, dtype: "f16" },
     { name: "int4 of a row", tileRows: 64, tokens: 9, steps: 2 },
     { name: "fp8 of blocks", tileRows: 16, tokens: 20, steps: 5 },
     { name: "fp8 of rows", tileRows: 64, tokens: 3, dtype: "f16", shape: { H: 32, I: 48, E: 128 } }, // uploaded in pairs
