@@ -59,16 +59,18 @@ interface Place {
   readonly sources: string[];
 }
 
-/** All files, each on the first architecture that has it. */
-const places = new Map<string, Place>();
+/** All files, each on the architectures that have it. A mutant that survives on one runs on the next. */
+const places = new Map<string, Place[]>();
 for (const arch of [80, 90]) {
   const options: EmulatorOptions = { arch, sources: productSources(arch), checked: true };
   for (const source of options.sources) {
     for (const path of (await filesOf(source)).keys()) {
       const file = path.slice(folder.length);
-      const place = places.get(file) ?? { options, sources: [] };
-      if (place.options === options) place.sources.push(source);
-      places.set(file, place);
+      const all = places.get(file) ?? [];
+      const place = all.find((place) => place.options === options);
+      if (place) place.sources.push(source);
+      else all.push({ options, sources: [source] });
+      places.set(file, all);
     }
   }
 }
@@ -99,8 +101,12 @@ function* mutants(file: string): Iterable<Mutant> {
 }
 
 /** Builds an emulator with a file replaced and runs jobs on it. Returns what they print, or undefined if it does not compile. */
-async function runOn(file: string, text: string, jobs?: readonly JobRecord[]): Promise<string | undefined> {
-  const { options } = places.get(file)!;
+async function runOn(
+  options: EmulatorOptions,
+  file: string,
+  text: string,
+  jobs?: readonly JobRecord[],
+): Promise<string | undefined> {
   const temporary = await Deno.makeTempDir({ prefix: "yamoe-mutant-" });
   try {
     const library = await buildMutant(options, { path: folder + file, text }, temporary);
@@ -124,20 +130,24 @@ async function runOn(file: string, text: string, jobs?: readonly JobRecord[]): P
   }
 }
 
-/** Runs all jobs of a file's architecture on the unchanged kernels. */
-async function runUnchanged(file: string): Promise<JobRecord[]> {
-  const printed = await runOn(file, await Deno.readTextFile(folder + file));
+/** Runs all jobs of an architecture on the unchanged kernels. `file` is any of its files. */
+async function runUnchanged(options: EmulatorOptions, file: string): Promise<JobRecord[]> {
+  const printed = await runOn(options, file, await Deno.readTextFile(folder + file));
   const lines = printed?.split("\n") ?? [];
   const wrong = lines.find((line) => !line.startsWith("{"));
   if (wrong !== undefined || lines.length === 0) throw new Error(`The unchanged kernels fail: ${wrong}`);
   return lines.map((line) => JSON.parse(line)).sort((a, b) => a.milliseconds - b.milliseconds);
 }
 
-/** Returns the jobs that reach a file, the fastest first. */
-async function jobsOf(file: string): Promise<JobRecord[]> {
-  const { options, sources } = places.get(file)!;
+/** The architectures whose jobs were run on the unchanged kernels: one of their files, and what the jobs did. */
+const unchanged = new Map<EmulatorOptions, { file: string; records: Promise<JobRecord[]> }>();
+
+/** Returns the jobs that reach a file on an architecture, the fastest first. */
+async function jobsOf(file: string, { options, sources }: Place): Promise<JobRecord[]> {
+  const { records } = unchanged.get(options) ?? { records: runUnchanged(options, file) };
+  if (!unchanged.has(options)) unchanged.set(options, { file, records });
   const kernels = new Set((await Promise.all(sources.map((source) => kernelNames(source, options)))).flat());
-  return unchanged.get(options.arch)!.filter((record) => record.kernels.some((kernel) => kernels.has(kernel)));
+  return (await records).filter((record) => record.kernels.some((kernel) => kernels.has(kernel)));
 }
 
 const outcomes = {
@@ -197,10 +207,14 @@ const unmatched = explanations.flatMap(({ after, ...rest }) => after.map((after)
 const counts = new Map(files.map((file) => [file, new Map<Outcome, number>()]));
 
 async function judge({ file, line, before, after, text }: Mutant): Promise<void> {
-  const jobs = await jobsOf(file);
-  let printed = await runOn(file, text, jobs);
-  // Another process may have killed it. Only the second crash counts.
-  if (isCrash(printed)) printed = await runOn(file, text, jobs);
+  let printed: string | undefined;
+  for (const own of places.get(file)!) {
+    const jobs = await jobsOf(file, own);
+    printed = await runOn(own.options, file, text, jobs);
+    // Another process may have killed it. Only the second crash counts.
+    if (isCrash(printed)) printed = await runOn(own.options, file, text, jobs);
+    if (outcomeOf(printed) !== "survived") break;
+  }
   let outcome = outcomeOf(printed);
   const place = `${file}:${line}\n  - ${before}\n  + ${after}`;
   if (outcome === "survived") {
@@ -217,11 +231,6 @@ async function judge({ file, line, before, after, text }: Mutant): Promise<void>
   count.set(outcome, (count.get(outcome) ?? 0) + 1);
 }
 
-/** One file of each architecture that is needed. */
-const samples = new Map(files.map((file) => [places.get(file)!.options.arch, file]));
-/** The jobs of each architecture on the unchanged kernels. */
-const unchanged = new Map<number, JobRecord[]>();
-for (const [arch, file] of samples) unchanged.set(arch, await runUnchanged(file));
 const queue = files.flatMap((file) => [...mutants(file)]).filter((_, i) => i % every === 0);
 await Promise.all(Array.from({ length: workers }, async () => {
   for (let mutant = queue.shift(); mutant; mutant = queue.shift()) await judge(mutant);
@@ -229,8 +238,8 @@ await Promise.all(Array.from({ length: workers }, async () => {
 
 // The outcomes are valid only if nobody has changed the files in the meantime.
 const digests = (records: readonly JobRecord[]) => records.map(({ name, digest }) => `${name} ${digest}`).sort().join();
-for (const [arch, file] of samples) {
-  if (digests(await runUnchanged(file)) !== digests(unchanged.get(arch)!)) {
+for (const [options, { file, records }] of unchanged) {
+  if (digests(await runUnchanged(options, file)) !== digests(await records)) {
     throw new Error("Cannot judge the mutants: the kernels have changed in the meantime");
   }
 }
