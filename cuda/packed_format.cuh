@@ -54,6 +54,7 @@ struct Mxfp4 {
   static constexpr bool kHalf = std::is_same_v<T, __half>;
   static constexpr int kBias = kHalf ? 14 : 126;
   static constexpr int kRegisters = 5;
+  static constexpr float kFactor = 1.0f;
 
   // What a thread reads of a block: its values, and the scales of its two rows and two groups (byte 2 group + row).
   struct Packed {

@@ -22,7 +22,9 @@ template <class T_, bool kSplit = false, int kVariant = -1>
 struct Int4 {
   using T = T_;
   static constexpr bool kHalf = std::is_same_v<T, __half>;
+  static constexpr bool kFused = !kHalf && !kSplit && kVariant >= 0 && !(kVariant & kZeroPoints);
   static constexpr int kRegisters = 7;
+  static constexpr float kFactor = kFused ? 0x1p12f : 1.0f;
   static constexpr int kValueBytes = 2048, kBlockBytes = kValueBytes + kBlockRows * 2 * 3;
 
   struct Packed {
@@ -64,6 +66,16 @@ struct Int4 {
   __device__ __forceinline__ void decode(const Packed& packed, int c, uint32_t* out) const {
     const int group = c / 2;
     const uint32_t word = word_of(packed.values, c);
+    if constexpr (kFused) {
+      const uint32_t scales = multiply_pairs<T>(packed.scales[group], kFusedPowers);
+      const uint32_t offsets = multiply_pairs<T>(packed.scales[group], kFusedOffsets);
+#pragma unroll
+      for (int r = 0; r < 4; ++r) {
+        const uint32_t bits = (r / 2 ? word >> 8 : word) & (r % 2 ? 0x00f000f0 : 0x000f000f);
+        out[r] = multiply_add_pairs<T>(bits, repeat_half(scales, r % 2), repeat_half(offsets, r % 2));
+      }
+      return;
+    }
     uint32_t scales = packed.scales[group], rests = 0;
     if constexpr (kSplit) split(scales, rests);
     if constexpr (!kHalf) scales = multiply_pairs<T>(scales, kPowers);
@@ -109,6 +121,7 @@ struct Int4 {
   static constexpr uint32_t kSlopes = kHalf ? 0xbc00bc00 : 0xbe80bc80, kBases = kHalf ? 0x63800000 : 0x42004000;
   static constexpr uint32_t kOffsets = kHalf ? 0xd480e408 : 0xc000be00;
   static constexpr uint32_t kPowers = 0x40804280;  // 4 and 64
+  static constexpr uint32_t kFusedPowers = 0x7a007c00, kFusedOffsets = 0xbb00bb00;  // 2^121 and 2^117; -2^-9
 
   int variant_;
   uint32_t scales_, zeros_;  // offsets in a block

@@ -65,6 +65,14 @@ __device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], con
       if (lane == 0) mbarrier_arrive(ring.empty(place.stage));
       place.next(ring.stages);
     }
+    constexpr float kFactor = std::decay_t<decltype(format)>::kFactor;
+    if constexpr (kFactor != 1.0f) {
+#pragma unroll
+      for (int j = 0; j < kEights; ++j) {
+#pragma unroll
+        for (float& sum : sums[j]) sum = __fmul_rn(sum, kFactor);
+      }
+    }
   });
 }
 
