@@ -26,6 +26,27 @@ function halvesOf(random: SmallRandom, [low, high]: readonly [number, number]): 
 
 const concatenated = { gateUpLayout: "concatenated" } as const;
 
+/** Weights of integers with all numbers and with bf16 scales of either sign, for groups of so many columns. */
+function int4(random: SmallRandom, range: readonly [number, number], group: number): [PackedTensor, PackedTensor] {
+  const one = 9; // 9 - 8
+  const number = (row: number, column: number) => row < size ? one : column + row & 15;
+  const scalesOf = (rows: number, at: (row: number) => number) => {
+    const data = Float32Array.from({ length: E * rows * size / group }, (_, i) => at(Math.floor(i * group / size) % rows));
+    return convert(tensor(data, [E, rows, size / group]), "bf16");
+  };
+  const gateUp = {
+    values: bytesOf(2 * size, size / 2, (row, pair) => number(row, pair * 2) | number(row, pair * 2 + 1) << 4),
+    scales: scalesOf(2 * size, (row) => {
+      return row < size ? 1 : (random.integer(0, 1) * 2 - 1) * (1 + random.next() * 127 / 128) * 2 ** random.integer(...range);
+    }),
+  };
+  const down = {
+    values: bytesOf(size, size / 2, (row, pair) => row >> 1 === pair ? one << row % 2 * 4 | 8 << 4 - row % 2 * 4 : 0x88),
+    scales: scalesOf(size, () => 1),
+  };
+  return [packed("int4", gateUp, [E, 2 * size, size], concatenated), packed("int4", down, [E, size, size])];
+}
+
 /** Weights of NVFP4. Each group of columns has all numbers, and the groups have all scales that are not NaN. */
 function nvfp4(random: SmallRandom, range: readonly [number, number]): [PackedTensor, PackedTensor] {
   const one = { number: 2, scale: 0x38 };
@@ -76,6 +97,8 @@ interface Case {
 }
 
 const cases: readonly Case[] = [
+  { name: "int4 with groups of 32", dtype: "bf16", tileRows: 16, make: (random) => int4(random, [-114, 6], 32) },
+  { name: "int4 with groups of 64", dtype: "bf16", tileRows: 16, make: (random) => int4(random, [-114, 6], 64) },
   { name: "NVFP4", dtype: "bf16", tileRows: 64, make: (random) => nvfp4(random, [-108, -10]) },
   { name: "NVFP4", dtype: "bf16", tileRows: 16, make: (random) => nvfp4(random, [-20, -10]) },
   { name: "NVFP4", dtype: "f16", tileRows: 64, make: (random) => nvfp4(random, [-24, -10]) },
