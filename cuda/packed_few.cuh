@@ -108,7 +108,6 @@ struct FewRing {
   __device__ __forceinline__ uint32_t taken(int stage) const { return base + stage * 24 + 16; }
   __device__ __forceinline__ uint32_t rows(int stage) const { return base + kFewHeader + stage * stage_bytes; }
   __device__ __forceinline__ uint32_t weights(int stage) const { return rows(stage) + kFewRows * kFewPitch; }
-  __device__ __forceinline__ uint32_t weight_step(const PackedProduct& p) const { return p.block_bytes; }
   static __device__ __forceinline__ uint32_t chunk(int row, int c) { return row * kFewPitch + c * 16; }
 };
 

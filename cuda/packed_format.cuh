@@ -8,7 +8,9 @@
 // A format is a class with T, the dtype of the operand; kBlockBytes, the bytes of its largest block; Packed, what a thread
 // reads of a block; kRegisters, how many registers that takes; and the functions load and decode. The blocks of a format have
 // variants, which differ in their scales and in their bytes. The constructor gets the variant. with_variant calls a function
-// with a format that decodes one variant with the fewest instructions, if that differs.
+// with a format that decodes one variant with the fewest instructions, if that differs. Of that format, kVariantBytes are the
+// bytes of a block, or 0 if they are known only at run time, and kFactor is what its weights must be multiplied by: a power of
+// two. Sums are multiplied instead.
 #pragma once
 #include <ptx_packed.cuh>
 
@@ -55,6 +57,7 @@ struct Mxfp4 {
   static constexpr int kBias = kHalf ? 14 : 126;
   static constexpr int kRegisters = 5;
   static constexpr float kFactor = 1.0f;
+  static constexpr int kVariantBytes = kBlockBytes;
 
   // What a thread reads of a block: its values, and the scales of its two rows and two groups (byte 2 group + row).
   struct Packed {

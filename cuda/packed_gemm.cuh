@@ -185,7 +185,6 @@ struct PanelRing {
   __device__ __forceinline__ uint32_t weights(int stage) const {
     return base + Tile::kWeights + stage * Tile::kWeightBytes + strip;
   }
-  __device__ __forceinline__ uint32_t weight_step(const PackedProduct&) const { return 0; }
   static __device__ __forceinline__ uint32_t chunk(int row, int c) { return row * 128 + (c ^ row % 8) * 16; }
 };
 

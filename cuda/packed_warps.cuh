@@ -19,7 +19,8 @@ __device__ __forceinline__ void clear(float (&sums)[kEights][4]) {
 // long as one of 64. Missing rows are replaced by the last one. Here instructions are the limit: see cuda/LADDER.md.
 //
 // A ring has its Format; kDeep, the steps of a stage; the addresses of a stage's rows and weights, and of the chunks of eight
-// columns in a step's rows; and kRowStep and weight_step(), the bytes from one step to the next.
+// columns in a step's rows; and kRowStep, the bytes from one step's rows to the next. The steps of a stage are unrolled: most of
+// their addresses are then constants.
 template <int kEights, class Ring>
 __device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], const PackedProduct& p, const Ring& ring,
                                                   PackedPlace& place, int rows) {
@@ -35,18 +36,21 @@ __device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], con
   clear(sums);
   Ring::Format::with_variant(p.variant, [&](const auto& format) {
     using T = typename Ring::Format::T;
+    using Variant = std::decay_t<decltype(format)>;
+    const uint32_t block_bytes = Variant::kVariantBytes ? Variant::kVariantBytes : p.block_bytes;
 #pragma unroll 1
     for (int left = steps; left > 0; left -= Ring::kDeep) {
       mbarrier_wait(ring.full(place.stage), place.round);
-      uint32_t rows_at = ring.rows(place.stage), block = ring.weights(place.stage);
-#pragma unroll 1
-      for (int i = min(left, Ring::kDeep); i > 0; --i) {
-        const auto packed = format.load(block);
+      const uint32_t rows_at = ring.rows(place.stage), blocks = ring.weights(place.stage);
+#pragma unroll
+      for (int i = 0; i < Ring::kDeep; ++i) {
+        if (i > 0 && left <= i) break;
+        const auto packed = format.load(blocks + i * block_bytes);
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           uint32_t b[kEights][4];
 #pragma unroll
-          for (int j = 0; j < kEights; ++j) ldmatrix_x4(b[j], own[half][j] + rows_at);
+          for (int j = 0; j < kEights; ++j) ldmatrix_x4(b[j], own[half][j] + rows_at + i * Ring::kRowStep);
 #pragma unroll
           for (int c = 0; c < 2; ++c) {
             uint32_t operand[4];
@@ -58,19 +62,16 @@ __device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], con
             }
           }
         }
-        rows_at += Ring::kRowStep;
-        block += ring.weight_step(p);
       }
       __syncwarp();
       if (lane == 0) mbarrier_arrive(ring.empty(place.stage));
       place.next(ring.stages);
     }
-    constexpr float kFactor = std::decay_t<decltype(format)>::kFactor;
-    if constexpr (kFactor != 1.0f) {
+    if constexpr (Variant::kFactor != 1.0f) {
 #pragma unroll
       for (int j = 0; j < kEights; ++j) {
 #pragma unroll
-        for (float& sum : sums[j]) sum = __fmul_rn(sum, kFactor);
+        for (float& sum : sums[j]) sum = __fmul_rn(sum, Variant::kFactor);
       }
     }
   });
