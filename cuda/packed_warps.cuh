@@ -19,8 +19,8 @@ __device__ __forceinline__ void clear(float (&sums)[kEights][4]) {
 // long as one of 64. Missing rows are replaced by the last one. Here instructions are the limit: see cuda/LADDER.md.
 //
 // A ring has its Format; kDeep, the steps of a stage; the addresses of a stage's rows and weights, and of the chunks of eight
-// columns in a step's rows; and kRowStep, the bytes from one step's rows to the next. The steps of a stage are unrolled: most of
-// their addresses are then constants.
+// columns in a step's rows; and kRowStep, the bytes from one step's rows to the next. The steps of a full stage are unrolled, so
+// that one step's loads and decoding overlap with the multiplications of the one before: see cuda/LADDER.md.
 template <int kEights, class Ring>
 __device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], const PackedProduct& p, const Ring& ring,
                                                   PackedPlace& place, int rows) {
@@ -38,30 +38,35 @@ __device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], con
     using T = typename Ring::Format::T;
     using Variant = std::decay_t<decltype(format)>;
     const uint32_t block_bytes = Variant::kVariantBytes ? Variant::kVariantBytes : p.block_bytes;
+    const auto multiply = [&](uint32_t rows_at, uint32_t block) {
+      const auto packed = format.load(block);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        uint32_t b[kEights][4];
+#pragma unroll
+        for (int j = 0; j < kEights; ++j) ldmatrix_x4(b[j], own[half][j] + rows_at);
+#pragma unroll
+        for (int c = 0; c < 2; ++c) {
+          uint32_t operand[4];
+          format.decode(packed, half * 2 + c, operand);
+#pragma unroll
+          for (int j = 0; j < kEights; ++j) {
+            const uint32_t columns[2] = {b[j][c * 2], b[j][c * 2 + 1]};
+            mma_m16n8k16<T>(sums[j], operand, columns);
+          }
+        }
+      }
+    };
 #pragma unroll 1
     for (int left = steps; left > 0; left -= Ring::kDeep) {
       mbarrier_wait(ring.full(place.stage), place.round);
       const uint32_t rows_at = ring.rows(place.stage), blocks = ring.weights(place.stage);
+      if (left >= Ring::kDeep) {
 #pragma unroll
-      for (int i = 0; i < Ring::kDeep; ++i) {
-        if (i > 0 && left <= i) break;
-        const auto packed = format.load(blocks + i * block_bytes);
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          uint32_t b[kEights][4];
-#pragma unroll
-          for (int j = 0; j < kEights; ++j) ldmatrix_x4(b[j], own[half][j] + rows_at + i * Ring::kRowStep);
-#pragma unroll
-          for (int c = 0; c < 2; ++c) {
-            uint32_t operand[4];
-            format.decode(packed, half * 2 + c, operand);
-#pragma unroll
-            for (int j = 0; j < kEights; ++j) {
-              const uint32_t columns[2] = {b[j][c * 2], b[j][c * 2 + 1]};
-              mma_m16n8k16<T>(sums[j], operand, columns);
-            }
-          }
-        }
+        for (int i = 0; i < Ring::kDeep; ++i) multiply(rows_at + i * Ring::kRowStep, blocks + i * block_bytes);
+      } else {
+#pragma unroll 1
+        for (int i = 0; i < left; ++i) multiply(rows_at + i * Ring::kRowStep, blocks + i * block_bytes);
       }
       __syncwarp();
       if (lane == 0) mbarrier_arrive(ring.empty(place.stage));
