@@ -52,6 +52,7 @@ struct PackedStore {
     T* const out = static_cast<T*>(p.out) + n;
 #pragma unroll
     for (int j = 0; j < kEights; ++j) {
+      if (j * 8 >= at.rows) break;
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         const int row = j * 8 + lane % 4 * 2 + h;
@@ -86,6 +87,7 @@ struct PackedStore {
     };
 #pragma unroll
     for (int j = 0; j < kEights; ++j) {
+      if (j * 8 >= at.rows) break;
       float x[2];
 #pragma unroll
       for (int h = 0; h < 2; ++h) {

@@ -270,11 +270,13 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
       const PackedPosition at = slots[slot];
       if (at.expert < 0) break;
       const PackedProduct& p = at.down ? a.down : a.gate_up;
-      with_width(at.rows, [&](auto width) {
-        float sums[decltype(width)::value / 8][4];
-        multiply_by_warps(sums, p, ring, place, at.rows);
-        epilogue(sums, p, at, [&](int row) { return sort.number_of(a, at.row + row); });
-      }, std::integer_sequence<int, 8, kFewRows>{});
+      float sums[kFewRows / 8][4];
+      if (at.rows <= 8) {
+        multiply_by_warps<1>(sums, p, ring, place, at.rows);
+      } else {
+        multiply_by_warps<kFewRows / 8>(sums, p, ring, place, at.rows);
+      }
+      epilogue(sums, p, at, [&](int row) { return sort.number_of(a, at.row + row); });
       if (!at.down) announce(a.counters + 1 + at.row_tile);
     }
   }

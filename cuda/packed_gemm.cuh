@@ -229,7 +229,7 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
         constexpr int kRows = decltype(width)::value;
         float sums[kRows / 8][4];
         if constexpr (kRows <= kWarpRows) {
-          multiply_by_warps(sums, p, panels, place, at.rows);
+          multiply_by_warps<kRows / 8>(sums, p, panels, place, at.rows);
         } else if constexpr (kRows <= kBurstRows && Tile::kMaxRows <= kBurstRows) {
           multiply_in_bursts<Tile>(sums, p, ring, place);
         } else {

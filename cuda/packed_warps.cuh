@@ -15,14 +15,14 @@ __device__ __forceinline__ void clear(float (&sums)[kEights][4]) {
   for (int j = 0; j < kEights; ++j) sums[j][0] = sums[j][1] = sums[j][2] = sums[j][3] = 0.0f;
 }
 
-// A warpgroup's sums over the whole depth: 64 weight rows by 8 kEights input rows, or fewer. A wgmma of 8 columns takes as
+// A warpgroup's sums over the whole depth: 64 weight rows by 8 kEights input rows, or fewer. Other sums are zero. A wgmma of 8 columns takes as
 // long as one of 64. Missing rows are replaced by the last one. Here instructions are the limit: see cuda/LADDER.md.
 //
 // A ring has its Format; kDeep, the steps of a stage; the addresses of a stage's rows and weights, and of the chunks of eight
 // columns in a step's rows; and kRowStep, the bytes from one step's rows to the next. The steps of a full stage are unrolled, so
 // that one step's loads and decoding overlap with the multiplications of the one before: see cuda/LADDER.md.
-template <int kEights, class Ring>
-__device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], const PackedProduct& p, const Ring& ring,
+template <int kEights, int kAllEights, class Ring>
+__device__ __forceinline__ void multiply_by_warps(float (&sums)[kAllEights][4], const PackedProduct& p, const Ring& ring,
                                                   PackedPlace& place, int rows) {
   const int steps = ceil_div(p.depth, kBlockDepth);
   const int lane = threadIdx.x % 32;
