@@ -10,7 +10,8 @@
 // variants, which differ in their scales and in their bytes. The constructor gets the variant. with_variant calls a function
 // with a format that decodes one variant with the fewest instructions, if that differs. Of that format, kVariantBytes are the
 // bytes of a block, or 0 if they are known only at run time, and kFactor is what its weights must be multiplied by: a power of
-// two. Sums are multiplied instead.
+// two. Sums are multiplied instead. kUnrolled: whether the loop of the fewest rows is unrolled. It takes much of the package, so
+// only where it gains most.
 #pragma once
 #include <ptx_packed.cuh>
 
@@ -58,6 +59,7 @@ struct Mxfp4 {
   static constexpr int kRegisters = 5;
   static constexpr float kFactor = 1.0f;
   static constexpr int kVariantBytes = kBlockBytes;
+  static constexpr bool kUnrolled = !kHalf;
 
   // What a thread reads of a block: its values, and the scales of its two rows and two groups (byte 2 group + row).
   struct Packed {

@@ -31,6 +31,7 @@ struct Int4 {
   static constexpr int kRegisters = 7;
   static constexpr int kValueBytes = 2048, kBlockBytes = kValueBytes + scale_bytes(kTwoGroups | kZeroPoints);
   static constexpr int kVariantBytes = kVariant < 0 ? 0 : kValueBytes + scale_bytes(kVariant);
+  static constexpr bool kUnrolled = !kHalf;
   static constexpr float kFactor = kFused ? 0x1p12f : 1.0f;
 
   struct Packed {

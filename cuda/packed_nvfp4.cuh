@@ -30,6 +30,7 @@ struct Nvfp4 {
   static constexpr int kRegisters = 6;
   static constexpr float kFactor = 1.0f;
   static constexpr int kVariantBytes = 0;
+  static constexpr bool kUnrolled = !kHalf;
   static constexpr int kValueBytes = 2048, kScaleBytes = kBlockRows * 4, kGlobals = kValueBytes + kScaleBytes;  // their offset
   static constexpr int kBlockBytes = kGlobals + kBlockRows * 4;
 

@@ -19,8 +19,8 @@ __device__ __forceinline__ void clear(float (&sums)[kEights][4]) {
 // long as one of 64. Missing rows are replaced by the last one. Here instructions are the limit: see cuda/LADDER.md.
 //
 // A ring has its Format; kDeep, the steps of a stage; the addresses of a stage's rows and weights, and of the chunks of eight
-// columns in a step's rows; and kRowStep, the bytes from one step's rows to the next. The steps of a full stage are unrolled, so
-// that one step's loads and decoding overlap with the multiplications of the one before: see cuda/LADDER.md.
+// columns in a step's rows; and kRowStep, the bytes from one step's rows to the next. The steps of a full stage can be unrolled.
+// Then one step's loads and decoding overlap with the multiplications of the one before: see cuda/LADDER.md.
 template <int kEights, int kAllEights, class Ring>
 __device__ __forceinline__ void multiply_by_warps(float (&sums)[kAllEights][4], const PackedProduct& p, const Ring& ring,
                                                   PackedPlace& place, int rows) {
@@ -61,12 +61,12 @@ __device__ __forceinline__ void multiply_by_warps(float (&sums)[kAllEights][4], 
     for (int left = steps; left > 0; left -= Ring::kDeep) {
       mbarrier_wait(ring.full(place.stage), place.round);
       const uint32_t rows_at = ring.rows(place.stage), blocks = ring.weights(place.stage);
-      if (left >= Ring::kDeep) {
+      if (Variant::kUnrolled && left >= Ring::kDeep) {
 #pragma unroll
         for (int i = 0; i < Ring::kDeep; ++i) multiply(rows_at + i * Ring::kRowStep, blocks + i * block_bytes);
       } else {
 #pragma unroll 1
-        for (int i = 0; i < left; ++i) multiply(rows_at + i * Ring::kRowStep, blocks + i * block_bytes);
+        for (int i = 0; i < min(left, Ring::kDeep); ++i) multiply(rows_at + i * Ring::kRowStep, blocks + i * block_bytes);
       }
       __syncwarp();
       if (lane == 0) mbarrier_arrive(ring.empty(place.stage));
