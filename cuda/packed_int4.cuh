@@ -73,7 +73,7 @@ struct Int4 {
   //
   // With bf16 and without zero points, one fused multiplication and addition gives the weight divided by kFactor, because
   // 8 · scale is exact. The division keeps the multiplied scale finite: scales must be 0, or at least 2^-114 and below 2^7 in
-  // magnitude.
+  // magnitude. Sums keep their bits, unless they are below about 2^-100.
   __device__ __forceinline__ void decode(const Packed& packed, int c, uint32_t* out) const {
     const int group = c / 2;
     const uint32_t word = word_of(packed.values, c);
