@@ -83,7 +83,8 @@ export function areBf16Within({ buffer, byteOffset, length }: TensorData, minimu
   if (numbers.subarray(0, before).some(isOutside) || numbers.subarray(after).some(isOutside)) return false;
   const [one, low, high] = [1, minimum, limit].map((bound) => repeat(0x8000 - bound, 2)) as [number, number, number];
   const magnitudes = 0x7fff7fff;
-  const outside = (word: number) => (word & magnitudes) + one & ~((word & magnitudes) + low) | (word & magnitudes) + high;
+  const outside = (word: number) =>
+    (word & magnitudes) + one & ~((word & magnitudes) + low) | (word & magnitudes) + high;
   const count = Math.floor(words.length / 8);
   let found = 0;
   for (let i = 0; i < count; i++) {

@@ -31,17 +31,26 @@ function int4(random: SmallRandom, range: readonly [number, number], group: numb
   const one = 9; // 9 - 8
   const number = (row: number, column: number) => row < size ? one : column + row & 15;
   const scalesOf = (rows: number, at: (row: number) => number) => {
-    const data = Float32Array.from({ length: E * rows * size / group }, (_, i) => at(Math.floor(i * group / size) % rows));
+    const data = Float32Array.from(
+      { length: E * rows * size / group },
+      (_, i) => at(Math.floor(i * group / size) % rows),
+    );
     return convert(tensor(data, [E, rows, size / group]), "bf16");
   };
   const gateUp = {
     values: bytesOf(2 * size, size / 2, (row, pair) => number(row, pair * 2) | number(row, pair * 2 + 1) << 4),
     scales: scalesOf(2 * size, (row) => {
-      return row < size ? 1 : (random.integer(0, 1) * 2 - 1) * (1 + random.next() * 127 / 128) * 2 ** random.integer(...range);
+      return row < size
+        ? 1
+        : (random.integer(0, 1) * 2 - 1) * (1 + random.next() * 127 / 128) * 2 ** random.integer(...range);
     }),
   };
   const down = {
-    values: bytesOf(size, size / 2, (row, pair) => row >> 1 === pair ? one << row % 2 * 4 | 8 << 4 - row % 2 * 4 : 0x88),
+    values: bytesOf(
+      size,
+      size / 2,
+      (row, pair) => row >> 1 === pair ? one << row % 2 * 4 | 8 << 4 - row % 2 * 4 : 0x88,
+    ),
     scales: scalesOf(size, () => 1),
   };
   return [packed("int4", gateUp, [E, 2 * size, size], concatenated), packed("int4", down, [E, size, size])];
