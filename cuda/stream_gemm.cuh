@@ -98,11 +98,12 @@ __device__ __forceinline__ void take_tiles(const StreamArguments<T>& a, const St
   }
 }
 
-// One warp copies the input's rows: each lane one row. It also writes the positions and scales of the rows to the slot.
+// One warp copies the input's rows, 16 bytes per lane. It also writes the positions and scales of the rows to the slot.
 template <class Tile, class T>
 __device__ __forceinline__ void copy_rows(const StreamArguments<T>& a, const StreamTiles<Tile>& tiles,
                                           const BlockSort& sort, uint32_t ring, typename Tile::Slot* slots) {
-  const int lane = threadIdx.x % 32;
+  constexpr int kLanes = Tile::kBK * 2 / 16, kRowsAtOnce = 32 / kLanes;  // lanes for a row's part of a step
+  const int lane = threadIdx.x % 32, column = lane % kLanes * kChunk;
   RingPlace<Tile> place;
   RingPlace<typename Tile::Slots> slot;
   for (;; slot.next()) {
@@ -118,13 +119,13 @@ __device__ __forceinline__ void copy_rows(const StreamArguments<T>& a, const Str
       if (lane < own.rows) positions[lane] = own.at.row + lane;
       __syncwarp();
     }
-    const T* from = own.down ? a.activations : a.hidden_states;
+    const T* const from = own.down ? a.activations : a.hidden_states;
     const int depth = own.down ? a.intermediate : a.hidden;
+    int own_row = 0;  // each lane knows one row
     if (lane < own.rows) {
       const int position = positions[lane];
       if (!own.down && a.row_scales) scales[lane] = a.row_scales[position];
-      const int row = own.down ? position : a.indices ? position / a.top_k : a.row_index[position];
-      from += static_cast<size_t>(row) * depth;
+      own_row = own.down ? position : a.indices ? position / a.top_k : a.row_index[position];
     }
     if (own.down && a.products == 3) {
       int* const counter = a.counters + 1 + own.row_tile;
@@ -135,14 +136,19 @@ __device__ __forceinline__ void copy_rows(const StreamArguments<T>& a, const Str
       if (lane == 0 && atomicAdd(counter, 1) == all - 1) atomicAdd(counter, -all);
     }
     for (int k = 0; k < depth; k += Tile::kBK) {
-      const uint32_t full = ring + Tile::kFull + place.stage * 8;
-      const uint32_t to = ring + Tile::kRows + (place.stage * Tile::kBM + lane) * Tile::kRowBytes;
-      const int bytes = min(Tile::kBK, depth - k) * 2;
+      const uint32_t to = ring + Tile::kRows + place.stage * Tile::kBM * Tile::kRowBytes + column * 2;
       mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
+#pragma unroll 4
+      for (int first = 0; first < own.rows; first += kRowsAtOnce) {
+        const int i = first + lane / kLanes;
+        const size_t row = __shfl_sync(kFullWarp, own_row, i % 32);
+        if (i < own.rows && k + column < depth) {
+          cp_async_16(to + i * Tile::kRowBytes, from + row * depth + k + column, 16);
+        }
+      }
       __syncwarp();  // the slot is complete
-      if (lane == 0) mbarrier_arrive_expecting(full, own.rows * bytes);
-      __syncwarp();
-      if (lane < own.rows) bulk_copy(to, from + k, bytes, full);
+      if (lane == 0) mbarrier_arrive(ring + Tile::kFull + place.stage * 8);
+      cp_async_arrive(ring + Tile::kFull + place.stage * 8);
       place.next();
     }
   }
@@ -158,7 +164,7 @@ __device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
     prefetch_tensor_map(a.gate_up_weights);
     prefetch_tensor_map(a.down_weights);
     for (int s = 0; s < Tile::kStages; ++s) {
-      mbarrier_init(ring + Tile::kFull + s * 8, 2);  // both copying warps
+      mbarrier_init(ring + Tile::kFull + s * 8, 2 + 32);  // both copying warps, and the copies of each lane
       mbarrier_init(ring + Tile::kEmpty + s * 8, Tile::kConsumers);
     }
     for (int s = 0; s < Tile::Slots::kStages; ++s) mbarrier_init(ring + Tile::kTaken + s * 8, 1);
