@@ -179,7 +179,7 @@ __device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
       threadIdx.x == Tile::kConsumers * 32 ? take(a, static_cast<int>(blockIdx.x) - static_cast<int>(gridDim.x)) : 0;
   BlockSort sort(smem + Tile::kSort, a.experts);
   if (a.indices) {
-    sort.count<Tile::kThreads, Tile::kBM>(a.indices, a.assignments, a.experts);
+    sort.count<Tile::kThreads, Tile::kBM>(a.indices, a.assignments, a.experts, a.capacity);
   } else {
     __syncthreads();
   }

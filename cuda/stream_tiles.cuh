@@ -51,7 +51,7 @@ struct StreamArguments {
   int products;       // 1: gate_up, 2: down, 3: both
   int ready;          // whether indices and offsets are older than the previous kernel's results
   int split;          // whether all gate columns are before all up columns
-  int assignments, top_k;
+  int assignments, top_k, capacity;  // used if indices are given
 };
 
 struct StreamPosition {
