@@ -34,13 +34,18 @@ struct BlockSort {
         tile_offsets(row_offsets + experts + 1),
         experts(reinterpret_cast<unsigned short*>(tile_offsets + experts + 1)) {}
 
+  // Called by all kThreads threads of the block before they call `count`.
+  template <int kThreads>
+  __device__ __forceinline__ void clear(int expert_count) {
+    for (int e = threadIdx.x; e < expert_count; e += kThreads) row_offsets[e] = 0;
+  }
+
   // Counts the assignments, and divides the rows of each expert, at most `capacity`, into tiles. Called by all kThreads
   // threads of the block; after it the block has synchronized.
   template <int kThreads, int kTileRows>
   __device__ __forceinline__ void count(const int* indices, int assignments, int expert_count,
                                         int capacity = INT32_MAX) {
     int* const counts = row_offsets;
-    for (int e = threadIdx.x; e < expert_count; e += kThreads) counts[e] = 0;
     __syncthreads();
     constexpr int kBatch = 4;  // loads at once
     for (int base = threadIdx.x; base < padded(assignments); base += kBatch * kThreads) {

@@ -170,6 +170,8 @@ __device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
     for (int s = 0; s < Tile::Slots::kStages; ++s) mbarrier_init(ring + Tile::kTaken + s * 8, 1);
     fence_async_proxy();
   }
+  BlockSort sort(smem + Tile::kSort, a.experts);
+  if (a.indices) sort.clear<Tile::kThreads>(a.experts);
   if (a.ready) {
     see_older_kernels();
   } else {
@@ -177,7 +179,6 @@ __device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
   }
   const int first =
       threadIdx.x == Tile::kConsumers * 32 ? take(a, static_cast<int>(blockIdx.x) - static_cast<int>(gridDim.x)) : 0;
-  BlockSort sort(smem + Tile::kSort, a.experts);
   if (a.indices) {
     sort.count<Tile::kThreads, Tile::kBM>(a.indices, a.assignments, a.experts, a.capacity);
   } else {
