@@ -134,6 +134,8 @@ __device__ __forceinline__ void copy_rows(const StreamArguments<T>& a, const Str
       // Tiles of down count too, so that the last one knows that nobody waits any more.
       const int all = tiles.announcements + tiles.down_columns;
       if (lane == 0 && atomicAdd(counter, 1) == all - 1) atomicAdd(counter, -all);
+    } else if (a.ready) {
+      wait_for_previous_kernel();
     }
     for (int k = 0; k < depth; k += Tile::kBK) {
       const uint32_t to = ring + Tile::kRows + place.stage * Tile::kBM * Tile::kRowBytes + column * 2;
@@ -187,7 +189,7 @@ __device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
   const StreamTiles<Tile> tiles(a, a.indices ? sort.row_offsets : a.row_offsets,
                                 a.indices ? sort.tile_offsets : a.tile_offsets);
   auto* const slots = reinterpret_cast<typename Tile::Slot*>(smem + Tile::kSlotsAt);
-  if (a.ready && warp != Tile::kConsumers) follow_previous_kernel();  // the weights do not depend on that kernel
+  if (a.ready && warp < Tile::kConsumers) follow_previous_kernel();  // only the input's rows depend on that kernel
   if (warp == Tile::kConsumers) {
     take_tiles<Tile, kLayout>(a, tiles, ring, slots, first);
   } else if (warp == Tile::kConsumers + 1) {
