@@ -5,7 +5,8 @@
 // the input's rows are its 8 columns, so few rows waste little. A tile computes only as many rows, in eights, as there are.
 //
 // A block has four warps that multiply, 16 columns each; one that copies weights, in boxes of a tensor map; and one that
-// copies the input's rows, each with one bulk copy per step. They synchronize with two mbarriers per stage of the ring:
+// copies the input's rows with cp.async: a bulk copy of each row would take longer, because a warp issues bulk copies one
+// after another. They synchronize with two mbarriers per stage of the ring:
 // "full" completes with the last byte of a stage, and "empty" with the last read of it. The copies run ahead from one tile
 // to the next. Several blocks share a multiprocessor: all of them have equally many bytes in flight, so the memory serves
 // them equally, even if some multiprocessors have more of them.

@@ -28,7 +28,7 @@ struct StreamTile {
   static constexpr int kSlotsAt = kTaken + Slots::kStages * 8;
   static constexpr int kSort = kSlotsAt + Slots::kStages * static_cast<int>(sizeof(Slot));
 
-  static_assert(kBM % 8 == 0 && kBM <= 32, "mma.sync has 8 columns, and each lane copies a row");
+  static_assert(kBM % 8 == 0 && kBM <= 32, "mma.sync has 8 columns, and each lane finds a row");
 };
 
 template <class T>
