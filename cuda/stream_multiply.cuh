@@ -94,8 +94,9 @@ __device__ __forceinline__ void multiply_tile(float (&sums)[kEights][4], const W
     const uint32_t input = ring + Tile::kRows + place.stage * Tile::kBM * Tile::kRowBytes;
     const auto read = [&](auto& operands, auto partial, int box, int deep) {
       const uint32_t first = input + box * Tile::kBoxDepth * 2;
-      operands.template read<partial.value, Tile>(weights, stage + box * Tile::kBoxBytes, first + eight * Tile::kRowBytes,
-                                                  first + last_row * Tile::kRowBytes, deep);
+      operands.template read<partial.value, Tile>(weights, stage + box * Tile::kBoxBytes,
+                                                  first + eight * Tile::kRowBytes, first + last_row * Tile::kRowBytes,
+                                                  deep);
     };
     const auto release = [&] {
       __syncwarp();

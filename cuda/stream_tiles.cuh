@@ -47,10 +47,10 @@ struct StreamArguments {
   int* counters;            // zeros, also afterwards: tickets, and then announcements for each row tile
   Activation activation;
   int experts, hidden, intermediate;
-  int gate_up_width;  // 2 intermediate
-  int products;       // 1: gate_up, 2: down, 3: both
-  int ready;          // whether indices and offsets are older than the previous kernel's results
-  int split;          // whether all gate columns are before all up columns
+  int gate_up_width;                 // 2 intermediate
+  int products;                      // 1: gate_up, 2: down, 3: both
+  int ready;                         // whether indices and offsets are older than the previous kernel's results
+  int split;                         // whether all gate columns are before all up columns
   int assignments, top_k, capacity;  // used if indices are given
 };
 
