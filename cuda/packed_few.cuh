@@ -254,6 +254,7 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
   const int first = threadIdx.x == kFewMultiplying ? atomicAdd(a.counters, 1) : 0;
   FewSort sort(smem + kFewHeader + a.stages * a.stage_bytes, a.experts, a.assignments);
   if (a.indices) {
+    sort.clear<kFewThreads>(a.experts);
     sort.count<kFewThreads, kFewRows>(a.indices, a.assignments, a.experts);
   } else {
     sort.copy(a);
