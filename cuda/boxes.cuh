@@ -15,6 +15,12 @@ struct BoxedArguments : Product<T> {
   TensorMap weights;
 };
 
+// For products whose rows of A are consecutive.
+template <class T>
+struct BoxedRowsArguments : BoxedArguments<T> {
+  TensorMap rows;
+};
+
 // A position in the ring, and the number of rounds modulo 2.
 template <class Tile>
 struct RingPlace {

@@ -261,11 +261,11 @@ export function planLaunches(
         ? [{ ...launches[0]!, ...bothWork }]
         : launches.map((launch, i) => ({ ...launch, ...i === 0 ? gateUpWork : downWork }));
     }
-    const gateUpLaunch = products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
+    const gateUpLaunch = products.launch<TensorName>(tile, gateUpProduct, { rows: kept, rowTiles }, {
       ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },
       ...{ rowIndex: "rowTokens", rowScales, ...offsets },
     });
-    const downLaunch = products.launch<TensorName>(tile, downProduct, rowTiles, {
+    const downLaunch = products.launch<TensorName>(tile, downProduct, { rows: kept, rowTiles }, {
       ...{ input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" },
       ...{ rowIndex: null, rowScales: null, ...offsets },
     });

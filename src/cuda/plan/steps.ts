@@ -238,7 +238,7 @@ export function planProduct(
           ...{ rowIndex: null, rowScales: null, counters: null },
         },
       )
-      : [products.launch(tile, product, rowTiles, {
+      : [products.launch(tile, product, { rows: batch * rows, rowTiles }, {
         ...{ ...tensors, weights: denseParts(weights), bias: null, rowIndex: null, rowScales: null },
       })],
   ];

@@ -29,6 +29,7 @@ export interface BoxedTile extends TileShape {
   readonly boxDepth: number;
   /** Columns of a box, if the rows of the weights run along the columns. */
   readonly boxColumns: number;
+  readonly rowUnit: number;
 }
 
 /** The tile shapes of the kernels of one kind, largest first. */
