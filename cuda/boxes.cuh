@@ -13,6 +13,7 @@ enum class WeightLayout { kInOut, kInOutSplit, kOutIn };
 template <class T>
 struct BoxedArguments : Product<T> {
   TensorMap weights;
+  int* counters;  // the first is zero, also afterwards: tickets
 };
 
 // For products whose rows of A are consecutive.

@@ -12,6 +12,9 @@
 // with the swizzle of wgmma. The rows of A and of an out-in B run along the depth. An in-out B is stored in slabs of
 // columns, whose rows run along the columns.
 //
+// Blocks take tiles by tickets, because tiles do not take equally long: one producer thread takes a ticket when it has
+// issued the copies of a tile, and passes it to the other warps.
+//
 // The last tile of an expert may have few rows. A consumer multiplies only its units of 64 rows that have rows, and A is
 // copied only for those.
 //
@@ -38,7 +41,9 @@ struct WarpgroupTile {
   static constexpr int kSlabColumns = 64, kSlabBytes = kBK * kSlabColumns * 2;
   static constexpr int kTableBytes = kBM * 8;  // a pointer to each row of A
   static constexpr int kTable = kStages * kStageBytes, kFull = kTable + kTableBytes, kEmpty = kFull + kStages * 8;
-  static constexpr int kSharedBytes = kEmpty + kStages * 8;
+  static constexpr int kSlots = 8;  // for tickets
+  static constexpr int kTaken = kEmpty + kStages * 8, kTickets = kTaken + kSlots * 8;
+  static constexpr int kSharedBytes = kTickets + kSlots * 4;
 
   static constexpr int kPassRows = kProducers * 16;  // rows of A per pass, eight threads each
   static constexpr int kPasses = kBM / kPassRows;
@@ -48,8 +53,35 @@ struct WarpgroupTile {
   static_assert(kMmaRows % kPassRows == 0 && kPassRows % 8 == 0, "a pass must not change the swizzle");
   static_assert((kConsumers * kConsumerRegisters + kProducers * kProducerRegisters) * 128 <= 65536,
                 "the registers of a block");
+  // Nobody waits for an empty slot: when all copies of a tile are issued, every warp has begun at least the tile that is
+  // kStages before it, and the next tile's slot was that of an earlier one.
+  static_assert(kSlots >= kStages + 2, "a ticket must not be overwritten before it is received");
   static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
 };
+
+// Passes the ticket of a block's n-th tile to all warps, or -1 if there are not that many tiles.
+template <class Tile>
+__device__ __forceinline__ void pass_ticket(uint32_t n, int ticket, int count) {
+  unsigned char* const smem = dynamic_smem();
+  reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots] = ticket < count ? ticket : -1;
+  mbarrier_arrive(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8);
+}
+
+// Returns the ticket of a block's n-th tile.
+template <class Tile>
+__device__ __forceinline__ int receive_ticket(uint32_t n) {
+  unsigned char* const smem = dynamic_smem();
+  mbarrier_wait(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8, n / Tile::kSlots % 2);
+  return reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots];
+}
+
+// Takes a ticket for another tile than the block's first. All blocks together take as many as there are tiles, because
+// each block with a tile takes one too many. The last of them lets the tickets begin again.
+__device__ __forceinline__ int take_ticket(int* counter, int count) {
+  const int taken = atomicAdd(counter, 1);
+  if (taken == count - 1) *counter = 0;
+  return taken + static_cast<int>(gridDim.x);
+}
 
 // The boxes of B that a tile needs. Missing columns, and rows beyond the depth, become zeros.
 template <class Tile, WeightLayout kLayout>
@@ -234,7 +266,6 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
   const Product<T> p = arguments;
   const uint32_t ring = shared_address(dynamic_smem());
   const uint32_t full = ring + Tile::kFull, empty = ring + Tile::kEmpty;
-  const int count = tile_count<Tile>(p);
 
   if (threadIdx.x == 0) {
     Loader::prefetch(arguments);
@@ -242,6 +273,7 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
       mbarrier_init(full + s * 8, Loader::kArrivals);
       mbarrier_init(empty + s * 8, Tile::kConsumers * 4);  // one per warp
     }
+    for (int s = 0; s < Tile::kSlots; ++s) mbarrier_init(ring + Tile::kTaken + s * 8, 1);
     fence_async_proxy();
   }
   __syncthreads();
@@ -250,20 +282,26 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
   if (threadIdx.x >= Tile::kConsumers * 128) {
     set_fewer_registers<Tile::kProducerRegisters>();
     if (threadIdx.x >= Tile::kConsumers * 128 + Loader::kThreads) return;
+    const int count = tile_count<Tile>(p);
+    const bool leads = threadIdx.x == Tile::kConsumers * 128;
     Loader loader(p, arguments, dynamic_smem() + Tile::kTable);
-    for (int index = blockIdx.x; index < count; index += gridDim.x) {
+    if (leads) pass_ticket<Tile>(0, static_cast<int>(blockIdx.x), count);
+    int index;
+    for (uint32_t n = 0; (index = receive_ticket<Tile>(n)) >= 0; ++n) {
       loader.aim(locate<Tile>(p, index));
       for (int k = 0; k < p.depth; k += Tile::kBK) {
         mbarrier_wait(empty + place.stage * 8, place.round ^ 1);
         loader.load(ring + place.stage * Tile::kStageBytes, full + place.stage * 8, k);
         place.next();
       }
+      if (leads) pass_ticket<Tile>(n + 1, take_ticket(arguments.counters, count), count);
     }
     loader.finish();
   } else {
     set_more_registers<Tile::kConsumerRegisters>();
     const int warp_m = threadIdx.x / 128 * Tile::kWM;
-    for (int index = blockIdx.x; index < count; index += gridDim.x) {
+    int index;
+    for (uint32_t n = 0; (index = receive_ticket<Tile>(n)) >= 0; ++n) {
       const TilePosition at = locate<Tile>(p, index);
       const int rows = at.row_end - at.row - warp_m;
       float sums[Tile::kMmaM][Tile::kMmaN][4] = {};

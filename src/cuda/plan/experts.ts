@@ -263,11 +263,11 @@ export function planLaunches(
     }
     const gateUpLaunch = products.launch<TensorName>(tile, gateUpProduct, { rows: kept, rowTiles }, {
       ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },
-      ...{ rowIndex: "rowTokens", rowScales, ...offsets },
+      ...{ rowIndex: "rowTokens", rowScales, ...offsets, counters: "counters" },
     });
     const downLaunch = products.launch<TensorName>(tile, downProduct, { rows: kept, rowTiles }, {
       ...{ input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" },
-      ...{ rowIndex: null, rowScales: null, ...offsets },
+      ...{ rowIndex: null, rowScales: null, ...offsets, counters: "counters" },
     });
     return [{ ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
   };

@@ -55,6 +55,8 @@ export interface ProductTensors<Pointer> {
   readonly rowScales: Pointer | null;
   readonly rowOffsets: Pointer;
   readonly tileOffsets: Pointer;
+  /** The backend's counters, which the kernel leaves as it finds them. */
+  readonly counters: Pointer;
 }
 
 /** The kernels that compute all products of a call. */
@@ -109,7 +111,7 @@ export class ProductKernels {
     tile: TileShape | BoxedTile,
     product: Product,
     { rows, rowTiles }: { readonly rows: number; readonly rowTiles: number },
-    { weights, ...tensors }: ProductTensors<Pointer>,
+    { weights, counters, ...tensors }: ProductTensors<Pointer>,
   ): KernelLaunch<Pointer> {
     const { experts, depth, width, gated, activation, format } = product;
     const { gateUpLayout, weightLayout } = this.#variant;
@@ -134,6 +136,7 @@ export class ProductKernels {
           : "boxDepth" in tile
           ? {
             weights: { ...weightBoxes(this.#variant, product, tile), pointer: weights.values },
+            counters,
             // The rows of a product with a gate are gathered one by one.
             ...!gated && { rows: { ...rowBoxes(this.#variant.dtype, rows, depth, tile), pointer: tensors.input } },
           }

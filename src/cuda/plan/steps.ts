@@ -205,7 +205,7 @@ export function planProduct(
     & { readonly weights: bigint }
     & Pick<
       ProductTensors<bigint>,
-      "input" | "out" | "rowOffsets" | "tileOffsets"
+      "input" | "out" | "rowOffsets" | "tileOffsets" | "counters"
     >,
 ): KernelLaunch[] {
   const product: Product = {

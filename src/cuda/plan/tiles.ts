@@ -77,13 +77,13 @@ export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 |
 export function hopperTiles(split: boolean): TileFamily {
   const boxed = { boxDepth: 64, boxColumns: 64 };
   return [
-    // A ring of steps with a depth of 64, a pointer for each row, and two mbarriers for each step.
+    // A ring of steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
     ...[{ rows: 256, stages: 4, efficiency: 1.13 }, { rows: 128, stages: 5, efficiency: split ? 0.8 : 1.15 }].map((
       { stages, ...shape },
     ) => ({
       ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512 },
       ...{ rowUnit: 64, extraRows: 34, bandwidth: 0.88 },
-      sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8,
+      sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8 + 8 * 12,
     })),
     ...tensorTiles(90).filter(({ rows }) => rows === 64).map((shape) => ({
       ...shape,
