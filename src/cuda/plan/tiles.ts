@@ -148,12 +148,7 @@ export function chooseTile(
     const columnTiles = Math.ceil(columns / shape.columns);
     const tiles = experts * mean(rowTiles) * columnTiles;
     const waves = Math.ceil(tiles / slots(shape)) * slots(shape) / tiles;
-    // The indices of a block's tiles differ by the number of slots. If the number of row tiles divides that, some blocks compute
-    // only full row tiles, and the call takes as long as they do.
-    const isUneven = (count: number) => count > 1 && slots(shape) % count === 0;
-    const full = (rows: number) =>
-      isUneven(rowTiles(rows)) ? rowTiles(rows) * shape.rows : Math.ceil(rows / unit) * unit;
-    const computedRows = mean(full) + mean(rowTiles) * (shape.extraRows ?? 0);
+    const computedRows = mean((rows) => Math.ceil(rows / unit) * unit) + mean(rowTiles) * (shape.extraRows ?? 0);
     const computed = waves * experts * computedRows * columnTiles * shape.columns / shape.efficiency;
     const read = experts * columns * balance / (shape.bandwidth ?? 1);
     return (computed ** 3 + read ** 3) ** (1 / 3);
