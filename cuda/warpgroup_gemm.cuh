@@ -43,7 +43,7 @@ struct WarpgroupTile {
   static constexpr int kTable = kStages * kStageBytes, kFull = kTable + kTableBytes, kEmpty = kFull + kStages * 8;
   static constexpr int kSlots = 8;  // for tickets
   static constexpr int kTaken = kEmpty + kStages * 8, kTickets = kTaken + kSlots * 8;
-  static constexpr int kSharedBytes = kTickets + kSlots * 4;
+  static constexpr int kSharedBytes = kTickets + kSlots * 16;
 
   static constexpr int kPassRows = kProducers * 16;  // rows of A per pass, eight threads each
   static constexpr int kPasses = kBM / kPassRows;
@@ -54,7 +54,7 @@ struct WarpgroupTile {
   static_assert((kConsumers * kConsumerRegisters + kProducers * kProducerRegisters) * 128 <= 65536,
                 "the registers of a block");
   // Nobody waits for an empty slot: when all copies of a tile are issued, every warp has begun at least the tile that is
-  // kStages before it, and the next tile's slot was that of an earlier one.
+  // kStages before it, and the slot of the next ticket was that of an earlier tile.
   static_assert(kSlots >= kStages + 2, "a ticket must not be overwritten before it is received");
   static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
 };
@@ -63,7 +63,7 @@ struct WarpgroupTile {
 template <class Tile>
 __device__ __forceinline__ void pass_ticket(uint32_t n, int ticket, int count) {
   unsigned char* const smem = dynamic_smem();
-  reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots] = ticket < count ? ticket : -1;
+  reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots * 4] = ticket < count ? ticket : -1;
   mbarrier_arrive(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8);
 }
 
@@ -72,7 +72,7 @@ template <class Tile>
 __device__ __forceinline__ int receive_ticket(uint32_t n) {
   unsigned char* const smem = dynamic_smem();
   mbarrier_wait(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8, n / Tile::kSlots % 2);
-  return reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots];
+  return reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots * 4];
 }
 
 // Takes a ticket for another tile than the block's first. All blocks together take as many as there are tiles, because

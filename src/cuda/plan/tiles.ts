@@ -83,7 +83,7 @@ export function hopperTiles(split: boolean): TileFamily {
     ) => ({
       ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512 },
       ...{ rowUnit: 64, extraRows: 34, bandwidth: 0.88 },
-      sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8 + 8 * 12,
+      sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8 + 8 * 24,
     })),
     ...tensorTiles(90).filter(({ rows }) => rows === 64).map((shape) => ({
       ...shape,
