@@ -131,9 +131,7 @@ export class ProductKernels {
       sharedBytes: sharedBytes(tile, product),
       arguments: {
         ...tensors,
-        ...format.kind !== "dense"
-          ? storedArguments(format, weights)
-          : "boxDepth" in tile
+        ...format.kind !== "dense" ? storedArguments(format, weights) : "boxDepth" in tile
           ? {
             weights: { ...weightBoxes(this.#variant, product, tile), pointer: weights.values },
             counters,
