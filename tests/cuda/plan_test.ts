@@ -154,7 +154,7 @@ Deno.test("on Hopper, the kernel for few rows sorts up to 512 assignments, unles
   assertEquals([kernelOf(2 ** 13), kernelOf(2 ** 14)], ["stream32_f16_in_out", "gated_64_f16_in_out"]);
 });
 
-Deno.test("experts with 128 rows or more get tiles of 256 rows on Hopper, those with 64 rows tiles of 128", () => {
+Deno.test("on Hopper, experts with 64 rows and layers with few tiles get tiles of 128 rows, others of 256", () => {
   const layers = {
     mixtral: { hidden: 4096, intermediate: 14336, experts: 8, topK: 2 },
     gptOss: { hidden: 2880, intermediate: 2880, experts: 32, topK: 4 },
@@ -175,7 +175,8 @@ Deno.test("experts with 128 rows or more get tiles of 256 rows on Hopper, those 
       manifest.images.sm_90!.kernels,
     ).tile.rows;
   assertEquals(rowsOf("mixtral", 256), 128);
-  assertEquals(rowsOf("mixtral", 1024), 256);
+  assertEquals(rowsOf("mixtral", 1024), 128);
+  assertEquals(rowsOf("mixtral", 8192), 256);
   assertEquals(rowsOf("gptOss", 512), 128);
   assertEquals(rowsOf("gptOss", 1024), 256);
   assertEquals(rowsOf("gptOss", 8192), 256);

@@ -139,7 +139,7 @@ export function planLaunches(
     ? packed.chooseTile(packedTiles, spread.experts, spread.rows)
     : chooseTile(possible, {
       ...spread,
-      columns: width + hidden,
+      products: [first, second],
       slots: (tile) => products.slots(tile, gateUpProduct),
     });
   const rowTiles = rowTilesOf(tile);

@@ -215,7 +215,7 @@ export function planProduct(
   };
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
   const slots = (tile: TileShape) => products.slots(tile, product);
-  const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, columns, slots });
+  const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, products: [product], slots });
   const tiles = Math.ceil(rows / tile.rows), rowTiles = batch * tiles;
   const { rowOffsets, tileOffsets } = tensors;
   return [
