@@ -41,7 +41,7 @@ struct WarpgroupTile {
   static constexpr int kSlabColumns = 64, kSlabBytes = kBK * kSlabColumns * 2;
   static constexpr int kTableBytes = kBM * 8;  // a pointer to each row of A
   static constexpr int kTable = kStages * kStageBytes, kFull = kTable + kTableBytes, kEmpty = kFull + kStages * 8;
-  static constexpr int kSlots = 8;  // for tickets
+  static constexpr int kSlots = 8;  // for tickets, of 16 bytes each
   static constexpr int kTaken = kEmpty + kStages * 8, kTickets = kTaken + kSlots * 8;
   static constexpr int kSharedBytes = kTickets + kSlots * 16;
 

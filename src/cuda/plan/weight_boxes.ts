@@ -1,7 +1,7 @@
 // The boxes in which Hopper's kernels copy a product's operands: the counterpart of cuda/warpgroup_gemm.cuh.
 //
-// The coordinates of a box of weights there are, for weights [in, out]: column, row, gate or up half, expert; and for weights [out, in]: depth,
-// gate or up half, row, expert.
+// The coordinates of a box there are, for weights [in, out]: column, row, gate or up half, expert; for weights [out, in]: depth,
+// gate or up half, row, expert; and for rows of the input: depth, row, 0, 0.
 import type { ExpertsVariant } from "../../contract/experts_options.ts";
 import { bytesPerElement, type DType } from "../../tensor/tensor.ts";
 import type { TensorBoxes } from "../driver/tensor_map.ts";
