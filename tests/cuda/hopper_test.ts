@@ -64,6 +64,24 @@ for (const [tile, rows] of [["wgmma256", 256], ["wgmma128", 128], ["stream32", 3
 }
 
 Deno.test({
+  name:
+    `cuda, ${emulated}, sm_90: a block takes more tiles by tickets than it has slots for tickets, with the same bits`,
+  ignore: !toolkit,
+  fn: async () => {
+    const { backend, control } = await openEmulated(90, 128);
+    using own = backend;
+    using general = (await openEmulated(90, 64)).backend;
+    const options = { weightLayout: "out-in", gateUpLayout: "concatenated" } as const;
+    const inputs = randomInputs({ T: 140, E: 8, K: 8, H: 64, I: 40 }, 5, { dtype: "bf16", ...options });
+    const expected = (await experts(inputs, { ...options, backend: general })).data;
+    control.schedule(7, 200);
+    for (let i = 0; i < 2; i++) assertEquals((await experts(inputs, { ...options, backend: own })).data, expected);
+    assertEquals(control.counters("plain_wgmma128_bf16_out_in").launches, 2);
+    control.schedule(0);
+  },
+});
+
+Deno.test({
   name: `cuda, ${emulated}, sm_90: one launch multiplies by both weights if they have many bytes, with the same bits`,
   ignore: !toolkit,
   fn: async () => {

@@ -153,7 +153,7 @@ Deno.test("on Hopper, the kernel for few rows sorts up to 512 assignments, unles
   assertEquals([kernelOf(2 ** 13), kernelOf(2 ** 14)], ["stream32_f16_in_out", "gated_64_f16_in_out"]);
 });
 
-Deno.test("experts with about 256 rows get tiles of 128 rows on Hopper, those with 128 or 1024 rows tiles of 256", () => {
+Deno.test("on Hopper, experts with 64 rows and layers with few tiles get tiles of 128 rows, others of 256", () => {
   const layers = {
     mixtral: { hidden: 4096, intermediate: 14336, experts: 8, topK: 2 },
     gptOss: { hidden: 2880, intermediate: 2880, experts: 32, topK: 4 },
@@ -173,13 +173,26 @@ Deno.test("experts with about 256 rows get tiles of 128 rows on Hopper, those wi
       gpus.h100!,
       manifest.images.sm_90!.kernels,
     ).tile.rows;
+  assertEquals(rowsOf("mixtral", 256), 128);
   assertEquals(rowsOf("mixtral", 1024), 128);
-  assertEquals(rowsOf("gptOss", 2048), 128);
+  assertEquals(rowsOf("mixtral", 8192), 256);
+  assertEquals(rowsOf("gptOss", 512), 128);
   assertEquals(rowsOf("gptOss", 1024), 256);
   assertEquals(rowsOf("gptOss", 8192), 256);
   assertEquals(rowsOf("deepseek", 1024), 256);
+  assertEquals(rowsOf("deepseek", 4096), 256);
   assertEquals(rowsOf("maverick", 32768), 256, "split gate/up columns in weights [in, out]");
   assertEquals(plan(reference).tile.rows, 256);
+});
+
+Deno.test("on Hopper, the second product copies consecutive rows in boxes of 64 rows, and the first product gathers rows", () => {
+  const [first, second] = plan(reference).launches.filter(({ kernel }) => kernel.includes("wgmma"));
+  const rows = Math.min(reference.tokens * reference.topK, reference.experts * reference.capacity);
+  assertEquals(first?.arguments.rows, undefined);
+  assertEquals(second?.arguments.rows, {
+    ...{ dtype: "f16", pointer: "output", sizes: [reference.intermediate, rows, 1, 1] },
+    ...{ strides: Array(3).fill(2 * reference.intermediate), box: [64, 64, 1, 1], swizzle: 128 },
+  });
 });
 
 Deno.test("gather-and-sum of few tokens loads its slots before it waits if an older kernel has written them", () => {

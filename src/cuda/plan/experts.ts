@@ -139,7 +139,7 @@ export function planLaunches(
     ? packed.chooseTile(packedTiles, spread.experts, spread.rows)
     : chooseTile(possible, {
       ...spread,
-      columns: width + hidden,
+      products: [first, second],
       slots: (tile) => products.slots(tile, gateUpProduct),
     });
   const rowTiles = rowTilesOf(tile);
@@ -263,13 +263,13 @@ export function planLaunches(
         ? [{ ...launches[0]!, ...bothWork }]
         : launches.map((launch, i) => ({ ...launch, ...i === 0 ? gateUpWork : downWork }));
     }
-    const gateUpLaunch = products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
+    const gateUpLaunch = products.launch<TensorName>(tile, gateUpProduct, { rows: kept, rowTiles }, {
       ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },
-      ...{ rowIndex: "rowTokens", rowScales, ...offsets },
+      ...{ rowIndex: "rowTokens", rowScales, ...offsets, counters: "counters" },
     });
-    const downLaunch = products.launch<TensorName>(tile, downProduct, rowTiles, {
+    const downLaunch = products.launch<TensorName>(tile, downProduct, { rows: kept, rowTiles }, {
       ...{ input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" },
-      ...{ rowIndex: null, rowScales: null, ...offsets },
+      ...{ rowIndex: null, rowScales: null, ...offsets, counters: "counters" },
     });
     return [{ ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
   };

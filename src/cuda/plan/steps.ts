@@ -208,7 +208,7 @@ export function planProduct(
     & { readonly weights: bigint }
     & Pick<
       ProductTensors<bigint>,
-      "input" | "out" | "rowOffsets" | "tileOffsets"
+      "input" | "out" | "rowOffsets" | "tileOffsets" | "counters"
     >,
 ): KernelLaunch[] {
   const product: Product = {
@@ -218,7 +218,7 @@ export function planProduct(
   };
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
   const slots = (tile: TileShape) => products.slots(tile, product);
-  const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, columns, slots });
+  const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, products: [product], slots });
   const tiles = Math.ceil(rows / tile.rows), rowTiles = batch * tiles;
   const { rowOffsets, tileOffsets } = tensors;
   return [
@@ -241,7 +241,7 @@ export function planProduct(
           ...{ rowIndex: null, rowScales: null, counters: null },
         },
       )
-      : [products.launch(tile, product, rowTiles, {
+      : [products.launch(tile, product, { rows: batch * rows, rowTiles }, {
         ...{ ...tensors, weights: denseParts(weights), bias: null, rowIndex: null, rowScales: null },
       })],
   ];
