@@ -139,6 +139,16 @@ export const variants: readonly Variant[] = [
   fp8("fp8 of halves", "f32", (out, inputs) => [Math.ceil(out / 2), inputs]),
 ];
 
+/** Integers with two scales and two zero points in each row of a block. */
+const int4Pairs = int4Of("int4 of 32, zero points, f16", 32, "f16");
+
+/** Returns a variant. One exists that is not in {@linkcode variants}, because it takes other paths on Hopper only. */
+export function variantNamed(name: string): Variant {
+  const found = [...variants, int4Pairs].find((variant) => variant.name === name);
+  if (!found) throw new RangeError(`name must be that of a variant, got ${name}`);
+  return found;
+}
+
 /** Makes bytes that are the number of their row, or 0 if that is one of NaN or above the maximum. */
 function rowNumbers(columns: number, nans: readonly number[], maximum = 255): Tensor {
   const numbers = Uint8Array.from({ length: 256 * columns }, (_, i) => Math.floor(i / columns));

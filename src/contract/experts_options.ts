@@ -31,7 +31,7 @@ type Rules<Options> = {
 const layerRules: Rules<ExpertsComputation> = {
   activation: { default: "swiglu-oai", check: (name, value) => expectOneOf(name, value, activations) },
   activationAlpha: { default: undefined, check: expectFinite }, // the activation's own
-  activationLimit: { default: undefined, check: expectAboveZero }, // the activation's own
+  activationLimit: { default: undefined, check: expectPositiveF32 }, // the activation's own
   gated: { default: true, check: expectBoolean },
   gateUpLayout: {
     default: "interleaved",
@@ -119,9 +119,9 @@ function expectFinite(name: string, value: number | undefined): void {
   throw new RangeError(`${name} must be a finite number of f32, got ${describeValue(value)}`);
 }
 
-function expectAboveZero(name: string, value: number | undefined): void {
-  if (typeof value === "number" && value > 0) return;
-  throw new RangeError(`${name} must be a number above 0, got ${describeValue(value)}`);
+function expectPositiveF32(name: string, value: number | undefined): void {
+  if (typeof value === "number" && Math.fround(value) > 0) return;
+  throw new RangeError(`${name} must be a number of f32 above 0, got ${describeValue(value)}`);
 }
 
 /** Checks that a value is a capacity. Errors begin with `name`. */

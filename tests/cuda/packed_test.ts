@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { decode, experts, packed, type PackedTensor, type Tensor, tensor } from "../../mod.ts";
 import { multiple, packedSuite } from "../packed_suite.ts";
-import { variants } from "../packed_inputs.ts";
+import { variantNamed, variants } from "../packed_inputs.ts";
 import { randomInputs } from "../random_inputs.ts";
 import { SmallRandom } from "../small_random.ts";
 import { toolkit } from "../toolkit.ts";
@@ -15,7 +15,7 @@ const kinds = [
   { kind: "nvfp4", dtypes: ["bf16", "f16"], name: "nvfp4, halves" },
   { kind: "int4", dtypes: ["bf16"], name: "int4 of 32" },
   { kind: "int4", dtypes: ["f16"], name: "int4 of 128, zero points" },
-  { kind: "int4_split", dtypes: ["bf16"], name: "int4 of 128, zero points" },
+  { kind: "int4_split", dtypes: ["bf16"], name: "int4 of 32, zero points, f16" },
   { kind: "fp8", dtypes: ["bf16", "f16"], name: "fp8 of blocks" },
 ] as const;
 
@@ -37,7 +37,7 @@ const tiles = [16, 64, 160, 192].flatMap((rows) =>
 );
 for (const { rows, dtype, kind, name } of tiles) {
   const kernel = `${kind}_${rows}_${dtype}`;
-  const { make: makeVariant, unit } = variants.find((variant) => variant.name === name)!;
+  const { make: makeVariant, unit } = variantNamed(name);
   Deno.test({
     name: `cuda, ${emulated}, sm_90: ${kernel} has the bits of decoded weights`,
     ignore: !toolkit,
@@ -81,7 +81,7 @@ Deno.test({
     using backend = (await openEmulated(90)).backend;
     const shape = [128, 192, 128] as const;
     const values = 128 * 192 * 128 / 2;
-    const int4 = variants.find(({ name }) => name === "int4 of 128, signed")!;
+    const int4 = variantNamed("int4 of 128, signed");
     const weights = [
       { weight: mxfp4Weight(shape, 120), bytes: values * 17 / 16, live: values * 17 / 16 },
       { weight: int4.make(new SmallRandom(1), shape, 1), bytes: values * 33 / 32, live: values * 34 / 32 },

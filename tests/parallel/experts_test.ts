@@ -65,6 +65,15 @@ test("the kernels around the exchange pass the checks of memory accesses", async
   for (const { code, stderr } of await tokens.outcomes) assertEquals(code, 0, stderr);
 });
 
+test("products of packed weights in large tiles run once for own tokens, beside the exchange", async () => {
+  await using started = await startRanks(await buildProduct(90), 2, [program("packed")]);
+  for (const { code, stdout, stderr } of await started.outcomes) {
+    assertEquals(code, 0, stderr);
+    // Both products, for own tokens and for those of the other rank.
+    assertEquals(JSON.parse(stdout), { same: true, launches: 4 });
+  }
+});
+
 for (const exchange of ["assignments", "tokens"]) {
   test(`whole layers, wrong calls and measurements, by ${exchange}`, async () => {
     for (const { failed } of await run<{ failed: string[] }>(3, "layers", exchange)) assertEquals(failed, []);

@@ -1,18 +1,17 @@
 // Runs jobs over several ranks and compares each rank's output with that of one GPU, bit by bit, and with float64. Prints one JSON line.
 import { openCudaBackend } from "../../src/cuda/backend.ts";
-import type { DenseInputs, ExpertsInputs } from "../../src/contract/experts.ts";
+import type { DenseInputs } from "../../src/contract/experts.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
-import type { ParallelExpertsOptions } from "../../src/parallel/resolve.ts";
 import { openParallel } from "../../src/parallel/open_parallel.ts";
-import type { BackendTensor } from "../../src/tensor/backend_tensor.ts";
 import { decode } from "../../src/tensor/decode.ts";
 import { isPacked } from "../../src/tensor/packed_tensor.ts";
-import type { DType, Tensor } from "../../src/tensor/tensor.ts";
+import type { DType } from "../../src/tensor/tensor.ts";
 import { RelativeError } from "../../src/verify/check.ts";
 import { referenceOutput } from "../../src/verify/variants.ts";
 import { randomJob } from "./random_job.ts";
-import { sameBits, sliceExperts, sliceRows } from "./slices.ts";
+import { run, sliceInputs, tokensOf } from "./rank_calls.ts";
+import { sameBits, sliceRows } from "./slices.ts";
 
 const [first = "0", count = "1", exchange = "assignments"] = Deno.args;
 using parallel = await openParallel({
@@ -25,15 +24,9 @@ let different = 0;
 const errors = new Map<DType, { actual: RelativeError; single: RelativeError }>();
 for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
   const { inputs, options, experts, tokensPerRank } = randomJob(seed, ranks, { even: exchange === "tokens" });
-  const tokens = { start: tokensPerRank.slice(0, rank).reduce((sum, n) => sum + n, 0), end: 0 };
-  tokens.end = tokens.start + (tokensPerRank[rank] ?? 0);
+  const tokens = tokensOf(tokensPerRank, rank);
   const expected = sliceRows(await run(single, inputs, options), tokens);
-  const shared = shareOf(experts, ranks, rank);
-  const own = Object.fromEntries(
-    Object.entries(inputs).map((
-      [name, value],
-    ) => [name, /Proj/.test(name) ? sliceExperts(value, shared) : sliceRows(value, tokens)]),
-  ) as unknown as ExpertsInputs;
+  const own = sliceInputs(inputs, shareOf(experts, ranks, rank), tokens);
   const known = exchange === "tokens" || seed % 2 === 0 ? tokensPerRank : undefined;
   const actual = await run(parallel, own, { ...options, totalExperts: experts, tokensPerRank: known });
   if (!sameBits(actual, expected)) different++;
@@ -53,15 +46,3 @@ console.log(JSON.stringify({
   ...{ rank, different, live: parallel.memory.liveBytes },
   errors: Object.fromEntries([...errors].map(([dtype, { actual, single }]) => [dtype, [actual.value, single.value]])),
 }));
-
-async function run(
-  backend: { upload(tensor: Tensor): BackendTensor; download(tensor: BackendTensor): Promise<Tensor> } & {
-    experts(inputs: ExpertsInputs<BackendTensor>, options: ParallelExpertsOptions): Promise<BackendTensor>;
-  },
-  inputs: ExpertsInputs,
-  options: ParallelExpertsOptions,
-): Promise<Tensor> {
-  using scope = new DisposableStack();
-  const uploaded = mapInputs(inputs, (value) => scope.use(backend.upload(value)));
-  return await backend.download(scope.use(await backend.experts(uploaded, options)));
-}

@@ -23,6 +23,9 @@ export class Checkpoint implements Disposable {
   /** The file of each tensor, by the tensor's name. */
   readonly #files: ReadonlyMap<string, string>;
   readonly #open = new Map<string, Safetensors>();
+  /** The files that are being opened. */
+  readonly #opening = new Map<string, Promise<Safetensors>>();
+  #isClosed = false;
 
   private constructor(path: string, files: ReadonlyMap<string, string>) {
     this.path = path;
@@ -113,26 +116,39 @@ export class Checkpoint implements Disposable {
     return this.#open.get(this.#files.get(name) ?? "");
   }
 
+  /** Returns the file of a tensor. Concurrent calls open it once. */
   async #fileOf(name: string): Promise<Safetensors> {
     const fileName = this.#files.get(name);
     if (fileName === undefined) throw new SafetensorsError(`${this.path}: found no tensor ${quote(name)}`);
-    let file = this.#open.get(fileName);
-    if (!file) {
-      file = await Safetensors.open(this.#directory + fileName).catch((error) => {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-        throw new SafetensorsError(
-          `${this.path}: tensor ${
-            quote(name)
-          } must be in ${this.#directory}${fileName}, which does not exist: the download is not complete`,
-        );
-      });
-      this.#open.set(fileName, file);
+    let opening = this.#opening.get(fileName);
+    if (!opening) {
+      opening = this.#openFile(fileName).finally(() => this.#opening.delete(fileName));
+      this.#opening.set(fileName, opening);
     }
+    try {
+      return await opening;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      throw new SafetensorsError(
+        `${this.path}: tensor ${
+          quote(name)
+        } must be in ${this.#directory}${fileName}, which does not exist: the download is not complete`,
+      );
+    }
+  }
+
+  async #openFile(name: string): Promise<Safetensors> {
+    using scope = new DisposableStack();
+    const file = scope.use(await Safetensors.open(this.#directory + name));
+    if (this.#isClosed) throw new SafetensorsError(`${this.path}: the checkpoint was closed while a file was opened`);
+    this.#open.set(name, file);
+    scope.move();
     return file;
   }
 
   /** Closes all files. */
   [Symbol.dispose](): void {
+    this.#isClosed = true;
     for (const file of this.#open.values()) file[Symbol.dispose]();
     this.#open.clear();
   }

@@ -7,7 +7,7 @@ import { sortJob, sortOnDevice } from "../../cuda/sort.ts";
 import { expertsJob, hopperProducts, products, zerosJob } from "./experts_jobs.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
 import { opJobs } from "./op_jobs.ts";
-import { packedJobs, storedJobs } from "./packed_jobs.ts";
+import { longPackedJobs, packedJobs, storedJobs } from "./packed_jobs.ts";
 import { linearJobs, routeJobs } from "./router_jobs.ts";
 
 /** A whole layer: router, experts and a shared expert. */
@@ -40,13 +40,10 @@ export const jobs: readonly Job[] = [
 
 /**
  * Jobs whose warps drift apart. A warp may still multiply a stage that the next round of the ring overwrites, unless the
- * producers wait for every consumer.
+ * producers wait for every consumer. A warp may read the input of down before other warps have written it.
  */
-const preemptedJobs = hopperProducts.slice(-1).flatMap((product) =>
-  [7, 50, 400].map((preempt): Job => {
-    const { name, run } = expertsJob(product, 0);
-    return { name: `${name}, preempted every ${preempt} accesses`, run, preempt };
-  })
+const preemptedJobs = [...hopperProducts.slice(-2).map(expertsJob), ...longPackedJobs].flatMap(({ name, run }) =>
+  [7, 50, 400].map((preempt): Job => ({ name: `${name}, preempted every ${preempt} accesses`, run, preempt }))
 );
 
 /** The jobs for the kernels that only sm_90 has. */

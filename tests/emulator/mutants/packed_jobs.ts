@@ -2,8 +2,9 @@
 import { experts } from "../../../src/ops/experts.ts";
 import type { Activation } from "../../../src/contract/activations.ts";
 import type { DType } from "../../../src/tensor/tensor.ts";
-import { extremes, variants } from "../../packed_inputs.ts";
-import { randomInputs } from "../../random_inputs.ts";
+import { extremes, variantNamed } from "../../packed_inputs.ts";
+import { fp8Numbers, numbersInputs, numbersOptions, nvfp4Numbers } from "../../packed_numbers.ts";
+import { randomInputs, type RandomShape } from "../../random_inputs.ts";
 import { SmallRandom } from "../../small_random.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
 
@@ -19,16 +20,19 @@ interface PackedJob {
   readonly gateUpLayout?: "concatenated";
   readonly activation?: Activation;
   readonly expertCapacity?: number;
+  /** Other sizes than those of {@linkcode steps}, two experts and one expert per token. */
+  readonly shape?: Partial<Pick<RandomShape, "H" | "I" | "E" | "K">>;
 }
 
 function packedJob(job: PackedJob, seed: number): Job {
-  const { name, tileRows, tokens, steps = 8, dtype = "bf16", gateUpLayout, activation, expertCapacity } = job;
+  const { name, tileRows, tokens, steps = 8, dtype = "bf16", gateUpLayout, activation, expertCapacity, shape } = job;
   return {
     name: `experts, ${JSON.stringify(job)}`,
     run: async (library) => {
-      const { make } = variants.find((variant) => variant.name === name)!;
-      const random = new SmallRandom(seed), [E, H, I] = [2, 32 * steps, 16 * steps];
-      const inputs = randomInputs({ T: tokens, H, I, E, K: 1 }, seed, {
+      const { make } = variantNamed(name);
+      const random = new SmallRandom(seed);
+      const { H, I, E, K } = { H: 32 * steps, I: 16 * steps, E: 2, K: 1, ...shape };
+      const inputs = randomInputs({ T: tokens, H, I, E, K }, seed, {
         ...{ dtype, weightLayout: "out-in", extra: seed % 2 ? "input weights" : "none" },
       });
       const order = gateUpLayout ? { gateUpLayout } : {};
@@ -54,6 +58,20 @@ function extremeJobs(maximumScale: number): readonly Job[] {
   }));
 }
 
+/** Jobs with each number of a format on Hopper. */
+const numbersJobs: readonly Job[] = ([
+  { name: "nvfp4", dtype: "bf16", make: (random: SmallRandom) => nvfp4Numbers(random, [-108, -10]) },
+  { name: "nvfp4", dtype: "f16", make: (random: SmallRandom) => nvfp4Numbers(random, [-24, -10]) },
+  { name: "fp8 of rows", dtype: "bf16", make: (random: SmallRandom) => fp8Numbers(random, [-64, 6], 1) },
+  { name: "fp8", dtype: "f16", make: (random: SmallRandom) => fp8Numbers(random, [-20, -4], 64) },
+] as const).map(({ name, dtype, make }) => ({
+  name: `experts, each number of ${name}, ${dtype}`,
+  run: async (library) => {
+    const inputs = numbersInputs(make(new SmallRandom(1)), dtype);
+    return [bytes(await experts(inputs, { ...numbersOptions, backend: await backendOf(library, 64) }))];
+  },
+}));
+
 /** Jobs of the kernels that read packed weights as they are published. */
 export const storedJobs: readonly Job[] = [
   ...([
@@ -78,6 +96,13 @@ export const storedJobs: readonly Job[] = [
   ...extremeJobs(254),
 ];
 
+/** Jobs with more steps than a ring has stages, and with missing columns. */
+export const longPackedJobs: readonly Job[] = ([
+  { name: "mxfp4", tileRows: 16, tokens: 9, shape: { H: 608, I: 352, E: 3, K: 2 } },
+  { name: "mxfp4", tileRows: 64, tokens: 60, shape: { H: 2080, I: 32, E: 1 } },
+  { name: "mxfp4", tileRows: 192, tokens: 110, shape: { H: 1056, I: 32, E: 1 } },
+] satisfies PackedJob[]).map(packedJob);
+
 /** Jobs of Hopper's kernels with packed weights. */
 export const packedJobs: readonly Job[] = [
   ...[16, 64, 160, 192].flatMap((tileRows) =>
@@ -93,15 +118,28 @@ export const packedJobs: readonly Job[] = [
     { name: "int4 of 128, signed", tileRows: 16, tokens: 9 },
     { name: "int4 of 128, zero points", tileRows: 64, tokens: 20 },
     { name: "int4 of 128, zero points", tileRows: 16, tokens: 9, dtype: "f16" },
+    { name: "int4 of 32, zero points, f16", tileRows: 16, tokens: 9, steps: 2 },
+    { name: "int4 of 32, zero points, f16", tileRows: 64, tokens: 9, steps: 4, dtype: "f16" },
     { name: "int4 of a row", tileRows: 64, tokens: 9, steps: 2 },
     { name: "fp8 of blocks", tileRows: 16, tokens: 20, steps: 5 },
-    { name: "fp8 of rows", tileRows: 64, tokens: 20, steps: 2, dtype: "f16" },
+    { name: "fp8 of rows", tileRows: 64, tokens: 3, dtype: "f16", shape: { H: 32, I: 48, E: 128 } }, // uploaded in pairs
     { name: "fp8 of blocks, e8m0", tileRows: 64, tokens: 20, steps: 5 },
+    { name: "fp8 of blocks", tileRows: 192, tokens: 40, shape: { H: 544, I: 32, E: 1 } },
     { name: "mxfp4", tileRows: 64, tokens: 3, steps: 2, dtype: "f32" },
     { name: "nvfp4, halves", tileRows: 64, tokens: 3, steps: 2, dtype: "f32", gateUpLayout: "concatenated" },
     { name: "int4 of 32", tileRows: 64, tokens: 3, steps: 2, dtype: "f32" },
     { name: "int4 of 128, zero points", tileRows: 64, tokens: 3, dtype: "f32" },
     { name: "fp8 of blocks", tileRows: 64, tokens: 3, steps: 5, dtype: "f32" },
+    { name: "fp8 of halves", tileRows: 64, tokens: 9, steps: 2, gateUpLayout: "concatenated" },
+    { name: "fp8 of halves", tileRows: 64, tokens: 3, steps: 2, dtype: "f32", gateUpLayout: "concatenated" },
+    // More experts than lanes; more assignments than a warp places at a time; a tile with one row.
+    { name: "mxfp4", tileRows: 16, tokens: 70, shape: { H: 32, I: 32, E: 40, K: 3 } },
+    { name: "mxfp4", tileRows: 16, tokens: 150, shape: { H: 32, I: 32, K: 2 } },
+    { name: "mxfp4", tileRows: 64, tokens: 70, shape: { H: 32, I: 32, E: 40, K: 3 } },
+    { name: "mxfp4", tileRows: 192, tokens: 30, shape: { H: 96, I: 32, E: 40, K: 2 } },
+    { name: "mxfp4", tileRows: 64, tokens: 65, shape: { H: 32, I: 32, E: 1 } },
   ] satisfies PackedJob[]).map(packedJob),
   ...extremeJobs(128),
+  ...numbersJobs,
+  ...longPackedJobs,
 ];
