@@ -1,6 +1,6 @@
 // A sort of few assignments by every block of a kernel, so that it needs no kernel of its own. A block only counts the
 // assignments of each expert. The warp that needs the rows of a tile finds them in the list of the assignments' experts.
-// Nothing is dropped, except for assignments to an unknown expert.
+// Assignments beyond an expert's capacity, or to an unknown expert, have no row.
 #pragma once
 #include <ptx.cuh>
 
@@ -20,7 +20,7 @@ __device__ __forceinline__ unsigned lanes_with(int number, int maximum) {
   return lanes;
 }
 
-// In shared memory. The rows of an expert are its assignments in ascending order.
+// In shared memory. The rows of an expert are its first assignments in ascending order.
 struct BlockSort {
   int* row_offsets;         // [experts + 1]: the first row of each expert
   int* tile_offsets;        // [experts + 1]: the first row tile of each expert
@@ -34,12 +34,18 @@ struct BlockSort {
         tile_offsets(row_offsets + experts + 1),
         experts(reinterpret_cast<unsigned short*>(tile_offsets + experts + 1)) {}
 
-  // Counts the assignments, and divides the rows of each expert into tiles. Called by all kThreads threads of the block;
-  // after it the block has synchronized.
+  // Called by all kThreads threads of the block before they call `count`.
+  template <int kThreads>
+  __device__ __forceinline__ void clear(int expert_count) {
+    for (int e = threadIdx.x; e < expert_count; e += kThreads) row_offsets[e] = 0;
+  }
+
+  // Counts the assignments, and divides the rows of each expert, at most `capacity`, into tiles. Called by all kThreads
+  // threads of the block; after it the block has synchronized.
   template <int kThreads, int kTileRows>
-  __device__ __forceinline__ void count(const int* indices, int assignments, int expert_count) {
+  __device__ __forceinline__ void count(const int* indices, int assignments, int expert_count,
+                                        int capacity = INT32_MAX) {
     int* const counts = row_offsets;
-    for (int e = threadIdx.x; e < expert_count; e += kThreads) counts[e] = 0;
     __syncthreads();
     constexpr int kBatch = 4;  // loads at once
     for (int base = threadIdx.x; base < padded(assignments); base += kBatch * kThreads) {
@@ -63,7 +69,10 @@ struct BlockSort {
       const int lane = threadIdx.x;
       const int part = (expert_count + 31) / 32, begin = lane * part, end = min(begin + part, expert_count);
       int own = 0;  // rows in the upper half, and tiles in the lower half
-      for (int e = begin; e < end; ++e) own += counts[e] << 16 | (counts[e] + kTileRows - 1) / kTileRows;
+      for (int e = begin; e < end; ++e) {
+        const int rows = min(counts[e], capacity);
+        own += rows << 16 | (rows + kTileRows - 1) / kTileRows;
+      }
       int sum = own;
 #pragma unroll
       for (int distance = 1; distance < 32; distance *= 2) {
@@ -72,7 +81,7 @@ struct BlockSort {
       }
       int before = sum - own;
       for (int e = begin; e < end; ++e) {
-        const int rows = counts[e];
+        const int rows = min(counts[e], capacity);
         row_offsets[e] = before >> 16;
         tile_offsets[e] = before & 0xffff;
         before += rows << 16 | (rows + kTileRows - 1) / kTileRows;

@@ -13,6 +13,13 @@ enum class WeightLayout { kInOut, kInOutSplit, kOutIn };
 template <class T>
 struct BoxedArguments : Product<T> {
   TensorMap weights;
+  int* counters;  // the first is zero, also afterwards: tickets
+};
+
+// For products whose rows of A are consecutive.
+template <class T>
+struct BoxedRowsArguments : BoxedArguments<T> {
+  TensorMap rows;
 };
 
 // A position in the ring, and the number of rounds modulo 2.

@@ -15,7 +15,7 @@ constexpr unsigned kWarp = 0xffffffffu;
 template <class T, class Out = T>
 struct CombineArguments {
   const T* expert_outputs;  // [rows][width]
-  const int* rows;  // [tokens][top_k]: a row of expert_outputs, or -1; null: the slot's number, if its expert exists
+  const int* rows;  // [tokens][top_k]: a row of expert_outputs, or -1; null: the slot's number, unless it is dropped
   const void* weights;          // [tokens][weight_columns]
   const int* indices;           // [tokens][top_k]: the expert of each slot; null if it is not needed
   const T* addend;              // [tokens][width], or null
@@ -23,10 +23,33 @@ struct CombineArguments {
   Out* out;                     // [tokens][width]
   int weights_dtype, tokens, top_k, weight_columns, width;
   int dense_weights;  // whether a slot's weight is in the column of its expert; else it is in column k for slot k
-  int experts;        // read only without rows
+  int experts;        // used without rows
+  int capacity;       // used by combine_few without rows: only the first `capacity` slots of an expert have a row
   int warps;          // per token
   int slots_ready;    // whether rows, weights and indices are older than the previous kernel's results
 };
+
+// The number of slots with the same expert before each lane's slot. The warp has the slots from `first` on, and the lanes
+// from `slots` on have none.
+__device__ __forceinline__ int rank_of_slot(const int* indices, int first, int slots, int expert) {
+  const int lane = threadIdx.x & 31;
+  int rank = 0;
+  for (int k = 0; k < slots; ++k) rank += __shfl_sync(kWarp, expert, k) == expert && k < lane;
+  constexpr int kBatch = 4;  // loads at once
+  for (int base = lane; base - lane < first; base += kBatch * 32) {
+    int others[kBatch];
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) others[j] = base + j * 32 < first ? indices[base + j * 32] : -1;
+    for (int k = 0; k < slots; ++k) {
+      const int own = __shfl_sync(kWarp, expert, k);
+      int same = 0;
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) same += __popc(__ballot_sync(kWarp, others[j] == own));
+      if (k == lane) rank += same;
+    }
+  }
+  return rank;
+}
 
 // A warp computes kParts parts of 32 * kCount columns in a step. It loads kSlots slots before it adds the first of them.
 // kBranch: a branch skips dropped slots. Without it their loads are only predicated, so that a single step takes less time.
@@ -59,6 +82,13 @@ __device__ __forceinline__ void combine(const CombineArguments<T, Out>& p) {
         own_row = p.rows[slot + k];
       } else if (static_cast<unsigned>(expert) < static_cast<unsigned>(p.experts)) {
         own_row = static_cast<int>(slot) + k;
+      }
+    }
+    if constexpr (!kBranch) {
+      const int first = static_cast<int>(slot) + base, slots = min(32, p.top_k - base);
+      if (!p.rows && exists && p.capacity < first + slots &&
+          rank_of_slot(p.indices, first, slots, expert) >= p.capacity) {
+        own_row = -1;
       }
     }
     if (own_row >= 0) {

@@ -31,6 +31,8 @@ struct PackedStore {
   }
 
  private:
+  static constexpr bool kPanels = std::is_same_v<Arguments, PackedArguments>;
+
   // The first of the thread's two outputs.
   static __device__ __forceinline__ int output_of(const PackedPosition& at) {
     return (at.strip * 4 + static_cast<int>(threadIdx.x) / 32) * 16 + static_cast<int>(threadIdx.x % 32) / 4 * 2;
@@ -52,6 +54,7 @@ struct PackedStore {
     T* const out = static_cast<T*>(p.out) + n;
 #pragma unroll
     for (int j = 0; j < kEights; ++j) {
+      if (!kPanels && j * 8 >= at.rows) break;  // other tiles have an epilogue for each width
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         const int row = j * 8 + lane % 4 * 2 + h;
@@ -74,7 +77,6 @@ struct PackedStore {
     const float2 bias = a.split ? biases(p, at.expert, n / 2, half + n / 2) : biases(p, at.expert, n, n + 1);
     const bool odd = lane & 4;
     const int pair = lane % 4 * 2, own = pair + odd;
-    constexpr bool kPanels = std::is_same_v<Arguments, PackedArguments>;
     const int column = n / 2 & ~1;
     unsigned char* const out = static_cast<unsigned char*>(p.out);
     const auto offset_of = [&](int row) {
@@ -86,6 +88,7 @@ struct PackedStore {
     };
 #pragma unroll
     for (int j = 0; j < kEights; ++j) {
+      if (!kPanels && j * 8 >= at.rows) break;  // other tiles have an epilogue for each width
       float x[2];
 #pragma unroll
       for (int h = 0; h < 2; ++h) {

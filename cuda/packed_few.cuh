@@ -2,7 +2,7 @@
 // assignments, unless they are sorted already, and gathers the hidden states. A tile is a strip of 64 weight rows (outputs)
 // by up to kFewRows input rows of one expert.
 //
-// In a block, a warpgroup multiplies with mma.sync. One thread takes tickets and copies the weights of their tiles. One warp
+// In a block, a warpgroup multiplies with mma.sync. One warp takes tickets and copies the weights of their tiles. Another one
 // copies the input rows. They synchronize with three mbarriers per stage of the ring: "taken" completes when the stage is
 // free and its tile is known, "full" with the last byte of the stage, and "empty" with the last read of it.
 //
@@ -108,7 +108,6 @@ struct FewRing {
   __device__ __forceinline__ uint32_t taken(int stage) const { return base + stage * 24 + 16; }
   __device__ __forceinline__ uint32_t rows(int stage) const { return base + kFewHeader + stage * stage_bytes; }
   __device__ __forceinline__ uint32_t weights(int stage) const { return rows(stage) + kFewRows * kFewPitch; }
-  __device__ __forceinline__ uint32_t weight_step(const PackedProduct& p) const { return p.block_bytes; }
   static __device__ __forceinline__ uint32_t chunk(int row, int c) { return row * kFewPitch + c * 16; }
 };
 
@@ -145,16 +144,18 @@ struct FewTiles {
   }
 };
 
-// One thread takes tickets and copies the weights of their tiles.
+// One warp takes tickets and copies the weights of their tiles: each lane those of one step of a stage.
 template <class Format>
 __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<Format>& ring, PackedPosition* slots, int next) {
   const PackedFewArguments& a = tiles.arguments;
+  const int lane = threadIdx.x % 32;
   PackedPlace place;
   for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
-    const int ticket = next;
+    const int ticket = __shfl_sync(kFullWarp, next, 0);
     if (ticket >= tiles.count) {
       // Each block takes one ticket too many. The last of them lets the tickets begin again.
       const int taken = tiles.count + static_cast<int>(gridDim.x);
+      if (lane > 0) return;
       if (ticket == taken - 1) atomicAdd(a.counters, -taken);
       mbarrier_wait(ring.empty(place.stage), place.round ^ 1);
       slots[slot] = {false, 0, -1, 0, 0, 0};
@@ -162,26 +163,26 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
       mbarrier_arrive(ring.full(place.stage));
       return;
     }
-    next = atomicAdd(a.counters, 1);  // early: see cuda/LADDER.md
+    if (lane == 0) next = atomicAdd(a.counters, 1);  // early: see cuda/LADDER.md
     const PackedPosition at = tiles.locate(ticket);
     const PackedProduct& p = at.down ? a.down : a.gate_up;
     const int steps = ceil_div(p.depth, kBlockDepth), groups = ceil_div(p.width, kStrips * kBlockRows);
     const uint32_t bytes = p.block_bytes;
-    const unsigned char* from =
-        static_cast<const unsigned char*>(p.weights) +
-        ((static_cast<size_t>(at.expert) * groups + at.strip / kStrips) * steps * kStrips + at.strip % kStrips) * bytes;
+    const size_t group = static_cast<size_t>(at.expert) * groups + at.strip / kStrips;
+    const unsigned char* from = static_cast<const unsigned char*>(p.weights) +
+                                ((group * steps + lane) * kStrips + at.strip % kStrips) * bytes;
 #pragma unroll 1
     for (int left = steps; left > 0; left -= kFewDeep) {
       const int count = min(left, kFewDeep);
       mbarrier_wait(ring.empty(place.stage), place.round ^ 1);
-      if (left == steps) slots[slot] = at;
-      mbarrier_arrive(ring.taken(place.stage));
-      const uint32_t full = ring.full(place.stage);
-      mbarrier_arrive_expecting(full, count * bytes);
-      for (int i = 0; i < count; ++i) {
-        bulk_copy(ring.weights(place.stage) + i * bytes, from, bytes, full);
-        from += kStrips * bytes;
+      if (lane == 0) {
+        if (left == steps) slots[slot] = at;
+        mbarrier_arrive(ring.taken(place.stage));
+        mbarrier_arrive_expecting(ring.full(place.stage), count * bytes);
       }
+      __syncwarp();
+      if (lane < count) bulk_copy(ring.weights(place.stage) + lane * bytes, from, bytes, ring.full(place.stage));
+      from += kFewDeep * kStrips * bytes;
       place.next(ring.stages);
     }
   }
@@ -253,6 +254,7 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
   const int first = threadIdx.x == kFewMultiplying ? atomicAdd(a.counters, 1) : 0;
   FewSort sort(smem + kFewHeader + a.stages * a.stage_bytes, a.experts, a.assignments);
   if (a.indices) {
+    sort.clear<kFewThreads>(a.experts);
     sort.count<kFewThreads, kFewRows>(a.indices, a.assignments, a.experts);
   } else {
     sort.copy(a);
@@ -262,20 +264,22 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
   if (threadIdx.x >= kFewMultiplying + 32) {
     if (a.indices) sort.place(a);
     copy_few_rows(tiles, ring, slots);
-  } else if (threadIdx.x == kFewMultiplying) {
+  } else if (threadIdx.x >= kFewMultiplying) {
     take_tiles(tiles, ring, slots, first);
-  } else if (threadIdx.x < kFewMultiplying) {
+  } else {
     PackedPlace place;
     for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
       mbarrier_wait(ring.full(place.stage), place.round);
       const PackedPosition at = slots[slot];
       if (at.expert < 0) break;
       const PackedProduct& p = at.down ? a.down : a.gate_up;
-      with_width(at.rows, [&](auto width) {
-        float sums[decltype(width)::value / 8][4];
-        multiply_by_warps(sums, p, ring, place, at.rows);
-        epilogue(sums, p, at, [&](int row) { return sort.number_of(a, at.row + row); });
-      }, std::integer_sequence<int, 8, kFewRows>{});
+      float sums[kFewRows / 8][4];
+      if (at.rows <= 8) {
+        multiply_by_warps<1>(sums, p, ring, place, at.rows);
+      } else {
+        multiply_by_warps<kFewRows / 8>(sums, p, ring, place, at.rows);
+      }
+      epilogue(sums, p, at, [&](int row) { return sort.number_of(a, at.row + row); });
       if (!at.down) announce(a.counters + 1 + at.row_tile);
     }
   }

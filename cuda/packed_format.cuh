@@ -8,7 +8,10 @@
 // A format is a class with T, the dtype of the operand; kBlockBytes, the bytes of its largest block; Packed, what a thread
 // reads of a block; kRegisters, how many registers that takes; and the functions load and decode. The blocks of a format have
 // variants, which differ in their scales and in their bytes. The constructor gets the variant. with_variant calls a function
-// with a format that decodes one variant with the fewest instructions, if that differs.
+// with a format that decodes one variant with the fewest instructions, if that differs. Of that format, kVariantBytes are the
+// bytes of a block, or 0 if they are known only at run time, and kFactor is what its weights must be multiplied by: a power of
+// two. Sums are multiplied instead. kUnrolled: whether the loop of the fewest rows is unrolled. It takes much of the package, so
+// only where it gains most.
 #pragma once
 #include <ptx_packed.cuh>
 
@@ -54,6 +57,9 @@ struct Mxfp4 {
   static constexpr bool kHalf = std::is_same_v<T, __half>;
   static constexpr int kBias = kHalf ? 14 : 126;
   static constexpr int kRegisters = 5;
+  static constexpr float kFactor = 1.0f;
+  static constexpr int kVariantBytes = kBlockBytes;
+  static constexpr bool kUnrolled = !kHalf;
 
   // What a thread reads of a block: its values, and the scales of its two rows and two groups (byte 2 group + row).
   struct Packed {

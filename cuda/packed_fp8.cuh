@@ -22,6 +22,9 @@ struct Fp8 {
   using T = T_;
   static constexpr bool kHalf = std::is_same_v<T, __half>;
   static constexpr int kRegisters = 10;
+  static constexpr float kFactor = 1.0f;
+  static constexpr int kVariantBytes = 0;
+  static constexpr bool kUnrolled = false;
   static constexpr int kValueBytes = 4096, kBlockBytes = kValueBytes + kBlockRows * 4;
 
   struct Packed {

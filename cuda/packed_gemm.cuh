@@ -185,7 +185,6 @@ struct PanelRing {
   __device__ __forceinline__ uint32_t weights(int stage) const {
     return base + Tile::kWeights + stage * Tile::kWeightBytes + strip;
   }
-  __device__ __forceinline__ uint32_t weight_step(const PackedProduct&) const { return 0; }
   static __device__ __forceinline__ uint32_t chunk(int row, int c) { return row * 128 + (c ^ row % 8) * 16; }
 };
 
@@ -230,7 +229,7 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
         constexpr int kRows = decltype(width)::value;
         float sums[kRows / 8][4];
         if constexpr (kRows <= kWarpRows) {
-          multiply_by_warps(sums, p, panels, place, at.rows);
+          multiply_by_warps<kRows / 8>(sums, p, panels, place, at.rows);
         } else if constexpr (kRows <= kBurstRows && Tile::kMaxRows <= kBurstRows) {
           multiply_in_bursts<Tile>(sums, p, ring, place);
         } else {

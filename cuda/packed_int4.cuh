@@ -11,6 +11,11 @@ constexpr int kF16Scales = 4;   // the scales are f16, not bf16
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
+// The bytes of a block's scales and zero points.
+__host__ __device__ constexpr int scale_bytes(int variant) {
+  return kBlockRows * (variant & kTwoGroups ? 2 : 1) * (variant & kZeroPoints ? 3 : 2);
+}
+
 // Unsigned numbers of four bits, with scales of 16 bits. A weight is (number - zero point) scale, rounded once to T. The
 // difference is exact. The scales are of T, or kSplit: of f16 for T = bf16, and split into two numbers of bf16. kVariant is
 // the variant of the blocks, or -1 if it is known only at run time.
@@ -22,8 +27,12 @@ template <class T_, bool kSplit = false, int kVariant = -1>
 struct Int4 {
   using T = T_;
   static constexpr bool kHalf = std::is_same_v<T, __half>;
+  static constexpr bool kFused = !kHalf && !kSplit && kVariant >= 0 && !(kVariant & kZeroPoints);
   static constexpr int kRegisters = 7;
-  static constexpr int kValueBytes = 2048, kBlockBytes = kValueBytes + kBlockRows * 2 * 3;
+  static constexpr int kValueBytes = 2048, kBlockBytes = kValueBytes + scale_bytes(kTwoGroups | kZeroPoints);
+  static constexpr int kVariantBytes = kVariant < 0 ? 0 : kValueBytes + scale_bytes(kVariant);
+  static constexpr bool kUnrolled = !kHalf;
+  static constexpr float kFactor = kFused ? 0x1p12f : 1.0f;
 
   struct Packed {
     uint4 values;
@@ -61,9 +70,23 @@ struct Int4 {
   // Decodes the operand of wgmma c. The four bits of a number, in the low or the high half of a byte, are also the bits of a
   // multiple of it: of a subnormal number of bf16, or of a number of f16 to which 1024 is added. Multiplying it and adding an
   // offset gives number - zero point, with bf16 divided by a power of two. The scale is multiplied by that power.
+  //
+  // With bf16 and without zero points, one fused multiplication and addition gives the weight divided by kFactor, because
+  // 8 · scale is exact. The division keeps the multiplied scale finite: scales must be 0, or at least 2^-114 and below 2^7 in
+  // magnitude. Sums keep their bits, unless they are below about 2^-100.
   __device__ __forceinline__ void decode(const Packed& packed, int c, uint32_t* out) const {
     const int group = c / 2;
     const uint32_t word = word_of(packed.values, c);
+    const auto bits_of = [&](int r) { return (r / 2 ? word >> 8 : word) & (r % 2 ? 0x00f000f0 : 0x000f000f); };
+    if constexpr (kFused) {
+      const uint32_t scales = multiply_pairs<T>(packed.scales[group], kFusedPowers);
+      const uint32_t offsets = multiply_pairs<T>(packed.scales[group], kFusedOffsets);
+#pragma unroll
+      for (int r = 0; r < 4; ++r) {
+        out[r] = multiply_add_pairs<T>(bits_of(r), repeat_half(scales, r % 2), repeat_half(offsets, r % 2));
+      }
+      return;
+    }
     uint32_t scales = packed.scales[group], rests = 0;
     if constexpr (kSplit) split(scales, rests);
     if constexpr (!kHalf) scales = multiply_pairs<T>(scales, kPowers);
@@ -75,7 +98,7 @@ struct Int4 {
     }
 #pragma unroll
     for (int r = 0; r < 4; ++r) {
-      const uint32_t bits = (r / 2 ? word >> 8 : word) & (r % 2 ? 0x00f000f0 : 0x000f000f);
+      const uint32_t bits = bits_of(r);
       const uint32_t number =
           multiply_add_pairs<T>(kHalf ? bits | kOne : bits, r % 2 ? kHigh : kLow, repeat_half(offsets, r % 2));
       const uint32_t scale = repeat_half(scales, r % 2);
@@ -109,6 +132,8 @@ struct Int4 {
   static constexpr uint32_t kSlopes = kHalf ? 0xbc00bc00 : 0xbe80bc80, kBases = kHalf ? 0x63800000 : 0x42004000;
   static constexpr uint32_t kOffsets = kHalf ? 0xd480e408 : 0xc000be00;
   static constexpr uint32_t kPowers = 0x40804280;  // 4 and 64
+  // For one operation, scales are multiplied by 2^133 / kFactor and 2^129 / kFactor, and by -8 / kFactor for the offset.
+  static constexpr uint32_t kFusedPowers = 0x7a007c00, kFusedOffsets = 0xbb00bb00;
 
   int variant_;
   uint32_t scales_, zeros_;  // offsets in a block

@@ -28,6 +28,9 @@ struct Nvfp4 {
   using Numbers = Mxfp4<__nv_bfloat16>;
   static constexpr bool kHalf = std::is_same_v<T, __half>;
   static constexpr int kRegisters = 6;
+  static constexpr float kFactor = 1.0f;
+  static constexpr int kVariantBytes = 0;
+  static constexpr bool kUnrolled = !kHalf;
   static constexpr int kValueBytes = 2048, kScaleBytes = kBlockRows * 4, kGlobals = kValueBytes + kScaleBytes;  // their offset
   static constexpr int kBlockBytes = kGlobals + kBlockRows * 4;
 

@@ -15,13 +15,14 @@ __device__ __forceinline__ void clear(float (&sums)[kEights][4]) {
   for (int j = 0; j < kEights; ++j) sums[j][0] = sums[j][1] = sums[j][2] = sums[j][3] = 0.0f;
 }
 
-// A warpgroup's sums over the whole depth: 64 weight rows by 8 kEights input rows, or fewer. A wgmma of 8 columns takes as
+// A warpgroup's sums over the whole depth: 64 weight rows by 8 kEights input rows, or fewer. Other sums are zero. A wgmma of 8 columns takes as
 // long as one of 64. Missing rows are replaced by the last one. Here instructions are the limit: see cuda/LADDER.md.
 //
 // A ring has its Format; kDeep, the steps of a stage; the addresses of a stage's rows and weights, and of the chunks of eight
-// columns in a step's rows; and kRowStep and weight_step(), the bytes from one step to the next.
-template <int kEights, class Ring>
-__device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], const PackedProduct& p, const Ring& ring,
+// columns in a step's rows; and kRowStep, the bytes from one step's rows to the next. The steps of a full stage can be unrolled.
+// Then one step's loads and decoding overlap with the multiplications of the one before: see cuda/LADDER.md.
+template <int kEights, int kAllEights, class Ring>
+__device__ __forceinline__ void multiply_by_warps(float (&sums)[kAllEights][4], const PackedProduct& p, const Ring& ring,
                                                   PackedPlace& place, int rows) {
   const int steps = ceil_div(p.depth, kBlockDepth);
   const int lane = threadIdx.x % 32;
@@ -35,35 +36,48 @@ __device__ __forceinline__ void multiply_by_warps(float (&sums)[kEights][4], con
   clear(sums);
   Ring::Format::with_variant(p.variant, [&](const auto& format) {
     using T = typename Ring::Format::T;
+    using Variant = std::decay_t<decltype(format)>;
+    const uint32_t block_bytes = Variant::kVariantBytes ? Variant::kVariantBytes : p.block_bytes;
+    const auto multiply = [&](uint32_t rows_at, uint32_t block) {
+      const auto packed = format.load(block);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        uint32_t b[kEights][4];
+#pragma unroll
+        for (int j = 0; j < kEights; ++j) ldmatrix_x4(b[j], own[half][j] + rows_at);
+#pragma unroll
+        for (int c = 0; c < 2; ++c) {
+          uint32_t operand[4];
+          format.decode(packed, half * 2 + c, operand);
+#pragma unroll
+          for (int j = 0; j < kEights; ++j) {
+            const uint32_t columns[2] = {b[j][c * 2], b[j][c * 2 + 1]};
+            mma_m16n8k16<T>(sums[j], operand, columns);
+          }
+        }
+      }
+    };
 #pragma unroll 1
     for (int left = steps; left > 0; left -= Ring::kDeep) {
       mbarrier_wait(ring.full(place.stage), place.round);
-      uint32_t rows_at = ring.rows(place.stage), block = ring.weights(place.stage);
+      const uint32_t rows_at = ring.rows(place.stage), blocks = ring.weights(place.stage);
+      if (Variant::kUnrolled && left >= Ring::kDeep) {
+#pragma unroll
+        for (int i = 0; i < Ring::kDeep; ++i) multiply(rows_at + i * Ring::kRowStep, blocks + i * block_bytes);
+      } else {
 #pragma unroll 1
-      for (int i = min(left, Ring::kDeep); i > 0; --i) {
-        const auto packed = format.load(block);
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          uint32_t b[kEights][4];
-#pragma unroll
-          for (int j = 0; j < kEights; ++j) ldmatrix_x4(b[j], own[half][j] + rows_at);
-#pragma unroll
-          for (int c = 0; c < 2; ++c) {
-            uint32_t operand[4];
-            format.decode(packed, half * 2 + c, operand);
-#pragma unroll
-            for (int j = 0; j < kEights; ++j) {
-              const uint32_t columns[2] = {b[j][c * 2], b[j][c * 2 + 1]};
-              mma_m16n8k16<T>(sums[j], operand, columns);
-            }
-          }
-        }
-        rows_at += Ring::kRowStep;
-        block += ring.weight_step(p);
+        for (int i = 0; i < min(left, Ring::kDeep); ++i) multiply(rows_at + i * Ring::kRowStep, blocks + i * block_bytes);
       }
       __syncwarp();
       if (lane == 0) mbarrier_arrive(ring.empty(place.stage));
       place.next(ring.stages);
+    }
+    if constexpr (Variant::kFactor != 1.0f) {
+#pragma unroll
+      for (int j = 0; j < kEights; ++j) {
+#pragma unroll
+        for (float& sum : sums[j]) sum = __fmul_rn(sum, Variant::kFactor);
+      }
     }
   });
 }

@@ -88,16 +88,4 @@ __device__ __forceinline__ TilePosition locate(const P& p, int index) {
   return locate<Tile>(p, index, e);
 }
 
-// The expert of a row tile, for all lanes of a warp. The lanes read all offsets at once, which is faster than a binary search
-// with its dependent loads.
-template <class P>
-__device__ __forceinline__ int expert_by_warp(const P& p, int row_tile) {
-  int e = 0;
-#pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x & 31) + 1; i < p.experts; i += 32) e += p.tile_offsets[i] <= row_tile;
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) e += __shfl_xor_sync(0xffffffffu, e, distance);
-  return e;
-}
-
 }  // namespace yamoe

@@ -5,7 +5,8 @@
 // the input's rows are its 8 columns, so few rows waste little. A tile computes only as many rows, in eights, as there are.
 //
 // A block has four warps that multiply, 16 columns each; one that copies weights, in boxes of a tensor map; and one that
-// copies the input's rows, each with one bulk copy per step. They synchronize with two mbarriers per stage of the ring:
+// copies the input's rows with cp.async: a bulk copy of each row would take longer, because a warp issues bulk copies one
+// after another. They synchronize with two mbarriers per stage of the ring:
 // "full" completes with the last byte of a stage, and "empty" with the last read of it. The copies run ahead from one tile
 // to the next. Several blocks share a multiprocessor: all of them have equally many bytes in flight, so the memory serves
 // them equally, even if some multiprocessors have more of them.
@@ -98,11 +99,12 @@ __device__ __forceinline__ void take_tiles(const StreamArguments<T>& a, const St
   }
 }
 
-// One warp copies the input's rows: each lane one row. It also writes the positions and scales of the rows to the slot.
+// One warp copies the input's rows, 16 bytes per lane. It also writes the positions and scales of the rows to the slot.
 template <class Tile, class T>
 __device__ __forceinline__ void copy_rows(const StreamArguments<T>& a, const StreamTiles<Tile>& tiles,
                                           const BlockSort& sort, uint32_t ring, typename Tile::Slot* slots) {
-  const int lane = threadIdx.x % 32;
+  constexpr int kLanes = Tile::kBK * 2 / 16, kRowsAtOnce = 32 / kLanes;  // lanes for a row's part of a step
+  const int lane = threadIdx.x % 32, column = lane % kLanes * kChunk;
   RingPlace<Tile> place;
   RingPlace<typename Tile::Slots> slot;
   for (;; slot.next()) {
@@ -118,13 +120,13 @@ __device__ __forceinline__ void copy_rows(const StreamArguments<T>& a, const Str
       if (lane < own.rows) positions[lane] = own.at.row + lane;
       __syncwarp();
     }
-    const T* from = own.down ? a.activations : a.hidden_states;
+    const T* const from = own.down ? a.activations : a.hidden_states;
     const int depth = own.down ? a.intermediate : a.hidden;
+    int own_row = 0;  // each lane knows one row
     if (lane < own.rows) {
       const int position = positions[lane];
       if (!own.down && a.row_scales) scales[lane] = a.row_scales[position];
-      const int row = own.down ? position : a.indices ? position / a.top_k : a.row_index[position];
-      from += static_cast<size_t>(row) * depth;
+      own_row = own.down ? position : a.indices ? position / a.top_k : a.row_index[position];
     }
     if (own.down && a.products == 3) {
       int* const counter = a.counters + 1 + own.row_tile;
@@ -133,16 +135,23 @@ __device__ __forceinline__ void copy_rows(const StreamArguments<T>& a, const Str
       // Tiles of down count too, so that the last one knows that nobody waits any more.
       const int all = tiles.announcements + tiles.down_columns;
       if (lane == 0 && atomicAdd(counter, 1) == all - 1) atomicAdd(counter, -all);
+    } else if (a.ready) {
+      wait_for_previous_kernel();
     }
     for (int k = 0; k < depth; k += Tile::kBK) {
-      const uint32_t full = ring + Tile::kFull + place.stage * 8;
-      const uint32_t to = ring + Tile::kRows + (place.stage * Tile::kBM + lane) * Tile::kRowBytes;
-      const int bytes = min(Tile::kBK, depth - k) * 2;
+      const uint32_t to = ring + Tile::kRows + place.stage * Tile::kBM * Tile::kRowBytes + column * 2;
       mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
+#pragma unroll 4
+      for (int first = 0; first < own.rows; first += kRowsAtOnce) {
+        const int i = first + lane / kLanes;
+        const size_t row = __shfl_sync(kFullWarp, own_row, i % 32);
+        if (i < own.rows && k + column < depth) {
+          cp_async_16(to + i * Tile::kRowBytes, from + row * depth + k + column, 16);
+        }
+      }
       __syncwarp();  // the slot is complete
-      if (lane == 0) mbarrier_arrive_expecting(full, own.rows * bytes);
-      __syncwarp();
-      if (lane < own.rows) bulk_copy(to, from + k, bytes, full);
+      if (lane == 0) mbarrier_arrive(ring + Tile::kFull + place.stage * 8);
+      cp_async_arrive(ring + Tile::kFull + place.stage * 8);
       place.next();
     }
   }
@@ -158,12 +167,14 @@ __device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
     prefetch_tensor_map(a.gate_up_weights);
     prefetch_tensor_map(a.down_weights);
     for (int s = 0; s < Tile::kStages; ++s) {
-      mbarrier_init(ring + Tile::kFull + s * 8, 2);  // both copying warps
+      mbarrier_init(ring + Tile::kFull + s * 8, 2 + 32);  // both copying warps, and the copies of each lane
       mbarrier_init(ring + Tile::kEmpty + s * 8, Tile::kConsumers);
     }
     for (int s = 0; s < Tile::Slots::kStages; ++s) mbarrier_init(ring + Tile::kTaken + s * 8, 1);
     fence_async_proxy();
   }
+  BlockSort sort(smem + Tile::kSort, a.experts);
+  if (a.indices) sort.clear<Tile::kThreads>(a.experts);
   if (a.ready) {
     see_older_kernels();
   } else {
@@ -171,16 +182,15 @@ __device__ __forceinline__ void stream_layer(const StreamArguments<T>& a) {
   }
   const int first =
       threadIdx.x == Tile::kConsumers * 32 ? take(a, static_cast<int>(blockIdx.x) - static_cast<int>(gridDim.x)) : 0;
-  BlockSort sort(smem + Tile::kSort, a.experts);
   if (a.indices) {
-    sort.count<Tile::kThreads, Tile::kBM>(a.indices, a.assignments, a.experts);
+    sort.count<Tile::kThreads, Tile::kBM>(a.indices, a.assignments, a.experts, a.capacity);
   } else {
     __syncthreads();
   }
   const StreamTiles<Tile> tiles(a, a.indices ? sort.row_offsets : a.row_offsets,
                                 a.indices ? sort.tile_offsets : a.tile_offsets);
   auto* const slots = reinterpret_cast<typename Tile::Slot*>(smem + Tile::kSlotsAt);
-  if (a.ready && warp != Tile::kConsumers) follow_previous_kernel();  // the weights do not depend on that kernel
+  if (a.ready && warp < Tile::kConsumers) follow_previous_kernel();  // only the input's rows depend on that kernel
   if (warp == Tile::kConsumers) {
     take_tiles<Tile, kLayout>(a, tiles, ring, slots, first);
   } else if (warp == Tile::kConsumers + 1) {

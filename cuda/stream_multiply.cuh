@@ -36,35 +36,49 @@ struct WeightReader {
   }
 };
 
-// Adds the product of a box to the sums. `row` is the address of the lane's first row of the input, and `last` that of its
-// row in the last eight. kPartial: the input ends after `deep` elements. The weights beyond are zeros; the input's must be too.
-template <int kEights, bool kPartial, class Tile, WeightLayout kLayout, class T>
-__device__ __forceinline__ void multiply_box(float (&sums)[kEights][4], const WeightReader<kLayout>& weights,
-                                             uint32_t box, uint32_t row, uint32_t last, int deep) {
+// A warp's operands of mma.sync for a box, as they are read from the ring: the weights and the input.
+template <int kEights>
+struct Operands {
+  uint32_t weights[4][4], rows[kEights][2][4];
+
+  // `row` is the address of the lane's first row of the input, and `last` that of its row in the last eight. kPartial: the
+  // input ends after `deep` elements. The weights beyond are zeros; the input's must be too.
+  template <bool kPartial, class Tile, WeightLayout kLayout>
+  __device__ __forceinline__ void read(const WeightReader<kLayout>& reader, uint32_t box, uint32_t row, uint32_t last,
+                                       int deep) {
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int chunk = half * 4 + static_cast<int>(threadIdx.x % 32) / 8, chunks = deep / kChunk;
-    const uint32_t own = (kPartial ? min(chunk, chunks - 1) : chunk) * 16;
-    uint32_t b[kEights][4], a[4];
-#pragma unroll
-    for (int j = 0; j < kEights; ++j) {
-      ldmatrix_x4(b[j], (j < kEights - 1 ? row + j * 8 * Tile::kRowBytes : last) + own);
-      if constexpr (kPartial) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) b[j][i] = half * 4 + i < chunks ? b[j][i] : 0;
-      }
-    }
-#pragma unroll
-    for (int quarter = 0; quarter < 2; ++quarter) {
-      weights.read(a, box, half * 2 + quarter);
+    for (int half = 0; half < 2; ++half) {
+      const int chunk = half * 4 + static_cast<int>(threadIdx.x % 32) / 8, chunks = deep / kChunk;
+      const uint32_t own = (kPartial ? min(chunk, chunks - 1) : chunk) * 16;
 #pragma unroll
       for (int j = 0; j < kEights; ++j) {
-        const uint32_t columns[2] = {b[j][quarter * 2], b[j][quarter * 2 + 1]};
-        mma_m16n8k16<T>(sums[j], a, columns);
+        uint32_t(&b)[4] = rows[j][half];
+        ldmatrix_x4(b, (j < kEights - 1 ? row + j * 8 * Tile::kRowBytes : last) + own);
+        if constexpr (kPartial) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) b[i] = half * 4 + i < chunks ? b[i] : 0;
+        }
+      }
+#pragma unroll
+      for (int quarter = 0; quarter < 2; ++quarter) {
+        reader.read(weights[half * 2 + quarter], box, half * 2 + quarter);
       }
     }
   }
-}
+
+  // Adds their product to the sums.
+  template <class T>
+  __device__ __forceinline__ void multiply(float (&sums)[kEights][4]) const {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+#pragma unroll
+      for (int j = 0; j < kEights; ++j) {
+        const uint32_t columns[2] = {rows[j][i / 2][i % 2 * 2], rows[j][i / 2][i % 2 * 2 + 1]};
+        mma_m16n8k16<T>(sums[j], weights[i], columns);
+      }
+    }
+  }
+};
 
 // A warp's sums for a tile, over the whole depth.
 template <int kEights, class Tile, WeightLayout kLayout, class T>
@@ -76,21 +90,35 @@ __device__ __forceinline__ void multiply_tile(float (&sums)[kEights][4], const W
   for (int j = 0; j < kEights; ++j) sums[j][0] = sums[j][1] = sums[j][2] = sums[j][3] = 0.0f;
 #pragma unroll 1
   for (int k = 0; k < depth; k += Tile::kBK) {
+    const uint32_t stage = ring + place.stage * Tile::kWeightBytes;
+    const uint32_t input = ring + Tile::kRows + place.stage * Tile::kBM * Tile::kRowBytes;
+    const auto read = [&](auto& operands, auto partial, int box, int deep) {
+      const uint32_t first = input + box * Tile::kBoxDepth * 2;
+      operands.template read<partial.value, Tile>(weights, stage + box * Tile::kBoxBytes,
+                                                  first + eight * Tile::kRowBytes, first + last_row * Tile::kRowBytes,
+                                                  deep);
+    };
+    const auto release = [&] {
+      __syncwarp();
+      if (lane == 0) mbarrier_arrive(ring + Tile::kEmpty + place.stage * 8);
+    };
     mbarrier_wait(ring + Tile::kFull + place.stage * 8, place.round);
+    if (depth - k >= Tile::kBK) {  // the stage is free before its product is complete
+      Operands<kEights> operands[Tile::kBoxes];
 #pragma unroll
-    for (int b = 0; b < Tile::kBoxes; ++b) {
-      const uint32_t box = ring + place.stage * Tile::kWeightBytes + b * Tile::kBoxBytes;
-      const uint32_t first = ring + Tile::kRows + place.stage * Tile::kBM * Tile::kRowBytes + b * Tile::kBoxDepth * 2;
-      const uint32_t row = first + eight * Tile::kRowBytes, last = first + last_row * Tile::kRowBytes;
-      const int deep = depth - k - b * Tile::kBoxDepth;
-      if (deep >= Tile::kBoxDepth) {
-        multiply_box<kEights, false, Tile, kLayout, T>(sums, weights, box, row, last, Tile::kBoxDepth);
-      } else if (deep > 0) {
-        multiply_box<kEights, true, Tile, kLayout, T>(sums, weights, box, row, last, deep);
+      for (int b = 0; b < Tile::kBoxes; ++b) read(operands[b], std::false_type{}, b, Tile::kBoxDepth);
+      release();
+#pragma unroll
+      for (int b = 0; b < Tile::kBoxes; ++b) operands[b].template multiply<T>(sums);
+    } else {
+#pragma unroll 1
+      for (int b = 0; b * Tile::kBoxDepth < depth - k; ++b) {
+        Operands<kEights> operands;
+        read(operands, std::true_type{}, b, min(Tile::kBoxDepth, depth - k - b * Tile::kBoxDepth));
+        operands.template multiply<T>(sums);
       }
+      release();
     }
-    __syncwarp();
-    if (lane == 0) mbarrier_arrive(ring + Tile::kEmpty + place.stage * 8);
     place.next();
   }
 }

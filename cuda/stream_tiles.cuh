@@ -28,7 +28,7 @@ struct StreamTile {
   static constexpr int kSlotsAt = kTaken + Slots::kStages * 8;
   static constexpr int kSort = kSlotsAt + Slots::kStages * static_cast<int>(sizeof(Slot));
 
-  static_assert(kBM % 8 == 0 && kBM <= 32, "mma.sync has 8 columns, and each lane copies a row");
+  static_assert(kBM % 8 == 0 && kBM <= 32, "mma.sync has 8 columns, and each lane finds a row");
 };
 
 template <class T>
@@ -47,11 +47,11 @@ struct StreamArguments {
   int* counters;            // zeros, also afterwards: tickets, and then announcements for each row tile
   Activation activation;
   int experts, hidden, intermediate;
-  int gate_up_width;  // 2 intermediate
-  int products;       // 1: gate_up, 2: down, 3: both
-  int ready;          // whether indices and offsets are older than the previous kernel's results
-  int split;          // whether all gate columns are before all up columns
-  int assignments, top_k;
+  int gate_up_width;                 // 2 intermediate
+  int products;                      // 1: gate_up, 2: down, 3: both
+  int ready;                         // whether indices and offsets are older than the previous kernel's results
+  int split;                         // whether all gate columns are before all up columns
+  int assignments, top_k, capacity;  // used if indices are given
 };
 
 struct StreamPosition {
@@ -91,9 +91,16 @@ struct StreamTiles {
     const StreamProduct p = {
         down.row_offsets, down.tile_offsets, down.experts, {is_down ? down.columns.width : gate_up.columns.width, 0}};
     const int index = is_down ? ticket - gate_up_tiles : ticket;
-    const int column_tiles = (p.columns.width + Tile::kBN - 1) / Tile::kBN, row_tile = index / column_tiles;
-    const int e = expert_by_warp(p, row_tile), first = p.tile_offsets[e], row = p.row_offsets[e];
-    if (p.tile_offsets[e + 1] == first + 1) {  // without more divisions
+    const int column_tiles = (p.columns.width + Tile::kBN - 1) / Tile::kBN;
+    int e = 0;  // the expert; the lanes read all offsets at once, which is faster than a binary search
+#pragma unroll 4
+    for (int base = 1; base < p.experts; base += 32) {
+      const int other = base + static_cast<int>(threadIdx.x % 32);
+      const bool before = other < p.experts && p.tile_offsets[other] * column_tiles <= index;
+      e += __popc(__ballot_sync(0xffffffffu, before));
+    }
+    const int first = p.tile_offsets[e], row = p.row_offsets[e];
+    if (p.tile_offsets[e + 1] == first + 1) {  // without divisions
       const int row_end = p.row_offsets[e + 1];
       return {is_down, first, {e, row, row_end, (index - first * column_tiles) * Tile::kBN}, row_end - row};
     }

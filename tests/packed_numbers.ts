@@ -23,6 +23,32 @@ function halvesOf(random: SmallRandom, [low, high]: readonly [number, number]): 
 
 const concatenated = { gateUpLayout: "concatenated" } as const;
 
+/** Weights of integers with all numbers and with bf16 scales of either sign, for groups of so many columns. */
+export function int4Numbers(
+  random: SmallRandom,
+  range: readonly [number, number],
+  group: number,
+): [PackedTensor, PackedTensor] {
+  const one = 9; // 9 - 8
+  const number = (row: number, column: number) => row < size ? one : column + row & 15;
+  const scalesOf = (rows: number, at: (row: number) => number) => {
+    const data = Float32Array.from(
+      { length: E * rows * size / group },
+      (_, i) => at(Math.floor(i * group / size) % rows),
+    );
+    return convert(tensor(data, [E, rows, size / group]), "bf16");
+  };
+  const upScale = () =>
+    (random.integer(0, 1) * 2 - 1) * (1 + random.next() * 127 / 128) * 2 ** random.integer(...range);
+  const gateUp = {
+    values: bytesOf(2 * size, size / 2, (row, pair) => number(row, pair * 2) | number(row, pair * 2 + 1) << 4),
+    scales: scalesOf(2 * size, (row) => row < size ? 1 : upScale()),
+  };
+  const identity = (row: number, pair: number) => row >> 1 === pair ? one << row % 2 * 4 | 8 << 4 - row % 2 * 4 : 0x88;
+  const down = { values: bytesOf(size, size / 2, identity), scales: scalesOf(size, () => 1) };
+  return [packed("int4", gateUp, [E, 2 * size, size], concatenated), packed("int4", down, [E, size, size])];
+}
+
 /** Weights of NVFP4. Each group of columns has all numbers, and the groups have all scales that are not NaN. */
 export function nvfp4Numbers(random: SmallRandom, range: readonly [number, number]): [PackedTensor, PackedTensor] {
   const one = { number: 2, scale: 0x38 };

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { areWithin, firstAbove, firstNotFinite } from "../src/tensor/scan.ts";
+import { areBf16Within, areWithin, firstAbove, firstNotFinite } from "../src/tensor/scan.ts";
 import { convert, tensor } from "../mod.ts";
 
 Deno.test("areWithin() and firstAbove() find every byte that is out of range, wherever it is", () => {
@@ -81,6 +81,32 @@ Deno.test("firstNotFinite() finds every bit pattern that is not finite, beside e
       const expected = (bits & mask) === mask ? 1 : -1;
       const clean = neighbors.every((other, i) => i === 1 || (other & mask) !== mask);
       if (clean) assertEquals(firstNotFinite(neighbors, dtype), expected, `${dtype} ${bits}`);
+    }
+  }
+});
+
+Deno.test("areBf16Within() finds every number that is out of range, wherever it is, beside every other", () => {
+  const ranges = [[0x0680, 0x4300], [1, 0x8000]] as const;
+  for (const [minimum, limit] of ranges) {
+    const isWithin = (bits: number) => (bits & 0x7fff) === 0 || (bits & 0x7fff) >= minimum && (bits & 0x7fff) < limit;
+    for (let bits = 0; bits < 65536; bits++) {
+      for (const other of [0, minimum, limit - 1 | 0x8000]) {
+        for (const pair of [[bits, other], [other, bits]]) {
+          const actual = areBf16Within(new Uint16Array(pair), minimum, limit);
+          if (actual !== isWithin(bits)) assertEquals(actual, isWithin(bits), `${pair}`); // fewer assertions take less time
+        }
+      }
+    }
+  }
+  for (const length of [1, 2, 33, 75]) {
+    for (let offset = 0; offset < 2; offset++) {
+      for (let at = 0; at < length; at++) {
+        for (const [bits, expected] of [[0x4300, false], [0x067f, false], [0x42ff, true], [0x0680, true]] as const) {
+          const numbers = new Uint16Array(length + offset).subarray(offset).fill(0x3c00);
+          numbers[at] = bits;
+          assertEquals(areBf16Within(numbers, 0x0680, 0x4300), expected, `${bits} at ${at} of ${length}`);
+        }
+      }
     }
   }
 });

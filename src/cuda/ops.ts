@@ -34,6 +34,8 @@ export type KernelWork = Pick<KernelTime, "flops" | "bytes">;
 export interface CudaOpsHost<T extends DeviceTensor> {
   readonly device: PlanDevice;
   readonly kernels: readonly KernelRecord[];
+  /** Zeros that kernels use to count, and leave as zeros. Only one kernel at a time may use them. */
+  readonly counters: bigint;
   allocate(dtype: DType, shape: readonly number[]): T;
   /** Checks that a tensor belongs to the backend. */
   own(tensor: BackendTensor): T;
@@ -45,8 +47,6 @@ export interface CudaOpsHost<T extends DeviceTensor> {
 export interface CudaHost<T extends DeviceTensor> extends CudaOpsHost<T> {
   readonly context: Context;
   readonly stream: Stream;
-  /** Zeros that kernels use to count, and leave as zeros. Only one kernel at a time may use them. */
-  readonly counters: bigint;
   /** Queues work on the stream. In a captured function, it is also recorded, and repeated by each replay. */
   queue(kernel: QueuedKernel, work: () => void): void;
   /** Prepares an action that waits for the stream. */
@@ -188,7 +188,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
     return this.#run(({ result, scratch }) => {
       const { batch, rows, columns, depth } = shape;
       checkMaximum("The number of rows", batch * rows);
-      const { own, device, kernels } = this.#host;
+      const { own, device, kernels, counters } = this.#host;
       const [input, weights] = [own(a).pointer, own(b).pointer];
       const output = result(a.dtype, [batch, rows, columns]);
       const count = batch * rows * columns;
@@ -197,7 +197,7 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
         this.#fill(output.pointer, count, 0, bytesPerElement(a.dtype));
         return output;
       }
-      const tensors = { input, weights, out: output.pointer };
+      const tensors = { input, weights, out: output.pointer, counters };
       const offsets = { rowOffsets: scratch(batch + 1), tileOffsets: scratch(batch + 1) };
       planProduct(shape, a.dtype, device, kernels, { ...tensors, ...offsets }).forEach((launch) =>
         this.#launch(launch)

@@ -1,10 +1,13 @@
 // Scales that Hopper's kernels for packed weights cannot read.
 import type { PackedTensor } from "../tensor/packed_tensor.ts";
-import { areWithin, hasHugeBf16 } from "../tensor/scan.ts";
+import { areBf16Within, areWithin } from "../tensor/scan.ts";
 import type { Tensor, TensorData } from "../tensor/tensor.ts";
 
 /** The largest E8M0 scale: weights up to 12. */
 const largestE8m0 = 128;
+
+/** The range of bf16 scales of integers, 2^-114 to 2^7, as bits: see cuda/packed_int4.cuh. */
+const [smallestInt4, int4Limit] = [127 - 114 << 7, 127 + 7 << 7];
 
 /** The range of the scales of FP8, 2^-64 to 2^7, as biased exponents: see cuda/packed_fp8.cuh. */
 const [smallestFp8, fp8Limit] = [127 - 64, 127 + 7];
@@ -17,14 +20,13 @@ const [smallestE4m3, largestE4m3] = [2 ** -9, 448];
 
 /**
  * Returns whether some scales of a weight are outside the range of the kernels that read blocks: see the formats' files in cuda/.
- * They multiply bf16 scales of integers by up to 64.
  */
 export function hasWideScales({ format, parts: { scales, globalScales } }: PackedTensor): boolean {
   switch (format.kind) {
     case "mxfp4":
       return !areWithin(scales.data, 0, largestE8m0);
     case "int4":
-      return format.scale === "bf16" && hasHugeBf16(scales.data);
+      return format.scale === "bf16" && !areBf16Within(scales.data, smallestInt4, int4Limit);
     case "nvfp4": {
       const globals = globalScales?.data ?? new Float32Array(), count = scales.data.length / globals.length;
       return globals.some((global: number, i: number) => {

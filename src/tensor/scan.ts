@@ -69,9 +69,32 @@ export function firstNotFinite(data: TensorData, format: keyof typeof formats): 
   return firstWithAll(data, bytes, mask);
 }
 
-/** Returns whether a number of bf16 has a magnitude of 2^121 or more, or is NaN. */
-export function hasHugeBf16(data: TensorData): boolean {
-  return firstWithAll(data, 2, 0x7c00) >= 0;
+/**
+ * Returns whether the magnitudes of all numbers of bf16 are zero or in a range, given as their bits. An addition carries to the
+ * sign, which was cleared before, if a magnitude is at least a bound.
+ *
+ * @param minimum At least 1.
+ * @param limit At most 0x8000. Larger magnitudes and this one are outside.
+ */
+export function areBf16Within({ buffer, byteOffset, length }: TensorData, minimum: number, limit: number): boolean {
+  const numbers = new Uint16Array(buffer, byteOffset, length);
+  const isOutside = (bits: number) => (bits & 0x7fff) !== 0 && (bits & 0x7fff) < minimum || (bits & 0x7fff) >= limit;
+  const { words, before, after } = divide(numbers, 2);
+  if (numbers.subarray(0, before).some(isOutside) || numbers.subarray(after).some(isOutside)) return false;
+  const [one, low, high] = [1, minimum, limit].map((bound) => repeat(0x8000 - bound, 2)) as [number, number, number];
+  const magnitudes = 0x7fff7fff;
+  const outside = (word: number) =>
+    (word & magnitudes) + one & ~((word & magnitudes) + low) | (word & magnitudes) + high;
+  const count = Math.floor(words.length / 8);
+  let found = 0;
+  for (let i = 0; i < count; i++) {
+    found |= outside(words[i]!) | outside(words[i + count]!);
+    found |= outside(words[i + 2 * count]!) | outside(words[i + 3 * count]!);
+    found |= outside(words[i + 4 * count]!) | outside(words[i + 5 * count]!);
+    found |= outside(words[i + 6 * count]!) | outside(words[i + 7 * count]!);
+  }
+  for (let i = 8 * count; i < words.length; i++) found |= outside(words[i]!);
+  return (found & repeat(0x8000, 2)) === 0;
 }
 
 /** Returns the index of the first number that has all bits of a mask, or -1. */

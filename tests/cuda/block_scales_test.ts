@@ -10,9 +10,11 @@ function int4Weight(...bits: readonly number[]) {
   return packed("int4", { values, scales }, [1, bits.length, 32]);
 }
 
-Deno.test("cuda: scales of integers in bf16 are wide from 2^121 in magnitude", () => {
-  assertEquals(hasWideScales(int4Weight(0x3c00, 0x7bff, 0xfbff)), false); // the largest below, of both signs
-  for (const bits of [0x7c00, 0xfc00, 0x7f7f]) assertEquals(hasWideScales(int4Weight(0x3c00, bits)), true);
+Deno.test("cuda: scales of integers in bf16 are wide from 2^7 in magnitude, and below 2^-114, except for zero", () => {
+  assertEquals(hasWideScales(int4Weight(0, 0x8000, 0x0680, 0x8680, 0x3c00, 0x42ff, 0xc2ff)), false); // 2^-114 and below 2^7
+  for (const bits of [1, 0x067f, 0x867f, 0x4300, 0xc300, 0x7f7f]) {
+    assertEquals(hasWideScales(int4Weight(0x3c00, bits)), true, `${bits}`);
+  }
 });
 
 Deno.test("cuda: scales of MXFP4 are wide above 128", () => {

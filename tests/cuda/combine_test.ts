@@ -52,6 +52,46 @@ for (const [topK, width] of [[1, 264], [3, 40], [9, 520], [35, 132]] as const) {
 }
 
 Deno.test({
+  name: `cuda, ${emulated}: combine() of rows in the order of the slots drops slots beyond the capacity`,
+  ignore: !toolkit,
+  fn: async () => {
+    const experts = 5, width = 12, tokens = 9;
+    using device = await TestDevice.ofProduct((await buildProduct(80)).library);
+    for (const topK of [3, 35]) {
+      const n = tokens * topK;
+      // Some experts do not exist, and a token has several slots of the same expert.
+      const indices = Int32Array.from(new Generator(topK).rand([n]).data, (u) => Math.floor(u * (experts + 2)) - 1);
+      const values = new Generator(1).randn([n, width]).data, weights = new Generator(2).randn([n]).data;
+      const f32 = (data: ArrayLike<number>) => device.upload(Float32Array.from(data));
+      const tensors = {
+        ...{ expertOutputs: f32(values), rows: null, weights: f32(weights), indices: device.upload(indices) },
+        ...{ addend: null, addendWeights: null },
+      };
+      for (const capacity of [1, 2, 9, 40, n]) {
+        const counts = new Int32Array(experts), expected = new Float32Array(tokens * width);
+        indices.forEach((expert, slot) => {
+          if (!(expert in counts) || counts[expert]!++ >= capacity) return;
+          for (let c = 0; c < width; c++) {
+            const at = Math.floor(slot / topK) * width + c;
+            expected[at] = fma(weights[slot]!, values[slot * width + c]!, expected[at]!);
+          }
+        });
+        const shape = { tokens, topK, weightColumns: topK, width, denseWeights: false, experts, capacity };
+        for (const multiprocessors of [0, 132]) {
+          const out = device.allocate(tokens * width * 4);
+          const { kernel, threads, blocks, arguments: args } = planCombine(
+            ...["f32", "f32", shape, { ...tensors, out: out.pointer }, multiprocessors] as const,
+          );
+          assertEquals(kernel, capacity < n || multiprocessors > 0 ? "combine_few_f32" : "combine_f32");
+          device.launch(kernel, threads, args, { blocks });
+          assertEquals(new Float32Array(device.download(out).buffer), expected, Deno.inspect({ topK, capacity }));
+        }
+      }
+    }
+  },
+});
+
+Deno.test({
   name: `cuda, ${emulated}: combine() waits before it loads slots that the previous kernel has written`,
   ignore: !toolkit || !clang,
   fn: async () => {

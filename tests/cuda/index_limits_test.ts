@@ -312,7 +312,7 @@ Deno.test("the steps of a layer: no index overflows in a call that is not refuse
     }),
     forLargest([[1, 32, 2 ** 20], sizes, sizes, sizes], (batch, rows, columns, depth) => {
       if (batch * rows > maximumItems) throw new RangeError("batchedMatmul() refuses this");
-      const tensors = { input: 1n, weights: 16n, out: 1n, rowOffsets: 1n, tileOffsets: 1n };
+      const tensors = { input: 1n, weights: 16n, out: 1n, rowOffsets: 1n, tileOffsets: 1n, counters: 1n };
       planProduct({ batch, rows, columns, depth }, "f32", gpus.h100!, kernelsOf(90), tensors).forEach((launch) =>
         check(launch)
       );

@@ -1,7 +1,7 @@
 // Packed weights on an emulated Hopper, number by number.
 import { assertEquals } from "@std/assert";
 import { convert, decode, type DType, experts, type PackedTensor } from "../../mod.ts";
-import { fp8Numbers, numbersInputs, numbersOptions, nvfp4Numbers } from "../packed_numbers.ts";
+import { fp8Numbers, int4Numbers, numbersInputs, numbersOptions, nvfp4Numbers } from "../packed_numbers.ts";
 import { SmallRandom } from "../small_random.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
@@ -14,6 +14,8 @@ interface Case {
 }
 
 const cases: readonly Case[] = [
+  { name: "int4 with groups of 32", dtype: "bf16", tileRows: 16, make: (random) => int4Numbers(random, [-114, 6], 32) },
+  { name: "int4 with groups of 64", dtype: "bf16", tileRows: 16, make: (random) => int4Numbers(random, [-114, 6], 64) },
   { name: "NVFP4", dtype: "bf16", tileRows: 64, make: (random) => nvfp4Numbers(random, [-108, -10]) },
   { name: "NVFP4", dtype: "bf16", tileRows: 16, make: (random) => nvfp4Numbers(random, [-20, -10]) },
   { name: "NVFP4", dtype: "f16", tileRows: 64, make: (random) => nvfp4Numbers(random, [-24, -10]) },

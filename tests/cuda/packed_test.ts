@@ -110,7 +110,8 @@ Deno.test({
       mxfp4Weight([2, 64, 32], 129),
       nvfp4Weight([2, 64, 32], 0.01, 1e30),
       nvfp4Weight([2, 64, 32], 2 ** -130, 1),
-      int4Weight([2, 64, 32], 0x7c00),
+      int4Weight([2, 64, 32], 0x4300),
+      int4Weight([2, 64, 32], 0x0650),
     ];
     for (const gateUpProj of weights) {
       const dense = { gateUpProj: decode(gateUpProj, "bf16"), downProj: decode(downProj, "bf16") };

@@ -16,7 +16,7 @@ type Choices = Readonly<Record<number, number>>;
 const cases: readonly [shape: typeof qwen, format: PackedFormat, choices: Choices][] = [
   [qwen, { kind: "int4", group: 128, integers: "signed", scale: "bf16" }, {
     ...few,
-    ...{ 128: 16, 256: 16, 512: 64, 1024: 160, 2048: 160, 4096: 160 },
+    ...{ 128: 16, 256: 16, 512: 64, 1024: 160, 2048: 160, 4096: 160, 8192: 192 },
   }],
   [qwen, { kind: "fp8", block: [128, 128], scale: "f32" }, {
     ...few,

@@ -135,7 +135,7 @@ Deno.test("tensor cores compute f16 and bf16 with rows of whole 16-byte chunks, 
   assertEquals(productsOf({ tokens: 1 }, "a100"), ["gated_16_f16_in_out", "plain_16_f16_in_out"]);
 });
 
-Deno.test("on Hopper, the kernel for few rows sorts up to 512 assignments, unless the capacity or the caller needs a sort", () => {
+Deno.test("on Hopper, the kernel for few rows sorts up to 512 assignments, unless the caller needs a sort", () => {
   const layer = { ...reference, hidden: 64, intermediate: 64, experts: 128, topK: 8, capacity: Infinity };
   const image = manifest.images.sm_90!;
   const launches = (changes: Partial<ResolvedExperts>, counts?: RowCounts) =>
@@ -145,8 +145,7 @@ Deno.test("on Hopper, the kernel for few rows sorts up to 512 assignments, unles
   const itself = ["stream32_f16_in_out", "stream32_f16_in_out", "combine_few_f16"], sorted = ["sort_small", ...itself];
   assertEquals(launches({ tokens: 64 }), itself);
   assertEquals(launches({ tokens: 65 }), sorted);
-  assertEquals(launches({ tokens: 8, capacity: 64 }), itself);
-  assertEquals(launches({ tokens: 8, capacity: 63 }), sorted);
+  assertEquals(launches({ tokens: 8, capacity: 1 }), itself);
   assertEquals(launches({ tokens: 8 }, { maximum: Infinity, expected: 64 }), sorted);
   // It has a limited number of counters.
   const kernelOf = (tokens: number) =>
@@ -154,7 +153,7 @@ Deno.test("on Hopper, the kernel for few rows sorts up to 512 assignments, unles
   assertEquals([kernelOf(2 ** 13), kernelOf(2 ** 14)], ["stream32_f16_in_out", "gated_64_f16_in_out"]);
 });
 
-Deno.test("experts with about 256 rows get tiles of 128 rows on Hopper, those with 128 or 1024 rows tiles of 256", () => {
+Deno.test("on Hopper, experts with 64 rows and layers with few tiles get tiles of 128 rows, others of 256", () => {
   const layers = {
     mixtral: { hidden: 4096, intermediate: 14336, experts: 8, topK: 2 },
     gptOss: { hidden: 2880, intermediate: 2880, experts: 32, topK: 4 },
@@ -174,13 +173,26 @@ Deno.test("experts with about 256 rows get tiles of 128 rows on Hopper, those wi
       gpus.h100!,
       manifest.images.sm_90!.kernels,
     ).tile.rows;
+  assertEquals(rowsOf("mixtral", 256), 128);
   assertEquals(rowsOf("mixtral", 1024), 128);
-  assertEquals(rowsOf("gptOss", 2048), 128);
+  assertEquals(rowsOf("mixtral", 8192), 256);
+  assertEquals(rowsOf("gptOss", 512), 128);
   assertEquals(rowsOf("gptOss", 1024), 256);
   assertEquals(rowsOf("gptOss", 8192), 256);
   assertEquals(rowsOf("deepseek", 1024), 256);
+  assertEquals(rowsOf("deepseek", 4096), 256);
   assertEquals(rowsOf("maverick", 32768), 256, "split gate/up columns in weights [in, out]");
   assertEquals(plan(reference).tile.rows, 256);
+});
+
+Deno.test("on Hopper, the second product copies consecutive rows in boxes of 64 rows, and the first product gathers rows", () => {
+  const [first, second] = plan(reference).launches.filter(({ kernel }) => kernel.includes("wgmma"));
+  const rows = Math.min(reference.tokens * reference.topK, reference.experts * reference.capacity);
+  assertEquals(first?.arguments.rows, undefined);
+  assertEquals(second?.arguments.rows, {
+    ...{ dtype: "f16", pointer: "output", sizes: [reference.intermediate, rows, 1, 1] },
+    ...{ strides: Array(3).fill(2 * reference.intermediate), box: [64, 64, 1, 1], swizzle: 128 },
+  });
 });
 
 Deno.test("gather-and-sum of few tokens loads its slots before it waits if an older kernel has written them", () => {

@@ -31,7 +31,7 @@ export type TensorName = keyof ExpertsInputs | PartName | WorkspaceName | "count
 
 /**
  * The temporary tensors of a call. N is the maximum number of kept assignments. If the kernel of the products sorts the
- * assignments, those from `counts` to `rowScales` are not needed.
+ * assignments, those from `counts` to `rowScales` are not needed, and N is T · K.
  */
 export type WorkspaceName =
   | "counts" //        [E, sort blocks], i32: each expert's assignments in each chunk of a long list, later in the chunks before it
@@ -139,19 +139,21 @@ export function planLaunches(
     ? packed.chooseTile(packedTiles, spread.experts, spread.rows)
     : chooseTile(possible, {
       ...spread,
-      columns: width + hidden,
+      products: [first, second],
       slots: (tile) => products.slots(tile, gateUpProduct),
     });
   const rowTiles = rowTilesOf(tile);
   const few = tile === fewTile;
   const sorted = counts !== undefined ||
-    !(packed ? few && packed.sortsItself() : sortsItself(tile, assignments, capacity));
-  const sort: SortShape = { count: assignments, experts, topK, capacity, tileRows: tile.rows };
+    !(packed ? few && packed.sortsItself() : sortsItself(tile, assignments));
+  const maximumRows = Math.min(capacity, assignments); // of an expert
+  const sort: SortShape = { count: assignments, experts, topK, capacity: maximumRows, tileRows: tile.rows };
+  const stored = sorted ? kept : assignments; // rows of the temporary tensors
   const element = bytesPerElement(shape.dtype);
 
   const activationBytes = packed && !few
     ? PackedProducts.panelBytes(kept, intermediate)
-    : kept * intermediate * element;
+    : stored * intermediate * element;
   const activationsInOutput = activationBytes <= tokens * hidden * element;
   const workspace = {
     counts: sorted ? sortCounts(sort) * 4 : 0,
@@ -163,7 +165,7 @@ export function planLaunches(
     rowScales: sorted && hasInputWeights ? kept * 4 : 0,
     panels: packed && !few ? PackedProducts.panelBytes(kept, hidden) : 0,
     activations: activationsInOutput ? 0 : activationBytes,
-    expertOutputs: kept * hidden * element,
+    expertOutputs: stored * hidden * element,
     gateUpDense: gateUp.bytes,
     downDense: down.bytes,
   };
@@ -238,7 +240,7 @@ export function planLaunches(
         shape,
         gateUpProduct,
         downProduct,
-        { rowTiles, slots: products.slots(tile, gateUpProduct), assignments, topK },
+        { rowTiles, slots: products.slots(tile, gateUpProduct), assignments, topK, capacity: maximumRows },
         bytes,
         {
           ...{
@@ -261,13 +263,13 @@ export function planLaunches(
         ? [{ ...launches[0]!, ...bothWork }]
         : launches.map((launch, i) => ({ ...launch, ...i === 0 ? gateUpWork : downWork }));
     }
-    const gateUpLaunch = products.launch<TensorName>(tile, gateUpProduct, rowTiles, {
+    const gateUpLaunch = products.launch<TensorName>(tile, gateUpProduct, { rows: kept, rowTiles }, {
       ...{ input: "hiddenStates", weights: gateUp.parts, bias: "gateUpProjBias", out: activations },
-      ...{ rowIndex: "rowTokens", rowScales, ...offsets },
+      ...{ rowIndex: "rowTokens", rowScales, ...offsets, counters: "counters" },
     });
-    const downLaunch = products.launch<TensorName>(tile, downProduct, rowTiles, {
+    const downLaunch = products.launch<TensorName>(tile, downProduct, { rows: kept, rowTiles }, {
       ...{ input: activations, weights: down.parts, bias: "downProjBias", out: "expertOutputs" },
-      ...{ rowIndex: null, rowScales: null, ...offsets },
+      ...{ rowIndex: null, rowScales: null, ...offsets, counters: "counters" },
     });
     return [{ ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
   };
@@ -282,7 +284,7 @@ export function planLaunches(
         weightsDType,
         {
           ...{ tokens, topK, weightColumns: denseWeights ? experts : topK, denseWeights, width: hidden },
-          ...{ slotsReady: true, experts },
+          ...{ slotsReady: true, experts, capacity: maximumRows },
         },
         {
           ...{ expertOutputs: "expertOutputs", rows: sorted ? "rows" : null, weights: "routingWeights" },

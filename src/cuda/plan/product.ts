@@ -18,7 +18,7 @@ import {
   type TileFamily,
   type TileShape,
 } from "./tiles.ts";
-import { weightBoxes, type WeightSizes } from "./weight_boxes.ts";
+import { rowBoxes, weightBoxes, type WeightSizes } from "./weight_boxes.ts";
 
 /** The properties of a GPU that a plan depends on. */
 export interface PlanDevice {
@@ -55,6 +55,8 @@ export interface ProductTensors<Pointer> {
   readonly rowScales: Pointer | null;
   readonly rowOffsets: Pointer;
   readonly tileOffsets: Pointer;
+  /** The backend's counters, which the kernel leaves as it finds them. */
+  readonly counters: Pointer;
 }
 
 /** The kernels that compute all products of a call. */
@@ -102,14 +104,14 @@ export class ProductKernels {
   /**
    * Plans the launch of a product.
    *
-   * @param rowTiles The maximum number of row tiles over all experts.
+   * @param counts The maximum number of the product's rows, and of their row tiles over all experts.
    * @throws {RangeError} If the product is too large for the kernels' 32-bit indices.
    */
   launch<Pointer>(
     tile: TileShape | BoxedTile,
     product: Product,
-    rowTiles: number,
-    { weights, ...tensors }: ProductTensors<Pointer>,
+    { rows, rowTiles }: { readonly rows: number; readonly rowTiles: number },
+    { weights, counters, ...tensors }: ProductTensors<Pointer>,
   ): KernelLaunch<Pointer> {
     const { experts, depth, width, gated, activation, format } = product;
     const { gateUpLayout, weightLayout } = this.#variant;
@@ -129,10 +131,13 @@ export class ProductKernels {
       sharedBytes: sharedBytes(tile, product),
       arguments: {
         ...tensors,
-        ...format.kind !== "dense"
-          ? storedArguments(format, weights)
-          : "boxDepth" in tile
-          ? { weights: { ...weightBoxes(this.#variant, product, tile), pointer: weights.values } }
+        ...format.kind !== "dense" ? storedArguments(format, weights) : "boxDepth" in tile
+          ? {
+            weights: { ...weightBoxes(this.#variant, product, tile), pointer: weights.values },
+            counters,
+            // The rows of a product with a gate are gathered one by one.
+            ...!gated && { rows: { ...rowBoxes(this.#variant.dtype, rows, depth, tile), pointer: tensors.input } },
+          }
           : { weights: weights.values },
         experts,
         depth,

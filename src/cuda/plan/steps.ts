@@ -135,8 +135,9 @@ export interface CombineShape {
   readonly slotsReady?: boolean;
   /** Whether `weights` has a column for each expert. By default, if there are indices. */
   readonly denseWeights?: boolean;
-  /** The number of experts; used without `rows`. */
+  /** The number of experts, and the maximum number of rows of each; used without `rows`. */
   readonly experts?: number;
+  readonly capacity?: number;
 }
 
 /** The tensors of gather-and-sum; cuda/combine.cu describes them. */
@@ -160,7 +161,7 @@ export interface CombineTensors<Pointer> {
 export function planCombine<Pointer>(
   dtype: DType,
   weightsDType: DType,
-  { slotsReady = false, denseWeights, experts = 0, ...shape }: CombineShape,
+  { slotsReady = false, denseWeights, experts = 0, capacity = 0, ...shape }: CombineShape,
   tensors: CombineTensors<Pointer>,
   multiprocessors: number,
   outDType: DType = dtype,
@@ -171,7 +172,8 @@ export function planCombine<Pointer>(
   const rowBytes = width * bytesPerElement(dtype);
   const parts = Math.max(1, Math.ceil(rowBytes / 512)); // of 16 bytes per lane
   const enough = Math.floor(multiprocessors * combineWarps / Math.max(1, tokens));
-  const few = enough >= parts || rowBytes % 16 !== 0;
+  const ranks = tensors.rows === null && capacity < tokens * shape.topK; // only combine_few can
+  const few = enough >= parts || rowBytes % 16 !== 0 || ranks;
   // Of many tokens, a warp computes two parts at a time, once or twice.
   const warps = few ? parts : Math.max(Math.ceil(parts / 4), Math.min(enough, Math.ceil(parts / 2)));
   checkInt32("The number of warps of gather-and-sum", tokens * warps);
@@ -185,6 +187,7 @@ export function planCombine<Pointer>(
       weightsDtype: cudaDTypeCode(weightsDType),
       denseWeights: Number(denseWeights ?? tensors.indices !== null),
       experts,
+      capacity,
       warps,
       // The fence before early loads costs more than it saves if there are many blocks.
       slotsReady: Number(slotsReady && few),
@@ -205,7 +208,7 @@ export function planProduct(
     & { readonly weights: bigint }
     & Pick<
       ProductTensors<bigint>,
-      "input" | "out" | "rowOffsets" | "tileOffsets"
+      "input" | "out" | "rowOffsets" | "tileOffsets" | "counters"
     >,
 ): KernelLaunch[] {
   const product: Product = {
@@ -215,7 +218,7 @@ export function planProduct(
   };
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
   const slots = (tile: TileShape) => products.slots(tile, product);
-  const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, columns, slots });
+  const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, products: [product], slots });
   const tiles = Math.ceil(rows / tile.rows), rowTiles = batch * tiles;
   const { rowOffsets, tileOffsets } = tensors;
   return [
@@ -230,7 +233,7 @@ export function planProduct(
         { ...defaultVariant, dtype },
         undefined,
         product,
-        { rowTiles, slots: slots(tile), assignments: 0, topK: 0 },
+        { rowTiles, slots: slots(tile), assignments: 0, topK: 0, capacity: 0 },
         0,
         {
           ...{ hiddenStates: null, gateUpProj: weights, gateUpBias: null, activations: tensors.input },
@@ -238,7 +241,7 @@ export function planProduct(
           ...{ rowIndex: null, rowScales: null, counters: null },
         },
       )
-      : [products.launch(tile, product, rowTiles, {
+      : [products.launch(tile, product, { rows: batch * rows, rowTiles }, {
         ...{ ...tensors, weights: denseParts(weights), bias: null, rowIndex: null, rowScales: null },
       })],
   ];

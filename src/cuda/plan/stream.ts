@@ -42,9 +42,9 @@ export function isStreamTile(tile: TileShape): tile is StreamTile {
   return "streams" in tile;
 }
 
-/** Whether the kernel can sort the assignments itself. It drops none, except for those to an unknown expert. */
-export function sortsItself(tile: TileShape, assignments: number, capacity: number): boolean {
-  return isStreamTile(tile) && assignments <= maximumSorted && capacity >= assignments;
+/** Whether the kernel sorts the assignments itself. */
+export function sortsItself(tile: TileShape, assignments: number): boolean {
+  return isStreamTile(tile) && assignments <= maximumSorted;
 }
 
 /** Whether there are enough counters for a number of row tiles. */
@@ -58,9 +58,10 @@ export interface StreamSizes {
   readonly rowTiles: number;
   /** How many blocks the GPU runs at once. */
   readonly slots: number;
-  /** The number of assignments, and of those of each token, if the kernel sorts them. */
+  /** The number of assignments, of those of each token, and the maximum for each expert, if the kernel sorts them. */
   readonly assignments: number;
   readonly topK: number;
+  readonly capacity: number;
 }
 
 /**
@@ -78,7 +79,7 @@ export function planStream<Pointer>(
   variant: ProductVariant,
   gateUp: Product | undefined,
   down: Product,
-  { rowTiles, slots, assignments, topK }: StreamSizes,
+  { rowTiles, slots, assignments, topK, capacity }: StreamSizes,
   weightBytes: number,
   { gateUpProj, downProj, ...tensors }: StreamTensors<Pointer>,
 ): KernelLaunch<Pointer>[] {
@@ -103,7 +104,7 @@ export function planStream<Pointer>(
         gateUpWeights: boxes(gateUp ?? down, gateUpProj),
         downWeights: boxes(down, downProj),
         ...activationArguments(variant, gateUp?.activation ?? "none", gateUp !== undefined),
-        ...{ experts, hidden, intermediate, gateUpWidth, products, assignments, topK },
+        ...{ experts, hidden, intermediate, gateUpWidth, products, assignments, topK, capacity },
         ready: Number(products === 2 && gateUp !== undefined),
         split: Number(gateUp !== undefined && variant.gateUpLayout === "concatenated"),
       },

@@ -15,6 +15,8 @@ export interface TileShape {
    * moves fewer bytes for the same arithmetic.
    */
   readonly efficiency: number;
+  /** Whether a block takes a tile when it is ready for it. Defaults to `false`. */
+  readonly balanced?: boolean;
   /** A tile takes as long as if it had this many more rows, because it also copies its weights. Defaults to 0. */
   readonly extraRows?: number;
   /** A tile computes only as many rows as it has, rounded up to a multiple of this. Defaults to `rows`. */
@@ -29,6 +31,7 @@ export interface BoxedTile extends TileShape {
   readonly boxDepth: number;
   /** Columns of a box, if the rows of the weights run along the columns. */
   readonly boxColumns: number;
+  readonly rowUnit: number;
 }
 
 /** The tile shapes of the kernels of one kind, largest first. */
@@ -76,13 +79,13 @@ export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 |
 export function hopperTiles(split: boolean): TileFamily {
   const boxed = { boxDepth: 64, boxColumns: 64 };
   return [
-    // A ring of steps with a depth of 64, a pointer for each row, and two mbarriers for each step.
+    // A ring of steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
     ...[{ rows: 256, stages: 4, efficiency: 1.13 }, { rows: 128, stages: 5, efficiency: split ? 0.8 : 1.15 }].map((
       { stages, ...shape },
     ) => ({
       ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512 },
-      ...{ rowUnit: 64, extraRows: 34, bandwidth: 0.88 },
-      sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8,
+      ...{ rowUnit: 64, extraRows: 34, bandwidth: 0.88, balanced: true },
+      sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8 + 8 * 24,
     })),
     ...tensorTiles(90).filter(({ rows }) => rows === 64).map((shape) => ({
       ...shape,
@@ -117,8 +120,8 @@ export interface TileChoice {
   readonly rows: number;
   /** Whether all have exactly this number, because of the capacity. */
   readonly even: boolean;
-  /** Columns of both products together. */
-  readonly columns: number;
+  /** The columns and the depth of each product. */
+  readonly products: readonly { readonly width: number; readonly depth: number }[];
   /** The number of tiles of a shape that the GPU computes at once. */
   readonly slots: (shape: TileShape) => number;
 }
@@ -132,27 +135,34 @@ const quarters = [-1.27, -0.325, 0.325, 1.27];
 /**
  * Chooses the fastest shape. A shape takes as long as its arithmetic, or as reading the weights once, whichever is longer, and
  * somewhat longer if both take about as long. A tile that is half empty takes as long as a full one, unless its rows come in
- * units. The last wave of tiles takes as long as the others, even if it is not full.
+ * units. The last wave of tiles takes as long as the others, even if it is not full; if blocks take tiles when they are ready, it
+ * takes three quarters of the time of a largest tile.
  */
 export function chooseTile(
   shapes: readonly TileShape[],
-  { experts, rows, even, columns, slots }: TileChoice,
+  { experts, rows, even, products, slots }: TileChoice,
 ): TileShape {
   const spread = even ? 0 : Math.sqrt(rows);
+  const columns = products.reduce((sum, { width }) => sum + width, 0);
   const cost = (shape: TileShape) => {
     const unit = shape.rowUnit ?? shape.rows;
     const samples = quarters.map((sigma) => Math.max(1, rows + sigma * spread));
     const mean = (of: (rows: number) => number) => samples.reduce((sum, rows) => sum + of(rows), 0) / samples.length;
     const rowTiles = (rows: number) => Math.ceil(rows / shape.rows);
     const columnTiles = Math.ceil(columns / shape.columns);
-    const tiles = experts * mean(rowTiles) * columnTiles;
-    const waves = Math.ceil(tiles / slots(shape)) * slots(shape) / tiles;
-    // The indices of a block's tiles differ by the number of slots. If the number of row tiles divides that, some blocks compute
-    // only full row tiles, and the call takes as long as they do.
-    const isUneven = (count: number) => count > 1 && slots(shape) % count === 0;
-    const full = (rows: number) =>
-      isUneven(rowTiles(rows)) ? rowTiles(rows) * shape.rows : Math.ceil(rows / unit) * unit;
-    const computedRows = mean(full) + mean(rowTiles) * (shape.extraRows ?? 0);
+    const unitRows = (rows: number) => Math.ceil(rows / unit) * unit, extraRows = shape.extraRows ?? 0;
+    const computedRows = mean(unitRows) + mean(rowTiles) * extraRows;
+    const wholeWaves = () => {
+      const tiles = experts * mean(rowTiles) * columnTiles;
+      return Math.ceil(tiles / slots(shape)) * slots(shape) / tiles;
+    };
+    const balancedWaves = () => {
+      const largest = Math.min(shape.rows, mean(unitRows)) + extraRows;
+      const sum = (of: (columnTiles: number) => number) =>
+        products.reduce((sum, { width, depth }) => sum + depth * of(Math.ceil(width / shape.columns)), 0);
+      return 1 + 0.75 * sum(() => slots(shape) * largest) / sum((columnTiles) => columnTiles * experts * computedRows);
+    };
+    const waves = shape.balanced ? balancedWaves() : wholeWaves();
     const computed = waves * experts * computedRows * columnTiles * shape.columns / shape.efficiency;
     const read = experts * columns * balance / (shape.bandwidth ?? 1);
     return (computed ** 3 + read ** 3) ** (1 / 3);

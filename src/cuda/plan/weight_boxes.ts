@@ -1,9 +1,9 @@
-// The boxes in which Hopper's kernels copy a product's weights: the counterpart of cuda/warpgroup_gemm.cuh.
+// The boxes in which Hopper's kernels copy a product's operands: the counterpart of cuda/warpgroup_gemm.cuh.
 //
-// The box's coordinates there are, for weights [in, out]: column, row, gate or up half, expert; and for weights [out, in]: depth,
-// gate or up half, row, expert.
+// The coordinates of a box there are, for weights [in, out]: column, row, gate or up half, expert; for weights [out, in]: depth,
+// gate or up half, row, expert; and for rows of the input: depth, row, 0, 0.
 import type { ExpertsVariant } from "../../contract/experts_options.ts";
-import { bytesPerElement } from "../../tensor/tensor.ts";
+import { bytesPerElement, type DType } from "../../tensor/tensor.ts";
 import type { TensorBoxes } from "../driver/tensor_map.ts";
 import type { BoxedTile } from "./tiles.ts";
 
@@ -41,5 +41,19 @@ export function weightBoxes(
   return {
     ...{ dtype, sizes: [width / parts, depth, parts, experts], strides: [row, row / parts, matrix] },
     ...{ box: [boxColumns / parts, boxDepth, parts, 1], swizzle: parts === 2 ? 64 : 128 },
+  };
+}
+
+/** Cuts consecutive rows of a product's input into boxes of as many rows as a tile's `rowUnit`. */
+export function rowBoxes(
+  dtype: DType,
+  rows: number,
+  depth: number,
+  { rowUnit, boxDepth }: Pick<BoxedTile, "rowUnit" | "boxDepth">,
+): TensorBoxes {
+  const row = depth * bytesPerElement(dtype);
+  return {
+    ...{ dtype, sizes: [depth, rows, 1, 1], strides: [row, row, row] },
+    ...{ box: [boxDepth, rowUnit, 1, 1], swizzle: 128 },
   };
 }
