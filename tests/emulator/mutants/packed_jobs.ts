@@ -135,6 +135,7 @@ export const packedJobs: readonly Job[] = [
     // More experts than lanes; more assignments than a warp places at a time; a tile with one row.
     { name: "mxfp4", tileRows: 16, tokens: 70, shape: { H: 32, I: 32, E: 40, K: 3 } },
     { name: "mxfp4", tileRows: 16, tokens: 150, shape: { H: 32, I: 32, K: 2 } },
+    { name: "mxfp4", tileRows: 16, tokens: 450, shape: { H: 32, I: 32, K: 2 } },
     { name: "mxfp4", tileRows: 64, tokens: 70, shape: { H: 32, I: 32, E: 40, K: 3 } },
     { name: "mxfp4", tileRows: 192, tokens: 30, shape: { H: 96, I: 32, E: 40, K: 2 } },
     { name: "mxfp4", tileRows: 64, tokens: 65, shape: { H: 32, I: 32, E: 1 } },
