@@ -1,4 +1,5 @@
 // The WebAssembly module: the types of its exports, and its one compiled copy.
+import { brotliDecompressSync } from "node:zlib";
 import { kernels } from "./kernels.ts";
 
 /**
@@ -160,5 +161,5 @@ let compiled: WebAssembly.Module | undefined;
 
 /** Returns the module, and compiles it on first use. */
 export function kernelModule(): WebAssembly.Module {
-  return compiled ??= new WebAssembly.Module(Uint8Array.fromBase64(kernels));
+  return compiled ??= new WebAssembly.Module(new Uint8Array(brotliDecompressSync(Uint8Array.fromBase64(kernels))));
 }

@@ -15,7 +15,7 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "9d98b8f9d4b302e4350131ed7c11cb30a2a98e886c3f1bec426e6bb17ec61663",
+    sha256: "2291e1313116b7fe819646f3c5b6a8cc7158363b3e79868bb1aedccc15895b98",
     device: "NVIDIA H200",
     driver: "CUDA 13.0",
     date: "2026-11-29",
