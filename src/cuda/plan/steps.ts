@@ -172,8 +172,8 @@ export function planCombine<Pointer>(
   const rowBytes = width * bytesPerElement(dtype);
   const parts = Math.max(1, Math.ceil(rowBytes / 512)); // of 16 bytes per lane
   const enough = Math.floor(multiprocessors * combineWarps / Math.max(1, tokens));
-  const ranks = tensors.rows === null && capacity < tokens * shape.topK; // only combine_few can
-  const few = enough >= parts || rowBytes % 16 !== 0 || ranks;
+  const dropsSlots = tensors.rows === null && capacity < tokens * shape.topK; // only combine_few can
+  const few = enough >= parts || rowBytes % 16 !== 0 || dropsSlots;
   // Of many tokens, a warp computes two parts at a time, once or twice.
   const warps = few ? parts : Math.max(Math.ceil(parts / 4), Math.min(enough, Math.ceil(parts / 2)));
   checkInt32("The number of warps of gather-and-sum", tokens * warps);
