@@ -1,5 +1,4 @@
 // The WebAssembly module: the types of its exports, and its one compiled copy.
-import { brotliDecompressSync } from "node:zlib";
 import { kernels } from "./kernels.ts";
 
 /**
@@ -161,5 +160,10 @@ let compiled: WebAssembly.Module | undefined;
 
 /** Returns the module, and compiles it on first use. */
 export function kernelModule(): WebAssembly.Module {
-  return compiled ??= new WebAssembly.Module(new Uint8Array(brotliDecompressSync(Uint8Array.fromBase64(kernels))));
+  if (!compiled) {
+    // With a static import, other runtimes would fail before require_deno.ts can say what is wrong.
+    const { brotliDecompressSync } = process.getBuiltinModule("node:zlib");
+    compiled = new WebAssembly.Module(new Uint8Array(brotliDecompressSync(Uint8Array.fromBase64(kernels))));
+  }
+  return compiled;
 }

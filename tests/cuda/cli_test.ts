@@ -60,7 +60,9 @@ test("bench --profile prints each kernel of a layer", async (folder) => {
   const lines = stdout.trimEnd().split("\n").slice(3);
   const names = lines.map((line) => line.split(" ")[0]);
   assertEquals([names[0], names.at(-1)], ["kernel", "sum"]);
-  for (const name of ["linear_f16", "route_f32", "stream32_f16_in_out", "combine_few_f16"]) assert(names.includes(name), stdout);
+  for (const name of ["linear_f16", "route_f32", "stream32_f16_in_out", "combine_few_f16"]) {
+    assert(names.includes(name), stdout);
+  }
   const json = await yamoe(folder, ...line.split(" "), "--json");
   const sweep = await yamoe(folder, ...line.replace("--seq 16", "--seq 8,16 --iters 1").split(" "));
   const tables = sweep.stdout.split("\n\n").slice(1).map((table) => table.split("\n").slice(0, 2));

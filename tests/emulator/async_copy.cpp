@@ -9,13 +9,21 @@
 namespace emulator {
 namespace {
 
-// The destinations of the n-th copy of each lane of a warp, to count the bank conflicts of one instruction. Lanes run one after the
-// other, so entries fill up one by one.
+// The destinations of a copy of each lane of a warp, to count the bank conflicts of one instruction. Lanes run one after the other,
+// so entries fill up one by one.
 struct WarpCopy {
   std::array<uint32_t, 32> to;
   unsigned lanes;
 };
-std::map<std::pair<int, unsigned>, WarpCopy> warp_copies;
+
+// The copies of a warp since its lanes have last synchronized, by their number. A lane that leaves one out is in step again after
+// that.
+struct WarpCopies {
+  unsigned epoch;
+  std::array<unsigned, 32> issued;
+  std::map<unsigned, WarpCopy> incomplete;
+};
+std::map<int, WarpCopies> warp_copies;
 
 // With 16 bytes per lane, a quarter of the warp fills the banks once.
 void count_conflicts(const WarpCopy& copy) {
@@ -28,13 +36,16 @@ void count_conflicts(const WarpCopy& copy) {
 }
 
 void record_for_conflicts(uint32_t to) {
-  const std::pair<int, unsigned> key{current() / 32, fibers()[current()].copies++};
-  WarpCopy& copy = warp_copies[key];
+  const auto& warp = warps()[current() / 32];
+  WarpCopies& own = warp_copies[current() / 32];
+  if (own.epoch != warp.epoch) own = {warp.epoch, {}, {}};
+  const unsigned n = own.issued[lane()]++;
+  WarpCopy& copy = own.incomplete[n];
   copy.to[lane()] = to;
   copy.lanes |= 1u << lane();
-  if (copy.lanes != warps()[current() / 32].lanes) return;
+  if (copy.lanes != warp.lanes) return;
   if (copy.lanes == 0xffffffffu) count_conflicts(copy);
-  warp_copies.erase(key);
+  own.incomplete.erase(n);
 }
 
 }  // namespace

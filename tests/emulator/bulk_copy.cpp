@@ -12,6 +12,7 @@ namespace {
 struct Piece {
   unsigned char* to;
   unsigned char data[16];
+  bool written;  // whether the source was
 };
 
 struct BulkCopy {
@@ -42,23 +43,31 @@ uint32_t swizzled(uint32_t address, unsigned span) {
   return span ? address ^ ((address >> 7 & (span / 16 - 1)) << 4) : address;
 }
 
-// Returns the 16 bytes at these coordinates. Elements outside the tensor are zeros.
-void read_piece(const TensorMap& map, const int64_t (&at)[5], unsigned char (&data)[16], Where where) {
+// Reads the 16 bytes at these coordinates. Elements outside the tensor are zeros. Returns false if some bytes were never written:
+// a box may have such bytes, which arrive as unwritten ones.
+bool read_piece(const TensorMap& map, const int64_t (&at)[5], unsigned char (&data)[16], Where where) {
   memset(data, 0, 16);
   uint64_t row = map.address;
   for (int d = 1; d < map.rank; ++d) {
-    if (at[d] < 0 || at[d] >= static_cast<int64_t>(map.sizes[d])) return;
+    if (at[d] < 0 || at[d] >= static_cast<int64_t>(map.sizes[d])) return true;
     row += at[d] * map.strides[d];
   }
   const int64_t first = std::max<int64_t>(at[0], 0);
   const int64_t end = std::min<int64_t>(at[0] + 16 / map.element_bytes, map.sizes[0]);
-  if (first >= end) return;
+  if (first >= end) return true;
   const uint64_t from = row + first * map.element_bytes;
   const unsigned bytes = (end - first) * map.element_bytes;
   if (!is_global(from)) fault(700, where, "a bulk copy from %#zx, which is not device memory", size_t{from});
   step();
-  if (checked()) global_access(from, {bytes, false, false, nullptr, where});  // the alignment is only that of elements
+  if (checked()) {  // the alignment is only that of elements
+    if (global_is_unwritten(from, bytes)) {
+      memset(data, 0xff, 16);
+      return false;
+    }
+    global_access(from, {bytes, false, false, nullptr, where});
+  }
   memcpy(data + (first - at[0]) * map.element_bytes, reinterpret_cast<const void*>(from), bytes);
+  return true;
 }
 
 void land(size_t which) {
@@ -67,13 +76,13 @@ void land(size_t which) {
   const unsigned phase = mbarrier_complete(copy.barrier, copy.bytes, copy.where);
   for (const Piece& piece : copy.pieces) {
     memcpy(piece.to, piece.data, 16);
-    if (checked()) mark_landed_in_bulk(piece.to, 16, copy.barrier, phase);
+    if (checked()) mark_landed_in_bulk(piece.to, 16, copy.barrier, phase, piece.written);
   }
 }
 
 // Poisons the destination of 16 bytes until the copy lands.
-void add_piece(BulkCopy& copy, uint32_t to, const unsigned char (&data)[16]) {
-  Piece piece{shared_pointer(to, 16, {16, true, false, nullptr, copy.where}), {}};
+void add_piece(BulkCopy& copy, uint32_t to, const unsigned char (&data)[16], bool written = true) {
+  Piece piece{shared_pointer(to, 16, {16, true, false, nullptr, copy.where}), {}, written};
   memcpy(piece.data, data, 16);
   if (checked()) {
     access(reinterpret_cast<uintptr_t>(piece.to), 16, true, nullptr, copy.where);
@@ -143,8 +152,8 @@ void bulk_copy(uint32_t to, const void* map_address, uint32_t barrier, std::init
       rest /= map.box[d];
     }
     unsigned char data[16];
-    read_piece(map, at, data, where);
-    add_piece(copy, swizzled(to + offset, map.swizzle_bytes), data);
+    const bool written = read_piece(map, at, data, where);
+    add_piece(copy, swizzled(to + offset, map.swizzle_bytes), data, written);
   }
   issue(std::move(copy));
 }

@@ -197,7 +197,7 @@ const faults: Record<string, readonly [code: number, text: string, other?: Other
   fault_bulk_prefetch_of_no_map: [719, "not a tensor map that the driver has encoded"],
   fault_bulk_wrong_dimensions: [719, "with 4 coordinates by a tensor map of 2 dimensions"],
   fault_bulk_out_of_bounds: [700, "out-of-bounds", (_, pointer) => ({ ...box16(pointer + 1040n), sizes: [64, 9] })],
-  fault_bulk_unwritten: [719, "that was never written", (device) => box16(device.allocate(2048).pointer)],
+  fault_bulk_unwritten: [719, "which no thread has written", (device) => box16(device.allocate(2048).pointer)],
   fault_bulk_short_rows: [719, "this layout is not documented", (_, pointer) => ({
     ...box16(pointer),
     ...{ sizes: [8, 128], strides: [16], box: [8, 64] },

@@ -138,7 +138,6 @@ void start_fibers(int count, dim3 block, void (*entry)()) {
     fiber.index = {t % block.x, t / block.x % block.y, t / (block.x * block.y)};
     fiber.waited = false;
     fiber.copy_group = 0;
-    fiber.copies = 0;
     fiber.releases = fiber.synced = 0;
     fiber.pending.clear();
     // emulator_switch pops six registers and a return address. At the entry rsp must be 8 past a multiple of 16.

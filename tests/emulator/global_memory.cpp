@@ -2,6 +2,7 @@
 // and for every two bytes who wrote them last.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -116,6 +117,12 @@ void global_access(uintptr_t address, const Access& access) {
   }
   if (access.write) memset(states + offset, kWritten, access.bytes);
   (access.write ? counters().bytes_written : counters().bytes_read) += access.bytes;
+}
+
+bool global_is_unwritten(uintptr_t address, unsigned bytes) {
+  const uint8_t *const first = states + offset_of(address), *const end = first + bytes;
+  const auto is_allocated = [](uint8_t state) { return state == kRaw || state == kWritten; };
+  return std::all_of(first, end, is_allocated) && std::find(first, end, kRaw) != end;
 }
 
 uint64_t global_allocate(size_t bytes) {

@@ -95,7 +95,6 @@ struct Fiber {
   Where where;
   bool waited;  // for the kernel before
   int copy_group;
-  unsigned copies;  // until now
   std::vector<PendingCopy> pending;
   // The number of the thread's releases to other threads through mbarriers, and that number before the last __syncwarp.
   unsigned releases, synced;
@@ -172,6 +171,8 @@ struct Access {
 
 bool is_global(uintptr_t address);
 void global_access(uintptr_t address, const Access& access);
+// Whether some bytes of an allocation were never written. All must be in one.
+bool global_is_unwritten(uintptr_t address, unsigned bytes);
 uint64_t global_allocate(size_t bytes);
 bool global_free(uint64_t address);
 // Returns why the host may not copy to or from a range, or null. `need_written`: the host reads the range.
@@ -198,7 +199,8 @@ void reset_shared(size_t dynamic_bytes);
 unsigned char* shared_pointer(uint32_t address, unsigned bytes, const Access& access);
 void mark_in_flight(const unsigned char* at, unsigned bytes);
 void mark_landed(const unsigned char* at, unsigned bytes);
-void mark_landed_in_bulk(const unsigned char* at, unsigned bytes, uint32_t barrier, unsigned phase);
+// `written`: whether the source was.
+void mark_landed_in_bulk(const unsigned char* at, unsigned bytes, uint32_t barrier, unsigned phase, bool written);
 void mark_mbarrier(const unsigned char* at);                    // 8 bytes
 // Checks the destination of a bulk copy.
 void check_box(uint32_t address, unsigned bytes, unsigned alignment, Where where);
@@ -206,6 +208,8 @@ void check_box(uint32_t address, unsigned bytes, unsigned alignment, Where where
 // Marks 16 bytes that wgmma reads. From the issue until the warp has waited, no thread may write them. After that, only threads that
 // are ordered after the wait may.
 bool is_written(uint32_t address);  // whether any of 16 bytes of shared memory has been written
+// Whether a bulk copy has brought 16 bytes from memory that was never written.
+bool is_unwritten_copy(uint32_t address);
 void async_read_begins(uint32_t address, Where where);
 void async_read_ends(uint32_t address);
 

@@ -21,14 +21,15 @@ constexpr uint32_t kWindow = 1024;             // the start of the window of 32-
 constexpr uint32_t kStaticWindow = 512 << 10;  // the start of its static part
 
 // Values of `who` other than threads. kWarpOf + w: lanes of warp w. kBulkCopy: `warp_epoch` and `release` are its barrier and phase.
-// kMbarrier: the bytes are an mbarrier, not data.
+// kUnwrittenCopy: the same of a bulk copy of memory that was never written. kMbarrier: the bytes are an mbarrier, not data.
 enum : uint16_t {
   kNobody = 0,
   kWarpOf = 2000,
   kSeveralWarps = 3000,
   kInFlight = 3001,
   kBulkCopy = 3002,
-  kMbarrier = 3003
+  kMbarrier = 3003,
+  kUnwrittenCopy = 3004
 };
 
 struct Cell {
@@ -59,7 +60,7 @@ int warp_of(const Stamp& stamp) { return stamp.who >= kWarpOf ? stamp.who - kWar
 
 std::string name_of(const Stamp& stamp) {
   if (stamp.who == kSeveralWarps) return "threads of several warps";
-  if (stamp.who == kBulkCopy) return "a bulk copy";
+  if (stamp.who == kBulkCopy || stamp.who == kUnwrittenCopy) return "a bulk copy";
   if (stamp.who >= kWarpOf) return "lanes of warp " + std::to_string(warp_of(stamp));
   return "thread " + std::to_string(stamp.who - 1);
 }
@@ -131,7 +132,9 @@ Stamp now(bool atomic) {
 }
 
 bool ordered(const Stamp& earlier) {
-  if (earlier.who == kBulkCopy) return knows_bulk_copies(earlier.warp_epoch, earlier.release);
+  if (earlier.who == kBulkCopy || earlier.who == kUnwrittenCopy) {
+    return knows_bulk_copies(earlier.warp_epoch, earlier.release);
+  }
   if (earlier.who == kNobody || earlier.block_epoch != block_epoch() || earlier.who == current() + 1) return true;
   if (earlier.who < kWarpOf && acquired(earlier.who - 1, earlier.release + 1)) return true;
   if (earlier.who == kSeveralWarps || warp_of(earlier) != current() / 32) return false;
@@ -170,7 +173,8 @@ void shared_access(uintptr_t address, const Access& access) {
       fault(719, nowhere, "a %s of byte %zu of %s, which is part of an mbarrier, at %s", access.verb(), offset + i,
             kind, access.place().c_str());
     }
-    if (cell.writer.who == kNobody && (!access.write || access.atomic)) {
+    const bool unwritten = cell.writer.who == kNobody || cell.writer.who == kUnwrittenCopy;
+    if (unwritten && (!access.write || access.atomic)) {
       fault(719, nowhere, "a %s of byte %zu of %s, which no thread has written, at %s", access.verb(), offset + i, kind,
             access.place().c_str());
     }
@@ -231,9 +235,10 @@ void mark_landed(const unsigned char* at, unsigned bytes) {
   for (unsigned i = 0; i < bytes; ++i) cells[i] = {now(), {}};
 }
 
-void mark_landed_in_bulk(const unsigned char* at, unsigned bytes, uint32_t barrier, unsigned phase) {
+void mark_landed_in_bulk(const unsigned char* at, unsigned bytes, uint32_t barrier, unsigned phase, bool written) {
   Cell* const cells = dynamic_cells + (at - dynamic);
-  for (unsigned i = 0; i < bytes; ++i) cells[i] = {{kBulkCopy, false, 0, barrier, phase}, {}};
+  const uint16_t who = written ? kBulkCopy : kUnwrittenCopy;
+  for (unsigned i = 0; i < bytes; ++i) cells[i] = {{who, false, 0, barrier, phase}, {}};
 }
 
 void mark_mbarrier(const unsigned char* at) {
@@ -261,6 +266,14 @@ bool is_written(uint32_t address) {
   const unsigned char* const pointer = shared_pointer(address, 16, {16, false, false, nullptr, {nullptr, 0}});
   const Cell* const cells = cell_of(reinterpret_cast<uintptr_t>(pointer), offset, kind);
   return std::any_of(cells, cells + 16, [](const Cell& cell) { return cell.writer.who != kNobody; });
+}
+
+bool is_unwritten_copy(uint32_t address) {
+  if (!checked()) return false;
+  size_t offset;
+  const char* kind;
+  const unsigned char* const pointer = shared_pointer(address, 16, {16, false, false, nullptr, {nullptr, 0}});
+  return cell_of(reinterpret_cast<uintptr_t>(pointer), offset, kind)->writer.who == kUnwrittenCopy;
 }
 
 void async_read_begins(uint32_t address, Where where) {

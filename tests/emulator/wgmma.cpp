@@ -123,8 +123,12 @@ void issue(void** records, unsigned, Where where) {
     async_read_begins(address, where);
   };
   if (!first.registers) {
+    // A row that a bulk copy has brought from unwritten memory may be multiplied, and gives NaN: it is a missing row.
     for (int k = 0; k < kDepth; k += 8) {
-      for (int m = 0; m < kRows; ++m) read(a.along(first_row() + m, k));
+      for (int m = 0; m < kRows; ++m) {
+        const uint32_t address = a.along(first_row() + m, k);
+        if (!is_unwritten_copy(address)) read(address);
+      }
     }
   }
   if (first.across) {
