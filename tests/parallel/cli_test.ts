@@ -64,12 +64,12 @@ test("of the ranks of a launcher, only the first prints", async () => {
 });
 
 test("a rank that dies is one line and exit code 1", async () => {
-  const { code, stdout, stderr } = await onGpus([...job, "--gpus", "2", "--quiet"], "rank=1,die=40");
+  const { code, stdout, stderr } = await onGpus([...job, "--gpus", "2", "--quiet"], "rank=1,die=20");
   assertEquals([code, stdout, stderr], [1, "", `yamoe: rank 1 on ${Deno.hostname()} has ended unexpectedly\n`]);
 });
 
 test("a rank that dies in a sweep becomes a row, and the other configurations go on", async () => {
-  const { code, stdout } = await onGpus([...job, ...words("--gpus 1,2 --format json")], "rank=1,die=40");
+  const { code, stdout } = await onGpus([...job, ...words("--gpus 1,2 --format json")], "rank=1,die=20");
   assertEquals(code, 1);
   assertEquals(JSON.parse(stdout).map(({ gpus, reason }: Record<string, unknown>) => [gpus, reason]), [
     [1, null],
@@ -78,7 +78,7 @@ test("a rank that dies in a sweep becomes a row, and the other configurations go
 });
 
 test("if all ranks die, the first one is named", async () => {
-  const { code, stderr } = await onGpus([...job, "--gpus", "2", "--quiet"], "die=40");
+  const { code, stderr } = await onGpus([...job, "--gpus", "2", "--quiet"], "die=20");
   assertEquals(code, 1);
   assertMatch(stderr, /^yamoe: [Rr]ank \d (on .* has ended unexpectedly|ended with exit code 137)\n$/);
 });
