@@ -1,4 +1,5 @@
 // Starts the ranks of a run on this host.
+import { freePort } from "./free_port.ts";
 
 /** Milliseconds that the other ranks have to end by themselves after one has failed. */
 const patience = 3000;
@@ -98,20 +99,4 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
     yield* lines.filter((line) => line !== "");
   }
   if (rest !== "") yield rest;
-}
-
-/**
- * Returns a port that is free at present. It is below the range from which systems choose ports, so that no connection takes it
- * before rank 0 listens on it.
- */
-function freePort(): number {
-  for (let attempt = 1;; attempt++) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
-    try {
-      using _listener = Deno.listen({ hostname: "127.0.0.1", port });
-      return port;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse) || attempt === 100) throw error;
-    }
-  }
 }

@@ -1,4 +1,5 @@
 // Starts a program once for each rank, on emulated GPUs and the emulator's NCCL.
+import { freePort } from "../../src/world/free_port.ts";
 import type { Emulator } from "../emulator/build.ts";
 
 /** What a rank left. */
@@ -15,22 +16,6 @@ export interface Ranks extends AsyncDisposable {
   printed(rank: number, line: string): Promise<void>;
   /** Waits for all ranks. */
   readonly outcomes: Promise<RankOutcome[]>;
-}
-
-/**
- * Finds a port that is not in use. It is drawn, because test files run at the same time in one process. It is below 32768: the
- * system gives higher ports to connections.
- */
-function freePort(): number {
-  for (;;) {
-    const port = 20000 + 7 * Math.floor(Math.random() * 1800);
-    try {
-      Deno.listen({ hostname: "127.0.0.1", port }).close();
-      return port;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    }
-  }
 }
 
 /** Starts a program, with its arguments and environment, on `count` ranks. */
