@@ -237,6 +237,23 @@ for (const [kernel, [code, text, other]] of Object.entries(faults)) {
   }, true);
 }
 
+test("a box may have unwritten rows that are not read", (device) => {
+  const words = Uint32Array.from({ length: 32 }, (_, i) => i + 1),
+    rows = device.allocate(1024),
+    out = device.allocate(128);
+  rows.write(words);
+  const map = {
+    dtype: "f16",
+    pointer: rows.pointer,
+    sizes: [64, 8],
+    strides: [128],
+    box: [64, 8],
+    swizzle: 128,
+  } as const;
+  device.launch("test_bulk_first_row", 32, [fourDimensions(map), out.pointer], { sharedBytes: 2 * 1024 + 256 });
+  assertEquals(new Uint32Array(device.download(out).buffer), words);
+}, true);
+
 test("a bulk copy to an operand that wgmma may still read is reported", (device) => {
   const run = (fixed: number) =>
     device.launch("fault_bulk_while_wgmma_reads", 128, [

@@ -71,3 +71,11 @@ test("bank conflicts of ldmatrix and cp.async are counted, and a stride that avo
   assertEquals(conflicts(16), [0, 0]);
   assertEquals(conflicts(144), [0, 0]);
 });
+
+test("copies of different instructions do not conflict, if some lanes leave one out", (device) => {
+  device.control.reset();
+  const output = device.allocate(128), input = device.upload(Int32Array.from({ length: 128 }, (_, i) => i));
+  device.launch("test_uneven_copies", 32, [input, output.pointer], { sharedBytes: 1040 });
+  assertEquals([...new Uint32Array(device.download(output).buffer)], Array.from({ length: 32 }, (_, i) => i * 4));
+  assertEquals(device.control.counters("test_uneven_copies").copyConflicts, 0);
+});

@@ -47,6 +47,17 @@ COPY(test_bulk_copy) {
   copy_out(bytes, out, map, [&](uint32_t to, uint32_t barrier) { bulk_copy_4d(to, map, barrier, a, b, c, d); });
 }
 
+// out[thread] = the thread's word of the first row of a box, whose other rows may be unwritten.
+extern "C" __global__ void test_bulk_first_row(const __grid_constant__ TensorMap map, unsigned* out) {
+  const Stages stages;
+  if (threadIdx.x == 0) {
+    mbarrier_arrive_expecting(stages.full(0), kBox);
+    BULK_COPY_2D(stages.box(0), map, stages.full(0), 0, 0);
+  }
+  mbarrier_wait(stages.full(0), 0);
+  out[threadIdx.x] = stages.words(0)[threadIdx.x];
+}
+
 // out[thread] = the sum over rounds of the thread's word of the round's box. The boxes pass through a ring of two stages. A copy is
 // issued before or after the mbarrier expects its bytes.
 extern "C" __global__ void test_bulk_ring(const __grid_constant__ TensorMap map, unsigned* out, int rounds) {

@@ -18,3 +18,15 @@ extern "C" __global__ void test_rows(const uint4* in, uint32_t* out, int stride)
   ldmatrix_x4(registers, row);
   out[threadIdx.x] = registers[0];
 }
+
+// Every other lane copies once more than the others, to where their later copies would conflict with its own.
+extern "C" __global__ void test_uneven_copies(const uint4* in, uint32_t* out) {
+  const uint32_t start = shared_address(dynamic_smem());
+  if (threadIdx.x % 2 == 0) cp_async_16(start + 512 + (threadIdx.x + 1) * 16, in + threadIdx.x, 16);
+  __syncwarp();
+  cp_async_16(start + threadIdx.x * 16, in + threadIdx.x, 16);
+  cp_async_commit();
+  cp_async_wait<0>();
+  __syncwarp();
+  out[threadIdx.x] = reinterpret_cast<const uint32_t*>(dynamic_smem())[threadIdx.x * 4];
+}
