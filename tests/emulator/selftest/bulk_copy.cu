@@ -28,9 +28,9 @@ struct Stages {
   }
 };
 
-// out: the contents of the box in shared memory.
+// out: the first `read` bytes of the box in shared memory.
 template <class Copy>
-__device__ void copy_out(int bytes, unsigned* out, const TensorMap& map, Copy copy) {
+__device__ void copy_out(int bytes, int read, unsigned* out, const TensorMap& map, Copy copy) {
   const Stages stages(bytes);
   if (threadIdx.x == 0) {
     prefetch_tensor_map(map);
@@ -38,24 +38,18 @@ __device__ void copy_out(int bytes, unsigned* out, const TensorMap& map, Copy co
     copy(stages.box(0), stages.full(0));
   }
   mbarrier_wait(stages.full(0), 0);
-  for (int i = threadIdx.x; i < bytes / 4; i += blockDim.x) out[i] = stages.words(0)[i];
+  for (int i = threadIdx.x; i < read / 4; i += blockDim.x) out[i] = stages.words(0)[i];
 }
 #define COPY(name)                                                                                               \
   extern "C" __global__ void name(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int a, int b, \
                                   int c, int d)
 COPY(test_bulk_copy) {
-  copy_out(bytes, out, map, [&](uint32_t to, uint32_t barrier) { bulk_copy_4d(to, map, barrier, a, b, c, d); });
+  copy_out(bytes, bytes, out, map, [&](uint32_t to, uint32_t barrier) { bulk_copy_4d(to, map, barrier, a, b, c, d); });
 }
 
-// out[thread] = the thread's word of the first row of a box, whose other rows may be unwritten.
+// out: the first row of a box, whose other rows may be unwritten.
 extern "C" __global__ void test_bulk_first_row(const __grid_constant__ TensorMap map, unsigned* out) {
-  const Stages stages;
-  if (threadIdx.x == 0) {
-    mbarrier_arrive_expecting(stages.full(0), kBox);
-    BULK_COPY_2D(stages.box(0), map, stages.full(0), 0, 0);
-  }
-  mbarrier_wait(stages.full(0), 0);
-  out[threadIdx.x] = stages.words(0)[threadIdx.x];
+  copy_out(kBox, 128, out, map, [&](uint32_t to, uint32_t full) { BULK_COPY_2D(to, map, full, 0, 0); });
 }
 
 // out[thread] = the sum over rounds of the thread's word of the round's box. The boxes pass through a ring of two stages. A copy is
