@@ -98,7 +98,7 @@ for (const it of boxes) {
     const map = fourDimensions({ dtype, pointer: upload(device, bytes, count), sizes, strides, box, swizzle });
     const out = device.allocate(total);
     const coordinates = [0, 1, 2, 3].map((d) => at[d] ?? 0);
-    device.launch("test_bulk_copy", 64, [map, out.pointer, total, ...coordinates], {
+    device.launch("test_bulk_copy", 64, [map, out.pointer, total, total, ...coordinates], {
       sharedBytes: 2 * total + 16,
     });
     const got = device.download(out).buffer;
@@ -250,7 +250,9 @@ test("a box may have unwritten rows that are not read", (device) => {
     box: [64, 8],
     swizzle: 128,
   } as const;
-  device.launch("test_bulk_first_row", 32, [fourDimensions(map), out.pointer], { sharedBytes: 2 * 1024 + 256 });
+  device.launch("test_bulk_copy", 32, [fourDimensions(map), out.pointer, 1024, 128, 0, 0, 0, 0], {
+    sharedBytes: 2 * 1024 + 256,
+  });
   assertEquals(new Uint32Array(device.download(out).buffer), words);
 }, true);
 

@@ -28,28 +28,17 @@ struct Stages {
   }
 };
 
-// out: the first `read` bytes of the box in shared memory.
-template <class Copy>
-__device__ void copy_out(int bytes, int read, unsigned* out, const TensorMap& map, Copy copy) {
+// out: the first `read` of a box's bytes in shared memory.
+extern "C" __global__ void test_bulk_copy(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int read, int a,
+                                          int b, int c, int d) {
   const Stages stages(bytes);
   if (threadIdx.x == 0) {
     prefetch_tensor_map(map);
     mbarrier_arrive_expecting(stages.full(0), bytes);
-    copy(stages.box(0), stages.full(0));
+    bulk_copy_4d(stages.box(0), map, stages.full(0), a, b, c, d);
   }
   mbarrier_wait(stages.full(0), 0);
   for (int i = threadIdx.x; i < read / 4; i += blockDim.x) out[i] = stages.words(0)[i];
-}
-#define COPY(name)                                                                                               \
-  extern "C" __global__ void name(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int a, int b, \
-                                  int c, int d)
-COPY(test_bulk_copy) {
-  copy_out(bytes, bytes, out, map, [&](uint32_t to, uint32_t barrier) { bulk_copy_4d(to, map, barrier, a, b, c, d); });
-}
-
-// out: the first row of a box, whose other rows may be unwritten.
-extern "C" __global__ void test_bulk_first_row(const __grid_constant__ TensorMap map, unsigned* out) {
-  copy_out(kBox, 128, out, map, [&](uint32_t to, uint32_t full) { BULK_COPY_2D(to, map, full, 0, 0); });
 }
 
 // out[thread] = the sum over rounds of the thread's word of the round's box. The boxes pass through a ring of two stages. A copy is
