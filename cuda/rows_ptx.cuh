@@ -18,6 +18,14 @@ namespace yamoe {
 #define YAMOE_NAMES_14 YAMOE_NAMES_12 ", %48, %49, %50, %51, %52, %53, %54, %55"
 #define YAMOE_SUMS_16 YAMOE_SUMS_14, YAMOE_TILE(14), YAMOE_TILE(15)
 #define YAMOE_NAMES_16 YAMOE_NAMES_14 ", %56, %57, %58, %59, %60, %61, %62, %63"
+#define YAMOE_SUMS_18 YAMOE_SUMS_16, YAMOE_TILE(16), YAMOE_TILE(17)
+#define YAMOE_NAMES_18 YAMOE_NAMES_16 ", %64, %65, %66, %67, %68, %69, %70, %71"
+#define YAMOE_SUMS_20 YAMOE_SUMS_18, YAMOE_TILE(18), YAMOE_TILE(19)
+#define YAMOE_NAMES_20 YAMOE_NAMES_18 ", %72, %73, %74, %75, %76, %77, %78, %79"
+#define YAMOE_SUMS_22 YAMOE_SUMS_20, YAMOE_TILE(20), YAMOE_TILE(21)
+#define YAMOE_NAMES_22 YAMOE_NAMES_20 ", %80, %81, %82, %83, %84, %85, %86, %87"
+#define YAMOE_SUMS_24 YAMOE_SUMS_22, YAMOE_TILE(22), YAMOE_TILE(23)
+#define YAMOE_NAMES_24 YAMOE_NAMES_22 ", %88, %89, %90, %91, %92, %93, %94, %95"
 
 template <class T, bool kAcross, int kTiles>
 __device__ __forceinline__ void wgmma_tiles(float (*c)[4], uint64_t a, uint64_t b) {
@@ -48,6 +56,14 @@ __device__ __forceinline__ void wgmma_tiles(float (*c)[4], uint64_t a, uint64_t 
     YAMOE_CASE(14, 112, 56, 57, 58)
   } else if constexpr (kTiles == 16) {
     YAMOE_CASE(16, 128, 64, 65, 66)
+  } else if constexpr (kTiles == 18) {
+    YAMOE_CASE(18, 144, 72, 73, 74)
+  } else if constexpr (kTiles == 20) {
+    YAMOE_CASE(20, 160, 80, 81, 82)
+  } else if constexpr (kTiles == 22) {
+    YAMOE_CASE(22, 176, 88, 89, 90)
+  } else if constexpr (kTiles == 24) {
+    YAMOE_CASE(24, 192, 96, 97, 98)
   } else {
     static_assert(kTiles == 0, "no such width");
   }
@@ -56,10 +72,11 @@ template <int kPending>
 __device__ __forceinline__ void wgmma_wait_groups() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
-template <int kTiles>
-__device__ __forceinline__ void sums_are_complete(float (&c)[32][4]) {
+template <int kStrips, int kTiles>
+__device__ __forceinline__ void sums_are_complete(float (&sums)[kStrips][kTiles][4]) {
+  float (*c)[4] = &sums[0][0];
 #pragma unroll
-  for (int j = 0; j < kTiles; ++j) asm volatile("" : YAMOE_TILE(j)::"memory");
+  for (int j = 0; j < kStrips * kTiles; ++j) asm volatile("" : YAMOE_TILE(j)::"memory");
 }
 __device__ __forceinline__ void bulk_copy_5d(uint32_t to, const TensorMap& map, uint32_t barrier, int c0, int c1,
                                              int c2, int c3, int c4) {
