@@ -14,7 +14,7 @@ struct Product {
   std::array<float*, 32> c;  // by lane
   int tiles;
   uint64_t a, b;
-  bool across, add;
+  bool across;
   Widen widen;
   Where where;
   std::vector<uint32_t> reads;  // 16 bytes each
@@ -82,13 +82,13 @@ void multiply(const Product& product) {
   const int columns = product.tiles * 8;
   std::vector<float> right(kDepth * columns), sums(columns);
   for (int k = 0; k < kDepth; ++k) {
-    for (int n = 0; n < columns; ++n) right[k * columns + n] = element(b.at(product.across, n, k), product.widen);
+    for (int n = 0; n < columns; ++n) right[k * columns + n] = element(b.along(n, k), product.widen);
   }
   for (int m = 0; m < kRows; ++m) {
     const auto place = [&](int n) -> float& { return product.c[m % 8 * 4 + n % 8 / 2][n / 8 * 4 + m / 8 * 2 + n % 2]; };
-    for (int n = 0; n < columns; ++n) sums[n] = product.add ? place(n) : 0.0f;
+    for (int n = 0; n < columns; ++n) sums[n] = place(n);
     for (int k = 0; k < kDepth; ++k) {
-      const float left = product.registers.empty() ? element(a.along(first_row() + m, k), product.widen)
+      const float left = product.registers.empty() ? element(a.at(product.across, first_row() + m, k), product.widen)
                                                    : element_in_registers(product, m, k);
       for (int n = 0; n < columns; ++n) sums[n] = __builtin_fmaf(left, right[k * columns + n], sums[n]);
     }
@@ -100,10 +100,10 @@ void multiply(const Product& product) {
 
 void issue(void** records, unsigned, Where where) {
   const Wgmma& first = *static_cast<Wgmma*>(records[0]);
-  Product product{{}, first.tiles, first.a, first.b, first.across, first.add, first.widen, where, {}, {}};
+  Product product{{}, first.tiles, first.a, first.b, first.across, first.widen, where, {}, {}};
   for (int l = 0; l < 32; ++l) {
     const Wgmma& of = *static_cast<Wgmma*>(records[l]);
-    if (of.a != first.a || of.b != first.b || of.add != first.add)
+    if (of.a != first.a || of.b != first.b)
       fault(719, where, "wgmma: the operands of the lanes differ");
     product.c[l] = of.c;
     if (of.registers) {
@@ -122,25 +122,21 @@ void issue(void** records, unsigned, Where where) {
     product.reads.push_back(address);
     async_read_begins(address, where);
   };
-  if (!first.registers) {
-    // A row that a bulk copy has brought from unwritten memory may be multiplied, and gives NaN: it is a missing row.
-    for (int k = 0; k < kDepth; k += 8) {
-      for (int m = 0; m < kRows; ++m) {
-        const uint32_t address = a.along(first_row() + m, k);
-        if (!is_unwritten_copy(address)) read(address);
-      }
+  if (!first.registers && first.across) {
+    for (int m = 0; m < kRows; m += 8) {
+      for (int k = 0; k < kDepth; ++k) read(a.across(first_row() + m, k));
+    }
+  } else if (!first.registers) {
+    for (int m = 0; m < kRows; ++m) {
+      for (int k = 0; k < kDepth; k += 8) read(a.along(first_row() + m, k));
     }
   }
-  if (first.across) {
-    for (int n = 0; n < first.tiles * 8; n += 8) {
-      for (int k = 0; k < kDepth; ++k) read(b.across(n, k));
-    }
-  } else {
-    // A column of which nothing was ever written may be multiplied, and gives NaN: it belongs to a missing row.
-    for (int n = 0; n < first.tiles * 8; ++n) {
-      for (int k = 0; k < kDepth; k += 8) {
-        if (!first.registers || is_written(b.along(n, k))) read(b.along(n, k));
-      }
+  // A column may be multiplied, and gives NaN, if it belongs to a missing row: if nothing of it was ever written, or if a bulk copy
+  // has brought it from unwritten memory.
+  for (int n = 0; n < first.tiles * 8; ++n) {
+    for (int k = 0; k < kDepth; k += 8) {
+      const uint32_t address = b.along(n, k);
+      if (first.registers ? is_written(address) : !is_unwritten_copy(address)) read(address);
     }
   }
   queue().open.push_back(std::move(product));

@@ -29,9 +29,14 @@ export interface TileShape {
 export interface BoxedTile extends TileShape {
   /** Depth of a step. */
   readonly boxDepth: number;
-  /** Columns of a box, if the rows of the weights run along the columns. */
+  /** Columns of a box of weights [in, out]. */
   readonly boxColumns: number;
-  readonly rowUnit: number;
+  /** Columns of a box of weights [out, in], where each is a row in memory. */
+  readonly boxOutputs: number;
+  /** Whether a box contains either gate or up columns, if they are split. */
+  readonly separateHalves: boolean;
+  /** Rows of a box of the product's input. */
+  readonly boxRows: number;
 }
 
 /** The tile shapes of the kernels of one kind, largest first. */
@@ -79,14 +84,13 @@ export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 |
 export function hopperTiles(split: boolean): TileFamily {
   const boxed = { boxDepth: 64, boxColumns: 64 };
   return [
-    // A ring of steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
-    ...[{ rows: 256, stages: 4, efficiency: 1.13 }, { rows: 128, stages: 5, efficiency: split ? 0.8 : 1.15 }].map((
-      { stages, ...shape },
-    ) => ({
-      ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512 },
-      ...{ rowUnit: 64, extraRows: 34, bandwidth: 0.88, balanced: true },
-      sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8 + 8 * 24,
-    })),
+    // A ring of 4 steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
+    {
+      ...{ name: "wgmma", rows: 192, columns: 256, threads: 512, efficiency: 1.15 },
+      ...{ ...boxed, boxOutputs: 128, separateHalves: true, boxRows: 32 },
+      ...{ rowUnit: 16, extraRows: 34, bandwidth: 0.88, balanced: true },
+      sharedBytes: 4 * ((192 + 256) * 64 * 2 + 16) + 192 * 8 + 8 * 24,
+    },
     ...tensorTiles(90).filter(({ rows }) => rows === 64).map((shape) => ({
       ...shape,
       efficiency: split ? 0.35 : 0.5,
@@ -95,7 +99,8 @@ export function hopperTiles(split: boolean): TileFamily {
     // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step;
     // and 6 slots with an mbarrier, a ticket, and the position and the scale of each row.
     {
-      ...{ name: "stream32", rows: 32, columns: 64, threads: 192, efficiency: 0.175, rowUnit: 8, ...boxed },
+      ...{ name: "stream32", rows: 32, columns: 64, threads: 192, efficiency: 0.175, rowUnit: 8 },
+      ...{ ...boxed, boxOutputs: 64, separateHalves: false, boxRows: 32 },
       ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 32 * 8 + 16) },
     },
   ];

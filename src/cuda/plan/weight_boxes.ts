@@ -19,41 +19,44 @@ export interface WeightSizes {
 }
 
 /**
- * Cuts a product's weights into boxes, one for each step of a tile. If gate and up are split in memory, one box contains both:
- * for weights [out, in] alternating rows, else one half of its columns each.
+ * Cuts a product's weights into boxes. If gate and up are split in memory, one box contains half of its columns each, or, if the
+ * tile has them in separate boxes, one of both. Such a tile also splits alternating rows of weights [out, in].
  */
 export function weightBoxes(
   { dtype, weightLayout, gateUpLayout }: Pick<ExpertsVariant, "dtype" | "weightLayout" | "gateUpLayout">,
   { experts, depth, width, gated }: WeightSizes,
-  { columns, boxDepth, boxColumns }: BoxedTile,
+  { boxDepth, boxColumns, boxOutputs, separateHalves }: BoxedTile,
 ): TensorBoxes {
   const bytes = bytesPerElement(dtype);
-  const parts = gated && gateUpLayout === "concatenated" ? 2 : 1;
+  const halves = gateUpLayout === "concatenated", outIn = weightLayout === "out-in";
+  const parts = gated && (halves || outIn && separateHalves) ? 2 : 1;
+  const boxParts = separateHalves ? 1 : parts; // of a box
   const matrix = depth * width * bytes;
-  if (weightLayout === "out-in") {
+  if (outIn) {
     const row = depth * bytes;
     return {
-      ...{ dtype, sizes: [depth, parts, width / parts, experts], strides: [row * width / parts, row, matrix] },
-      ...{ box: [boxDepth, parts, columns / parts, 1], swizzle: 128 },
+      ...{ dtype, sizes: [depth, parts, width / parts, experts] },
+      strides: halves ? [row * width / parts, row, matrix] : [row, row * parts, matrix],
+      ...{ box: [boxDepth, boxParts, boxOutputs / boxParts, 1], swizzle: 128 },
     };
   }
   const row = width * bytes;
   return {
     ...{ dtype, sizes: [width / parts, depth, parts, experts], strides: [row, row / parts, matrix] },
-    ...{ box: [boxColumns / parts, boxDepth, parts, 1], swizzle: parts === 2 ? 64 : 128 },
+    ...{ box: [boxColumns / boxParts, boxDepth, boxParts, 1], swizzle: boxParts === 2 ? 64 : 128 },
   };
 }
 
-/** Cuts consecutive rows of a product's input into boxes of as many rows as a tile's `rowUnit`. */
+/** Cuts consecutive rows of a product's input into boxes. */
 export function rowBoxes(
   dtype: DType,
   rows: number,
   depth: number,
-  { rowUnit, boxDepth }: Pick<BoxedTile, "rowUnit" | "boxDepth">,
+  { boxRows, boxDepth }: { readonly boxRows: number; readonly boxDepth: number },
 ): TensorBoxes {
   const row = depth * bytesPerElement(dtype);
   return {
     ...{ dtype, sizes: [depth, rows, 1, 1], strides: [row, row, row] },
-    ...{ box: [boxDepth, rowUnit, 1, 1], swizzle: 128 },
+    ...{ box: [boxDepth, boxRows, 1, 1], swizzle: 128 },
   };
 }
