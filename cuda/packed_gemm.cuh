@@ -114,7 +114,7 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], cons
   }
   wgmma_wait_groups<0>();
   release(before);
-  sums_are_complete(sums);
+  sums_are_complete<kEights>(sums);
 }
 
 // The same for few rows, whose wgmmas are short, with fewer instructions: all four wgmmas of a step are issued together,
@@ -169,7 +169,7 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
   }
   wgmma_wait_groups<0>();
   release();
-  sums_are_complete(sums);
+  sums_are_complete<kEights>(sums);
 }
 
 // The ring of a tile as multiply_by_warps reads it.

@@ -49,7 +49,7 @@ __device__ __forceinline__ void wgmma_wait_groups() {
 
 // The compiler does not read the sums before this.
 template <int kTiles>
-__device__ __forceinline__ void sums_are_complete(float (&c)[kTiles][4]) {
+__device__ __forceinline__ void sums_are_complete(float (*c)[4]) {
 #pragma unroll
   for (int j = 0; j < kTiles; ++j) asm volatile("" : YAMOE_TILE(j)::"memory");
 }

@@ -34,7 +34,7 @@ struct WarpgroupTile {
   static constexpr int kBM = 192, kBN = 256, kStages = 4;
   static constexpr int kBK = 64;                                           // depth of one step: four wgmmas
   static constexpr int kConsumers = 2, kProducers = 2;                     // warpgroups
-  static constexpr int kConsumerRegisters = 224, kProducerRegisters = 32;  // of each thread
+  static constexpr int kConsumerRegisters = 232, kProducerRegisters = 24;  // of each thread
   static constexpr int kThreads = (kConsumers + kProducers) * 128;
   static constexpr int kStripColumns = 64, kStrips = kBN / (kConsumers * kStripColumns);  // strips of a consumer
   using Widths = std::integer_sequence<int, 0, 32, 64, 96, 128, 144, 160, 176, 192>;
@@ -264,6 +264,14 @@ __device__ __forceinline__ void multiply_strips(StripSums<Tile>& sums, uint32_t 
     const int before = place.stage == 0 ? Tile::kStages - 1 : place.stage - 1;
     if (threadIdx.x % 32 == 0) mbarrier_arrive(ring + Tile::kEmpty + before * 8);
   };
+#pragma unroll
+  for (int i = 0; i < Tile::kStrips; ++i) {
+#pragma unroll
+    for (int j = 0; j < kRows / 8; ++j) {
+#pragma unroll
+      for (int c = 0; c < 4; ++c) sums[i][j][c] = 0.0f;
+    }
+  }
 #pragma unroll 1
   for (int k = 0; k < depth; k += Tile::kBK) {
     mbarrier_wait(ring + Tile::kFull + place.stage * 8, place.round);
@@ -290,7 +298,7 @@ __device__ __forceinline__ void multiply_strips(StripSums<Tile>& sums, uint32_t 
   if constexpr (kRows > 0) {
     wgmma_wait_groups<0>();
 #pragma unroll
-    for (int i = 0; i < Tile::kStrips; ++i) sums_are_complete(sums[i]);
+    for (int i = 0; i < Tile::kStrips; ++i) sums_are_complete<kRows / 8>(sums[i]);
   }
   release();
 }
@@ -358,7 +366,7 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
       const TilePosition at = locate_even<Tile>(p, index);
       const int column = Weights::first_column(at) + strip;
       const bool exists = column < width;
-      StripSums<Tile> sums = {};
+      StripSums<Tile> sums;
       multiply_width<Loader, Tile>(exists ? Tile::width_of(at.row_end - at.row) : 0, sums, ring, place, p.depth,
                                    typename Tile::Widths{});
       if (exists) epilogue(sums, at, column + threadIdx.x % 128 / 32 * 16);

@@ -17,7 +17,7 @@ void wgmma_wait_groups(Where where = Where::here()) {
   emulator::wgmma_wait(kPending, where);
 }
 template <int kTiles>
-void sums_are_complete(float (&)[kTiles][4]) {}
+void sums_are_complete(float (*)[4]) {}
 
 template <class T, int kTiles>
 void wgmma_registers(float (&c)[kTiles][4], const uint32_t* a, uint64_t b, Where where = Where::here()) {

@@ -42,7 +42,7 @@ __device__ void multiply(const uint32_t* in, float* out) {
     multiply_step<T>(sums, a[step], 0, step);
   }
   wgmma_wait_groups<0>();
-  sums_are_complete(sums);
+  sums_are_complete<4>(sums);
   for (int i = 0; i < 16; ++i) {
     const int m = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + i % 4 / 2 * 8;
     out[m * 32 + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2] = sums[i / 4][i % 4];
@@ -63,7 +63,7 @@ FAULTY(fault_registers_changed_in_flight) {
   load_a(in, 1, a);
   multiply_step<__half>(sums, a, 0, 1);
   wgmma_wait_groups<0>();
-  sums_are_complete(sums);
+  sums_are_complete<4>(sums);
   out[threadIdx.x] = sums[0][0];
 }
 
@@ -78,6 +78,6 @@ FAULTY(fault_stage_overwritten_while_a_group_is_pending) {
   __syncthreads();
   copy_b(reinterpret_cast<const uint4*>(in), fixed ? 0 : 1);
   wgmma_wait_groups<0>();
-  sums_are_complete(sums);
+  sums_are_complete<4>(sums);
   out[threadIdx.x] = sums[0][0];
 }
