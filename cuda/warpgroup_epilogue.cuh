@@ -51,7 +51,7 @@ struct WarpgroupStorePlain {
     const int width = p.columns.width;
 #pragma unroll
     for (int i = 0; i < Tile::kStrips; ++i) {
-      const int column = first + i * Tile::kConsumers * Tile::kStripColumns;
+      const int column = first + i * Tile::kStripColumns;
       float bias[2] = {};
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
@@ -77,7 +77,7 @@ struct WarpgroupStoreGated {
     const int lane = threadIdx.x % 32, half = p.columns.width / 2;
     const bool odd = lane & 4;
     // Of alternating columns, the lane has the gate and the up value of one number in each strip, after an exchange.
-    constexpr int kDistance = kPairs ? 8 : Tile::kConsumers * Tile::kStripColumns / 2;
+    constexpr int kDistance = kPairs ? 8 : Tile::kStripColumns / 2;
     const int column = kPairs ? first : first / 2;
     float gate_bias[2] = {}, up_bias[2] = {};
 #pragma unroll

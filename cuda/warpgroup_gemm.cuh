@@ -110,31 +110,31 @@ template <class Tile, WeightLayout kLayout, bool kGated>
 struct WeightBoxes {
   // Whether the first strip of a pair has gates, and the second one their ups.
   static constexpr bool kPairs = kGated && kLayout != WeightLayout::kInOut;
+  static constexpr int kPairColumns = (kPairs ? 1 : 2) * Tile::kStripColumns;  // different column numbers of a pair
   const TensorMap& map;
   int expert, column;
 
-  static __device__ __forceinline__ int first_column(const TilePosition& at) {
-    return kPairs ? at.column / 2 : at.column;
+  // The first column of a consumer's pair of strips. A gate column and its up column have the same number.
+  static __device__ __forceinline__ int first_column(const TilePosition& at, int consumer) {
+    return (kPairs ? at.column / 2 : at.column) + consumer * kPairColumns;
   }
 
   __device__ __forceinline__ void aim(const TilePosition& at) {
     expert = at.expert;
-    column = first_column(at);
+    column = first_column(at, 0);
   }
 
+  // A box has a pair of strips, or one strip if the rows of the weights run along the columns and there are no halves.
   __device__ __forceinline__ void copy(uint32_t to, uint32_t full, int k) const {
-    constexpr int kColumns = Tile::kConsumers * Tile::kStripColumns;  // of the first strips of all pairs
+    constexpr int kBoxes = kLayout == WeightLayout::kInOut ? Tile::kBN / Tile::kStripColumns : Tile::kConsumers;
 #pragma unroll
-    for (int i = 0; i < Tile::kStrips; ++i) {
-      const int half = kPairs ? i : 0, first = column + (kPairs ? 0 : i * kColumns);
-      const uint32_t strips = to + i * Tile::kConsumers * Tile::kStripBytes;
+    for (int i = 0; i < kBoxes; ++i) {
+      const int first = column + i * (Tile::kConsumers * kPairColumns / kBoxes);
+      const uint32_t box = to + i * (Tile::kWeightBytes / kBoxes);
       if constexpr (kLayout == WeightLayout::kOutIn) {
-        bulk_copy_4d(strips, map, full, k, half, first, expert);
+        bulk_copy_4d(box, map, full, k, first, 0, expert);
       } else {
-#pragma unroll
-        for (int s = 0; s < Tile::kConsumers; ++s) {
-          bulk_copy_4d(strips + s * Tile::kStripBytes, map, full, first + s * Tile::kStripColumns, k, half, expert);
-        }
+        bulk_copy_4d(box, map, full, first, k, 0, expert);
       }
     }
   }
@@ -257,7 +257,7 @@ using StripSums = float[Tile::kStrips][Tile::kBM / 8][4];
 template <int kRows, class Loader, class Tile = typename Loader::Tile>
 __device__ __forceinline__ void multiply_strips(StripSums<Tile>& sums, uint32_t ring, RingPlace<Tile>& place, int depth) {
   constexpr bool kAcross = Loader::kLayout != WeightLayout::kOutIn;
-  const uint32_t strip = ring + threadIdx.x / 128 * Tile::kStripBytes;
+  const uint32_t pair = ring + threadIdx.x / 128 * (2 * Tile::kStripBytes);
   // Called when the warp has read the stage before the current one: the producers may overwrite it.
   const auto release = [&] {
     __syncwarp();
@@ -277,7 +277,7 @@ __device__ __forceinline__ void multiply_strips(StripSums<Tile>& sums, uint32_t 
     mbarrier_wait(ring + Tile::kFull + place.stage * 8, place.round);
     if constexpr (kRows > 0) {
       if constexpr (Loader::kThreads > 1) fence_async_proxy();  // threads have written the rows
-      const uint32_t a = strip + place.stage * Tile::kStageBytes;
+      const uint32_t a = pair + place.stage * Tile::kStageBytes;
       const uint32_t b = ring + place.stage * Tile::kStageBytes + Tile::kWeightBytes;
       wgmma_fence();
 #pragma unroll
@@ -285,7 +285,7 @@ __device__ __forceinline__ void multiply_strips(StripSums<Tile>& sums, uint32_t 
         const uint64_t rows = wgmma_descriptor(b + step * 32, 0, Tile::kRowBytes);
 #pragma unroll
         for (int i = 0; i < Tile::kStrips; ++i) {
-          const uint32_t columns = a + i * Tile::kConsumers * Tile::kStripBytes + step * (kAcross ? 16 * Tile::kRowBytes : 32);
+          const uint32_t columns = a + i * Tile::kStripBytes + step * (kAcross ? 16 * Tile::kRowBytes : 32);
           wgmma_shared<typename Loader::T, kAcross, kRows / 8>(sums[i], wgmma_descriptor(columns, 0, Tile::kRowBytes), rows);
         }
       }
@@ -359,12 +359,11 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
   } else {
     set_more_registers<Tile::kConsumerRegisters>();
     using Weights = typename Loader::Weights;
-    const int strip = threadIdx.x / 128 * Tile::kStripColumns;
     const int width = Weights::kPairs ? p.columns.width / 2 : p.columns.width;
     int index;
     for (uint32_t n = 0; (index = receive_ticket<Tile>(n)) >= 0; ++n) {
       const TilePosition at = locate_even<Tile>(p, index);
-      const int column = Weights::first_column(at) + strip;
+      const int column = Weights::first_column(at, threadIdx.x / 128);
       const bool exists = column < width;
       StripSums<Tile> sums;
       multiply_width<Loader, Tile>(exists ? Tile::width_of(at.row_end - at.row) : 0, sums, ring, place, p.depth,

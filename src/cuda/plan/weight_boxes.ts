@@ -19,31 +19,33 @@ export interface WeightSizes {
 }
 
 /**
- * Cuts a product's weights into boxes. If gate and up are split in memory, one box contains half of its columns each, or, if the
- * tile has them in separate boxes, one of both. Such a tile also splits alternating rows of weights [out, in].
+ * Cuts a product's weights into boxes. If gate and up are split in memory, one box contains both: for tiles with strips, as many
+ * columns of each as a strip has; for others, half of its columns each, for weights [out, in] in turn. Tiles with strips also
+ * split rows of weights [out, in] that alternate.
  */
 export function weightBoxes(
   { dtype, weightLayout, gateUpLayout }: Pick<ExpertsVariant, "dtype" | "weightLayout" | "gateUpLayout">,
   { experts, depth, width, gated }: WeightSizes,
-  { boxDepth, boxColumns, boxOutputs, separateHalves }: BoxedTile,
+  { boxDepth, boxColumns, strips }: BoxedTile,
 ): TensorBoxes {
   const bytes = bytesPerElement(dtype);
-  const halves = gateUpLayout === "concatenated", outIn = weightLayout === "out-in";
-  const parts = gated && (halves || outIn && separateHalves) ? 2 : 1;
-  const boxParts = separateHalves ? 1 : parts; // of a box
+  const split = gateUpLayout === "concatenated", outIn = weightLayout === "out-in";
+  const parts = gated && (split || outIn && strips) ? 2 : 1;
   const matrix = depth * width * bytes;
   if (outIn) {
     const row = depth * bytes;
+    const half = { size: parts, stride: split ? row * width / parts : row, box: parts };
+    const rows = { size: width / parts, stride: split ? row : row * parts, box: (strips ? 2 : 1) * boxColumns / parts };
+    const [inner, outer] = strips ? [rows, half] : [half, rows];
     return {
-      ...{ dtype, sizes: [depth, parts, width / parts, experts] },
-      strides: halves ? [row * width / parts, row, matrix] : [row, row * parts, matrix],
-      ...{ box: [boxDepth, boxParts, boxOutputs / boxParts, 1], swizzle: 128 },
+      ...{ dtype, sizes: [depth, inner.size, outer.size, experts], strides: [inner.stride, outer.stride, matrix] },
+      ...{ box: [boxDepth, inner.box, outer.box, 1], swizzle: 128 },
     };
   }
-  const row = width * bytes;
+  const row = width * bytes, narrow = parts === 2 && !strips;
   return {
     ...{ dtype, sizes: [width / parts, depth, parts, experts], strides: [row, row / parts, matrix] },
-    ...{ box: [boxColumns / boxParts, boxDepth, boxParts, 1], swizzle: boxParts === 2 ? 64 : 128 },
+    ...{ box: [narrow ? boxColumns / 2 : boxColumns, boxDepth, parts, 1], swizzle: narrow ? 64 : 128 },
   };
 }
 
