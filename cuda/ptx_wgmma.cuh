@@ -8,12 +8,10 @@ namespace yamoe {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-// "Matrix descriptor" of wgmma: an operand in shared memory with consecutive, swizzled rows of 64 or 128 bytes. For
-// operands whose rows run across the depth, `leading` is the distance between the columns of one row of bytes and the
-// next columns.
-__device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address, uint32_t leading, uint32_t row_bytes) {
-  return static_cast<uint64_t>(address >> 4 & 0x3fff) | static_cast<uint64_t>(leading >> 4) << 16 |
-         static_cast<uint64_t>(row_bytes * 8 >> 4) << 32 | static_cast<uint64_t>(row_bytes == 128 ? 1 : 2) << 62;
+// "Matrix descriptor" of wgmma: an operand in shared memory with consecutive rows of 128 bytes, whose 16-byte chunks are
+// swizzled. Its rows run along the depth, or across it with a row for each depth.
+__device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address) {
+  return static_cast<uint64_t>(address >> 4 & 0x3fff) | static_cast<uint64_t>(8 * 128 >> 4) << 32 | 1ull << 62;
 }
 
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
@@ -63,11 +61,11 @@ __device__ __forceinline__ void wgmma_registers(float (&c)[kTiles][4], const uin
                "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 "}, %" #last ", 1, 1, 1, 0;"                         \
                : YAMOE_SUMS_##tiles                                                                           \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
-#define YAMOE_CASE(...)                                                                       \
-  if constexpr (std::is_same_v<T, __half>) {                                                  \
-    YAMOE_WGMMA("f16", __VA_ARGS__);                                                          \
-  } else {                                                                                    \
-    YAMOE_WGMMA("bf16", __VA_ARGS__);                                                         \
+#define YAMOE_CASE(...)                      \
+  if constexpr (std::is_same_v<T, __half>) { \
+    YAMOE_WGMMA("f16", __VA_ARGS__);         \
+  } else {                                   \
+    YAMOE_WGMMA("bf16", __VA_ARGS__);        \
   }
   if constexpr (kTiles == 4) {
     YAMOE_CASE(4, 32, 16, 17, 18, 19, 20)

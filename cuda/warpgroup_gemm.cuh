@@ -24,238 +24,19 @@
 #pragma once
 #include <ptx_wgmma.cuh>
 
-#include <utility>
-
-#include "boxes.cuh"
+#include "warpgroup_loader.cuh"
 
 namespace yamoe {
-
-struct WarpgroupTile {
-  static constexpr int kBM = 192, kBN = 256, kStages = 4;
-  static constexpr int kBK = 64;                                           // depth of one step: four wgmmas
-  static constexpr int kConsumers = 2, kProducers = 2;                     // warpgroups
-  static constexpr int kConsumerRegisters = 232, kProducerRegisters = 24;  // of each thread
-  static constexpr int kThreads = (kConsumers + kProducers) * 128;
-  static constexpr int kStripColumns = 64, kStrips = kBN / (kConsumers * kStripColumns);  // strips of a consumer
-  using Widths = std::integer_sequence<int, 0, 32, 64, 96, 128, 144, 160, 176, 192>;
-
-  static constexpr int kRowBytes = kBK * 2;
-  static constexpr int kStripBytes = kStripColumns * kRowBytes;
-  static constexpr int kWeightBytes = kBN * kRowBytes, kStageBytes = kWeightBytes + kBM * kRowBytes;
-  static constexpr int kTableBytes = kBM * 8;  // a pointer to each row of the input
-  static constexpr int kTable = kStages * kStageBytes, kFull = kTable + kTableBytes, kEmpty = kFull + kStages * 8;
-  static constexpr int kSlots = 8;  // for tickets, of 16 bytes each
-  static constexpr int kTaken = kEmpty + kStages * 8, kTickets = kTaken + kSlots * 8;
-  static constexpr int kSharedBytes = kTickets + kSlots * 16;
-
-  static constexpr int kBoxRows = 32;
-  static constexpr int kPassRows = kProducers * 16;  // rows of the input per pass, eight threads each
-  static constexpr int kPasses = kBM / kPassRows;
-
-  static_assert(kRowBytes == 128, "the swizzle is that of 128-byte rows");
-  static_assert(kStrips == 2, "a pair of strips has gates and ups");
-  static_assert(kBM % kPassRows == 0 && kPassRows % 8 == 0, "a pass must not change the swizzle");
-  static_assert(kBM % kBoxRows == 0 && kBoxRows % 8 == 0, "a box must not change the swizzle");
-  static_assert((kConsumers * kConsumerRegisters + kProducers * kProducerRegisters) * 128 <= 65536,
-                "the registers of a block");
-  // Nobody waits for an empty slot: when all copies of a tile are issued, every warp has begun at least the tile that is
-  // kStages before it, and the slot of the next ticket was that of an earlier tile.
-  static_assert(kSlots >= kStages + 2, "a ticket must not be overwritten before it is received");
-  static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
-
-  // The smallest of the widths that is at least `rows`.
-  static __device__ __forceinline__ int width_of(int rows) {
-    return rows > 128 ? (rows + 15) / 16 * 16 : (rows + 31) / 32 * 32;
-  }
-};
-
-// Passes the ticket of a block's n-th tile to all warps, or -1 if there are not that many tiles.
-template <class Tile>
-__device__ __forceinline__ void pass_ticket(uint32_t n, int ticket, int count) {
-  unsigned char* const smem = dynamic_smem();
-  reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots * 4] = ticket < count ? ticket : -1;
-  mbarrier_arrive(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8);
-}
-
-// Returns the ticket of a block's n-th tile.
-template <class Tile>
-__device__ __forceinline__ int receive_ticket(uint32_t n) {
-  unsigned char* const smem = dynamic_smem();
-  mbarrier_wait(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8, n / Tile::kSlots % 2);
-  return reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots * 4];
-}
-
-// Takes a ticket for another tile than the block's first. All blocks together take as many as there are tiles, because
-// each block with a tile takes one too many. The last of them lets the tickets begin again.
-__device__ __forceinline__ int take_ticket(int* counter, int count) {
-  const int taken = atomicAdd(counter, 1);
-  if (taken == count - 1) *counter = 0;
-  return taken + static_cast<int>(gridDim.x);
-}
-
-// Returns the position of a tile whose expert's tiles have equally many rows.
-template <class Tile, class T>
-__device__ __forceinline__ TilePosition locate_even(const Product<T>& p, int index) {
-  TilePosition at = locate<Tile>(p, index);
-  const int begin = p.row_offsets[at.expert];
-  const int tiles = p.tile_offsets[at.expert + 1] - p.tile_offsets[at.expert];
-  const int rows = Tile::width_of((at.row_end - begin + tiles - 1) / tiles);
-  at.row = begin + (at.row - begin) / Tile::kBM * rows;
-  at.row_end = min(at.row + rows, at.row_end);
-  return at;
-}
-
-// The boxes of weights that a tile needs. Missing columns, and rows beyond the depth, become zeros.
-template <class Tile, WeightLayout kLayout, bool kGated>
-struct WeightBoxes {
-  // Whether the first strip of a pair has gates, and the second one their ups.
-  static constexpr bool kPairs = kGated && kLayout != WeightLayout::kInOut;
-  static constexpr int kPairColumns = (kPairs ? 1 : 2) * Tile::kStripColumns;  // different column numbers of a pair
-  const TensorMap& map;
-  int expert, column;
-
-  // The first column of a consumer's pair of strips. A gate column and its up column have the same number.
-  static __device__ __forceinline__ int first_column(const TilePosition& at, int consumer) {
-    return (kPairs ? at.column / 2 : at.column) + consumer * kPairColumns;
-  }
-
-  __device__ __forceinline__ void aim(const TilePosition& at) {
-    expert = at.expert;
-    column = first_column(at, 0);
-  }
-
-  // A box has a pair of strips, or one strip if the rows of the weights run along the columns and there are no halves.
-  __device__ __forceinline__ void copy(uint32_t to, uint32_t full, int k) const {
-    constexpr int kBoxes = kLayout == WeightLayout::kInOut ? Tile::kBN / Tile::kStripColumns : Tile::kConsumers;
-#pragma unroll
-    for (int i = 0; i < kBoxes; ++i) {
-      const int first = column + i * (Tile::kConsumers * kPairColumns / kBoxes);
-      const uint32_t box = to + i * (Tile::kWeightBytes / kBoxes);
-      if constexpr (kLayout == WeightLayout::kOutIn) {
-        bulk_copy_4d(box, map, full, k, first, 0, expert);
-      } else {
-        bulk_copy_4d(box, map, full, first, k, 0, expert);
-      }
-    }
-  }
-};
-
-// Copies the steps of a tile into the ring, and gathers the rows of the input. Producers have few registers, so each warp
-// keeps the addresses of its rows in shared memory.
-template <class Tile_, WeightLayout kLayout_, class T_>
-struct GatheringLoader {
-  using Tile = Tile_;
-  using T = T_;
-  using Arguments = BoxedArguments<T>;
-  using Weights = WeightBoxes<Tile, kLayout_, true>;
-  static constexpr WeightLayout kLayout = kLayout_;
-  static constexpr int kThreads = Tile::kProducers * 128;
-  static constexpr int kArrivals = kThreads + 1;  // per stage; the thread that issues the boxes arrives twice
-
-  const Product<T>& p;
-  Weights weights;
-  const T** const rows;   // addresses of the warp's rows: four per pass
-  const uint32_t offset;  // of the thread's first chunk in a stage
-  int passes;             // as many as the width of the multiplication needs
-
-  __device__ __forceinline__ GatheringLoader(const Product<T>& product, const Arguments& arguments, void* table)
-      : p(product),
-        weights{arguments.weights},
-        rows(static_cast<const T**>(table) + thread() / 32 * (4 * Tile::kPasses)),
-        offset(Tile::kWeightBytes + thread() / 8 * Tile::kRowBytes + (thread() % 8 ^ thread() / 8 % 8) * 16) {}
-
-  static __device__ __forceinline__ int thread() { return threadIdx.x - Tile::kConsumers * 128; }
-
-  static __device__ __forceinline__ void prefetch(const Arguments& arguments) { prefetch_tensor_map(arguments.weights); }
-
-  __device__ __forceinline__ void aim(const TilePosition& at) {
-    weights.aim(at);
-    __syncwarp();
-    // Missing rows are replaced by other rows of the tile: their sums are not stored.
-    const int count = at.row_end - at.row;
-    passes = (count + Tile::kPassRows - 1) / Tile::kPassRows;
-#pragma unroll 1
-    for (int i = thread() % 32; i < 4 * passes; i += 32) {
-      const int own = i / 4 * Tile::kPassRows + thread() / 32 * 4 + i % 4;
-      const int r = at.row + (own < count ? own : own * count / Tile::kBM);
-      rows[i] = p.input + static_cast<size_t>(p.row_index[r]) * p.depth;
-    }
-    __syncwarp();
-  }
-
-  // Copies a step to a stage and arrives at its barrier. Elements beyond the depth become zeros.
-  __device__ __forceinline__ void load(uint32_t stage, uint32_t full, int k) const {
-    if (thread() == 0) {
-      mbarrier_arrive_expecting(full, Tile::kWeightBytes);
-      weights.copy(stage, full, k);
-    }
-    const int own = k + thread() % 8 * kChunk;
-    const int deep = own < p.depth ? 16 : 0;  // in bytes; the depth is a multiple of a chunk
-    const int at = deep ? own : 0;
-    uint32_t to = stage + offset;
-#pragma unroll 4
-    for (int i = 0; i < passes; ++i) {
-      cp_async_16(to, rows[i * 4 + thread() / 8 % 4] + at, deep);
-      to += Tile::kPassRows * Tile::kRowBytes;
-    }
-    cp_async_arrive(full);
-  }
-
-  __device__ __forceinline__ void finish() const {
-    cp_async_commit();
-    cp_async_wait<0>();
-  }
-};
-
-// The same for consecutive rows of the input, which one thread copies in boxes.
-template <class Tile_, WeightLayout kLayout_, class T_>
-struct BoxLoader {
-  using Tile = Tile_;
-  using T = T_;
-  using Arguments = BoxedRowsArguments<T>;
-  using Weights = WeightBoxes<Tile, kLayout_, false>;
-  static constexpr WeightLayout kLayout = kLayout_;
-  static constexpr int kThreads = 1, kArrivals = 1;
-
-  Weights weights;
-  const TensorMap& rows;
-  int row, boxes;  // of the input
-
-  __device__ __forceinline__ BoxLoader(const Product<T>&, const Arguments& arguments, void*)
-      : weights{arguments.weights}, rows(arguments.rows) {}
-
-  static __device__ __forceinline__ void prefetch(const Arguments& arguments) {
-    prefetch_tensor_map(arguments.weights);
-    prefetch_tensor_map(arguments.rows);
-  }
-
-  __device__ __forceinline__ void aim(const TilePosition& at) {
-    weights.aim(at);
-    row = at.row;
-    boxes = (at.row_end - at.row + Tile::kBoxRows - 1) / Tile::kBoxRows;
-  }
-
-  // Missing rows of the last box are those of the next tile, or zeros. Their sums are not stored.
-  __device__ __forceinline__ void load(uint32_t stage, uint32_t full, int k) const {
-    constexpr int kBoxBytes = Tile::kBoxRows * Tile::kRowBytes;
-    mbarrier_arrive_expecting(full, Tile::kWeightBytes + boxes * kBoxBytes);
-    weights.copy(stage, full, k);
-    for (int i = 0; i < boxes; ++i) {
-      bulk_copy_4d(stage + Tile::kWeightBytes + i * kBoxBytes, rows, full, k, row + i * Tile::kBoxRows, 0, 0);
-    }
-  }
-
-  __device__ __forceinline__ void finish() const {}
-};
 
 // A consumer's sums: strips by tiles of 8 rows.
 template <class Tile>
 using StripSums = float[Tile::kStrips][Tile::kBM / 8][4];
 
-// Adds the product over the whole depth to a consumer's sums of kRows rows. Without rows, it only releases the stages. The
-// sums are cleared by the caller: if the first wgmma did that, the compiler would serialize all.
+// Computes the sums of kRows rows over the whole depth. Without rows, it only releases the stages. The sums are cleared here:
+// if the caller or the first wgmma did that, the compiler would serialize all of them.
 template <int kRows, class Loader, class Tile = typename Loader::Tile>
-__device__ __forceinline__ void multiply_strips(StripSums<Tile>& sums, uint32_t ring, RingPlace<Tile>& place, int depth) {
+__device__ __forceinline__ void multiply_strips(StripSums<Tile>& sums, uint32_t ring, RingPlace<Tile>& place,
+                                                int depth) {
   constexpr bool kAcross = Loader::kLayout != WeightLayout::kOutIn;
   const uint32_t pair = ring + threadIdx.x / 128 * (2 * Tile::kStripBytes);
   // Called when the warp has read the stage before the current one: the producers may overwrite it.
@@ -282,11 +63,11 @@ __device__ __forceinline__ void multiply_strips(StripSums<Tile>& sums, uint32_t 
       wgmma_fence();
 #pragma unroll
       for (int step = 0; step < Tile::kBK / 16; ++step) {
-        const uint64_t rows = wgmma_descriptor(b + step * 32, 0, Tile::kRowBytes);
+        const uint64_t rows = wgmma_descriptor(b + step * 32);
 #pragma unroll
         for (int i = 0; i < Tile::kStrips; ++i) {
           const uint32_t columns = a + i * Tile::kStripBytes + step * (kAcross ? 16 * Tile::kRowBytes : 32);
-          wgmma_shared<typename Loader::T, kAcross, kRows / 8>(sums[i], wgmma_descriptor(columns, 0, Tile::kRowBytes), rows);
+          wgmma_shared<typename Loader::T, kAcross, kRows / 8>(sums[i], wgmma_descriptor(columns), rows);
         }
       }
       wgmma_commit();

@@ -120,10 +120,10 @@ Deno.test("tensor cores compute f16 and bf16 with rows of whole 16-byte chunks, 
     plan({ ...reference, ...changes }, gpu).launches.map(({ kernel }) => kernel).filter((name) =>
       /^(gated|plain|simt|stream)/.test(name)
     );
-  assertEquals(productsOf({}), ["gated_wgmma256_f16_in_out", "plain_wgmma256_f16_in_out"]);
+  assertEquals(productsOf({}), ["gated_wgmma_f16_in_out", "plain_wgmma_f16_in_out"]);
   assertEquals(productsOf({}, "a100"), ["gated_256_f16_in_out", "plain_256_f16_in_out"]);
   const outIn = { dtype: "bf16", weightLayout: "out-in" } as const;
-  assertEquals(productsOf(outIn), ["gated_wgmma256_bf16_out_in", "plain_wgmma256_bf16_out_in"]);
+  assertEquals(productsOf(outIn), ["gated_wgmma_bf16_out_in", "plain_wgmma_bf16_out_in"]);
   assertEquals(productsOf(outIn, "a100"), ["gated_256_bf16_out_in", "plain_256_bf16_out_in"]);
   const plain = { gated: false, activation: "relu2" } as const;
   assertEquals(productsOf(plain), ["plain_256_f16_in_out", "plain_256_f16_in_out"]);

@@ -34,28 +34,22 @@ std::map<int, Queue> queues;  // by warp
 
 Queue& queue() { return queues[current() / 32]; }
 
-// PTX ISA, "Matrix Descriptor": rows of 64 or 128 bytes, whose 16-byte chunks are permuted by bits 7 and up of an address.
+// PTX ISA, "Matrix Descriptor": rows of 128 bytes, whose 16-byte chunks are permuted by bits 7 to 9 of an address.
 struct Operand {
-  uint32_t start, leading, stride, row_bytes;
+  static constexpr int kRowBytes = 128;
+  uint32_t start, stride;
+  bool valid;
 
   explicit Operand(uint64_t descriptor)
-      : start((descriptor & 0x3fff) << 4),
-        leading((descriptor >> 16 & 0x3fff) << 4),
-        stride((descriptor >> 32 & 0x3fff) << 4),
-        row_bytes(descriptor >> 62 == 1   ? 128
-                  : descriptor >> 62 == 2 ? 64
-                                          : 0) {}
+      : start((descriptor & 0x3fff) << 4), stride((descriptor >> 32 & 0x3fff) << 4), valid(descriptor >> 62 == 1) {}
 
   // Rows along the depth.
-  uint32_t along(int row, int k) const { return swizzled(start + row / 8 * stride + row % 8 * row_bytes + k * 2); }
-  // Rows across the depth, in slabs as wide as a row.
-  uint32_t across(int row, int k) const {
-    const int slab = row_bytes / 2;
-    return swizzled(start + row / slab * leading + row % slab * 2 + k / 8 * stride + k % 8 * row_bytes);
-  }
+  uint32_t along(int row, int k) const { return swizzled(start + row / 8 * stride + row % 8 * kRowBytes + k * 2); }
+  // Rows across the depth: one for each k.
+  uint32_t across(int row, int k) const { return swizzled(start + row * 2 + k / 8 * stride + k % 8 * kRowBytes); }
   uint32_t at(bool is_across, int row, int k) const { return is_across ? across(row, k) : along(row, k); }
 
-  uint32_t swizzled(uint32_t address) const { return address ^ (address >> 7 & (row_bytes / 16 - 1)) << 4; }
+  static uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
 };
 
 float element(uint32_t address, Widen widen) {
@@ -103,8 +97,7 @@ void issue(void** records, unsigned, Where where) {
   Product product{{}, first.tiles, first.a, first.b, first.across, first.widen, where, {}, {}};
   for (int l = 0; l < 32; ++l) {
     const Wgmma& of = *static_cast<Wgmma*>(records[l]);
-    if (of.a != first.a || of.b != first.b)
-      fault(719, where, "wgmma: the operands of the lanes differ");
+    if (of.a != first.a || of.b != first.b) fault(719, where, "wgmma: the operands of the lanes differ");
     product.c[l] = of.c;
     if (of.registers) {
       product.registers.push_back({of.registers, {}});
@@ -113,8 +106,8 @@ void issue(void** records, unsigned, Where where) {
   }
   for (const uint64_t descriptor : {first.a, first.b}) {
     if (first.registers && descriptor == first.a) continue;
-    if (!Operand(descriptor).row_bytes) {
-      fault(719, where, "wgmma: the descriptor %#zx must have a swizzle of 64 or 128 bytes", size_t{descriptor});
+    if (!Operand(descriptor).valid) {
+      fault(719, where, "wgmma: the descriptor %#zx must have a swizzle of 128 bytes", size_t{descriptor});
     }
   }
   const Operand a(first.a), b(first.b);

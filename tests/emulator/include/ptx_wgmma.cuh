@@ -6,10 +6,10 @@ namespace yamoe {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-inline uint64_t wgmma_descriptor(uint32_t address, uint32_t leading, uint32_t row_bytes) {
-  return static_cast<uint64_t>(address >> 4 & 0x3fff) | static_cast<uint64_t>(leading >> 4) << 16 |
-         static_cast<uint64_t>(row_bytes * 8 >> 4) << 32 | static_cast<uint64_t>(row_bytes == 128 ? 1 : 2) << 62;
+inline uint64_t wgmma_descriptor(uint32_t address) {
+  return static_cast<uint64_t>(address >> 4 & 0x3fff) | static_cast<uint64_t>(8 * 128 >> 4) << 32 | 1ull << 62;
 }
+
 inline void wgmma_fence() {}
 inline void wgmma_commit(Where where = Where::here()) { emulator::wgmma_commit(where); }
 template <int kPending>
@@ -22,7 +22,8 @@ void sums_are_complete(float (*)[4]) {}
 template <class T, int kTiles>
 void wgmma_registers(float (&c)[kTiles][4], const uint32_t* a, uint64_t b, Where where = Where::here()) {
   emulator::wgmma(
-      {&c[0][0], kTiles, 0, b, false, std::is_same_v<T, __half> ? emulator::widen_f16 : emulator::widen_bf16, a}, where);
+      {&c[0][0], kTiles, 0, b, false, std::is_same_v<T, __half> ? emulator::widen_f16 : emulator::widen_bf16, a},
+      where);
 }
 template <class T, bool kAcross, int kTiles>
 void wgmma_shared(float (*c)[4], uint64_t a, uint64_t b, Where where = Where::here()) {

@@ -29,8 +29,8 @@ struct Stages {
 };
 
 // out: the first `read` of a box's bytes in shared memory.
-extern "C" __global__ void test_bulk_copy(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int read, int a,
-                                          int b, int c, int d) {
+extern "C" __global__ void test_bulk_copy(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int read,
+                                          int a, int b, int c, int d) {
   const Stages stages(bytes);
   if (threadIdx.x == 0) {
     prefetch_tensor_map(map);
@@ -101,8 +101,8 @@ __device__ void multiply(const TensorMap& a, const TensorMap& b, float* out) {
   float sums[24][4] = {};
   wgmma_fence();
   for (int step = 0; step < 4; ++step) {
-    const uint64_t left = wgmma_descriptor(at_a + step * (kAcross ? 16 * 128 : 32), 0, 128);
-    wgmma_shared<__half, kAcross, 24>(sums, left, wgmma_descriptor(at_b + step * 32, 0, 128));
+    const uint64_t left = wgmma_descriptor(at_a + step * (kAcross ? 16 * 128 : 32));
+    wgmma_shared<__half, kAcross, 24>(sums, left, wgmma_descriptor(at_b + step * 32));
   }
   wgmma_commit();
   wgmma_wait_groups<0>();
@@ -321,7 +321,7 @@ extern "C" __global__ void fault_bulk_while_wgmma_reads(const __grid_constant__ 
   mbarrier_wait(stages.full(0), 0);
   float sums[24][4] = {};
   wgmma_fence();
-  wgmma_shared<__half, false, 24>(sums, wgmma_descriptor(at_a, 0, 128), wgmma_descriptor(at_b, 0, 128));
+  wgmma_shared<__half, false, 24>(sums, wgmma_descriptor(at_a), wgmma_descriptor(at_b));
   wgmma_commit();
   if (fixed) wgmma_wait_groups<0>();
   __syncthreads();

@@ -19,15 +19,13 @@ __device__ void copy_b(const uint4* in, int stage) {
 // Loads the operand of 16 columns of A.
 __device__ void load_a(const uint32_t* in, int step, uint32_t* a) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  for (int r = 0; r < 4; ++r) {
-    a[r] = in[(warp * 16 + lane / 4 + r % 2 * 8) * 32 + step * 8 + r / 2 * 4 + lane % 4];
-  }
+  for (int r = 0; r < 4; ++r) { a[r] = in[(warp * 16 + lane / 4 + r % 2 * 8) * 32 + step * 8 + r / 2 * 4 + lane % 4]; }
 }
 
 template <class T>
 __device__ void multiply_step(float (&sums)[4][4], const uint32_t* a, int stage, int step) {
   wgmma_fence();
-  wgmma_registers<T>(sums, a, wgmma_descriptor(shared_address(dynamic_smem()) + stage * kStage + step * 32, 0, 128));
+  wgmma_registers<T>(sums, a, wgmma_descriptor(shared_address(dynamic_smem()) + stage * kStage + step * 32));
   wgmma_commit();
 }
 

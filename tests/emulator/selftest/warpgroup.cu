@@ -30,8 +30,8 @@ struct Stage {
   __device__ void multiply(float (&sums)[24][4]) const {
     wgmma_fence();
     for (int step = 0; step < 4; ++step) {
-      const uint64_t left = wgmma_descriptor(start + step * (kAcross ? 16 * 128 : 32), 0, 128);
-      wgmma_shared<T, kAcross, 24>(sums, left, wgmma_descriptor(start + kA + step * 32, 0, 128));
+      const uint64_t left = wgmma_descriptor(start + step * (kAcross ? 16 * 128 : 32));
+      wgmma_shared<T, kAcross, 24>(sums, left, wgmma_descriptor(start + kA + step * 32));
     }
     wgmma_commit();
   }

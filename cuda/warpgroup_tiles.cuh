@@ -1,0 +1,86 @@
+// The tiles of Hopper's grouped GEMM, and how blocks take them: see warpgroup_gemm.cuh.
+#pragma once
+#include <ptx.cuh>
+
+#include <utility>
+
+#include "product.cuh"
+
+namespace yamoe {
+
+struct WarpgroupTile {
+  static constexpr int kBM = 192, kBN = 256, kStages = 4;
+  static constexpr int kBK = 64;                                           // depth of one step: four wgmmas
+  static constexpr int kConsumers = 2, kProducers = 2;                     // warpgroups
+  static constexpr int kConsumerRegisters = 232, kProducerRegisters = 24;  // of each thread
+  static constexpr int kThreads = (kConsumers + kProducers) * 128;
+  static constexpr int kStripColumns = 64, kStrips = kBN / (kConsumers * kStripColumns);  // strips of a consumer
+  using Widths = std::integer_sequence<int, 0, 32, 64, 96, 128, 144, 160, 176, 192>;
+
+  static constexpr int kRowBytes = kBK * 2;
+  static constexpr int kStripBytes = kStripColumns * kRowBytes;
+  static constexpr int kWeightBytes = kBN * kRowBytes, kStageBytes = kWeightBytes + kBM * kRowBytes;
+  static constexpr int kTableBytes = kBM * 8;  // a pointer to each row of the input
+  static constexpr int kTable = kStages * kStageBytes, kFull = kTable + kTableBytes, kEmpty = kFull + kStages * 8;
+  static constexpr int kSlots = 8;  // for tickets, of 16 bytes each
+  static constexpr int kTaken = kEmpty + kStages * 8, kTickets = kTaken + kSlots * 8;
+  static constexpr int kSharedBytes = kTickets + kSlots * 16;
+
+  static constexpr int kBoxRows = 32;
+  static constexpr int kPassRows = kProducers * 16;  // rows of the input per pass, eight threads each
+  static constexpr int kPasses = kBM / kPassRows;
+
+  static_assert(kRowBytes == 128, "the swizzle is that of 128-byte rows");
+  static_assert(kStrips == 2, "a pair of strips has gates and ups");
+  static_assert(kBM % kPassRows == 0 && kPassRows % 8 == 0, "a pass must not change the swizzle");
+  static_assert(kBM % kBoxRows == 0 && kBoxRows % 8 == 0, "a box must not change the swizzle");
+  static_assert((kConsumers * kConsumerRegisters + kProducers * kProducerRegisters) * 128 <= 65536,
+                "the registers of a block");
+  // Nobody waits for an empty slot: when all copies of a tile are issued, every warp has begun at least the tile that is
+  // kStages before it, and the slot of the next ticket was that of an earlier tile.
+  static_assert(kSlots >= kStages + 2, "a ticket must not be overwritten before it is received");
+  static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
+
+  // The smallest of the widths that is at least `rows`.
+  static __device__ __forceinline__ int width_of(int rows) {
+    return rows > 128 ? (rows + 15) / 16 * 16 : (rows + 31) / 32 * 32;
+  }
+};
+
+// Passes the ticket of a block's n-th tile to all warps, or -1 if there are not that many tiles.
+template <class Tile>
+__device__ __forceinline__ void pass_ticket(uint32_t n, int ticket, int count) {
+  unsigned char* const smem = dynamic_smem();
+  reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots * 4] = ticket < count ? ticket : -1;
+  mbarrier_arrive(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8);
+}
+
+// Returns the ticket of a block's n-th tile.
+template <class Tile>
+__device__ __forceinline__ int receive_ticket(uint32_t n) {
+  unsigned char* const smem = dynamic_smem();
+  mbarrier_wait(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8, n / Tile::kSlots % 2);
+  return reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots * 4];
+}
+
+// Takes a ticket for another tile than the block's first. All blocks together take as many as there are tiles, because
+// each block with a tile takes one too many. The last of them lets the tickets begin again.
+__device__ __forceinline__ int take_ticket(int* counter, int count) {
+  const int taken = atomicAdd(counter, 1);
+  if (taken == count - 1) *counter = 0;
+  return taken + static_cast<int>(gridDim.x);
+}
+
+// Returns the position of a tile whose expert's tiles have equally many rows.
+template <class Tile, class T>
+__device__ __forceinline__ TilePosition locate_even(const Product<T>& p, int index) {
+  TilePosition at = locate<Tile>(p, index);
+  const int begin = p.row_offsets[at.expert];
+  const int tiles = p.tile_offsets[at.expert + 1] - p.tile_offsets[at.expert];
+  const int rows = Tile::width_of((at.row_end - begin + tiles - 1) / tiles);
+  at.row = begin + (at.row - begin) / Tile::kBM * rows;
+  at.row_end = min(at.row + rows, at.row_end);
+  return at;
+}
+
+}  // namespace yamoe
