@@ -32,8 +32,8 @@ namespace yamoe {
 template <class Tile>
 using StripSums = float[Tile::kStrips][Tile::kBM / 8][4];
 
-// Computes the sums of kRows rows over the whole depth. Without rows, it only releases the stages. The sums are cleared here:
-// if the caller or the first wgmma did that, the compiler would serialize all of them.
+// Computes the sums of kRows rows over the whole depth. Without rows, it only releases the stages. The first wgmma does not
+// clear the sums, because the compiler would then serialize all of them. It also does that if unused sums are changed here.
 template <int kRows, class Loader, class Tile = typename Loader::Tile>
 __device__ __forceinline__ void multiply_strips(StripSums<Tile>& sums, uint32_t ring, RingPlace<Tile>& place,
                                                 int depth) {

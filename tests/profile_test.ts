@@ -53,7 +53,7 @@ Deno.test("profileTable() has a line for each kernel and the sum, in 80 columns"
   ]);
   assertEquals(lines, [
     "kernel                                    time us   share  GB/s TFLOP/s of floor",
-    "gated_wgmma_bf16_out_in                  30.00  75.0 %  2000   200.0   50.0 %",
+    "gated_wgmma_bf16_out_in                     30.00  75.0 %  2000   200.0   50.0 %",
     "a_kernel_with_a_name_that_is_longer_tha…    10.00  25.0 %     -       -        -",
     "sum                                         40.00 100.0 %",
   ]);
