@@ -15,7 +15,7 @@
 // run along the columns.
 //
 // Blocks take tiles by tickets, because tiles do not take equally long: one producer thread takes a ticket when it has
-// issued the copies of a tile, and passes it to the other warps.
+// issued the copies of a tile, and passes the position of the next tile to the other warps.
 //
 // The tiles of an expert have equally many rows, rounded up to a width of the multiplication, except for the last one, which
 // has what is left. So few multiplications are of missing rows.
@@ -113,7 +113,7 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
       mbarrier_init(full + s * 8, Loader::kArrivals);
       mbarrier_init(empty + s * 8, Tile::kConsumers * 4);  // one per warp
     }
-    for (int s = 0; s < Tile::kSlots; ++s) mbarrier_init(ring + Tile::kTaken + s * 8, 1);
+    for (int s = 0; s < Tile::kSlots; ++s) mbarrier_init(ring + Tile::kPassed + s * 8, 1);
     fence_async_proxy();
   }
   __syncthreads();
@@ -125,25 +125,26 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
     const int count = tile_count<Tile>(p);
     const bool leads = threadIdx.x == Tile::kConsumers * 128;
     Loader loader(p, arguments, dynamic_smem() + Tile::kTable);
-    if (leads) pass_ticket<Tile>(0, static_cast<int>(blockIdx.x), count);
-    int index;
-    for (uint32_t n = 0; (index = receive_ticket<Tile>(n)) >= 0; ++n) {
-      loader.aim(locate_even<Tile>(p, index));
+    if (leads) pass_tile<Tile>(p, 0, static_cast<int>(blockIdx.x), count);
+    for (uint32_t n = 0;; ++n) {
+      const TilePosition at = receive_tile<Tile>(n);
+      if (at.expert < 0) break;
+      loader.aim(at);
       for (int k = 0; k < p.depth; k += Tile::kBK) {
         mbarrier_wait(empty + place.stage * 8, place.round ^ 1);
         loader.load(ring + place.stage * Tile::kStageBytes, full + place.stage * 8, k);
         place.next();
       }
-      if (leads) pass_ticket<Tile>(n + 1, take_ticket(arguments.counters, count), count);
+      if (leads) pass_tile<Tile>(p, n + 1, take_ticket(arguments.counters, count), count);
     }
     loader.finish();
   } else {
     set_more_registers<Tile::kConsumerRegisters>();
     using Weights = typename Loader::Weights;
     const int width = Weights::kPairs ? p.columns.width / 2 : p.columns.width;
-    int index;
-    for (uint32_t n = 0; (index = receive_ticket<Tile>(n)) >= 0; ++n) {
-      const TilePosition at = locate_even<Tile>(p, index);
+    for (uint32_t n = 0;; ++n) {
+      const TilePosition at = receive_tile<Tile>(n);
+      if (at.expert < 0) break;
       const int column = Weights::first_column(at, threadIdx.x / 128);
       const bool exists = column < width;
       StripSums<Tile> sums;
