@@ -47,7 +47,8 @@ export function writeData(text: string): void {
     writeStdout(text);
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) Deno.exit(exitCode.done);
-    throw error;
+    const reason = error instanceof Error ? error.message : error;
+    throw new Error(`Cannot write to standard output: ${reason}`, { cause: error });
   }
 }
 
