@@ -50,7 +50,6 @@ struct PackedTile {
   static constexpr int kEmpty = kFull + kStages * 8, kTaken = kEmpty + kStages * 8;
   static constexpr int kTickets = kTaken + kSlots * 8, kTable = kTickets + kSlots * 16;
   static_assert(kMaxRows % 8 == 0, "the swizzle must be that of the rows of an expert");
-  static_assert(kSlots >= kStages + 2, "a ticket must not be overwritten before it is received: see warpgroup_gemm.cuh");
 };
 
 struct alignas(16) PackedPosition {

@@ -9,6 +9,9 @@ namespace yamoe {
 // Passes the ticket of a block's n-th tile to all warps, or -1 if there are not that many tiles.
 template <class Tile>
 __device__ __forceinline__ void pass_ticket(uint32_t n, int ticket, int count) {
+  // Nobody waits for an empty slot: when all copies of a tile are issued, every warp has begun at least the tile that is
+  // kStages before it, and the slot of the next ticket was that of an earlier tile.
+  static_assert(Tile::kSlots >= Tile::kStages + 2, "a ticket must not be overwritten before it is received");
   unsigned char* const smem = dynamic_smem();
   reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots * 4] = ticket < count ? ticket : -1;
   mbarrier_arrive(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8);

@@ -54,9 +54,6 @@ struct WarpgroupTile {
   static_assert(kMmaRows % kPassRows == 0 && kPassRows % 8 == 0, "a pass must not change the swizzle");
   static_assert((kConsumers * kConsumerRegisters + kProducers * kProducerRegisters) * 128 <= 65536,
                 "the registers of a block");
-  // Nobody waits for an empty slot: when all copies of a tile are issued, every warp has begun at least the tile that is
-  // kStages before it, and the slot of the next ticket was that of an earlier tile.
-  static_assert(kSlots >= kStages + 2, "a ticket must not be overwritten before it is received");
   static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
 };
 
