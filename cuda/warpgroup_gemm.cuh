@@ -113,7 +113,7 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
       mbarrier_init(full + s * 8, Loader::kArrivals);
       mbarrier_init(empty + s * 8, Tile::kConsumers * 4);  // one per warp
     }
-    for (int s = 0; s < Tile::kSlots; ++s) mbarrier_init(ring + Tile::kPassed + s * 8, 1);
+    for (int s = 0; s < Tile::kSlots; ++s) mbarrier_init(ring + Tile::kTaken + s * 8, 1);
     fence_async_proxy();
   }
   __syncthreads();

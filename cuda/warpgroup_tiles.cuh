@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "product.cuh"
+#include "tickets.cuh"
 
 namespace yamoe {
 
@@ -23,8 +24,8 @@ struct WarpgroupTile {
   static constexpr int kTableBytes = kBM * 8;  // a pointer to each row of the input
   static constexpr int kTable = kStages * kStageBytes, kFull = kTable + kTableBytes, kEmpty = kFull + kStages * 8;
   static constexpr int kSlots = 8;  // for positions of tiles, of 16 bytes each
-  static constexpr int kPassed = kEmpty + kStages * 8, kTiles = kPassed + kSlots * 8;
-  static constexpr int kSharedBytes = kTiles + kSlots * 16;
+  static constexpr int kTaken = kEmpty + kStages * 8, kTickets = kTaken + kSlots * 8;
+  static constexpr int kSharedBytes = kTickets + kSlots * 16;
 
   static constexpr int kBoxRows = 32;
   static constexpr int kPassRows = kProducers * 16;  // rows of the input per pass, eight threads each
@@ -36,9 +37,6 @@ struct WarpgroupTile {
   static_assert(kBM % kBoxRows == 0 && kBoxRows % 8 == 0, "a box must not change the swizzle");
   static_assert((kConsumers * kConsumerRegisters + kProducers * kProducerRegisters) * 128 <= 65536,
                 "the registers of a block");
-  // Nobody waits for an empty slot: when all copies of a tile are issued, every warp has begun at least the tile that is
-  // kStages before it, and the slot of the next tile was that of an earlier one.
-  static_assert(kSlots >= kStages + 2, "a position must not be overwritten before it is received");
   static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
 
   // The smallest of the widths that is at least `rows`.
@@ -59,34 +57,28 @@ __device__ __forceinline__ TilePosition locate_even(const Product<T>& p, int ind
   return at;
 }
 
-// Passes the position of a block's n-th tile to all warps, or expert -1 if there are not that many tiles.
+// Passes the position of a block's n-th tile to all warps, or expert -1 if there are not that many tiles. The position is
+// passed instead of the ticket, so that no other thread has to compute it.
 template <class Tile, class T>
 __device__ __forceinline__ void pass_tile(const Product<T>& p, uint32_t n, int ticket, int count) {
+  static_assert(Tile::kSlots >= Tile::kStages + 2, "as in pass_ticket");
   unsigned char* const smem = dynamic_smem();
   int4 slot = {-1, 0, 0, 0};
   if (ticket < count) {
     const TilePosition at = locate_even<Tile>(p, ticket);
     slot = {at.expert, at.row, at.row_end, at.column};
   }
-  reinterpret_cast<int4*>(smem + Tile::kTiles)[n % Tile::kSlots] = slot;
-  mbarrier_arrive(shared_address(smem) + Tile::kPassed + n % Tile::kSlots * 8);
+  reinterpret_cast<int4*>(smem + Tile::kTickets)[n % Tile::kSlots] = slot;
+  mbarrier_arrive(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8);
 }
 
 // Returns the position of a block's n-th tile.
 template <class Tile>
 __device__ __forceinline__ TilePosition receive_tile(uint32_t n) {
   unsigned char* const smem = dynamic_smem();
-  mbarrier_wait(shared_address(smem) + Tile::kPassed + n % Tile::kSlots * 8, n / Tile::kSlots % 2);
-  const int4 slot = reinterpret_cast<const int4*>(smem + Tile::kTiles)[n % Tile::kSlots];
+  mbarrier_wait(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8, n / Tile::kSlots % 2);
+  const int4 slot = reinterpret_cast<const int4*>(smem + Tile::kTickets)[n % Tile::kSlots];
   return {slot.x, slot.y, slot.z, slot.w};
-}
-
-// Takes a ticket for another tile than the block's first. All blocks together take as many as there are tiles, because
-// each block with a tile takes one too many. The last of them lets the tickets begin again.
-__device__ __forceinline__ int take_ticket(int* counter, int count) {
-  const int taken = atomicAdd(counter, 1);
-  if (taken == count - 1) *counter = 0;
-  return taken + static_cast<int>(gridDim.x);
 }
 
 }  // namespace yamoe
