@@ -33,8 +33,6 @@ export interface BoxedTile extends TileShape {
   readonly boxColumns: number;
   /** Whether gate and up columns are in different strips of `boxColumns` columns, if they are split. */
   readonly strips: boolean;
-  /** Rows of a box of the product's input. */
-  readonly boxRows: number;
 }
 
 /** The tile shapes of the kernels of one kind, largest first. */
@@ -85,7 +83,7 @@ export function hopperTiles(split: boolean): TileFamily {
     // A ring of 4 steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
     {
       ...{ name: "wgmma", rows: 192, columns: 256, threads: 512, efficiency: 1.15 },
-      ...{ ...boxed, strips: true, boxRows: 32 },
+      ...{ ...boxed, strips: true },
       ...{ rowUnit: 16, extraRows: 34, bandwidth: 0.88, balanced: true },
       sharedBytes: 4 * ((192 + 256) * 64 * 2 + 16) + 192 * 8 + 8 * 24,
     },
@@ -98,7 +96,7 @@ export function hopperTiles(split: boolean): TileFamily {
     // and 6 slots with an mbarrier, a ticket, and the position and the scale of each row.
     {
       ...{ name: "stream32", rows: 32, columns: 64, threads: 192, efficiency: 0.175, rowUnit: 8 },
-      ...{ ...boxed, strips: false, boxRows: 32 },
+      ...{ ...boxed, strips: false },
       ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 32 * 8 + 16) },
     },
   ];

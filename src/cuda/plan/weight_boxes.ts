@@ -1,7 +1,7 @@
-// The boxes in which Hopper's kernels copy a product's operands: the counterpart of cuda/warpgroup_gemm.cuh.
+// The boxes in which Hopper's kernels copy a product's operands: see cuda/warpgroup_loader.cuh and cuda/stream_gemm.cuh.
 //
 // The coordinates of a box there are, for weights [in, out]: column, row, gate or up half, expert; for weights [out, in]: depth,
-// gate or up half, row, expert; and for rows of the input: depth, row, 0, 0.
+// gate or up half, row, expert, or, for tiles with strips, depth, row, half, expert; and for rows of the input: depth, row, 0, 0.
 import type { ExpertsVariant } from "../../contract/experts_options.ts";
 import { bytesPerElement, type DType } from "../../tensor/tensor.ts";
 import type { TensorBoxes } from "../driver/tensor_map.ts";
@@ -19,9 +19,9 @@ export interface WeightSizes {
 }
 
 /**
- * Cuts a product's weights into boxes. If gate and up are split in memory, one box contains both: for tiles with strips, as many
- * columns of each as a strip has; for others, half of its columns each, for weights [out, in] in turn. Tiles with strips also
- * split rows of weights [out, in] that alternate.
+ * Cuts a product's weights into boxes. If gate and up are split in memory, one box contains both. For tiles with strips it has a
+ * strip of gate columns and a strip of their up columns, also if they alternate in weights [out, in]. For other tiles each is half
+ * of the box, and rows of weights [out, in] alternate.
  */
 export function weightBoxes(
   { dtype, weightLayout, gateUpLayout }: Pick<ExpertsVariant, "dtype" | "weightLayout" | "gateUpLayout">,
@@ -49,16 +49,11 @@ export function weightBoxes(
   };
 }
 
-/** Cuts consecutive rows of a product's input into boxes. */
-export function rowBoxes(
-  dtype: DType,
-  rows: number,
-  depth: number,
-  { boxRows, boxDepth }: { readonly boxRows: number; readonly boxDepth: number },
-): TensorBoxes {
+/** Cuts consecutive rows of a product's input into boxes of 32 rows. */
+export function rowBoxes(dtype: DType, rows: number, depth: number, { boxDepth }: BoxedTile): TensorBoxes {
   const row = depth * bytesPerElement(dtype);
   return {
     ...{ dtype, sizes: [depth, rows, 1, 1], strides: [row, row, row] },
-    ...{ box: [boxDepth, boxRows, 1, 1], swizzle: 128 },
+    ...{ box: [boxDepth, 32, 1, 1], swizzle: 128 },
   };
 }
