@@ -17,8 +17,7 @@
 // Blocks take tiles by tickets, because tiles do not take equally long: one producer thread takes a ticket when it has
 // issued the copies of a tile, and passes the position of the next tile to the other warps.
 //
-// The tiles of an expert have equally many rows, rounded up to a width of the multiplication, except for the last one, which
-// has what is left. So few multiplications are of missing rows.
+// The rows of an expert are divided evenly among its tiles, in units of 16. So few multiplications are of missing rows.
 //
 // An element's sum is computed in the order of grouped_gemm.cuh: on an H100 both give the same bits.
 #pragma once

@@ -27,7 +27,7 @@ struct WarpgroupTile {
   static constexpr int kTaken = kEmpty + kStages * 8, kTickets = kTaken + kSlots * 8;
   static constexpr int kSharedBytes = kTickets + kSlots * 16;
 
-  static constexpr int kBoxRows = 32;
+  static constexpr int kUnitRows = 16, kBoxRows = 32;
   static constexpr int kPassRows = kProducers * 16;  // rows of the input per pass, eight threads each
   static constexpr int kPasses = kBM / kPassRows;
 
@@ -45,15 +45,16 @@ struct WarpgroupTile {
   }
 };
 
-// Returns the position of a tile whose expert's tiles have equally many rows.
+// Returns the position of a tile. All tiles of an expert have equally many rows, or one unit more.
 template <class Tile, class T>
 __device__ __forceinline__ TilePosition locate_even(const Product<T>& p, int index) {
   TilePosition at = locate<Tile>(p, index);
-  const int begin = p.row_offsets[at.expert];
+  const int begin = p.row_offsets[at.expert], tile = (at.row - begin) / Tile::kBM;
   const int tiles = p.tile_offsets[at.expert + 1] - p.tile_offsets[at.expert];
-  const int rows = Tile::width_of((at.row_end - begin + tiles - 1) / tiles);
-  at.row = begin + (at.row - begin) / Tile::kBM * rows;
-  at.row_end = min(at.row + rows, at.row_end);
+  const int units = (at.row_end - begin + Tile::kUnitRows - 1) / Tile::kUnitRows;
+  const int each = units / tiles, more = units % tiles;  // the first `more` tiles have one unit more
+  at.row = begin + (tile * each + min(tile, more)) * Tile::kUnitRows;
+  at.row_end = min(at.row + (each + (tile < more)) * Tile::kUnitRows, at.row_end);
   return at;
 }
 
