@@ -3,7 +3,7 @@ import { assertRejects } from "@std/assert";
 import { SafetensorsError } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { type Encodings, makeCheckpoint, writeCheckpoint } from "./checkpoints.ts";
-import { fp8Of, gptqOf, packedOf } from "./encodings.ts";
+import { fp8Of, gptqOf, nvfp4Of, packedOf } from "./encodings.ts";
 import { named } from "./stored_formats.ts";
 
 const published = named("qwen3_moe");
@@ -60,6 +60,12 @@ const refused: Readonly<Record<string, Refused>> = {
     end: "qzeros",
     shape: [2, 0],
     message: "must have shape [groups, out] with several numbers in a word, got [2, 0]",
+  },
+  "two global scales of one matrix": {
+    encodings: { experts: nvfp4Of("compressed-tensors") },
+    end: "weight_global_scale",
+    shape: [2],
+    message: "must have one element, got shape [2]",
   },
   "FP8 weights with scales for blocks of columns only": {
     encodings: blocks,

@@ -17,7 +17,15 @@ import {
 
 /** What the name of the scales ends with, after the weight's name and after the linear layer's. */
 const afterWeight = ["_scale_inv", "_scale"];
-const afterLinear = [".weight_scale_inv", ".weight_scale", ".scale", ".scales", "_scale_inv", "_scale"];
+const afterLinear = [
+  ".weight_scale_inv",
+  ".weight_scale",
+  ".scale",
+  ".scales",
+  "_scale_inv",
+  "_weight_scale",
+  "_scale",
+];
 
 /**
  * Finds FP8 weights, E4M3, with one scale for a block (DeepSeek-V3, Qwen3), a group of a row (MXFP8), a row or column, a
