@@ -4,7 +4,8 @@
 //
 // In a block, each strip has a warpgroup that multiplies. One thread copies weights and one copies input rows, in bulk. They
 // synchronize with two mbarriers per stage of the ring: "full" completes with the last byte of a stage, and "empty" with the
-// last read of it. The copies run ahead from one tile to the next. The thread that copies weights takes the tickets of the tiles.
+// last read of it. The copies run ahead from one tile to the next. The thread that copies weights takes the tickets of the tiles
+// and passes their positions to the others, so that these do not wait for the offsets of rows.
 //
 // The input is stored in panels: for every 64 columns, 128 bytes of each row, with the swizzle of wgmma. The swizzle uses a
 // row's number within its expert. So the rows of a step are one bulk copy. packed_gather.cu gathers the hidden states into

@@ -1,6 +1,6 @@
 // Tickets, by which the blocks of a product take tiles, because tiles do not take equally long. One thread of a block takes a
-// ticket and passes it, or what it says about the tile, to the others through slots in shared memory. `Tile` has the type of
-// what is passed, Ticket; the number of slots, kSlots; and the offsets of their mbarriers, kTaken, and of the slots, kTickets.
+// ticket and passes it, or the position of its tile, to the others through slots in shared memory. `Tile` has the type of what
+// is passed, Ticket; the number of slots, kSlots; and the offsets of their mbarriers, kTaken, and of the slots, kTickets.
 #pragma once
 #include <ptx.cuh>
 
