@@ -83,19 +83,36 @@ Deno.test({
 });
 
 Deno.test({
-  name: `cuda, ${emulated}, sm_90: one launch multiplies by both weights if they have many bytes, with the same bits`,
+  name: `cuda, ${emulated}, sm_90: one launch multiplies by both weights if they have many bytes, with the same bits, ` +
+    "also if experts have several tiles of rows",
   ignore: !toolkit,
   fn: async () => {
     const { backend, control } = await openEmulated(90, 32);
     using own = backend;
     using general = (await openEmulated(90, 64)).backend;
     const kernel = "stream32_f16_in_out_split", options = { gateUpLayout: "concatenated" } as const;
-    const inputs = randomInputs({ T: 9, E: 2, K: 1, H: 264, I: 1328 }, 7, { dtype: "f16", ...options });
+    const inputs = randomInputs({ T: 40, E: 2, K: 2, H: 264, I: 1328 }, 7, { dtype: "f16", ...options });
     const expected = (await experts(inputs, { ...options, backend: general })).data;
     const { launches } = control.counters(kernel);
     control.schedule(3, 500);
     assertEquals((await experts(inputs, { ...options, backend: own })).data, expected);
     assertEquals(control.counters(kernel).launches, launches + 1);
     control.schedule(0);
+  },
+});
+
+Deno.test({
+  name: `cuda, ${emulated}, sm_90: stream32_f16_in_out with more assignments than it sorts itself, with the same bits`,
+  ignore: !toolkit,
+  fn: async () => {
+    const { backend, control } = await openEmulated(90, 32);
+    using own = backend;
+    using general = (await openEmulated(90, 64)).backend;
+    const inputs = randomInputs({ T: 260, E: 3, K: 2, H: 40, I: 72 }, 3, { dtype: "f16" });
+    const expected = (await experts(inputs, { backend: general })).data;
+    const launches = () => ["stream32_f16_in_out", "sort_small"].map((name) => control.counters(name).launches);
+    const before = launches();
+    assertEquals((await experts(inputs, { backend: own })).data, expected);
+    assertEquals(launches(), before.map((count, i) => count + [2, 1][i]!));
   },
 });
