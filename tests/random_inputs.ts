@@ -107,3 +107,18 @@ export function firstTokens(inputs: DenseInputs, count: number): DenseInputs {
     addendWeights: addendWeights && first(addendWeights),
   };
 }
+
+/**
+ * Inputs whose first token has an infinity in the last column. The weights there are positive, so that the activations are
+ * finite, unless a kernel multiplies the infinity by the zeros after the last weights.
+ */
+export function infiniteInputs(shape: RandomShape, seed: number): DenseInputs {
+  const inputs = randomInputs(shape, seed);
+  const { hiddenStates, gateUpProj } = inputs;
+  hiddenStates.data[shape.H - 1] = Infinity;
+  const { data } = gateUpProj, width = 2 * shape.I, matrix = shape.H * width;
+  for (let end = matrix; end <= data.length; end += matrix) {
+    for (let i = end - width; i < end; i++) data[i] = Math.abs(data[i]!);
+  }
+  return inputs;
+}

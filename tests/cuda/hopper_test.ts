@@ -1,10 +1,10 @@
 // Runs the suite of all backends on an emulated Hopper: with wgmma, and, for few rows and sizes that are not multiples of 8,
 // without. Then it tests each of Hopper's own kernels by itself, because the suite
 // uses only tiles of 256 rows.
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { experts } from "../../mod.ts";
 import { allVariants, testBackend } from "../backend_suite.ts";
-import { checkAgainstNaive, randomInputs } from "../random_inputs.ts";
+import { checkAgainstNaive, infiniteInputs, randomInputs } from "../random_inputs.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
@@ -83,7 +83,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: `cuda, ${emulated}, sm_90: one launch multiplies by both weights if they have many bytes, with the same bits, ` +
+  name:
+    `cuda, ${emulated}, sm_90: one launch multiplies by both weights if they have many bytes, with the same bits, ` +
     "also if experts have several tiles of rows",
   ignore: !toolkit,
   fn: async () => {
@@ -115,5 +116,23 @@ Deno.test({
     const before = launches();
     assertEquals((await experts(inputs, { backend: own })).data, expected);
     assertEquals(launches(), before.map((count, i) => count + [2, 1][i]!));
+  },
+});
+
+Deno.test({
+  name:
+    `cuda, ${emulated}, sm_90: an infinite input in the last column has the same effect as without Hopper's kernels`,
+  ignore: !toolkit,
+  fn: async () => {
+    using general = (await openEmulated(90, 64)).backend;
+    for (const H of [24, 40]) {
+      const inputs = infiniteInputs({ T: 20, E: 2, K: 1, H, I: 64 }, 1);
+      const expected = (await experts(inputs, { backend: general })).data;
+      assert(expected.every(Number.isFinite));
+      for (const rows of [32, 128]) {
+        using own = (await openEmulated(90, rows)).backend;
+        assertEquals((await experts(inputs, { backend: own })).data, expected, `${rows} ${H}`);
+      }
+    }
   },
 });

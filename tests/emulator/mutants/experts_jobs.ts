@@ -2,7 +2,7 @@
 import type { ExpertsOptions } from "../../../src/contract/experts.ts";
 import { experts } from "../../../src/ops/experts.ts";
 import { tensor } from "../../../src/tensor/tensor.ts";
-import { randomInputs, type RandomInputsOptions, type RandomShape } from "../../random_inputs.ts";
+import { infiniteInputs, randomInputs, type RandomInputsOptions, type RandomShape } from "../../random_inputs.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
 
 /** The rows of a tile, and the call that runs with it. */
@@ -90,8 +90,9 @@ export const hopperProducts: readonly ExpertsJob[] = [
   [32, { T: 70, H: 208, I: 200, E: 40, K: 2 }, outIn, { extra: "input weights" }], // more experts than lanes
   [32, { T: 20, H: 128, I: 256, E: 2, K: 1 }], // whole steps and whole tiles
   [32, { T: 300, H: 136, I: 264, E: 2, K: 1 }, concatenated], // more tiles than blocks
-  [32, { T: 70, H: 40, I: 72, E: 2, K: 2 }, { expertCapacity: 66 }, { extra: "input weights" }], // sorted before
-  [32, { T: 9, H: 264, I: 1328, E: 2, K: 1 }, outIn], // both products in one launch
+  [32, { T: 70, H: 40, I: 72, E: 2, K: 2 }, { expertCapacity: 66 }, { extra: "input weights" }],
+  [32, { T: 260, H: 40, I: 72, E: 3, K: 2 }, {}, { extra: "input weights" }], // sorted before
+  [32, { T: 70, H: 264, I: 1328, E: 2, K: 1 }, outIn], // both products in one launch, several tiles of rows
   // Warps that drift apart show more here. Both products in one launch, where all columns of gate_up fit in the ring:
   [32, { T: 5, H: 5504, I: 128, E: 1, K: 1 }, outIn],
   // More steps than stages:
@@ -116,5 +117,13 @@ export const zerosJob: Job = {
     const inputs = randomInputs({ T: 20, H: 40, I: 72, E: 2, K: 1 }, 0, { bias: false });
     const hiddenStates = tensor(new Float16Array(20 * 40), [20, 40]);
     return [bytes(await experts({ ...inputs, hiddenStates }, { backend: await backendOf(library, 128) }))];
+  },
+};
+
+export const infinityJob: Job = {
+  name: "experts of an infinity",
+  run: async (library) => {
+    const inputs = infiniteInputs({ T: 20, H: 24, I: 64, E: 2, K: 1 }, 0);
+    return [bytes(await experts(inputs, { backend: await backendOf(library, 32) }))];
   },
 };
