@@ -122,3 +122,16 @@ export function infiniteInputs(shape: RandomShape, seed: number): DenseInputs {
   }
   return inputs;
 }
+
+/** Uploads inputs of which some assignments are to unknown experts. Indices in the host's memory would be refused. */
+export function uploadUnknownExperts(
+  backend: Backend,
+  scope: DisposableStack,
+  shape: RandomShape,
+  seed: number,
+): UploadedInputs {
+  const inputs = randomInputs(shape, seed);
+  inputs.routerIndices.data.set([shape.E, -1, 2 ** 31 - 1, -(2 ** 31)], 1);
+  const upload = (input: Tensor | undefined) => input && scope.use(backend.upload(input));
+  return Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, upload(input)])) as UploadedInputs;
+}
