@@ -11,6 +11,7 @@ import {
   type Tensor,
   tensor,
 } from "../mod.ts";
+import type { BackendTensor } from "../src/backend/backend.ts";
 import { relativeError } from "./fixtures.ts";
 import { naiveExperts, numbers } from "./naive.ts";
 
@@ -129,9 +130,11 @@ export function uploadUnknownExperts(
   scope: DisposableStack,
   shape: RandomShape,
   seed: number,
-): UploadedInputs {
+): DenseInputs<BackendTensor> {
   const inputs = randomInputs(shape, seed);
   inputs.routerIndices.data.set([shape.E, -1, 2 ** 31 - 1, -(2 ** 31)], 1);
   const upload = (input: Tensor | undefined) => input && scope.use(backend.upload(input));
-  return Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, upload(input)])) as UploadedInputs;
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, input]) => [name, upload(input)]),
+  ) as unknown as DenseInputs<BackendTensor>;
 }

@@ -2,7 +2,13 @@
 import type { ExpertsOptions } from "../../../src/contract/experts.ts";
 import { experts } from "../../../src/ops/experts.ts";
 import { tensor } from "../../../src/tensor/tensor.ts";
-import { infiniteInputs, randomInputs, type RandomInputsOptions, type RandomShape } from "../../random_inputs.ts";
+import {
+  infiniteInputs,
+  randomInputs,
+  type RandomInputsOptions,
+  type RandomShape,
+  uploadUnknownExperts,
+} from "../../random_inputs.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
 
 /** The rows of a tile, and the call that runs with it. */
@@ -125,5 +131,15 @@ export const infinityJob: Job = {
   run: async (library) => {
     const inputs = infiniteInputs({ T: 20, H: 24, I: 64, E: 2, K: 1 }, 0);
     return [bytes(await experts(inputs, { backend: await backendOf(library, 32) }))];
+  },
+};
+
+export const unknownExpertsJob: Job = {
+  name: "experts, some of them unknown",
+  run: async (library) => {
+    const backend = await backendOf(library, 32);
+    using scope = new DisposableStack();
+    const inputs = uploadUnknownExperts(backend, scope, { T: 20, H: 24, I: 40, E: 2, K: 1 }, 1);
+    return [bytes(await backend.download(scope.use(await backend.experts(inputs))))];
   },
 };
