@@ -88,6 +88,7 @@ export const hopperProducts: readonly ExpertsJob[] = [
   [256, { T: 270, H: 200, I: 72, E: 1, K: 1 }, bothOther],
   [256, { T: 200, H: 72, I: 136, E: 1, K: 1 }, { ...concatenated, expertCapacity: 150 }],
   [128, { T: 20, H: 128, I: 192, E: 2, K: 1 }, outIn], // whole steps and whole tiles
+  [128, { T: 65, H: 24, I: 40, E: 1, K: 1 }], // a row after a whole unit
   [128, { T: 600, H: 200, I: 104, E: 2, K: 1 }], // more tiles than multiprocessors
   [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }],
   [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }, outIn],
