@@ -153,3 +153,17 @@ Deno.test({
     }
   },
 });
+
+Deno.test({
+  name: `cuda, ${emulated}, sm_90: whole units of rows, and one row more, have the bits of the general kernels`,
+  ignore: !toolkit,
+  fn: async () => {
+    using general = (await openEmulated(90, 64)).backend;
+    using own = (await openEmulated(90, 256)).backend;
+    for (const T of [64, 65, 128, 129]) {
+      const inputs = randomInputs({ T, E: 1, K: 1, H: 24, I: 40 }, T);
+      const expected = (await experts(inputs, { backend: general })).data;
+      assertEquals((await experts(inputs, { backend: own })).data, expected, `${T}`);
+    }
+  },
+});

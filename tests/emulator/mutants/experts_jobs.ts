@@ -89,6 +89,9 @@ export const hopperProducts: readonly ExpertsJob[] = [
   [256, { T: 200, H: 72, I: 136, E: 1, K: 1 }, { ...concatenated, expertCapacity: 150 }],
   [128, { T: 20, H: 128, I: 192, E: 2, K: 1 }, outIn], // whole steps and whole tiles
   [128, { T: 65, H: 24, I: 40, E: 1, K: 1 }], // a row after a whole unit
+  [256, { T: 64, H: 24, I: 40, E: 1, K: 1 }], // whole units
+  [256, { T: 128, H: 24, I: 40, E: 1, K: 1 }],
+  [256, { T: 129, H: 24, I: 40, E: 1, K: 1 }],
   [128, { T: 600, H: 200, I: 104, E: 2, K: 1 }], // more tiles than multiprocessors
   [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }],
   [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }, outIn],
