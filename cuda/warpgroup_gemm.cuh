@@ -124,9 +124,12 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
     const int count = tile_count<Tile>(p);
     const bool leads = threadIdx.x == Tile::kConsumers * 128;
     Loader loader(p, arguments, dynamic_smem() + Tile::kTable);
-    if (leads) pass_tile<Tile>(p, 0, static_cast<int>(blockIdx.x), count);
+    const auto pass = [&](uint32_t n, int index) {
+      pass_ticket<Tile>(n, index < count ? locate_even<Tile>(p, index) : TilePosition{-1});
+    };
+    if (leads) pass(0, static_cast<int>(blockIdx.x));
     for (uint32_t n = 0;; ++n) {
-      const TilePosition at = receive_tile<Tile>(n);
+      const TilePosition at = receive_ticket<Tile>(n);
       if (at.expert < 0) break;
       loader.aim(at);
       for (int k = 0; k < p.depth; k += Tile::kBK) {
@@ -134,7 +137,7 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
         loader.load(ring + place.stage * Tile::kStageBytes, full + place.stage * 8, k);
         place.next();
       }
-      if (leads) pass_tile<Tile>(p, n + 1, take_ticket(arguments.counters, count), count);
+      if (leads) pass(n + 1, take_ticket(arguments.counters, count));
     }
     loader.finish();
   } else {
@@ -142,7 +145,7 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
     using Weights = typename Loader::Weights;
     const int width = Weights::kPairs ? p.columns.width / 2 : p.columns.width;
     for (uint32_t n = 0;; ++n) {
-      const TilePosition at = receive_tile<Tile>(n);
+      const TilePosition at = receive_ticket<Tile>(n);
       if (at.expert < 0) break;
       const int column = Weights::first_column(at, threadIdx.x / 128);
       const bool exists = column < width;

@@ -23,7 +23,8 @@ struct WarpgroupTile {
   static constexpr int kWeightBytes = kBN * kRowBytes, kStageBytes = kWeightBytes + kBM * kRowBytes;
   static constexpr int kTableBytes = kBM * 8;  // a pointer to each row of the input
   static constexpr int kTable = kStages * kStageBytes, kFull = kTable + kTableBytes, kEmpty = kFull + kStages * 8;
-  static constexpr int kSlots = 8;  // for positions of tiles, of 16 bytes each
+  using Ticket = TilePosition;      // of a tile; the expert is -1 after the last one
+  static constexpr int kSlots = 8;  // for tickets, of 16 bytes each
   static constexpr int kTaken = kEmpty + kStages * 8, kTickets = kTaken + kSlots * 8;
   static constexpr int kSharedBytes = kTickets + kSlots * 16;
 
@@ -56,30 +57,6 @@ __device__ __forceinline__ TilePosition locate_even(const Product<T>& p, int ind
   at.row = begin + (tile * each + min(tile, more)) * Tile::kUnitRows;
   at.row_end = min(at.row + (each + (tile < more)) * Tile::kUnitRows, at.row_end);
   return at;
-}
-
-// Passes the position of a block's n-th tile to all warps, or expert -1 if there are not that many tiles. The position is
-// passed instead of the ticket, so that no other thread has to compute it.
-template <class Tile, class T>
-__device__ __forceinline__ void pass_tile(const Product<T>& p, uint32_t n, int ticket, int count) {
-  static_assert(Tile::kSlots >= Tile::kStages + 2, "as in pass_ticket");
-  unsigned char* const smem = dynamic_smem();
-  int4 slot = {-1, 0, 0, 0};
-  if (ticket < count) {
-    const TilePosition at = locate_even<Tile>(p, ticket);
-    slot = {at.expert, at.row, at.row_end, at.column};
-  }
-  reinterpret_cast<int4*>(smem + Tile::kTickets)[n % Tile::kSlots] = slot;
-  mbarrier_arrive(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8);
-}
-
-// Returns the position of a block's n-th tile.
-template <class Tile>
-__device__ __forceinline__ TilePosition receive_tile(uint32_t n) {
-  unsigned char* const smem = dynamic_smem();
-  mbarrier_wait(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8, n / Tile::kSlots % 2);
-  const int4 slot = reinterpret_cast<const int4*>(smem + Tile::kTickets)[n % Tile::kSlots];
-  return {slot.x, slot.y, slot.z, slot.w};
 }
 
 }  // namespace yamoe
