@@ -4,7 +4,8 @@
 //
 // In a block, a warpgroup multiplies with mma.sync. One warp takes tickets and copies the weights of their tiles. Another one
 // copies the input rows. They synchronize with three mbarriers per stage of the ring: "taken" completes when the stage is
-// free and its tile is known, "full" with the last byte of the stage, and "empty" with the last read of it.
+// free and its tile is known, "full" with the last byte of the stage, and "empty" with the last read of it. "placed" completes
+// when the order of the rows is written.
 //
 // gate_up's tiles have earlier tickets than down's. So a tile of down waits only for tiles that running blocks have taken,
 // and while it waits, the ring fills with its weights. An element's sum is computed in ascending order of the depth.
@@ -43,51 +44,40 @@ constexpr int kFewHeader = 512;                 // bytes before the ring: the ba
 // The most slots in use are one more than stages, because a tile's epilogue follows the last read of its stages.
 constexpr int kFewSlots = 8;
 
-static_assert(kFewSlots * (24 + sizeof(PackedPosition)) <= kFewHeader, "the header is too small");
+static_assert(kFewSlots * (24 + sizeof(PackedPosition)) + 8 <= kFewHeader, "the header is too small");
 
-// The sort of a block, with the assignments in the order of their rows.
+// The sort of a block, with the assignments of each expert one after the other. They may have any order, also another one in
+// the next call: a row's results depend neither on its position in a tile nor on the other rows.
 struct FewSort : BlockSort {
+  int* next;              // [experts]: the row of each expert that is placed next
   unsigned short* order;  // [assignments]
-  unsigned short* next;   // [experts]: the row of each expert that is placed next
 
   __device__ __forceinline__ FewSort(unsigned char* memory, int experts, int assignments)
-      : BlockSort(memory, experts), order(this->experts + padded(assignments)), next(order + assignments) {}
+      : BlockSort(memory, experts),
+        next(reinterpret_cast<int*>(this->experts + padded(assignments))),
+        order(reinterpret_cast<unsigned short*>(next + experts)) {}
 
-  // Copies the offsets of sorted assignments. Called by all threads; after it the block has synchronized.
-  __device__ __forceinline__ void copy(const PackedFewArguments& a) {
-    for (int e = threadIdx.x; e <= a.experts; e += kFewThreads) {
-      row_offsets[e] = a.row_offsets[e];
-      tile_offsets[e] = a.tile_offsets[e];
+  // Copies the offsets of sorted assignments, or counts assignments after `clear`. Called by all threads; after it the block has
+  // synchronized.
+  __device__ __forceinline__ void prepare(const PackedFewArguments& a) {
+    if (a.indices) {
+      count<kFewThreads, kFewRows>(a.indices, a.assignments, a.experts);
+      for (int e = threadIdx.x; e < a.experts; e += kFewThreads) next[e] = row_offsets[e];
+    } else {
+      for (int e = threadIdx.x; e <= a.experts; e += kFewThreads) {
+        row_offsets[e] = a.row_offsets[e];
+        tile_offsets[e] = a.tile_offsets[e];
+      }
     }
     __syncthreads();
   }
 
-  // Writes the order. Called by a warp.
-  __device__ __forceinline__ void place(const PackedFewArguments& a) {
-    const int lane = threadIdx.x % 32;
-    for (int e = lane; e < a.experts; e += 32) next[e] = static_cast<unsigned short>(row_offsets[e]);
-    __syncwarp();
-    constexpr int kSets = 4;  // of 32 assignments, whose votes overlap
-    for (int start = 0; start < a.assignments; start += kSets * 32) {
-      const int base = start + lane;
-      int expert[kSets];
-      unsigned peers[kSets];
-#pragma unroll
-      for (int s = 0; s < kSets; ++s) {
-        const int i = base + s * 32;
-        expert[s] = i < a.assignments ? experts[i] : kNoExpert;
-        peers[s] = lanes_with(expert[s] == kNoExpert ? a.experts : expert[s], a.experts);
-      }
-#pragma unroll
-      for (int s = 0; s < kSets; ++s) {
-        const bool exists = expert[s] != kNoExpert;
-        const unsigned before = peers[s] & ((1u << lane) - 1);
-        const int row = exists ? next[expert[s]] + __popc(before) : 0;
-        __syncwarp();  // every peer reads the row before one of them updates it
-        if (exists) order[row] = static_cast<unsigned short>(base + s * 32);
-        if (exists && before == 0) next[expert[s]] = static_cast<unsigned short>(row + __popc(peers[s]));
-        __syncwarp();
-      }
+  // Writes the order. Called by kThreads threads with numbers from 0 on.
+  template <int kThreads>
+  __device__ __forceinline__ void place(const PackedFewArguments& a, int thread) {
+#pragma unroll 4
+    for (int i = thread; i < a.assignments; i += kThreads) {
+      if (experts[i] != kNoExpert) order[atomicAdd(&next[experts[i]], 1)] = static_cast<unsigned short>(i);
     }
   }
 
@@ -106,6 +96,7 @@ struct FewRing {
   __device__ __forceinline__ uint32_t full(int stage) const { return base + stage * 24; }
   __device__ __forceinline__ uint32_t empty(int stage) const { return base + stage * 24 + 8; }
   __device__ __forceinline__ uint32_t taken(int stage) const { return base + stage * 24 + 16; }
+  __device__ __forceinline__ uint32_t placed() const { return base + kFewHeader - 8; }
   __device__ __forceinline__ uint32_t rows(int stage) const { return base + kFewHeader + stage * stage_bytes; }
   __device__ __forceinline__ uint32_t weights(int stage) const { return rows(stage) + kFewRows * kFewPitch; }
   static __device__ __forceinline__ uint32_t chunk(int row, int c) { return row * kFewPitch + c * 16; }
@@ -188,10 +179,11 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
   }
 }
 
-// One warp copies the input rows of the tiles: each lane one row.
+// One warp copies the input rows of the tiles, 16 bytes per lane: a row of a stage in one instruction.
 template <class Format>
 __device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const FewRing<Format>& ring,
                                               const PackedPosition* slots) {
+  static_assert(kFewDeep * kBlockDepth == 32 * 8, "a lane has eight columns");
   const PackedFewArguments& a = tiles.arguments;
   const int lane = threadIdx.x % 32;
   PackedPlace place;
@@ -200,11 +192,10 @@ __device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const FewRi
     const PackedPosition at = slots[slot];
     if (at.expert < 0) break;
     const PackedProduct& p = at.down ? a.down : a.gate_up;
-    const unsigned char* from = static_cast<const unsigned char*>(p.input);
+    int own_row = 0;  // each lane knows one row
     if (lane < at.rows) {
       const int number = tiles.sort.number_of(a, at.row + lane);
-      const int row = at.down ? number : a.indices ? number / a.top_k : a.row_tokens[number];
-      from += static_cast<size_t>(row) * p.depth * 2;
+      own_row = at.down ? number : a.indices ? number / a.top_k : a.row_tokens[number];
     }
     if (at.down) {
       int* const counter = a.counters + 1 + at.row_tile;
@@ -214,26 +205,24 @@ __device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const FewRi
       const int all = tiles.up_strips * 4 + tiles.down_strips;
       if (lane == 0 && atomicAdd(counter, 1) == all - 1) atomicAdd(counter, -all);
     }
+    const unsigned char* from = static_cast<const unsigned char*>(p.input) + lane * 16;
 #pragma unroll 1
     for (int left = p.depth; left > 0; left -= kFewDeep * kBlockDepth) {
-      const int columns = min(left, kFewDeep * kBlockDepth);
       if (left < p.depth) mbarrier_wait(ring.taken(place.stage), place.round);
-      const uint32_t to = ring.rows(place.stage) + ring.chunk(lane, 0), full = ring.full(place.stage);
-      if (columns % kBlockDepth && lane < at.rows) {  // the missing columns of the last step are zeros
-        for (int c = columns; c % kBlockDepth; c += 8) {
-          *reinterpret_cast<uint4*>(dynamic_smem() + (to - ring.base) + c * 2) = make_uint4(0, 0, 0, 0);
-        }
-        fence_async_proxy();
+      const uint32_t to = ring.rows(place.stage) + lane * 16;
+      const int bytes = lane * 8 < left ? 16 : 0;  // the missing columns of the last step are zeros
+      const bool exists = lane * 8 < ceil_div(left, kBlockDepth) * kBlockDepth;
+#pragma unroll 4
+      for (int i = 0; i < at.rows; ++i) {
+        const size_t row = __shfl_sync(kFullWarp, own_row, i);
+        if (exists) cp_async_16(to + i * kFewPitch, bytes ? from + row * p.depth * 2 : p.input, bytes);
       }
-      __syncwarp();
-      if (lane == 0) mbarrier_arrive_expecting(full, at.rows * columns * 2);
-      __syncwarp();
-      if (lane < at.rows) bulk_copy(to, from, columns * 2, full);
+      cp_async_arrive(ring.full(place.stage));
       from += kFewDeep * kBlockDepth * 2;
       place.next(ring.stages);
     }
   }
-  if (lane == 0) mbarrier_arrive(ring.full(place.stage));
+  mbarrier_arrive(ring.full(place.stage));
 }
 
 // The kernel. It calls `epilogue(sums, product, position, row_of)` with a warpgroup's sums, [rows / 8][4].
@@ -244,28 +233,29 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
   PackedPosition* const slots = reinterpret_cast<PackedPosition*>(smem + kFewSlots * 24);
   if (threadIdx.x == 0) {
     for (int s = 0; s < a.stages; ++s) {
-      mbarrier_init(ring.full(s), 2);
+      mbarrier_init(ring.full(s), 1 + 32);  // the weights, and the rows of each lane
       mbarrier_init(ring.empty(s), kFewMultiplying / 32);
       mbarrier_init(ring.taken(s), 1);
     }
+    mbarrier_init(ring.placed(), kFewThreads / 32 - 1);
     fence_async_proxy();
   }
+  FewSort sort(smem + kFewHeader + a.stages * a.stage_bytes, a.experts, a.assignments);
+  if (a.indices) sort.clear<kFewThreads>(a.experts);
   follow_previous_kernel();
   const int first = threadIdx.x == kFewMultiplying ? atomicAdd(a.counters, 1) : 0;
-  FewSort sort(smem + kFewHeader + a.stages * a.stage_bytes, a.experts, a.assignments);
-  if (a.indices) {
-    sort.clear<kFewThreads>(a.experts);
-    sort.count<kFewThreads, kFewRows>(a.indices, a.assignments, a.experts);
-  } else {
-    sort.copy(a);
-  }
+  sort.prepare(a);
 
   const FewTiles tiles(a, sort);
-  if (threadIdx.x >= kFewMultiplying + 32) {
-    if (a.indices) sort.place(a);
+  if (threadIdx.x / 32 == kFewMultiplying / 32) return take_tiles(tiles, ring, slots, first);
+  if (a.indices) {
+    sort.place<kFewThreads - 32>(a, threadIdx.x - (threadIdx.x < kFewMultiplying ? 0 : 32));
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) mbarrier_arrive(ring.placed());
+  }
+  if (threadIdx.x >= kFewMultiplying) {
+    if (a.indices) mbarrier_wait(ring.placed(), 0);
     copy_few_rows(tiles, ring, slots);
-  } else if (threadIdx.x >= kFewMultiplying) {
-    take_tiles(tiles, ring, slots, first);
   } else {
     PackedPlace place;
     for (int slot = 0;; slot = (slot + 1) % kFewSlots) {

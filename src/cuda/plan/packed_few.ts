@@ -23,8 +23,8 @@ export interface FewBlock {
   readonly sharedBytes: number;
 }
 
-/** The bytes of a sort beside the offsets: the list, its order, and the next row of each expert. */
-const sortBytes = (assignments: number, experts: number) => listBytes(assignments) + 2 * assignments + 2 * experts;
+/** The bytes of a sort beside the offsets: the list, the next row of each expert, and the order. */
+const sortBytes = (assignments: number, experts: number) => listBytes(assignments) + 4 * experts + 2 * assignments;
 
 type FewShape = Pick<ResolvedExperts, "experts" | "tokens" | "topK" | "capacity">;
 
