@@ -46,8 +46,8 @@ constexpr int kFewSlots = 8;
 
 static_assert(kFewSlots * (24 + sizeof(PackedPosition)) + 8 <= kFewHeader, "the header is too small");
 
-// The sort of a block, with the assignments of each expert one after the other. They may have any order, also another one in
-// the next call: a row's results depend neither on its position in a tile nor on the other rows.
+// The sort of a block, with the assignments of each expert one after the other. Those of an expert with one tile may have any
+// order, because a row's results do not depend on its position in the tile. The others have the same order in all blocks.
 struct FewSort : BlockSort {
   int* next;              // [experts]: the row of each expert that is placed next
   unsigned short* order;  // [assignments]
@@ -72,12 +72,19 @@ struct FewSort : BlockSort {
     __syncthreads();
   }
 
-  // Writes the order. Called by kThreads threads with numbers from 0 on.
-  template <int kThreads>
-  __device__ __forceinline__ void place(const PackedFewArguments& a, int thread) {
+  // Writes the order. Called by kWarps warps, with the number of each.
+  template <int kWarps>
+  __device__ __forceinline__ void place(const PackedFewArguments& a, int warp) {
+    const auto rows_of = [&](int expert) { return row_offsets[expert + 1] - row_offsets[expert]; };
 #pragma unroll 4
-    for (int i = thread; i < a.assignments; i += kThreads) {
-      if (experts[i] != kNoExpert) order[atomicAdd(&next[experts[i]], 1)] = static_cast<unsigned short>(i);
+    for (int i = warp * 32 + threadIdx.x % 32; i < a.assignments; i += kWarps * 32) {
+      const int expert = experts[i];
+      if (expert != kNoExpert && rows_of(expert) <= kFewRows) {
+        order[atomicAdd(&next[expert], 1)] = static_cast<unsigned short>(i);
+      }
+    }
+    for (int e = warp; e < a.experts; e += kWarps) {
+      if (rows_of(e) > kFewRows) find(e, 0, rows_of(e), order + row_offsets[e]);
     }
   }
 
@@ -179,11 +186,10 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
   }
 }
 
-// One warp copies the input rows of the tiles, 16 bytes per lane: a row of a stage in one instruction.
+// One warp copies the input rows of the tiles: each lane one row.
 template <class Format>
 __device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const FewRing<Format>& ring,
                                               const PackedPosition* slots) {
-  static_assert(kFewDeep * kBlockDepth == 32 * 8, "a lane has eight columns");
   const PackedFewArguments& a = tiles.arguments;
   const int lane = threadIdx.x % 32;
   PackedPlace place;
@@ -192,10 +198,11 @@ __device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const FewRi
     const PackedPosition at = slots[slot];
     if (at.expert < 0) break;
     const PackedProduct& p = at.down ? a.down : a.gate_up;
-    int own_row = 0;  // each lane knows one row
+    const unsigned char* from = static_cast<const unsigned char*>(p.input);
     if (lane < at.rows) {
       const int number = tiles.sort.number_of(a, at.row + lane);
-      own_row = at.down ? number : a.indices ? number / a.top_k : a.row_tokens[number];
+      const int row = at.down ? number : a.indices ? number / a.top_k : a.row_tokens[number];
+      from += static_cast<size_t>(row) * p.depth * 2;
     }
     if (at.down) {
       int* const counter = a.counters + 1 + at.row_tile;
@@ -205,24 +212,26 @@ __device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const FewRi
       const int all = tiles.up_strips * 4 + tiles.down_strips;
       if (lane == 0 && atomicAdd(counter, 1) == all - 1) atomicAdd(counter, -all);
     }
-    const unsigned char* from = static_cast<const unsigned char*>(p.input) + lane * 16;
 #pragma unroll 1
     for (int left = p.depth; left > 0; left -= kFewDeep * kBlockDepth) {
+      const int columns = min(left, kFewDeep * kBlockDepth);
       if (left < p.depth) mbarrier_wait(ring.taken(place.stage), place.round);
-      const uint32_t to = ring.rows(place.stage) + lane * 16;
-      const int bytes = lane * 8 < left ? 16 : 0;  // the missing columns of the last step are zeros
-      const bool exists = lane * 8 < ceil_div(left, kBlockDepth) * kBlockDepth;
-#pragma unroll 4
-      for (int i = 0; i < at.rows; ++i) {
-        const size_t row = __shfl_sync(kFullWarp, own_row, i);
-        if (exists) cp_async_16(to + i * kFewPitch, bytes ? from + row * p.depth * 2 : p.input, bytes);
+      const uint32_t to = ring.rows(place.stage) + ring.chunk(lane, 0), full = ring.full(place.stage);
+      if (columns % kBlockDepth && lane < at.rows) {  // the missing columns of the last step are zeros
+        for (int c = columns; c % kBlockDepth; c += 8) {
+          *reinterpret_cast<uint4*>(dynamic_smem() + (to - ring.base) + c * 2) = make_uint4(0, 0, 0, 0);
+        }
+        fence_async_proxy();
       }
-      cp_async_arrive(ring.full(place.stage));
+      __syncwarp();
+      if (lane == 0) mbarrier_arrive_expecting(full, at.rows * columns * 2);
+      __syncwarp();
+      if (lane < at.rows) bulk_copy(to, from, columns * 2, full);
       from += kFewDeep * kBlockDepth * 2;
       place.next(ring.stages);
     }
   }
-  mbarrier_arrive(ring.full(place.stage));
+  if (lane == 0) mbarrier_arrive(ring.full(place.stage));
 }
 
 // The kernel. It calls `epilogue(sums, product, position, row_of)` with a warpgroup's sums, [rows / 8][4].
@@ -233,7 +242,7 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
   PackedPosition* const slots = reinterpret_cast<PackedPosition*>(smem + kFewSlots * 24);
   if (threadIdx.x == 0) {
     for (int s = 0; s < a.stages; ++s) {
-      mbarrier_init(ring.full(s), 1 + 32);  // the weights, and the rows of each lane
+      mbarrier_init(ring.full(s), 2);
       mbarrier_init(ring.empty(s), kFewMultiplying / 32);
       mbarrier_init(ring.taken(s), 1);
     }
@@ -249,7 +258,7 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
   const FewTiles tiles(a, sort);
   if (threadIdx.x / 32 == kFewMultiplying / 32) return take_tiles(tiles, ring, slots, first);
   if (a.indices) {
-    sort.place<kFewThreads - 32>(a, threadIdx.x - (threadIdx.x < kFewMultiplying ? 0 : 32));
+    sort.place<kFewThreads / 32 - 1>(a, min(static_cast<int>(threadIdx.x), kFewMultiplying) / 32);
     __syncwarp();
     if (threadIdx.x % 32 == 0) mbarrier_arrive(ring.placed());
   }
