@@ -179,7 +179,7 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
         mbarrier_arrive_expecting(ring.full(place.stage), count * bytes);
       }
       __syncwarp();
-      if (lane < count) bulk_copy(ring.weights(place.stage) + lane * bytes, from, bytes, ring.full(place.stage));
+      if (lane < count) bulk_copy_once(ring.weights(place.stage) + lane * bytes, from, bytes, ring.full(place.stage));
       from += kFewDeep * kStrips * bytes;
       place.next(ring.stages);
     }
