@@ -158,7 +158,7 @@ export class PackedProducts {
    * @param rowTiles Returns the maximum number of row tiles.
    */
   tiles(rowTiles: (tile: TileShape) => number): readonly PackedTile[] {
-    return rowTiles(fewTile) < counterCount ? [fewTile, ...this.#tiles] : this.#tiles;
+    return rowTiles(fewTile) + otherCounters <= counterCount ? [fewTile, ...this.#tiles] : this.#tiles;
   }
 
   /** The bytes of panels with so many rows and columns. */
