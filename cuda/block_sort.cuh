@@ -95,9 +95,8 @@ struct BlockSort {
   }
 
   // Writes the assignments of an expert's rows from `first` to `first + rows - 1`, counted within the expert, to `found`.
-  // Called by a whole warp.
-  template <class Number>
-  __device__ __forceinline__ void find(int expert, int first, int rows, Number* found) const {
+  // Called by a whole warp, for at most 32 rows.
+  __device__ __forceinline__ void find(int expert, int first, int rows, int* found) const {
     const int lane = threadIdx.x % 32;
     const unsigned before = (1u << lane) - 1;
     int rank = -first;
@@ -115,7 +114,7 @@ struct BlockSort {
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
         if (!matches[j]) continue;
-        if (own >= 0 && own < rows) found[own] = static_cast<Number>(base + j);
+        if (own >= 0 && own < rows) found[own] = base + j;
         ++own;
       }
     }

@@ -85,8 +85,16 @@ struct FewSort : BlockSort {
         order[atomicAdd(&next[expert], 1)] = static_cast<unsigned short>(i);
       }
     }
+    const int lane = threadIdx.x % 32;
     for (int e = warp; e < a.experts; e += kWarps) {
-      if (rows_of(e) > kFewRows) find(e, 0, rows_of(e), order + row_offsets[e]);
+      if (rows_of(e) <= kFewRows) continue;
+      int row = row_offsets[e];
+#pragma unroll 4
+      for (int i = lane; i < padded(a.assignments); i += 32) {
+        const unsigned lanes = __ballot_sync(kFullWarp, experts[i] == e);
+        if (experts[i] == e) order[row + __popc(lanes & ((1u << lane) - 1))] = static_cast<unsigned short>(i);
+        row += __popc(lanes);
+      }
     }
   }
 
