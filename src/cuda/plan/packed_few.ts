@@ -8,7 +8,7 @@ const maximumStages = 6;
 const headerBytes = 512; // before the ring
 
 /** The maximum number of assignments that the kernel sorts. */
-const maximumSorted = 2048;
+const maximumSorted = 1024;
 
 /** The counters beside those of the row tiles. */
 export const otherCounters = 2;
