@@ -28,7 +28,7 @@ struct PackedFewArguments {
   const int* tile_offsets;      // [experts + 1]: the first row tile of each expert, if they are sorted
   const int* row_tokens;        // [rows]: the token of each row, if they are sorted
   const float* row_scales;      // [assignments], or [rows] if they are sorted; null: 1
-  int* counters;                // zeros, also afterwards: see below
+  int* counters;                // zeros, also afterwards: tickets, finished blocks, announcements of each row tile
   Activation activation;
   int experts, assignments, top_k;
   int split;                // whether the biases have all gates before all up values
@@ -41,7 +41,7 @@ constexpr int kFewMultiplying = 128, kFewThreads = kFewMultiplying + 96, kFewBlo
 constexpr int kFewDeep = 4;                     // steps in a stage
 constexpr int kFewPitch = kFewDeep * 128 + 16;  // of the rows of a stage: ldmatrix has no bank conflicts
 constexpr int kFewHeader = 512;                 // bytes before the ring: a slot for each tile in it, and the barriers
-constexpr int kTickets = 0, kFinished = 1, kAnnounced = 2;  // counters: tiles, blocks, and those of each row tile
+constexpr int kTickets = 0, kFinished = 1, kAnnounced = 2;  // in `counters`; the last: of the first row tile
 
 // The most slots in use are one more than stages, because a tile's epilogue follows the last read of its stages.
 constexpr int kFewSlots = 8;
@@ -213,9 +213,7 @@ __device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const FewRi
       const int row = at.down ? number : a.indices ? number / a.top_k : a.row_tokens[number];
       from += static_cast<size_t>(row) * p.depth * 2;
     }
-    if (at.down) {
-      wait_for_announcements(a.counters + kAnnounced + at.row_tile, tiles.up_strips);
-    }
+    if (at.down) wait_for_announcements(a.counters + kAnnounced + at.row_tile, tiles.up_strips);
 #pragma unroll 1
     for (int left = p.depth; left > 0; left -= kFewDeep * kBlockDepth) {
       const int columns = min(left, kFewDeep * kBlockDepth);
