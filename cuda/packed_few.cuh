@@ -253,9 +253,12 @@ template <class Format>
 __device__ __forceinline__ void announce_tiles(const PackedFewArguments& a, const FewRing<Format>& ring, const int* stored_tile) {
   for (uint32_t round = 0;; round ^= 1) {
     mbarrier_wait(ring.stored(), round);
-    const int row_tile = *stored_tile;
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) mbarrier_arrive(ring.told());
+    int row_tile = 0;
+    if (threadIdx.x % 32 == 0) {
+      row_tile = *stored_tile;
+      mbarrier_arrive(ring.told());
+    }
+    row_tile = __shfl_sync(kFullWarp, row_tile, 0);
     if (row_tile < 0) return;
     announce(a.counters + kAnnounced + row_tile);
   }
@@ -273,7 +276,7 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
       mbarrier_init(ring.empty(s), kFewMultiplying / 32);
       mbarrier_init(ring.taken(s), 1);
     }
-    mbarrier_init(ring.placed(), kFewThreads / 32 - 1);
+    mbarrier_init(ring.placed(), kFewThreads - 32);
     mbarrier_init(ring.stored(), kFewMultiplying / 32);
     mbarrier_init(ring.told(), 1);
     fence_async_proxy();
@@ -290,8 +293,7 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
   if (warp == kWeightsWarp) return take_tiles(tiles, ring, slots, first);
   if (a.indices) {
     sort.place<kWarps - 1>(a, warp - (warp > kWeightsWarp));
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) mbarrier_arrive(ring.placed());
+    mbarrier_arrive(ring.placed());
   }
   int* const stored_tile = reinterpret_cast<int*>(smem + kFewHeader - 32);
   if (warp == kRowsWarp) {
