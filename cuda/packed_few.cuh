@@ -4,7 +4,9 @@
 //
 // In a block, a warpgroup multiplies with mma.sync. One warp takes tickets and copies the weights of their tiles. Another one
 // copies the input rows. They synchronize with three mbarriers per stage of the ring: "taken" completes when the stage is
-// free and its tile is known, "full" with the last byte of the stage, and "empty" with the last read of it.
+// free and its tile is known, "full" with the last byte of the stage, and "empty" with the last read of it. "placed" completes
+// when the order of the rows is written. A last warp announces the results of gate_up, because a fence takes a microsecond:
+// "stored" completes when all warps have stored a tile, and "told" when the announcing warp knows which.
 //
 // gate_up's tiles have earlier tickets than down's. So a tile of down waits only for tiles that running blocks have taken,
 // and while it waits, the ring fills with its weights. An element's sum is computed in ascending order of the depth.
@@ -26,7 +28,7 @@ struct PackedFewArguments {
   const int* tile_offsets;      // [experts + 1]: the first row tile of each expert, if they are sorted
   const int* row_tokens;        // [rows]: the token of each row, if they are sorted
   const float* row_scales;      // [assignments], or [rows] if they are sorted; null: 1
-  int* counters;                // zeros, also afterwards: tickets, and then announcements for each row tile
+  int* counters;                // zeros, also afterwards: tickets, finished blocks, announcements of each row tile
   Activation activation;
   int experts, assignments, top_k;
   int split;                // whether the biases have all gates before all up values
@@ -35,58 +37,63 @@ struct PackedFewArguments {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-constexpr int kFewMultiplying = 128, kFewThreads = kFewMultiplying + 64, kFewBlocks = 4;
+constexpr int kFewMultiplying = 128, kFewThreads = kFewMultiplying + 96, kFewBlocks = 4;
 constexpr int kFewDeep = 4;                     // steps in a stage
 constexpr int kFewPitch = kFewDeep * 128 + 16;  // of the rows of a stage: ldmatrix has no bank conflicts
-constexpr int kFewHeader = 512;                 // bytes before the ring: the barriers, and a slot for each tile in it
+constexpr int kFewHeader = 512;                 // bytes before the ring: a slot for each tile in it, and the barriers
+constexpr int kTickets = 0, kFinished = 1, kAnnounced = 2;  // in `counters`; the last: of the first row tile
 
 // The most slots in use are one more than stages, because a tile's epilogue follows the last read of its stages.
 constexpr int kFewSlots = 8;
 
-static_assert(kFewSlots * (24 + sizeof(PackedPosition)) <= kFewHeader, "the header is too small");
+static_assert(kFewSlots * (24 + sizeof(PackedPosition)) + 32 <= kFewHeader, "the header is too small");
 
-// The sort of a block, with the assignments in the order of their rows.
+// The sort of a block, with the assignments of each expert one after the other. Those of an expert with one tile may have any
+// order, because a row's results do not depend on its position in the tile. The others have the same order in all blocks.
 struct FewSort : BlockSort {
+  int* next;              // [experts]: the row of each expert that is placed next
   unsigned short* order;  // [assignments]
-  unsigned short* next;   // [experts]: the row of each expert that is placed next
 
   __device__ __forceinline__ FewSort(unsigned char* memory, int experts, int assignments)
-      : BlockSort(memory, experts), order(this->experts + padded(assignments)), next(order + assignments) {}
+      : BlockSort(memory, experts),
+        next(reinterpret_cast<int*>(this->experts + padded(assignments))),
+        order(reinterpret_cast<unsigned short*>(next + experts)) {}
 
-  // Copies the offsets of sorted assignments. Called by all threads; after it the block has synchronized.
-  __device__ __forceinline__ void copy(const PackedFewArguments& a) {
-    for (int e = threadIdx.x; e <= a.experts; e += kFewThreads) {
-      row_offsets[e] = a.row_offsets[e];
-      tile_offsets[e] = a.tile_offsets[e];
+  // Copies the offsets of sorted assignments, or counts assignments after `clear`. Called by all threads; after it the block has
+  // synchronized.
+  __device__ __forceinline__ void prepare(const PackedFewArguments& a) {
+    if (a.indices) {
+      count<kFewThreads, kFewRows>(a.indices, a.assignments, a.experts);
+      for (int e = threadIdx.x; e < a.experts; e += kFewThreads) next[e] = row_offsets[e];
+    } else {
+      for (int e = threadIdx.x; e <= a.experts; e += kFewThreads) {
+        row_offsets[e] = a.row_offsets[e];
+        tile_offsets[e] = a.tile_offsets[e];
+      }
     }
     __syncthreads();
   }
 
-  // Writes the order. Called by a warp.
-  __device__ __forceinline__ void place(const PackedFewArguments& a) {
-    const int lane = threadIdx.x % 32;
-    for (int e = lane; e < a.experts; e += 32) next[e] = static_cast<unsigned short>(row_offsets[e]);
-    __syncwarp();
-    constexpr int kSets = 4;  // of 32 assignments, whose votes overlap
-    for (int start = 0; start < a.assignments; start += kSets * 32) {
-      const int base = start + lane;
-      int expert[kSets];
-      unsigned peers[kSets];
-#pragma unroll
-      for (int s = 0; s < kSets; ++s) {
-        const int i = base + s * 32;
-        expert[s] = i < a.assignments ? experts[i] : kNoExpert;
-        peers[s] = lanes_with(expert[s] == kNoExpert ? a.experts : expert[s], a.experts);
+  // Writes the order. Called by kWarps warps, with the number of each.
+  template <int kWarps>
+  __device__ __forceinline__ void place(const PackedFewArguments& a, int warp) {
+    const auto rows_of = [&](int expert) { return row_offsets[expert + 1] - row_offsets[expert]; };
+#pragma unroll 4
+    for (int i = warp * 32 + threadIdx.x % 32; i < a.assignments; i += kWarps * 32) {
+      const int expert = experts[i];
+      if (expert != kNoExpert && rows_of(expert) <= kFewRows) {
+        order[atomicAdd(&next[expert], 1)] = static_cast<unsigned short>(i);
       }
-#pragma unroll
-      for (int s = 0; s < kSets; ++s) {
-        const bool exists = expert[s] != kNoExpert;
-        const unsigned before = peers[s] & ((1u << lane) - 1);
-        const int row = exists ? next[expert[s]] + __popc(before) : 0;
-        __syncwarp();  // every peer reads the row before one of them updates it
-        if (exists) order[row] = static_cast<unsigned short>(base + s * 32);
-        if (exists && before == 0) next[expert[s]] = static_cast<unsigned short>(row + __popc(peers[s]));
-        __syncwarp();
+    }
+    const int lane = threadIdx.x % 32;
+    for (int e = warp; e < a.experts; e += kWarps) {
+      if (rows_of(e) <= kFewRows) continue;
+      int row = row_offsets[e];
+#pragma unroll 4
+      for (int i = lane; i < padded(a.assignments); i += 32) {
+        const unsigned lanes = __ballot_sync(kFullWarp, experts[i] == e);
+        if (experts[i] == e) order[row + __popc(lanes & ((1u << lane) - 1))] = static_cast<unsigned short>(i);
+        row += __popc(lanes);
       }
     }
   }
@@ -106,6 +113,9 @@ struct FewRing {
   __device__ __forceinline__ uint32_t full(int stage) const { return base + stage * 24; }
   __device__ __forceinline__ uint32_t empty(int stage) const { return base + stage * 24 + 8; }
   __device__ __forceinline__ uint32_t taken(int stage) const { return base + stage * 24 + 16; }
+  __device__ __forceinline__ uint32_t placed() const { return base + kFewHeader - 8; }
+  __device__ __forceinline__ uint32_t stored() const { return base + kFewHeader - 16; }
+  __device__ __forceinline__ uint32_t told() const { return base + kFewHeader - 24; }
   __device__ __forceinline__ uint32_t rows(int stage) const { return base + kFewHeader + stage * stage_bytes; }
   __device__ __forceinline__ uint32_t weights(int stage) const { return rows(stage) + kFewRows * kFewPitch; }
   static __device__ __forceinline__ uint32_t chunk(int row, int c) { return row * kFewPitch + c * 16; }
@@ -153,17 +163,14 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
   for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
     const int ticket = __shfl_sync(kFullWarp, next, 0);
     if (ticket >= tiles.count) {
-      // Each block takes one ticket too many. The last of them lets the tickets begin again.
-      const int taken = tiles.count + static_cast<int>(gridDim.x);
       if (lane > 0) return;
-      if (ticket == taken - 1) atomicAdd(a.counters, -taken);
       mbarrier_wait(ring.empty(place.stage), place.round ^ 1);
       slots[slot] = {false, 0, -1, 0, 0, 0};
       mbarrier_arrive(ring.taken(place.stage));
       mbarrier_arrive(ring.full(place.stage));
       return;
     }
-    if (lane == 0) next = atomicAdd(a.counters, 1);  // early: see cuda/LADDER.md
+    if (lane == 0) next = atomicAdd(a.counters + kTickets, 1);  // early: see cuda/LADDER.md
     const PackedPosition at = tiles.locate(ticket);
     const PackedProduct& p = at.down ? a.down : a.gate_up;
     const int steps = ceil_div(p.depth, kBlockDepth), groups = ceil_div(p.width, kStrips * kBlockRows);
@@ -181,7 +188,7 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
         mbarrier_arrive_expecting(ring.full(place.stage), count * bytes);
       }
       __syncwarp();
-      if (lane < count) bulk_copy(ring.weights(place.stage) + lane * bytes, from, bytes, ring.full(place.stage));
+      if (lane < count) bulk_copy_once(ring.weights(place.stage) + lane * bytes, from, bytes, ring.full(place.stage));
       from += kFewDeep * kStrips * bytes;
       place.next(ring.stages);
     }
@@ -206,14 +213,7 @@ __device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const FewRi
       const int row = at.down ? number : a.indices ? number / a.top_k : a.row_tokens[number];
       from += static_cast<size_t>(row) * p.depth * 2;
     }
-    if (at.down) {
-      int* const counter = a.counters + 1 + at.row_tile;
-      wait_for_announcements(counter, tiles.up_strips * 4);
-      __syncwarp();  // no lane waits any more
-      // Tiles of down count too: the last one knows that no tile waits any more.
-      const int all = tiles.up_strips * 4 + tiles.down_strips;
-      if (lane == 0 && atomicAdd(counter, 1) == all - 1) atomicAdd(counter, -all);
-    }
+    if (at.down) wait_for_announcements(a.counters + kAnnounced + at.row_tile, tiles.up_strips);
 #pragma unroll 1
     for (int left = p.depth; left > 0; left -= kFewDeep * kBlockDepth) {
       const int columns = min(left, kFewDeep * kBlockDepth);
@@ -234,6 +234,34 @@ __device__ __forceinline__ void copy_few_rows(const FewTiles& tiles, const FewRi
     }
   }
   if (lane == 0) mbarrier_arrive(ring.full(place.stage));
+
+  // No tile of the block waits any more. The last block makes the counters zeros again.
+  const int blocks = static_cast<int>(gridDim.x);
+  const int before = lane == 0 ? atomicAdd(a.counters + kFinished, 1) : 0;
+  if (__shfl_sync(kFullWarp, before, 0) < blocks - 1) return;
+  if (lane == 0) {
+    atomicAdd(a.counters + kTickets, -tiles.count - blocks);  // each block has taken one ticket too many
+    atomicAdd(a.counters + kFinished, -blocks);
+  }
+  for (int i = lane; i < tiles.sort.tile_offsets[a.experts]; i += 32) {
+    atomicAdd(a.counters + kAnnounced + i, -tiles.up_strips);
+  }
+}
+
+// One warp announces the tiles of gate_up that the multiplying warps have stored, until it receives a negative row tile.
+template <class Format>
+__device__ __forceinline__ void announce_tiles(const PackedFewArguments& a, const FewRing<Format>& ring, const int* stored_tile) {
+  for (uint32_t round = 0;; round ^= 1) {
+    mbarrier_wait(ring.stored(), round);
+    int row_tile = 0;
+    if (threadIdx.x % 32 == 0) {
+      row_tile = *stored_tile;
+      mbarrier_arrive(ring.told());
+    }
+    row_tile = __shfl_sync(kFullWarp, row_tile, 0);
+    if (row_tile < 0) return;
+    announce(a.counters + kAnnounced + row_tile);
+  }
 }
 
 // The kernel. It calls `epilogue(sums, product, position, row_of)` with a warpgroup's sums, [rows / 8][4].
@@ -248,41 +276,56 @@ __device__ __forceinline__ void packed_few(const PackedFewArguments& a, const Ep
       mbarrier_init(ring.empty(s), kFewMultiplying / 32);
       mbarrier_init(ring.taken(s), 1);
     }
+    mbarrier_init(ring.placed(), kFewThreads - 32);
+    mbarrier_init(ring.stored(), kFewMultiplying / 32);
+    mbarrier_init(ring.told(), 1);
     fence_async_proxy();
   }
-  follow_previous_kernel();
-  const int first = threadIdx.x == kFewMultiplying ? atomicAdd(a.counters, 1) : 0;
   FewSort sort(smem + kFewHeader + a.stages * a.stage_bytes, a.experts, a.assignments);
-  if (a.indices) {
-    sort.clear<kFewThreads>(a.experts);
-    sort.count<kFewThreads, kFewRows>(a.indices, a.assignments, a.experts);
-  } else {
-    sort.copy(a);
-  }
+  if (a.indices) sort.clear<kFewThreads>(a.experts);
+  follow_previous_kernel();
+  const int first = threadIdx.x == kFewMultiplying ? atomicAdd(a.counters + kTickets, 1) : 0;
+  sort.prepare(a);
 
   const FewTiles tiles(a, sort);
-  if (threadIdx.x >= kFewMultiplying + 32) {
-    if (a.indices) sort.place(a);
-    copy_few_rows(tiles, ring, slots);
-  } else if (threadIdx.x >= kFewMultiplying) {
-    take_tiles(tiles, ring, slots, first);
-  } else {
-    PackedPlace place;
-    for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
-      mbarrier_wait(ring.full(place.stage), place.round);
-      const PackedPosition at = slots[slot];
-      if (at.expert < 0) break;
-      const PackedProduct& p = at.down ? a.down : a.gate_up;
-      float sums[kFewRows / 8][4];
-      if (at.rows <= 8) {
-        multiply_by_warps<1>(sums, p, ring, place, at.rows);
-      } else {
-        multiply_by_warps<kFewRows / 8>(sums, p, ring, place, at.rows);
-      }
-      epilogue(sums, p, at, [&](int row) { return sort.number_of(a, at.row + row); });
-      if (!at.down) announce(a.counters + 1 + at.row_tile);
-    }
+  constexpr int kWeightsWarp = kFewMultiplying / 32, kRowsWarp = kWeightsWarp + 1, kWarps = kFewThreads / 32;
+  const int warp = threadIdx.x / 32;
+  if (warp == kWeightsWarp) return take_tiles(tiles, ring, slots, first);
+  if (a.indices) {
+    sort.place<kWarps - 1>(a, warp - (warp > kWeightsWarp));
+    mbarrier_arrive(ring.placed());
   }
+  int* const stored_tile = reinterpret_cast<int*>(smem + kFewHeader - 32);
+  if (warp == kRowsWarp) {
+    if (a.indices) mbarrier_wait(ring.placed(), 0);
+    return copy_few_rows(tiles, ring, slots);
+  }
+  if (warp > kRowsWarp) return announce_tiles(a, ring, stored_tile);
+
+  uint32_t round = 0;
+  const auto stored = [&](int row_tile) {
+    mbarrier_wait(ring.told(), round ^ 1);
+    if (threadIdx.x == 0) *stored_tile = row_tile;
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) mbarrier_arrive(ring.stored());
+    round ^= 1;
+  };
+  PackedPlace place;
+  for (int slot = 0;; slot = (slot + 1) % kFewSlots) {
+    mbarrier_wait(ring.full(place.stage), place.round);
+    const PackedPosition at = slots[slot];
+    if (at.expert < 0) break;
+    const PackedProduct& p = at.down ? a.down : a.gate_up;
+    float sums[kFewRows / 8][4];
+    if (at.rows <= 8) {
+      multiply_by_warps<1>(sums, p, ring, place, at.rows);
+    } else {
+      multiply_by_warps<kFewRows / 8>(sums, p, ring, place, at.rows);
+    }
+    epilogue(sums, p, at, [&](int row) { return sort.number_of(a, at.row + row); });
+    if (!at.down) stored(at.row_tile);
+  }
+  stored(-1);
 }
 
 #endif

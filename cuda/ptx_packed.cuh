@@ -1,5 +1,5 @@
-// The inline PTX of the packed kernels for Hopper, beside ptx.cuh and ptx_wgmma.cuh: loads from shared memory, and
-// arithmetic on pairs.
+// The inline PTX of the packed kernels for Hopper, beside ptx.cuh and ptx_wgmma.cuh: loads from shared memory, bulk
+// copies of weights, and arithmetic on pairs.
 //
 // Names and semantics: PTX ISA 9.0. The comment of each function names the section.
 #pragma once
@@ -31,6 +31,18 @@ __device__ __forceinline__ uint32_t load_shared_2(uint32_t from) {
   uint16_t v;
   asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(from) : "memory");
   return v;
+}
+
+// bulk_copy of bytes that are used once: "createpolicy", L2 evicts them first.
+__device__ __forceinline__ void bulk_copy_once(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier) {
+  asm volatile(
+      "{\n"
+      ".reg .b64 once;\n"
+      "createpolicy.fractional.L2::evict_first.b64 once, 1.0;\n"
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], once;\n"
+      "}" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier)
+      : "memory");
 }
 
 // "mul" of pairs of 16-bit elements. Subnormal numbers are kept.

@@ -224,7 +224,11 @@ void announce(int* counter, Where where) {
   ++*counter;
   atomic_end();
   Announcements& own = announcements[counter];
-  own.released.resize(fibers().size());
+  const size_t threads = fibers().size();
+  own.released.resize(threads);
+  for (size_t t = 0; t < threads && !known.empty(); ++t) {  // what other warps have released to this one
+    own.released[t] = std::max(own.released[t], known[current() * threads + t]);
+  }
   for (int t = current(); t < current() + 32; ++t) own.released[t] = std::max(own.released[t], fibers()[t].synced);
   own.released[current()] = ++fibers()[current()].releases;
   for (const int thread : own.waiting) make_ready(thread);

@@ -5,7 +5,7 @@ import type { WeightFormat } from "../../contract/weights.ts";
 import type { PackedFormat } from "../../tensor/packed_tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import { fewBlock, fewTile, sortsFew } from "./packed_few.ts";
+import { fewBlock, fewTile, otherCounters, sortsFew } from "./packed_few.ts";
 import { type BlockLayout, findLayout, largestBlock } from "./packed_layout.ts";
 import { activationArguments, type PlanDevice } from "./product.ts";
 import { counterCount } from "./stream.ts";
@@ -161,7 +161,7 @@ export class PackedProducts {
    * @param rowTiles Returns the maximum number of row tiles.
    */
   tiles(rowTiles: (tile: TileShape) => number): readonly PackedTile[] {
-    return rowTiles(fewTile) < counterCount ? [fewTile, ...this.#tiles] : this.#tiles;
+    return rowTiles(fewTile) + otherCounters <= counterCount ? [fewTile, ...this.#tiles] : this.#tiles;
   }
 
   /** The bytes of panels with so many rows and columns. */

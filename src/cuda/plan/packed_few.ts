@@ -8,11 +8,14 @@ const maximumStages = 6;
 const headerBytes = 512; // before the ring
 
 /** The maximum number of assignments that the kernel sorts. */
-const maximumSorted = 2048;
+const maximumSorted = 1024;
+
+/** The counters beside those of the row tiles. */
+export const otherCounters = 2;
 
 /** The tile. `resident` is the maximum number of blocks that share a multiprocessor. */
 export const fewTile = {
-  ...{ name: "16", rows: 16, columns: 64, threads: 192, widths: [8, 16], resident: 4, sharedBytes: 0, efficiency: 1 },
+  ...{ name: "16", rows: 16, columns: 64, threads: 224, widths: [8, 16], resident: 4, sharedBytes: 0, efficiency: 1 },
 } as const satisfies TileShape & Record<string, unknown>;
 
 /** The shared memory of a block. */
@@ -23,8 +26,8 @@ export interface FewBlock {
   readonly sharedBytes: number;
 }
 
-/** The bytes of a sort beside the offsets: the list, its order, and the next row of each expert. */
-const sortBytes = (assignments: number, experts: number) => listBytes(assignments) + 2 * assignments + 2 * experts;
+/** The bytes of a sort beside the offsets: the list, the next row of each expert, and the order. */
+const sortBytes = (assignments: number, experts: number) => listBytes(assignments) + 4 * experts + 2 * assignments;
 
 type FewShape = Pick<ResolvedExperts, "experts" | "tokens" | "topK" | "capacity">;
 

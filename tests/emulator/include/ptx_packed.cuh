@@ -17,6 +17,10 @@ inline uint2 load_shared_8(uint32_t from) { return load_shared<uint2>(from); }
 inline uint32_t load_shared_4(uint32_t from) { return load_shared<uint32_t>(from); }
 inline uint32_t load_shared_2(uint32_t from) { return load_shared<uint16_t>(from); }
 
+inline void bulk_copy_once(uint32_t to, const void* from, uint32_t bytes, uint32_t barrier, Where where = Where::here()) {
+  bulk_copy(to, from, bytes, barrier, where);
+}
+
 // Applies a function to both pairs of 16-bit elements, in f32, and rounds once.
 template <class T, class Function>
 uint32_t map_pairs(uint32_t x, uint32_t y, const Function& function) {

@@ -35,3 +35,23 @@ FAULTY(fault_too_few_announcements) {
   pass_words(
       out, counter, [](int when) { return when == 1; }, [&] { wait_for_announcements(counter, 2 - fixed); });
 }
+// Warp 2 announces what warp 0 has written.
+FAULTY(fault_released_too_early) {
+  const uint32_t written = shared_address(dynamic_smem());
+  if (threadIdx.x == 0) {
+    mbarrier_init(written, 32);
+    fence_async_proxy();
+  }
+  __syncthreads();
+  if (threadIdx.x < 32) {
+    if (!fixed) mbarrier_arrive(written);
+    out[threadIdx.x] = threadIdx.x;
+    if (fixed) mbarrier_arrive(written);
+  } else if (threadIdx.x < 64) {
+    wait_for_announcements(counter, 1);
+    out[threadIdx.x] = out[threadIdx.x - 32];
+  } else {
+    mbarrier_wait(written, 0);
+    announce(counter);
+  }
+}
