@@ -11,6 +11,7 @@ import {
   type Tensor,
   tensor,
 } from "../mod.ts";
+import type { BackendTensor } from "../src/backend/backend.ts";
 import { relativeError } from "./fixtures.ts";
 import { naiveExperts, numbers } from "./naive.ts";
 
@@ -106,4 +107,34 @@ export function firstTokens(inputs: DenseInputs, count: number): DenseInputs {
     addend: addend && first(addend),
     addendWeights: addendWeights && first(addendWeights),
   };
+}
+
+/**
+ * Inputs whose first token has an infinity in the last column. The weights there are positive, so that the activations are
+ * finite, unless a kernel multiplies the infinity by the zeros after the last weights.
+ */
+export function infiniteInputs(shape: RandomShape, seed: number): DenseInputs {
+  const inputs = randomInputs(shape, seed);
+  const { hiddenStates, gateUpProj } = inputs;
+  hiddenStates.data[shape.H - 1] = Infinity;
+  const { data } = gateUpProj, width = 2 * shape.I, matrix = shape.H * width;
+  for (let end = matrix; end <= data.length; end += matrix) {
+    for (let i = end - width; i < end; i++) data[i] = Math.abs(data[i]!);
+  }
+  return inputs;
+}
+
+/** Uploads inputs of which some assignments are to unknown experts. Indices in the host's memory would be refused. */
+export function uploadUnknownExperts(
+  backend: Backend,
+  scope: DisposableStack,
+  shape: RandomShape,
+  seed: number,
+): DenseInputs<BackendTensor> {
+  const inputs = randomInputs(shape, seed);
+  inputs.routerIndices.data.set([shape.E, -1, 2 ** 31 - 1, -(2 ** 31)], 1);
+  const upload = (input: Tensor | undefined) => input && scope.use(backend.upload(input));
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, input]) => [name, upload(input)]),
+  ) as unknown as DenseInputs<BackendTensor>;
 }

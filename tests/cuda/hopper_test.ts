@@ -1,10 +1,10 @@
 // Runs the suite of all backends on an emulated Hopper: with wgmma, and, for few rows and sizes that are not multiples of 8,
 // without. Then it tests each of Hopper's own kernels by itself, because the suite
 // uses only tiles of 256 rows.
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { experts } from "../../mod.ts";
 import { allVariants, testBackend } from "../backend_suite.ts";
-import { checkAgainstNaive, randomInputs } from "../random_inputs.ts";
+import { checkAgainstNaive, infiniteInputs, randomInputs, uploadUnknownExperts } from "../random_inputs.ts";
 import { toolkit } from "../toolkit.ts";
 import { emulated, openEmulated } from "./emulated.ts";
 
@@ -83,19 +83,87 @@ Deno.test({
 });
 
 Deno.test({
-  name: `cuda, ${emulated}, sm_90: one launch multiplies by both weights if they have many bytes, with the same bits`,
+  name:
+    `cuda, ${emulated}, sm_90: one launch multiplies by both weights if they have many bytes, with the same bits, ` +
+    "also if experts have several tiles of rows",
   ignore: !toolkit,
   fn: async () => {
     const { backend, control } = await openEmulated(90, 32);
     using own = backend;
     using general = (await openEmulated(90, 64)).backend;
     const kernel = "stream32_f16_in_out_split", options = { gateUpLayout: "concatenated" } as const;
-    const inputs = randomInputs({ T: 9, E: 2, K: 1, H: 264, I: 1328 }, 7, { dtype: "f16", ...options });
+    const inputs = randomInputs({ T: 40, E: 2, K: 1, H: 264, I: 1328 }, 7, { dtype: "f16", ...options });
+    inputs.routerIndices.data.fill(1, 1); // all tokens but the first
     const expected = (await experts(inputs, { ...options, backend: general })).data;
     const { launches } = control.counters(kernel);
     control.schedule(3, 500);
     assertEquals((await experts(inputs, { ...options, backend: own })).data, expected);
     assertEquals(control.counters(kernel).launches, launches + 1);
     control.schedule(0);
+  },
+});
+
+Deno.test({
+  name: `cuda, ${emulated}, sm_90: stream32_f16_in_out with more assignments than it sorts itself, with the same bits`,
+  ignore: !toolkit,
+  fn: async () => {
+    const { backend, control } = await openEmulated(90, 32);
+    using own = backend;
+    using general = (await openEmulated(90, 64)).backend;
+    const inputs = randomInputs({ T: 260, E: 3, K: 2, H: 40, I: 72 }, 3, { dtype: "f16" });
+    const expected = (await experts(inputs, { backend: general })).data;
+    const launches = () => ["stream32_f16_in_out", "sort_small"].map((name) => control.counters(name).launches);
+    const before = launches();
+    assertEquals((await experts(inputs, { backend: own })).data, expected);
+    assertEquals(launches(), before.map((count, i) => count + [2, 1][i]!));
+  },
+});
+
+Deno.test({
+  name:
+    `cuda, ${emulated}, sm_90: an infinite input in the last column has the same effect as without Hopper's kernels`,
+  ignore: !toolkit,
+  fn: async () => {
+    using general = (await openEmulated(90, 64)).backend;
+    for (const H of [24, 40]) {
+      const inputs = infiniteInputs({ T: 65, E: 1, K: 1, H, I: 64 }, 1);
+      const expected = (await experts(inputs, { backend: general })).data;
+      assert(expected.every(Number.isFinite));
+      for (const rows of [32, 128]) {
+        using own = (await openEmulated(90, rows)).backend;
+        assertEquals((await experts(inputs, { backend: own })).data, expected, `${rows} ${H}`);
+      }
+    }
+  },
+});
+
+Deno.test({
+  name: `cuda, ${emulated}, sm_90: stream32_f16_in_out drops assignments to unknown experts, with the same bits`,
+  ignore: !toolkit,
+  fn: async () => {
+    for (const T of [20, 520]) {
+      const outputs = await Promise.all([32, 64].map(async (rows) => {
+        using own = (await openEmulated(90, rows)).backend;
+        using scope = new DisposableStack();
+        const inputs = uploadUnknownExperts(own, scope, { T, H: 24, I: 40, E: 2, K: 1 }, 1);
+        return (await own.download(scope.use(await own.experts(inputs)))).data;
+      }));
+      assertEquals(outputs[0], outputs[1]);
+      assertEquals(outputs[0]!.subarray(24, 24 * 5), new Float16Array(4 * 24));
+    }
+  },
+});
+
+Deno.test({
+  name: `cuda, ${emulated}, sm_90: whole units of rows, and one row more, have the bits of the general kernels`,
+  ignore: !toolkit,
+  fn: async () => {
+    using general = (await openEmulated(90, 64)).backend;
+    using own = (await openEmulated(90, 256)).backend;
+    for (const T of [64, 65, 128, 129]) {
+      const inputs = randomInputs({ T, E: 1, K: 1, H: 24, I: 40 }, T);
+      const expected = (await experts(inputs, { backend: general })).data;
+      assertEquals((await experts(inputs, { backend: own })).data, expected, `${T}`);
+    }
   },
 });

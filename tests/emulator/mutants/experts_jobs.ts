@@ -2,7 +2,13 @@
 import type { ExpertsOptions } from "../../../src/contract/experts.ts";
 import { experts } from "../../../src/ops/experts.ts";
 import { tensor } from "../../../src/tensor/tensor.ts";
-import { randomInputs, type RandomInputsOptions, type RandomShape } from "../../random_inputs.ts";
+import {
+  infiniteInputs,
+  randomInputs,
+  type RandomInputsOptions,
+  type RandomShape,
+  uploadUnknownExperts,
+} from "../../random_inputs.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
 
 /** The rows of a tile, and the call that runs with it. */
@@ -82,6 +88,10 @@ export const hopperProducts: readonly ExpertsJob[] = [
   [256, { T: 270, H: 200, I: 72, E: 1, K: 1 }, bothOther],
   [256, { T: 200, H: 72, I: 136, E: 1, K: 1 }, { ...concatenated, expertCapacity: 150 }],
   [128, { T: 20, H: 128, I: 192, E: 2, K: 1 }, outIn], // whole steps and whole tiles
+  [128, { T: 65, H: 24, I: 40, E: 1, K: 1 }], // a row after a whole unit
+  [256, { T: 64, H: 24, I: 40, E: 1, K: 1 }], // whole units
+  [256, { T: 128, H: 24, I: 40, E: 1, K: 1 }],
+  [256, { T: 129, H: 24, I: 40, E: 1, K: 1 }],
   [128, { T: 600, H: 200, I: 104, E: 2, K: 1 }], // more tiles than multiprocessors
   [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }],
   [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }, outIn],
@@ -90,8 +100,10 @@ export const hopperProducts: readonly ExpertsJob[] = [
   [32, { T: 70, H: 208, I: 200, E: 40, K: 2 }, outIn, { extra: "input weights" }], // more experts than lanes
   [32, { T: 20, H: 128, I: 256, E: 2, K: 1 }], // whole steps and whole tiles
   [32, { T: 300, H: 136, I: 264, E: 2, K: 1 }, concatenated], // more tiles than blocks
-  [32, { T: 70, H: 40, I: 72, E: 2, K: 2 }, { expertCapacity: 66 }, { extra: "input weights" }], // sorted before
-  [32, { T: 9, H: 264, I: 1328, E: 2, K: 1 }, outIn], // both products in one launch
+  [32, { T: 70, H: 40, I: 72, E: 2, K: 2 }, { expertCapacity: 66 }, { extra: "input weights" }],
+  [32, { T: 12, H: 24, I: 40, E: 1, K: 35 }, { expertCapacity: 61 }], // more slots than lanes, and a token keeps a part
+  [32, { T: 260, H: 40, I: 72, E: 3, K: 2 }, {}, { extra: "input weights" }], // sorted before
+  [32, { T: 70, H: 264, I: 1328, E: 2, K: 1 }, outIn], // both products in one launch, several tiles of rows
   // Warps that drift apart show more here. Both products in one launch, where all columns of gate_up fit in the ring:
   [32, { T: 5, H: 5504, I: 128, E: 1, K: 1 }, outIn],
   // More steps than stages:
@@ -116,5 +128,23 @@ export const zerosJob: Job = {
     const inputs = randomInputs({ T: 20, H: 40, I: 72, E: 2, K: 1 }, 0, { bias: false });
     const hiddenStates = tensor(new Float16Array(20 * 40), [20, 40]);
     return [bytes(await experts({ ...inputs, hiddenStates }, { backend: await backendOf(library, 128) }))];
+  },
+};
+
+export const infinityJob: Job = {
+  name: "experts of an infinity",
+  run: async (library) => {
+    const inputs = infiniteInputs({ T: 20, H: 24, I: 64, E: 2, K: 1 }, 0);
+    return [bytes(await experts(inputs, { backend: await backendOf(library, 32) }))];
+  },
+};
+
+export const unknownExpertsJob: Job = {
+  name: "experts, some of them unknown",
+  run: async (library) => {
+    const backend = await backendOf(library, 32);
+    using scope = new DisposableStack();
+    const inputs = uploadUnknownExperts(backend, scope, { T: 20, H: 24, I: 40, E: 2, K: 1 }, 1);
+    return [bytes(await backend.download(scope.use(await backend.experts(inputs))))];
   },
 };

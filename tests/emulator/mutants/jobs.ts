@@ -4,7 +4,7 @@ import { moe } from "../../../src/ops/moe.ts";
 import { convert } from "../../../src/tensor/tensor.ts";
 import { Generator } from "../../../src/torch/generator.ts";
 import { sortJob, sortOnDevice } from "../../cuda/sort.ts";
-import { expertsJob, hopperProducts, products, zerosJob } from "./experts_jobs.ts";
+import { expertsJob, hopperProducts, infinityJob, products, unknownExpertsJob, zerosJob } from "./experts_jobs.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
 import { opJobs } from "./op_jobs.ts";
 import { longPackedJobs, packedJobs, storedJobs } from "./packed_jobs.ts";
@@ -51,5 +51,7 @@ export const hopperJobs: readonly Job[] = [
   ...hopperProducts.map(expertsJob),
   ...packedJobs,
   zerosJob,
+  infinityJob,
   ...preemptedJobs,
+  unknownExpertsJob,
 ];
