@@ -254,10 +254,26 @@ export function testMoe(
       RangeError,
       "layer.router.weight must have shape [4, 16]",
     );
-    const experts = { ...layer, downProj: f16(5, 8, 16) };
-    await assertRejects(() => moe(f16(2, 16), experts, { backend }), RangeError, "layer.downProj must hold 4 experts");
-
     const { router, sharedExpert } = layer;
+    const unfit: Readonly<Record<string, Partial<MoeLayer>>> = {
+      "layer.downProj must hold 4 experts": { downProj: f16(5, 8, 16) },
+      "layer.sharedExpert.downProj must hold 1 expert ": {
+        sharedExpert: { ...sharedExpert, downProj: f16(2, 8, 16) },
+      },
+      "layer.sharedExpert: gateUpProj must have shape [1, 16, 16] to match downProj of shape [1, 8, 16], got [1, 16, 7]":
+        {
+          sharedExpert: { ...sharedExpert, gateUpProj: f16(1, 16, 7) },
+        },
+      "layer.sharedExpert: activationLimit must be a number of f32 above 0, got -1": {
+        sharedExpert: { ...sharedExpert, activationLimit: -1 },
+      },
+      "layer.latent.input must have shape [16, 16] to match the rest, got [5, 16]": {
+        latent: { input: f16(5, 16), output: f16(16, 5) },
+      },
+    };
+    for (const [message, change] of Object.entries(unfit)) {
+      await assertRejects(() => moe(f16(2, 16), { ...layer, ...change }, { backend }), RangeError, message);
+    }
     const withNull: Readonly<Record<string, object>> = {
       "gateUpProjBias must be a tensor": { gateUpProjBias: null },
       "layer.latent must be an object": { latent: null },

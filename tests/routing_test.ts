@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import fc from "./fast_check.ts";
 import {
+  convert,
   denseWeights,
   keptAssignments,
   route,
@@ -106,6 +107,15 @@ Deno.test("denseWeights() refuses indices and weights that do not fit together",
     RangeError,
     "routerWeights must have the shape of routerIndices, [1, 2], got [1, 3]",
   );
+});
+
+Deno.test("denseWeights() reads weights of every float dtype", () => {
+  const routerIndices = tensor(new Int32Array([2, 0]), [1, 2]);
+  const weights = tensor(new Float32Array([0.75, 0.25]), [1, 2]);
+  for (const dtype of ["f32", "f16", "bf16"] as const) {
+    const dense = denseWeights({ routerIndices, routerWeights: convert(weights, dtype) }, 3);
+    assertEquals(dense, tensor(new Float32Array([0.25, 0, 0.75]), [1, 3]), dtype);
+  }
 });
 
 Deno.test("keptAssignments() rejects a capacity that is not a number of tokens", () => {

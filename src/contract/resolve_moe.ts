@@ -151,7 +151,7 @@ export function resolveMoe<T extends TensorSpec>(
     routerIndices: { dtype: "i32", shape: [tokens, topK] },
     routingWeights: { dtype: "f32", shape: [tokens, topK] },
   } as const);
-  if (latent !== undefined) checkLatent(latent, hidden);
+  if (latent !== undefined) checkLatent(latent, hidden, layer);
   const { expertCapacity } = layer;
   if (expertCapacity !== undefined) expectCapacity("layer.expertCapacity", expertCapacity);
   const routed = resolvePart("layer", layer, experts, {
@@ -167,10 +167,9 @@ export function resolveMoe<T extends TensorSpec>(
   const { gate } = sharedExpert;
   if (gate !== undefined) expectTensor("layer.sharedExpert.gate", gate, hidden.dtype, [1, width]);
   const { batchInvariant } = options;
-  const shared = resolvePart("layer.sharedExpert", sharedExpert, 1, {
-    ...assignments(1),
-    ...latent && { addend: hidden },
-  }, { batchInvariant });
+  const inputs = { ...assignments(1), ...latent && { addend: hidden } };
+  const resolveShared = () => resolvePart("layer.sharedExpert", sharedExpert, 1, inputs, { batchInvariant });
+  const shared = named("layer.sharedExpert", resolveShared);
   return { ...resolved, shared };
 }
 
@@ -200,15 +199,30 @@ function checkTokens(table: Tensor | undefined, ids: MoeOptions["tokenIds"], tok
   if (ids.length !== tokens) throw new RangeError(`tokenIds must have ${plural(tokens, "id")}, got ${ids.length}`);
 }
 
-function checkLatent<T extends TensorSpec>(latent: LatentSpace<T>, { dtype, shape: [, width = 0] }: T): void {
+function checkLatent<T extends TensorSpec>(
+  latent: LatentSpace<T>,
+  { dtype, shape: [, width = 0] }: T,
+  { downProj, weightLayout }: ExpertsLayer<T, T | PackedSpec>,
+): void {
   expectNames("layer.latent", latent, latentNames);
   expectSpec("layer.latent.input", latent.input);
-  const size = latent.input.shape[0] ?? 0;
+  const size = downProj?.shape?.[weightLayout === "out-in" ? 1 : 2] ?? latent.input.shape[0] ?? 0;
   expectTensor("layer.latent.input", latent.input, dtype, [size, width]);
   expectTensor("layer.latent.output", latent.output, dtype, [width, size]);
 }
 
-/** Resolves the routed or the shared experts of a layer. Errors begin with the name of the part. */
+/** Calls a function whose errors name only the members of a part of the layer, and adds the name of the part to them. */
+function named<Result>(part: string, resolve: () => Result): Result {
+  try {
+    return resolve();
+  } catch (cause) {
+    if (!(cause instanceof Error) || cause.message.startsWith(part)) throw cause;
+    const message = `${part}: ${cause.message}`;
+    throw cause instanceof TypeError ? new TypeError(message, { cause }) : new RangeError(message, { cause });
+  }
+}
+
+/** Resolves the routed or the shared experts of a layer. */
 function resolvePart<T extends TensorSpec>(
   part: string,
   layer: ExpertsLayer<T, T | PackedSpec>,
@@ -219,7 +233,7 @@ function resolvePart<T extends TensorSpec>(
   expectSpec(`${part}.downProj`, layer.downProj as TensorSpec);
   if (layer.downProj.shape[0] !== experts) {
     const got = formatShape(layer.downProj.shape);
-    throw new RangeError(`${part}.downProj must hold ${experts} experts to match the rest, got shape ${got}`);
+    throw new RangeError(`${part}.downProj must hold ${plural(experts, "expert")} to match the rest, got shape ${got}`);
   }
   const { expertCapacity, batchInvariant, onProgress } = options;
   return resolveExperts(definedMembers({ ...layerWeights<TensorSpec, WeightSpec>(layer), ...inputs }), {

@@ -1,13 +1,21 @@
-import { checkTensor, describeValue, expectObject, formatShape, type Tensor, zeros } from "../tensor/tensor.ts";
+import {
+  checkTensor,
+  convert,
+  describeValue,
+  expectObject,
+  formatShape,
+  type Tensor,
+  zeros,
+} from "../tensor/tensor.ts";
 import type { Routing } from "./routing.ts";
 
 /**
  * Makes dense routing weights: one for each of E experts, zero for all but the token's K experts.
  *
- * @param routing The result of {@linkcode route}.
+ * @param routing The result of {@linkcode route}. The weights may have been converted to f16 or bf16.
  * @param experts E.
  * @returns [T, E], f32.
- * @throws {TypeError} If the indices are not of dtype i32.
+ * @throws {TypeError} If the indices are not of dtype i32, or the weights not of a float dtype.
  * @throws {RangeError} If an index is out of range, or the shapes differ.
  *
  * @example Usage
@@ -31,10 +39,11 @@ export function denseWeights(routing: Routing, experts: number): Tensor {
       }`,
     );
   }
+  const { data } = convert(routerWeights, "f32");
   const dense = zeros("f32", [tokens, experts]);
   for (let i = 0; i < tokens * topK; i++) {
     const e = expertAt(routerIndices, i, experts);
-    dense.data[Math.floor(i / topK) * experts + e] = routerWeights.data[i]!;
+    dense.data[Math.floor(i / topK) * experts + e] = data[i]!;
   }
   return dense;
 }
