@@ -140,7 +140,8 @@ export function planLaunches(
     : chooseTile(possible, {
       ...spread,
       products: [first, second],
-      slots: (tile) => products.slots(tile, gateUpProduct),
+      multiprocessors: device.multiprocessors,
+      resident: (tile) => products.resident(tile, gateUpProduct),
     });
   const rowTiles = rowTilesOf(tile);
   const few = tile === fewTile;

@@ -43,7 +43,7 @@ function packedTiles(bytes: number): readonly PackedTile[] {
     const stage = rows * 128 + 3 * bytes + 16;
     const stages = Math.min(maximumStages, Math.floor((227 * 1024 - 4 * (maximumExperts + 1)) / stage));
     return {
-      ...{ rows, columns: 192, widths, resident: 1, name: `${rows}`, efficiency: 1 },
+      ...{ rows, columns: 192, widths, resident: 1, name: `${rows}` },
       ...{ threads: 512, sharedBytes: stages * stage },
     };
   });

@@ -12,7 +12,7 @@ const maximumSorted = 2048;
 
 /** The tile. `resident` is the maximum number of blocks that share a multiprocessor. */
 export const fewTile = {
-  ...{ name: "16", rows: 16, columns: 64, threads: 192, widths: [8, 16], resident: 4, sharedBytes: 0, efficiency: 1 },
+  ...{ name: "16", rows: 16, columns: 64, threads: 192, widths: [8, 16], resident: 4, sharedBytes: 0 },
 } as const satisfies TileShape & Record<string, unknown>;
 
 /** The shared memory of a block. */

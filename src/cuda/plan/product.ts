@@ -95,10 +95,14 @@ export class ProductKernels {
 
   /** How many blocks of a product's kernel the GPU runs at once. */
   slots(tile: TileShape, product: Product): number {
+    return this.#device.multiprocessors * this.resident(tile, product);
+  }
+
+  /** How many blocks of a product's kernel a multiprocessor runs at once. */
+  resident(tile: TileShape, product: Product): number {
     const kernel = this.name(tile, product);
     const record = this.#kernels.find(({ name }) => name === kernel)!;
-    return this.#device.multiprocessors *
-      residentBlocks(this.#device, record, tile.threads, sharedBytes(tile, product));
+    return residentBlocks(this.#device, record, tile.threads, sharedBytes(tile, product));
   }
 
   /**

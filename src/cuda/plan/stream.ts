@@ -10,7 +10,7 @@ import { weightBoxes } from "./weight_boxes.ts";
 export const counterCount = 4096;
 
 /** One launch computes both products from so many bytes of weights per block. For fewer, two take less time: cuda/LADDER.md. */
-const bytesOfOneLaunch = 2 ** 19;
+const bytesOfOneLaunch = 2 ** 20;
 
 /** The maximum number of assignments that each block of the kernel sorts itself. For more, a kernel before takes less time. */
 const maximumSorted = 512;

@@ -10,23 +10,28 @@ export interface TileShape {
   readonly threads: number;
   /** Dynamic shared memory per block, in bytes. */
   readonly sharedBytes: number;
-  /**
-   * The speed of a multiprocessor that is full of such tiles, relative to the largest tiles of the general kernels. A large tile
-   * moves fewer bytes for the same arithmetic.
-   */
-  readonly efficiency: number;
+}
+
+/**
+ * A tile shape and its speed. The numbers are those of an H200; for other GPUs only their ratios matter.
+ */
+export interface RatedTile extends TileShape {
+  /** Millions of multiplications and additions per microsecond of a multiprocessor that is full of such tiles. */
+  readonly speed: number;
+  /** Thousands of weights per microsecond that such tiles read on a multiprocessor. */
+  readonly bandwidth: number;
+  /** The microseconds of a product that do not depend on its size. */
+  readonly start: number;
   /** Whether a block takes a tile when it is ready for it. Defaults to `false`. */
   readonly balanced?: boolean;
   /** A tile takes as long as if it had this many more rows, because it also copies its weights. Defaults to 0. */
   readonly extraRows?: number;
   /** A tile computes only as many rows as it has, rounded up to a multiple of this. Defaults to `rows`. */
   readonly rowUnit?: number;
-  /** The bandwidth at which such tiles read weights when they wait for nothing else, relative to the fastest tiles. Defaults to 1. */
-  readonly bandwidth?: number;
 }
 
 /** The tile shape of a kernel that copies its weights in boxes; see weight_boxes.ts. */
-export interface BoxedTile extends TileShape {
+export interface BoxedTile extends RatedTile {
   /** Depth of a step. */
   readonly boxDepth: number;
   /** Columns of a box, if the rows of the weights run along the columns. */
@@ -35,31 +40,32 @@ export interface BoxedTile extends TileShape {
 }
 
 /** The tile shapes of the kernels of one kind, largest first. */
-export type TileFamily = readonly (TileShape | BoxedTile)[];
+export type TileFamily = readonly (RatedTile | BoxedTile)[];
 
-/** The tile shapes on tensor cores. The efficiencies were measured on an H100, except for 16 rows, which is a guess. */
+/** The tile shapes on tensor cores. Their speeds were measured on an H200. Those on other GPUs are guesses. */
 export function tensorTiles(computeCapability: number): TileFamily {
   const shapes = [
-    { rows: 256, columns: 128, threads: 256, stages: 4, efficiency: 1, bandwidth: 0.75 },
-    { rows: 128, columns: 128, threads: 128, stages: 4, efficiency: 0.86, bandwidth: 0.85 },
-    { rows: 64, columns: 128, threads: 128, stages: 4, efficiency: 0.74, bandwidth: 0.92 },
-    { rows: 16, columns: 64, threads: 32, stages: 8, efficiency: 0.24, bandwidth: 0.95 },
-  ];
-  return shapes.map(({ stages, ...shape }) => {
+    { rows: 256, columns: 128, threads: 256, stages: 4, start: 8, hopper: [1.4, 8], other: [1.6, 5.5] },
+    { rows: 128, columns: 128, threads: 128, stages: 4, start: 7, hopper: [1.5, 27], other: [1.4, 6.3] },
+    { rows: 64, columns: 128, threads: 128, stages: 4, start: 4, hopper: [1.35, 20], other: [1.2, 6.8] },
+    { rows: 16, columns: 64, threads: 32, stages: 8, start: 4, hopper: [0.37, 24], other: [0.38, 7] },
+  ] as const;
+  return shapes.map(({ stages, hopper, other, ...shape }) => {
+    const [speed, bandwidth] = computeCapability === 90 ? hopper : other;
     // A ring of steps of A and B with a depth of 32 and 2 bytes per element; two stages if copies go through registers.
     const sharedBytes = (computeCapability >= 80 ? stages : 2) * (shape.rows + shape.columns) * 32 * 2;
-    return { ...shape, name: `${shape.rows}`, sharedBytes };
+    return { ...shape, speed, bandwidth, name: `${shape.rows}`, sharedBytes };
   });
 }
 
 /**
  * The tile shapes on tensor cores that decode packed weights themselves. They spend most of their time on that, however few rows
- * a tile has, and wait less for memory. Their speeds were measured on an H200.
+ * a tile has, and wait less for memory.
  */
 export function storedTiles(computeCapability: number): TileFamily {
   return tensorTiles(computeCapability).filter(({ rows }) => rows === 64 || rows === 128).map((shape) => ({
     ...shape,
-    ...{ efficiency: shape.rows === 128 ? 1 : 0.7, bandwidth: Infinity },
+    ...{ speed: shape.rows === 128 ? 1.3 : 1.2, bandwidth: Infinity, extraRows: 54 },
   }));
 }
 
@@ -71,40 +77,39 @@ export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 |
 }
 
 /**
- * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights. The efficiencies were measured on an H100
- * and an H200.
+ * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights.
  *
- * @param split Whether gate and up columns are split in weights [in, out]: the kernels read those in shorter pieces.
+ * @param split Whether gate and up columns are split in weights [in, out]: the general kernels read those in short pieces.
  */
 export function hopperTiles(split: boolean): TileFamily {
-  const boxed = { boxDepth: 64, boxColumns: 64 };
+  const boxed = { boxDepth: 64, boxColumns: 64, balanced: true };
   return [
     // A ring of steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
-    ...[{ rows: 256, stages: 4, efficiency: 1.13 }, { rows: 128, stages: 5, efficiency: split ? 0.8 : 1.15 }].map((
-      { stages, ...shape },
-    ) => ({
-      ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512 },
-      ...{ rowUnit: 64, extraRows: 34, bandwidth: 0.88, balanced: true },
+    ...[
+      { rows: 256, stages: 4, speed: 3.2, bandwidth: 17, start: 11 },
+      { rows: 128, stages: 5, speed: 2.7, bandwidth: 20, start: 4.8 },
+    ].map(({ stages, ...shape }) => ({
+      ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512, rowUnit: 64, extraRows: 22 },
       sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8 + 8 * 24,
     })),
     ...tensorTiles(90).filter(({ rows }) => rows === 64).map((shape) => ({
       ...shape,
-      efficiency: split ? 0.35 : 0.5,
-      bandwidth: split ? 0.68 : 0.9,
+      bandwidth: split ? 0.42 * shape.bandwidth : shape.bandwidth,
     })),
     // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step;
     // and 6 slots with an mbarrier, a ticket, and the position and the scale of each row.
     {
-      ...{ name: "stream32", rows: 32, columns: 64, threads: 192, efficiency: 0.175, rowUnit: 8, ...boxed },
+      ...{ name: "stream32", rows: 32, columns: 64, threads: 192, rowUnit: 8, extraRows: 16, ...boxed },
+      ...{ speed: 0.69, bandwidth: 25, start: 2.5 },
       ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 32 * 8 + 16) },
     },
   ];
 }
 
-/** The tile shapes without tensor cores, in f32. The efficiencies are guesses. */
+/** The tile shapes without tensor cores, in f32. */
 export const simtTiles: TileFamily = [
-  { rows: 128, columns: 64, threads: 256, efficiency: 1 },
-  { rows: 16, columns: 64, threads: 128, efficiency: 0.4 },
+  { rows: 128, columns: 64, threads: 256, speed: 0.11, bandwidth: 8, start: 4 },
+  { rows: 16, columns: 64, threads: 128, speed: 0.065, bandwidth: 8, start: 4 },
 ].map((shape) => ({
   ...shape,
   name: `${shape.rows}`,
@@ -122,51 +127,51 @@ export interface TileChoice {
   readonly even: boolean;
   /** The columns and the depth of each product. */
   readonly products: readonly { readonly width: number; readonly depth: number }[];
-  /** The number of tiles of a shape that the GPU computes at once. */
-  readonly slots: (shape: TileShape) => number;
+  /** The multiprocessors of the GPU. */
+  readonly multiprocessors: number;
+  /** The number of blocks with tiles of a shape that a multiprocessor runs at once. */
+  readonly resident: (shape: TileShape) => number;
 }
-
-/** The rows per expert at which the fastest tiles take as long to compute as to read the weights. From an H100. */
-const balance = 217;
 
 /** The means of the four quarters of a normal distribution, in standard deviations. */
 const quarters = [-1.27, -0.325, 0.325, 1.27];
 
+/** Chooses the shape with which the products take the least time. */
+export function chooseTile(shapes: readonly RatedTile[], choice: TileChoice): RatedTile {
+  const times = shapes.map((shape) =>
+    choice.products.reduce((sum, product) => sum + timeOf(shape, product, choice), 0)
+  );
+  return shapes[times.indexOf(Math.min(...times))]!;
+}
+
 /**
- * Chooses the fastest shape. A shape takes as long as its arithmetic, or as reading the weights once, whichever is longer, and
- * somewhat longer if both take about as long. A tile that is half empty takes as long as a full one, unless its rows come in
- * units. The last wave of tiles takes as long as the others, even if it is not full; if blocks take tiles when they are ready, it
- * takes three quarters of the time of a largest tile.
+ * Estimates the microseconds of a product: those of the arithmetic of the multiprocessor that has most, or of reading the weights
+ * once, whichever is longer, and somewhat more if both take about as long. A tile that is half empty takes as long as a full one,
+ * unless its rows come in units. A multiprocessor is fully used if it has 0.6 of the blocks that it can run at once.
  */
-export function chooseTile(
-  shapes: readonly TileShape[],
-  { experts, rows, even, products, slots }: TileChoice,
-): TileShape {
+function timeOf(
+  shape: RatedTile,
+  { width, depth }: TileChoice["products"][number],
+  { experts, rows, even, multiprocessors, resident }: TileChoice,
+): number {
+  const { columns, rowUnit = shape.rows, extraRows = 0 } = shape;
   const spread = even ? 0 : Math.sqrt(rows);
-  const columns = products.reduce((sum, { width }) => sum + width, 0);
-  const cost = (shape: TileShape) => {
-    const unit = shape.rowUnit ?? shape.rows;
-    const samples = quarters.map((sigma) => Math.max(1, rows + sigma * spread));
-    const mean = (of: (rows: number) => number) => samples.reduce((sum, rows) => sum + of(rows), 0) / samples.length;
-    const rowTiles = (rows: number) => Math.ceil(rows / shape.rows);
-    const columnTiles = Math.ceil(columns / shape.columns);
-    const unitRows = (rows: number) => Math.ceil(rows / unit) * unit, extraRows = shape.extraRows ?? 0;
-    const computedRows = mean(unitRows) + mean(rowTiles) * extraRows;
-    const wholeWaves = () => {
-      const tiles = experts * mean(rowTiles) * columnTiles;
-      return Math.ceil(tiles / slots(shape)) * slots(shape) / tiles;
-    };
-    const balancedWaves = () => {
-      const largest = Math.min(shape.rows, mean(unitRows)) + extraRows;
-      const sum = (of: (columnTiles: number) => number) =>
-        products.reduce((sum, { width, depth }) => sum + depth * of(Math.ceil(width / shape.columns)), 0);
-      return 1 + 0.75 * sum(() => slots(shape) * largest) / sum((columnTiles) => columnTiles * experts * computedRows);
-    };
-    const waves = shape.balanced ? balancedWaves() : wholeWaves();
-    const computed = waves * experts * computedRows * columnTiles * shape.columns / shape.efficiency;
-    const read = experts * columns * balance / (shape.bandwidth ?? 1);
-    return (computed ** 3 + read ** 3) ** (1 / 3);
+  const samples = quarters.map((sigma) => Math.max(1, rows + sigma * spread));
+  const mean = (of: (rows: number) => number) => samples.reduce((sum, rows) => sum + of(rows), 0) / samples.length;
+  const rowTiles = mean((rows) => Math.ceil(rows / shape.rows)),
+    unitRows = mean((rows) => Math.ceil(rows / rowUnit) * rowUnit);
+  const tiles = experts * rowTiles * Math.ceil(width / columns) / multiprocessors;
+  const tileRows = unitRows / rowTiles + extraRows;
+  const together = resident(shape), needed = Math.max(1, 0.6 * together);
+  const balancedRows = () => {
+    const largest = Math.min(shape.rows, unitRows) + extraRows;
+    return Math.max(tiles * tileRows + 0.55 * largest, needed * largest); // at the end some blocks find no tile
   };
-  const costs = shapes.map(cost);
-  return shapes[costs.indexOf(Math.min(...costs))]!;
+  const roundRows = () => {
+    const full = Math.floor(tiles / together) * together, rest = Math.ceil(tiles - full - 1e-9);
+    return (full + (rest > 0 ? Math.max(rest, needed) : 0)) * tileRows;
+  };
+  const computed = (shape.balanced ? balancedRows() : roundRows()) * columns * depth / (1e6 * shape.speed);
+  const read = (experts * width / multiprocessors + 0.2 * columns) * depth / (1e3 * shape.bandwidth);
+  return shape.start + Math.cbrt(computed ** 3 + read ** 3);
 }
