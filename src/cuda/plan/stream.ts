@@ -4,13 +4,16 @@ import { checkInt32, checkMaximum } from "../../contract/limits.ts";
 import { listBytes, offsetBytes } from "./block_sort.ts";
 import { activationArguments, type Product, type ProductVariant } from "./product.ts";
 import type { BoxedTile, TileShape } from "./tiles.ts";
-import { weightBoxes } from "./weight_boxes.ts";
+import { splitsColumns, weightBoxes } from "./weight_boxes.ts";
 
 /** The length of the tensor `counters`, i32: tickets, and the announcements of each row tile. The kernel leaves zeros there. */
 export const counterCount = 4096;
 
-/** One launch computes both products from so many bytes of weights per block. For fewer, two take less time: cuda/LADDER.md. */
-const bytesOfOneLaunch = 2 ** 20;
+/**
+ * One launch computes both products if there are so many bytes of weights for each block, and more than so many for each tile.
+ * Otherwise two take less time: few tiles are spread more evenly over the multiprocessors, and blocks take no tickets.
+ */
+const oneLaunch = { blockBytes: 2 ** 20, tileBytes: 2 ** 17 };
 
 /** The maximum number of assignments that each block of the kernel sorts itself. For more, a kernel before takes less time. */
 const maximumSorted = 512;
@@ -110,5 +113,10 @@ export function planStream<Pointer>(
       },
     };
   };
-  return !gateUp ? [launch(2)] : weightBytes >= bytesOfOneLaunch * slots ? [launch(3)] : [launch(1), launch(2)];
+  if (!gateUp) return [launch(2)];
+  const tileBytes = 2 * tile.columns * hidden * (gateUpWidth + intermediate) / (gateUpWidth + hidden);
+  // With split columns, neighbouring tiles share lines of memory, which they only read together if they have no tickets.
+  const takesTickets = !splitsColumns(variant, gateUp) && weightBytes >= oneLaunch.blockBytes * slots &&
+    tileBytes > oneLaunch.tileBytes;
+  return takesTickets ? [launch(3)] : [launch(1), launch(2)];
 }

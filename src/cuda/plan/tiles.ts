@@ -45,7 +45,7 @@ export type TileFamily = readonly (RatedTile | BoxedTile)[];
 /** The tile shapes on tensor cores. Their speeds were measured on an H200. Those on other GPUs are guesses. */
 export function tensorTiles(computeCapability: number): TileFamily {
   const shapes = [
-    { rows: 256, columns: 128, threads: 256, stages: 4, start: 8, hopper: [1.4, 8], other: [1.6, 5.5] },
+    { rows: 256, columns: 128, threads: 256, stages: 4, start: 8, hopper: [1.55, 8], other: [1.6, 5.5] },
     { rows: 128, columns: 128, threads: 128, stages: 4, start: 7, hopper: [1.5, 27], other: [1.4, 6.3] },
     { rows: 64, columns: 128, threads: 128, stages: 4, start: 4, hopper: [1.35, 20], other: [1.2, 6.8] },
     { rows: 16, columns: 64, threads: 32, stages: 8, start: 4, hopper: [0.37, 24], other: [0.38, 7] },
@@ -79,7 +79,8 @@ export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 |
 /**
  * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights.
  *
- * @param split Whether gate and up columns are split in weights [in, out]: the general kernels read those in short pieces.
+ * @param split Whether gate and up columns are split in weights [in, out]: the kernels read those in shorter pieces, which takes
+ * longer.
  */
 export function hopperTiles(split: boolean): TileFamily {
   const boxed = { boxDepth: 64, boxColumns: 64, balanced: true };
@@ -87,20 +88,20 @@ export function hopperTiles(split: boolean): TileFamily {
     // A ring of steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
     ...[
       { rows: 256, stages: 4, speed: 3.2, bandwidth: 17, start: 11 },
-      { rows: 128, stages: 5, speed: 2.7, bandwidth: 20, start: 4.8 },
+      { rows: 128, stages: 5, speed: 2.7, bandwidth: split ? 17.5 : 20, start: 4.8 },
     ].map(({ stages, ...shape }) => ({
       ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512, rowUnit: 64, extraRows: 22 },
       sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8 + 8 * 24,
     })),
     ...tensorTiles(90).filter(({ rows }) => rows === 64).map((shape) => ({
       ...shape,
-      bandwidth: split ? 0.42 * shape.bandwidth : shape.bandwidth,
+      bandwidth: split ? 8.4 : shape.bandwidth,
     })),
     // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step;
     // and 6 slots with an mbarrier, a ticket, and the position and the scale of each row.
     {
       ...{ name: "stream32", rows: 32, columns: 64, threads: 192, rowUnit: 8, extraRows: 16, ...boxed },
-      ...{ speed: 0.69, bandwidth: 25, start: 2.5 },
+      ...{ speed: split ? 0.5 : 0.69, bandwidth: 25, start: 2.5 },
       ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 32 * 8 + 16) },
     },
   ];

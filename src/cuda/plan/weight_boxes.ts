@@ -18,6 +18,14 @@ export interface WeightSizes {
   readonly gated: boolean;
 }
 
+/** Whether the gate and up columns of a product are split in each row of its weights. */
+export function splitsColumns(
+  { weightLayout, gateUpLayout }: Pick<ExpertsVariant, "weightLayout" | "gateUpLayout">,
+  { gated }: Pick<WeightSizes, "gated">,
+): boolean {
+  return gated && weightLayout === "in-out" && gateUpLayout === "concatenated";
+}
+
 /**
  * Cuts a product's weights into boxes, one for each step of a tile. If gate and up are split in memory, one box contains both:
  * for weights [out, in] alternating rows, else one half of its columns each.
