@@ -4,7 +4,7 @@
 //
 // In a block, each strip has a warpgroup that multiplies. One thread copies weights and one copies input rows, in bulk. They
 // synchronize with two mbarriers per stage of the ring: "full" completes with the last byte of a stage, and "empty" with the
-// last read of it. The copies run ahead from one tile to the next.
+// last read of it. The copies run ahead from one tile to the next. The thread that copies weights takes the tickets of the tiles.
 //
 // The input is stored in panels: for every 64 columns, 128 bytes of each row, with the swizzle of wgmma. The swizzle uses a
 // row's number within its expert. So the rows of a step are one bulk copy. packed_gather.cu gathers the hidden states into
@@ -14,6 +14,7 @@
 // of the depth, as in warpgroup_gemm.cuh: on an H100 both give the same bits.
 #pragma once
 #include "packed_warps.cuh"
+#include "tickets.cuh"
 
 namespace yamoe {
 
@@ -23,12 +24,15 @@ constexpr int kWarpRows = 16;  // multiplications with up to this many rows use 
 constexpr int kBurstRows = 64;
 constexpr int kPending = 2;    // wgmmas in flight while the next operand is decoded
 
-// One thread copies the weights of all tiles of the block.
+// One thread copies the weights of all tiles of the block. When it has issued all copies of a tile, it takes a ticket.
 template <class Tile>
 __device__ __forceinline__ void copy_weights(const PackedTiles<Tile>& tiles, uint32_t ring) {
   const PackedProduct& p = tiles.arguments.product;
+  const int count = tiles.count();
   PackedPlace place;
-  for (int index = tiles.first(); index < tiles.end(); index += gridDim.x) {
+  pass_ticket<Tile>(0, static_cast<int>(blockIdx.x), count);
+  int index;
+  for (uint32_t n = 0; (index = receive_ticket<Tile>(n)) >= 0; ++n) {
     const PackedPosition at = tiles.locate(index);
     const int steps = ceil_div(p.depth, kBlockDepth), groups = ceil_div(p.width, kStrips * kBlockRows);
     const unsigned char* from =
@@ -44,6 +48,8 @@ __device__ __forceinline__ void copy_weights(const PackedTiles<Tile>& tiles, uin
       from += kStrips * p.block_bytes;
       place.next(Tile::kStages);
     }
+    wait_for_previous_kernel();  // its tickets are those of the same counter
+    pass_ticket<Tile>(n + 1, take_ticket(tiles.arguments.counters, count), count);
   }
 }
 
@@ -53,7 +59,8 @@ __device__ __forceinline__ void copy_rows(const PackedTiles<Tile>& tiles, uint32
   const PackedArguments& a = tiles.arguments;
   const PackedProduct& p = a.product;
   PackedPlace place;
-  for (int index = tiles.first(); index < tiles.end(); index += gridDim.x) {
+  int index;
+  for (uint32_t n = 0; (index = receive_ticket<Tile>(n)) >= 0; ++n) {
     const PackedPosition at = tiles.locate(index);
     const int steps = ceil_div(p.depth, kBlockDepth);
     const unsigned char* from = static_cast<const unsigned char*>(p.input) + static_cast<size_t>(at.row) * 128;
@@ -199,6 +206,7 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
       mbarrier_init(ring + Tile::kFull + s * 8, 2);
       mbarrier_init(ring + Tile::kEmpty + s * 8, kStrips * 4);  // one per warp
     }
+    for (int s = 0; s < Tile::kSlots; ++s) mbarrier_init(ring + Tile::kTaken + s * 8, 1);
     fence_async_proxy();
   } else if (threadIdx.x / 32 == Tile::kMultiplying / 32) {
     // The kernel before this one is the gather or gate_up, so the offsets are complete.
@@ -223,7 +231,8 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
     const PackedProduct& p = a.product;
     const PanelRing<Tile> panels{ring, threadIdx.x / 128 * p.block_bytes};
     PackedPlace place;
-    for (int index = tiles.first(); index < tiles.end(); index += gridDim.x) {
+    int index;
+    for (uint32_t n = 0; (index = receive_ticket<Tile>(n)) >= 0; ++n) {
       const PackedPosition at = tiles.locate(index);
       with_rows<Tile>(at.rows, [&](auto width) {
         constexpr int kRows = decltype(width)::value;

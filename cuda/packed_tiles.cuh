@@ -21,6 +21,7 @@ struct PackedArguments {
   PackedProduct product;
   const float* row_scales;  // [rows]: multiplies each row's sums of gate_up before the bias is added; null: 1
   const int* row_offsets;   // [experts + 1]: the first row of each expert
+  int* counters;            // the first is zero, also afterwards: tickets
   Activation activation;
   int experts;
   int rows;   // of a panel
@@ -41,11 +42,13 @@ struct PackedTile {
   static constexpr int kMultiplying = kStrips * 128, kThreads = kMultiplying + 128;
   static constexpr int kRowBytes = kMaxRows * 128, kWeightBytes = kStrips * Format::kBlockBytes;  // of a stage, at most
   static constexpr int kTableBytes = 4 * (1024 + 1);  // for the most experts
-  static constexpr int kFitting = (227 * 1024 - kTableBytes) / (kRowBytes + kWeightBytes + 16);
+  static constexpr int kSlots = 16, kTicketBytes = kSlots * (8 + 16);  // see tickets.cuh
+  static constexpr int kFitting = (227 * 1024 - kTicketBytes - kTableBytes) / (kRowBytes + kWeightBytes + 16);
   static constexpr int kStages = kFitting < kMaxStages ? kFitting : kMaxStages;
   static constexpr int kWeights = kStages * kRowBytes;
   static constexpr int kFull = kWeights + kStages * kWeightBytes;
-  static constexpr int kEmpty = kFull + kStages * 8, kTable = kEmpty + kStages * 8;
+  static constexpr int kEmpty = kFull + kStages * 8, kTaken = kEmpty + kStages * 8;
+  static constexpr int kTickets = kTaken + kSlots * 8, kTable = kTickets + kSlots * 16;
   static_assert(kMaxRows % 8 == 0, "the swizzle must be that of the rows of an expert");
 };
 
@@ -85,8 +88,7 @@ struct PackedTiles {
   __device__ __forceinline__ PackedTiles(const PackedArguments& a, const int* row_tiles)
       : arguments(a), table(row_tiles), groups(ceil_div(a.product.width, kStrips * kBlockRows)) {}
 
-  __device__ __forceinline__ int first() const { return blockIdx.x; }
-  __device__ __forceinline__ int end() const { return table[arguments.experts] * groups; }
+  __device__ __forceinline__ int count() const { return table[arguments.experts] * groups; }
 
   __device__ __forceinline__ PackedPosition locate(int index) const {
     const int row_tile = index / groups;

@@ -23,6 +23,7 @@
 #include <ptx.cuh>
 
 #include "boxes.cuh"
+#include "tickets.cuh"
 
 namespace yamoe {
 
@@ -53,35 +54,8 @@ struct WarpgroupTile {
   static_assert(kMmaRows % kPassRows == 0 && kPassRows % 8 == 0, "a pass must not change the swizzle");
   static_assert((kConsumers * kConsumerRegisters + kProducers * kProducerRegisters) * 128 <= 65536,
                 "the registers of a block");
-  // Nobody waits for an empty slot: when all copies of a tile are issued, every warp has begun at least the tile that is
-  // kStages before it, and the slot of the next ticket was that of an earlier tile.
-  static_assert(kSlots >= kStages + 2, "a ticket must not be overwritten before it is received");
   static_assert(kSharedBytes <= 227 * 1024, "the shared memory of a block");
 };
-
-// Passes the ticket of a block's n-th tile to all warps, or -1 if there are not that many tiles.
-template <class Tile>
-__device__ __forceinline__ void pass_ticket(uint32_t n, int ticket, int count) {
-  unsigned char* const smem = dynamic_smem();
-  reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots * 4] = ticket < count ? ticket : -1;
-  mbarrier_arrive(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8);
-}
-
-// Returns the ticket of a block's n-th tile.
-template <class Tile>
-__device__ __forceinline__ int receive_ticket(uint32_t n) {
-  unsigned char* const smem = dynamic_smem();
-  mbarrier_wait(shared_address(smem) + Tile::kTaken + n % Tile::kSlots * 8, n / Tile::kSlots % 2);
-  return reinterpret_cast<int*>(smem + Tile::kTickets)[n % Tile::kSlots * 4];
-}
-
-// Takes a ticket for another tile than the block's first. All blocks together take as many as there are tiles, because
-// each block with a tile takes one too many. The last of them lets the tickets begin again.
-__device__ __forceinline__ int take_ticket(int* counter, int count) {
-  const int taken = atomicAdd(counter, 1);
-  if (taken == count - 1) *counter = 0;
-  return taken + static_cast<int>(gridDim.x);
-}
 
 // The boxes of B that a tile needs. Missing columns, and rows beyond the depth, become zeros.
 template <class Tile, WeightLayout kLayout>

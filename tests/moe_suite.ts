@@ -7,6 +7,7 @@ import {
   Generator,
   moe,
   type MoeLayer,
+  type MoeRouter,
   openLayer,
   route,
   Safetensors,
@@ -204,6 +205,12 @@ export function testMoe(
         const plain = numbers(await moe(input, layer, { backend })).map((value) => factor * value);
         assertLessOrEqual(relativeError(numbers(await moe(hidden, other, { backend })), plain), bound, dtype);
       }
+      const onInput = async (scale: number, more: Partial<MoeRouter> = {}) => { // the weights multiply the input
+        const options = { kind: "sigmoid-input", topK: 3, scale } as const;
+        return numbers(await moe(hidden, { ...layer, router: { ...router, ...more, options } }, { backend }));
+      };
+      assertLessOrEqual(relativeError(await onInput(1, { expertScale }), await onInput(2)), bound, dtype);
+
       const zero = { ...layer, router: { ...router, logitCap: 0 } };
       const cap = "layer.router.logitCap must be a finite number above 0, got 0";
       await assertRejects(() => moe(hidden, zero, { backend }), RangeError, cap);

@@ -30,7 +30,7 @@ export async function routeOnHost(
   if (logitCap) copy.data.forEach((value, i) => copy.data[i] = logitCap * Math.tanh(value / logitCap));
   const { routerIndices, ...routing } = routeTokens(copy, router, correctionBias, chosen);
   if (expertScale) {
-    const { data } = routing.routerWeights;
+    const { data } = routing.inputWeights ?? routing.routerWeights;
     routerIndices.data.forEach((expert, i) => data[i] = data[i]! * expertScale.data[expert]!);
   }
   using scope = new DisposableStack();

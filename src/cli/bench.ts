@@ -254,12 +254,16 @@ function profileLines(record: BenchRecord, varying: readonly FigureKey[]): strin
   return ["", ...wrap(`Kernels of ${rowName(record, varying)}:`, outputWidth()), ...profileTable(record.profile)];
 }
 
+/** The number of rows that a note names. The table has the hints of all rows. */
+const namedRows = 4;
+
 /** Returns each hint once, with the rows that have it and what to do. */
 function hintsByRow(records: readonly BenchRecord[], varying: readonly FigureKey[]): string[] {
   const hints = records.flatMap((record) => record.hints.map((hint) => ({ hint, row: rowName(record, varying) })));
   return [...Map.groupBy(hints, ({ hint }) => shortHint(hint))].map(([short, group]) => {
-    const rows = [...new Set(group.map(({ row }) => row))].join("; ");
-    return `Note on ${rows}: ${short}; ${advice(group[0]?.hint ?? "")}`;
+    const rows = [...new Set(group.map(({ row }) => row))], more = rows.length - namedRows;
+    const names = rows.slice(0, namedRows).join("; ") + (more > 0 ? ` and ${plural(more, "more row")}` : "");
+    return `Note on ${names}: ${short}; ${advice(group[0]?.hint ?? "")}`;
   });
 }
 

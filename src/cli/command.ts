@@ -47,19 +47,25 @@ export function writeData(text: string): void {
     writeStdout(text);
   } catch (error) {
     if (error instanceof Deno.errors.BrokenPipe) Deno.exit(exitCode.done);
-    throw error;
+    const reason = error instanceof Error ? error.message : error;
+    throw new Error(`Cannot write to standard output: ${reason}`, { cause: error });
   }
 }
 
 /** Writes a note for people to standard error. Control characters, such as those of a file name, do not reach the terminal. */
 export function printNote(note: string): void {
-  const lines = note.split("\n").flatMap((line) => wrap(printable(line), terminalWidth(Deno.stderr)));
+  const lines = note.split("\n").flatMap((line) => wrap(printable(line), noteWidth()));
   writeStderr(`${lines.join("\n")}\n`);
 }
 
 /** Returns the width of the terminal that shows standard output; infinite if it is not a terminal. */
 export function outputWidth(): number {
   return terminalWidth(Deno.stdout);
+}
+
+/** Returns the width of the terminal that shows standard error; infinite if it is not a terminal. */
+export function noteWidth(): number {
+  return terminalWidth(Deno.stderr);
 }
 
 function terminalWidth(stream: { isTerminal(): boolean }): number {

@@ -1,7 +1,8 @@
 // A progress bar on standard error, if that is a terminal.
+import { noteWidth } from "./command.ts";
 import { writeStderr } from "./streams.ts";
 
-const barWidth = 30;
+const maximumBar = 30;
 
 /** Shows the progress of a phase. Silent without a terminal. */
 export class ProgressBar implements Disposable {
@@ -21,13 +22,14 @@ export class ProgressBar implements Disposable {
       this.#phase = phase;
       this.#start = performance.now();
     }
-    const full = Math.round(fraction * barWidth);
     const elapsed = (performance.now() - this.#start) / 1000;
     const left = fraction > 0.02 ? `, ${(elapsed / fraction - elapsed).toFixed(0)} s left` : "";
-    const bar = "█".repeat(full) + "░".repeat(barWidth - full);
-    this.#write(
-      `${phase.padEnd(10)} ${bar} ${(fraction * 100).toFixed(0).padStart(3)} %  ${elapsed.toFixed(0)} s${left}`,
-    );
+    const name = phase.padEnd(10),
+      rest = `${(fraction * 100).toFixed(0).padStart(3)} %  ${elapsed.toFixed(0)} s${left}`;
+    // A line that reaches the end of the terminal's width wraps, and then cannot be overwritten.
+    const width = noteWidth() - 1, room = width - name.length - rest.length - 2;
+    const cells = Math.max(0, Math.min(maximumBar, room)), full = Math.round(fraction * cells);
+    this.#write(`${name} ${"█".repeat(full)}${"░".repeat(cells - full)} ${rest}`.slice(0, width));
   }
 
   /** Removes the bar. */

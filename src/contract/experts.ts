@@ -30,7 +30,7 @@ export interface ExpertsInputs<T = Tensor, W = T | PackedTensor<T>> {
   readonly routingWeights: T;
   /**
    * [T, K], f32: the factor of each assignment's input, as in Llama 4. It is applied to the sums of the gate-up product, so
-   * that no scaled input is rounded.
+   * that no scaled input is rounded. Not with dense `routingWeights`.
    */
   readonly inputWeights?: T | undefined;
   /**

@@ -98,7 +98,11 @@ export function resolveExperts(
   }
   if (inputs.addendWeights && !inputs.addend) throw new TypeError("addendWeights need an addend, got none");
   if (inputs.inputWeights && denseWeights) {
-    throw new RangeError(`inputWeights need routingWeights of shape [T, K], got ${formatShape([tokens, experts])}`);
+    throw new RangeError(
+      `inputWeights need routingWeights in the order of routerIndices, got dense ones, ${
+        formatShape([tokens, experts])
+      }`,
+    );
   }
   return {
     ...sizes,

@@ -1,6 +1,7 @@
 // The worker pool. Workers start from a blob: that needs no permission, works in a compiled binary, and needs no file. A
 // task is a function that closes over nothing, so the blob contains its source. Functions that tasks share are an argument.
 import { openBlas } from "./blas.ts";
+import { describeValue } from "../tensor/tensor.ts";
 import { type Context, createContext } from "./context.ts";
 import { kernelModule } from "./module.ts";
 import { experts } from "./tasks/experts.ts";
@@ -79,7 +80,7 @@ export class WorkerPool implements Disposable {
    */
   constructor(threads: number = navigator.hardwareConcurrency) {
     if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
-      throw new RangeError(`threads must be an integer from 1 to 1024, got ${threads}`);
+      throw new RangeError(`threads must be an integer from 1 to 1024, got ${describeValue(threads)}`);
     }
     this.threads = threads;
     this.#start();

@@ -46,7 +46,7 @@ Deno.test({
   async fn() {
     const { code, stderr } = await inShell('exec "$@" >/dev/full', [], "presets");
     assertEquals(code, 1, stderr);
-    assertStringIncludes(stderr, "No space left on device");
+    assertStringIncludes(stderr, "yamoe: Cannot write to standard output: No space left on device");
   },
 });
 

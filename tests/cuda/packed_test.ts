@@ -75,6 +75,25 @@ for (const { rows, dtype, kind, name } of tiles) {
 }
 
 Deno.test({
+  name: `cuda, ${emulated}, sm_90: a block takes more tiles of packed weights by tickets than it has slots for tickets`,
+  ignore: !toolkit,
+  fn: async () => {
+    const { backend, control } = await openEmulated(90, 64);
+    using own = backend;
+    const options = { weightLayout: "out-in", backend: own } as const;
+    const inputs = randomInputs({ T: 140, E: 8, K: 8, H: 64, I: 32 }, 5, { dtype: "bf16", ...options });
+    const gateUpProj = mxfp4Weight([8, 64, 64], 120), downProj = mxfp4Weight([8, 64, 32], 120);
+    const dense = { gateUpProj: decode(gateUpProj, "bf16"), downProj: decode(downProj, "bf16") };
+    const expected = (await experts({ ...inputs, ...dense }, options)).data;
+    control.schedule(7, 200);
+    for (let i = 0; i < 2; i++) {
+      assertEquals((await experts({ ...inputs, gateUpProj, downProj }, options)).data, expected);
+    }
+    control.schedule(0);
+  },
+});
+
+Deno.test({
   name: `cuda, ${emulated}, sm_90: packed weights take the memory of their format, and uploading them little more`,
   ignore: !toolkit,
   fn: async () => {

@@ -228,7 +228,7 @@ export function planLaunches(
         return [{ ...launch, ...bothWork }];
       }
       const [gather, gateUpLaunch, downLaunch] = packed.launches<TensorName>(tile, kept, rowTiles, {
-        ...{ ...tensors, ...weights, panels: "panels" },
+        ...{ ...tensors, ...weights, panels: "panels", counters: "counters" },
       });
       const gatherWork = { flops: 0, bytes: 2 * kept * hidden * element };
       return [{ ...gather, ...gatherWork }, { ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];

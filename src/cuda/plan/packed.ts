@@ -13,6 +13,7 @@ import type { TileShape } from "./tiles.ts";
 
 const gatherThreads = 256, gatherRows = 32, gatherPanels = 9; // of a block
 const panelColumns = 64;
+const ticketBytes = 16 * 24; // of a block
 
 /** A tile shape of cuda/packed.cu. */
 export interface PackedTile extends TileShape {
@@ -41,10 +42,10 @@ function packedTiles(bytes: number): readonly PackedTile[] {
     { rows: 192, maximumStages: 7, widths: [64, 128, 192] },
   ].map(({ rows, maximumStages, widths }) => {
     const stage = rows * 128 + 3 * bytes + 16;
-    const stages = Math.min(maximumStages, Math.floor((227 * 1024 - 4 * (maximumExperts + 1)) / stage));
+    const stages = Math.min(maximumStages, Math.floor((227 * 1024 - ticketBytes - 4 * (maximumExperts + 1)) / stage));
     return {
       ...{ rows, columns: 192, widths, resident: 1, name: `${rows}` },
-      ...{ threads: 512, sharedBytes: stages * stage },
+      ...{ threads: 512, sharedBytes: stages * stage + ticketBytes },
     };
   });
 }
@@ -67,6 +68,8 @@ export interface PackedTensors<Pointer> extends PackedProductTensors<Pointer> {
   readonly rowScales: Pointer | null;
   /** The gathered hidden states. */
   readonly panels: Pointer;
+  /** The backend's counters, which the kernels leave as they find them. */
+  readonly counters: Pointer;
 }
 
 /** The tensors of both products with the tile of 16 rows; cuda/packed_few.cuh describes them. */
@@ -209,7 +212,7 @@ export class PackedProducts {
     down: KernelLaunch<Pointer>,
   ] {
     const { hidden, intermediate, experts, gateUpLayout } = this.#shape;
-    const { hiddenStates, rowTokens, rowOffsets, rowScales, panels, activations } = tensors;
+    const { hiddenStates, rowTokens, rowOffsets, rowScales, panels, activations, counters } = tensors;
     const panelGroups = Math.ceil(Math.ceil(hidden / panelColumns) / gatherPanels);
     const product = (down: boolean): KernelLaunch<Pointer> => {
       const width = down ? hidden : 2 * intermediate;
@@ -224,7 +227,7 @@ export class PackedProducts {
         arguments: {
           ...this.#product("product", down, panels, tensors),
           ...activationArguments(this.#shape, this.#shape.activation, true),
-          ...{ rowScales, rowOffsets, experts, rows, down: Number(down) },
+          ...{ rowScales, rowOffsets, counters, experts, rows, down: Number(down) },
           split: Number(gateUpLayout === "concatenated"),
         },
       };

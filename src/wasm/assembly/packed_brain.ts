@@ -13,11 +13,12 @@ const scaledTable: usize = memory.data<u8>([
 // The bit pattern of 2^126 as bf16. This pattern minus that of a scale is the reduction of a bf16 of `scaledTable`.
 const LARGEST: i16 = 0x7e80;
 
-// Returns the reductions of the bf16 of `scaledTable` in the order of a group: lower and upper rows alternate.
+// Returns the reductions of the bf16 of `scaledTable` in the order of a group: lower and upper rows alternate. The mask keeps
+// the scales of missing rows, which can be any bits, out of those of other rows.
 // @ts-ignore: decorator
 @inline
 function reductionOf(scale: v128, upperScale: v128): v128 {
-  return i16x8.sub(i16x8.splat(LARGEST), v128.or(i32x4.shr_u(scale, 16), upperScale));
+  return i16x8.sub(i16x8.splat(LARGEST), v128.or(i32x4.shr_u(scale, 16), v128.and(upperScale, v128.load(BRAIN_FIELDS))));
 }
 
 // Whether a scale is so small or so large that a number is subnormal or infinite.
