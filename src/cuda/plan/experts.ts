@@ -107,11 +107,9 @@ export function planLaunches(
     ...{ experts, depth: intermediate, width: hidden, gated: false, activation: "none" },
     ...{ format: dense, offsetsReady: true },
   };
-  const spread = {
-    experts: busy,
-    rows: Math.min(kept, counts?.expected ?? Infinity) / busy,
-    even: kept === experts * capacity,
-  };
+  const even = kept === experts * capacity, expected = Math.min(kept, counts?.expected ?? Infinity);
+  const used = even ? experts : experts * (1 - (1 - 1 / experts) ** expected); // with assignments to random experts
+  const spread = { experts: used, rows: expected / used, even };
   const packed = PackedProducts.find(shape, device, kernels);
   const tensorCores = usesTensorCores(shape, [first, second], kernels);
   const weight = (

@@ -24,8 +24,10 @@ export interface RatedTile extends TileShape {
   readonly start: number;
   /** Whether a block takes a tile when it is ready for it. Defaults to `false`. */
   readonly balanced?: boolean;
-  /** A tile takes as long as if it had this many more rows, because it also copies its weights. Defaults to 0. */
+  /** A tile takes as long as if it had this many more rows. Defaults to 0. */
   readonly extraRows?: number;
+  /** A tile takes as long as one with this many rows, if it has fewer: it has to copy its weights. Defaults to 0. */
+  readonly leastRows?: number;
   /** A tile computes only as many rows as it has, rounded up to a multiple of this. Defaults to `rows`. */
   readonly rowUnit?: number;
 }
@@ -42,19 +44,30 @@ export interface BoxedTile extends RatedTile {
 /** The tile shapes of the kernels of one kind, largest first. */
 export type TileFamily = readonly (RatedTile | BoxedTile)[];
 
-/** The tile shapes on tensor cores. Their speeds were measured on an H200. Those on other GPUs are guesses. */
-export function tensorTiles(computeCapability: number): TileFamily {
+/**
+ * The tile shapes on tensor cores. Their speeds were measured on an H200. Those on other GPUs are guesses.
+ *
+ * @param split Whether gate and up columns are split in weights [in, out]: the kernels copy those in many short pieces.
+ */
+export function tensorTiles(computeCapability: number, split = false): TileFamily {
   const shapes = [
-    { rows: 256, columns: 128, threads: 256, stages: 4, start: 8, hopper: [1.55, 8], other: [1.6, 5.5] },
-    { rows: 128, columns: 128, threads: 128, stages: 4, start: 7, hopper: [1.5, 27], other: [1.4, 6.3] },
-    { rows: 64, columns: 128, threads: 128, stages: 4, start: 4, hopper: [1.35, 20], other: [1.2, 6.8] },
-    { rows: 16, columns: 64, threads: 32, stages: 8, start: 4, hopper: [0.37, 24], other: [0.38, 7] },
+    { rows: 256, columns: 128, threads: 256, stages: 4, start: 8, hopper: [1.6, 8], other: [1.6, 5.5] },
+    { rows: 128, columns: 128, threads: 128, stages: 4, start: 7, hopper: [1.55, 27], other: [1.4, 6.3] },
+    { rows: 64, columns: 128, threads: 128, stages: 4, start: 4, hopper: [1.4, 20], other: [1.2, 6.8] },
+    { rows: 16, columns: 64, threads: 32, stages: 8, start: 4, hopper: [0.37, 22], other: [0.38, 7] },
   ] as const;
   return shapes.map(({ stages, hopper, other, ...shape }) => {
     const [speed, bandwidth] = computeCapability === 90 ? hopper : other;
     // A ring of steps of A and B with a depth of 32 and 2 bytes per element; two stages if copies go through registers.
     const sharedBytes = (computeCapability >= 80 ? stages : 2) * (shape.rows + shape.columns) * 32 * 2;
-    return { ...shape, speed, bandwidth, name: `${shape.rows}`, sharedBytes };
+    return {
+      ...shape,
+      speed,
+      bandwidth,
+      extraRows: split ? (shape.rows === 16 ? 40 : 150) : 0,
+      name: `${shape.rows}`,
+      sharedBytes,
+    };
   });
 }
 
@@ -87,16 +100,14 @@ export function hopperTiles(split: boolean): TileFamily {
   return [
     // A ring of steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
     ...[
-      { rows: 256, stages: 4, speed: 3.2, bandwidth: 17, start: 11 },
-      { rows: 128, stages: 5, speed: 2.7, bandwidth: split ? 17.5 : 20, start: 4.8 },
+      { rows: 256, stages: 4, speed: 3, bandwidth: 18, start: 6 },
+      { rows: 128, stages: 5, speed: 2.85, bandwidth: split ? 18 : 21, start: 4.8 },
     ].map(({ stages, ...shape }) => ({
-      ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512, rowUnit: 64, extraRows: 22 },
+      ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512 },
+      ...{ rowUnit: 64, leastRows: 104, extraRows: 8 },
       sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8 + 8 * 24,
     })),
-    ...tensorTiles(90).filter(({ rows }) => rows === 64).map((shape) => ({
-      ...shape,
-      bandwidth: split ? 8.4 : shape.bandwidth,
-    })),
+    ...tensorTiles(90, split).filter(({ rows }) => rows === 64),
     // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step;
     // and 6 slots with an mbarrier, a ticket, and the position and the scale of each row.
     {
@@ -155,17 +166,21 @@ function timeOf(
   { width, depth }: TileChoice["products"][number],
   { experts, rows, even, multiprocessors, resident }: TileChoice,
 ): number {
-  const { columns, rowUnit = shape.rows, extraRows = 0 } = shape;
+  const { columns, rowUnit = shape.rows, leastRows = 0, extraRows = 0 } = shape;
   const spread = even ? 0 : Math.sqrt(rows);
   const samples = quarters.map((sigma) => Math.max(1, rows + sigma * spread));
   const mean = (of: (rows: number) => number) => samples.reduce((sum, rows) => sum + of(rows), 0) / samples.length;
-  const rowTiles = mean((rows) => Math.ceil(rows / shape.rows)),
-    unitRows = mean((rows) => Math.ceil(rows / rowUnit) * rowUnit);
+  const tilesOf = (rows: number) => Math.ceil(rows / shape.rows);
+  const lastRows = (rows: number) =>
+    Math.max(leastRows, Math.ceil((rows - (tilesOf(rows) - 1) * shape.rows) / rowUnit) * rowUnit);
+  const expertRows = mean((rows) => (tilesOf(rows) - 1) * shape.rows + lastRows(rows) + tilesOf(rows) * extraRows);
+  const rowTiles = mean(tilesOf);
   const tiles = experts * rowTiles * Math.ceil(width / columns) / multiprocessors;
-  const tileRows = unitRows / rowTiles + extraRows;
+  const tileRows = expertRows / rowTiles;
   const together = resident(shape), needed = Math.max(1, 0.6 * together);
   const balancedRows = () => {
-    const largest = Math.min(shape.rows, unitRows) + extraRows;
+    const unitRows = mean((rows) => Math.ceil(rows / rowUnit) * rowUnit);
+    const largest = Math.min(shape.rows, Math.max(leastRows, unitRows)) + extraRows;
     return Math.max(tiles * tileRows + 0.55 * largest, needed * largest); // at the end some blocks find no tile
   };
   const roundRows = () => {
