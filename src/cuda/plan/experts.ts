@@ -8,6 +8,7 @@ import type { PackedFormat } from "../../tensor/packed_tensor.ts";
 import { bytesPerElement, type DType, elementCount } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
+import { chooseTile } from "./choose_tile.ts";
 import { cudaDTypeCode } from "./codes.ts";
 import { PackedProducts, type PackedProductTensors, type PackedTile } from "./packed.ts";
 import { fewTile } from "./packed_few.ts";
@@ -24,7 +25,7 @@ import {
   type WeightName,
 } from "./stored.ts";
 import { hasCounters, isStreamTile, planStream, sortsItself } from "./stream.ts";
-import { chooseTile, type TileShape } from "./tiles.ts";
+import type { TileShape } from "./tiles.ts";
 
 /** The tensors that the kernels read and write. */
 export type TensorName = keyof ExpertsInputs | PartName | WorkspaceName | "counters" | "output";

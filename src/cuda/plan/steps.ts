@@ -4,12 +4,12 @@ import type { ProductShape } from "../../contract/resolve_ops.ts";
 import { bytesPerElement, type DType } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
+import { chooseTile } from "./choose_tile.ts";
 import { cudaDTypeCode } from "./codes.ts";
 import { checkInt32, checkMaximum, maximumExperts, maximumItems } from "../../contract/limits.ts";
 import { type PlanDevice, type Product, ProductKernels, type ProductTensors } from "./product.ts";
 import { denseParts } from "./stored.ts";
 import { isStreamTile, planStream } from "./stream.ts";
-import { chooseTile } from "./tiles.ts";
 
 const sortThreads = 256;
 const scanThreads = 1024;
