@@ -46,8 +46,8 @@ function timeOf(
 
 /**
  * Estimates how many rows of tiles the multiprocessor that has most computes, if each expert has so many column tiles. A tile with
- * few rows takes as long as a full one, unless its rows come in units. A multiprocessor is fully used if it has 0.6 of the blocks
- * that it can run at once.
+ * few rows takes as long as a full one, unless its rows come in units. A multiprocessor with fewer blocks than it can run at once
+ * is fully used by the square root of their number.
  */
 function rowsOf(
   shape: RatedTile,
@@ -66,10 +66,10 @@ function rowsOf(
   };
   const tileRows = mean(expertRows) / mean(tilesOf);
   const tiles = experts * mean(tilesOf) * columnTiles / multiprocessors;
-  const together = resident(shape), needed = Math.max(1, 0.6 * together);
+  const together = resident(shape), needed = Math.sqrt(together);
   if (shape.balanced) {
     const largest = Math.min(maximum, mean(unitRows)) + extraRows;
-    return Math.max(tiles * tileRows + 0.55 * largest, needed * largest); // at the end some blocks find no tile
+    return Math.max(tiles * tileRows + 0.575 * largest, needed * largest); // at the end some blocks find no tile
   }
   const full = Math.floor(tiles / together) * together, rest = Math.ceil(tiles - full - 1e-9);
   return (full + (rest > 0 ? Math.max(rest, needed) : 0)) * tileRows;

@@ -233,7 +233,6 @@ export function planLaunches(
       return [{ ...gather, ...gatherWork }, { ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
     }
     if (isStreamTile(tile)) {
-      const bytes = busy * (gateUpExperts.bytes + downExperts.bytes);
       const launches = planStream<TensorName>(
         products.name(tile, gateUpProduct),
         tile,
@@ -241,7 +240,7 @@ export function planLaunches(
         gateUpProduct,
         downProduct,
         { rowTiles, slots: products.slots(tile, gateUpProduct), assignments, topK, capacity: maximumRows },
-        bytes,
+        used,
         {
           ...{
             hiddenStates: "hiddenStates",

@@ -8,7 +8,7 @@ const maximumStages = 6;
 const headerBytes = 512; // before the ring
 
 /** The maximum number of assignments that the kernel sorts. */
-const maximumSorted = 2048;
+const maximumSorted = 512;
 
 /** The tile. `resident` is the maximum number of blocks that share a multiprocessor. */
 export const fewTile = {

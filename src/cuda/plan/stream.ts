@@ -10,10 +10,10 @@ import { splitsColumns, weightBoxes } from "./weight_boxes.ts";
 export const counterCount = 4096;
 
 /**
- * One launch computes both products if there are so many bytes of weights for each block, and more than so many for each tile.
- * Otherwise two take less time: few tiles are spread more evenly over the multiprocessors, and blocks take no tickets.
+ * One launch computes both products if there are so many bytes of weights and so many tiles of down for each block, and more than so
+ * many bytes for each tile. Otherwise two take less time: few tiles are spread more evenly, and blocks take no tickets.
  */
-const oneLaunch = { blockBytes: 2 ** 20, tileBytes: 2 ** 17 };
+const oneLaunch = { blockBytes: 768 * 1024, blockTiles: 1.5, tileBytes: 128 * 1024 };
 
 /** The maximum number of assignments that each block of the kernel sorts itself. For more, a kernel before takes less time. */
 const maximumSorted = 512;
@@ -72,7 +72,7 @@ export interface StreamSizes {
  *
  * @param kernel Its name.
  * @param gateUp The first product, or undefined if `activations` are given and only the second product is computed.
- * @param weightBytes The bytes of the weights that are read.
+ * @param used The number of experts that are expected to have rows.
  * @returns One or two launches.
  * @throws {RangeError} If a product is too large for the kernel's 32-bit indices.
  */
@@ -83,7 +83,7 @@ export function planStream<Pointer>(
   gateUp: Product | undefined,
   down: Product,
   { rowTiles, slots, assignments, topK, capacity }: StreamSizes,
-  weightBytes: number,
+  used: number,
   { gateUpProj, downProj, ...tensors }: StreamTensors<Pointer>,
 ): KernelLaunch<Pointer>[] {
   const { experts, depth: intermediate, width: hidden } = down;
@@ -114,9 +114,11 @@ export function planStream<Pointer>(
     };
   };
   if (!gateUp) return [launch(2)];
-  const tileBytes = 2 * tile.columns * hidden * (gateUpWidth + intermediate) / (gateUpWidth + hidden);
+  const weightBytes = 2 * used * hidden * (gateUpWidth + intermediate),
+    columnTiles = (gateUpWidth + hidden) / tile.columns;
   // With split columns, neighbouring tiles share lines of memory, which they only read together if they have no tickets.
   const takesTickets = !splitsColumns(variant, gateUp) && weightBytes >= oneLaunch.blockBytes * slots &&
-    tileBytes > oneLaunch.tileBytes;
+    used * Math.ceil(hidden / tile.columns) >= oneLaunch.blockTiles * slots &&
+    weightBytes > oneLaunch.tileBytes * used * columnTiles;
   return takesTickets ? [launch(3)] : [launch(1), launch(2)];
 }

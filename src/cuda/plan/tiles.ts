@@ -51,10 +51,10 @@ export type TileFamily = readonly (RatedTile | BoxedTile)[];
  */
 export function tensorTiles(computeCapability: number, split = false): TileFamily {
   const shapes = [
-    { rows: 256, columns: 128, threads: 256, stages: 4, start: 8, hopper: [1.6, 8], other: [1.6, 5.5] },
-    { rows: 128, columns: 128, threads: 128, stages: 4, start: 7, hopper: [1.55, 27], other: [1.4, 6.3] },
-    { rows: 64, columns: 128, threads: 128, stages: 4, start: 4, hopper: [1.4, 20], other: [1.2, 6.8] },
-    { rows: 16, columns: 64, threads: 32, stages: 8, start: 4, hopper: [0.37, 22], other: [0.38, 7] },
+    { rows: 256, columns: 128, threads: 256, stages: 4, start: 8, hopper: [1.7, 8.5], other: [1.6, 5.5] },
+    { rows: 128, columns: 128, threads: 128, stages: 4, start: 5.5, hopper: [1.6, 27], other: [1.4, 6.3] },
+    { rows: 64, columns: 128, threads: 128, stages: 4, start: 3.8, hopper: [1.35, 17.5], other: [1.2, 6.8] },
+    { rows: 16, columns: 64, threads: 32, stages: 8, start: 3.6, hopper: [0.39, 22], other: [0.38, 7] },
   ] as const;
   return shapes.map(({ stages, hopper, other, ...shape }) => {
     const [speed, bandwidth] = computeCapability === 90 ? hopper : other;
@@ -64,7 +64,7 @@ export function tensorTiles(computeCapability: number, split = false): TileFamil
       ...shape,
       speed,
       bandwidth,
-      extraRows: split ? (shape.rows === 16 ? 40 : 150) : 0,
+      extraRows: split ? (shape.rows === 16 ? 47 : 195) : 0,
       name: `${shape.rows}`,
       sharedBytes,
     };
@@ -100,8 +100,8 @@ export function hopperTiles(split: boolean): TileFamily {
   return [
     // A ring of steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
     ...[
-      { rows: 256, stages: 4, speed: 3, bandwidth: 18, start: 6 },
-      { rows: 128, stages: 5, speed: 2.85, bandwidth: split ? 18 : 21, start: 4.8 },
+      { rows: 256, stages: 4, speed: 3, bandwidth: 16.5, start: 5.5 },
+      { rows: 128, stages: 5, speed: 2.85, bandwidth: split ? 19 : 20, start: 4 },
     ].map(({ stages, ...shape }) => ({
       ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512 },
       ...{ rowUnit: 64, leastRows: 104, extraRows: 8 },
@@ -111,8 +111,8 @@ export function hopperTiles(split: boolean): TileFamily {
     // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step;
     // and 6 slots with an mbarrier, a ticket, and the position and the scale of each row.
     {
-      ...{ name: "stream32", rows: 32, columns: 64, threads: 192, rowUnit: 8, extraRows: 16, ...boxed },
-      ...{ speed: split ? 0.5 : 0.69, bandwidth: 25, start: 2.5 },
+      ...{ name: "stream32", rows: 32, columns: 64, threads: 192, rowUnit: 8, extraRows: 15, ...boxed },
+      ...{ speed: split ? 0.46 : 0.67, bandwidth: 25.6, start: 2.6 },
       ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 32 * 8 + 16) },
     },
   ];
@@ -121,7 +121,7 @@ export function hopperTiles(split: boolean): TileFamily {
 /** The tile shapes without tensor cores, in f32. */
 export const simtTiles: TileFamily = [
   { rows: 128, columns: 64, threads: 256, speed: 0.11, bandwidth: 8, start: 4 },
-  { rows: 16, columns: 64, threads: 128, speed: 0.065, bandwidth: 8, start: 4 },
+  { rows: 16, columns: 64, threads: 128, speed: 0.061, bandwidth: 8, start: 4 },
 ].map((shape) => ({
   ...shape,
   name: `${shape.rows}`,

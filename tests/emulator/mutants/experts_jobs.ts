@@ -91,7 +91,7 @@ export const hopperProducts: readonly ExpertsJob[] = [
   [32, { T: 20, H: 128, I: 256, E: 2, K: 1 }], // whole steps and whole tiles
   [32, { T: 300, H: 136, I: 264, E: 2, K: 1 }, concatenated], // more tiles than blocks
   [32, { T: 70, H: 40, I: 72, E: 2, K: 2 }, { expertCapacity: 66 }, { extra: "input weights" }], // sorted before
-  [32, { T: 9, H: 1184, I: 1184, E: 1, K: 1 }, outIn], // both products in one launch
+  [32, { T: 9, H: 1032, I: 1032, E: 1, K: 1 }, outIn], // both products in one launch
   // Warps that drift apart show more here. Both products in one launch, where all columns of gate_up fit in the ring:
   [32, { T: 5, H: 5504, I: 400, E: 1, K: 1 }, outIn],
   // More steps than stages:
