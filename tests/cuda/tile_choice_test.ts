@@ -99,7 +99,6 @@ const layers: readonly [name: string, shape: Shape, times: Readonly<Record<numbe
     1: { one: 76.5, two: 69.4 },
     64: { one: 3610, two: 2980, 128: 3228, 256: 3293 },
     1024: { one: 9134, two: 8461, 128: 7617, 256: 7674 },
-    8192: { 128: 8594, 256: 8073 },
     32768: { 128: 18091, 256: 18649 },
   }],
   ["256 experts", { hidden: 2048, intermediate: 512, experts: 256, topK: 8 }, {
@@ -125,6 +124,22 @@ const layers: readonly [name: string, shape: Shape, times: Readonly<Record<numbe
     320: { 128: 281, 256: 282 },
     640: { 128: 415, 256: 371 },
     2560: { 128: 1252, 256: 1212 },
+  }],
+  ["8 experts, top 6", { hidden: 3072, intermediate: 768, experts: 8, topK: 6 }, {
+    2: { one: 37.3, two: 32.1 },
+    24: { one: 44.3, two: 40.5, 64: 55.6, 128: 44.6, 256: 49.6 },
+    160: { 64: 68.5, 128: 52.3, 256: 56.3 },
+    320: { 128: 64.9, 256: 78.9 },
+    640: { 128: 103, 256: 101 },
+  }],
+  ["24 experts, short down", { hidden: 3456, intermediate: 448, experts: 24, topK: 2 }, {
+    8: { one: 40.5, two: 35.7, 128: 52 },
+    118: { one: 64.4, two: 67.7, 64: 82.5, 128: 71.3, 256: 75.4 },
+    253: { one: 73.5, two: 83.8, 64: 85.9, 128: 76.3, 256: 78.8 },
+  }],
+  ["72 experts, short down", { hidden: 3712, intermediate: 448, experts: 72, topK: 8 }, {
+    1: { one: 33.3, two: 28 },
+    2: { one: 48.2, two: 42.6 },
   }],
   ["160 experts", { hidden: 7168, intermediate: 1024, experts: 160, topK: 8 }, {
     1: { one: 90.5, two: 88, 64: 131, 128: 131 },
@@ -153,7 +168,6 @@ const layers: readonly [name: string, shape: Shape, times: Readonly<Record<numbe
     256: { 16: 658, 64: 643, 128: 784 },
     1024: { 64: 689, 128: 818 },
     2048: { 64: 1009, 128: 868 },
-    4096: { 64: 1754, 128: 1792, 256: 1698 },
   }],
   ["GELU, split columns", {
     hidden: 2048,

@@ -197,7 +197,8 @@ export class PackedProducts {
       const time = mean(around.map(expert)) / mean(around.map(rowTiles));
       const waves = (width: number) => {
         const share = tiles * Math.ceil(width / columns) / slots;
-        return resident > 1 ? Math.max(0.5, share) : Math.ceil(share); // blocks of a multiprocessor share its bandwidth
+        // Blocks of a multiprocessor share its bandwidth. The others take tickets; at the end some find no tile.
+        return resident > 1 ? Math.max(0.5, share) : Math.max(1, share + 0.2);
       };
       return time * (waves(2 * intermediate) * hidden + waves(hidden) * intermediate);
     };
