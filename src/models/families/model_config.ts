@@ -155,7 +155,9 @@ export class ModelConfig {
     const found = this.#levels.flatMap((level) => quantizationKeys.map((key) => members(level[key])))
       .find((quantization) => quantization);
     if (!found) return { block: standardBlock, overrides: {} };
-    const block = found.weight_block_size ?? groupBlock(found) ?? standardBlock;
+    const groups = weightGroups(found);
+    const block = found.weight_block_size ?? groups.map(({ block_structure }) => block_structure).find(Array.isArray) ??
+      standardBlock;
     const isPair = Array.isArray(block) && block.length === 2 &&
       block.every((size) => Number.isSafeInteger(size) && size > 0);
     if (!isPair) {
@@ -166,7 +168,7 @@ export class ModelConfig {
     const sizes = (from: Members) => ({ bits: count(from.bits), groupSize: count(from.group_size) });
     return {
       block: block as [number, number],
-      ...sizes(found),
+      ...sizes({ bits: onlyOf(groups, "num_bits"), group_size: onlyOf(groups, "group_size"), ...found }),
       checkpointFormat: typeof found.checkpoint_format === "string" ? found.checkpoint_format : undefined,
       overrides: Object.fromEntries(
         Object.entries(found).flatMap(([name, own]) => members(own) ? [[name, defined(sizes(members(own)!))]] : []),
@@ -189,10 +191,15 @@ function typeOfArchitecture({ architectures }: Members): string | undefined {
   return familyTypes.find((type) => plain(type) === model);
 }
 
-/** The block of compressed-tensors, which is in its groups of layers. */
-function groupBlock({ config_groups }: Members): unknown {
-  const groups = Object.values(members(config_groups) ?? {}).map((group) => members(members(group)?.weights));
-  return groups.map((weights) => weights?.block_structure).find((block) => Array.isArray(block));
+/** How the weights of each group of layers are quantized (compressed-tensors). */
+function weightGroups({ config_groups }: Members): readonly Members[] {
+  return Object.values(members(config_groups) ?? {}).map((group) => members(members(group)?.weights) ?? {});
+}
+
+/** The value of a key that all groups have in common. */
+function onlyOf(groups: readonly Members[], key: string): unknown {
+  const [value, ...others] = new Set(groups.map((group) => group[key]));
+  return others.length === 0 ? value : undefined;
 }
 
 function count(value: unknown): number | undefined {

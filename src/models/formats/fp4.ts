@@ -1,6 +1,6 @@
 import { all } from "../../concurrently.ts";
 import type { StoredDType, StoredTensor } from "../../safetensors/header.ts";
-import { elementCount } from "../../tensor/tensor.ts";
+import { elementCount, formatShape } from "../../tensor/tensor.ts";
 import { e2m1 as values } from "../../tensor/small_floats.ts";
 import { bytesOf, scaleDTypes, toF32 } from "./numbers.ts";
 import {
@@ -36,6 +36,13 @@ const namings: readonly Naming[] = [
     dtypes: ["U8"],
     scales: ".weight_scale",
     global: { name: ".weight_scale_2", divides: false },
+  },
+  {
+    format: "nvfp4", // ModelOpt: gpt-oss, and Llama 4, whose matrices are [in / 2, out]
+    pairs: "",
+    dtypes: ["U8"],
+    scales: "_weight_scale",
+    global: { name: "_weight_scale_2", divides: false },
   },
   {
     format: "nvfp4", // compressed-tensors
@@ -83,14 +90,35 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
   if (isBlocks && pairs.shape.length !== 4) {
     throw tensorError(source, pairs.name, "must have shape [E, out, in / 32, 16]");
   }
-  const rowsOf = isBlocks ? pairs.shape.slice(0, -2) : pairs.shape.slice(0, -1);
+  const isInOut = naming.pairs === "" && pairs.shape.at(-1) === scales.shape.at(-1);
+  const oriented = isInOut ? swapLast(pairs.shape) : pairs.shape;
+  const rowsOf = isBlocks ? oriented.slice(0, -2) : oriented.slice(0, -1);
   const perElement = pairs.dtype === "U32" ? 8 : 2;
-  const columns = perElement * (isBlocks ? pairs.shape.at(-1)! * pairs.shape.at(-2)! : pairs.shape.at(-1)!);
+  const columns = perElement * (isBlocks ? oriented.at(-1)! * oriented.at(-2)! : oriented.at(-1)!);
   const group = groups[naming.format];
   const scaleDType = group === 16 && scales.dtype === "U8" ? "F8_E4M3" : scales.dtype; // MLX
-  expectShape(source, scales, [...rowsOf, Math.ceil(columns / group)]);
-  const shape = [...rowsOf, columns], count = matrices(shape);
+  const scaleShape = [...rowsOf, Math.ceil(columns / group)];
+  expectShape(source, scales, isInOut ? swapLast(scaleShape) : scaleShape);
+  const shape = [...rowsOf, columns], count = matrices(shape), rows = rowsOf.at(-1)!;
   const perMatrix = global !== undefined && elementCount(global.shape) === count && count > 1;
+  if (global && !perMatrix && elementCount(global.shape) !== 1) {
+    throw tensorError(
+      source,
+      global.name,
+      `must have one element${count > 1 ? `, or one for each of ${count} experts` : ""}, got shape ${
+        formatShape(global.shape)
+      }`,
+    );
+  }
+  /** Reads the part of a matrix that `tensor` has, row by row. */
+  const readMatrix = async (tensor: StoredTensor, index: number): Promise<Uint8Array<ArrayBuffer>> => {
+    const bytes = await readPartOf(source, tensor, index, count);
+    return isInOut ? transpose(bytes, rows) : bytes;
+  };
+  const readMatrixTo = async (tensor: StoredTensor, index: number, target: Uint8Array | undefined) => {
+    if (isInOut) target?.set(await readMatrix(tensor, index));
+    else await readTo(source, tensor, index, target);
+  };
   /** Reads the global scale of a matrix as a factor in f32: the reciprocal of one that divides, as vLLM computes it. */
   const factorOf = async (index: number) => {
     if (!global) return 1;
@@ -103,8 +131,8 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
     format: group === 16 ? { kind: "nvfp4", globalScales: 1 } : { kind: "mxfp4", exactInF16: false },
     read: (index, { values, scales: ofGroups, globalScales }) =>
       all([
-        readTo(source, pairs, index, values),
-        readTo(source, scales, index, ofGroups),
+        readMatrixTo(pairs, index, values),
+        readMatrixTo(scales, index, ofGroups),
         global?.dtype === "F32" && !naming.global?.divides
           ? readTo(source, global, perMatrix ? index : 0, globalScales)
           : factorOf(index).then((factor) => globalScales?.set(bytesOf(Float32Array.of(factor)))),
@@ -118,8 +146,8 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
     isDense: false,
     packing: columns % group === 0 && keptScales.includes(scaleDType) ? packing : undefined,
     async decode(index) {
-      const bytes = await readPartOf(source, pairs, index, count);
-      const scale = toF32(await readPartOf(source, scales, index, count), scaleDType);
+      const bytes = await readMatrix(pairs, index);
+      const scale = toF32(await readMatrix(scales, index), scaleDType);
       const factor = await factorOf(index);
       for (let i = 0; i < scale.length; i++) scale[i]! *= factor;
       const target = new Float32Array(2 * bytes.length), runs = Math.ceil(columns / group);
@@ -135,4 +163,17 @@ async function open(source: TensorSource, linear: string, naming: Naming): Promi
       return target;
     },
   };
+}
+
+function swapLast(shape: readonly number[]): readonly number[] {
+  return [...shape.slice(0, -2), ...shape.slice(-2).reverse()];
+}
+
+/** Transposes a matrix of bytes with so many columns. */
+function transpose(bytes: Uint8Array, columns: number): Uint8Array<ArrayBuffer> {
+  const rows = bytes.length / columns, target = new Uint8Array(bytes.length);
+  for (let c = 0, at = 0; c < columns; c++) {
+    for (let r = 0; r < rows; r++, at++) target[at] = bytes[r * columns + c]!;
+  }
+  return target;
 }

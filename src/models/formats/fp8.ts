@@ -17,7 +17,15 @@ import {
 
 /** What the name of the scales ends with, after the weight's name and after the linear layer's. */
 const afterWeight = ["_scale_inv", "_scale"];
-const afterLinear = [".weight_scale_inv", ".weight_scale", ".scale", ".scales", "_scale_inv", "_scale"];
+const afterLinear = [
+  ".weight_scale_inv",
+  ".weight_scale",
+  ".scale",
+  ".scales",
+  "_scale_inv",
+  "_weight_scale",
+  "_scale",
+];
 
 /**
  * Finds FP8 weights, E4M3, with one scale for a block (DeepSeek-V3, Qwen3), a group of a row (MXFP8), a row or column, a
@@ -31,6 +39,9 @@ export const fp8: Format = async (source, linear, { block }) => {
     .find((name) => source.has(name));
   if (scaleName === undefined) {
     throw tensorError(source, name, `must be of dtype ${floats.join(", ")}, or have scales, got F8_E4M3 without`);
+  }
+  if (weight.shape.length < 2) {
+    throw tensorError(source, name, `must have shape [out, in] or [E, out, in], got ${formatShape(weight.shape)}`);
   }
   const scales = await describe(source, scaleName, scaleDTypes);
   const [rows, columns] = weight.shape.slice(-2) as [number, number];
@@ -105,13 +116,6 @@ function spread(
   }
 }
 
-/** Returns how many of `size` neighbors have one scale, or undefined if the number of scales fits neither that nor blocks. */
-function share(scales: number, size: number, block: number): number | undefined {
-  if (scales === 1) return size;
-  if (scales === size) return 1;
-  return scales === Math.ceil(size / block) ? block : undefined;
-}
-
 /** The scales of a matrix. */
 interface ScaleGrid {
   /** Whether each of several matrices has its own. */
@@ -143,11 +147,17 @@ function scaleGrid(
   const rest = withoutOnes(perMatrix ? scales.shape.slice(1) : scales.shape);
   const total = elementCount(rest);
   const [bands, runs] = total === 1 ? [1, 1] : rest.length === 1 ? [rest[0]!, 1] : rest.slice(-2) as [number, number];
-  const band = share(bands, rows, block[0]);
-  const group = bands === rows && columns % runs === 0 ? columns / runs : undefined; // each row has groups (MXFP8)
-  const run = share(runs, columns, block[1]) ?? group;
-  if (bands * runs === total && band !== undefined && run !== undefined) return { perMatrix, bands, runs, band, run };
   const blocks = [Math.ceil(rows / block[0]), Math.ceil(columns / block[1])];
+  const size = bands * runs !== total
+    ? undefined
+    : bands === blocks[0] && runs === blocks[1]
+    ? block
+    : (bands === 1 || bands === rows) && (runs === 1 || runs === columns) // one for all, for a row or for a column
+    ? [rows / bands, columns / runs] as const
+    : bands === rows && columns % runs === 0 // each row has groups (MXFP8)
+    ? [1, columns / runs] as const
+    : undefined;
+  if (size) return { perMatrix, bands, runs, band: Math.min(size[0], rows), run: Math.min(size[1], columns) };
   throw tensorError(
     source,
     scales.name,

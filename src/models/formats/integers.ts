@@ -2,6 +2,7 @@
 import { all } from "../../concurrently.ts";
 import type { StoredTensor } from "../../safetensors/header.ts";
 import type { Int4Format, PackedParts } from "../../tensor/packed_tensor.ts";
+import { formatShape } from "../../tensor/tensor.ts";
 import { floats, toF32 } from "./numbers.ts";
 import {
   describe,
@@ -46,23 +47,27 @@ export const qweight: Format = (source, linear, quantization) =>
 async function openQweight(
   source: TensorSource,
   linear: string,
-  { bits: known, checkpointFormat }: Quantization,
+  { bits: known, groupSize, checkpointFormat }: Quantization,
 ): Promise<StoredWeight> {
   const packed = await describe(source, `${linear}.qweight`, words);
   const scales = await describe(source, `${linear}.scales`, floats);
   const zeros = await describe(source, `${linear}.qzeros`, words);
   const order = source.has(`${linear}.g_idx`) ? await describe(source, `${linear}.g_idx`, words) : undefined;
+  expectMatrix(source, packed, "[in, out] with several numbers in a word");
+  expectMatrix(source, scales, "[groups, out]");
+  expectMatrix(source, zeros, "[groups, out] with several numbers in a word");
   const [groups, out] = scales.shape as [number, number];
-  const zeroWords = zeros.shape[1] ?? 0;
+  const zeroWords = zeros.shape[1]!;
   const isKnown = known !== undefined && zeroWords === Math.ceil(out * known / 32);
   const bits = isKnown ? known : Math.round(32 * zeroWords / out); // GPTQModel has layers with other bits
   checkBits(source, packed, bits);
   const perWord = 32 / bits, mask = 2 ** bits - 1;
   const isAwq = packed.shape[1] !== out;
   const inputs = packed.shape[0]! * (isAwq ? 1 : perWord);
-  expectShape(source, packed, isAwq ? [inputs, out / perWord] : [inputs / perWord, out]);
+  expectShape(source, packed, isAwq ? [inputs, Math.ceil(out / perWord)] : [inputs / perWord, out]);
   expectShape(source, zeros, [groups, Math.ceil(out / perWord)]);
   if (order) expectShape(source, order, [inputs]);
+  const run = groupOfInputs(source, scales, inputs, groups, groupSize);
   if (isAwq && bits !== 4) throw tensorError(source, packed.name, `has ${bits} bits per weight, expected 4 for AWQ`);
   const zeroOffset = isAwq || checkpointFormat === "gptq_v2" ? 0 : 1;
   const place = (column: number) => (isAwq ? awqPlaces[column % 8]! : column % perWord) * bits;
@@ -79,10 +84,10 @@ async function openQweight(
     dtype: scales.dtype === "BF16" ? "bf16" : "f16",
     tensors: [packed, scales, zeros, ...order ? [order] : []],
     isDense: false,
-    packing: int4Packing(bits, inputs, groups, {
+    packing: int4Packing(bits, inputs, run, {
       scales,
       integers: "zero-points",
-      fits: order && (async () => isInOrder(await readWords(source, order), inputs / groups)),
+      fits: order && (async () => isInOrder(await readWords(source, order), run)),
       async read(target) {
         const q = await readWords(source, packed), z = await readWords(source, zeros);
         const scale = await readPartOf(source, scales, 0, 1), size = scale.length / (groups * out);
@@ -105,7 +110,7 @@ async function openQweight(
       const groupOf = order && await readWords(source, order);
       const target = new Float32Array(out * inputs);
       for (let i = 0; i < inputs; i++) {
-        const group = groupOf?.[i] ?? Math.floor(i * groups / inputs);
+        const group = groupOf?.[i] ?? Math.floor(i / run);
         for (let o = 0; o < out; o++) {
           target[o * inputs + i] = (numberAt(q, i, o) - zeroAt(z, group, o)) * scale[group * out + o]!;
         }
@@ -116,10 +121,14 @@ async function openQweight(
 }
 
 /** Finds weights of compressed-tensors, "pack-quantized": [out, in / 8] words with an offset, scales per group of inputs. */
-export const packed: Format = (source, linear) =>
-  source.has(`${linear}.weight_packed`) ? openPacked(source, linear) : undefined;
+export const packed: Format = (source, linear, quantization) =>
+  source.has(`${linear}.weight_packed`) ? openPacked(source, linear, quantization) : undefined;
 
-async function openPacked(source: TensorSource, linear: string): Promise<StoredWeight | undefined> {
+async function openPacked(
+  source: TensorSource,
+  linear: string,
+  { bits: known, groupSize }: Quantization,
+): Promise<StoredWeight | undefined> {
   const name = `${linear}.weight_packed`;
   if ((await source.describe(name)).dtype !== "I32") return undefined;
   const weight = await describe(source, name, words);
@@ -131,18 +140,34 @@ async function openPacked(source: TensorSource, linear: string): Promise<StoredW
   const order = source.has(`${linear}.weight_g_idx`)
     ? await describe(source, `${linear}.weight_g_idx`, words)
     : undefined;
+  expectMatrix(source, weight, "[out, in] with several numbers in a word");
+  expectShape(source, size, [2]);
   const sizes = await readPartOf(source, size, 0, 1);
   const [out, inputs] = Array.from(
     size.dtype === "I64" ? new BigInt64Array(sizes.buffer) : new Int32Array(sizes.buffer),
     Number,
   ) as [number, number];
-  const rowWords = weight.shape[1]!;
-  const bits = [4, 8].find((bits) => Math.ceil(inputs * bits / 32) === rowWords);
+  const rowWords = weight.shape[1]!, widths = [4, 8].filter((bits) => bits === (known ?? bits));
+  const bits = widths.find((bits) => Math.ceil(inputs * bits / 32) === rowWords);
   if (bits === undefined || weight.shape[0] !== out) {
-    throw tensorError(source, name, `must have 4 or 8 bits for each weight of [${out}, ${inputs}]`);
+    throw tensorError(
+      source,
+      name,
+      `must have ${widths.join(" or ") || "4 or 8"} bits for each weight of [${out}, ${inputs}], got shape ${
+        formatShape(weight.shape)
+      }`,
+    );
   }
   const groups = scales.shape.length === 2 ? scales.shape[1]! : 1;
   expectShape(source, scales, scales.shape.length === 2 ? [out, groups] : [out]);
+  const run = groupOfInputs(source, scales, inputs, groups, groupSize);
+  if (groupSize !== undefined && run !== groupSize) {
+    throw tensorError(
+      source,
+      scales.name,
+      `must have one scale for each ${groupSize} of ${inputs} inputs, as config.json says, got ${groups} for each output`,
+    );
+  }
   const perWord = 32 / bits, mask = 2 ** bits - 1, offset = 2 ** (bits - 1);
   if (zeros) expectShape(source, zeros, [Math.ceil(out / perWord), groups]);
   const zeroAt = (z: Int32Array, o: number, group: number) =>
@@ -153,10 +178,10 @@ async function openPacked(source: TensorSource, linear: string): Promise<StoredW
     dtype: "bf16",
     tensors: [weight, scales, size, ...zeros ? [zeros] : [], ...order ? [order] : []],
     isDense: false,
-    packing: int4Packing(bits, inputs, groups, {
+    packing: int4Packing(bits, inputs, run, {
       scales,
       integers: zeros ? "zero-points" : "offset",
-      fits: order && (async () => isInOrder(await readWords(source, order), inputs / groups)),
+      fits: order && (async () => isInOrder(await readWords(source, order), run)),
       async read(target) {
         await all([readTo(source, weight, 0, target.values), readTo(source, scales, 0, target.scales)]);
         if (!zeros) return;
@@ -167,7 +192,7 @@ async function openPacked(source: TensorSource, linear: string): Promise<StoredW
     async decode() {
       const [q, scale] = [await readWords(source, weight), await readFloats(source, scales)];
       const z = zeros && await readWords(source, zeros), groupOf = order && await readWords(source, order);
-      const target = new Float32Array(out * inputs), run = Math.ceil(inputs / groups);
+      const target = new Float32Array(out * inputs);
       for (let o = 0, at = 0; o < out; o++) {
         for (let i = 0; i < inputs; i++, at++) {
           const group = groupOf?.[i] ?? Math.floor(i / run);
@@ -181,11 +206,34 @@ async function openPacked(source: TensorSource, linear: string): Promise<StoredW
   };
 }
 
+/** Checks that a tensor has two dimensions. */
+function expectMatrix(source: TensorSource, { name, shape }: StoredTensor, expected: string): void {
+  if (shape.length === 2 && shape.every((size) => size > 0)) return;
+  throw tensorError(source, name, `must have shape ${expected}, got ${formatShape(shape)}`);
+}
+
+/** Returns how many neighbors along the input share a scale. The last group may be short only if config.json has the size. */
+function groupOfInputs(
+  source: TensorSource,
+  { name, shape }: StoredTensor,
+  inputs: number,
+  groups: number,
+  known: number | undefined,
+): number {
+  if (known !== undefined && Math.ceil(inputs / known) === groups) return known;
+  if (groups > 0 && inputs % groups === 0) return inputs / groups;
+  throw tensorError(
+    source,
+    name,
+    `must have one scale for each group of ${inputs} inputs, all of one size, got shape ${formatShape(shape)}`,
+  );
+}
+
 /** Describes how integers stay packed: four bits each, in groups of neighbors that are a multiple of 32. */
 function int4Packing(
   bits: number,
   inputs: number,
-  groups: number,
+  group: number,
   { scales, integers, fits, read }: {
     readonly scales: StoredTensor;
     readonly integers: Int4Format["integers"];
@@ -193,8 +241,7 @@ function int4Packing(
     read(target: PackedParts<Uint8Array>): Promise<void>;
   },
 ): StoredPacking | undefined {
-  const group = inputs / groups;
-  if (bits !== 4 || group % 32 !== 0) return undefined;
+  if (bits !== 4 || group % 32 !== 0 || inputs % group !== 0) return undefined;
   const scale = scales.dtype === "F16" ? "f16" : scales.dtype === "BF16" ? "bf16" : "f32";
   return { format: { kind: "int4", group, integers, scale }, fits, read: (_index, target) => read(target) };
 }
@@ -223,7 +270,7 @@ async function openMlx(
   }
   const mask = 2 ** width - 1, inputs = weight.shape.at(-1)! * 32 / width;
   const shape = [...weight.shape.slice(0, -1), inputs], count = matrices(shape);
-  expectShape(source, scales, [...shape.slice(0, -1), inputs / run]);
+  expectShape(source, scales, [...shape.slice(0, -1), Math.ceil(inputs / run)]);
   expectShape(source, biases, scales.shape);
   return {
     format: `mlx-int${width}`,
