@@ -4,7 +4,8 @@
 //
 // In a block, each strip has a warpgroup that multiplies. One thread copies weights and one copies input rows, in bulk. They
 // synchronize with two mbarriers per stage of the ring: "full" completes with the last byte of a stage, and "empty" with the
-// last read of it. The copies run ahead from one tile to the next. The thread that copies weights takes the tickets of the tiles.
+// last read of it. The copies run ahead from one tile to the next. The thread that copies weights takes the tickets of the tiles
+// and passes their positions to the others, so that these do not wait for the offsets of rows.
 //
 // The input is stored in panels: for every 64 columns, 128 bytes of each row, with the swizzle of wgmma. The swizzle uses a
 // row's number within its expert. So the rows of a step are one bulk copy. packed_gather.cu gathers the hidden states into
@@ -30,10 +31,9 @@ __device__ __forceinline__ void copy_weights(const PackedTiles<Tile>& tiles, uin
   const PackedProduct& p = tiles.arguments.product;
   const int count = tiles.count();
   PackedPlace place;
-  pass_ticket<Tile>(0, static_cast<int>(blockIdx.x), count);
-  int index;
-  for (uint32_t n = 0; (index = receive_ticket<Tile>(n)) >= 0; ++n) {
-    const PackedPosition at = tiles.locate(index);
+  PackedPosition at = tiles.locate(blockIdx.x);
+  pass_ticket<Tile>(0, at);
+  for (uint32_t n = 1; at.rows > 0; ++n) {
     const int steps = ceil_div(p.depth, kBlockDepth), groups = ceil_div(p.width, kStrips * kBlockRows);
     const unsigned char* from =
         static_cast<const unsigned char*>(p.weights) +
@@ -49,7 +49,8 @@ __device__ __forceinline__ void copy_weights(const PackedTiles<Tile>& tiles, uin
       place.next(Tile::kStages);
     }
     wait_for_previous_kernel();  // its tickets are those of the same counter
-    pass_ticket<Tile>(n + 1, take_ticket(tiles.arguments.counters, count), count);
+    at = tiles.locate(take_ticket(tiles.arguments.counters, count));
+    pass_ticket<Tile>(n, at);
   }
 }
 
@@ -59,9 +60,8 @@ __device__ __forceinline__ void copy_rows(const PackedTiles<Tile>& tiles, uint32
   const PackedArguments& a = tiles.arguments;
   const PackedProduct& p = a.product;
   PackedPlace place;
-  int index;
-  for (uint32_t n = 0; (index = receive_ticket<Tile>(n)) >= 0; ++n) {
-    const PackedPosition at = tiles.locate(index);
+  PackedPosition at;
+  for (uint32_t n = 0; (at = receive_ticket<Tile>(n)).rows > 0; ++n) {
     const int steps = ceil_div(p.depth, kBlockDepth);
     const unsigned char* from = static_cast<const unsigned char*>(p.input) + static_cast<size_t>(at.row) * 128;
 #pragma unroll 1
@@ -231,9 +231,8 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
     const PackedProduct& p = a.product;
     const PanelRing<Tile> panels{ring, threadIdx.x / 128 * p.block_bytes};
     PackedPlace place;
-    int index;
-    for (uint32_t n = 0; (index = receive_ticket<Tile>(n)) >= 0; ++n) {
-      const PackedPosition at = tiles.locate(index);
+    PackedPosition at;
+    for (uint32_t n = 0; (at = receive_ticket<Tile>(n)).rows > 0; ++n) {
       with_rows<Tile>(at.rows, [&](auto width) {
         constexpr int kRows = decltype(width)::value;
         float sums[kRows / 8][4];

@@ -31,32 +31,33 @@ struct PackedArguments {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
+struct alignas(16) PackedPosition {
+  bool down;
+  int row_tile, expert;
+  int strip;      // the first
+  int row, rows;  // the first, and how many; none after the last tile
+};
+
 // kMaxStages: stages of the ring if there is enough shared memory. kWidths: the numbers of rows of the multiplications,
 // ascending. The last one is kMaxRows.
 template <class Format_, int kMaxRows_, int kMaxStages, int... kWidths_>
 struct PackedTile {
   using Format = Format_;
+  using Ticket = PackedPosition;
   using Widths = std::integer_sequence<int, kWidths_...>;
   static constexpr int kMaxRows = kMaxRows_;
   static constexpr int kMoreRegisters = 160, kFewerRegisters = 32;
   static constexpr int kMultiplying = kStrips * 128, kThreads = kMultiplying + 128;
   static constexpr int kRowBytes = kMaxRows * 128, kWeightBytes = kStrips * Format::kBlockBytes;  // of a stage, at most
   static constexpr int kTableBytes = 4 * (1024 + 1);  // for the most experts
-  static constexpr int kSlots = 16, kTicketBytes = kSlots * (8 + 16);  // see tickets.cuh
+  static constexpr int kSlots = 16, kTicketBytes = kSlots * (8 + sizeof(Ticket));  // see tickets.cuh
   static constexpr int kFitting = (227 * 1024 - kTicketBytes - kTableBytes) / (kRowBytes + kWeightBytes + 16);
   static constexpr int kStages = kFitting < kMaxStages ? kFitting : kMaxStages;
   static constexpr int kWeights = kStages * kRowBytes;
   static constexpr int kFull = kWeights + kStages * kWeightBytes;
   static constexpr int kEmpty = kFull + kStages * 8, kTaken = kEmpty + kStages * 8;
-  static constexpr int kTickets = kTaken + kSlots * 8, kTable = kTickets + kSlots * 16;
+  static constexpr int kTickets = kTaken + kSlots * 8, kTable = kTickets + kSlots * sizeof(Ticket);
   static_assert(kMaxRows % 8 == 0, "the swizzle must be that of the rows of an expert");
-};
-
-struct alignas(16) PackedPosition {
-  bool down;
-  int row_tile, expert;
-  int strip;      // the first
-  int row, rows;  // the first, and how many
 };
 
 // Writes the number of row tiles before each expert, and then all, to `table` [experts + 1]. Called by one warp.
@@ -91,6 +92,7 @@ struct PackedTiles {
   __device__ __forceinline__ int count() const { return table[arguments.experts] * groups; }
 
   __device__ __forceinline__ PackedPosition locate(int index) const {
+    if (index >= count()) return {};
     const int row_tile = index / groups;
     int low = 0;
     for (int high = arguments.experts; high - low > 1;) {

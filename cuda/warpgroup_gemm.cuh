@@ -42,6 +42,7 @@ struct WarpgroupTile {
   static constexpr int kSlabColumns = 64, kSlabBytes = kBK * kSlabColumns * 2;
   static constexpr int kTableBytes = kBM * 8;  // a pointer to each row of A
   static constexpr int kTable = kStages * kStageBytes, kFull = kTable + kTableBytes, kEmpty = kFull + kStages * 8;
+  using Ticket = int;               // the number of a tile, or -1 after the last one
   static constexpr int kSlots = 8;  // for tickets, of 16 bytes each
   static constexpr int kTaken = kEmpty + kStages * 8, kTickets = kTaken + kSlots * 8;
   static constexpr int kSharedBytes = kTickets + kSlots * 16;
@@ -259,7 +260,8 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
     const int count = tile_count<Tile>(p);
     const bool leads = threadIdx.x == Tile::kConsumers * 128;
     Loader loader(p, arguments, dynamic_smem() + Tile::kTable);
-    if (leads) pass_ticket<Tile>(0, static_cast<int>(blockIdx.x), count);
+    const auto pass = [&](uint32_t n, int index) { pass_ticket<Tile>(n, index < count ? index : -1); };
+    if (leads) pass(0, static_cast<int>(blockIdx.x));
     int index;
     for (uint32_t n = 0; (index = receive_ticket<Tile>(n)) >= 0; ++n) {
       loader.aim(locate<Tile>(p, index));
@@ -268,7 +270,7 @@ __device__ __forceinline__ void warpgroup_gemm(const typename Loader::Arguments&
         loader.load(ring + place.stage * Tile::kStageBytes, full + place.stage * 8, k);
         place.next();
       }
-      if (leads) pass_ticket<Tile>(n + 1, take_ticket(arguments.counters, count), count);
+      if (leads) pass(n + 1, take_ticket(arguments.counters, count));
     }
     loader.finish();
   } else {

@@ -13,7 +13,7 @@ import type { TileShape } from "./tiles.ts";
 
 const gatherThreads = 256, gatherRows = 32, gatherPanels = 9; // of a block
 const panelColumns = 64;
-const ticketBytes = 16 * 24; // of a block
+const ticketBytes = 16 * 40; // of a block
 
 /** A tile shape of cuda/packed.cu. */
 export interface PackedTile extends TileShape {
