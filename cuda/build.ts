@@ -40,7 +40,7 @@ export interface BuiltImage {
  *
  * @param names The images to compile. Defaults to all.
  * @returns The images by name.
- * @throws {Error} If nvcc fails, or a kernel spills registers.
+ * @throws {Error} If nvcc fails, or a kernel spills registers or waits for each product of wgmma.
  */
 export async function buildCubins(names: readonly string[] = Object.keys(images)): Promise<Map<string, BuiltImage>> {
   const built = new Map<string, BuiltImage>();
@@ -119,7 +119,7 @@ async function compile(virtual: string, files: readonly string[]): Promise<Compi
       await nvcc("-E", "-Xcompiler", "-P", ...common, unit),
     );
     await Deno.writeTextFile(unit, includes + layoutAssertions(structs));
-    await nvcc("-cubin", "--keep", `--keep-dir=${folder}`, ...common, "-o", `${folder}/cubin`, unit);
+    await nvcc("-cubin", "-Xptxas", "-v", "--keep", `--keep-dir=${folder}`, ...common, "-o", `${folder}/cubin`, unit);
     return {
       cubin: await Deno.readFile(`${folder}/cubin`),
       ptx: await Deno.readFile(`${folder}/kernels.ptx`),
@@ -151,7 +151,10 @@ function describeKernels(
 
 async function nvcc(...args: string[]): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command("nvcc", { args }).output();
-  if (!success) throw new Error(`nvcc ${args.join(" ")} failed:\n${new TextDecoder().decode(stderr)}`);
+  const messages = new TextDecoder().decode(stderr);
+  if (!success) throw new Error(`nvcc ${args.join(" ")} failed:\n${messages}`);
+  const slow = messages.match(/^.*wgmma\S* instructions are serialized.*$/m);
+  if (slow) throw new Error(`Cannot ship a kernel that waits for each product: ${slow[0]}`);
   return new TextDecoder().decode(stdout);
 }
 

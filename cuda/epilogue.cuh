@@ -61,6 +61,13 @@ __device__ __forceinline__ void scale_rows(Sums<Tile>& sums, const float* scales
   }
 }
 
+// Eight results in order. Register t contains the results 2 t and 2 t + 1 if they are `ordered`, else t and t + 4.
+__device__ __forceinline__ uint4 eight_results(const uint32_t (&v)[4], bool ordered) {
+  return ordered ? make_uint4(v[0], v[1], v[2], v[3])
+                 : make_uint4(__byte_perm(v[0], v[1], 0x5410), __byte_perm(v[2], v[3], 0x5410),
+                              __byte_perm(v[0], v[1], 0x7632), __byte_perm(v[2], v[3], 0x7632));
+}
+
 // Stores 32 results of a row of `width`, from `column`. Each lane of a quad stores 8 consecutive results. Register t of
 // lane q contains the results 8 t + 2 q and 8 t + 2 q + 1 if they are in pairs, else 8 t + q and 8 t + 4 + q.
 template <class T>
@@ -68,11 +75,10 @@ __device__ __forceinline__ void store_row(T* out, int row, int row_end, int colu
                                           bool pairs) {
   const int lane = threadIdx.x & 31;
   transpose_quad(v, lane);
-  const uint4 packed = pairs ? make_uint4(v[0], v[1], v[2], v[3])
-                             : make_uint4(__byte_perm(v[0], v[1], 0x5410), __byte_perm(v[2], v[3], 0x5410),
-                                          __byte_perm(v[0], v[1], 0x7632), __byte_perm(v[2], v[3], 0x7632));
   const int c = column + (lane & 3) * 8;
-  if (row < row_end && c < width) *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * width + c) = packed;
+  if (row < row_end && c < width) {
+    *reinterpret_cast<uint4*>(out + static_cast<size_t>(row) * width + c) = eight_results(v, pairs);
+  }
 }
 
 // Adds the biases of a warp's columns, if there are biases.

@@ -100,7 +100,7 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], cons
   int before = 0;
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    const uint64_t rows = wgmma_descriptor(ring + place.stage * Tile::kRowBytes, 0, 128);
+    const uint64_t rows = wgmma_descriptor(ring + place.stage * Tile::kRowBytes);
     const int current = place.stage;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
@@ -121,7 +121,7 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], cons
   }
   wgmma_wait_groups<0>();
   release(before);
-  sums_are_complete(sums);
+  sums_are_complete<kEights>(sums);
 }
 
 // The same for few rows, whose wgmmas are short, with fewer instructions: all four wgmmas of a step are issued together,
@@ -143,7 +143,7 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
   const auto issue = [&](uint32_t(&operand)[16]) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) format.decode(packed, i, operand + i * 4);
-    const uint64_t rows = wgmma_descriptor(ring + ahead.stage * Tile::kRowBytes, 0, 128);
+    const uint64_t rows = wgmma_descriptor(ring + ahead.stage * Tile::kRowBytes);
     wgmma_fence();
 #pragma unroll
     for (int i = 0; i < 4; ++i) wgmma_registers<typename Format::T>(sums, operand + i * 4, rows + i * 2);
@@ -176,7 +176,7 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
   }
   wgmma_wait_groups<0>();
   release();
-  sums_are_complete(sums);
+  sums_are_complete<kEights>(sums);
 }
 
 // The ring of a tile as multiply_by_warps reads it.

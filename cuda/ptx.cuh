@@ -65,6 +65,13 @@ __device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&out)[4], uint32_t a
                : "memory");
 }
 
+// "movmatrix": transposes an 8x8 matrix of 16-bit elements. Lane l has the elements 2 (l % 4) and 2 (l % 4) + 1 of row l / 4.
+__device__ __forceinline__ uint32_t transpose_8x8(uint32_t pair) {
+  uint32_t transposed;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(transposed) : "r"(pair));
+  return transposed;
+}
+
 // "mma.sync", "Matrix Fragments for mma.m16n8k16 with floating point type": c += a b with f32 sums.
 template <class T>
 __device__ __forceinline__ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
@@ -274,66 +281,6 @@ template <int kRegisters>
 __device__ __forceinline__ void set_more_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
-
-// "Matrix descriptor" of wgmma: an operand in shared memory with consecutive, swizzled rows of 64 or 128 bytes. For
-// operands whose rows run across the depth, `leading` is the distance between the columns of one row of bytes and the
-// next columns.
-__device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address, uint32_t leading, uint32_t row_bytes) {
-  return static_cast<uint64_t>(address >> 4 & 0x3fff) | static_cast<uint64_t>(leading >> 4) << 16 |
-         static_cast<uint64_t>(row_bytes * 8 >> 4) << 32 | static_cast<uint64_t>(row_bytes == 128 ? 1 : 2) << 62;
-}
-
-__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-
-#define YAMOE_TILE(j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
-#define YAMOE_TILES(j) YAMOE_TILE(j), YAMOE_TILE(j + 1), YAMOE_TILE(j + 2), YAMOE_TILE(j + 3)
-#define YAMOE_REGISTERS                                                              \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "           \
-  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
-  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
-  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, " \
-  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
-  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-
-// "wgmma.mma_async": c += a b with f32 sums, over a depth of 16, for a warpgroup's 64 rows and 192 columns. Each warp
-// has 16 of the rows, in the layout of mma.m16n8k16 for every 8 columns. kAcross: whether b's rows in memory run across
-// the depth.
-template <class T, bool kAcross>
-__device__ __forceinline__ void wgmma_m64n192k16(float (&c)[24][4], uint64_t a, uint64_t b, bool add) {
-#define YAMOE_WGMMA(type)                                                                                 \
-  asm volatile(                                                                                           \
-      "{\n.reg .pred add;\nsetp.ne.b32 add, %99, 0;\n"                                                    \
-      "wgmma.mma_async.sync.aligned.m64n192k16.f32." type "." type " {" YAMOE_REGISTERS                   \
-      "}, %96, %97, add, 1, 1, 0, %98;\n}"                                                                \
-      : YAMOE_TILES(0), YAMOE_TILES(4), YAMOE_TILES(8), YAMOE_TILES(12), YAMOE_TILES(16), YAMOE_TILES(20) \
-      : "l"(a), "l"(b), "n"(kAcross), "r"(static_cast<int>(add)))
-  if constexpr (std::is_same_v<T, __half>) {
-    YAMOE_WGMMA("f16");
-  } else {
-    YAMOE_WGMMA("bf16");
-  }
-}
-
-// "wgmma.wait_group": waits until at most kPending of the warpgroup's groups are pending. The sums are operands, so
-// that the compiler does not read them before.
-template <int kPending, int kTiles>
-__device__ __forceinline__ void wgmma_wait(float (&sums)[kTiles][24][4]) {
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
-  if constexpr (kPending == 0) {  // otherwise the sums cannot be read yet
-#pragma unroll
-    for (int i = 0; i < kTiles; ++i) {
-      float(&c)[24][4] = sums[i];
-      asm volatile(""
-                   : YAMOE_TILES(0), YAMOE_TILES(4), YAMOE_TILES(8), YAMOE_TILES(12), YAMOE_TILES(16), YAMOE_TILES(20));
-    }
-  }
-}
-
-#undef YAMOE_TILE
-#undef YAMOE_TILES
-#undef YAMOE_REGISTERS
-#undef YAMOE_WGMMA
 
 #endif
 

@@ -42,7 +42,7 @@ Deno.test("profileCall() needs a GPU", async () => {
 
 Deno.test("profileTable() has a line for each kernel and the sum, in 80 columns", () => {
   const lines = profileTable([
-    { kernel: "gated_wgmma256_bf16_out_in", milliseconds: 0.03, floorMs: 0.015, flops: 6e9, bytes: 6e7 },
+    { kernel: "gated_wgmma_bf16_out_in", milliseconds: 0.03, floorMs: 0.015, flops: 6e9, bytes: 6e7 },
     {
       kernel: `a_kernel_with_a_name_that_is_longer_than_its_column`,
       milliseconds: 0.01,
@@ -53,7 +53,7 @@ Deno.test("profileTable() has a line for each kernel and the sum, in 80 columns"
   ]);
   assertEquals(lines, [
     "kernel                                    time us   share  GB/s TFLOP/s of floor",
-    "gated_wgmma256_bf16_out_in                  30.00  75.0 %  2000   200.0   50.0 %",
+    "gated_wgmma_bf16_out_in                     30.00  75.0 %  2000   200.0   50.0 %",
     "a_kernel_with_a_name_that_is_longer_tha…    10.00  25.0 %     -       -        -",
     "sum                                         40.00 100.0 %",
   ]);

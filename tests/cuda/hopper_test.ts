@@ -16,8 +16,9 @@ for (const [rows, multiple, dtypes] of [[256, 8, ["f16", "bf16"]], [64, 1, ["f16
 }
 
 // The results must have the bits of the kernels for few rows, which are compared with the naive model. With these sizes the last
-// tile along the columns of both products is almost empty, and so is the last step. `ragged` is the part of the last tile along
-// the rows that has rows: in one case the second of the warpgroups that multiply has none, in the other only some.
+// tile along the columns of both products is almost empty, so that the second warpgroup that multiplies has no columns in the
+// second product of one case and in both products of the other; and so is the last step. `ragged` is the part of the last tile
+// along the rows that has rows.
 const sizes = [{ H: 40, I: 104, ragged: 0.2 }, { H: 200, I: 40, ragged: 0.6 }];
 const layouts = [
   { weightLayout: "in-out", gateUpLayout: "interleaved", gated: "in_out", plain: "in_out" },
@@ -26,7 +27,7 @@ const layouts = [
   { weightLayout: "out-in", gateUpLayout: "concatenated", gated: "out_in", plain: "out_in" },
 ] as const;
 
-for (const [tile, rows] of [["wgmma256", 256], ["wgmma128", 128], ["stream32", 32]] as const) {
+for (const [tile, rows] of [["wgmma", 192], ["stream32", 32]] as const) {
   for (const dtype of ["f16", "bf16"] as const) {
     for (const { gated, plain, ...options } of layouts) {
       const streams = tile === "stream32"; // the kernel of both products, which also sorts
@@ -63,19 +64,35 @@ for (const [tile, rows] of [["wgmma256", 256], ["wgmma128", 128], ["stream32", 3
   }
 }
 
+for (const { gated, plain, ...options } of layouts.filter(({ gateUpLayout }) => gateUpLayout === "interleaved")) {
+  Deno.test({
+    name: `cuda, ${emulated}, sm_90: gated_wgmma_bf16_${gated} and plain_wgmma_bf16_${plain} with each width`,
+    ignore: !toolkit,
+    fn: async () => {
+      using own = (await openEmulated(90, 192)).backend;
+      using general = (await openEmulated(90, 64)).backend;
+      for (const T of [9, 33, 95, 128, 129, 145, 161, 192, 193, 385]) {
+        const inputs = randomInputs({ T, E: 1, K: 1, H: 72, I: 40 }, T, { dtype: "bf16", bias: true, ...options });
+        const expected = (await experts(inputs, { ...options, backend: general })).data;
+        assertEquals((await experts(inputs, { ...options, backend: own })).data, expected, `${T} rows`);
+      }
+    },
+  });
+}
+
 Deno.test({
   name:
     `cuda, ${emulated}, sm_90: a block takes more tiles by tickets than it has slots for tickets, with the same bits`,
   ignore: !toolkit,
   fn: async () => {
-    const { backend, control } = await openEmulated(90, 128);
+    const { backend, control } = await openEmulated(90, 192);
     using own = backend;
     using general = (await openEmulated(90, 64)).backend;
     const options = { weightLayout: "out-in", gateUpLayout: "concatenated" } as const;
     const inputs = randomInputs({ T: 140, E: 8, K: 8, H: 64, I: 40 }, 5, { dtype: "bf16", ...options });
     const expected = (await experts(inputs, { ...options, backend: general })).data;
     control.schedule(7, 200);
-    const kernel = "plain_wgmma128_bf16_out_in", { launches } = control.counters(kernel);
+    const kernel = "plain_wgmma_bf16_out_in", { launches } = control.counters(kernel);
     for (let i = 0; i < 2; i++) assertEquals((await experts(inputs, { ...options, backend: own })).data, expected);
     assertEquals(control.counters(kernel).launches, launches + 2);
     control.schedule(0);

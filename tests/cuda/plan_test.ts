@@ -120,10 +120,10 @@ Deno.test("tensor cores compute f16 and bf16 with rows of whole 16-byte chunks, 
     plan({ ...reference, ...changes }, gpu).launches.map(({ kernel }) => kernel).filter((name) =>
       /^(gated|plain|simt|stream)/.test(name)
     );
-  assertEquals(productsOf({}), ["gated_wgmma256_f16_in_out", "plain_wgmma256_f16_in_out"]);
+  assertEquals(productsOf({}), ["gated_wgmma_f16_in_out", "plain_wgmma_f16_in_out"]);
   assertEquals(productsOf({}, "a100"), ["gated_256_f16_in_out", "plain_256_f16_in_out"]);
   const outIn = { dtype: "bf16", weightLayout: "out-in" } as const;
-  assertEquals(productsOf(outIn), ["gated_wgmma256_bf16_out_in", "plain_wgmma256_bf16_out_in"]);
+  assertEquals(productsOf(outIn), ["gated_wgmma_bf16_out_in", "plain_wgmma_bf16_out_in"]);
   assertEquals(productsOf(outIn, "a100"), ["gated_256_bf16_out_in", "plain_256_bf16_out_in"]);
   const plain = { gated: false, activation: "relu2" } as const;
   assertEquals(productsOf(plain), ["plain_256_f16_in_out", "plain_256_f16_in_out"]);
@@ -160,7 +160,7 @@ Deno.test("on Hopper, the kernel for few rows sorts up to 512 assignments, unles
   assertEquals([kernelOf(2 ** 13), kernelOf(2 ** 14)], ["stream32_f16_in_out", "gated_64_f16_in_out"]);
 });
 
-Deno.test("on Hopper, experts with 64 rows and layers with few tiles get tiles of 128 rows, others of 256", () => {
+Deno.test("on Hopper, experts with few rows get tiles of 32 rows, others of 192", () => {
   const layers = {
     mixtral: { hidden: 4096, intermediate: 14336, experts: 8, topK: 2 },
     gptOss: { hidden: 2880, intermediate: 2880, experts: 32, topK: 4 },
@@ -180,25 +180,24 @@ Deno.test("on Hopper, experts with 64 rows and layers with few tiles get tiles o
       gpus.h100!,
       manifest.images.sm_90!.kernels,
     ).tile.rows;
-  assertEquals(rowsOf("mixtral", 256), 128);
-  assertEquals(rowsOf("mixtral", 1024), 128);
-  assertEquals(rowsOf("mixtral", 8192), 256);
-  assertEquals(rowsOf("gptOss", 512), 128);
-  assertEquals(rowsOf("gptOss", 1024), 256);
-  assertEquals(rowsOf("gptOss", 8192), 256);
-  assertEquals(rowsOf("deepseek", 1024), 256);
-  assertEquals(rowsOf("deepseek", 4096), 256);
-  assertEquals(rowsOf("maverick", 32768), 256, "split gate/up columns in weights [in, out]");
-  assertEquals(plan(reference).tile.rows, 256);
+  assertEquals(rowsOf("mixtral", 64), 32);
+  assertEquals(rowsOf("mixtral", 256), 192);
+  assertEquals(rowsOf("gptOss", 128), 32);
+  assertEquals(rowsOf("gptOss", 512), 192);
+  assertEquals(rowsOf("deepseek", 128), 32);
+  assertEquals(rowsOf("deepseek", 256), 192);
+  assertEquals(rowsOf("maverick", 1024), 32, "split gate/up columns in weights [in, out]");
+  assertEquals(rowsOf("maverick", 32768), 192, "split gate/up columns in weights [in, out]");
+  assertEquals(plan(reference).tile.rows, 192);
 });
 
-Deno.test("on Hopper, the second product copies consecutive rows in boxes of 64 rows, and the first product gathers rows", () => {
+Deno.test("on Hopper, the second product copies consecutive rows in boxes of 32 rows, and the first product gathers rows", () => {
   const [first, second] = plan(reference).launches.filter(({ kernel }) => kernel.includes("wgmma"));
   const rows = Math.min(reference.tokens * reference.topK, reference.experts * reference.capacity);
   assertEquals(first?.arguments.rows, undefined);
   assertEquals(second?.arguments.rows, {
     ...{ dtype: "f16", pointer: "output", sizes: [reference.intermediate, rows, 1, 1] },
-    ...{ strides: Array(3).fill(2 * reference.intermediate), box: [64, 64, 1, 1], swizzle: 128 },
+    ...{ strides: Array(3).fill(2 * reference.intermediate), box: [64, 32, 1, 1], swizzle: 128 },
   });
 });
 

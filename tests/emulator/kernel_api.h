@@ -68,7 +68,7 @@ struct Wgmma {
   float* c;
   int tiles;  // of 8 columns each
   uint64_t a, b;
-  bool across, add;
+  bool across;  // whether the rows of a in shared memory run across the depth
   Widen widen;
   const uint32_t* registers = nullptr;  // the lane's four registers of a, instead of the descriptor
 };

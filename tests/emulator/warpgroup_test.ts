@@ -10,9 +10,9 @@ const sharedBytes = (64 + 192) * 128 + 16;
 
 function operands(dtype: keyof typeof encoders, across: boolean): Uint32Array<ArrayBuffer> {
   const bits = new Uint16Array(256 * 64);
-  for (let i = 0; i < 64 * 64; i++) bits[i] = encoders[dtype](a(i >> 6, i & 63));
-  for (let n = 0; n < 192; n++) {
-    for (let k = 0; k < 64; k++) bits[64 * 64 + (across ? k * 192 + n : n * 64 + k)] = encoders[dtype](b(n, k));
+  for (let k = 0; k < 64; k++) {
+    for (let m = 0; m < 64; m++) bits[across ? k * 64 + m : m * 64 + k] = encoders[dtype](a(m, k));
+    for (let n = 0; n < 192; n++) bits[64 * 64 + n * 64 + k] = encoders[dtype](b(n, k));
   }
   return new Uint32Array(bits.buffer);
 }

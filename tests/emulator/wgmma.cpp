@@ -14,7 +14,7 @@ struct Product {
   std::array<float*, 32> c;  // by lane
   int tiles;
   uint64_t a, b;
-  bool across, add;
+  bool across;
   Widen widen;
   Where where;
   std::vector<uint32_t> reads;  // 16 bytes each
@@ -34,28 +34,22 @@ std::map<int, Queue> queues;  // by warp
 
 Queue& queue() { return queues[current() / 32]; }
 
-// PTX ISA, "Matrix Descriptor": rows of 64 or 128 bytes, whose 16-byte chunks are permuted by bits 7 and up of an address.
+// PTX ISA, "Matrix Descriptor": rows of 128 bytes, whose 16-byte chunks are permuted by bits 7 to 9 of an address.
 struct Operand {
-  uint32_t start, leading, stride, row_bytes;
+  static constexpr int kRowBytes = 128;
+  uint32_t start, stride;
+  bool valid;
 
   explicit Operand(uint64_t descriptor)
-      : start((descriptor & 0x3fff) << 4),
-        leading((descriptor >> 16 & 0x3fff) << 4),
-        stride((descriptor >> 32 & 0x3fff) << 4),
-        row_bytes(descriptor >> 62 == 1   ? 128
-                  : descriptor >> 62 == 2 ? 64
-                                          : 0) {}
+      : start((descriptor & 0x3fff) << 4), stride((descriptor >> 32 & 0x3fff) << 4), valid(descriptor >> 62 == 1) {}
 
   // Rows along the depth.
-  uint32_t along(int row, int k) const { return swizzled(start + row / 8 * stride + row % 8 * row_bytes + k * 2); }
-  // Rows across the depth, in slabs as wide as a row.
-  uint32_t across(int row, int k) const {
-    const int slab = row_bytes / 2;
-    return swizzled(start + row / slab * leading + row % slab * 2 + k / 8 * stride + k % 8 * row_bytes);
-  }
+  uint32_t along(int row, int k) const { return swizzled(start + row / 8 * stride + row % 8 * kRowBytes + k * 2); }
+  // Rows across the depth: one for each k.
+  uint32_t across(int row, int k) const { return swizzled(start + row * 2 + k / 8 * stride + k % 8 * kRowBytes); }
   uint32_t at(bool is_across, int row, int k) const { return is_across ? across(row, k) : along(row, k); }
 
-  uint32_t swizzled(uint32_t address) const { return address ^ (address >> 7 & (row_bytes / 16 - 1)) << 4; }
+  static uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
 };
 
 float element(uint32_t address, Widen widen) {
@@ -82,13 +76,13 @@ void multiply(const Product& product) {
   const int columns = product.tiles * 8;
   std::vector<float> right(kDepth * columns), sums(columns);
   for (int k = 0; k < kDepth; ++k) {
-    for (int n = 0; n < columns; ++n) right[k * columns + n] = element(b.at(product.across, n, k), product.widen);
+    for (int n = 0; n < columns; ++n) right[k * columns + n] = element(b.along(n, k), product.widen);
   }
   for (int m = 0; m < kRows; ++m) {
     const auto place = [&](int n) -> float& { return product.c[m % 8 * 4 + n % 8 / 2][n / 8 * 4 + m / 8 * 2 + n % 2]; };
-    for (int n = 0; n < columns; ++n) sums[n] = product.add ? place(n) : 0.0f;
+    for (int n = 0; n < columns; ++n) sums[n] = place(n);
     for (int k = 0; k < kDepth; ++k) {
-      const float left = product.registers.empty() ? element(a.along(first_row() + m, k), product.widen)
+      const float left = product.registers.empty() ? element(a.at(product.across, first_row() + m, k), product.widen)
                                                    : element_in_registers(product, m, k);
       for (int n = 0; n < columns; ++n) sums[n] = __builtin_fmaf(left, right[k * columns + n], sums[n]);
     }
@@ -100,11 +94,10 @@ void multiply(const Product& product) {
 
 void issue(void** records, unsigned, Where where) {
   const Wgmma& first = *static_cast<Wgmma*>(records[0]);
-  Product product{{}, first.tiles, first.a, first.b, first.across, first.add, first.widen, where, {}, {}};
+  Product product{{}, first.tiles, first.a, first.b, first.across, first.widen, where, {}, {}};
   for (int l = 0; l < 32; ++l) {
     const Wgmma& of = *static_cast<Wgmma*>(records[l]);
-    if (of.a != first.a || of.b != first.b || of.add != first.add)
-      fault(719, where, "wgmma: the operands of the lanes differ");
+    if (of.a != first.a || of.b != first.b) fault(719, where, "wgmma: the operands of the lanes differ");
     product.c[l] = of.c;
     if (of.registers) {
       product.registers.push_back({of.registers, {}});
@@ -113,8 +106,8 @@ void issue(void** records, unsigned, Where where) {
   }
   for (const uint64_t descriptor : {first.a, first.b}) {
     if (first.registers && descriptor == first.a) continue;
-    if (!Operand(descriptor).row_bytes) {
-      fault(719, where, "wgmma: the descriptor %#zx must have a swizzle of 64 or 128 bytes", size_t{descriptor});
+    if (!Operand(descriptor).valid) {
+      fault(719, where, "wgmma: the descriptor %#zx must have a swizzle of 128 bytes", size_t{descriptor});
     }
   }
   const Operand a(first.a), b(first.b);
@@ -122,25 +115,21 @@ void issue(void** records, unsigned, Where where) {
     product.reads.push_back(address);
     async_read_begins(address, where);
   };
-  if (!first.registers) {
-    // A row that a bulk copy has brought from unwritten memory may be multiplied, and gives NaN: it is a missing row.
-    for (int k = 0; k < kDepth; k += 8) {
-      for (int m = 0; m < kRows; ++m) {
-        const uint32_t address = a.along(first_row() + m, k);
-        if (!is_unwritten_copy(address)) read(address);
-      }
+  if (!first.registers && first.across) {
+    for (int m = 0; m < kRows; m += 8) {
+      for (int k = 0; k < kDepth; ++k) read(a.across(first_row() + m, k));
+    }
+  } else if (!first.registers) {
+    for (int m = 0; m < kRows; ++m) {
+      for (int k = 0; k < kDepth; k += 8) read(a.along(first_row() + m, k));
     }
   }
-  if (first.across) {
-    for (int n = 0; n < first.tiles * 8; n += 8) {
-      for (int k = 0; k < kDepth; ++k) read(b.across(n, k));
-    }
-  } else {
-    // A column of which nothing was ever written may be multiplied, and gives NaN: it belongs to a missing row.
-    for (int n = 0; n < first.tiles * 8; ++n) {
-      for (int k = 0; k < kDepth; k += 8) {
-        if (!first.registers || is_written(b.along(n, k))) read(b.along(n, k));
-      }
+  // A column may be multiplied, and gives NaN, if it belongs to a missing row: if nothing of it was ever written, or if a bulk copy
+  // has brought it from unwritten memory.
+  for (int n = 0; n < first.tiles * 8; ++n) {
+    for (int k = 0; k < kDepth; k += 8) {
+      const uint32_t address = b.along(n, k);
+      if (first.registers ? is_written(address) : !is_unwritten_copy(address)) read(address);
     }
   }
   queue().open.push_back(std::move(product));

@@ -58,17 +58,19 @@ function rowsOf(
   const deviation = even ? 0 : Math.sqrt(rows);
   const mean = (of: (rows: number) => number) =>
     quarters.reduce((sum, quarter) => sum + of(Math.max(1, rows + quarter * deviation)), 0) / quarters.length;
-  const unitRows = (rows: number) => Math.max(leastRows, Math.ceil(rows / rowUnit) * rowUnit);
+  const unitRows = (rows: number) => Math.max(leastRows, Math.ceil(rows / rowUnit) * rowUnit) + extraRows;
   const tilesOf = (rows: number) => Math.ceil(rows / maximum);
   const expertRows = (rows: number) => {
-    const full = tilesOf(rows) - 1;
-    return full * (maximum + extraRows) + unitRows(rows - full * maximum) + extraRows;
+    const count = tilesOf(rows);
+    return shape.even
+      ? count * unitRows(rows / count)
+      : (count - 1) * unitRows(maximum) + unitRows(rows - (count - 1) * maximum);
   };
   const tileRows = mean(expertRows) / mean(tilesOf);
   const tiles = experts * mean(tilesOf) * columnTiles / multiprocessors;
   const together = resident(shape), needed = Math.sqrt(together);
   if (shape.balanced) {
-    const largest = Math.min(maximum, mean(unitRows)) + extraRows;
+    const largest = mean((rows) => shape.even ? unitRows(rows / tilesOf(rows)) : unitRows(Math.min(maximum, rows)));
     return Math.max(tiles * tileRows + 0.575 * largest, needed * largest); // at the end some blocks find no tile
   }
   const full = Math.floor(tiles / together) * together, rest = Math.ceil(tiles - full - 1e-9);

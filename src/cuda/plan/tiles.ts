@@ -30,15 +30,18 @@ export interface RatedTile extends TileShape {
   readonly leastRows?: number;
   /** A tile computes only as many rows as it has, rounded up to a multiple of this. Defaults to `rows`. */
   readonly rowUnit?: number;
+  /** Whether the rows of an expert are divided evenly among its tiles. Defaults to `false`. */
+  readonly even?: boolean;
 }
 
 /** The tile shape of a kernel that copies its weights in boxes; see weight_boxes.ts. */
 export interface BoxedTile extends RatedTile {
   /** Depth of a step. */
   readonly boxDepth: number;
-  /** Columns of a box, if the rows of the weights run along the columns. */
+  /** Columns of a box. */
   readonly boxColumns: number;
-  readonly rowUnit: number;
+  /** Whether gate and up columns are in different strips of `boxColumns` columns, if they are split. */
+  readonly strips: boolean;
 }
 
 /** The tile shapes of the kernels of one kind, largest first. */
@@ -98,20 +101,17 @@ export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 |
 export function hopperTiles(split: boolean): TileFamily {
   const boxed = { boxDepth: 64, boxColumns: 64, balanced: true };
   return [
-    // A ring of steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
-    ...[
-      { rows: 256, stages: 4, speed: 3, bandwidth: 16.5, start: 5.5 },
-      { rows: 128, stages: 5, speed: 2.85, bandwidth: split ? 19 : 20, start: 4 },
-    ].map(({ stages, ...shape }) => ({
-      ...{ ...shape, ...boxed, name: `wgmma${shape.rows}`, columns: 192, threads: 512 },
-      ...{ rowUnit: 64, leastRows: 104, extraRows: 8 },
-      sharedBytes: stages * ((shape.rows + 192) * 64 * 2 + 16) + shape.rows * 8 + 8 * 24,
-    })),
+    // A ring of 4 steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
+    {
+      ...{ name: "wgmma", rows: 192, columns: 256, threads: 512, ...boxed, strips: true },
+      ...{ rowUnit: 16, even: true, leastRows: 48, extraRows: 8, speed: 2.95, bandwidth: 20, start: 4.5 },
+      sharedBytes: 4 * ((192 + 256) * 64 * 2 + 16) + 192 * 8 + 8 * 24,
+    },
     ...tensorTiles(90, split).filter(({ rows }) => rows === 64),
     // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step;
     // and 6 slots with an mbarrier, a ticket, and the position and the scale of each row.
     {
-      ...{ name: "stream32", rows: 32, columns: 64, threads: 192, rowUnit: 8, extraRows: 15, ...boxed },
+      ...{ name: "stream32", rows: 32, columns: 64, threads: 192, rowUnit: 8, extraRows: 15, ...boxed, strips: false },
       ...{ speed: split ? 0.46 : 0.67, bandwidth: 25.6, start: 2.6 },
       ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 32 * 8 + 16) },
     },

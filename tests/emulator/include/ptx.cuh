@@ -25,6 +25,13 @@ inline void ldmatrix_x4_trans(uint32_t (&out)[4], uint32_t address, Where where 
   emulator::load_matrices(out, address, true, where);
 }
 
+inline uint32_t transpose_8x8(uint32_t pair) {
+  const int row = threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
+  const uint32_t low = __shfl_sync(0xffffffffu, pair, column * 4 + row / 2);
+  const uint32_t high = __shfl_sync(0xffffffffu, pair, column * 4 + 4 + row / 2);
+  return (low >> row % 2 * 16 & 0xffff) | high >> row % 2 * 16 << 16;
+}
+
 template <class T>
 void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Where where = Where::here()) {
   emulator::multiply_add(c, a, b, std::is_same_v<T, __half> ? emulator::widen_f16 : emulator::widen_bf16, where);
@@ -98,23 +105,6 @@ template <int kRegisters>
 void set_fewer_registers() {}
 template <int kRegisters>
 void set_more_registers() {}
-
-inline uint64_t wgmma_descriptor(uint32_t address, uint32_t leading, uint32_t row_bytes) {
-  return static_cast<uint64_t>(address >> 4 & 0x3fff) | static_cast<uint64_t>(leading >> 4) << 16 |
-         static_cast<uint64_t>(row_bytes * 8 >> 4) << 32 | static_cast<uint64_t>(row_bytes == 128 ? 1 : 2) << 62;
-}
-inline void wgmma_fence() {}
-inline void wgmma_commit(Where where = Where::here()) { emulator::wgmma_commit(where); }
-template <class T, bool kAcross>
-void wgmma_m64n192k16(float (&c)[24][4], uint64_t a, uint64_t b, bool add, Where where = Where::here()) {
-  emulator::wgmma(
-      {&c[0][0], 24, a, b, kAcross, add, std::is_same_v<T, __half> ? emulator::widen_f16 : emulator::widen_bf16},
-      where);
-}
-template <int kPending, int kTiles>
-void wgmma_wait(float (&)[kTiles][24][4], Where where = Where::here()) {
-  emulator::wgmma_wait(kPending, where);
-}
 
 #endif
 

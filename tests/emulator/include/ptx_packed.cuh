@@ -1,6 +1,6 @@
 // The emulated counterpart of cuda/ptx_packed.cuh: the same functions without PTX.
 #pragma once
-#include <ptx.cuh>
+#include <ptx_wgmma.cuh>
 
 namespace yamoe {
 
@@ -83,19 +83,6 @@ inline uint32_t widen_e4m3_pair(uint16_t pair) {
   };
   return widen(pair & 0xff) | widen(pair >> 8) << 16;
 }
-
-template <class T, int kTiles>
-void wgmma_registers(float (&c)[kTiles][4], const uint32_t* a, uint64_t b, Where where = Where::here()) {
-  emulator::wgmma(
-      {&c[0][0], kTiles, 0, b, false, true, std::is_same_v<T, __half> ? emulator::widen_f16 : emulator::widen_bf16, a},
-      where);
-}
-template <int kPending>
-void wgmma_wait_groups(Where where = Where::here()) {
-  emulator::wgmma_wait(kPending, where);
-}
-template <int kTiles>
-void sums_are_complete(float (&)[kTiles][4]) {}
 
 #endif
 

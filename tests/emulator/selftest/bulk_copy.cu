@@ -1,5 +1,5 @@
 // Hopper's bulk tensor copies. `fixed` as in faults.cu.
-#include <ptx.cuh>
+#include <ptx_wgmma.cuh>
 
 using namespace yamoe;
 
@@ -29,8 +29,8 @@ struct Stages {
 };
 
 // out: the first `read` of a box's bytes in shared memory.
-extern "C" __global__ void test_bulk_copy(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int read, int a,
-                                          int b, int c, int d) {
+extern "C" __global__ void test_bulk_copy(const __grid_constant__ TensorMap map, unsigned* out, int bytes, int read,
+                                          int a, int b, int c, int d) {
   const Stages stages(bytes);
   if (threadIdx.x == 0) {
     prefetch_tensor_map(map);
@@ -86,40 +86,35 @@ extern "C" __global__ void test_bulk_known(const __grid_constant__ TensorMap map
   if (way != 1 || threadIdx.x < 32) out[threadIdx.x] = stages.words(0)[threadIdx.x];
 }
 
-// out[m][n] = sum of a[m][k] b[n][k]. Bulk copies deliver both operands, so wgmma needs no fence. The rows of b run along the depth,
-// [192][64], or across it, [64][192], in slabs of rows of 64 or 128 bytes.
-template <bool kAcross, int kRowBytes = 128>
+// out[m][n] = sum of a[m][k] b[n][k]. Bulk copies deliver both operands, so wgmma needs no fence. The rows of a run along the depth
+// or across it.
+template <bool kAcross>
 __device__ void multiply(const TensorMap& a, const TensorMap& b, float* out) {
   const Stages stages(256 * 128 / 2);
   const uint32_t at_a = stages.start, at_b = at_a + 64 * 128;
-  constexpr int kColumns = kRowBytes / 2;  // of a box
   if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(stages.full(0), 256 * 128);
     BULK_COPY_2D(at_a, a, stages.full(0), 0, 0);
-    for (int n = 0; n < 192; n += kColumns) {
-      BULK_COPY_2D(at_b + n * 128, b, stages.full(0), kAcross ? n : 0, kAcross ? 0 : n);
-    }
+    for (int n = 0; n < 192; n += 64) BULK_COPY_2D(at_b + n * 128, b, stages.full(0), 0, n);
   }
   mbarrier_wait(stages.full(0), 0);
-  float sums[1][24][4];
+  float sums[24][4] = {};
   wgmma_fence();
   for (int step = 0; step < 4; ++step) {
-    const uint64_t columns = kAcross ? wgmma_descriptor(at_b + step * 16 * kRowBytes, 64 * kRowBytes, kRowBytes)
-                                     : wgmma_descriptor(at_b + step * 32, 0, 128);
-    wgmma_m64n192k16<__half, kAcross>(sums[0], wgmma_descriptor(at_a + step * 32, 0, 128), columns, step > 0);
+    const uint64_t left = wgmma_descriptor(at_a + step * (kAcross ? 16 * 128 : 32));
+    wgmma_shared<__half, kAcross, 24>(sums, left, wgmma_descriptor(at_b + step * 32));
   }
   wgmma_commit();
-  wgmma_wait<0>(sums);
+  wgmma_wait_groups<0>();
   for (int i = 0; i < 24 * 4; ++i) {
     const int m = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + i % 4 / 2 * 8;
-    out[m * 192 + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2] = sums[0][i / 4][i % 4];
+    out[m * 192 + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2] = sums[i / 4][i % 4];
   }
 }
 #define MULTIPLY(name) \
   extern "C" __global__ void name(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float* out)
 MULTIPLY(test_bulk_wgmma) { multiply<false>(a, b, out); }
 MULTIPLY(test_bulk_wgmma_across) { multiply<true>(a, b, out); }
-MULTIPLY(test_bulk_wgmma_across_narrow) { multiply<true, 64>(a, b, out); }
 
 // 64 threads. `other` is an invalid map that the test chooses. `in` points to two copies of `map` in global memory.
 #define FAULTY(name)                                                                                              \
@@ -324,17 +319,17 @@ extern "C" __global__ void fault_bulk_while_wgmma_reads(const __grid_constant__ 
     for (int i = 0; i < 3; ++i) BULK_COPY_2D(at_b + i * 64 * 128, b, stages.full(0), 0, i * 64);
   }
   mbarrier_wait(stages.full(0), 0);
-  float sums[1][24][4];
+  float sums[24][4] = {};
   wgmma_fence();
-  wgmma_m64n192k16<__half, false>(sums[0], wgmma_descriptor(at_a, 0, 128), wgmma_descriptor(at_b, 0, 128), false);
+  wgmma_shared<__half, false, 24>(sums, wgmma_descriptor(at_a), wgmma_descriptor(at_b));
   wgmma_commit();
-  if (fixed) wgmma_wait<0>(sums);
+  if (fixed) wgmma_wait_groups<0>();
   __syncthreads();
   if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(stages.full(1), 64 * 128);
     BULK_COPY_2D(at_a, a, stages.full(1), 0, 0);  // FAULT fault_bulk_while_wgmma_reads
   }
-  wgmma_wait<0>(sums);
+  wgmma_wait_groups<0>();
   mbarrier_wait(stages.full(1), 0);
-  out[threadIdx.x] = sums[0][0][0];
+  out[threadIdx.x] = sums[0][0];
 }

@@ -19,15 +19,13 @@ __device__ void copy_b(const uint4* in, int stage) {
 // Loads the operand of 16 columns of A.
 __device__ void load_a(const uint32_t* in, int step, uint32_t* a) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  for (int r = 0; r < 4; ++r) {
-    a[r] = in[(warp * 16 + lane / 4 + r % 2 * 8) * 32 + step * 8 + r / 2 * 4 + lane % 4];
-  }
+  for (int r = 0; r < 4; ++r) { a[r] = in[(warp * 16 + lane / 4 + r % 2 * 8) * 32 + step * 8 + r / 2 * 4 + lane % 4]; }
 }
 
 template <class T>
 __device__ void multiply_step(float (&sums)[4][4], const uint32_t* a, int stage, int step) {
   wgmma_fence();
-  wgmma_registers<T>(sums, a, wgmma_descriptor(shared_address(dynamic_smem()) + stage * kStage + step * 32, 0, 128));
+  wgmma_registers<T>(sums, a, wgmma_descriptor(shared_address(dynamic_smem()) + stage * kStage + step * 32));
   wgmma_commit();
 }
 
@@ -42,7 +40,7 @@ __device__ void multiply(const uint32_t* in, float* out) {
     multiply_step<T>(sums, a[step], 0, step);
   }
   wgmma_wait_groups<0>();
-  sums_are_complete(sums);
+  sums_are_complete<4>(sums);
   for (int i = 0; i < 16; ++i) {
     const int m = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + i % 4 / 2 * 8;
     out[m * 32 + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2] = sums[i / 4][i % 4];
@@ -63,7 +61,7 @@ FAULTY(fault_registers_changed_in_flight) {
   load_a(in, 1, a);
   multiply_step<__half>(sums, a, 0, 1);
   wgmma_wait_groups<0>();
-  sums_are_complete(sums);
+  sums_are_complete<4>(sums);
   out[threadIdx.x] = sums[0][0];
 }
 
@@ -78,6 +76,6 @@ FAULTY(fault_stage_overwritten_while_a_group_is_pending) {
   __syncthreads();
   copy_b(reinterpret_cast<const uint4*>(in), fixed ? 0 : 1);
   wgmma_wait_groups<0>();
-  sums_are_complete(sums);
+  sums_are_complete<4>(sums);
   out[threadIdx.x] = sums[0][0];
 }

@@ -1,6 +1,6 @@
-// Hopper's instructions with 256 threads. The first warpgroup multiplies the operands that the second one copies. A is [64][64], B
-// is [192][64], or [64][192] across the depth. `in` contains both, with 16-bit elements. `fixed` is as in faults.cu.
-#include <ptx.cuh>
+// Hopper's instructions with 256 threads. The first warpgroup multiplies the operands that the second one copies. A is [64][64],
+// along or across the depth, and B is [192][64]. `in` contains both, with 16-bit elements. `fixed` is as in faults.cu.
+#include <ptx_wgmma.cuh>
 
 using namespace yamoe;
 
@@ -18,24 +18,20 @@ struct Stage {
     if (barrier) __syncthreads();
   }
 
-  __device__ void copy(const int* in, bool across) const {
+  __device__ void copy(const int* in) const {
     const char* const from = reinterpret_cast<const char*>(in);
     const int chunk = thread % 8;
     for (int row = thread / 8; row < 256; row += 16) {
-      // Row by row, or slab by slab for a B across the depth.
-      const int r = row - 64;
-      const int offset = across && r >= 0 ? kA + (r % 64 * 3 + r / 64) * 128 : row * 128;
-      cp_async_16(start + row * 128 + (chunk ^ (row & 7)) * 16, from + offset + chunk * 16, 16);
+      cp_async_16(start + row * 128 + (chunk ^ (row & 7)) * 16, from + row * 128 + chunk * 16, 16);
     }
   }
 
   template <class T, bool kAcross>
-  __device__ void multiply(float (&sums)[1][24][4]) const {
+  __device__ void multiply(float (&sums)[24][4]) const {
     wgmma_fence();
     for (int step = 0; step < 4; ++step) {
-      const uint64_t b = kAcross ? wgmma_descriptor(start + kA + step * 16 * 128, 64 * 128, 128)
-                                 : wgmma_descriptor(start + kA + step * 32, 0, 128);
-      wgmma_m64n192k16<T, kAcross>(sums[0], wgmma_descriptor(start + step * 32, 0, 128), b, step > 0);
+      const uint64_t left = wgmma_descriptor(start + step * (kAcross ? 16 * 128 : 32));
+      wgmma_shared<T, kAcross, 24>(sums, left, wgmma_descriptor(start + kA + step * 32));
     }
     wgmma_commit();
   }
@@ -51,18 +47,18 @@ template <class T, bool kAcross>
 __device__ void multiply(const int* in, float* out) {
   const Stage stage;
   if (threadIdx.x >= 128) {
-    stage.copy(in, kAcross);
+    stage.copy(in);
     cp_async_arrive(stage.full);
     return;
   }
   mbarrier_wait(stage.full, 0);
   fence_async_proxy();
-  float sums[1][24][4];
+  float sums[24][4] = {};
   stage.multiply<T, kAcross>(sums);
-  wgmma_wait<0>(sums);
+  wgmma_wait_groups<0>();
   for (int i = 0; i < 24 * 4; ++i) {
     const int m = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + i % 4 / 2 * 8;
-    out[m * 192 + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2] = sums[0][i / 4][i % 4];
+    out[m * 192 + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2] = sums[i / 4][i % 4];
   }
 }
 extern "C" __global__ void test_wgmma_f16(const int* in, float* out) { multiply<__half, false>(in, out); }
@@ -80,21 +76,21 @@ __device__ void rounds(const int* in, float* out, Fault fault) {
   if (threadIdx.x >= 128) {
     for (int round = 0; round < 2; ++round) {
       if (fault != kEmptyWait) mbarrier_wait(stage.empty, 1 ^ round);
-      stage.copy(in, false);
+      stage.copy(in);
       cp_async_arrive(stage.full);
     }
     return;
   }
-  float sums[1][24][4];
+  float sums[24][4] = {};
   for (int round = 0; round < 2; ++round) {
     if (fault != kFullWait) mbarrier_wait(stage.full, round);
     if (fault != kProxyFence) fence_async_proxy();
     stage.multiply<__half, false>(sums);
-    if (fault != kProductWait && !(fault == kLastWait && round)) wgmma_wait<0>(sums);
+    if (fault != kProductWait && !(fault == kLastWait && round)) wgmma_wait_groups<0>();
     stage.release();
   }
-  if (fault != kLastWait) wgmma_wait<0>(sums);
-  out[threadIdx.x] = sums[0][0][0];
+  if (fault != kLastWait) wgmma_wait_groups<0>();
+  out[threadIdx.x] = sums[0][0];
 }
 
 FAULTY(fault_no_wait_for_full) { rounds(in, out, fixed ? kNone : kFullWait); }
