@@ -130,8 +130,15 @@ Deno.test("tensor cores compute f16 and bf16 with rows of whole 16-byte chunks, 
   assertEquals(productsOf({ dtype: "bf16" }, "t4"), ["simt_128_bf16", "simt_128_bf16"]);
   assertEquals(productsOf({ dtype: "f32" }), ["simt_128_f32", "simt_128_f32"]);
   assertEquals(productsOf({ hidden: 2884 }), ["simt_128_f16", "simt_128_f16"]);
-  assertEquals(productsOf({ tokens: 1 }), ["stream32_f16_in_out"]);
-  assertEquals(productsOf({ tokens: 1, hidden: 1440 }), Array(2).fill("stream32_f16_in_out"));
+  assertEquals(productsOf({ tokens: 4 }), ["stream32_f16_in_out"]);
+  assertEquals(productsOf({ tokens: 1 }), Array(2).fill("stream32_f16_in_out"), "few bytes");
+  assertEquals(
+    productsOf({ tokens: 16, experts: 64, intermediate: 384 }),
+    Array(2).fill("stream32_f16_in_out"),
+    "short tiles",
+  );
+  const split = { tokens: 8, gateUpLayout: "concatenated", activation: "silu" } as const;
+  assertEquals(productsOf(split), Array(2).fill("stream32_f16_in_out_split"), "tiles that share lines of memory");
   assertEquals(productsOf({ tokens: 1 }, "a100"), ["gated_16_f16_in_out", "plain_16_f16_in_out"]);
 });
 

@@ -8,6 +8,7 @@ import type { PackedFormat } from "../../tensor/packed_tensor.ts";
 import { bytesPerElement, type DType, elementCount } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
+import { chooseTile } from "./choose_tile.ts";
 import { cudaDTypeCode } from "./codes.ts";
 import { PackedProducts, type PackedProductTensors, type PackedTile } from "./packed.ts";
 import { fewTile } from "./packed_few.ts";
@@ -24,7 +25,7 @@ import {
   type WeightName,
 } from "./stored.ts";
 import { hasCounters, isStreamTile, planStream, sortsItself } from "./stream.ts";
-import { chooseTile, type TileShape } from "./tiles.ts";
+import type { TileShape } from "./tiles.ts";
 
 /** The tensors that the kernels read and write. */
 export type TensorName = keyof ExpertsInputs | PartName | WorkspaceName | "counters" | "output";
@@ -107,11 +108,9 @@ export function planLaunches(
     ...{ experts, depth: intermediate, width: hidden, gated: false, activation: "none" },
     ...{ format: dense, offsetsReady: true },
   };
-  const spread = {
-    experts: busy,
-    rows: Math.min(kept, counts?.expected ?? Infinity) / busy,
-    even: kept === experts * capacity,
-  };
+  const even = kept === experts * capacity, expected = Math.min(kept, counts?.expected ?? Infinity);
+  const used = even ? experts : experts * (1 - (1 - 1 / experts) ** expected); // with assignments to random experts
+  const spread = { experts: used, rows: expected / used, even };
   const packed = PackedProducts.find(shape, device, kernels);
   const tensorCores = usesTensorCores(shape, [first, second], kernels);
   const weight = (
@@ -140,7 +139,8 @@ export function planLaunches(
     : chooseTile(possible, {
       ...spread,
       products: [first, second],
-      slots: (tile) => products.slots(tile, gateUpProduct),
+      multiprocessors: device.multiprocessors,
+      resident: (tile) => products.resident(tile, gateUpProduct),
     });
   const rowTiles = rowTilesOf(tile);
   const few = tile === fewTile;
@@ -233,7 +233,6 @@ export function planLaunches(
       return [{ ...gather, ...gatherWork }, { ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
     }
     if (isStreamTile(tile)) {
-      const bytes = busy * (gateUpExperts.bytes + downExperts.bytes);
       const launches = planStream<TensorName>(
         products.name(tile, gateUpProduct),
         tile,
@@ -241,7 +240,7 @@ export function planLaunches(
         gateUpProduct,
         downProduct,
         { rowTiles, slots: products.slots(tile, gateUpProduct), assignments, topK, capacity: maximumRows },
-        bytes,
+        used,
         {
           ...{
             hiddenStates: "hiddenStates",

@@ -44,7 +44,7 @@ function packedTiles(bytes: number): readonly PackedTile[] {
     const stage = rows * 128 + 3 * bytes + 16;
     const stages = Math.min(maximumStages, Math.floor((227 * 1024 - ticketBytes - 4 * (maximumExperts + 1)) / stage));
     return {
-      ...{ rows, columns: 192, widths, resident: 1, name: `${rows}`, efficiency: 1 },
+      ...{ rows, columns: 192, widths, resident: 1, name: `${rows}` },
       ...{ threads: 512, sharedBytes: stages * stage + ticketBytes },
     };
   });
@@ -197,7 +197,8 @@ export class PackedProducts {
       const time = mean(around.map(expert)) / mean(around.map(rowTiles));
       const waves = (width: number) => {
         const share = tiles * Math.ceil(width / columns) / slots;
-        return resident > 1 ? Math.max(0.5, share) : Math.ceil(share); // blocks of a multiprocessor share its bandwidth
+        // Blocks of a multiprocessor share its bandwidth. The others take tickets; at the end some find no tile.
+        return resident > 1 ? Math.max(0.5, share) : Math.max(1, share + 0.2);
       };
       return time * (waves(2 * intermediate) * hidden + waves(hidden) * intermediate);
     };

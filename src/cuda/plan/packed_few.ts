@@ -15,7 +15,7 @@ export const otherCounters = 2;
 
 /** The tile. `resident` is the maximum number of blocks that share a multiprocessor. */
 export const fewTile = {
-  ...{ name: "16", rows: 16, columns: 64, threads: 224, widths: [8, 16], resident: 4, sharedBytes: 0, efficiency: 1 },
+  ...{ name: "16", rows: 16, columns: 64, threads: 224, widths: [8, 16], resident: 4, sharedBytes: 0 },
 } as const satisfies TileShape & Record<string, unknown>;
 
 /** The shared memory of a block. */

@@ -18,7 +18,7 @@ import {
   type TileFamily,
   type TileShape,
 } from "./tiles.ts";
-import { rowBoxes, weightBoxes, type WeightSizes } from "./weight_boxes.ts";
+import { rowBoxes, splitsColumns, weightBoxes, type WeightSizes } from "./weight_boxes.ts";
 
 /** The properties of a GPU that a plan depends on. */
 export interface PlanDevice {
@@ -82,7 +82,7 @@ export class ProductKernels {
     this.#device = device;
     this.#kernels = kernels;
     const swish = products.every(({ activation, gated }) => cudaActivationCode(activation) === Number(gated));
-    const hopper = hopperTiles(products.some((product) => this.#splitsColumns(product)));
+    const split = products.some((product) => splitsColumns(variant, product)), hopper = hopperTiles(split);
     const wgmma = this.#denseName(hopper[0]!, false);
     this.tiles = !usesTensorCores(variant, products, kernels)
       ? simtTiles
@@ -90,15 +90,19 @@ export class ProductKernels {
       ? storedTiles(device.computeCapability)
       : swish && kernels.some(({ name }) => name === wgmma)
       ? hopper
-      : tensorTiles(device.computeCapability);
+      : tensorTiles(device.computeCapability, split);
   }
 
   /** How many blocks of a product's kernel the GPU runs at once. */
   slots(tile: TileShape, product: Product): number {
+    return this.#device.multiprocessors * this.resident(tile, product);
+  }
+
+  /** How many blocks of a product's kernel a multiprocessor runs at once. */
+  resident(tile: TileShape, product: Product): number {
     const kernel = this.name(tile, product);
     const record = this.#kernels.find(({ name }) => name === kernel)!;
-    return this.#device.multiprocessors *
-      residentBlocks(this.#device, record, tile.threads, sharedBytes(tile, product));
+    return residentBlocks(this.#device, record, tile.threads, sharedBytes(tile, product));
   }
 
   /**
@@ -151,11 +155,6 @@ export class ProductKernels {
     };
   }
 
-  /** Whether the gate and up columns of a product are split in each row of its weights. */
-  #splitsColumns({ gated }: Pick<Product, "gated">): boolean {
-    return gated && this.#variant.weightLayout === "in-out" && this.#variant.gateUpLayout === "concatenated";
-  }
-
   /** The name of the kernel that computes a product. */
   name(tile: TileShape | BoxedTile, { gated, format }: Pick<Product, "gated" | "format">): string {
     const { dtype } = this.#variant;
@@ -166,7 +165,7 @@ export class ProductKernels {
 
   #denseName(tile: TileShape | BoxedTile, gated: boolean): string {
     const { dtype, weightLayout } = this.#variant;
-    const split = "boxDepth" in tile && this.#splitsColumns({ gated }); // the boxes have another shape
+    const split = "boxDepth" in tile && splitsColumns(this.#variant, { gated }); // the boxes have another shape
     const layout = `${weightLayout.replace("-", "_")}${split ? "_split" : ""}`;
     const kind = "streams" in tile ? "" : gated ? "gated_" : "plain_"; // one kernel streams the weights of both products
     return `${kind}${tile.name}_${dtype}_${layout}`;

@@ -4,12 +4,12 @@ import type { ProductShape } from "../../contract/resolve_ops.ts";
 import { bytesPerElement, type DType } from "../../tensor/tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
+import { chooseTile } from "./choose_tile.ts";
 import { cudaDTypeCode } from "./codes.ts";
 import { checkInt32, checkMaximum, maximumExperts, maximumItems } from "../../contract/limits.ts";
 import { type PlanDevice, type Product, ProductKernels, type ProductTensors } from "./product.ts";
 import { denseParts } from "./stored.ts";
 import { isStreamTile, planStream } from "./stream.ts";
-import { chooseTile, type TileShape } from "./tiles.ts";
 
 const sortThreads = 256;
 const scanThreads = 1024;
@@ -217,8 +217,10 @@ export function planProduct(
     offsetsReady: false,
   };
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
-  const slots = (tile: TileShape) => products.slots(tile, product);
-  const tile = chooseTile(products.tiles, { experts: batch, rows, even: true, products: [product], slots });
+  const tile = chooseTile(products.tiles, {
+    ...{ experts: batch, rows, even: true, products: [product], multiprocessors: device.multiprocessors },
+    resident: (tile) => products.resident(tile, product),
+  });
   const tiles = Math.ceil(rows / tile.rows), rowTiles = batch * tiles;
   const { rowOffsets, tileOffsets } = tensors;
   return [
@@ -233,7 +235,7 @@ export function planProduct(
         { ...defaultVariant, dtype },
         undefined,
         product,
-        { rowTiles, slots: slots(tile), assignments: 0, topK: 0, capacity: 0 },
+        { rowTiles, slots: products.slots(tile, product), assignments: 0, topK: 0, capacity: 0 },
         0,
         {
           ...{ hiddenStates: null, gateUpProj: weights, gateUpBias: null, activations: tensors.input },

@@ -4,13 +4,16 @@ import { checkInt32, checkMaximum } from "../../contract/limits.ts";
 import { listBytes, offsetBytes } from "./block_sort.ts";
 import { activationArguments, type Product, type ProductVariant } from "./product.ts";
 import type { BoxedTile, TileShape } from "./tiles.ts";
-import { weightBoxes } from "./weight_boxes.ts";
+import { splitsColumns, weightBoxes } from "./weight_boxes.ts";
 
 /** The length of the tensor `counters`, i32: tickets, and the announcements of each row tile. The kernel leaves zeros there. */
 export const counterCount = 4096;
 
-/** One launch computes both products from so many bytes of weights per block. For fewer, two take less time: cuda/LADDER.md. */
-const bytesOfOneLaunch = 2 ** 19;
+/**
+ * One launch computes both products if there are so many bytes of weights and so many tiles of down for each block, and more than so
+ * many bytes for each tile. Otherwise two take less time: few tiles are spread more evenly, and blocks take no tickets.
+ */
+const oneLaunch = { blockBytes: 768 * 1024, blockTiles: 1.5, tileBytes: 128 * 1024 };
 
 /** The maximum number of assignments that each block of the kernel sorts itself. For more, a kernel before takes less time. */
 const maximumSorted = 512;
@@ -69,7 +72,7 @@ export interface StreamSizes {
  *
  * @param kernel Its name.
  * @param gateUp The first product, or undefined if `activations` are given and only the second product is computed.
- * @param weightBytes The bytes of the weights that are read.
+ * @param used The number of experts that are expected to have rows.
  * @returns One or two launches.
  * @throws {RangeError} If a product is too large for the kernel's 32-bit indices.
  */
@@ -80,7 +83,7 @@ export function planStream<Pointer>(
   gateUp: Product | undefined,
   down: Product,
   { rowTiles, slots, assignments, topK, capacity }: StreamSizes,
-  weightBytes: number,
+  used: number,
   { gateUpProj, downProj, ...tensors }: StreamTensors<Pointer>,
 ): KernelLaunch<Pointer>[] {
   const { experts, depth: intermediate, width: hidden } = down;
@@ -110,5 +113,12 @@ export function planStream<Pointer>(
       },
     };
   };
-  return !gateUp ? [launch(2)] : weightBytes >= bytesOfOneLaunch * slots ? [launch(3)] : [launch(1), launch(2)];
+  if (!gateUp) return [launch(2)];
+  const weightBytes = 2 * used * hidden * (gateUpWidth + intermediate),
+    columnTiles = (gateUpWidth + hidden) / tile.columns;
+  // With split columns, neighbouring tiles share lines of memory, which they only read together if they have no tickets.
+  const takesTickets = !splitsColumns(variant, gateUp) && weightBytes >= oneLaunch.blockBytes * slots &&
+    used * Math.ceil(hidden / tile.columns) >= oneLaunch.blockTiles * slots &&
+    weightBytes > oneLaunch.tileBytes * used * columnTiles;
+  return takesTickets ? [launch(3)] : [launch(1), launch(2)];
 }

@@ -18,6 +18,14 @@ export interface WeightSizes {
   readonly gated: boolean;
 }
 
+/** Whether the gate and up columns of a product are split in each row of its weights. */
+export function splitsColumns(
+  { weightLayout, gateUpLayout }: Pick<ExpertsVariant, "weightLayout" | "gateUpLayout">,
+  { gated }: Pick<WeightSizes, "gated">,
+): boolean {
+  return gated && weightLayout === "in-out" && gateUpLayout === "concatenated";
+}
+
 /**
  * Cuts a product's weights into boxes. If gate and up are split in memory, one box contains both. For tiles with strips it has a
  * strip of gate columns and a strip of their up columns, also if they alternate in weights [out, in]. For other tiles each is half

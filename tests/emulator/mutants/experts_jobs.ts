@@ -103,9 +103,9 @@ export const hopperProducts: readonly ExpertsJob[] = [
   [32, { T: 70, H: 40, I: 72, E: 2, K: 2 }, { expertCapacity: 66 }, { extra: "input weights" }],
   [32, { T: 12, H: 24, I: 40, E: 1, K: 35 }, { expertCapacity: 61 }], // more slots than lanes, and a token keeps a part
   [32, { T: 260, H: 40, I: 72, E: 3, K: 2 }, {}, { extra: "input weights" }], // sorted before
-  [32, { T: 70, H: 264, I: 1328, E: 2, K: 1 }, outIn], // both products in one launch, several tiles of rows
+  [32, { T: 40, H: 1032, I: 1032, E: 1, K: 1 }, outIn], // both products in one launch, several tiles of rows
   // Warps that drift apart show more here. Both products in one launch, where all columns of gate_up fit in the ring:
-  [32, { T: 5, H: 5504, I: 128, E: 1, K: 1 }, outIn],
+  [32, { T: 5, H: 5504, I: 400, E: 1, K: 1 }, outIn],
   // More steps than stages:
   [256, { T: 20, H: 328, I: 200, E: 2, K: 1 }, outIn],
 ];
