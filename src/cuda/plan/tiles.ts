@@ -56,7 +56,7 @@ export function tensorTiles(computeCapability: number, split = false): TileFamil
   const shapes = [
     { rows: 256, columns: 128, threads: 256, stages: 4, start: 8, hopper: [1.7, 8.5], other: [1.6, 5.5] },
     { rows: 128, columns: 128, threads: 128, stages: 4, start: 5.5, hopper: [1.6, 27], other: [1.4, 6.3] },
-    { rows: 64, columns: 128, threads: 128, stages: 4, start: 3.8, hopper: [1.35, 17.5], other: [1.2, 6.8] },
+    { rows: 64, columns: 128, threads: 128, stages: 4, start: 3.8, hopper: [1.35, 16.5], other: [1.2, 6.8] },
     { rows: 16, columns: 64, threads: 32, stages: 8, start: 3.6, hopper: [0.39, 22], other: [0.38, 7] },
   ] as const;
   return shapes.map(({ stages, hopper, other, ...shape }) => {
@@ -104,15 +104,24 @@ export function hopperTiles(split: boolean): TileFamily {
     // A ring of 4 steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
     {
       ...{ name: "wgmma", rows: 192, columns: 256, threads: 512, ...boxed, strips: true },
-      ...{ rowUnit: 16, even: true, leastRows: 48, extraRows: 8, speed: 2.95, bandwidth: 20, start: 4.5 },
+      ...{ rowUnit: 16, even: true, leastRows: 56, extraRows: 8, speed: 2.95, bandwidth: 19, start: 4.8 },
       sharedBytes: 4 * ((192 + 256) * 64 * 2 + 16) + 192 * 8 + 8 * 24,
     },
     ...tensorTiles(90, split).filter(({ rows }) => rows === 64),
     // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step;
     // and 6 slots with an mbarrier, a ticket, and the position and the scale of each row.
     {
-      ...{ name: "stream32", rows: 32, columns: 64, threads: 192, rowUnit: 8, extraRows: 15, ...boxed, strips: false },
-      ...{ speed: split ? 0.46 : 0.67, bandwidth: 25.6, start: 2.6 },
+      ...{
+        name: "stream32",
+        rows: 32,
+        columns: 64,
+        threads: 192,
+        rowUnit: 8,
+        extraRows: 14.5,
+        ...boxed,
+        strips: false,
+      },
+      ...{ speed: split ? 0.46 : 0.7, bandwidth: 28, start: 2.7 },
       ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 32 * 8 + 16) },
     },
   ];
