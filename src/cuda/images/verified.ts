@@ -15,7 +15,7 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "2291e1313116b7fe819646f3c5b6a8cc7158363b3e79868bb1aedccc15895b98",
+    sha256: "b381556e77a7471109b3df88f3b059b7f2c3c98b4871f91a80edf3755301b2b2",
     device: "NVIDIA H200",
     driver: "CUDA 13.0",
     date: "2026-11-29",
