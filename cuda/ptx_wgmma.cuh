@@ -39,6 +39,14 @@ __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_grou
 #define YAMOE_SUMS_24 YAMOE_SUMS_22, YAMOE_TILE(22), YAMOE_TILE(23)
 #define YAMOE_NAMES_24 YAMOE_NAMES_22 ", %88, %89, %90, %91, %92, %93, %94, %95"
 
+// An instruction for the dtype, with the YAMOE_WGMMA of the function that uses it.
+#define YAMOE_CASE(...)                      \
+  if constexpr (std::is_same_v<T, __half>) { \
+    YAMOE_WGMMA("f16", __VA_ARGS__);         \
+  } else {                                   \
+    YAMOE_WGMMA("bf16", __VA_ARGS__);        \
+  }
+
 // "wgmma.wait_group": waits until at most kPending of the warpgroup's groups are pending.
 template <int kPending>
 __device__ __forceinline__ void wgmma_wait_groups() {
@@ -61,12 +69,6 @@ __device__ __forceinline__ void wgmma_registers(float (&c)[kTiles][4], const uin
                "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 "}, %" #last ", 1, 1, 1, 0;"                         \
                : YAMOE_SUMS_##tiles                                                                           \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
-#define YAMOE_CASE(...)                      \
-  if constexpr (std::is_same_v<T, __half>) { \
-    YAMOE_WGMMA("f16", __VA_ARGS__);         \
-  } else {                                   \
-    YAMOE_WGMMA("bf16", __VA_ARGS__);        \
-  }
   if constexpr (kTiles == 4) {
     YAMOE_CASE(4, 32, 16, 17, 18, 19, 20)
   } else if constexpr (kTiles == 6) {
@@ -88,7 +90,6 @@ __device__ __forceinline__ void wgmma_registers(float (&c)[kTiles][4], const uin
 }
 
 #undef YAMOE_WGMMA
-#undef YAMOE_CASE
 
 // The same with `a` in shared memory. kAcross: whether its rows in memory run across the depth. `c` has at least kTiles tiles.
 template <class T, bool kAcross, int kTiles>
@@ -98,12 +99,6 @@ __device__ __forceinline__ void wgmma_shared(float (*c)[4], uint64_t a, uint64_t
                "}, %" #first ", %" #second ", 1, 1, 1, %" #across ", 0;"                                      \
                : YAMOE_SUMS_##tiles                                                                           \
                : "l"(a), "l"(b), "n"(kAcross))
-#define YAMOE_CASE(...)                      \
-  if constexpr (std::is_same_v<T, __half>) { \
-    YAMOE_WGMMA("f16", __VA_ARGS__);         \
-  } else {                                   \
-    YAMOE_WGMMA("bf16", __VA_ARGS__);        \
-  }
   if constexpr (kTiles == 4) {
     YAMOE_CASE(4, 32, 16, 17, 18)
   } else if constexpr (kTiles == 8) {

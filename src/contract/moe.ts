@@ -54,7 +54,10 @@ export interface MoeRouter<T = Tensor> {
   readonly logitCap?: number | undefined;
   /** Normalizes the router's input (Gemma 4). */
   readonly norm?: RmsNorm | undefined;
-  /** [E], f32, on the host: a factor of each expert's weight, also where that multiplies the input (Gemma 4). The logits are copied to the host for it. */
+  /**
+   * [E], f32, on the host: a factor of each expert's weight, also where that multiplies the input (Gemma 4). The logits are copied
+   * to the host for it.
+   */
   readonly expertScale?: Tensor | undefined;
 }
 

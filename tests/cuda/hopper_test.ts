@@ -176,7 +176,7 @@ Deno.test({
   ignore: !toolkit,
   fn: async () => {
     using general = (await openEmulated(90, 64)).backend;
-    using own = (await openEmulated(90, 256)).backend;
+    using own = (await openEmulated(90, 192)).backend;
     for (const T of [64, 65, 128, 129]) {
       const inputs = randomInputs({ T, E: 1, K: 1, H: 24, I: 40 }, T);
       const expected = (await experts(inputs, { backend: general })).data;

@@ -148,15 +148,14 @@ function scaleGrid(
   const total = elementCount(rest);
   const [bands, runs] = total === 1 ? [1, 1] : rest.length === 1 ? [rest[0]!, 1] : rest.slice(-2) as [number, number];
   const blocks = [Math.ceil(rows / block[0]), Math.ceil(columns / block[1])];
-  const size = bands * runs !== total
-    ? undefined
-    : bands === blocks[0] && runs === blocks[1]
-    ? block
-    : (bands === 1 || bands === rows) && (runs === 1 || runs === columns) // one for all, for a row or for a column
-    ? [rows / bands, columns / runs] as const
-    : bands === rows && columns % runs === 0 // each row has groups (MXFP8)
-    ? [1, columns / runs] as const
-    : undefined;
+  const sizeOfScale = (): readonly [number, number] | undefined => {
+    if (bands * runs !== total) return undefined;
+    if (bands === blocks[0] && runs === blocks[1]) return block;
+    const isWhole = (bands === 1 || bands === rows) && (runs === 1 || runs === columns); // for all, for a row or for a column
+    const hasGroups = bands === rows && columns % runs === 0; // each row has groups (MXFP8)
+    return isWhole || hasGroups ? [rows / bands, columns / runs] : undefined;
+  };
+  const size = sizeOfScale();
   if (size) return { perMatrix, bands, runs, band: Math.min(size[0], rows), run: Math.min(size[1], columns) };
   throw tensorError(
     source,

@@ -75,24 +75,24 @@ export const products: readonly ExpertsJob[] = [
 
 /** Jobs of the kernels that only Hopper has. */
 export const hopperProducts: readonly ExpertsJob[] = [
-  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }],
-  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, outIn],
-  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, concatenated, { dtype: "bf16" }],
-  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, bothOther],
-  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, {}, { bias: false }],
-  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, bothOther, { bias: false, dtype: "bf16" }],
-  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activationLimit: 0.5 }],
-  [128, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { ...concatenated, activation: "silu" }],
-  [128, { T: 140, H: 208, I: 200, E: 3, K: 2 }, { expertCapacity: 90 }, { dense: true }],
-  [256, { T: 300, H: 72, I: 136, E: 1, K: 1 }],
-  [256, { T: 270, H: 200, I: 72, E: 1, K: 1 }, bothOther],
-  [256, { T: 200, H: 72, I: 136, E: 1, K: 1 }, { ...concatenated, expertCapacity: 150 }],
-  [128, { T: 20, H: 128, I: 192, E: 2, K: 1 }, outIn], // whole steps and whole tiles
-  [128, { T: 65, H: 24, I: 40, E: 1, K: 1 }], // a row after a whole unit
-  [256, { T: 64, H: 24, I: 40, E: 1, K: 1 }], // whole units
-  [256, { T: 128, H: 24, I: 40, E: 1, K: 1 }],
-  [256, { T: 129, H: 24, I: 40, E: 1, K: 1 }],
-  [128, { T: 600, H: 200, I: 104, E: 2, K: 1 }], // more tiles than multiprocessors
+  [192, { T: 20, H: 40, I: 72, E: 2, K: 1 }],
+  [192, { T: 20, H: 40, I: 72, E: 2, K: 1 }, outIn],
+  [192, { T: 20, H: 40, I: 72, E: 2, K: 1 }, concatenated, { dtype: "bf16" }],
+  [192, { T: 20, H: 40, I: 72, E: 2, K: 1 }, bothOther],
+  [192, { T: 20, H: 40, I: 72, E: 2, K: 1 }, {}, { bias: false }],
+  [192, { T: 20, H: 40, I: 72, E: 2, K: 1 }, bothOther, { bias: false, dtype: "bf16" }],
+  [192, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { activationLimit: 0.5 }],
+  [192, { T: 20, H: 40, I: 72, E: 2, K: 1 }, { ...concatenated, activation: "silu" }],
+  [192, { T: 140, H: 208, I: 200, E: 3, K: 2 }, { expertCapacity: 90 }, { dense: true }],
+  [192, { T: 300, H: 72, I: 136, E: 1, K: 1 }],
+  [192, { T: 270, H: 200, I: 72, E: 1, K: 1 }, bothOther],
+  [192, { T: 200, H: 72, I: 136, E: 1, K: 1 }, { ...concatenated, expertCapacity: 150 }],
+  [192, { T: 20, H: 128, I: 192, E: 2, K: 1 }, outIn], // whole steps and whole tiles
+  [192, { T: 65, H: 24, I: 40, E: 1, K: 1 }], // a row after a whole unit
+  [192, { T: 64, H: 24, I: 40, E: 1, K: 1 }], // whole units
+  [192, { T: 128, H: 24, I: 40, E: 1, K: 1 }],
+  [192, { T: 129, H: 24, I: 40, E: 1, K: 1 }],
+  [192, { T: 1200, H: 200, I: 104, E: 2, K: 1 }], // more tiles than multiprocessors
   [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }],
   [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }, outIn],
   [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }, concatenated, { dtype: "bf16" }],
@@ -107,7 +107,7 @@ export const hopperProducts: readonly ExpertsJob[] = [
   // Warps that drift apart show more here. Both products in one launch, where all columns of gate_up fit in the ring:
   [32, { T: 5, H: 5504, I: 400, E: 1, K: 1 }, outIn],
   // More steps than stages:
-  [256, { T: 20, H: 328, I: 200, E: 2, K: 1 }, outIn],
+  [192, { T: 20, H: 328, I: 200, E: 2, K: 1 }, outIn],
 ];
 
 /** Makes a job of a call, with inputs from a seed. */
