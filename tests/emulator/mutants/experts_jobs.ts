@@ -92,6 +92,10 @@ export const hopperProducts: readonly ExpertsJob[] = [
   [192, { T: 64, H: 24, I: 40, E: 1, K: 1 }], // whole units
   [192, { T: 128, H: 24, I: 40, E: 1, K: 1 }],
   [192, { T: 129, H: 24, I: 40, E: 1, K: 1 }],
+  [192, { T: 192, H: 264, I: 264, E: 1, K: 1 }], // a whole tile, and more steps than stages
+  [192, { T: 384, H: 24, I: 40, E: 1, K: 1 }], // two whole tiles
+  [192, { T: 45, H: 40, I: 328, E: 2, K: 1 }, {}, { extra: "input weights" }], // no columns for the second warpgroup in down
+  [192, { T: 150, H: 40, I: 72, E: 2, K: 1 }, concatenated, { extra: "input weights" }],
   [192, { T: 1200, H: 200, I: 104, E: 2, K: 1 }], // more tiles than multiprocessors
   [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }],
   [32, { T: 20, H: 40, I: 72, E: 2, K: 1 }, outIn],
