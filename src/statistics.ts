@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { describeValue } from "./text.ts";
 
 /** The summary of a series of measurements, in their unit except for `noise` and `drift`. */
 export interface Summary {
@@ -28,11 +29,14 @@ export interface Summary {
   readonly iqr: number;
   /** The 95 % confidence interval of the median; null below 6 measurements. */
   readonly interval: readonly [number, number] | null;
-  /** Half the interval's width over the median; null below 6 measurements. */
+  /** Half the interval's width over the median; null below 6 measurements, or if the median is 0. */
   readonly noise: number | null;
   /** The number of measurements that are more than 14.8 MAD from the median, ten standard deviations of normal noise. */
   readonly outliers: number;
-  /** How much slower the second half is than the first half, as a fraction; null below 8 measurements. */
+  /**
+   * How much slower the second half is than the first half, as a fraction; null below 8 measurements, or if the first half has the
+   * median 0.
+   */
   readonly drift: number | null;
 }
 
@@ -42,9 +46,10 @@ const outlierDistance = 10 * 1.4826;
 /**
  * Summarizes measurements.
  *
- * @param values At least one measurement, in the order in which they were made.
+ * @param values At least one measurement, in the order in which they were made. Each is a finite number.
  * @returns The median with its interval, and the spread.
- * @throws {RangeError} If there are no measurements.
+ * @throws {TypeError} If `values` is not an array, or a measurement is not a number.
+ * @throws {RangeError} If there are no measurements, or one is not finite.
  *
  * @example The times of 8 calls
  * ```ts
@@ -57,7 +62,7 @@ const outlierDistance = 10 * 1.4826;
  * ```
  */
 export function summarize(values: readonly number[]): Summary {
-  if (values.length === 0) throw new RangeError("Cannot summarize measurements: expected at least one, got none");
+  checkMeasurements(values);
   const sorted = values.toSorted((a, b) => a - b);
   const center = quantile(sorted, 0.5);
   const distances = sorted.map((value) => Math.abs(value - center));
@@ -79,10 +84,29 @@ export function summarize(values: readonly number[]): Summary {
     mad,
     iqr: quantile(sorted, 0.75) - quantile(sorted, 0.25),
     interval,
-    noise: interval && (interval[1] - interval[0]) / 2 / center,
+    noise: interval && ratio((interval[1] - interval[0]) / 2, center),
     outliers: mad > 0 ? distances.filter((distance) => distance > outlierDistance * mad).length : 0,
-    drift: values.length < 8 ? null : median(values.slice(-half)) / median(values.slice(0, half)) - 1,
+    drift: values.length < 8 ? null : change(median(values.slice(0, half)), median(values.slice(-half))),
   };
+}
+
+/** One value that is not finite would make most figures NaN, and its place in the sorted values depends on their order. */
+function checkMeasurements(values: readonly number[]): void {
+  if (!Array.isArray(values)) throw new TypeError(`values must be an array of numbers, got ${describeValue(values)}`);
+  if (values.length === 0) throw new RangeError("values must hold at least one measurement, got none");
+  for (const [at, value] of values.entries()) {
+    const message = () => `values must hold finite numbers, got ${describeValue(value)} at element ${at}`;
+    if (typeof value !== "number") throw new TypeError(message());
+    if (!Number.isFinite(value)) throw new RangeError(message());
+  }
+}
+
+function ratio(value: number, unit: number): number | null {
+  return unit === 0 ? null : value / unit;
+}
+
+function change(before: number, after: number): number | null {
+  return before === 0 ? null : after / before - 1;
 }
 
 /** Returns the median of at least one value. */

@@ -43,3 +43,11 @@ export function quote(text: string): string {
   const short = text.length > maximumQuote ? `${text.slice(0, maximumQuote)}…` : text;
   return printable(JSON.stringify(short));
 }
+
+/** Describes a value in an error message: its type or, if it is short, the value. */
+export function describeValue(value: unknown): string {
+  if (typeof value === "string") return quote(value);
+  if (typeof value === "object" && value !== null) return value.constructor?.name ?? "an object";
+  if (typeof value === "function") return "a function";
+  return String(value);
+}

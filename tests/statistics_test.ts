@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import fc from "./fast_check.ts";
 import { summarize } from "../src/statistics.ts";
 
@@ -71,4 +71,29 @@ Deno.test("summarize() keeps its figures in order, scales with the values and ig
     ]);
     assertEquals(summarize(values.map((value) => 2 * value)).median, 2 * median);
   }));
+});
+
+Deno.test("summarize() refuses what has no median, and names the element", () => {
+  const refused: readonly (readonly [unknown, typeof RangeError | typeof TypeError, string])[] = [
+    [[], RangeError, "values must hold at least one measurement, got none"],
+    [[NaN, 1], RangeError, "values must hold finite numbers, got NaN at element 0"],
+    [[1, NaN], RangeError, "values must hold finite numbers, got NaN at element 1"],
+    [[1, 2, Infinity], RangeError, "values must hold finite numbers, got Infinity at element 2"],
+    [[-Infinity], RangeError, "values must hold finite numbers, got -Infinity at element 0"],
+    [[1, "2"], TypeError, 'values must hold finite numbers, got "2" at element 1'],
+    [[null], TypeError, "values must hold finite numbers, got null at element 0"],
+    [new Array(1), TypeError, "values must hold finite numbers, got undefined at element 0"],
+    [undefined, TypeError, "values must be an array of numbers, got undefined"],
+    ["12", TypeError, 'values must be an array of numbers, got "12"'],
+  ];
+  for (const [values, error, message] of refused) {
+    assertEquals(assertThrows(() => summarize(values as number[]), error).message, message);
+  }
+});
+
+Deno.test("summarize() does not divide by a median of 0", () => {
+  const { median, noise, drift } = summarize([0, 0, 0, 0, 0, 0, 0, 0]);
+  assertEquals({ median, noise, drift }, { median: 0, noise: null, drift: null });
+  assertEquals(summarize([0, 0, 0, 0, 1, 1, 1, 1]).drift, null);
+  assertEquals(summarize([1, 1, 1, 1, 0, 0, 0, 0]).drift, -1);
 });

@@ -5,7 +5,9 @@
  */
 import { fromBfloat16, toBfloat16 } from "./bfloat16.ts";
 import { adviseHugePages } from "./huge_pages.ts";
-import { quote } from "../text.ts";
+import { describeValue } from "../text.ts";
+
+export { describeValue };
 
 /** The element types a {@linkcode Tensor} can have. */
 export type DType = "f16" | "bf16" | "f32" | "i32" | "u8";
@@ -216,12 +218,4 @@ export function checkShape(name: string, shape: readonly number[]): void {
       throw new RangeError(`${name} must hold non-negative integers, got ${describeValue(size)}`);
     }
   }
-}
-
-/** Describes a value in an error message: its type or, if it is short, the value. */
-export function describeValue(value: unknown): string {
-  if (typeof value === "string") return quote(value);
-  if (typeof value === "object" && value !== null) return value.constructor?.name ?? "an object";
-  if (typeof value === "function") return "a function";
-  return String(value);
 }
