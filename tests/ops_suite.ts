@@ -16,6 +16,7 @@ import { routerRules } from "../src/routing/router.ts";
 import type { BackendTest } from "./backend_case.ts";
 import { numbers } from "./naive.ts";
 import { naiveRoute } from "./naive_moe.ts";
+import { testZeroSizes } from "./zero_sizes_suite.ts";
 
 /** The kinds of routers. */
 export const routerKinds = Object.keys(routerRules) as NonNullable<RouterOptions["kind"]>[];
@@ -103,6 +104,8 @@ export interface OpsOptions {
 
 /** Registers the tests. */
 export function testOps(test: BackendTest, { multiple, runs, dtypes }: OpsOptions): void {
+  testZeroSizes(test, dtypes);
+
   test("route() decides as the naive model, between equals, NaN and infinities too", async (backend) => {
     const special = fc.constantFrom(NaN, Infinity, -Infinity);
     const number = fc.oneof(
@@ -229,18 +232,6 @@ export function testOps(test: BackendTest, { multiple, runs, dtypes }: OpsOption
       assertEquals([...numbers(selected)], [...picks].flatMap((t) => [...row.subarray(t * H, (t + 1) * H)]));
     });
     await fc.assert(property, { numRuns: runs, seed: 3 });
-  });
-
-  test("batchedMatmul() of a depth of zero gives zeros, and of no rows or columns an empty tensor", async (backend) => {
-    for (const dtype of dtypes) {
-      for (const [rows, depth, columns] of [[2, 0, 8], [2, 8, 0], [0, 8, 8]] as const) {
-        const a = exactTensor(new Generator(1), dtype, [3, rows, depth]);
-        const b = exactTensor(new Generator(2), dtype, [3, depth, columns]);
-        const product = await ops.batchedMatmul(a, b, { backend });
-        assertEquals(product.shape, [3, rows, columns]);
-        assertEquals([...numbers(product)], Array(3 * rows * columns).fill(0));
-      }
-    }
   });
 
   test("the ops refuse what does not fit, by name", async (backend) => {

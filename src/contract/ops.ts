@@ -82,7 +82,7 @@ export interface BackendRouting {
  * out; the end of a sorted list is then unspecified. If `indices` names an assignment twice, its last row counts. All reject with a `TypeError` for a dtype, and with a `RangeError` for a shape, that does not fit.
  */
 export interface BackendOps {
-  /** Makes a tensor whose elements all have one value. */
+  /** Makes a tensor whose elements all have one value. On a GPU, a tensor of u8 has an even number of elements. */
   full(dtype: DType, shape: readonly number[], value: number): Promise<BackendTensor>;
   /** Multiplies [T, D] by the transpose of [N, D] and adds [N]. Sums in f32 and rounds to `dtype`. */
   linear(input: BackendTensor, weight: BackendTensor, options?: LinearOptions): Promise<BackendTensor>;

@@ -74,7 +74,12 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
   full({ dtype, shape, value }: FullCall): Promise<T> {
     return this.#run(({ result }) => {
       const output = result(dtype, shape);
-      this.#fill(output.pointer, elementCount(shape), bitsOf(dtype, value), bytesPerElement(dtype));
+      const count = elementCount(shape), bits = bitsOf(dtype, value);
+      if (bytesPerElement(dtype) > 1) this.#fill(output.pointer, count, bits, bytesPerElement(dtype));
+      else {
+        expectPairs("The number of bytes of a tensor", count);
+        this.#fill(output.pointer, count / 2, bits * 0x0101, 2);
+      }
       return output;
     });
   }
@@ -234,6 +239,8 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
     out: bigint,
     { rows, sourceRows, bytes }: { rows: number; sourceRows: number; bytes: number },
   ): void {
+    if (rows === 0) return;
+    expectPairs("The number of bytes of a row", bytes);
     const unit = [16, 4, 2].find((unit) => bytes % unit === 0)!;
     checkMaximum("The number of rows", rows);
     checkMaximum("The number of rows of the source", sourceRows);
@@ -268,6 +275,11 @@ export class CudaOps<T extends DeviceTensor> implements BackendSteps<T> {
       return result;
     });
   }
+}
+
+/** Checks a number of bytes that a kernel writes two at a time, which only matters for u8. */
+function expectPairs(what: string, bytes: number): void {
+  if (bytes % 2 !== 0) throw new RangeError(`${what} must be even on the GPU, got ${bytes}`);
 }
 
 function tensorBytes({ dtype, shape }: BackendTensor): number {

@@ -71,11 +71,12 @@ export function onBackend<Name extends string, Result extends string>(
   });
 }
 
-/** Checks that all elements are integers from 0 to below a bound. */
+/** Checks that all elements are integers from 0 to below a bound, so that there is none if the bound is 0. */
 export function checkBelow(name: string, { data }: Tensor, bound: number): void {
   const at = data.findIndex((value) => !(value >= 0 && value < bound));
   if (at < 0) return;
-  throw new RangeError(`${name} must hold integers from 0 to ${bound - 1}, got ${data[at]} at element ${at}`);
+  const expected = bound > 0 ? `hold integers from 0 to ${bound - 1}` : "be empty because there is nothing to select";
+  throw new RangeError(`${name} must ${expected}, got ${data[at]} at element ${at}`);
 }
 
 /** Checks that elements can be the running sum of counts with a given total. */

@@ -5,7 +5,7 @@ import { checkBelow, checkHost, onBackend, type OpOptions } from "./host.ts";
 /**
  * Selects rows by index: `output[i] = source[indices[i]]`. An index may occur more than once.
  *
- * @param source [R, …], of any dtype.
+ * @param source [R, …], of any dtype. On a GPU, a row of u8 has an even number of elements.
  * @param indices [M], i32, each from 0 to R - 1.
  * @param options Where to run.
  * @returns [M, …], of the dtype of `source`.

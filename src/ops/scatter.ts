@@ -45,7 +45,9 @@ export async function scatter(
   }
   checkCumsum(cumsum, assignments);
   if (assignments > 0 && cumsum.data.at(-1) !== assignments) {
-    throw new RangeError(`cumsum must end with the number of assignments, ${assignments}, got ${cumsum.data.at(-1)}`);
+    throw new RangeError(
+      `cumsum must end with the number of assignments, ${assignments}, got ${cumsum.data.at(-1) ?? "no element"}`,
+    );
   }
   const { output } = await onBackend(options, { source, indices, cumsum, weights }, async ({ steps }, tensors) => ({
     output: await steps.scatter({ ...call, ...tensors }),
