@@ -227,3 +227,31 @@ Deno.test("workspace and bytes depend on the dtype and the gate", () => {
   const plain = plan({ ...reference, gated: false, activation: "silu" });
   assertEquals(plain.launches[3]!.flops, f16.launches[3]!.flops / 2);
 });
+
+Deno.test("a call without kept or expected rows is planned on every GPU, and without kept rows it launches no product", () => {
+  const mxfp4 = { kind: "mxfp4", exactInF16: true } as const, formats = { gateUpProj: mxfp4, downProj: mxfp4 };
+  for (const [name, device] of Object.entries(gpus)) {
+    const { kernels } = manifest.images[chooseImage(device.computeCapability)]!;
+    for (const dtype of ["f16", "bf16", "f32"] as const) {
+      for (const packed of dtype === "f32" ? [false] : [false, true]) {
+        const shape = { ...reference, dtype, tokens: 8, formats: packed ? formats : denseFormats(dtype) };
+        const kernelsOf = (counts: RowCounts) =>
+          planLaunches(shape, device, kernels, undefined, counts).launches.map(({ kernel, blocks, flops }) => {
+            assert(blocks > 0 && Number.isFinite(flops), `${kernel} on ${name}`);
+            return kernel;
+          });
+        const products = kernelsOf({ maximum: 32, expected: 0 }).filter((kernel) =>
+          !/^(sort|decode|combine)/.test(kernel)
+        );
+        assert(products.length > 0, name);
+        const without = kernelsOf({ maximum: 0, expected: 0 });
+        assertEquals(without.filter((kernel) => !/^(sort|decode)/.test(kernel)), [`combine_few_${dtype}`], name);
+      }
+    }
+  }
+});
+
+Deno.test("a call of no tokens is planned, and computes nothing", () => {
+  const { launches } = plan({ ...reference, tokens: 0 });
+  assertEquals(launches.map(({ kernel }) => kernel), ["sort_small"]);
+});

@@ -60,7 +60,7 @@ export interface PlannedLaunch<Name = TensorName> extends KernelLaunch<Name> {
 
 /** What is known of the number of kept assignments, for a caller that uses the sort's results. */
 export interface RowCounts {
-  /** The maximum number. */
+  /** The maximum number, 0 if there are none. */
   readonly maximum: number;
   /** The expected number. */
   readonly expected: number;
@@ -110,7 +110,7 @@ export function planLaunches(
   };
   const even = kept === experts * capacity, expected = Math.min(kept, counts?.expected ?? Infinity);
   const used = even ? experts : experts * (1 - (1 - 1 / experts) ** expected); // with assignments to random experts
-  const spread = { experts: used, rows: expected / used, even };
+  const spread = { experts: used, rows: used > 0 ? expected / used : 0, even };
   const packed = PackedProducts.find(shape, device, kernels);
   const tensorCores = usesTensorCores(shape, [first, second], kernels);
   const weight = (
@@ -297,7 +297,7 @@ export function planLaunches(
         element * (hasAddend ? 2 : 1) * tokens * hidden,
     },
   ];
-  return { tile, launches, workspace };
+  return { tile, launches: launches.filter(({ blocks }) => blocks > 0), workspace }; // without rows, there are no products
 }
 
 /** How the kernels of products read a weight. */
