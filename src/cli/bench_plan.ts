@@ -14,6 +14,7 @@ import { areDrawn } from "../workload/drawn_weights.ts";
 import { jobBytes } from "../workload/workload.ts";
 import { exitCode, outputWidth, printData } from "./command.ts";
 import { RecordOutput } from "./record_output.ts";
+import { showsColors } from "./terminal.ts";
 
 /** What decides on the layout of the records besides the plan. */
 interface LayoutOptions {
@@ -42,7 +43,7 @@ export function planLayout(
     widths: Object.fromEntries(varying.map((key) => [key, textLength(plan, key)])),
     varying: against && !varying.includes("backend") ? [...varying, "backend"] : varying,
     modes: backend ? backend.name === "cuda" : plan.some(({ place }) => place.backend !== "cpu"),
-    color: Deno.stdout.isTerminal() && !Deno.noColor,
+    color: showsColors(Deno.stdout),
     width: outputWidth(),
     samples,
   };

@@ -9,6 +9,7 @@ import { type Column, textTable } from "../report/table.ts";
 import { command, exitCode, outputWidth, printData, printNote } from "./command.ts";
 import { axis, choice, positive } from "./flags.ts";
 import { readRecords } from "./read_records.ts";
+import { showsColors } from "./terminal.ts";
 import { UsageError } from "./usage_error.ts";
 
 export default command({
@@ -62,7 +63,7 @@ function print(comparisons: readonly Comparison[], format: "text" | "markdown" |
   if (format === "json") printData(toJson(comparisons.map(plain)));
   else if (format === "markdown") markdownTable(table, comparisons).forEach(printData);
   else {
-    const paint = Deno.stdout.isTerminal() && !Deno.noColor;
+    const paint = showsColors(Deno.stdout);
     textTable(table, comparisons, outputWidth()).forEach((line) => printData(paint ? colored(line) : line));
   }
 }

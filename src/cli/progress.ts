@@ -1,18 +1,18 @@
 // A progress bar on standard error, if that is a terminal.
 import { noteWidth } from "./command.ts";
-import { writeStderr } from "./streams.ts";
+import { showsProgress, StatusLine } from "./terminal.ts";
 
 const maximumBar = 30;
 
-/** Shows the progress of a phase. Silent without a terminal. */
+/** Shows the progress of a phase. Silent without a terminal, and where TERM is `dumb` or CI is set. */
 export class ProgressBar implements Disposable {
   readonly #visible: boolean;
+  readonly #line = new StatusLine();
   #phase = "";
   #start = 0;
-  #shown = "";
 
   constructor(quiet = false) {
-    this.#visible = !quiet && Deno.stderr.isTerminal();
+    this.#visible = !quiet && showsProgress(Deno.stderr);
   }
 
   /** Shows a phase at a fraction from 0 to 1. */
@@ -29,17 +29,11 @@ export class ProgressBar implements Disposable {
     // A line that reaches the end of the terminal's width wraps, and then cannot be overwritten.
     const width = noteWidth() - 1, room = width - name.length - rest.length - 2;
     const cells = Math.max(0, Math.min(maximumBar, room)), full = Math.round(fraction * cells);
-    this.#write(`${name} ${"█".repeat(full)}${"░".repeat(cells - full)} ${rest}`.slice(0, width));
+    this.#line.show(`${name} ${"█".repeat(full)}${"░".repeat(cells - full)} ${rest}`.slice(0, width));
   }
 
   /** Removes the bar. */
   [Symbol.dispose](): void {
-    if (this.#shown) this.#write("");
-  }
-
-  #write(text: string): void {
-    if (text === this.#shown) return;
-    this.#shown = text;
-    writeStderr(`\r\x1b[K${text}`);
+    this.#line.show("");
   }
 }

@@ -10,13 +10,14 @@ const targets = [
   "x86_64-pc-windows-msvc",
 ];
 
-/** The permissions of the executable: neither the network nor the environment. */
+/** The permissions of the executable: not the network, and of the environment only what says what the terminal can show. */
 const permissions = [
   "--allow-ffi",
   "--allow-sys=systemMemoryInfo,cpus",
   "--allow-read",
   "--allow-write",
   "--allow-run",
+  "--allow-env=TERM,CI",
 ];
 
 const root = new URL("../../", import.meta.url);
