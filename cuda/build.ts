@@ -5,6 +5,7 @@ import { toBase85 } from "../src/cuda/images/base85.ts";
 import { manifest as current } from "../src/cuda/images/built/manifest.ts";
 import type { Image, KernelRecord, Manifest } from "../src/cuda/images/manifest_types.ts";
 import { argumentStructs, layoutAssertions } from "./arguments.ts";
+import { serializedProducts } from "./compiler_messages.ts";
 import { readCubin } from "./cubin.ts";
 import { kernelFiles, readSources } from "./sources.ts";
 
@@ -130,7 +131,8 @@ async function compile(virtual: string, files: readonly string[]): Promise<Compi
   }
 }
 
-function describeKernels(
+/** Describes the kernels of an image. Refuses those that spill registers: only they have a frame on the stack. */
+export function describeKernels(
   image: string,
   kernels: ReturnType<typeof readCubin>,
   structs: ReturnType<typeof argumentStructs>,
@@ -153,8 +155,10 @@ async function nvcc(...args: string[]): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command("nvcc", { args }).output();
   const messages = new TextDecoder().decode(stderr);
   if (!success) throw new Error(`nvcc ${args.join(" ")} failed:\n${messages}`);
-  const slow = messages.match(/^.*wgmma\S* instructions are serialized.*$/m);
-  if (slow) throw new Error(`Cannot ship a kernel that waits for each product: ${slow[0]}`);
+  const serialized = serializedProducts(messages);
+  if (serialized.length > 0) {
+    throw new Error(`Cannot ship kernels that wait for each product: ${serialized.join("; ")}`);
+  }
   return new TextDecoder().decode(stdout);
 }
 
