@@ -1,4 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import { Generator, writeSafetensors } from "../../mod.ts";
 import { inspectCheckpoint } from "../../src/models/checkpoint/inspect.ts";
 import { makeCheckpoint, type Published, sizes, writeCheckpoint } from "./checkpoints.ts";
 import { type Encoding, floatsOf, fp8Of, mlxOf, packedOf } from "./encodings.ts";
@@ -93,6 +94,39 @@ Deno.test("inspect says why a family, a layer, or a format cannot be run", async
     },
     { experts: fp8Of({ name: ".weight_scale_inv", block: [16, 16], dtype: "F32" }) },
   );
+});
+
+Deno.test("ERNIE 4.5 in the format of PaddlePaddle is refused by that name, with and without a correction bias", async () => {
+  const random = new Generator(1), [H, I, E] = [16, 8, 4];
+  for (const hasBias of [true, false]) {
+    const directory = await Deno.makeTempDir();
+    try {
+      const base = "ernie.layers.1.mlp.";
+      const expert = (name: string, width: number) => ({
+        [`${base}${name}.up_gate_proj.weight`]: random.randn([H, 2 * width]),
+        [`${base}${name}.down_proj.weight`]: random.randn([width, H]),
+      });
+      await writeSafetensors(`${directory}/model.safetensors`, {
+        [`${base}gate.weight`]: random.randn([H, E]),
+        ...hasBias && { [`${base}moe_statics.e_score_correction_bias`]: random.randn([1, E]) },
+        ...Object.assign({}, ...[...Array(E).keys()].map((e) => expert(`experts.${e}`, I))),
+        ...expert("shared_experts", 2 * I),
+      });
+      const config = {
+        model_type: "ernie4_5_moe",
+        hidden_size: H,
+        moe_intermediate_size: I,
+        moe_num_experts: E,
+        moe_k: 2,
+      };
+      await Deno.writeTextFile(`${directory}/config.json`, JSON.stringify(config));
+      const { layers } = await inspectCheckpoint(directory);
+      assertStringIncludes(layers[0]!.problem!, "the layer is in the format of PaddlePaddle");
+      assertStringIncludes(layers[0]!.problem!, "which is not supported");
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  }
 });
 
 Deno.test("MLX's integers without their offsets are not taken for floats", async () => {

@@ -93,6 +93,10 @@ export const tokenTable = "gate.tid2eid";
 /** Tensors of layers that cannot be expressed, and the reason. */
 export const refusedTensors: Readonly<Record<string, string>> = {
   "gate.weight_1": "the layer has one set of experts for text and one for images",
+  // ERNIE 4.5 in Baidu's own format, where each matrix is [in, out].
+  "experts.0.up_gate_proj.weight":
+    "the layer is in the format of PaddlePaddle, not in that of the checkpoints for PyTorch " +
+    "(for ERNIE 4.5, those whose name ends in -PT)",
 };
 
 /** Layers of other models in a checkpoint: those that draft tokens, and those that read or write images or speech. */
