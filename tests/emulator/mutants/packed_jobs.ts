@@ -103,6 +103,19 @@ export const longPackedJobs: readonly Job[] = ([
   { name: "mxfp4", tileRows: 192, tokens: 110, shape: { H: 1056, I: 32, E: 1 } },
 ] satisfies PackedJob[]).map(packedJob);
 
+/** A job whose blocks share the tiles of experts with one tile and of one with several. */
+const sharedJob = packedJob({ name: "mxfp4", tileRows: 16, tokens: 50, shape: { H: 160, I: 64, E: 7, K: 2 } }, 3);
+
+/** Further jobs of the kernel for few rows. If blocks take few tickets, each has rows that other blocks have placed too. */
+export const fewRowsJobs: readonly Job[] = [
+  ...[1, 2, 3, 4].map((tickets) => ({
+    ...{ ...sharedJob, name: `${sharedJob.name}, ${tickets} tickets for each block`, tickets },
+    ...(tickets > 2 && { preempt: 50 }),
+  })),
+  // Whole tiles, and a single row.
+  ...[16, 1].map((tokens, i) => packedJob({ name: "mxfp4", tileRows: 16, tokens, shape: { H: 32, I: 32, E: 1 } }, i)),
+];
+
 /** Jobs of Hopper's kernels with packed weights. */
 export const packedJobs: readonly Job[] = [
   ...[16, 64, 160, 192].flatMap((tileRows) =>
