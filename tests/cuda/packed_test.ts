@@ -94,7 +94,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: `cuda, ${emulated}, sm_90: mxfp4_16_bf16 has the same bits in any order of threads, also if blocks share its tiles`,
+  name:
+    `cuda, ${emulated}, sm_90: mxfp4_16_bf16 has the same bits in any order of threads, also if blocks share its tiles`,
   ignore: !toolkit,
   fn: async () => {
     const { backend, control } = await openEmulated(90, 16);

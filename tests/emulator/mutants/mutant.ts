@@ -23,7 +23,7 @@ export interface JobRecord {
 if (import.meta.main) {
   const [arch, library, list] = Deno.args as [string, string, string?];
   const expected = list === undefined ? undefined : JSON.parse(list) as JobRecord[];
-  const byName = new Map((arch === "90" ? hopperJobs : jobs).map((job, i) => [job.name, { ...job, seed: i % 2 }]));
+  const byName = new Map((arch === "90" ? hopperJobs : jobs).map((job, i) => [job.name, { seed: i % 2, ...job }]));
   const control = new Control(library);
   for (const name of expected?.map(({ name }) => name) ?? byName.keys()) {
     const { run, seed, preempt, tickets } = byName.get(name)!;
