@@ -253,6 +253,7 @@ template <class Format>
 __device__ __forceinline__ void announce_tiles(const PackedFewArguments& a, const FewRing<Format>& ring, const int* stored_tile) {
   for (uint32_t round = 0;; round ^= 1) {
     mbarrier_wait(ring.stored(), round);
+    __syncwarp();  // a lane that is late must not miss the phase: the next one can complete after "told"
     int row_tile = 0;
     if (threadIdx.x % 32 == 0) {
       row_tile = *stored_tile;

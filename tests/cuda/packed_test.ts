@@ -94,6 +94,33 @@ Deno.test({
 });
 
 Deno.test({
+  name:
+    `cuda, ${emulated}, sm_90: mxfp4_16_bf16 has the same bits in any order of threads, also if blocks share its tiles`,
+  ignore: !toolkit,
+  fn: async () => {
+    const { backend, control } = await openEmulated(90, 16);
+    using own = backend;
+    const options = { weightLayout: "out-in", backend: own } as const;
+    // Of the experts some have one tile, whose rows may have any order in each block, and others several.
+    const inputs = randomInputs({ T: 50, E: 7, K: 2, H: 160, I: 64 }, 5, {
+      ...{ dtype: "bf16", weightLayout: "out-in", extra: "input weights" },
+    });
+    const { make } = variantNamed("mxfp4"), random = new SmallRandom(5);
+    const gateUpProj = make(random, [7, 128, 160], 0.1), downProj = make(random, [7, 160, 64], 0.1);
+    const dense = { gateUpProj: decode(gateUpProj, "bf16"), downProj: decode(downProj, "bf16") };
+    const expected = (await experts({ ...inputs, ...dense }, options)).data;
+    const { launches } = control.counters("mxfp4_16_bf16");
+    const schedules = [[0, 0, 1], [1, 0, 0], [2, 0, 1], [3, 7, 2], [4, 50, 3], [5, 400, 5]] as const;
+    for (const schedule of schedules) {
+      control.schedule(...schedule);
+      assertEquals((await experts({ ...inputs, gateUpProj, downProj }, options)).data, expected, `${schedule}`);
+    }
+    assertEquals(control.counters("mxfp4_16_bf16").launches, launches + schedules.length);
+    control.schedule(0);
+  },
+});
+
+Deno.test({
   name: `cuda, ${emulated}, sm_90: packed weights take the memory of their format, and uploading them little more`,
   ignore: !toolkit,
   fn: async () => {

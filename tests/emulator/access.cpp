@@ -59,9 +59,13 @@ void access(uintptr_t address, unsigned bytes, bool write, void* program_counter
 void atomic_begin(const void* address, size_t bytes, Where where) {
   if (checked()) access(reinterpret_cast<uintptr_t>(address), bytes, true, nullptr, where, true);
   atomic_address = address;
+  ticket_begin(const_cast<void*>(address), bytes);
 }
 
-void atomic_end() { atomic_address = nullptr; }
+void atomic_end() {
+  ticket_end();
+  atomic_address = nullptr;
+}
 
 namespace {
 

@@ -36,3 +36,27 @@ for (const [kernel, texts] of Object.entries(expected)) {
     },
   });
 }
+
+Deno.test({
+  name: "emulator sm_90: blocks share tickets, and must wait for each other's announcements",
+  ignore: !toolkit || !clang,
+  fn: async () => {
+    using device = await TestDevice.open(source, 90);
+    const run = (tickets: number, fixed: number) => {
+      device.control.schedule(0, 0, tickets);
+      const output = device.allocate(8 * 32 * 4), counters = device.allocate(9 * 4);
+      counters.write(new Int32Array(9));
+      device.launch("fault_other_block_not_awaited", 32, [counters.pointer, output.pointer, fixed], {
+        ...{ blocks: 4, sharedBytes: 64 },
+      });
+      assertEquals([...device.download(counters)], [0, 1, 1, 1, 1, 1, 1, 1, 1]);
+      return [...device.download(output)].filter((_, i) => i % 32 === 31);
+    };
+    assertEquals(run(0, 0), [0, 1, 2, 3, 4, 5, 6, 7]); // one block takes all
+    assertEquals(run(1, 1), [0, 101, 202, 303, 304, 305, 306, 307]);
+    assertEquals(run(2, 1), [0, 1, 102, 103, 204, 205, 306, 307]);
+    assertThrows(() => run(2, 0), CudaError);
+    assertStringIncludes(device.control.report, "a race: read");
+    assertStringIncludes(device.control.report, "of block 0");
+  },
+});

@@ -97,12 +97,16 @@ void emu_reset() {
   report().clear();
   all_counters().clear();
   set_schedule(0, 0);
+  set_ticket_limit(0);
   set_reuse(false);
   set_step_limit(0);
   read_environment();
 }
 
-void emu_seed(unsigned seed, unsigned preempt) { set_schedule(seed, preempt); }
+void emu_schedule(unsigned seed, unsigned preempt, unsigned tickets) {
+  set_schedule(seed, preempt);
+  set_ticket_limit(tickets);
+}
 void emu_reuse_addresses(int reuse) { set_reuse(reuse); }
 void emu_devices(int count) { settings.devices = count; }
 void emu_driver_version(int version) { settings.version = version; }

@@ -3,7 +3,7 @@
 const symbols = {
   emu_checked: { parameters: [], result: "i32" },
   emu_reset: { parameters: [], result: "void" },
-  emu_seed: { parameters: ["u32", "u32"], result: "void" },
+  emu_schedule: { parameters: ["u32", "u32", "u32"], result: "void" },
   emu_reuse_addresses: { parameters: ["i32"], result: "void" },
   emu_devices: { parameters: ["i32"], result: "void" },
   emu_driver_version: { parameters: ["i32"], result: "void" },
@@ -52,9 +52,12 @@ export class Control {
     return this.#symbols.emu_checked() !== 0;
   }
 
-  /** Sets the order in which threads run. Seed 0 is ascending. If `preempt` is n > 0, a thread yields about every n accesses. */
-  schedule(seed: number, preempt = 0): void {
-    this.#symbols.emu_seed(seed, preempt);
+  /**
+   * Sets the order in which threads run. Seed 0 is ascending. If `preempt` is n > 0, a thread yields about every n accesses. If
+   * `tickets` is n > 0, a block takes at most n tickets from a counter, unless it is the last one.
+   */
+  schedule(seed: number, preempt = 0, tickets = 0): void {
+    this.#symbols.emu_schedule(seed, preempt, tickets);
   }
 
   /** Sets whether freed addresses are reused, as by a real allocator. If they are, use after free is not detected. */

@@ -10,9 +10,6 @@
 
 #include "runtime.h"
 
-extern "C" uint3 emulator_block;
-extern "C" dim3 emulator_grid_size;
-
 namespace emulator {
 namespace {
 
@@ -64,7 +61,7 @@ std::string neighbourhood(uint64_t address, bool was_freed) {
 Writer present_writer(bool atomic) {
   Writer writer;
   writer.launch = launch_number;
-  writer.block = emulator_block.x + emulator_grid_size.x * (emulator_block.y + emulator_grid_size.y * emulator_block.z);
+  writer.block = block_number();
   writer.thread = current() + 1;
   writer.atomic = atomic;
   writer.block_epoch = block_epoch();
@@ -75,12 +72,17 @@ Writer present_writer(bool atomic) {
 // Returns whether an earlier write of a cell is not ordered before the current access.
 bool races(Writer earlier, Writer now, size_t cell) {
   if (earlier.thread == 0 || earlier.launch != now.launch || (earlier.atomic && now.atomic)) return false;
-  if (earlier.block != now.block) return true;
+  const auto ordered_by = [&](auto knows) {
+    const auto release = releases.find(cell);
+    return release != releases.end() && knows(release->second + 1);
+  };
+  if (earlier.block != now.block) {
+    return !ordered_by([&](unsigned release) { return announced(earlier.block, earlier.thread - 1, release); });
+  }
   if (earlier.thread == now.thread || earlier.block_epoch != now.block_epoch) return false;
   const bool same_warp = (earlier.thread - 1) / 32 == (now.thread - 1) / 32;
   if (same_warp) return earlier.warp_epoch == now.warp_epoch;
-  const auto release = releases.find(cell);
-  return release == releases.end() || !acquired(earlier.thread - 1, release->second + 1);
+  return !ordered_by([&](unsigned release) { return acquired(earlier.thread - 1, release); });
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ bool run_block() {
   const dim3 block = present->block;
   const int threads = block.x * block.y * block.z;
   reset_sync();
+  reset_tickets(false);
   reset_copies();
   reset_bulk_copies();
   reset_dependency();
@@ -89,6 +90,10 @@ uint64_t set_step_limit(uint64_t limit) {
 Counters& counters() { return *present_counters; }
 const Launch& current_launch() { return present ? *present : last; }
 
+unsigned block_number() {
+  return emulator_block.x + emulator_grid_size.x * (emulator_block.y + emulator_grid_size.y * emulator_block.z);
+}
+
 int run(const Launch& launch) {
   present = &launch;
   present_counters = &all_counters()[launch.kernel->name];
@@ -97,6 +102,8 @@ int run(const Launch& launch) {
   fault_code = 0;
   steps = 0;
   next_launch();
+  reset_tickets(true);
+  forget_announcements();
   emulator_grid_size = launch.grid;
   emulator_block_size = launch.block;
   bool completed = true;

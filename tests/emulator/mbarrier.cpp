@@ -3,6 +3,7 @@
 // A thread counts its releases: its arrivals, and each __syncwarp, after which another lane may arrive for it. Every access stores
 // the count. It is ordered before the accesses of a thread that has waited for a later release.
 #include <algorithm>
+#include <set>
 
 #include "runtime.h"
 
@@ -33,10 +34,11 @@ std::map<uint32_t, Mbarrier> barriers;
 
 // What the announcements at a counter order.
 struct Announcements {
-  std::vector<unsigned> released;  // by thread
+  std::map<unsigned, std::vector<unsigned>> released;  // by block and thread
   std::vector<int> waiting;
 };
 std::map<const int*, Announcements> announcements;
+std::map<int, std::set<const int*>> awaited;  // by thread: the counters at which it has waited
 
 // By thread and other thread: the latest release of the other that is ordered before the thread, now and when the thread last
 // fenced the async proxy.
@@ -88,7 +90,7 @@ void learn(const std::vector<unsigned>& released) {
 
 void reset_mbarriers() {
   barriers.clear();
-  announcements.clear();
+  awaited.clear();
   known.clear();
   fenced.clear();
 }
@@ -99,6 +101,17 @@ bool acquired(int thread, unsigned release, bool through_fence) {
   const std::vector<unsigned>& table = through_fence ? fenced : known;
   return !table.empty() && table[current() * fibers().size() + thread] >= release;
 }
+
+bool announced(unsigned block, int thread, unsigned release) {
+  const auto& counters = awaited[current()];
+  return std::any_of(counters.begin(), counters.end(), [&](const int* counter) {
+    const auto& released = announcements[counter].released;
+    const auto found = released.find(block);
+    return found != released.end() && thread < static_cast<int>(found->second.size()) && found->second[thread] >= release;
+  });
+}
+
+void forget_announcements() { announcements.clear(); }
 
 void mbarrier_init(uint32_t address, int arrivals, Where where) {
   step();
@@ -220,19 +233,19 @@ void mbarrier_wait(uint32_t address, unsigned parity, Where where) {
 void announce(int* counter, Where where) {
   sync_warp(0xffffffffu, where);
   if (current() % 32 != 0) return;
-  atomic_begin(counter, sizeof *counter, where);
+  if (checked()) access(reinterpret_cast<uintptr_t>(counter), sizeof *counter, true, nullptr, where, true);
   ++*counter;
-  atomic_end();
-  Announcements& own = announcements[counter];
+  Announcements& all = announcements[counter];
+  std::vector<unsigned>& released = all.released[block_number()];
   const size_t threads = fibers().size();
-  own.released.resize(threads);
+  released.resize(threads);
   for (size_t t = 0; t < threads && !known.empty(); ++t) {  // what other warps have released to this one
-    own.released[t] = std::max(own.released[t], known[current() * threads + t]);
+    released[t] = std::max(released[t], known[current() * threads + t]);
   }
-  for (int t = current(); t < current() + 32; ++t) own.released[t] = std::max(own.released[t], fibers()[t].synced);
-  own.released[current()] = ++fibers()[current()].releases;
-  for (const int thread : own.waiting) make_ready(thread);
-  own.waiting.clear();
+  for (int t = current(); t < current() + 32; ++t) released[t] = std::max(released[t], fibers()[t].synced);
+  released[current()] = ++fibers()[current()].releases;
+  for (const int thread : all.waiting) make_ready(thread);
+  all.waiting.clear();
 }
 
 void wait_for_announcements(const int* counter, int count, Where where) {
@@ -241,7 +254,8 @@ void wait_for_announcements(const int* counter, int count, Where where) {
     announcements[counter].waiting.push_back(current());
     wait_in(State::kAtMbarrier, "wait_for_announcements", where);
   }
-  learn(announcements[counter].released);
+  learn(announcements[counter].released[block_number()]);
+  awaited[current()].insert(counter);
 }
 
 // The copies land at once. That hides no fault: a thread that does not wait here is not ordered after them.

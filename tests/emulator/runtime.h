@@ -38,6 +38,7 @@ int run(const Launch& launch);
 
 // The current launch, or the last one.
 const Launch& current_launch();
+unsigned block_number();  // of the current block
 
 // Counts an access, a barrier or a collective of a thread. A launch that exceeds the limit is stopped as endless.
 void step();
@@ -69,6 +70,14 @@ void reset_dependency();
 // Checks an access to global memory that the kernel before may have written.
 void check_dependency(const Access& access, bool written_by_previous);
 bool has_waited();  // whether a thread of the block has waited, if it must
+
+// ---- Tickets (tickets.cpp)
+
+void set_ticket_limit(unsigned tickets);  // of a block; 0: none
+void reset_tickets(bool launch);          // when a block begins, or a launch
+// Bracket an atomic operation.
+void ticket_begin(void* address, size_t bytes);
+void ticket_end();
 
 // ---- Reports (report.cpp)
 
@@ -143,6 +152,9 @@ bool uses_mbarriers();  // whether the block has initialized one
 // Returns whether an mbarrier orders the other thread's accesses before that release, before the running thread. `fenced`: whether
 // it did so when the running thread last fenced the async proxy.
 bool acquired(int thread, unsigned release, bool fenced = false);
+// The same for a thread of an earlier block of the launch, by the announcements for which the running thread has waited.
+bool announced(unsigned block, int thread, unsigned release);
+void forget_announcements();
 void forget_warpgroup_products();
 std::string pending_products();  // those of the running thread's warp, for a report
 

@@ -10,6 +10,10 @@ export interface Job {
   readonly run: (library: string) => Promise<readonly ArrayBufferView[]>;
   /** About how many accesses a thread runs before another thread goes on. By default a thread runs until it waits. */
   readonly preempt?: number;
+  /** Of the order of threads. By default 0 and 1 in turn. */
+  readonly seed?: number;
+  /** How many tickets a block takes, unless it is the last one. By default the first block takes all. */
+  readonly tickets?: number;
 }
 
 const backends = new Map<number | undefined, Promise<CudaBackend>>();

@@ -7,7 +7,7 @@ import { sortJob, sortOnDevice } from "../../cuda/sort.ts";
 import { expertsJob, hopperProducts, infinityJob, products, unknownExpertsJob, zerosJob } from "./experts_jobs.ts";
 import { backendOf, bytes, type Job } from "./job.ts";
 import { opJobs } from "./op_jobs.ts";
-import { longPackedJobs, packedJobs, storedJobs } from "./packed_jobs.ts";
+import { fewRowsJobs, longPackedJobs, packedJobs, storedJobs } from "./packed_jobs.ts";
 import { linearJobs, routeJobs } from "./router_jobs.ts";
 
 /** A whole layer: router, experts and a shared expert. */
@@ -54,4 +54,5 @@ export const hopperJobs: readonly Job[] = [
   infinityJob,
   ...preemptedJobs,
   unknownExpertsJob,
+  ...fewRowsJobs,
 ];

@@ -23,13 +23,13 @@ export interface JobRecord {
 if (import.meta.main) {
   const [arch, library, list] = Deno.args as [string, string, string?];
   const expected = list === undefined ? undefined : JSON.parse(list) as JobRecord[];
-  const byName = new Map((arch === "90" ? hopperJobs : jobs).map((job, i) => [job.name, { ...job, seed: i % 2 }]));
+  const byName = new Map((arch === "90" ? hopperJobs : jobs).map((job, i) => [job.name, { seed: i % 2, ...job }]));
   const control = new Control(library);
   for (const name of expected?.map(({ name }) => name) ?? byName.keys()) {
-    const { run, seed, preempt } = byName.get(name)!;
+    const { run, seed, preempt, tickets } = byName.get(name)!;
     const known = expected?.find((record) => record.name === name);
     control.reset();
-    control.schedule(seed, preempt); // every other job runs its threads in another order
+    control.schedule(seed, preempt, tickets); // every other job runs its threads in another order
     control.limitSteps(known ? 10 * known.steps + 10_000 : 0);
     const start = performance.now();
     try {

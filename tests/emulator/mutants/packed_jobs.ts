@@ -103,6 +103,26 @@ export const longPackedJobs: readonly Job[] = ([
   { name: "mxfp4", tileRows: 192, tokens: 110, shape: { H: 1056, I: 32, E: 1 } },
 ] satisfies PackedJob[]).map(packedJob);
 
+/** Jobs whose experts have one tile or two. With the second seed they have 12, 16, 14, 12, 9, 16 and 21 rows. */
+const sharedJobs = [3, 5].map((seed) =>
+  packedJob({ name: "mxfp4", tileRows: 16, tokens: 50, shape: { H: 160, I: 64, E: 7, K: 2 } }, seed)
+);
+/** More steps than the ring has in two rounds. */
+const deepJob = packedJob({ name: "mxfp4", tileRows: 16, tokens: 5, shape: { H: 3392, I: 32, E: 1 } }, 0);
+
+/** Further jobs of the kernel for few rows. If blocks take few tickets, each has rows that other blocks have placed too. */
+export const fewRowsJobs: readonly Job[] = [
+  ...sharedJobs.flatMap((job, i) =>
+    ([[1, 1, 0], [1, 2, 0], [1, 3, 50], [0, 2, 100], [0, 3, 50]] as const).map(([seed, tickets, preempt]) => ({
+      ...{ ...job, seed, tickets, preempt },
+      name: `${job.name}, ${JSON.stringify({ inputs: i, seed, tickets, preempt })}`,
+    }))
+  ),
+  ...[7, 50].map((preempt) => ({ ...deepJob, name: `${deepJob.name}, preempted every ${preempt} accesses`, preempt })),
+  // A whole tile, and a single row.
+  ...[16, 1].map((tokens, i) => packedJob({ name: "mxfp4", tileRows: 16, tokens, shape: { H: 32, I: 32, E: 1 } }, i)),
+];
+
 /** Jobs of Hopper's kernels with packed weights. */
 export const packedJobs: readonly Job[] = [
   ...[16, 64, 160, 192].flatMap((tileRows) =>

@@ -35,6 +35,26 @@ FAULTY(fault_too_few_announcements) {
   pass_words(
       out, counter, [](int when) { return when == 1; }, [&] { wait_for_announcements(counter, 2 - fixed); });
 }
+// Blocks of one warp take tickets. The tile of each needs the words of the tile before, which another block may have written.
+constexpr int kTiles = 8;
+FAULTY(fault_other_block_not_awaited) {
+  if (threadIdx.x == 0) {
+    mbarrier_init(shared_address(dynamic_smem()), 1);
+    fence_async_proxy();
+  }
+  __syncthreads();
+  for (;;) {
+    const int taken = threadIdx.x == 0 ? atomicAdd(counter, 1) : 0;
+    const int ticket = __shfl_sync(0xffffffffu, taken, 0);
+    if (ticket >= kTiles) break;
+    unsigned* const own = out + ticket * 32 + threadIdx.x;
+    if (ticket > 0 && fixed) wait_for_announcements(counter + ticket, 1);
+    *own = blockIdx.x * 100 + (ticket > 0 ? own[-32] % 100 + 1 : 0);
+    announce(counter + 1 + ticket);
+  }
+  if (blockIdx.x + 1 == gridDim.x && threadIdx.x == 0) atomicAdd(counter, -kTiles - static_cast<int>(gridDim.x));
+}
+
 // Warp 2 announces what warp 0 has written.
 FAULTY(fault_released_too_early) {
   const uint32_t written = shared_address(dynamic_smem());
