@@ -22,7 +22,7 @@ struct GatherPanelsArguments {
 
 }  // namespace yamoe
 
-// A warp copies kPanelParts parts of 32 · 8 columns in a step. The warps of a token divide its columns.
+// The warps of a token divide its columns in parts of 256, eight for each lane. A warp copies kPanelParts of them in a step.
 extern "C" __global__ void __launch_bounds__(yamoe::kPanelThreads) gather_panels(
     const yamoe::GatherPanelsArguments p) {
   using namespace yamoe;
@@ -39,12 +39,13 @@ extern "C" __global__ void __launch_bounds__(yamoe::kPanelThreads) gather_panels
   const unsigned char* const from = p.input + static_cast<size_t>(t) * p.depth * 2;
   const size_t slot = static_cast<size_t>(t) * p.top_k;
   const int columns = ceil_div(p.depth, 64) * 64;  // the missing ones of the last panel are zeros
-  for (int first = warp_of_token * kPanelParts * 256; first < columns; first += p.warps * kPanelParts * 256) {
+  const int stride = p.warps * 256;
+  for (int first = warp_of_token * 256; first < columns; first += kPanelParts * stride) {
     const int begin = first + lane * 8;
     uint4 v[kPanelParts];
 #pragma unroll
     for (int part = 0; part < kPanelParts; ++part) {
-      const int k = begin + part * 256;
+      const int k = begin + part * stride;
       v[part] = k < p.depth ? *reinterpret_cast<const uint4*>(from + k * 2) : make_uint4(0, 0, 0, 0);
     }
     for (int base = 0; base < p.top_k; base += 32) {
@@ -56,7 +57,7 @@ extern "C" __global__ void __launch_bounds__(yamoe::kPanelThreads) gather_panels
         const int number = __shfl_sync(0xffffffffu, own_number, __ffs(rest) - 1);
 #pragma unroll
         for (int part = 0; part < kPanelParts; ++part) {
-          const int k = begin + part * 256;
+          const int k = begin + part * stride;
           if (k < columns) *reinterpret_cast<uint4*>(p.panels + panel_offset(p.panel_rows, row, number, k)) = v[part];
         }
       }

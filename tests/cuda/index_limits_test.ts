@@ -140,8 +140,8 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
     "blockIdx.x * depth + k": [(a.blocks! + 1n) * a.depth!, 63],
   }),
   gather_panels: (a) => ({
-    "i += threads": [8n * a.rows! + a.blocks! * a.threads!, 31],
-    "(first + i) * 64 + lane * 8": [a.depth! + 2n * 9n * 64n, 31],
+    "i += threads": [8n * a.panelRows! + a.blocks! * a.threads!, 32],
+    "begin + part * stride": [a.depth! + 64n + 256n + 4n * a.warps! * 256n, 31],
   }),
   bin_tokens: (a) => ({
     "i += item_step()": [a.bins! * a.capacity! + a.blocks! * 256n, 31],

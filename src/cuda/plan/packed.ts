@@ -12,7 +12,7 @@ import { counterCount } from "./stream.ts";
 import type { TileShape } from "./tiles.ts";
 
 const gatherThreads = 256;
-const gatherColumns = 256, gatherParts = 4; // of a warp
+const gatherColumns = 256, gatherParts = 4; // of a warp in a step: the columns of a part, and the parts
 const gatherWarps = 64; // per multiprocessor, at once
 const panelColumns = 64;
 const ticketBytes = 16 * 40; // of a block
@@ -243,6 +243,7 @@ export class PackedProducts {
     const warps = Math.min(parts, Math.max(Math.ceil(parts / gatherParts), enough));
     const blocks = Math.ceil(tokens * warps * 32 / gatherThreads);
     checkInt32("The number of threads of the gather", blocks * gatherThreads + 8 * rows);
+    checkInt32("The number of columns of the gather", hidden + (gatherParts + 1) * (warps + 1) * gatherColumns);
     return [
       {
         ...{ kernel: "gather_panels", blocks, threads: gatherThreads, sharedBytes: 0 },
