@@ -141,7 +141,9 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
   }),
   gather_panels: (a) => ({
     "i += threads": [8n * a.panelRows! + a.blocks! * a.threads!, 32],
-    "begin + part * stride": [a.depth! + 64n + 256n + 4n * a.warps! * 256n, 31],
+    "blockIdx.x % sets * kPanelTokens + threadIdx.x / 8": [a.tokens! + 32n, 31],
+    "blockIdx.x / sets * 64 + lane * 8": [a.depth! + 64n, 31],
+    "slot": [a.tokens! * a.topK! + 8n, 63],
   }),
   bin_tokens: (a) => ({
     "i += item_step()": [a.bins! * a.capacity! + a.blocks! * 256n, 31],

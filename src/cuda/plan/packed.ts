@@ -11,9 +11,7 @@ import { activationArguments, type PlanDevice } from "./product.ts";
 import { counterCount } from "./stream.ts";
 import type { TileShape } from "./tiles.ts";
 
-const gatherThreads = 256;
-const gatherColumns = 256, gatherParts = 4; // of a warp in a step: the columns of a part, and the parts
-const gatherWarps = 64; // per multiprocessor, at once
+const gatherThreads = 256, gatherTokens = 32; // of a block
 const panelColumns = 64;
 const ticketBytes = 16 * 40; // of a block
 
@@ -237,19 +235,14 @@ export class PackedProducts {
         },
       };
     };
-    const parts = Math.ceil(hidden / gatherColumns);
-    // Few tokens are divided among more warps.
-    const enough = Math.floor(this.#device.multiprocessors * gatherWarps / tokens);
-    const warps = Math.min(parts, Math.max(Math.ceil(parts / gatherParts), enough));
-    const blocks = Math.ceil(tokens * warps * 32 / gatherThreads);
+    const blocks = Math.ceil(tokens / gatherTokens) * Math.ceil(hidden / panelColumns);
     checkInt32("The number of threads of the gather", blocks * gatherThreads + 8 * rows);
-    checkInt32("The number of columns of the gather", hidden + (gatherParts + 1) * (warps + 1) * gatherColumns);
     return [
       {
         ...{ kernel: "gather_panels", blocks, threads: gatherThreads, sharedBytes: 0 },
         arguments: {
           ...{ input: hiddenStates, indices, rows: tensors.rows, rowOffsets, panels, activations },
-          ...{ tokens, topK, depth: hidden, intermediate, panelRows: rows, warps },
+          ...{ tokens, topK, depth: hidden, intermediate, panelRows: rows },
         },
       },
       product(false),
