@@ -140,8 +140,10 @@ const expressions: Readonly<Record<string, (a: Numbers) => Expressions>> = {
     "blockIdx.x * depth + k": [(a.blocks! + 1n) * a.depth!, 63],
   }),
   gather_panels: (a) => ({
-    "i += threads": [8n * a.rows! + a.blocks! * a.threads!, 31],
-    "(first + i) * 64 + lane * 8": [a.depth! + 2n * 9n * 64n, 31],
+    "i += threads": [8n * a.panelRows! + a.blocks! * a.threads!, 32],
+    "blockIdx.x % sets * kPanelTokens + threadIdx.x / 8": [a.tokens! + 32n, 31],
+    "blockIdx.x / sets * 64 + lane * 8": [a.depth! + 64n, 31],
+    "slot": [a.tokens! * a.topK! + 8n, 63],
   }),
   bin_tokens: (a) => ({
     "i += item_step()": [a.bins! * a.capacity! + a.blocks! * 256n, 31],

@@ -227,9 +227,9 @@ export function planLaunches(
         return [{ ...launch, ...bothWork }];
       }
       const [gather, gateUpLaunch, downLaunch] = packed.launches<TensorName>(tile, kept, rowTiles, {
-        ...{ ...tensors, ...weights, panels: "panels", counters: "counters" },
+        ...{ ...tensors, ...weights, indices: "routerIndices", rows: "rows", panels: "panels", counters: "counters" },
       });
-      const gatherWork = { flops: 0, bytes: 2 * kept * hidden * element };
+      const gatherWork = { flops: 0, bytes: (tokens + kept) * hidden * element + 8 * assignments };
       return [{ ...gather, ...gatherWork }, { ...gateUpLaunch, ...gateUpWork }, { ...downLaunch, ...downWork }];
     }
     if (isStreamTile(tile)) {

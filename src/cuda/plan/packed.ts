@@ -11,7 +11,7 @@ import { activationArguments, type PlanDevice } from "./product.ts";
 import { counterCount } from "./stream.ts";
 import type { TileShape } from "./tiles.ts";
 
-const gatherThreads = 256, gatherRows = 32, gatherPanels = 9; // of a block
+const gatherThreads = 256, gatherTokens = 32; // of a block
 const panelColumns = 64;
 const ticketBytes = 16 * 40; // of a block
 
@@ -63,7 +63,10 @@ export interface PackedProductTensors<Pointer> {
 /** The tensors of both products with sorted assignments. */
 export interface PackedTensors<Pointer> extends PackedProductTensors<Pointer> {
   readonly hiddenStates: Pointer;
-  readonly rowTokens: Pointer;
+  /** The expert of each assignment. */
+  readonly indices: Pointer;
+  /** The row of each assignment, or -1. */
+  readonly rows: Pointer;
   readonly rowOffsets: Pointer;
   readonly rowScales: Pointer | null;
   /** The gathered hidden states. */
@@ -212,9 +215,8 @@ export class PackedProducts {
     gateUp: KernelLaunch<Pointer>,
     down: KernelLaunch<Pointer>,
   ] {
-    const { hidden, intermediate, experts, gateUpLayout } = this.#shape;
-    const { hiddenStates, rowTokens, rowOffsets, rowScales, panels, activations, counters } = tensors;
-    const panelGroups = Math.ceil(Math.ceil(hidden / panelColumns) / gatherPanels);
+    const { tokens, topK, hidden, intermediate, experts, gateUpLayout } = this.#shape;
+    const { hiddenStates, indices, rowOffsets, rowScales, panels, activations, counters } = tensors;
     const product = (down: boolean): KernelLaunch<Pointer> => {
       const width = down ? hidden : 2 * intermediate;
       const tiles = rowTiles * Math.ceil(width / tile.columns);
@@ -233,14 +235,14 @@ export class PackedProducts {
         },
       };
     };
-    const blocks = Math.ceil(rows / gatherRows) * panelGroups;
+    const blocks = Math.ceil(tokens / gatherTokens) * Math.ceil(hidden / panelColumns);
     checkInt32("The number of threads of the gather", blocks * gatherThreads + 8 * rows);
     return [
       {
         ...{ kernel: "gather_panels", blocks, threads: gatherThreads, sharedBytes: 0 },
         arguments: {
-          ...{ input: hiddenStates, rowTokens, rowOffsets, panels, activations },
-          ...{ experts, depth: hidden, intermediate, rows },
+          ...{ input: hiddenStates, indices, rows: tensors.rows, rowOffsets, panels, activations },
+          ...{ tokens, topK, depth: hidden, intermediate, panelRows: rows },
         },
       },
       product(false),
