@@ -28,8 +28,8 @@ export interface RatedTile extends TileShape {
   readonly extraRows?: number;
   /** A tile takes as long as one with this many rows, if it has fewer: it has to copy its weights. Defaults to 0. */
   readonly leastRows?: number;
-  /** A tile computes only as many rows as it has, rounded up to a multiple of this. Defaults to `rows`. */
-  readonly rowUnit?: number;
+  /** The numbers of rows that a tile can compute, ascending: the fewest that suffice. Defaults to only `rows`. */
+  readonly widths?: readonly number[];
   /** Whether the rows of an expert are divided evenly among its tiles. Defaults to `false`. */
   readonly even?: boolean;
 }
@@ -104,7 +104,15 @@ export function hopperTiles(split: boolean): TileFamily {
     // A ring of 4 steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
     {
       ...{ name: "wgmma", rows: 192, columns: 256, threads: 512, ...boxed, strips: true },
-      ...{ rowUnit: 16, even: true, leastRows: 56, extraRows: 8, speed: 2.95, bandwidth: 19, start: 4.8 },
+      ...{
+        widths: multiples(16, 192),
+        even: true,
+        leastRows: 56,
+        extraRows: 8,
+        speed: 2.95,
+        bandwidth: 19,
+        start: 4.8,
+      },
       sharedBytes: 4 * ((192 + 256) * 64 * 2 + 16) + 192 * 8 + 8 * 24,
     },
     ...tensorTiles(90, split).filter(({ rows }) => rows === 64),
@@ -116,7 +124,7 @@ export function hopperTiles(split: boolean): TileFamily {
         rows: 32,
         columns: 64,
         threads: 192,
-        rowUnit: 8,
+        widths: multiples(8, 32),
         extraRows: 14.5,
         ...boxed,
         strips: false,
@@ -125,6 +133,11 @@ export function hopperTiles(split: boolean): TileFamily {
       ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 32 * 8 + 16) },
     },
   ];
+}
+
+/** The multiples of a number up to another. */
+function multiples(of: number, most: number): readonly number[] {
+  return Array.from({ length: most / of }, (_, i) => (i + 1) * of);
 }
 
 /** The tile shapes without tensor cores, in f32. */
