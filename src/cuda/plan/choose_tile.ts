@@ -69,9 +69,9 @@ function rowsOf<Tile extends RatedTile>(
   const tileRows = mean(expertRows) / mean(tilesOf);
   const tiles = experts * mean(tilesOf) * columnTiles / multiprocessors;
   const together = resident(shape), needed = Math.sqrt(together);
-  if (shape.balanced) {
+  if (shape.tail !== undefined) {
     const largest = mean((rows) => shape.even ? unitRows(rows / tilesOf(rows)) : unitRows(Math.min(maximum, rows)));
-    return Math.max(tiles * tileRows + 0.54 * largest, needed * largest); // at the end some blocks find no tile
+    return Math.max(tiles * tileRows + shape.tail * largest, needed * largest);
   }
   const full = Math.floor(tiles / together) * together, rest = Math.ceil(tiles - full - 1e-9);
   return (full + (rest > 0 ? Math.max(rest, needed) : 0)) * tileRows;

@@ -84,7 +84,7 @@ export class PackedProducts {
     gateUp: BlockLayout,
     down: BlockLayout,
   ) {
-    this.#tiles = packedTiles(kind);
+    this.#tiles = packedTiles(kind, shape.dtype === "f16" ? "f16" : "bf16");
     this.#shape = shape;
     this.#device = device;
     this.#kernel = kernel;

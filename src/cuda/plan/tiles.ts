@@ -22,8 +22,11 @@ export interface RatedTile extends TileShape {
   readonly bandwidth: number;
   /** The microseconds of a product that do not depend on its size. */
   readonly start: number;
-  /** Whether a block takes a tile when it is ready for it. Defaults to `false`. */
-  readonly balanced?: boolean;
+  /**
+   * If a block takes a tile when it is ready for it: the time at the end of a product when some blocks find no tile, in tiles.
+   * Otherwise each block has its tiles from the start, and a product takes whole waves.
+   */
+  readonly tail?: number;
   /** A tile takes as long as if it had this many more rows. Defaults to 0. */
   readonly extraRows?: number;
   /** A tile takes as long as one with this many rows, if it has fewer: it has to copy its weights. Defaults to 0. */
@@ -99,7 +102,7 @@ export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 |
  * longer.
  */
 export function hopperTiles(split: boolean): TileFamily {
-  const boxed = { boxDepth: 64, boxColumns: 64, balanced: true };
+  const boxed = { boxDepth: 64, boxColumns: 64, tail: 0.54 };
   return [
     // A ring of 4 steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
     {
