@@ -30,7 +30,9 @@ extern "C" __global__ void __launch_bounds__(yamoe::kPanelThreads) gather_panels
   if (p.intermediate % 64) {
     const unsigned threads = gridDim.x * kPanelThreads, thread = blockIdx.x * kPanelThreads + threadIdx.x;
     unsigned char* const last = p.activations + static_cast<size_t>(p.intermediate / 64) * p.panel_rows * 128;
-    for (unsigned i = thread; i < p.panel_rows * 8u; i += threads) reinterpret_cast<uint4*>(last)[i] = make_uint4(0, 0, 0, 0);
+    for (unsigned i = thread; i < p.panel_rows * 8u; i += threads) {
+      reinterpret_cast<uint4*>(last)[i] = make_uint4(0, 0, 0, 0);
+    }
   }
 
   const int sets = ceil_div(p.tokens, kPanelTokens), lane = threadIdx.x % 8;

@@ -111,9 +111,10 @@ Deno.test({
     const expected = (await experts({ ...inputs, ...dense }, options)).data;
     const { launches } = control.counters("mxfp4_16_bf16");
     const schedules = [[0, 0, 1], [1, 0, 0], [2, 0, 1], [3, 7, 2], [4, 50, 3], [5, 400, 5]] as const;
-    for (const schedule of schedules) {
-      control.schedule(...schedule);
-      assertEquals((await experts({ ...inputs, gateUpProj, downProj }, options)).data, expected, `${schedule}`);
+    for (const [seed, preempt, tickets] of schedules) {
+      control.schedule(seed, preempt, tickets);
+      const { data } = await experts({ ...inputs, gateUpProj, downProj }, options);
+      assertEquals(data, expected, `schedule ${seed}, ${preempt}, ${tickets}`);
     }
     assertEquals(control.counters("mxfp4_16_bf16").launches, launches + schedules.length);
     control.schedule(0);

@@ -1,8 +1,8 @@
 // Chooses a tile shape by the time that the products would take with it.
-import type { RatedTile, TileShape } from "./tiles.ts";
+import type { RatedTile } from "./tiles.ts";
 
 /** The properties of a call that {@linkcode chooseTile} depends on. */
-export interface TileChoice {
+export interface TileChoice<Tile = RatedTile> {
   /** The number of experts that have rows. */
   readonly experts: number;
   /** The mean number of their rows. */
@@ -14,14 +14,14 @@ export interface TileChoice {
   /** The multiprocessors of the GPU. */
   readonly multiprocessors: number;
   /** The number of blocks with tiles of a shape that a multiprocessor runs at once. */
-  readonly resident: (shape: TileShape) => number;
+  readonly resident: (shape: Tile) => number;
 }
 
 /** The means of the four quarters of a normal distribution, in standard deviations. */
 const quarters = [-1.27, -0.325, 0.325, 1.27];
 
 /** Chooses the shape with which the products take the least time. */
-export function chooseTile(shapes: readonly RatedTile[], choice: TileChoice): RatedTile {
+export function chooseTile<Tile extends RatedTile>(shapes: readonly Tile[], choice: TileChoice<Tile>): Tile {
   const times = shapes.map((shape) =>
     choice.products.reduce((sum, product) => sum + timeOf(shape, product, choice), 0)
   );
@@ -32,10 +32,10 @@ export function chooseTile(shapes: readonly RatedTile[], choice: TileChoice): Ra
  * Estimates the microseconds of a product: those of the arithmetic of the multiprocessor that has most of it, or of reading the
  * weights once, whichever is longer, and somewhat more if both take about as long.
  */
-function timeOf(
-  shape: RatedTile,
+function timeOf<Tile extends RatedTile>(
+  shape: Tile,
   { width, depth }: TileChoice["products"][number],
-  choice: TileChoice,
+  choice: TileChoice<Tile>,
 ): number {
   const { columns, speed, bandwidth, start } = shape;
   const { experts, multiprocessors } = choice;
@@ -46,19 +46,19 @@ function timeOf(
 
 /**
  * Estimates how many rows of tiles the multiprocessor that has most computes, if each expert has so many column tiles. A tile with
- * few rows takes as long as a full one, unless its rows come in units. A multiprocessor with fewer blocks than it can run at once
+ * few rows takes as long as a full one, unless it can compute fewer. A multiprocessor with fewer blocks than it can run at once
  * is fully used by the square root of their number.
  */
-function rowsOf(
-  shape: RatedTile,
+function rowsOf<Tile extends RatedTile>(
+  shape: Tile,
   columnTiles: number,
-  { experts, rows, even, multiprocessors, resident }: TileChoice,
+  { experts, rows, even, multiprocessors, resident }: TileChoice<Tile>,
 ): number {
-  const { rows: maximum, rowUnit = maximum, leastRows = 0, extraRows = 0 } = shape;
+  const { rows: maximum, widths = [maximum], leastRows = 0, extraRows = 0 } = shape;
   const deviation = even ? 0 : Math.sqrt(rows);
   const mean = (of: (rows: number) => number) =>
     quarters.reduce((sum, quarter) => sum + of(Math.max(1, rows + quarter * deviation)), 0) / quarters.length;
-  const unitRows = (rows: number) => Math.max(leastRows, Math.ceil(rows / rowUnit) * rowUnit) + extraRows;
+  const unitRows = (rows: number) => Math.max(leastRows, widths.find((width) => width >= rows) ?? maximum) + extraRows;
   const tilesOf = (rows: number) => Math.ceil(rows / maximum);
   const expertRows = (rows: number) => {
     const count = tilesOf(rows);
@@ -69,9 +69,9 @@ function rowsOf(
   const tileRows = mean(expertRows) / mean(tilesOf);
   const tiles = experts * mean(tilesOf) * columnTiles / multiprocessors;
   const together = resident(shape), needed = Math.sqrt(together);
-  if (shape.balanced) {
+  if (shape.tail !== undefined) {
     const largest = mean((rows) => shape.even ? unitRows(rows / tilesOf(rows)) : unitRows(Math.min(maximum, rows)));
-    return Math.max(tiles * tileRows + 0.54 * largest, needed * largest); // at the end some blocks find no tile
+    return Math.max(tiles * tileRows + shape.tail * largest, needed * largest);
   }
   const full = Math.floor(tiles / together) * together, rest = Math.ceil(tiles - full - 1e-9);
   return (full + (rest > 0 ? Math.max(rest, needed) : 0)) * tileRows;

@@ -10,9 +10,10 @@ import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { chooseTile } from "./choose_tile.ts";
 import { cudaDTypeCode } from "./codes.ts";
-import { PackedProducts, type PackedProductTensors, type PackedTile } from "./packed.ts";
+import { PackedProducts, type PackedProductTensors } from "./packed.ts";
 import { fewTile } from "./packed_few.ts";
 import { findLayout, planDecode } from "./packed_layout.ts";
+import type { PackedTile } from "./packed_tiles.ts";
 import { type PlanDevice, type Product, ProductKernels, usesTensorCores } from "./product.ts";
 import { planCombine, planSort, sortCounts, type SortShape } from "./steps.ts";
 import {
@@ -110,7 +111,10 @@ export function planLaunches(
   };
   const even = kept === experts * capacity, expected = Math.min(kept, counts?.expected ?? Infinity);
   const used = even ? experts : experts * (1 - (1 - 1 / experts) ** expected); // with assignments to random experts
-  const spread = { experts: used, rows: used > 0 ? expected / used : 0, even };
+  const choice = {
+    ...{ experts: used, rows: used > 0 ? expected / used : 0, even, products: [first, second] },
+    multiprocessors: device.multiprocessors,
+  };
   const packed = PackedProducts.find(shape, device, kernels);
   const tensorCores = usesTensorCores(shape, [first, second], kernels);
   const weight = (
@@ -134,16 +138,11 @@ export function planLaunches(
   const tiles: readonly TileShape[] = packedTiles?.toReversed() ?? possible;
   const tile = tileRows !== undefined
     ? tiles.find(({ rows }) => rows <= tileRows) ?? tiles.at(-1)!
-    : packed && packedTiles
-    ? packed.chooseTile(packedTiles, spread.experts, spread.rows)
-    : chooseTile(possible, {
-      ...spread,
-      products: [first, second],
-      multiprocessors: device.multiprocessors,
-      resident: (tile) => products.resident(tile, gateUpProduct),
-    });
+    : packedTiles
+    ? chooseTile(packedTiles, { ...choice, resident: ({ resident }) => resident })
+    : chooseTile(possible, { ...choice, resident: (tile) => products.resident(tile, gateUpProduct) });
   const rowTiles = rowTilesOf(tile);
-  const few = tile === fewTile;
+  const few = isPackedTile(tile) && tile.rows === fewTile.rows;
   const sorted = counts !== undefined ||
     !(packed ? few && packed.sortsItself() : sortsItself(tile, assignments));
   const maximumRows = Math.min(capacity, assignments); // of an expert

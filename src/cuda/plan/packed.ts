@@ -1,54 +1,19 @@
 // Plans the products with packed weights on Hopper: see cuda/packed_gemm.cuh.
 import type { ResolvedExperts } from "../../contract/resolve_experts.ts";
-import { checkInt32, checkMaximum, maximumExperts } from "../../contract/limits.ts";
+import { checkInt32, checkMaximum } from "../../contract/limits.ts";
 import type { WeightFormat } from "../../contract/weights.ts";
 import type { PackedFormat } from "../../tensor/packed_tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { fewBlock, fewTile, otherCounters, sortsFew } from "./packed_few.ts";
-import { type BlockLayout, findLayout, largestBlock } from "./packed_layout.ts";
+import { type BlockLayout, findLayout } from "./packed_layout.ts";
+import { type PackedTile, packedTiles } from "./packed_tiles.ts";
 import { activationArguments, type PlanDevice } from "./product.ts";
 import { counterCount } from "./stream.ts";
 import type { TileShape } from "./tiles.ts";
 
 const gatherThreads = 256, gatherTokens = 32; // of a block
 const panelColumns = 64;
-const ticketBytes = 16 * 40; // of a block
-
-/** A tile shape of cuda/packed.cu. */
-export interface PackedTile extends TileShape {
-  /** Blocks that share a multiprocessor. */
-  readonly resident: number;
-  /** The numbers of rows of the multiplications, ascending. */
-  readonly widths: readonly number[];
-}
-
-/**
- * The nanoseconds in which a multiprocessor multiplies in a step, measured on an H200: a constant, and those of each row; for a
- * strip with the tile of 16 rows, and for the three strips of the others.
- */
-const stepTimes = {
-  mxfp4: { few: [68, 1.9], many: [270, 3.4] },
-  nvfp4: { few: [107, 3.1], many: [430, 4.4] },
-  int4: { few: [68, 2.1], many: [330, 4.4] },
-  fp8: { few: [128, 0.8], many: [430, 4.2] },
-} as const;
-
-/** The tile shapes for blocks of weights of at most so many bytes, fewest rows first. */
-function packedTiles(bytes: number): readonly PackedTile[] {
-  return [
-    { rows: 64, maximumStages: 14, widths: [8, 16, 32, 48, 64] },
-    { rows: 160, maximumStages: 8, widths: [96, 128, 144, 160] },
-    { rows: 192, maximumStages: 7, widths: [64, 128, 192] },
-  ].map(({ rows, maximumStages, widths }) => {
-    const stage = rows * 128 + 3 * bytes + 16;
-    const stages = Math.min(maximumStages, Math.floor((227 * 1024 - ticketBytes - 4 * (maximumExperts + 1)) / stage));
-    return {
-      ...{ rows, columns: 192, widths, resident: 1, name: `${rows}` },
-      ...{ threads: 512, sharedBytes: stages * stage + ticketBytes },
-    };
-  });
-}
 
 /** The weights, biases and results of both products; cuda/packed_tiles.cuh describes them. */
 export interface PackedProductTensors<Pointer> {
@@ -105,15 +70,12 @@ type PackedShape = Pick<
   | "activationLimit"
 >;
 
-type PackedKind = PackedFormat["kind"];
-
 /** Plans both products of experts whose weights are packed. */
 export class PackedProducts {
-  readonly #tiles: readonly PackedTile[];
+  readonly #tiles: readonly [few: PackedTile, ...PackedTile[]];
   readonly #shape: PackedShape;
   readonly #device: PlanDevice;
   readonly #kernel: string;
-  readonly #kind: PackedKind;
   readonly #gateUp: BlockLayout;
   readonly #down: BlockLayout;
 
@@ -121,15 +83,14 @@ export class PackedProducts {
     shape: PackedShape,
     device: PlanDevice,
     kernel: string,
-    kind: PackedKind,
+    kind: PackedFormat["kind"],
     gateUp: BlockLayout,
     down: BlockLayout,
   ) {
-    this.#tiles = packedTiles(largestBlock[kind]);
+    this.#tiles = packedTiles(kind, shape.dtype === "f16" ? "f16" : "bf16");
     this.#shape = shape;
     this.#device = device;
     this.#kernel = kernel;
-    this.#kind = kind;
     this.#gateUp = gateUp;
     this.#down = down;
   }
@@ -164,49 +125,12 @@ export class PackedProducts {
    * @param rowTiles Returns the maximum number of row tiles.
    */
   tiles(rowTiles: (tile: TileShape) => number): readonly PackedTile[] {
-    return rowTiles(fewTile) + otherCounters <= counterCount ? [fewTile, ...this.#tiles] : this.#tiles;
+    return rowTiles(fewTile) + otherCounters <= counterCount ? this.#tiles : this.#tiles.slice(1);
   }
 
   /** The bytes of panels with so many rows and columns. */
   static panelBytes(rows: number, columns: number): number {
     return rows * Math.ceil(columns / panelColumns) * panelColumns * 2;
-  }
-
-  /**
-   * Chooses the fastest tile by a model of the time of one step of a tile, in nanoseconds: the time in which the memory delivers its
-   * weights (the share of a multiprocessor of an H100 is 23.5 bytes), or that of the multiplications.
-   *
-   * @param choices The tiles to choose from.
-   * @param busy The number of experts that have rows.
-   * @param rows The mean number of their rows.
-   */
-  chooseTile(choices: readonly PackedTile[], busy: number, rows: number): PackedTile {
-    const { hidden, intermediate } = this.#shape;
-    const times = stepTimes[this.#kind];
-    const cost = ({ rows: maximum, columns, resident, widths }: PackedTile) => {
-      const [constant, perRow] = resident > 1 ? times.few : times.many;
-      const late = maximum === 192 && this.#kind !== "mxfp4" ? 60 : 0; // the other formats cannot load weights ahead there
-      const step = (count: number) => constant + perRow * (widths.find((width) => width >= count) ?? maximum) + late;
-      const memory = (columns / 64) * this.#gateUp.blockBytes / 23.5;
-      const expert = (count: number) => {
-        const full = Math.ceil(count / maximum) - 1;
-        return resident * Math.max(memory, full * step(maximum) + step(count - full * maximum)); // L2 keeps the weights
-      };
-      const rowTiles = (count: number) => Math.ceil(count / maximum);
-      const slots = this.#device.multiprocessors * resident;
-      const around = [-1, -0.3, 0.3, 1].map((sigma) => Math.max(1, Math.round(rows + sigma * Math.sqrt(rows))));
-      const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value) / values.length;
-      const tiles = busy * mean(around.map(rowTiles));
-      const time = mean(around.map(expert)) / mean(around.map(rowTiles));
-      const waves = (width: number) => {
-        const share = tiles * Math.ceil(width / columns) / slots;
-        // Blocks of a multiprocessor share its bandwidth. The others take tickets; at the end some find no tile.
-        return resident > 1 ? Math.max(0.5, share) : Math.max(1, share + 0.2);
-      };
-      return time * (waves(2 * intermediate) * hidden + waves(hidden) * intermediate);
-    };
-    const costs = choices.map(cost);
-    return choices[costs.indexOf(Math.min(...costs))]!;
   }
 
   /** Plans the kernel that gathers the hidden states, and those of both products. N rows at most. */

@@ -22,14 +22,17 @@ export interface RatedTile extends TileShape {
   readonly bandwidth: number;
   /** The microseconds of a product that do not depend on its size. */
   readonly start: number;
-  /** Whether a block takes a tile when it is ready for it. Defaults to `false`. */
-  readonly balanced?: boolean;
+  /**
+   * If a block takes a tile when it is ready for it: the time at the end of a product when some blocks find no tile, in tiles.
+   * Otherwise each block has its tiles from the start, and a product takes whole waves.
+   */
+  readonly tail?: number;
   /** A tile takes as long as if it had this many more rows. Defaults to 0. */
   readonly extraRows?: number;
   /** A tile takes as long as one with this many rows, if it has fewer: it has to copy its weights. Defaults to 0. */
   readonly leastRows?: number;
-  /** A tile computes only as many rows as it has, rounded up to a multiple of this. Defaults to `rows`. */
-  readonly rowUnit?: number;
+  /** The numbers of rows that a tile can compute, ascending: the fewest that suffice. Defaults to only `rows`. */
+  readonly widths?: readonly number[];
   /** Whether the rows of an expert are divided evenly among its tiles. Defaults to `false`. */
   readonly even?: boolean;
 }
@@ -99,12 +102,20 @@ export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 |
  * longer.
  */
 export function hopperTiles(split: boolean): TileFamily {
-  const boxed = { boxDepth: 64, boxColumns: 64, balanced: true };
+  const boxed = { boxDepth: 64, boxColumns: 64, tail: 0.54 };
   return [
     // A ring of 4 steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
     {
       ...{ name: "wgmma", rows: 192, columns: 256, threads: 512, ...boxed, strips: true },
-      ...{ rowUnit: 16, even: true, leastRows: 56, extraRows: 8, speed: 2.95, bandwidth: 19, start: 4.8 },
+      ...{
+        widths: multiples(16, 192),
+        even: true,
+        leastRows: 56,
+        extraRows: 8,
+        speed: 2.95,
+        bandwidth: 19,
+        start: 4.8,
+      },
       sharedBytes: 4 * ((192 + 256) * 64 * 2 + 16) + 192 * 8 + 8 * 24,
     },
     ...tensorTiles(90, split).filter(({ rows }) => rows === 64),
@@ -116,7 +127,7 @@ export function hopperTiles(split: boolean): TileFamily {
         rows: 32,
         columns: 64,
         threads: 192,
-        rowUnit: 8,
+        widths: multiples(8, 32),
         extraRows: 14.5,
         ...boxed,
         strips: false,
@@ -125,6 +136,11 @@ export function hopperTiles(split: boolean): TileFamily {
       ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 32 * 8 + 16) },
     },
   ];
+}
+
+/** The multiples of a number up to another. */
+function multiples(of: number, most: number): readonly number[] {
+  return Array.from({ length: most / of }, (_, i) => (i + 1) * of);
 }
 
 /** The tile shapes without tensor cores, in f32. */
