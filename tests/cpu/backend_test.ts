@@ -1,4 +1,4 @@
-import { assertEquals, assertNotEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import {
   type BackendTensor,
   BackendUnavailableError,
@@ -140,9 +140,9 @@ Deno.test({
     using kernels = await openBackend("cpu", { threads: 1, blas: "none" });
     assertEquals(found.engine, blas!.name);
     assertEquals(kernels.engine, "WebAssembly");
-    const inputs = randomInputs({ T: 60, H: 400, I: 400, E: 2, K: 1 }, 3);
+    const inputs = randomInputs({ T: 60, H: 2000, I: 400, E: 2, K: 1 }, 3, { dtype: "f32" });
     const expected = (await experts(inputs, { backend: kernels })).data;
-    assertNotEquals((await experts(inputs, { backend: found })).data, expected); // the order of its sums is different
+    // Most libraries add such long sums in another order. OpenBLAS for SkylakeX adds them in that of the kernels.
     assertEquals((await experts(inputs, { backend: found, batchInvariant: true })).data, expected);
   },
 });

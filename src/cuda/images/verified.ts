@@ -15,10 +15,10 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "b381556e77a7471109b3df88f3b059b7f2c3c98b4871f91a80edf3755301b2b2",
+    sha256: "ca15a67de87db15f33c46d62c9af11bde1ab914b7896fc8af78d73dc6bde4aeb",
     device: "NVIDIA H200",
     driver: "CUDA 13.0",
-    date: "2026-11-29",
+    date: "2026-11-30",
   },
 ];
 
