@@ -10,7 +10,7 @@ constexpr int kPanelTokens = kPanelThreads / 8;  // of a block: eight threads co
 
 struct GatherPanelsArguments {
   const unsigned char* input;  // [tokens][depth], 16-bit elements
-  const int* indices;          // [tokens][top_k]: the expert of each slot
+  const int* indices;          // [tokens][top_k]: the expert of each slot, or -1 if it is another GPU's
   const int* rows;             // [tokens][top_k]: the row of each slot, or -1
   const int* row_offsets;      // [experts + 1]: the first row of each expert
   unsigned char* panels;       // out: the gathered rows
@@ -45,8 +45,9 @@ extern "C" __global__ void __launch_bounds__(yamoe::kPanelThreads) gather_panels
     int own_row = -1, own_number = 0;  // of the lane's slot; the number in its expert
     if (exists && base + lane < p.top_k) {
       const size_t slot = static_cast<size_t>(t) * p.top_k + base + lane;
-      own_row = p.rows[slot];
-      if (own_row >= 0) own_number = own_row - p.row_offsets[p.indices[slot]];
+      const int expert = p.indices[slot];
+      if (expert >= 0) own_row = p.rows[slot];
+      if (own_row >= 0) own_number = own_row - p.row_offsets[expert];
     }
     for (int j = 0; j < min(8, p.top_k - base); ++j) {
       const int from = threadIdx.x % 32 / 8 * 8 + j;

@@ -42,8 +42,8 @@ export function exchangeTokens(
   const element = bytesPerElement(shape.dtype);
   const { start: first, end } = shareOf(experts, ranks, rank);
   const count = end - first;
-  const items = (kernel: string, count: number, args: Parameters<typeof planItems>[3]) =>
-    host.launch(planItems(kernel, count, host.device.multiprocessors, args));
+  const localExperts = (indices: bigint, n: number, out: bigint) =>
+    host.launch(planItems("local_experts", n, host.device.multiprocessors, { indices, out, n, first, count }));
   let decoded = false;
   const run = ({ decode, products }: LocalExperts) => {
     for (const launch of [...decoded ? [] : decode, ...products]) host.launch(launch);
@@ -51,16 +51,24 @@ export function exchangeTokens(
   };
 
   const returned = allocate(sorted.maximum * hidden * element);
+  const ownIndices = allocate(4 * shape.tokens * topK);
   const own = shape.tokens === 0 ? undefined : planLocalExperts(
     call,
-    { tokens: shape.tokens, topK, hiddenStates: inputs.hiddenStates.pointer, routerIndices: null, inputWeights: null },
+    {
+      ...{ tokens: shape.tokens, topK, hiddenStates: inputs.hiddenStates.pointer },
+      ...{ routerIndices: ownIndices, inputWeights: null },
+    },
     { maximum: Infinity, expected: shape.tokens * topK / ranks },
     {
-      ...{ rowOffsets: sorted.rowOffsets + BigInt(4 * first), rowTokens: sorted.rowTokens },
+      ...{ rowOffsets: sorted.rowOffsets + BigInt(4 * first), rows: sorted.rows, rowTokens: sorted.rowTokens },
       ...{ rowScales: sorted.rowScales, expertOutputs: returned },
     },
     exchangeMultiprocessors,
   );
+  // Most products find everything in the sorted lists.
+  if (own?.products.some(({ arguments: { indices } }) => indices === ownIndices)) {
+    localExperts(inputs.routerIndices.pointer, shape.tokens * topK, ownIndices);
+  }
   const computeOwn = (first: number, end: number) => {
     if (!own || first === end) return;
     const { rowOffsets, tileOffsets } = own.pointers;
@@ -100,7 +108,7 @@ export function exchangeTokens(
   let expertOutputs = 0n;
   if (plan.computed > 0) {
     const n = received * topK, routerIndices = allocate(4 * n);
-    items("local_experts", n, { indices: indices.target, out: routerIndices, n, first, count });
+    localExperts(indices.target, n, routerIndices);
     const local = planLocalExperts(
       call,
       {

@@ -15,8 +15,8 @@ export interface LocalTokens {
   readonly topK: number;
   /** [tokens, H]. */
   readonly hiddenStates: bigint;
-  /** [tokens, K]: numbers of this rank's experts, or -1. Null if their rows are sorted already. */
-  readonly routerIndices: bigint | null;
+  /** [tokens, K]: numbers of this rank's experts, or -1. */
+  readonly routerIndices: bigint;
   /** [tokens, K], f32. */
   readonly inputWeights: bigint | null;
 }

@@ -243,7 +243,7 @@ const kernels34: readonly KernelRecord[] = [
   { ...{"name":"gated_wgmma_f16_in_out","registers":128,"frameBytes":0,"sharedBytes":0,"maxThreads":512,"waits":false,"argumentsOffset":48,"argumentsBytes":320}, fields: fields27 },
   { ...{"name":"gated_wgmma_f16_in_out_split","registers":128,"frameBytes":0,"sharedBytes":0,"maxThreads":512,"waits":false,"argumentsOffset":48,"argumentsBytes":320}, fields: fields27 },
   { ...{"name":"gated_wgmma_f16_out_in","registers":128,"frameBytes":0,"sharedBytes":0,"maxThreads":512,"waits":false,"argumentsOffset":48,"argumentsBytes":320}, fields: fields27 },
-  { ...{"name":"gather_panels","registers":24,"frameBytes":0,"sharedBytes":0,"maxThreads":256,"waits":true,"argumentsOffset":0,"argumentsBytes":72}, fields: fields28 },
+  { ...{"name":"gather_panels","registers":25,"frameBytes":0,"sharedBytes":0,"maxThreads":256,"waits":true,"argumentsOffset":0,"argumentsBytes":72}, fields: fields28 },
   { ...{"name":"int4_160_bf16","registers":128,"frameBytes":0,"sharedBytes":0,"maxThreads":512,"waits":true,"argumentsOffset":0,"argumentsBytes":104}, fields: fields23 },
   { ...{"name":"int4_160_f16","registers":128,"frameBytes":0,"sharedBytes":0,"maxThreads":512,"waits":true,"argumentsOffset":0,"argumentsBytes":104}, fields: fields23 },
   { ...{"name":"int4_16_bf16","registers":66,"frameBytes":0,"sharedBytes":0,"maxThreads":224,"waits":true,"argumentsOffset":0,"argumentsBytes":184}, fields: fields24 },
@@ -526,7 +526,7 @@ export const manifest: Manifest = {
   images: {
     sm_75: { ...{"kind":"cubin","computeCapability":75,"bytes":2287328,"sha256":"0d54dfea31f9f21d4768138b07345e9274296b0ef61b9f5569c55750ec3efbad","sourceSha256":"dfeebf413cf1a2a90ebcdf63e644e01c9bf4eb4b52cec8ef2475ebcc6569580e"}, kernels: kernels21 },
     sm_80: { ...{"kind":"cubin","computeCapability":80,"bytes":4262368,"sha256":"80a04514639f2de1871683b8283245e37a527380764ef819f608b7c56b1edf47","sourceSha256":"2a6388029abc6e1c4dd3e4d0c02e3aac401e74ed536e63f470601e4e91380ec5"}, kernels: kernels22 },
-    sm_90: { ...{"kind":"cubin","computeCapability":90,"bytes":16584800,"sha256":"ca15a67de87db15f33c46d62c9af11bde1ab914b7896fc8af78d73dc6bde4aeb","sourceSha256":"80de3929a4b4160cd39440dbf6d2087b8f2c161d4a95c533134b9f0dfb90aee4"}, kernels: kernels34 },
+    sm_90: { ...{"kind":"cubin","computeCapability":90,"bytes":16584800,"sha256":"b695dd241efa8f770931b431e73dbab42ddedf8c07dcf936c35d2908a8316c7c","sourceSha256":"ac58d32633a442d0fe976d30c1166204d910c46e2a250969bd0718422d0b4944"}, kernels: kernels34 },
     sm_100: { ...{"kind":"cubin","computeCapability":100,"bytes":5795224,"sha256":"0833ce0ec9d7263a1a83a44e6b587782d34d2ac07851b3bf512d89eb111ad1dc","sourceSha256":"7b4eac03142383a9eab308ae2f169d3f1aa1a78f76e7eb90d3e2c7db8513a2a0"}, kernels: kernels35 },
     sm_120: { ...{"kind":"cubin","computeCapability":120,"bytes":5811032,"sha256":"e5514a271a2424c181bde82bbf8f9727089815a14025178bc417d1e5adfbe805","sourceSha256":"1bedc5fcdd466789a0b8216c0d926f18199e77f6b0bf7a4eb3b769d297539ad2"}, kernels: kernels36 },
     compute_80: { ...{"kind":"ptx","computeCapability":80,"bytes":8058351,"sha256":"166585ee88e910d9e6fad5b0922c84434ebf4d18b89cf808c7297c394da6f659","sourceSha256":"a2f8249ce24f07ba9eac62e51fe4b8512e48d4812212fae46b19f255fe7e900e"}, kernels: kernels22 },
