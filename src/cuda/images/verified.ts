@@ -15,7 +15,7 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "ca15a67de87db15f33c46d62c9af11bde1ab914b7896fc8af78d73dc6bde4aeb",
+    sha256: "b695dd241efa8f770931b431e73dbab42ddedf8c07dcf936c35d2908a8316c7c",
     device: "NVIDIA H200",
     driver: "CUDA 13.0",
     date: "2026-11-30",
