@@ -17,6 +17,7 @@ const kinds = [
   { kind: "int4", dtypes: ["f16"], name: "int4 of 128, zero points" },
   { kind: "int4_split", dtypes: ["bf16"], name: "int4 of 32, zero points, f16" },
   { kind: "fp8", dtypes: ["bf16", "f16"], name: "fp8 of blocks" },
+  { kind: "fp8", dtypes: ["bf16", "f16"], name: "fp8 of rows" },
 ] as const;
 
 /** The variants that the kernels do not read in blocks. */

@@ -22,6 +22,10 @@ const cases: readonly [shape: typeof qwen, format: PackedFormat, choices: Choice
     ...few,
     ...{ 128: 16, 256: 64, 512: 64, 1024: 160, 2048: 160, 4096: 160 },
   }],
+  [qwen, { kind: "fp8", block: [1, 2048], scale: "f32" }, {
+    ...few,
+    ...{ 128: 16, 256: 64, 512: 64, 1024: 160, 2048: 160, 4096: 160 },
+  }],
   [qwen, { kind: "nvfp4", globalScales: 1 }, {
     ...few,
     ...{ 128: 16, 256: 64, 512: 64, 1024: 160, 2048: 160, 4096: 160 },
