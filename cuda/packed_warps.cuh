@@ -38,7 +38,7 @@ __device__ __forceinline__ void multiply_by_warps(float (&sums)[kAllEights][4], 
     using T = typename Ring::Format::T;
     using Variant = std::decay_t<decltype(format)>;
     const uint32_t block_bytes = Variant::kVariantBytes ? Variant::kVariantBytes : p.block_bytes;
-    mbarrier_wait(ring.full(place.stage), place.round);
+    if constexpr (Variant::kHasRowScales) mbarrier_wait(ring.full(place.stage), place.round);
     auto packed = start_tile(format, ring.row_scales(place.stage, p.block_bytes));
     const auto multiply = [&](uint32_t rows_at, uint32_t block) {
       format.load(block, packed);
