@@ -102,7 +102,7 @@ struct FewSort : BlockSort {
   __device__ __forceinline__ int number_of(const PackedFewArguments& a, int row) const { return a.indices ? order[row] : row; }
 };
 
-// Bytes in shared memory: the header, the stages, and the sort. A stage has rows and then blocks of weights.
+// Bytes in shared memory: the header, the stages, and the sort. A stage has rows, blocks of weights, and row scales.
 template <class Format_>
 struct FewRing {
   using Format = Format_;
@@ -118,6 +118,7 @@ struct FewRing {
   __device__ __forceinline__ uint32_t told() const { return base + kFewHeader - 24; }
   __device__ __forceinline__ uint32_t rows(int stage) const { return base + kFewHeader + stage * stage_bytes; }
   __device__ __forceinline__ uint32_t weights(int stage) const { return rows(stage) + kFewRows * kFewPitch; }
+  __device__ __forceinline__ uint32_t row_scales(int stage, int block_bytes) const { return weights(stage) + kDeep * block_bytes; }
   static __device__ __forceinline__ uint32_t chunk(int row, int c) { return row * kFewPitch + c * 16; }
 };
 
@@ -154,7 +155,7 @@ struct FewTiles {
   }
 };
 
-// One warp takes tickets and copies the weights of their tiles: each lane those of one step of a stage.
+// One warp takes tickets and copies the weights of their tiles: each lane those of one step of a stage, and one more the row scales.
 template <class Format>
 __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<Format>& ring, PackedPosition* slots, int next) {
   const PackedFewArguments& a = tiles.arguments;
@@ -181,14 +182,19 @@ __device__ __forceinline__ void take_tiles(const FewTiles& tiles, const FewRing<
 #pragma unroll 1
     for (int left = steps; left > 0; left -= kFewDeep) {
       const int count = min(left, kFewDeep);
+      const uint32_t scale_bytes = has_row_scales<Format>(p) && left == steps ? kRowScaleBytes : 0;
       mbarrier_wait(ring.empty(place.stage), place.round ^ 1);
       if (lane == 0) {
         if (left == steps) slots[slot] = at;
         mbarrier_arrive(ring.taken(place.stage));
-        mbarrier_arrive_expecting(ring.full(place.stage), count * bytes);
+        mbarrier_arrive_expecting(ring.full(place.stage), count * bytes + scale_bytes);
       }
       __syncwarp();
       if (lane < count) bulk_copy_once(ring.weights(place.stage) + lane * bytes, from, bytes, ring.full(place.stage));
+      if (scale_bytes > 0 && lane == kFewDeep) {
+        const unsigned char* const scales = row_scales<Format>(p, a.experts, at);
+        bulk_copy_once(ring.row_scales(place.stage, bytes), scales, scale_bytes, ring.full(place.stage));
+      }
       from += kFewDeep * kStrips * bytes;
       place.next(ring.stages);
     }

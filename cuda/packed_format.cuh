@@ -12,6 +12,10 @@
 // bytes of a block, or 0 if they are known only at run time, and kFactor is what its weights must be multiplied by: a power of
 // two. Sums are multiplied instead. kUnrolled: whether the loop of the fewest rows is unrolled. It takes much of the package, so
 // only where it gains most.
+//
+// kHasRowScales: whether the scales are not in the blocks if the variant is 1. Then kRowScaleBytes of each strip follow the blocks of
+// all experts, at row_scales_at(three strips), and are copied once for each tile, behind the blocks of its first stage.
+// load_row_scales loads a thread's part of them, and load does not change it. kBlockBytes counts them.
 #pragma once
 #include <ptx_packed.cuh>
 
@@ -21,8 +25,17 @@ namespace yamoe {
 
 constexpr int kBlockRows = 64, kBlockDepth = 64;
 constexpr int kStrips = 3;  // blocks that are neighbours
+constexpr int kRowScaleBytes = kBlockRows * 4;  // of a strip
 
 __host__ __device__ constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+// The row scales of a tile, and nothing else: see load.
+template <class Format>
+__device__ __forceinline__ typename Format::Packed start_tile(const Format& format, uint32_t row_scales) {
+  typename Format::Packed packed{};
+  if constexpr (Format::kHasRowScales) format.load_row_scales(row_scales, packed);
+  return packed;
+}
 
 // The two rows of a warp's 16 and the four depths of 16 whose elements a thread has in register r of wgmma c, in `half` of
 // the register: see "Register Fragments for wgmma.mma_async.m64nNk16".
@@ -59,16 +72,16 @@ struct Mxfp4 {
   static constexpr int kRegisters = 5;
   static constexpr float kFactor = 1.0f;
   static constexpr int kVariantBytes = kBlockBytes;
-  static constexpr bool kUnrolled = !kHalf;
+  static constexpr bool kUnrolled = !kHalf, kHasRowScales = false;
 
   // What a thread reads of a block: its values, and the scales of its two rows and two groups (byte 2 group + row).
   struct Packed {
     uint4 values;
     uint32_t scales;
   };
-  __device__ __forceinline__ Packed load(uint32_t block) const {
+  __device__ __forceinline__ void load(uint32_t block, Packed& packed) const {
     const int thread = threadIdx.x % 128;
-    return {load_shared_16(block + thread * 16), load_shared_4(block + kValueBytes + thread / 4 * 4)};
+    packed = {load_shared_16(block + thread * 16), load_shared_4(block + kValueBytes + thread / 4 * 4)};
   }
 
   // Decodes the operand of wgmma c.

@@ -8,9 +8,9 @@ namespace yamoe {
 constexpr int kE8M0 = 3;  // a dtype of scales, beside those of codes.cuh
 
 struct Fp8BlocksArguments : BlocksArguments {
-  const void* scales;  // [experts][bands][runs]: one for each band_rows rows and run_columns columns
-  float* row_scales;   // out: if the variant is 1, the scales that follow the blocks
-  int* nans;           // out: becomes 1 if a number is NaN, because Fp8::decode cannot make one of it
+  const void* scales;         // [experts][bands][runs]: one for each band_rows rows and run_columns columns
+  unsigned char* row_scales;  // out: if the variant is 1, what follows the blocks
+  int* nans;                  // out: becomes 1 if a number is NaN, because Fp8::decode cannot make one of it
   int scale_dtype, band_rows, run_columns;
 };
 
@@ -54,7 +54,12 @@ __device__ __forceinline__ uint2 pair_of(float x, float y) {
   return {multiply_pairs<T>(a, kPower), multiply_pairs<T>(r, kPower)};
 }
 
-__host__ __device__ constexpr int rows_of_strips(int width) { return ceil_div(width, kStrips * kBlockRows) * kStrips * kBlockRows; }
+// Where a strip's row scales are after the blocks, in bytes: the scales, or with bf16 their pairs.
+template <class T>
+__device__ __forceinline__ size_t row_scales_at(const BlockPosition& at, int width) {
+  const size_t group = static_cast<size_t>(at.expert) * ceil_div(width, kStrips * kBlockRows) + at.strip / kStrips;
+  return Fp8<T>::row_scales_at(group) + at.strip % kStrips * kRowScaleBytes;
+}
 
 struct Fp8Decoder {
   using Format = Fp8<__nv_bfloat16>;
@@ -66,10 +71,9 @@ struct Fp8Decoder {
     for (int b = 0; b < 8; ++b) bits |= static_cast<int>(word >> Format::bit_position(r, half, b) & 1) << b;
     const float* scales = reinterpret_cast<const float*>(block + Format::kValueBytes) + r % 2;
     if (p.variant) {
-      const BlockPosition at = block_position(blockIdx.x, p.width, p.depth);
-      const size_t row = static_cast<size_t>(at.expert) * rows_of_strips(p.width) + at.strip * kBlockRows;
-      scales = reinterpret_cast<const float*>(p.blocks + static_cast<size_t>(gridDim.x) * p.block_bytes) + row +
-               fragment_position(thread, c, r, half).row;
+      const unsigned char* const after = p.blocks + static_cast<size_t>(gridDim.x) * p.block_bytes;
+      const size_t own = row_scales_at<__half>(block_position(blockIdx.x, p.width, p.depth), p.width);
+      scales = reinterpret_cast<const float*>(after + own) + fragment_position(thread, c, r, half).row;
     }
     return __fmul_rn(widen_e4m3(bits), *scales);
   }
@@ -93,25 +97,25 @@ __device__ __forceinline__ void lay_out(unsigned char* block, const Fp8BlocksArg
   to[128 + thread] = make_uint4(words[4], words[5], words[6], words[7]);
   if (has_nan) atomicMax(p.nans, 1);
 
-  // A thread has the scales of two rows.
-  if (thread >= (p.block_bytes - Format::kValueBytes) / 8) return;
+  // A thread has the scales of two rows, or padding.
+  if (p.variant && at.step > 0) return;
+  if (thread >= (p.variant ? kRowScaleBytes : p.block_bytes - Format::kValueBytes) / 8) return;
   const int row = at.strip * kBlockRows + thread * 2;
   float scales[2] = {};
   for (int r = 0; r < 2; ++r) {
-    if (row + r >= p.width || thread >= (p.variant ? kBlockRows / 2 : 1)) continue;
+    if (row + r >= p.width || (!p.variant && thread > 0)) continue;
     const int bands = ceil_div(p.width, p.band_rows), runs = ceil_div(p.depth, p.run_columns);
     const size_t band = static_cast<size_t>(at.expert) * bands + source_row(row + r, p.half) / p.band_rows;
     scales[r] = load_scale(p.scales, band * runs + at.step * kBlockDepth / p.run_columns, p.scale_dtype);
   }
+  const uint2 own = make_uint2(__float_as_uint(scales[0]), __float_as_uint(scales[1]));
   uint2* const pairs = reinterpret_cast<uint2*>(block + Format::kValueBytes);
   if (p.variant) {
-    pairs[thread] = pair_of(scales[0], scales[1]);
-    if (at.step > 0) return;
-    float* const own = p.row_scales + static_cast<size_t>(at.expert) * rows_of_strips(p.width) + row;
-    own[0] = scales[0];
-    own[1] = scales[1];
+    const auto after = [&](size_t offset) { return reinterpret_cast<uint2*>(p.row_scales + offset); };
+    after(row_scales_at<__half>(at, p.width))[thread] = own;
+    after(row_scales_at<__nv_bfloat16>(at, p.width))[thread] = pair_of(scales[0], scales[1]);
   } else if (thread == 0) {
-    pairs[0] = make_uint2(__float_as_uint(scales[0]), __float_as_uint(scales[1]));
+    pairs[0] = own;
     pairs[1] = pair_of(scales[0], scales[1]);
   } else if (thread > 1) {
     pairs[thread] = make_uint2(0, 0);

@@ -10,9 +10,9 @@ namespace yamoe {
 //
 // A thread has two words for each wgmma: word r / 2 has the values for registers r and r + 1, those for `half` in bits 16 half to
 // 16 half + 15. bit_position has the order of their bits, which makes spread_word short. The words of the first two wgmmas of
-// all threads come before those of the others. The scales follow. If the variant is 0: the scale of the even rows, which are
-// gates, and that of the odd rows, which are up values; then their pairs, and padding. If it is 1: a pair for each two rows;
-// their scales follow the blocks of all experts, [experts][rows of all strips].
+// all threads come before those of the others. If the variant is 0, the scales follow: that of the even rows, which are gates, and
+// that of the odd rows, which are up values; then their pairs, and padding. If it is 1, each row has a scale of its own. These
+// follow the blocks of all experts: for each three strips, the scales of their rows, and then a pair for each two rows.
 //
 // A pair of two scales s are two registers of bf16: 2^120 a of both rows, and 2^120 r. a is bf16(s), and r is such that
 // number · a + number · r has the bits of the weight if it is rounded once, with a product number · r that is rounded to bf16.
@@ -24,29 +24,34 @@ struct Fp8 {
   static constexpr int kRegisters = 10;
   static constexpr float kFactor = 1.0f;
   static constexpr int kVariantBytes = 0;
-  static constexpr bool kUnrolled = false;
-  static constexpr int kValueBytes = 4096, kBlockBytes = kValueBytes + kBlockRows * 4;
+  static constexpr bool kUnrolled = false, kHasRowScales = true;
+  static constexpr int kValueBytes = 4096, kBlockBytes = kValueBytes + kRowScaleBytes;
 
   struct Packed {
     uint4 values[2];
     uint32_t scales[2];  // with f16: 2^120 s of the thread's two rows; with bf16: their pair
   };
 
-  __device__ __forceinline__ explicit Fp8(int variant)
-      : scales_(kValueBytes + (kHalf ? 0 : variant ? threadIdx.x % 128 / 4 * 8 : 8)) {}
+  __device__ __forceinline__ explicit Fp8(int variant) : in_blocks_(variant == 0) {}
   template <class Use>
   static __device__ __forceinline__ void with_variant(int variant, const Use& use) {
     use(Fp8(variant));
   }
 
-  __device__ __forceinline__ Packed load(uint32_t block) const {
+  // Where the scales or the pairs of three strips are, in bytes after the blocks.
+  static __device__ __forceinline__ size_t row_scales_at(size_t group) {
+    return (group * 2 + (kHalf ? 0 : 1)) * kStrips * kRowScaleBytes;
+  }
+
+  __device__ __forceinline__ void load_row_scales(uint32_t scales, Packed& packed) const {
+    if (!in_blocks_) load_scales(scales + threadIdx.x % 128 / 4 * 8, packed);
+  }
+
+  __device__ __forceinline__ void load(uint32_t block, Packed& packed) const {
     const uint32_t own = block + threadIdx.x % 128 * 16;
-    const uint2 scales = load_shared_8(block + scales_);
-    Packed packed{{load_shared_16(own), load_shared_16(own + 2048)}, {scales.x, scales.y}};
-    if constexpr (kHalf) {
-      for (uint32_t& scale : packed.scales) scale = __float_as_uint(__fmul_rn(__uint_as_float(scale), 0x1p120f));
-    }
-    return packed;
+    if (in_blocks_) load_scales(block + kValueBytes + (kHalf ? 0 : 8), packed);
+    packed.values[0] = load_shared_16(own);
+    packed.values[1] = load_shared_16(own + 2048);
   }
 
   // Decodes the operand of wgmma c.
@@ -79,7 +84,16 @@ struct Fp8 {
   }
 
  private:
-  uint32_t scales_;  // their offset in a block
+  static __device__ __forceinline__ void load_scales(uint32_t from, Packed& packed) {
+    const uint2 scales = load_shared_8(from);
+    packed.scales[0] = scales.x;
+    packed.scales[1] = scales.y;
+    if constexpr (kHalf) {
+      for (uint32_t& scale : packed.scales) scale = __float_as_uint(__fmul_rn(__uint_as_float(scale), 0x1p120f));
+    }
+  }
+
+  bool in_blocks_;  // the scales
 };
 
 #endif

@@ -28,6 +28,7 @@ constexpr int kPending = 2;    // wgmmas in flight while the next operand is dec
 // One thread copies the weights of all tiles of the block. When it has issued all copies of a tile, it takes a ticket.
 template <class Tile>
 __device__ __forceinline__ void copy_weights(const PackedTiles<Tile>& tiles, uint32_t ring) {
+  using Format = typename Tile::Format;
   const PackedProduct& p = tiles.arguments.product;
   const int count = tiles.count();
   PackedPlace place;
@@ -39,13 +40,19 @@ __device__ __forceinline__ void copy_weights(const PackedTiles<Tile>& tiles, uin
         static_cast<const unsigned char*>(p.weights) +
         (static_cast<size_t>(at.expert) * groups + at.strip / kStrips) * steps * kStrips * p.block_bytes;
     const uint32_t bytes = kStrips * p.block_bytes;
+    uint32_t scale_bytes = has_row_scales<Format>(p) ? kStrips * kRowScaleBytes : 0;  // of the first step
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) {
       mbarrier_wait(ring + Tile::kEmpty + place.stage * 8, place.round ^ 1);
       const uint32_t full = ring + Tile::kFull + place.stage * 8;
-      mbarrier_arrive_expecting(full, bytes);
-      bulk_copy(ring + Tile::kWeights + place.stage * Tile::kWeightBytes, from, bytes, full);
-      from += kStrips * p.block_bytes;
+      const uint32_t to = ring + Tile::kWeights + place.stage * Tile::kWeightBytes;
+      mbarrier_arrive_expecting(full, bytes + scale_bytes);
+      bulk_copy(to, from, bytes, full);
+      if (scale_bytes > 0) {
+        bulk_copy(to + bytes, row_scales<Format>(p, tiles.arguments.experts, at), scale_bytes, full);
+        scale_bytes = 0;
+      }
+      from += bytes;
       place.next(Tile::kStages);
     }
     wait_for_previous_kernel();  // its tickets are those of the same counter
@@ -76,6 +83,12 @@ __device__ __forceinline__ void copy_rows(const PackedTiles<Tile>& tiles, uint32
   }
 }
 
+// The row scales of the thread's strip in a tile's first stage: see copy_weights.
+template <class Tile>
+__device__ __forceinline__ uint32_t row_scales_of(uint32_t ring, int stage, int block_bytes) {
+  return ring + Tile::kWeights + stage * Tile::kWeightBytes + kStrips * block_bytes + threadIdx.x / 128 * kRowScaleBytes;
+}
+
 // A warpgroup's sums over the whole depth: 64 weight rows by 8 kEights input rows. Each of the four wgmmas of a step has its
 // own operand registers. Those of the next wgmma are decoded while earlier ones are in flight.
 template <class Tile, int kEights>
@@ -95,7 +108,9 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], cons
   uint32_t operand[4][4];
   clear(sums);
   mbarrier_wait(full + place.stage * 8, place.round);
-  typename Format::Packed packed = format.load(blocks + place.stage * Tile::kWeightBytes), next = packed;
+  typename Format::Packed packed = start_tile(format, row_scales_of<Tile>(ring, place.stage, p.block_bytes));
+  format.load(blocks + place.stage * Tile::kWeightBytes, packed);
+  typename Format::Packed next = packed;
   format.decode(packed, 0, operand[0]);
   int before = 0;
 #pragma unroll 1
@@ -110,7 +125,7 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], cons
       if (i == 0) place.next(Tile::kStages);
       if (i == (kAhead ? 1 : 3) && step + 1 < steps) {
         mbarrier_wait(full + place.stage * 8, place.round);
-        next = format.load(blocks + place.stage * Tile::kWeightBytes);
+        format.load(blocks + place.stage * Tile::kWeightBytes, next);
       }
       wgmma_wait_groups<kPending>();
       if (i == kPending - 1 && step > 0) release(before);
@@ -139,7 +154,8 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
   int left = steps;                 // to issue
   clear(sums);
   mbarrier_wait(full + ahead.stage * 8, ahead.round);
-  typename Format::Packed packed = format.load(blocks + ahead.stage * Tile::kWeightBytes);
+  typename Format::Packed packed = start_tile(format, row_scales_of<Tile>(ring, ahead.stage, p.block_bytes));
+  format.load(blocks + ahead.stage * Tile::kWeightBytes, packed);
   const auto issue = [&](uint32_t(&operand)[16]) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) format.decode(packed, i, operand + i * 4);
@@ -151,7 +167,7 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
     ahead.next(Tile::kStages);
     if (--left > 0) {
       mbarrier_wait(full + ahead.stage * 8, ahead.round);
-      packed = format.load(blocks + ahead.stage * Tile::kWeightBytes);
+      format.load(blocks + ahead.stage * Tile::kWeightBytes, packed);
     }
   };
   const auto release = [&] {
@@ -191,6 +207,9 @@ struct PanelRing {
   __device__ __forceinline__ uint32_t rows(int stage) const { return base + stage * Tile::kRowBytes; }
   __device__ __forceinline__ uint32_t weights(int stage) const {
     return base + Tile::kWeights + stage * Tile::kWeightBytes + strip;
+  }
+  __device__ __forceinline__ uint32_t row_scales(int stage, int block_bytes) const {
+    return row_scales_of<Tile>(base, stage, block_bytes);
   }
   static __device__ __forceinline__ uint32_t chunk(int row, int c) { return row * 128 + (c ^ row % 8) * 16; }
 };

@@ -31,7 +31,7 @@ struct Int4 {
   static constexpr int kRegisters = 7;
   static constexpr int kValueBytes = 2048, kBlockBytes = kValueBytes + scale_bytes(kTwoGroups | kZeroPoints);
   static constexpr int kVariantBytes = kVariant < 0 ? 0 : kValueBytes + scale_bytes(kVariant);
-  static constexpr bool kUnrolled = !kHalf;
+  static constexpr bool kUnrolled = !kHalf, kHasRowScales = false;
   static constexpr float kFactor = kFused ? 0x1p12f : 1.0f;
 
   struct Packed {
@@ -57,14 +57,13 @@ struct Int4 {
     }
   }
 
-  __device__ __forceinline__ Packed load(uint32_t block) const {
-    Packed packed{load_shared_16(block + threadIdx.x % 128 * 16), {load_shared_4(block + scales_)}, 0x08080808};
+  __device__ __forceinline__ void load(uint32_t block, Packed& packed) const {
+    packed = {load_shared_16(block + threadIdx.x % 128 * 16), {load_shared_4(block + scales_)}, 0x08080808};
     packed.scales[1] = kVariant >= 0 && groups() == 1 ? packed.scales[0] : load_shared_4(block + scales_ + (groups() - 1) * 4);
     if (kVariant < 0 || has_zero_points()) {
       const uint32_t first = load_shared_2(block + zeros_), second = load_shared_2(block + zeros_ + (groups() - 1) * 2);
       if (has_zero_points()) packed.zeros = first | second << 16;
     }
-    return packed;
   }
 
   // Decodes the operand of wgmma c. The four bits of a number, in the low or the high half of a byte, are also the bits of a

@@ -30,7 +30,7 @@ struct Nvfp4 {
   static constexpr int kRegisters = 6;
   static constexpr float kFactor = 1.0f;
   static constexpr int kVariantBytes = 0;
-  static constexpr bool kUnrolled = !kHalf;
+  static constexpr bool kUnrolled = !kHalf, kHasRowScales = false;
   static constexpr int kValueBytes = 2048, kScaleBytes = kBlockRows * 4, kGlobals = kValueBytes + kScaleBytes;  // their offset
   static constexpr int kBlockBytes = kGlobals + kBlockRows * 4;
 
@@ -48,12 +48,12 @@ struct Nvfp4 {
     use(Nvfp4(variant));
   }
 
-  __device__ __forceinline__ Packed load(uint32_t block) const {
+  __device__ __forceinline__ void load(uint32_t block, Packed& packed) const {
     const int thread = threadIdx.x % 128;
     const float2 own = widen_f16_pair(widen_e4m3_pair(load_shared_2(block + kValueBytes + thread * 2)));
     const uint2 globals = load_shared_8(block + globals_);
     const float x = __fmul_rn(own.x, __uint_as_float(globals.x)), y = __fmul_rn(own.y, __uint_as_float(globals.y));
-    Packed packed{load_shared_16(block + thread * 16)};
+    packed.values = load_shared_16(block + thread * 16);
     if constexpr (kHalf) {
       packed.scales[0] = __float_as_uint(__fmul_rn(x, 0x1p126f));
       packed.scales[1] = __float_as_uint(__fmul_rn(y, 0x1p126f));
@@ -64,7 +64,6 @@ struct Nvfp4 {
       packed.scales[0] = multiply_pairs<T>(a, kPower);
       packed.scales[1] = multiply_pairs<T>(r, kPower);
     }
-    return packed;
   }
 
   // Decodes the operand of wgmma c.

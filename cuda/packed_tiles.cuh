@@ -38,6 +38,23 @@ struct alignas(16) PackedPosition {
   int row, rows;  // the first, and how many; none after the last tile
 };
 
+// Whether the scales of a product's weights follow the blocks: see packed_format.cuh.
+template <class Format>
+__device__ __forceinline__ bool has_row_scales(const PackedProduct& p) {
+  return Format::kHasRowScales && p.variant == 1;
+}
+
+// The row scales of a tile's first strip.
+template <class Format>
+__device__ __forceinline__ const unsigned char* row_scales(const PackedProduct& p, int experts, const PackedPosition& at) {
+  if constexpr (Format::kHasRowScales) {
+    const size_t groups = ceil_div(p.width, kStrips * kBlockRows), steps = ceil_div(p.depth, kBlockDepth);
+    const size_t scales = Format::row_scales_at(at.expert * groups + at.strip / kStrips) + at.strip % kStrips * kRowScaleBytes;
+    return static_cast<const unsigned char*>(p.weights) + experts * groups * steps * kStrips * p.block_bytes + scales;
+  }
+  return nullptr;
+}
+
 // kMaxStages: stages of the ring if there is enough shared memory. kWidths: the numbers of rows of the multiplications,
 // ascending. The last one is kMaxRows.
 template <class Format_, int kMaxRows_, int kMaxStages, int... kWidths_>

@@ -18,8 +18,8 @@ __device__ __forceinline__ void clear(float (&sums)[kEights][4]) {
 // A warpgroup's sums over the whole depth: 64 weight rows by 8 kEights input rows, or fewer. Other sums are zero. A wgmma of 8 columns takes as
 // long as one of 64. Missing rows are replaced by the last one. Here instructions are the limit: see cuda/LADDER.md.
 //
-// A ring has its Format; kDeep, the steps of a stage; the addresses of a stage's rows and weights, and of the chunks of eight
-// columns in a step's rows; and kRowStep, the bytes from one step's rows to the next. The steps of a full stage can be unrolled.
+// A ring has its Format; kDeep, the steps of a stage; the addresses of a stage's rows, weights and row scales, and of the chunks of
+// eight columns in a step's rows; and kRowStep, the bytes from one step's rows to the next. The steps of a full stage can be unrolled.
 // Then one step's loads and decoding overlap with the multiplications of the one before: see cuda/LADDER.md.
 template <int kEights, int kAllEights, class Ring>
 __device__ __forceinline__ void multiply_by_warps(float (&sums)[kAllEights][4], const PackedProduct& p, const Ring& ring,
@@ -38,8 +38,10 @@ __device__ __forceinline__ void multiply_by_warps(float (&sums)[kAllEights][4], 
     using T = typename Ring::Format::T;
     using Variant = std::decay_t<decltype(format)>;
     const uint32_t block_bytes = Variant::kVariantBytes ? Variant::kVariantBytes : p.block_bytes;
+    if constexpr (Variant::kHasRowScales) mbarrier_wait(ring.full(place.stage), place.round);
+    auto packed = start_tile(format, ring.row_scales(place.stage, p.block_bytes));
     const auto multiply = [&](uint32_t rows_at, uint32_t block) {
-      const auto packed = format.load(block);
+      format.load(block, packed);
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         uint32_t b[kEights][4];

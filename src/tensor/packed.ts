@@ -55,7 +55,7 @@ export interface PackedOptions {
  * with packed weights has the same bits as the call with the weights that {@linkcode decode} returns. On GPUs like the H100,
  * each call decodes a weight first, which is slower, if it has `"mxfp4"` scales above 128 (a factor of 2), bf16 scales of
  * `"int4"` of 2^7 or more or below 2^-114, products of `"nvfp4"` scales of 2 or more or below 2^-118, `"fp8"` scales of 2^7 or
- * more or below 2^-64, or `"fp8"` numbers that are NaN; and `"fp8"` weights with a scale for each row if the activations are f16.
+ * more or below 2^-64, or `"fp8"` numbers that are NaN.
  *
  * @param format The name of the format. See {@linkcode PackedFormat} for the value of a weight.
  * @param parts The tensors with the numbers and their scales; see {@linkcode PackedParts} for their dtypes and shapes.

@@ -17,6 +17,7 @@ const kinds = [
   { kind: "int4", dtypes: ["f16"], name: "int4 of 128, zero points" },
   { kind: "int4_split", dtypes: ["bf16"], name: "int4 of 32, zero points, f16" },
   { kind: "fp8", dtypes: ["bf16", "f16"], name: "fp8 of blocks" },
+  { kind: "fp8", dtypes: ["bf16", "f16"], name: "fp8 of rows" },
 ] as const;
 
 /** The variants that the kernels do not read in blocks. */
@@ -39,7 +40,7 @@ for (const { rows, dtype, kind, name } of tiles) {
   const kernel = `${kind}_${rows}_${dtype}`;
   const { make: makeVariant, unit } = variantNamed(name);
   Deno.test({
-    name: `cuda, ${emulated}, sm_90: ${kernel} has the bits of decoded weights`,
+    name: `cuda, ${emulated}, sm_90: ${kernel} has the bits of decoded weights, ${name}`,
     ignore: !toolkit,
     fn: async () => {
       const { backend, control } = await openEmulated(90, rows);
@@ -126,12 +127,13 @@ Deno.test({
   ignore: !toolkit,
   fn: async () => {
     using backend = (await openEmulated(90)).backend;
-    const shape = [128, 192, 128] as const;
-    const values = 128 * 192 * 128 / 2;
-    const int4 = variantNamed("int4 of 128, signed");
+    const shape = [128, 192, 128] as const, deep = [64, 192, 512] as const;
+    const values = 128 * 192 * 128 / 2, rows = 64 * 192;
+    const int4 = variantNamed("int4 of 128, signed"), fp8 = variantNamed("fp8 of rows");
     const weights = [
       { weight: mxfp4Weight(shape, 120), bytes: values * 17 / 16, live: values * 17 / 16 },
       { weight: int4.make(new SmallRandom(1), shape, 1), bytes: values * 33 / 32, live: values * 34 / 32 },
+      { weight: fp8.make(new SmallRandom(1), deep, 1), bytes: rows * 514, live: rows * 520 }, // a scale is 2 or 8 bytes
     ];
     for (const { weight, bytes, live } of weights) {
       backend.resetPeakMemory();

@@ -5,7 +5,7 @@ import type { WeightFormat } from "../../contract/weights.ts";
 import type { PackedFormat } from "../../tensor/packed_tensor.ts";
 import type { KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
-import { fewBlock, fewTile, otherCounters, sortsFew } from "./packed_few.ts";
+import { fewBlock, fewTile, otherCounters, sortsFew, stageWeightBytes } from "./packed_few.ts";
 import { type BlockLayout, findLayout } from "./packed_layout.ts";
 import { type PackedTile, packedTiles } from "./packed_tiles.ts";
 import { activationArguments, type PlanDevice } from "./product.ts";
@@ -111,12 +111,11 @@ export class PackedProducts {
 
   /** Whether the kernel of {@linkcode fewTile} can sort the assignments itself. It drops none. */
   sortsItself(): boolean {
-    return sortsFew(this.#shape, this.#blockBytes());
+    return sortsFew(this.#shape, this.#stageWeightBytes());
   }
 
-  /** The bytes of the largest block of both weights. */
-  #blockBytes(): number {
-    return Math.max(this.#gateUp.blockBytes, this.#down.blockBytes);
+  #stageWeightBytes(): number {
+    return Math.max(stageWeightBytes(this.#gateUp), stageWeightBytes(this.#down));
   }
 
   /**
@@ -186,7 +185,7 @@ export class PackedProducts {
       fewTile.resident,
       Math.ceil(gateUpTiles / multiprocessors),
     );
-    const block = fewBlock(this.#shape, this.#blockBytes(), indices !== null, resident);
+    const block = fewBlock(this.#shape, this.#stageWeightBytes(), indices !== null, resident);
     const slots = multiprocessors * resident;
     checkInt32("The number of tiles of both products", tiles + 2 * slots);
     return {

@@ -13,7 +13,10 @@ const blockRows = 64, blockDepth = 64, strips = 3;
 /** Threads that lay out or decode a block. */
 const threads = 128;
 
-/** The bytes of the largest block of each format that the kernels read. */
+/** The bytes of the scales of a block's rows, if they are not in the blocks. They are copied once for each tile. */
+export const rowScaleBytes = 4 * blockRows;
+
+/** The bytes of the largest block of each format that the kernels read, with the scales of its rows. */
 export const largestBlock = { mxfp4: 2176, nvfp4: 2560, int4: 2432, fp8: 4352 } as const;
 
 /** The variants of blocks of integers in cuda/packed_int4.cuh. They can be combined. */
@@ -25,7 +28,7 @@ export interface BlockLayout {
   readonly blockBytes: number;
   /** Which scales a block has: see the format's file in cuda/. */
   readonly variant: number;
-  /** Whether a scale for each row of all experts follows the blocks. */
+  /** Whether the blocks of all experts are followed by the scales of their rows: in f32, and again as bf16 kernels read them. */
   readonly hasRowScales?: boolean;
   /** The names of the kernels that multiply it, without the tile, by the dtype of the activations. Otherwise it is decoded. */
   readonly kernels: Partial<Record<DType, string>>;
@@ -49,7 +52,7 @@ export function findLayout(
       return { blockBytes: largestBlock.mxfp4, variant: 0, kernels: both };
     case "nvfp4": {
       const variant = format.globalScales === 1 || sharesScales(format, outputs / 2, outputs) ? 0 : 1;
-      return { blockBytes: 2048 + 256 + scaleBytes(variant, 16), variant, kernels: both };
+      return { blockBytes: 2048 + 256 + (variant ? 4 * blockRows : 16), variant, kernels: both };
     }
     case "int4": {
       if (format.scale === "f32") return undefined;
@@ -69,12 +72,11 @@ export function findLayout(
     }
     case "fp8": {
       const [rows, columns] = format.block;
-      const hasRowScales = !sharesScales(format, rows, outputs), variant = Number(hasRowScales);
+      const hasRowScales = !sharesScales(format, rows, outputs);
       // A block has the scales of one run of columns; those that follow the blocks are for whole rows.
       if (columns < inputs && (hasRowScales || columns % blockDepth !== 0)) return undefined;
-      const blockBytes = 4096 + scaleBytes(variant, 128); // copies in lines of 128 bytes are faster
-      const kernels = hasRowScales && both.bf16 ? { bf16: both.bf16 } : both;
-      return { blockBytes, variant, hasRowScales, kernels };
+      const blockBytes = 4096 + (hasRowScales ? 0 : 128); // copies in lines of 128 bytes are faster
+      return { blockBytes, variant: Number(hasRowScales), hasRowScales, kernels: both };
     }
     default:
       return undefined;
@@ -91,11 +93,6 @@ function sharesScales({ gateUpLayout }: PackedFormat, rows: number, outputs: num
   return rows >= outputs || rows === half || rows % unit === 0 && half % unit === 0;
 }
 
-/** The bytes of the scales of rows in a block: two and padding, or one for each row. */
-function scaleBytes(variant: number, padded: number): number {
-  return variant === 0 ? padded : 4 * blockRows;
-}
-
 /** The number of blocks of a weight [experts, outputs, inputs]. Missing rows and columns are padding. */
 export function blockCount([experts = 0, outputs = 0, inputs = 0]: readonly number[]): number {
   return experts * Math.ceil(outputs / (strips * blockRows)) * strips * Math.ceil(inputs / blockDepth);
@@ -108,7 +105,7 @@ export function blocksBytes({ blockBytes }: BlockLayout, shape: readonly number[
 
 /** The bytes of the scales of rows that follow the blocks of a weight. */
 export function rowScalesBytes({ hasRowScales }: BlockLayout, [experts = 0, outputs = 0]: readonly number[]): number {
-  return hasRowScales ? 4 * experts * Math.ceil(outputs / (strips * blockRows)) * strips * blockRows : 0;
+  return hasRowScales ? 2 * rowScaleBytes * experts * Math.ceil(outputs / (strips * blockRows)) * strips : 0;
 }
 
 /**

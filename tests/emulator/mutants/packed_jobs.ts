@@ -143,6 +143,9 @@ export const packedJobs: readonly Job[] = [
     { name: "int4 of a row", tileRows: 64, tokens: 9, steps: 2 },
     { name: "fp8 of blocks", tileRows: 16, tokens: 20, steps: 5 },
     { name: "fp8 of rows", tileRows: 64, tokens: 3, dtype: "f16", shape: { H: 32, I: 48, E: 128 } }, // uploaded in pairs
+    { name: "fp8 of rows", tileRows: 16, tokens: 9, shape: { H: 360, I: 104 } }, // more strips than one copy has
+    { name: "fp8 of rows", tileRows: 16, tokens: 9, dtype: "f16", shape: { H: 360, I: 104 } },
+    { name: "fp8 of rows", tileRows: 192, tokens: 40, dtype: "f16", shape: { H: 544, I: 40, E: 2 } },
     { name: "fp8 of blocks, e8m0", tileRows: 64, tokens: 20, steps: 5 },
     { name: "fp8 of blocks", tileRows: 192, tokens: 40, shape: { H: 544, I: 32, E: 1 } },
     { name: "mxfp4", tileRows: 64, tokens: 3, steps: 2, dtype: "f32" },
