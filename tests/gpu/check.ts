@@ -14,6 +14,7 @@ import { type PresetName, presets } from "../../src/models/presets.ts";
 import { makeJob } from "../../src/workload/workload.ts";
 import { type JobFigures, measureJobs } from "./measure.ts";
 import { found, run, toolArguments, yamoe, yamoeJson } from "./processes.ts";
+import { readHazards } from "./racecheck.ts";
 
 const options = parseArgs(Deno.args, {
   string: ["output", "preset", "runs", "presets", "tokens"],
@@ -83,18 +84,21 @@ async function testSuite(): Promise<void> {
   note("backend tests", summary, { text: "0 failed", passed: code === 0 });
 }
 
-const tiles = ["run", "-A", "--no-check", new URL("tiles.ts", import.meta.url).pathname];
+const programOf = (file: string) => ["run", "-A", "--no-check", new URL(file, import.meta.url).pathname];
+const tilePrograms = { "tiles": programOf("tiles.ts"), "packed tiles": programOf("packed_tiles.ts") };
 
 /** Checks that all tile shapes give the same bits. */
 async function compareTiles(): Promise<void> {
-  const { code, stdout } = await run(Deno.execPath(), ...tiles);
-  note("tile shapes", code === 0 ? stdout.trim() : "results differ", { text: "the same bits", passed: code === 0 });
+  for (const [name, program] of Object.entries(tilePrograms)) {
+    const { code, stdout } = await run(Deno.execPath(), ...program);
+    note(name, code === 0 ? stdout.trim() : "results differ", { text: "the same bits", passed: code === 0 });
+  }
 }
 
 /** Runs the sanitizer's four tools over small jobs. They slow the kernels down a hundredfold. */
 async function sanitize(): Promise<void> {
   const small = "--batch 2 --seq 200 --hidden 264 --experts 5 --runs 2".split(" ");
-  const programs = { verify: toolArguments("verify", "--backend", "cuda", ...small), tiles };
+  const programs = { verify: toolArguments("verify", "--backend", "cuda", ...small), ...tilePrograms };
   const installed = await found("compute-sanitizer");
   for (const tool of ["memcheck", "racecheck", "initcheck", "synccheck"]) {
     const name = `compute-sanitizer ${tool}`;
@@ -103,8 +107,15 @@ async function sanitize(): Promise<void> {
       continue;
     }
     for (const [what, args] of Object.entries(programs)) {
-      const sanitizer = ["--tool", tool, "--error-exitcode", "9", Deno.execPath()];
-      const { code, stdout } = await run("compute-sanitizer", ...sanitizer, ...args);
+      const sanitizer = ["--tool", tool, "--error-exitcode", "9"];
+      if (tool === "racecheck") sanitizer.push("--racecheck-report", "hazard", "--print-limit", "0");
+      const { code, stdout } = await run("compute-sanitizer", ...sanitizer, Deno.execPath(), ...args);
+      const { count, explained } = readHazards(stdout);
+      if (count) {
+        const text = `${explained} explained hazards: see tests/gpu/racecheck.ts`;
+        note(`${name}, ${what}`, `${count} hazards`, { text, passed: explained === count });
+        continue;
+      }
       const summary = stdout.match(/SUMMARY: (.*)/)?.[1] ?? `no summary, exit code ${code}`;
       const passed = code === 0 && /\b0 (errors|hazards)/.test(summary);
       note(`${name}, ${what}`, summary, { text: "0 errors", passed });
