@@ -58,6 +58,11 @@ export class CapturedCalls<Result> implements Captured<Result> {
 
   replay(): Promise<void> {
     if (this.#isDisposed) return Promise.reject(new TypeError("Cannot replay a capture that is disposed"));
+    try {
+      this.#captures.refuse("replay");
+    } catch (error) {
+      return Promise.reject(error);
+    }
     this.#running += 1;
     const replayed = this.#last.then(() => this.#replay()).finally(() => {
       this.#running -= 1;

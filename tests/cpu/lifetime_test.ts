@@ -226,8 +226,10 @@ Deno.test("cpu: a disposed backend refuses everything", async () => {
     linear: () => backend.ops.linear(x, x),
     indexSelect: () => backend.ops.indexSelect(x, index),
     peakRates: () => backend.peakRates("f32"),
+    measure: () => backend.measure(async () => {}),
+    synchronize: () => backend.synchronize(),
   };
-  for (const [name, call] of Object.entries(calls)) await assertRejects(call, Error, undefined, name);
+  for (const [name, call] of Object.entries(calls)) await assertRejects(call, TypeError, message, name);
   x[Symbol.dispose]();
   x[Symbol.dispose]();
 });
