@@ -51,6 +51,11 @@ export function sortsItself(tile: TileShape, assignments: number): boolean {
   return isStreamTile(tile) && assignments <= maximumSorted;
 }
 
+/** The time of the sort, as a part of that of a kernel for it. With as many assignments as the kernel sorts, both take as long. */
+export function sortPart(tile: TileShape, assignments: number): number {
+  return sortsItself(tile, assignments) ? assignments / maximumSorted : 1;
+}
+
 /** Whether there are enough counters for a number of row tiles. */
 export function hasCounters(tile: TileShape, rowTiles: number): boolean {
   return !isStreamTile(tile) || rowTiles < counterCount;
