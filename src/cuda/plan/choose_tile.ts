@@ -66,7 +66,7 @@ function timeOf<Tile extends RatedTile>(
     const computed = Math.max(count * rows + tail * largest, needed * largest) * row;
     return start + Math.cbrt(computed ** 3 + ((weights + 0.2 * columns) * weight) ** 3);
   }
-  const read = weights * weight / count; // of a tile
+  const read = count > 0 ? weights * weight / count : 0; // of a tile
   const waves = (count: number) => {
     const full = Math.floor(count / together), rest = count - full * together;
     const computed = rest > 0 ? Math.max(Math.ceil(rest), needed) * (full > 0 ? rows : largest) * row : 0;
