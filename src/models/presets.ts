@@ -100,8 +100,7 @@ const deepSeekV4 = {
   router: { kind: "sqrt-softplus", correctionBias: true, scale: 1.5 },
 } as const;
 
-/** All presets, by name. */
-export const presets = {
+const byName = {
   /** The job that every default follows. */
   "reference": { ...reference, batch: 128, seq: 2048, experts: 32, topK: 4 },
   "small": { ...reference, model: "synthetic", batch: 16, seq: 256, experts: 8, topK: 2 },
@@ -274,4 +273,7 @@ export const presets = {
 } as const satisfies Record<string, Preset>;
 
 /** The name of a preset. */
-export type PresetName = keyof typeof presets;
+export type PresetName = keyof typeof byName;
+
+/** All presets, by name. */
+export const presets: Readonly<Record<PresetName, Preset>> = byName;

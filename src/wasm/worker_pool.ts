@@ -166,6 +166,6 @@ export class WorkerPool implements Disposable {
   /** Ends the workers and rejects the current runs. */
   [Symbol.dispose](): void {
     this.#isClosed = true;
-    this.#fail(new Error("The worker pool is closed"));
+    this.#fail(new Error("The backend or its worker pool was closed before the call ended"));
   }
 }

@@ -36,6 +36,11 @@ struct Cell {
   Stamp writer, reader;
 };
 
+bool same(const Stamp& a, const Stamp& b) {
+  return a.who == b.who && a.atomic == b.atomic && a.block_epoch == b.block_epoch && a.warp_epoch == b.warp_epoch &&
+         a.release == b.release;
+}
+
 alignas(1024) unsigned char dynamic[kDynamicMax];
 Cell dynamic_cells[kDynamicMax];
 std::vector<Cell> static_cells;
@@ -159,8 +164,15 @@ void shared_access(uintptr_t address, const Access& access) {
   const bool dynamic = kind[0] == 'd';
   if (access.write && dynamic) check_async_reads(offset, access);
   if (!access.write && dynamic && uses_mbarriers()) record_reader(offset, access.bytes);
+  Cell before{};  // of the last byte that was checked
   for (unsigned i = 0; i < access.bytes; ++i) {
     Cell& cell = cells[i];
+    // Mostly all bytes of an access have the same past. Then they have the same future.
+    if (i > 0 && same(cell.writer, before.writer) && same(cell.reader, before.reader)) {
+      cell = cells[i - 1];
+      continue;
+    }
+    before = cell;
     const auto complain = [&](const char* problem, const Stamp& other) {
       fault(719, nowhere, "a race: %s of byte %zu of %s, %s by %s with no barrier between, at %s", access.verb(),
             offset + i, kind, problem, name_of(other).c_str(), access.place().c_str());
