@@ -100,7 +100,8 @@ const deepSeekV4 = {
   router: { kind: "sqrt-softplus", correctionBias: true, scale: 1.5 },
 } as const;
 
-const byName = {
+/** All presets, by name. */
+export const presets = {
   /** The job that every default follows. */
   "reference": { ...reference, batch: 128, seq: 2048, experts: 32, topK: 4 },
   "small": { ...reference, model: "synthetic", batch: 16, seq: 256, experts: 8, topK: 2 },
@@ -273,7 +274,4 @@ const byName = {
 } as const satisfies Record<string, Preset>;
 
 /** The name of a preset. */
-export type PresetName = keyof typeof byName;
-
-/** All presets, by name. */
-export const presets: Readonly<Record<PresetName, Preset>> = byName;
+export type PresetName = keyof typeof presets;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 #include <unordered_map>
 
 #include "runtime.h"
@@ -36,10 +37,7 @@ struct Cell {
   Stamp writer, reader;
 };
 
-bool same(const Stamp& a, const Stamp& b) {
-  return a.who == b.who && a.atomic == b.atomic && a.block_epoch == b.block_epoch && a.warp_epoch == b.warp_epoch &&
-         a.release == b.release;
-}
+static_assert(std::has_unique_object_representations_v<Cell>);
 
 alignas(1024) unsigned char dynamic[kDynamicMax];
 Cell dynamic_cells[kDynamicMax];
@@ -168,7 +166,7 @@ void shared_access(uintptr_t address, const Access& access) {
   for (unsigned i = 0; i < access.bytes; ++i) {
     Cell& cell = cells[i];
     // Mostly all bytes of an access have the same past. Then they have the same future.
-    if (i > 0 && same(cell.writer, before.writer) && same(cell.reader, before.reader)) {
+    if (i > 0 && memcmp(&cell, &before, sizeof cell) == 0) {
       cell = cells[i - 1];
       continue;
     }
