@@ -1,7 +1,7 @@
 import { describeValue } from "../text.ts";
 
 /** The maximum number of threads of the CPU backend. */
-const maximumThreads = 1024;
+export const maximumThreads = 1024;
 
 /**
  * Checks a number of threads.

@@ -30,7 +30,7 @@ export function chooseTile<Tile extends RatedTile>(shapes: readonly Tile[], choi
   const times = shapes.map((shape) =>
     choice.products.reduce(
       (sum, product) => sum + timeOf(shape, product, choice),
-      shape.tail === undefined ? sortTime * choice.sort(shape) : 0,
+      sortTime * choice.sort(shape),
     )
   );
   return shapes[times.indexOf(Math.min(...times))]!;
