@@ -1,7 +1,9 @@
 import type { Backend, BackendName } from "./backend/backend.ts";
 import { BackendUnavailableError } from "./backend/unavailable_error.ts";
-import { expectObject, expectOneOf } from "./contract/checks.ts";
+import { expectFunction, expectObject, expectOneOf } from "./contract/checks.ts";
 import { checkNames } from "./known_names.ts";
+import { describeValue } from "./tensor/tensor.ts";
+import { checkThreads } from "./wasm/threads.ts";
 import type { WorkerPool } from "./wasm/worker_pool.ts";
 
 /** Options of {@linkcode openBackend}. */
@@ -60,7 +62,7 @@ const knownOptions: Readonly<Record<keyof OpenBackendOptions, true>> = {
  * @returns The backend. Close it with `using` or its `[Symbol.dispose]()`.
  * @throws {BackendUnavailableError} If the backend is not available on this machine.
  * @throws {RangeError} If the name or an option is out of range.
- * @throws {TypeError} If an option is unknown.
+ * @throws {TypeError} If an option is unknown or of a wrong type.
  *
  * @example Usage
  * ```ts
@@ -75,6 +77,7 @@ export async function openBackend(name: BackendName | "auto", options: OpenBacke
   expectOneOf("backend", name, ["auto", "cpu", "cuda"]);
   expectObject("options", options);
   checkNames("options", options, Object.keys(knownOptions));
+  checkOptions(options);
   if (name !== "cpu") {
     const { openCudaBackend } = await import("./cuda/backend.ts");
     try {
@@ -86,4 +89,16 @@ export async function openBackend(name: BackendName | "auto", options: OpenBacke
   }
   const { CpuBackend } = await import("./cpu/backend.ts");
   return new CpuBackend(options);
+}
+
+/** Checks the options of every backend, whichever is opened: a program that works on a CPU must not fail on a GPU. */
+function checkOptions({ threads = 1, blas = "", device = 0, onFallback = () => {}, library = "" }: OpenBackendOptions) {
+  checkThreads(threads);
+  if (!(Number.isSafeInteger(device) && device >= 0)) {
+    throw new RangeError(`device must be an integer of at least 0, got ${describeValue(device)}`);
+  }
+  for (const [name, value] of Object.entries({ blas, library })) {
+    if (typeof value !== "string") throw new TypeError(`${name} must be a string, got ${describeValue(value)}`);
+  }
+  expectFunction("onFallback", onFallback);
 }

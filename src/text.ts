@@ -49,5 +49,5 @@ export function describeValue(value: unknown): string {
   if (typeof value === "string") return quote(value);
   if (typeof value === "object" && value !== null) return value.constructor?.name ?? "an object";
   if (typeof value === "function") return "a function";
-  return String(value);
+  return typeof value === "bigint" ? `${value}n` : String(value);
 }

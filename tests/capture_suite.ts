@@ -1,6 +1,16 @@
 // Tests of captured calls that every backend must pass. The tests of each backend call `testCapture`.
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
-import { type Backend, type BackendTensor, convert, Generator, type MoeLayer, zeros } from "../mod.ts";
+import {
+  type Backend,
+  type BackendTensor,
+  type Captured,
+  convert,
+  Generator,
+  type MoeLayer,
+  packed,
+  tensor,
+  zeros,
+} from "../mod.ts";
 import { mapInputs } from "../src/contract/experts_inputs.ts";
 import { mapLayer } from "../src/contract/resolve_moe.ts";
 import { backendTest } from "./backend_case.ts";
@@ -221,11 +231,70 @@ export function testCapture(name: string, open: () => Promise<Backend>, ignore =
     captured[Symbol.dispose]();
   });
 
-  test("capture() refuses what is not a function", async (backend) => {
+  test("a captured function that replays a capture is refused, also if it is its own", async (backend) => {
+    using other = await backend.capture(() => backend.ops.full("f32", [2], 1));
+    let captured: Captured<BackendTensor> | undefined;
+    const run = async () => {
+      await captured?.replay();
+      return await backend.ops.full("f32", [2], 2);
+    };
+    using own = captured = await backend.capture(run);
+    const message = "Cannot replay inside a captured function";
+    captured = other;
+    await assertRejects(() => backend.capture(run), TypeError, message);
+    captured = own;
+    if (backend.name === "cpu") await assertRejects(() => own.replay(), TypeError, message); // it calls the function again
+    assertEquals((await backend.download(own.result)).data[0], 2);
+  });
+
+  test("a captured function may return an object that refers to itself", async (backend) => {
+    const before = backend.memory.liveBytes;
+    const captured = await backend.capture(async () => {
+      const made: { tensor: BackendTensor; self?: unknown } = { tensor: await backend.ops.full("f32", [2], 3) };
+      return Object.assign(made, { self: made });
+    });
+    await captured.replay();
+    assertEquals((await backend.download(captured.result.tensor)).data, new Float32Array([3, 3]));
+    captured[Symbol.dispose]();
+    assertEquals(backend.memory.liveBytes, before);
+  });
+
+  test("capture(), measure(), fill() and read() refuse what is not a function", async (backend) => {
+    using x = await backend.ops.full("f32", [2], 1);
+    const wrong = 3 as unknown as () => Promise<void>;
+    const calls = {
+      run: [() => backend.capture(wrong), () => backend.measure(wrong)],
+      produce: [() => backend.fill(x, wrong)],
+      consume: [() => backend.read(x, wrong)],
+    };
+    for (const [name, made] of Object.entries(calls)) {
+      for (const call of made) await assertRejects(call, TypeError, `${name} must be a function, got 3`);
+    }
+  });
+
+  test("download() of a packed tensor is refused", async (backend) => {
+    const parts = { values: tensor(new Uint8Array(4), [1, 2, 2]), scales: tensor(new Float32Array([1, 1]), [1, 2, 1]) };
+    using weight = backend.upload(packed("fp8", parts, [1, 2, 2]));
     await assertRejects(
-      async () => await backend.capture(3 as unknown as () => Promise<void>),
+      () => backend.download(weight as unknown as BackendTensor),
       TypeError,
-      "run must be a function, got 3",
+      "Cannot use a packed tensor: expected a dense tensor of the backend",
     );
+  });
+
+  test("full() refuses a value that is not an integer of the dtype", async (backend) => {
+    for (const [dtype, value] of [["i32", 1.5], ["i32", NaN], ["i32", 2 ** 31], ["u8", 256], ["u8", -1]] as const) {
+      await assertRejects(
+        () => backend.ops.full(dtype, [2], value),
+        RangeError,
+        dtype === "u8"
+          ? `value must be an integer from 0 to 255 for u8, got ${value}`
+          : `value must be an integer from -2147483648 to 2147483647 for i32, got ${value}`,
+      );
+    }
+    for (const [dtype, value] of [["i32", -(2 ** 31)], ["u8", 255]] as const) {
+      using made = await backend.ops.full(dtype, [2], value);
+      assertEquals([...(await backend.download(made)).data], [value, value]);
+    }
   });
 }

@@ -128,7 +128,8 @@ export interface Backend extends Disposable {
    * they use, so these may be disposed. On the CPU, a replay calls the function again.
    *
    * @param run The function. It must dispose each tensor that it makes, or return it: by itself, or as a member of an array
-   * or an object. It must not dispose other tensors, nor copy to or from the host, measure, synchronize or capture.
+   * or an object. It must not dispose other tensors, nor copy to or from the host, measure, synchronize, capture or
+   * replay.
    * @returns The captured calls. Dispose them to free the result and the workspace.
    * @throws {TypeError} If the function does what a replay cannot repeat. The backend remains usable.
    * @throws The error of `run`.

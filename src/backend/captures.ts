@@ -83,7 +83,7 @@ export class Captures<Recording extends object> {
     const run: Run<Recording> = { recording, made: new Set(), hasEnded: false };
     try {
       const result = await this.#runs.run(run, captured);
-      const tensors = [...tensorsOf(result, run.made)];
+      const tensors = [...tensorsOf(result, run.made, new Set())];
       const left = [...run.made].filter((tensor) => !tensor.isDisposed && !tensors.includes(tensor));
       if (left[0]) {
         throw new TypeError(
@@ -105,11 +105,12 @@ export class Captures<Recording extends object> {
   }
 }
 
-/** Finds tensors in a result: the result itself, or the members of arrays and objects. */
-function* tensorsOf(value: unknown, made: ReadonlySet<unknown>): Iterable<CapturedTensor> {
-  if (typeof value !== "object" || value === null) return;
+/** Finds tensors in a result: the result itself, or the members of arrays and objects, which may refer to each other. */
+function* tensorsOf(value: unknown, made: ReadonlySet<unknown>, seen: Set<unknown>): Iterable<CapturedTensor> {
+  if (typeof value !== "object" || value === null || seen.has(value)) return;
+  seen.add(value);
   if (made.has(value)) yield value as CapturedTensor;
   else if (Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype) {
-    for (const member of Object.values(value)) yield* tensorsOf(member, made);
+    for (const member of Object.values(value)) yield* tensorsOf(member, made, seen);
   }
 }

@@ -1,3 +1,4 @@
+import { isPacked } from "../tensor/packed_tensor.ts";
 import { describeValue } from "../tensor/tensor.ts";
 
 /** Makes the error about a value that is not a tensor of a backend. */
@@ -5,6 +6,7 @@ export function foreignTensorError(value: unknown): TypeError {
   if (typeof value !== "object" || value === null) {
     return new TypeError(`Cannot use ${describeValue(value)}: expected a tensor of the backend`);
   }
+  if (isPacked(value)) return new TypeError("Cannot use a packed tensor: expected a dense tensor of the backend");
   return new TypeError(
     Symbol.dispose in value
       ? "Cannot use a tensor of another backend"

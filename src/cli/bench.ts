@@ -83,6 +83,8 @@ function figureName(value: string, summary: string): Flag<FigureKey> {
 
 type BenchValues = FlagValues<typeof flags>;
 
+const [firstSwept, lastSwept] = [0, -1].map((index) => Object.keys(sweptFlags).at(index));
+
 export default command({
   flags,
   examples: {
@@ -101,9 +103,10 @@ export default command({
     "yamoe bench --preset tiny,small --batch 1,1000000 --dry-run": "What would run, and what does not fit",
   },
   details: [
-    "Flags for sizes and places take several values: --batch 1,2,8, or --batch 1 --batch 2, or a range: 1..8 in steps of " +
-    "1, 1..9+4 in steps of 4, 1..64*2 in powers. --preset 'qwen*' is all that match. Every combination runs. A combination that fails becomes a row with the " +
-    "reason, the others go on, and the exit code is 1. Ctrl-C keeps the rows so far.",
+    `The flags from --${firstSwept} to --${lastSwept} take several values: --batch 1,2,8, or --batch 1 --batch 2, or a ` +
+    "range: 1..8 in steps of 1, 1..9+4 in steps of 4, 1..64*2 in powers. --preset 'qwen*' is all that match. Every " +
+    "combination runs. A combination that fails becomes a row with the reason, the others go on, and the exit code is 1. " +
+    "Ctrl-C keeps the rows so far.",
     "The time is the median. Its noise is half the width of its 95 % interval, which needs at least 6 calls. On a GPU, " +
     "sweeps also show the time with the L2 cache emptied before each call, the time per call of many calls back to " +
     "back, and the time per replay of a captured call.",

@@ -6,6 +6,7 @@ import type { Preset } from "../models/preset.ts";
 import { type PresetName, presets } from "../models/presets.ts";
 import { openBackend } from "../open_backend.ts";
 import { resolveRouter } from "../routing/router.ts";
+import { maximumThreads } from "../wasm/threads.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { type Job, type JobChanges, makeJobOf, ownExperts } from "../workload/workload.ts";
 import { areDrawn, inputUnits } from "../workload/drawn_weights.ts";
@@ -59,7 +60,7 @@ export const jobFlags = {
 export const backendFlags = {
   backend: choice("NAME", "Where to run (default: auto)", ["auto", "cuda", "cpu"] as const),
   device: integer("N", "GPU, counted from 0 (default: 0)", 0, 1023),
-  threads: integer("N", "CPU threads (default: all cores)", 1, 1024),
+  threads: integer("N", "CPU threads (default: all cores)", 1, maximumThreads),
   blas: {
     value: "auto|PATH|none",
     summary: "BLAS library for the CPU; auto uses an installed one, with --allow-ffi (default: auto)",

@@ -11,12 +11,12 @@ import { UsageError } from "./usage_error.ts";
 
 const columns = [
   { title: "GPUs", text: ({ gpus }: Prediction) => `${gpus}` },
-  { title: "weights GiB", text: ({ weightBytes }: Prediction) => (weightBytes / 2 ** 30).toFixed(2) },
+  { title: "weights GiB", rank: 2, text: ({ weightBytes }: Prediction) => (weightBytes / 2 ** 30).toFixed(2) },
   { title: "compute ms", text: ({ computeMs }: Prediction) => computeMs.toFixed(4) },
   { title: "by assignment ms", text: ({ assignmentsMs }: Prediction) => assignmentsMs.toFixed(4) },
   { title: "by token ms", text: ({ tokensMs }: Prediction) => tokensMs.toFixed(4) },
   { title: "total ms", text: ({ totalMs }: Prediction) => totalMs.toFixed(4) },
-  { title: "received MB", text: ({ exchangeBytes }: Prediction) => (exchangeBytes / 1e6).toFixed(2) },
+  { title: "received MB", rank: 1, text: ({ exchangeBytes }: Prediction) => (exchangeBytes / 1e6).toFixed(2) },
   { title: "efficiency", text: ({ efficiency }: Prediction) => `${(100 * efficiency).toFixed(0)} %` },
   { title: "gain", text: ({ gain }: Prediction) => `${gain.toFixed(2)} x` },
 ] as const;

@@ -14,6 +14,7 @@ export async function readRecords(path: string): Promise<BenchRecord[]> {
   } catch (error) {
     if (error instanceof SyntaxError) throw new UsageError(error.message);
     if (!(error instanceof Error)) throw error;
-    throw new UsageError(`Cannot read ${path}: ${error.message.split("\n")[0]}`);
+    const [line = ""] = error.message.split("\n");
+    throw new UsageError(`Cannot read ${path}: ${line.replace(/: \w+ '.*'$/, "")}`); // Deno adds the call and the path
   }
 }

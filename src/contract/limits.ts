@@ -1,8 +1,5 @@
 // The largest sizes that the backends take. tests/cuda checks that the index arithmetic of every kernel is right up to them.
 
-/** The maximum number of threads of the CPU backend. */
-export const maximumThreads = 1024;
-
 /** The maximum number of experts, or bins of a sort, on the GPU. */
 export const maximumExperts = 1024;
 

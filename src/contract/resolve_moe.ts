@@ -159,7 +159,7 @@ export function resolveMoe<T extends TensorSpec>(
     ...latent && { hiddenStates: { dtype: hidden.dtype, shape: [tokens, latent.input.shape[0]!] } },
     ...decided.onInput && { inputWeights: { dtype: "f32", shape: [tokens, decided.topK] } },
     ...sharedExpert && !latent && { addend: hidden },
-  }, { ...options, expertCapacity: options.expertCapacity ?? expertCapacity });
+  }, { ...options, ...options.expertCapacity === undefined && { expertCapacity } });
   const resolved = { hidden: width, router: decided, routerDType: weight.dtype, logitsDType, routed };
   if (sharedExpert === undefined) return { ...resolved, shared: undefined };
 

@@ -12,7 +12,7 @@ import {
 import type { GatherOptions, LinearOptions, RouteOptions } from "./ops.ts";
 import { checkNames } from "../known_names.ts";
 import { resolveRouter, type Router, type RouterOptions } from "../routing/router.ts";
-import { checkDType, checkShape, describeValue, type DType, formatShape } from "../tensor/tensor.ts";
+import { checkDType, checkShape, describeValue, type DType, floatDTypes, formatShape } from "../tensor/tensor.ts";
 
 /** Sizes of a matrix product: [batch, rows, depth] times [batch, depth, columns]. */
 export interface ProductShape {
@@ -34,6 +34,10 @@ export function resolveFull(dtype: DType, shape: readonly number[], value: numbe
   checkDType("dtype", dtype);
   checkShape("shape", shape);
   if (typeof value !== "number") throw new TypeError(`value must be a number, got ${describeValue(value)}`);
+  const [least, most] = dtype === "u8" ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];
+  if (!floatDTypes.includes(dtype) && !(Number.isInteger(value) && value >= least && value <= most)) {
+    throw new RangeError(`value must be an integer from ${least} to ${most} for ${dtype}, got ${value}`);
+  }
   return { dtype, shape: [...shape], value };
 }
 
@@ -86,10 +90,12 @@ export interface RouteCall<T> {
 export function resolveRoute<T extends TensorSpec>(
   logits: T,
   options: RouterOptions<T>,
-  { dtype = "f32", ...rest }: RouteOptions = {},
+  callOptions: RouteOptions = {},
 ): RouteCall<T> {
   expectSpec("logits", logits);
-  checkNames("options", rest, ["dtype"]);
+  expectObject("options", callOptions);
+  checkNames("options", callOptions, ["dtype"]);
+  const { dtype = "f32" } = callOptions;
   expectFloat("logits", logits.dtype);
   expectFloat("the routing weights", dtype);
   const [tokens, experts] = sizes("logits", logits, ["T", "E"]);

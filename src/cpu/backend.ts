@@ -161,6 +161,7 @@ export class CpuBackend implements Backend {
     produce: (piece: TensorData, start: number) => void | Promise<void>,
   ): Promise<void> {
     this.#captures.refuse("fill");
+    expectFunction("produce", produce);
     using shared = this.#own(tensor).share();
     if (shared.data.length > 0) await produce(shared.data, 0);
   }
@@ -171,6 +172,7 @@ export class CpuBackend implements Backend {
     range?: ElementRange,
   ): Promise<void> {
     this.#captures.refuse("read");
+    expectFunction("consume", consume);
     using shared = this.#own(tensor).share();
     const { start, end } = resolveRange(shared, range);
     if (start < end) await consume(shared.data.subarray(start, end), start);
@@ -260,10 +262,15 @@ export class CpuBackend implements Backend {
   }
 
   synchronize(): Promise<void> {
-    return Promise.try(() => this.#captures.refuse("synchronize"));
+    return Promise.try(() => {
+      this.#checkOpen();
+      this.#captures.refuse("synchronize");
+    });
   }
 
   async measure<Result>(run: () => Promise<Result>): Promise<Measurement<Result>> {
+    expectFunction("run", run);
+    this.#checkOpen();
     this.#captures.refuse("measure");
     const start = performance.now();
     const result = await run();

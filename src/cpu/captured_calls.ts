@@ -57,14 +57,17 @@ export class CapturedCalls<Result> implements Captured<Result> {
   }
 
   replay(): Promise<void> {
-    if (this.#isDisposed) return Promise.reject(new TypeError("Cannot replay a capture that is disposed"));
-    this.#running += 1;
-    const replayed = this.#last.then(() => this.#replay()).finally(() => {
-      this.#running -= 1;
-      this.#releaseUnused();
+    return Promise.try(() => {
+      if (this.#isDisposed) throw new TypeError("Cannot replay a capture that is disposed");
+      this.#captures.refuse("replay"); // it would wait for the run that waits for it
+      this.#running += 1;
+      const replayed = this.#last.then(() => this.#replay()).finally(() => {
+        this.#running -= 1;
+        this.#releaseUnused();
+      });
+      this.#last = replayed.catch(() => {}); // the caller of the failed replay handles the error
+      return replayed;
     });
-    this.#last = replayed.catch(() => {}); // the caller of the failed replay handles the error
-    return replayed;
   }
 
   async #replay(): Promise<void> {

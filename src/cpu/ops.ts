@@ -16,7 +16,7 @@ import type {
   SelectCall,
 } from "../contract/resolve_ops.ts";
 import { routeTokens } from "../routing/route_tokens.ts";
-import type { DType, Tensor, TensorData } from "../tensor/tensor.ts";
+import { type DType, type Tensor, type TensorData, zeros } from "../tensor/tensor.ts";
 import type { WorkerPool } from "../wasm/worker_pool.ts";
 import { productsJob, type ProductTensors } from "./product.ts";
 import type { CpuTensor } from "./tensor.ts";
@@ -196,7 +196,7 @@ function add(sum: Float32Array, row: ArrayLike<number>, weight: number): void {
 }
 
 function counts(values: TensorData, bins: number): Int32Array {
-  const counts = new Int32Array(bins);
+  const counts = zeros("i32", [bins]).data as Int32Array;
   for (let i = 0; i < values.length; i++) counts[values[i]!]! += 1;
   return counts;
 }

@@ -222,12 +222,14 @@ export class CudaBackend implements Backend {
   }
 
   async fill(tensor: BackendTensor, produce: PieceHandler): Promise<void> {
+    expectFunction("produce", produce);
     this.#beforeWait("fill");
     using target = this.#own(tensor).share();
     await this.#transfers.fill(target, produce);
   }
 
   async read(tensor: BackendTensor, consume: PieceHandler, range?: ElementRange): Promise<void> {
+    expectFunction("consume", consume);
     this.#beforeWait("read");
     using source = this.#own(tensor).share();
     await this.#transfers.read(source, consume, resolveRange(source, range));
@@ -257,7 +259,7 @@ export class CudaBackend implements Backend {
     const recording = cleanup.use(new Recording(this.#stream, this.memory));
     const captured = await this.#captures.run(recording, run);
     cleanup.move();
-    return new CapturedGraph(captured, recording);
+    return new CapturedGraph(captured, recording, this.#captures);
   }
 
   async profile(run: () => Promise<unknown>): Promise<KernelTime[]> {
@@ -292,6 +294,7 @@ export class CudaBackend implements Backend {
   }
 
   async measure<Result>(run: () => Promise<Result>, prepare?: () => void): Promise<Measurement<Result>> {
+    expectFunction("run", run);
     this.#captures.refuse("measure");
     return await this.#stopwatch.measure(run, prepare);
   }

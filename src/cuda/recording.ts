@@ -1,6 +1,6 @@
 // What the GPU backend keeps of a captured function: the work that it queues, and all memory that the work uses.
 import type { Captured, KernelTime } from "../backend/backend.ts";
-import type { CapturedRun } from "../backend/captures.ts";
+import type { CapturedRun, Captures } from "../backend/captures.ts";
 import type { MemoryCounter } from "../backend/memory_counter.ts";
 import { DeviceBuffer } from "./driver/memory.ts";
 import type { Graph, Stream } from "./driver/stream.ts";
@@ -79,11 +79,13 @@ export class Profile extends Recording {
 /** A captured function as a graph, with its memory. */
 export class CapturedGraph<Result> implements Captured<Result> {
   readonly result: Result;
+  readonly #captures: Captures<Recording>;
   readonly #graph: Graph;
   readonly #owned: DisposableStack;
 
   /** Instantiates the graph. Takes over the recording and the tensors of the run, even if it fails. */
-  constructor({ result, tensors }: CapturedRun<Result>, recording: Recording) {
+  constructor({ result, tensors }: CapturedRun<Result>, recording: Recording, captures: Captures<Recording>) {
+    this.#captures = captures;
     using owned = new DisposableStack();
     owned.use(recording);
     for (const tensor of tensors) owned.use(tensor);
@@ -95,6 +97,7 @@ export class CapturedGraph<Result> implements Captured<Result> {
   replay(): Promise<void> {
     return Promise.try(() => {
       if (this.#owned.disposed) throw new TypeError("Cannot replay a capture that is disposed");
+      this.#captures.refuse("replay"); // the other graph would not contain the launch
       this.#graph.launch();
     });
   }

@@ -3,6 +3,7 @@ import { openCudaBackend } from "../cuda/backend.ts";
 import { Driver } from "../cuda/driver/driver.ts";
 import { checkNames } from "../known_names.ts";
 import { Nccl } from "../nccl/library.ts";
+import { describeValue } from "../text.ts";
 import { launcherVariables, type Placement, placementFrom, readVariable } from "../world/launcher.ts";
 import { joinWorld } from "../world/world.ts";
 import { RankBackend } from "./backend.ts";
@@ -101,7 +102,9 @@ export async function openRankBackend<Type extends RankBackend>(
   checkNames("options", options, Object.keys(knownOptions));
   const { exchange = "auto", timeout = 60, exitWhenLost = false, onListening, library } = options;
   expectOneOf("exchange", exchange, ["auto", "assignments", "tokens"]);
-  if (!(timeout > 0)) throw new RangeError(`timeout must be a number of seconds above 0, got ${timeout}`);
+  if (!(typeof timeout === "number" && timeout > 0)) {
+    throw new RangeError(`timeout must be a number of seconds above 0, got ${describeValue(timeout)}`);
+  }
   const placement = options.placement ?? placementFrom(readVariable);
   if (!placement) {
     throw new RangeError(

@@ -47,7 +47,7 @@ export function textTable<Row>(
   const constant = tableWidth(all) > width ? constantColumns(all, rows.length, width) : [];
   const { names, kept, omitted } = fitColumns(all.filter((column) => !constant.includes(column)), width);
   return [
-    ...(constant.length > 0 ? wrap(constant.map(({ title, cells }) => `${title} ${cells[0]}`).join(", "), width) : []),
+    ...nameLines(constant, constant.map(({ cells }) => cells[0] ?? ""), width),
     textLine(kept, kept.map(({ title }) => title)),
     ...rows.flatMap((row, i) => [
       ...nameLines(names, names.map(({ cells }) => cells[i] ?? ""), width),
@@ -92,9 +92,10 @@ export function fitColumns<One extends Sized>(columns: readonly One[], width: nu
   return { names: [], kept, omitted: columns.filter((column) => !kept.includes(column)) };
 }
 
-/** Formats the lines above a row that has no room for its names. */
+/** Formats cells with their titles, for what is above a row or a table that has no room for them. */
 export function nameLines(columns: readonly Sized[], cells: readonly string[], width: number): string[] {
-  return columns.length === 0 ? [] : wrap(columns.map(({ title }, i) => `${title} ${cells[i]}`).join(", "), width);
+  const named = columns.flatMap(({ title }, i) => cells[i] ? [`${title} ${cells[i]}`] : []);
+  return named.length === 0 ? [] : wrap(named.join(", "), width);
 }
 
 /** Formats one line of a table. */

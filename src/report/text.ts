@@ -28,9 +28,7 @@ export function runNotes(record: FinishedRecord): string[] {
   const { verifiedTokens, verifyError } = record;
   return [
     `Kept ${whole.format(record.kept)} of ${whole.format(record.assignments)} assignments${dropped}`,
-    `Peak memory: ${
-      formatBytes(record.peakMemoryBytes)
-    }; a MB of the third line is 2^20 bytes, as in the reference script`,
+    `Peak memory: ${formatBytes(record.peakMemoryBytes)}`,
     `Tokens per expert: ${record.tokensPerExpert.join(" ")}`,
     ...(verifiedTokens === null || verifyError === null ? [] : [
       `Checked ${plural(verifiedTokens, "token")} against float64: relative error ${verifyError.toExponential(1)}`,

@@ -16,7 +16,7 @@ import type { Routing } from "./routing.ts";
  * @param experts E.
  * @returns [T, E], f32.
  * @throws {TypeError} If the indices are not of dtype i32, or the weights not of a float dtype.
- * @throws {RangeError} If an index is out of range, or the shapes differ.
+ * @throws {RangeError} If an index is out of range, the shapes differ, or `experts` is not a non-negative integer.
  *
  * @example Usage
  * ```ts
@@ -39,6 +39,7 @@ export function denseWeights(routing: Routing, experts: number): Tensor {
       }`,
     );
   }
+  expectExperts(experts);
   const { data } = convert(routerWeights, "f32");
   const dense = zeros("f32", [tokens, experts]);
   for (let i = 0; i < tokens * topK; i++) {
@@ -67,9 +68,7 @@ export function denseWeights(routing: Routing, experts: number): Tensor {
  */
 export function tokensPerExpert(routerIndices: Tensor, experts: number): Int32Array {
   indexMatrix(routerIndices);
-  if (!Number.isSafeInteger(experts) || experts < 0) {
-    throw new RangeError(`experts must be a non-negative integer, got ${describeValue(experts)}`);
-  }
+  expectExperts(experts);
   const counts = new Int32Array(experts);
   for (let i = 0; i < routerIndices.data.length; i++) counts[expertAt(routerIndices, i, experts)]! += 1;
   return counts;
@@ -81,7 +80,8 @@ export function tokensPerExpert(routerIndices: Tensor, experts: number): Int32Ar
  * @param counts The assignments of each expert, from {@linkcode tokensPerExpert}.
  * @param capacity The most assignments that an expert keeps. By default, all.
  * @returns The number of kept assignments of all experts.
- * @throws {RangeError} If the capacity is negative or not a number.
+ * @throws {TypeError} If the counts cannot be iterated.
+ * @throws {RangeError} If the capacity is negative or not a number, or a count is not a non-negative integer.
  *
  * @example Usage
  * ```ts
@@ -95,9 +95,22 @@ export function keptAssignments(counts: Iterable<number>, capacity = Infinity): 
   if (!(typeof capacity === "number" && capacity >= 0)) {
     throw new RangeError(`capacity must be a number of at least 0, got ${describeValue(capacity)}`);
   }
+  if (typeof counts?.[Symbol.iterator] !== "function") {
+    throw new TypeError(`counts must be an iterable of numbers, got ${describeValue(counts)}`);
+  }
   let kept = 0;
-  for (const count of counts) kept += Math.min(count, capacity);
+  for (const count of counts) {
+    if (!Number.isSafeInteger(count) || count < 0) {
+      throw new RangeError(`counts must hold non-negative integers, got ${describeValue(count)}`);
+    }
+    kept += Math.min(count, capacity);
+  }
   return kept;
+}
+
+function expectExperts(experts: number): void {
+  if (Number.isSafeInteger(experts) && experts >= 0) return;
+  throw new RangeError(`experts must be a non-negative integer, got ${describeValue(experts)}`);
 }
 
 function indexMatrix(indices: Tensor): [number, number] {

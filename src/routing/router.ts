@@ -179,7 +179,7 @@ export function resolveRouter(
     scale = 1,
     jitter,
   } = options;
-  if (!Object.hasOwn(routerRules, kind)) {
+  if (typeof kind !== "string" || !Object.hasOwn(routerRules, kind)) {
     throw new RangeError(`kind must be one of ${Object.keys(routerRules).join(", ")}, got ${describeValue(kind)}`);
   }
   const rule = routerRules[kind];

@@ -91,6 +91,9 @@ export function packed(
   checkNames("parts", parts, partNames);
   expectObject("options", options);
   checkNames("options", options, ["signed", "block", "gateUpLayout"]);
+  if (options.signed !== undefined && typeof options.signed !== "boolean") {
+    throw new TypeError(`signed must be true or false, got ${describeValue(options.signed)}`);
+  }
   checkTensor("values", parts.values);
   checkTensor("scales", parts.scales);
   const [, outputs = 0, inputs = 0] = shape;

@@ -79,7 +79,7 @@ export function formatShape(shape: readonly number[]): string {
  * assertEquals(weights.dtype, "f16");
  * ```
  */
-export function tensor(data: TensorData, shape: readonly number[] = [data.length], dtype?: DType): Tensor {
+export function tensor(data: TensorData, shape: readonly number[] = [data?.length], dtype?: DType): Tensor {
   const found = dtype ?? dtypes.find((name) => data instanceof arrayTypes[name]);
   if (!found) {
     throw new TypeError(

@@ -1,7 +1,6 @@
 // The worker pool. Workers start from a blob: that needs no permission, works in a compiled binary, and needs no file. A
 // task is a function that closes over nothing, so the blob contains its source. Functions that tasks share are an argument.
 import { openBlas } from "./blas.ts";
-import { describeValue } from "../tensor/tensor.ts";
 import { type Context, createContext } from "./context.ts";
 import { kernelModule } from "./module.ts";
 import { experts } from "./tasks/experts.ts";
@@ -10,6 +9,7 @@ import { type Parts, parts } from "./tasks/parts.ts";
 import { products } from "./tasks/products.ts";
 import { statistics } from "./tasks/statistics.ts";
 import { stream } from "./tasks/stream.ts";
+import { checkThreads } from "./threads.ts";
 
 const tasks = { experts, products, normals, statistics, stream };
 
@@ -79,9 +79,7 @@ export class WorkerPool implements Disposable {
    * @throws {RangeError} If `threads` is not an integer from 1 to 1024.
    */
   constructor(threads: number = navigator.hardwareConcurrency) {
-    if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
-      throw new RangeError(`threads must be an integer from 1 to 1024, got ${describeValue(threads)}`);
-    }
+    checkThreads(threads);
     this.threads = threads;
     this.#start();
   }
@@ -168,6 +166,6 @@ export class WorkerPool implements Disposable {
   /** Ends the workers and rejects the current runs. */
   [Symbol.dispose](): void {
     this.#isClosed = true;
-    this.#fail(new Error("The worker pool is closed"));
+    this.#fail(new Error("The backend or its worker pool was closed before the call ended"));
   }
 }

@@ -1,6 +1,6 @@
 // Checkpoints that CheckpointLayer.open() refuses, and what the message says.
 import { assertRejects } from "@std/assert";
-import { SafetensorsError, tensor } from "../../mod.ts";
+import { SafetensorsError, type Tensor, tensor } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import type { LayerOptions } from "../../src/models/checkpoint/settings.ts";
 import { E, type Files, H, I, inDirectory, mixtral, numbered, renamed, without } from "./checkpoints.ts";
@@ -82,6 +82,34 @@ const refused: Readonly<Record<string, Case>> = {
     },
     options: K2,
     message: `tensor "${base}shared_expert.norm.weight" belongs to this layer, but is not supported`,
+  },
+  "a shared expert without its down projection, inside the layer": {
+    files: {
+      tensors: {
+        ...mixtral(0),
+        [`${base}shared_expert.gate_proj.weight`]: numbered([I, H]),
+        [`${base}shared_expert.up_proj.weight`]: numbered([I, H]),
+      },
+    },
+    options: K2,
+    message: `tensor "${base}shared_expert.down_proj.weight" is missing`,
+  },
+  "a shared expert without its down projection, beside the layer": {
+    files: { tensors: withOther("model.layers.0.shared_mlp.input_linear.weight", numbered([2 * I, H])) },
+    options: K2,
+    message: 'tensor "model.layers.0.shared_mlp.output_linear.weight" is missing',
+  },
+  "a bias of gates and ups in one tensor without that of the down projection": {
+    files: { tensors: { ...inMlp("gate"), "layers.0.mlp.experts.gate_up_proj_bias": numbered([E, 2 * I]) } },
+    options: { ...K2, router: "softmax", activation: "swiglu-oai", gateUpLayout: "interleaved" },
+    message:
+      'tensor "layers.0.mlp.experts.down_proj_bias" is missing, but "layers.0.mlp.experts.gate_up_proj_bias" exists',
+  },
+  "a bias of the down projection without that of gates and ups in one tensor": {
+    files: { tensors: { ...inMlp("gate"), "layers.0.mlp.experts.down_proj.bias": numbered([E, H]) } },
+    options: { ...K2, router: "softmax", activation: "swiglu-oai", gateUpLayout: "interleaved" },
+    message:
+      'tensor "layers.0.mlp.experts.gate_up_proj.bias" is missing, but "layers.0.mlp.experts.down_proj.bias" exists',
   },
   "an unknown part of a layer with plain names": {
     files: {
@@ -194,11 +222,15 @@ const plain = {
   "experts.gate_up_proj": numbered([E, H, 2 * I]),
   "experts.down_proj": numbered([E, I, H]),
 };
-const inMlp = (router: string) => ({
-  [`layers.0.mlp.${router}.weight`]: numbered([E, H]),
-  "layers.0.mlp.experts.gate_up_proj": numbered([E, H, 2 * I]),
-  "layers.0.mlp.experts.down_proj": numbered([E, I, H]),
-});
+
+/** Makes a layer whose router has a name. */
+function inMlp(router: string): Record<string, Tensor> {
+  return {
+    [`layers.0.mlp.${router}.weight`]: numbered([E, H]),
+    "layers.0.mlp.experts.gate_up_proj": numbered([E, H, 2 * I]),
+    "layers.0.mlp.experts.down_proj": numbered([E, I, H]),
+  };
+}
 
 for (const [what, tensors] of Object.entries({ plain, gate: inMlp("gate"), router: inMlp("router") })) {
   Deno.test(`What ${what} names do not decide is needed, not guessed`, async () => {

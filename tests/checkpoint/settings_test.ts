@@ -168,6 +168,9 @@ Deno.test("Parts that config.json announces and the checkpoint does not have are
   assertEquals(await notes({ moe_router_enable_expert_bias: true }), [
     "config.json has moe_router_enable_expert_bias true, but the layer has no correction bias",
   ]);
+  assertEquals(await notes({ model_type: "gpt_oss" }), [
+    'config.json has model_type "gpt_oss", but the layer has no router bias',
+  ]);
 });
 
 Deno.test("A score that the family's code does not compute must be confirmed", async () => {

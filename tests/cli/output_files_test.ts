@@ -14,6 +14,18 @@ async function inFolder(test: (folder: string) => void | Promise<void>): Promise
   }
 }
 
+Deno.test({
+  name: "A git that cannot be started does not end a benchmark",
+  ignore: Deno.build.os === "windows",
+  fn: () =>
+    inFolder(async (folder) => {
+      Deno.writeTextFileSync(`${folder}/git`, "#!/\n", { mode: 0o755 }); // a directory is not an interpreter
+      const args = words("bench --preset tiny --backend cpu --warmup 0 --iters 1 --json");
+      const { code, stdout, stderr } = await yamoe(args, ["--allow-run=git"], { PATH: folder });
+      assertEquals([code, JSON.parse(stdout).gitCommit], [0, null], stderr);
+    }),
+});
+
 const names = (folder: string) => [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
 
 Deno.test("replaceFile() keeps the mode of a file", () =>

@@ -23,6 +23,8 @@ Deno.test("yamoe report writes a page or a picture, and refuses what it cannot",
       [`${runs} -o report.html --chart time`]: "--chart is for an .svg file",
       [`${runs} -o ${folder}/x.svg --chart roofline`]: 'Cannot draw the chart "roofline"',
       [`${folder}/report.html -o ${folder}/x.svg`]: "it is not valid JSON and may be cut off",
+      [`${folder}/absent.json -o ${folder}/x.svg`]:
+        `yamoe: Cannot read ${folder}/absent.json: No such file or directory`,
     };
     for (const [line, message] of Object.entries(refused)) {
       const { code, stdout, stderr } = await yamoe(["report", ...words(line)], allow);

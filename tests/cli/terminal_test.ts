@@ -97,6 +97,12 @@ Deno.test("textTable() leaves out columns by rank, and then prints what names a 
   assertEquals(table(8).slice(4, 9), ["ms  mean", "varies 1", " 1     2", "varies 2", " 2     3"]);
 });
 
+Deno.test("textTable() has no titles of empty cells above a narrow table", () => {
+  const columns = ["tiny", "", "silu"].map((cell, i) => ({ title: `column ${i}`, text: () => cell }));
+  const rows = [...columns, { title: "ms", text: (row: number) => `${row}` }];
+  assertEquals(textTable(rows, [1, 2], 25), ["column 0 tiny, column 2", "silu", "ms", " 1", " 2"]);
+});
+
 Deno.test("wrap() breaks between words only, and keeps the percent sign beside its number", () => {
   assertEquals(wrap("the median is known to 13.8 %; raise it", 30, "  "), [
     "  the median is known to",

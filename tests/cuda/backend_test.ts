@@ -33,7 +33,7 @@ function test(name: string, fn: () => Promise<void>): void {
 
 const tensorRows = tensorTiles(80).map(({ rows }) => rows);
 const simtRows = simtTiles.map(({ rows }) => rows);
-const hopper = hopperTiles(false).filter((tile) => "boxDepth" in tile);
+const hopper = hopperTiles().filter((tile) => "boxDepth" in tile);
 const hopperRows = hopper.map(({ rows }) => rows);
 
 for (

@@ -251,7 +251,6 @@ Deno.test("a call without kept or expected rows is planned on every GPU, and wit
   }
 });
 
-Deno.test("a call of no tokens is planned, and computes nothing", () => {
-  const { launches } = plan({ ...reference, tokens: 0 });
-  assertEquals(launches.map(({ kernel }) => kernel), ["sort_small"]);
+Deno.test("a call of no tokens is planned, and launches nothing", () => {
+  assertEquals(plan({ ...reference, tokens: 0 }).launches, []); // the tile whose kernel sorts itself
 });

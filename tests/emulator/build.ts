@@ -63,7 +63,7 @@ function settings({ arch, checked = clang !== undefined, optimized = true }: Emu
   return {
     checked,
     compiler: checked ? clang! : "g++",
-    runtimeFlags: [...common, "-O2", "-g", "-Wall", "-Wextra", ...defines, ...include],
+    runtimeFlags: [...common, "-O2", "-flto", "-g", "-Wall", "-Wextra", ...defines, ...include],
     kernelFlags: [
       ...common,
       ...(optimized ? ["-O2", "-g1"] : ["-O0"]), // reports need lines, but not variables
@@ -88,7 +88,7 @@ export async function buildEmulator(options: EmulatorOptions): Promise<Emulator>
   const { checked } = settings(options);
   const objects = await inPairs([
     ...options.sources.map((source) => () => kernelObject(source, options)),
-    ...await runtimeTasks(options),
+    () => runtimeObject(options),
   ]);
   const folder = `${output}${await digestOf(objects.map((object) => object.slice(output.length)))}/`;
   const library = `${folder}libcuda.so.1`;
@@ -118,7 +118,7 @@ export async function buildMutant(
   const quick = { ...options, optimized: false };
   const { compiler, kernelFlags } = settings(quick);
   const flags = [...kernelFlags, ...await precompiledPrelude(quick)];
-  const objects = await inPairs(await runtimeTasks(quick));
+  const objects = [await runtimeObject(quick)];
   for (const source of options.sources) {
     const files = await filesOf(source);
     if (!files.has(path)) {
@@ -143,16 +143,22 @@ export async function buildMutant(
   return library;
 }
 
-/** Returns tasks that each compile one file of the emulator itself, unless it is cached. */
-async function runtimeTasks(options: EmulatorOptions): Promise<(() => Promise<string>)[]> {
+/**
+ * Compiles the emulator itself to one object, unless it is cached. Every access of a kernel calls functions of several files, so
+ * they are optimized together.
+ */
+async function runtimeObject(options: EmulatorOptions): Promise<string> {
   const { runtimeFlags } = settings(options);
   const headers = await headersDigest();
   const files = [...await filesIn(here, /\.cpp$/), ...await filesIn(`${here}nccl/`, /\.cpp$/)];
-  return files.map((file) => async () => {
+  const objects = await inPairs(files.map((file) => async () => {
     const object = `${output}objects/${await digestOf([file], headers, runtimeFlags)}.o`;
     await once(object, (path) => run("g++", ...runtimeFlags, "-c", file, "-o", path));
     return object;
-  });
+  }));
+  const whole = `${output}objects/${await digestOf(objects.map((object) => object.slice(output.length)))}.o`;
+  await once(whole, (path) => run("g++", ...runtimeFlags, "-r", "-flinker-output=nolto-rel", "-o", path, ...objects));
+  return whole;
 }
 
 /** Compiles a kernel file, unless it is cached. */

@@ -197,8 +197,7 @@ void next_launch();
 
 // An access to shared memory: by whom, and in which epochs. `who` is a thread + 1, or one of the constants in shared_memory.cpp.
 struct Stamp {
-  uint16_t who;
-  bool atomic;
+  uint16_t who, atomic;  // no padding: stamps are compared as bytes
   uint32_t block_epoch, warp_epoch, release;
 };
 Stamp now(bool atomic = false);

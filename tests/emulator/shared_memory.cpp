@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 #include <unordered_map>
 
 #include "runtime.h"
@@ -35,6 +36,8 @@ enum : uint16_t {
 struct Cell {
   Stamp writer, reader;
 };
+
+static_assert(std::has_unique_object_representations_v<Cell>);
 
 alignas(1024) unsigned char dynamic[kDynamicMax];
 Cell dynamic_cells[kDynamicMax];
@@ -159,8 +162,15 @@ void shared_access(uintptr_t address, const Access& access) {
   const bool dynamic = kind[0] == 'd';
   if (access.write && dynamic) check_async_reads(offset, access);
   if (!access.write && dynamic && uses_mbarriers()) record_reader(offset, access.bytes);
+  Cell before{};  // of the last byte that was checked
   for (unsigned i = 0; i < access.bytes; ++i) {
     Cell& cell = cells[i];
+    // Mostly all bytes of an access have the same past. Then they have the same future.
+    if (i > 0 && memcmp(&cell, &before, sizeof cell) == 0) {
+      cell = cells[i - 1];
+      continue;
+    }
+    before = cell;
     const auto complain = [&](const char* problem, const Stamp& other) {
       fault(719, nowhere, "a race: %s of byte %zu of %s, %s by %s with no barrier between, at %s", access.verb(),
             offset + i, kind, problem, name_of(other).c_str(), access.place().c_str());

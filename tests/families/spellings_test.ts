@@ -4,7 +4,7 @@ import { moe, SafetensorsError, tensor } from "../../mod.ts";
 import { CheckpointLayer } from "../../src/models/checkpoint/checkpoint_layer.ts";
 import { relativeError } from "../fixtures.ts";
 import { makeCheckpoint, type Published, writeCheckpoint } from "./checkpoints.ts";
-import { floatsOf, fp8Of, gptqOf } from "./encodings.ts";
+import { floatsOf, fp8Of, gptqOf, packedOf } from "./encodings.ts";
 import type { Names } from "./packings.ts";
 import { writeRaw } from "./raw_file.ts";
 import { named } from "./stored_formats.ts";
@@ -154,6 +154,24 @@ Deno.test("Quantization is found in compression_config, and the bits of GPTQ in 
   assertLess(await errorOf(named("deepseek_v3"), { config, encodings: { experts: blocks } }), 2e-6);
   for (const bits of [4, 8]) {
     assertLess(await errorOf(named("qwen3_moe"), { encodings: { experts: gptqOf(32, { bits }) } }), 2e-6);
+  }
+});
+
+Deno.test("Integers whose zero points are missing are refused if config.json says that they have some", async () => {
+  const configOf = (symmetric: boolean) => ({
+    ...named("qwen3_moe").config,
+    quantization_config: { quant_method: "compressed-tensors", config_groups: { group_0: { weights: { symmetric } } } },
+  });
+  for (const [has, says] of [[true, true], [false, false], [true, false]] as const) {
+    const result = errorOf(named("qwen3_moe"), {
+      config: configOf(says),
+      encodings: { experts: packedOf(32, 4, has) },
+    });
+    if (has === says) assertLess(await result, 2e-6);
+    else {
+      const message = '.weight_zero_point" is missing, but config.json has "symmetric": false';
+      await assertRejects(() => result, SafetensorsError, message);
+    }
   }
 });
 

@@ -1,19 +1,20 @@
 // Runs jobs over several ranks without an end, until another rank is lost. Prints "joining" before and "joined" after it has joined.
-// With "leave", rank 1 ends after some jobs as if it had finished.
+// With "leave", rank 1 ends after some jobs as if it had finished. A second argument is the number of seconds to wait for all ranks.
 import { openParallel } from "../../src/parallel/open_parallel.ts";
 import { mapInputs } from "../../src/contract/experts_inputs.ts";
 import { shareOf } from "../../src/parallel/exchange_plan.ts";
 import { randomJob } from "./random_job.ts";
 import { sliceExperts, sliceRows } from "./slices.ts";
 
-const exitWhenLost = Deno.args[0] !== "throw";
+const [mode, timeout = 60] = Deno.args;
+const exitWhenLost = mode !== "throw";
 console.log("joining");
 try {
-  using parallel = await openParallel({ timeout: 1.5, exitWhenLost, exchange: "assignments" });
+  using parallel = await openParallel({ timeout: Number(timeout), exitWhenLost, exchange: "assignments" });
   console.log("joined");
   const { rank, ranks } = parallel;
   for (let seed = 0;; seed++) {
-    if (Deno.args[0] === "leave" && rank === 1 && seed === 4) break;
+    if (mode === "leave" && rank === 1 && seed === 4) break;
     const { inputs, options, experts, tokensPerRank } = randomJob(seed % 20, ranks, { even: false });
     const start = tokensPerRank.slice(0, rank).reduce((sum, n) => sum + n, 0);
     const tokens = { start, end: start + (tokensPerRank[rank] ?? 0) };

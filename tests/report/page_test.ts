@@ -108,6 +108,11 @@ Deno.test("the picture of the tokens per expert has a legend", () => {
   for (const part of ["kept", "dropped"]) assertStringIncludes(svg, `>${part}</text>`);
 });
 
+Deno.test("a picture shows its caption, which says what the dashed line is", () => {
+  const lines = [...picture("time", records).matchAll(/<text [^>]*>([^<]*)<\/text>/g)].map(([, line]) => line);
+  assertStringIncludes(lines.join(" "), charts.time.caption);
+});
+
 Deno.test("the page has hints whole, under their row, and says 1 thread", () => {
   const hint =
     "not converged: the time was enough for 6 calls, the median is known to 4.2 %; raise --timeout or --max-noise";

@@ -25,8 +25,9 @@ import {
   type StoredParts,
   type WeightName,
 } from "./stored.ts";
-import { hasCounters, isStreamTile, planStream, sortsItself } from "./stream.ts";
+import { hasCounters, isStreamTile, planStream, sortPart, sortsItself } from "./stream.ts";
 import type { TileShape } from "./tiles.ts";
+import { splitsColumns } from "./weight_boxes.ts";
 
 /** The tensors that the kernels read and write. */
 export type TensorName = keyof ExpertsInputs | PartName | WorkspaceName | "counters" | "output";
@@ -112,8 +113,9 @@ export function planLaunches(
   const even = kept === experts * capacity, expected = Math.min(kept, counts?.expected ?? Infinity);
   const used = even ? experts : experts * (1 - (1 - 1 / experts) ** expected); // with assignments to random experts
   const choice = {
-    ...{ experts: used, rows: used > 0 ? expected / used : 0, even, products: [first, second] },
-    multiprocessors: device.multiprocessors,
+    ...{ experts: used, rows: used > 0 ? expected / used : 0, even, multiprocessors: device.multiprocessors },
+    sort: (tile: TileShape) => counts ? 0 : sortPart(tile, assignments),
+    products: [first, second].map((product) => ({ ...product, split: splitsColumns(shape, product) })),
   };
   const packed = PackedProducts.find(shape, device, kernels);
   const tensorCores = usesTensorCores(shape, [first, second], kernels);

@@ -3,7 +3,7 @@ import type { PackedFormat, PackedParts } from "../../tensor/packed_tensor.ts";
 import type { DType } from "../../tensor/tensor.ts";
 import type { WeightFormat } from "../../contract/weights.ts";
 import { checkInt32, checkMaximum } from "../../contract/limits.ts";
-import type { KernelLaunch } from "../driver/kernel.ts";
+import type { ArgumentValue, KernelLaunch } from "../driver/kernel.ts";
 import type { KernelRecord } from "../images/manifest_types.ts";
 import { cudaScales } from "./codes.ts";
 
@@ -141,7 +141,7 @@ function details<Pointer>(
   format: PackedFormat,
   [, outputs = 0, inputs = 0]: readonly number[],
   parts: PackedParts<Pointer>,
-) {
+): Record<string, ArgumentValue<Pointer>> {
   switch (format.kind) {
     case "mxfp4":
       return {};

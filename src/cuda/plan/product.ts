@@ -82,7 +82,7 @@ export class ProductKernels {
     this.#device = device;
     this.#kernels = kernels;
     const swish = products.every(({ activation, gated }) => cudaActivationCode(activation) === Number(gated));
-    const split = products.some((product) => splitsColumns(variant, product)), hopper = hopperTiles(split);
+    const hopper = hopperTiles();
     const wgmma = this.#denseName(hopper[0]!, false);
     this.tiles = !usesTensorCores(variant, products, kernels)
       ? simtTiles
@@ -90,7 +90,7 @@ export class ProductKernels {
       ? storedTiles(device.computeCapability)
       : swish && kernels.some(({ name }) => name === wgmma)
       ? hopper
-      : tensorTiles(device.computeCapability, split);
+      : tensorTiles(device.computeCapability);
   }
 
   /** How many blocks of a product's kernel the GPU runs at once. */

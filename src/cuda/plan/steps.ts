@@ -218,7 +218,9 @@ export function planProduct(
   };
   const products = new ProductKernels({ ...defaultVariant, dtype }, [product], device, kernels);
   const tile = chooseTile(products.tiles, {
-    ...{ experts: batch, rows, even: true, products: [product], multiprocessors: device.multiprocessors },
+    ...{ experts: batch, rows, even: true, multiprocessors: device.multiprocessors },
+    products: [{ ...product, split: false }],
+    sort: () => 0,
     resident: (tile) => products.resident(tile, product),
   });
   const tiles = Math.ceil(rows / tile.rows), rowTiles = batch * tiles;

@@ -11,7 +11,8 @@ export const counterCount = 4096;
 
 /**
  * One launch computes both products if there are so many bytes of weights and so many tiles of down for each block, and more than so
- * many bytes for each tile. Otherwise two take less time: few tiles are spread more evenly, and blocks take no tickets.
+ * many bytes for each tile, in gate_up and on average. Otherwise two take less time: few tiles are spread more evenly, and blocks
+ * take no tickets.
  */
 const oneLaunch = { blockBytes: 768 * 1024, blockTiles: 1.5, tileBytes: 128 * 1024 };
 
@@ -48,6 +49,11 @@ export function isStreamTile(tile: TileShape): tile is StreamTile {
 /** Whether the kernel sorts the assignments itself. */
 export function sortsItself(tile: TileShape, assignments: number): boolean {
   return isStreamTile(tile) && assignments <= maximumSorted;
+}
+
+/** The time of the sort, as a part of that of a kernel for it. With as many assignments as the kernel sorts, both take as long. */
+export function sortPart(tile: TileShape, assignments: number): number {
+  return sortsItself(tile, assignments) ? assignments / maximumSorted : 1;
 }
 
 /** Whether there are enough counters for a number of row tiles. */
@@ -119,6 +125,6 @@ export function planStream<Pointer>(
   // With split columns, neighbouring tiles share lines of memory, which they only read together if they have no tickets.
   const takesTickets = !splitsColumns(variant, gateUp) && weightBytes >= oneLaunch.blockBytes * slots &&
     used * Math.ceil(hidden / tile.columns) >= oneLaunch.blockTiles * slots &&
-    weightBytes > oneLaunch.tileBytes * used * columnTiles;
+    Math.min(2 * hidden * tile.columns, weightBytes / (used * columnTiles)) > oneLaunch.tileBytes;
   return takesTickets ? [launch(3)] : [launch(1), launch(2)];
 }

@@ -22,13 +22,19 @@ export interface RatedTile extends TileShape {
   readonly bandwidth: number;
   /** The microseconds of a product that do not depend on its size. */
   readonly start: number;
-  /**
-   * If a block takes a tile when it is ready for it: the time at the end of a product when some blocks find no tile, in tiles.
-   * Otherwise each block has its tiles from the start, and a product takes whole waves.
-   */
+  /** The time at the end of a product when some blocks find no tile, in tiles. By default, a product takes waves of tiles. */
   readonly tail?: number;
+  /**
+   * If a block takes a tile when it is ready for it: the standard deviation of the number of waves after the first, as a part of it.
+   * Defaults to 0: each block has its tiles from the start.
+   */
+  readonly drift?: number;
   /** A tile takes as long as if it had this many more rows. Defaults to 0. */
   readonly extraRows?: number;
+  /** And this many more if gate and up columns are split in weights [in, out]: they are copied in short pieces. Defaults to 0. */
+  readonly splitRows?: number;
+  /** The bandwidth with such columns. Defaults to `bandwidth`. */
+  readonly splitBandwidth?: number;
   /** A tile takes as long as one with this many rows, if it has fewer: it has to copy its weights. Defaults to 0. */
   readonly leastRows?: number;
   /** The numbers of rows that a tile can compute, ascending: the fewest that suffice. Defaults to only `rows`. */
@@ -50,12 +56,8 @@ export interface BoxedTile extends RatedTile {
 /** The tile shapes of the kernels of one kind, largest first. */
 export type TileFamily = readonly (RatedTile | BoxedTile)[];
 
-/**
- * The tile shapes on tensor cores. Their speeds were measured on an H200. Those on other GPUs are guesses.
- *
- * @param split Whether gate and up columns are split in weights [in, out]: the kernels copy those in many short pieces.
- */
-export function tensorTiles(computeCapability: number, split = false): TileFamily {
+/** The tile shapes on tensor cores. Their speeds were measured on an H200. Those on other GPUs are guesses. */
+export function tensorTiles(computeCapability: number): TileFamily {
   const shapes = [
     { rows: 256, columns: 128, threads: 256, stages: 4, start: 8, hopper: [1.7, 8.5], other: [1.6, 5.5] },
     { rows: 128, columns: 128, threads: 128, stages: 4, start: 5.5, hopper: [1.6, 27], other: [1.4, 6.3] },
@@ -70,7 +72,7 @@ export function tensorTiles(computeCapability: number, split = false): TileFamil
       ...shape,
       speed,
       bandwidth,
-      extraRows: split ? (shape.rows === 16 ? 47 : 195) : 0,
+      splitRows: shape.rows === 16 ? 67 : 277,
       name: `${shape.rows}`,
       sharedBytes,
     };
@@ -95,14 +97,9 @@ export function storedBytes({ rows, columns, sharedBytes }: TileShape, bits: 4 |
   return stages * (rows * 32 * 2 + columns * (32 * bits / 8 + 8)) + 2 * columns * 32 * 2;
 }
 
-/**
- * The tile shapes with Hopper's wgmma; for few rows, one that streams the weights.
- *
- * @param split Whether gate and up columns are split in weights [in, out]: the kernels read those in shorter pieces, which takes
- * longer.
- */
-export function hopperTiles(split: boolean): TileFamily {
-  const boxed = { boxDepth: 64, boxColumns: 64, tail: 0.54 };
+/** The tile shapes with Hopper's wgmma; for few rows, one that streams the weights. */
+export function hopperTiles(): TileFamily {
+  const boxed = { boxDepth: 64, boxColumns: 64, drift: 0.12 };
   return [
     // A ring of 4 steps with a depth of 64, a pointer for each row, two mbarriers for each step; and 8 tickets with mbarriers.
     {
@@ -111,14 +108,14 @@ export function hopperTiles(split: boolean): TileFamily {
         widths: multiples(16, 192),
         even: true,
         leastRows: 56,
-        extraRows: 8,
-        speed: 2.95,
-        bandwidth: 19,
-        start: 4.8,
+        extraRows: 18,
+        speed: 3.24,
+        bandwidth: 16.7,
+        start: 4.7,
       },
       sharedBytes: 4 * ((192 + 256) * 64 * 2 + 16) + 192 * 8 + 8 * 24,
     },
-    ...tensorTiles(90, split).filter(({ rows }) => rows === 64),
+    ...tensorTiles(90).filter(({ rows }) => rows === 64),
     // A ring of 4 steps with a depth of 128, whose rows of the input have 16 bytes of padding, and two mbarriers for each step;
     // and 6 slots with an mbarrier, a ticket, and the position and the scale of each row.
     {
@@ -128,11 +125,11 @@ export function hopperTiles(split: boolean): TileFamily {
         columns: 64,
         threads: 192,
         widths: multiples(8, 32),
-        extraRows: 14.5,
+        extraRows: 9.2,
         ...boxed,
         strips: false,
       },
-      ...{ speed: split ? 0.46 : 0.7, bandwidth: 28, start: 2.7 },
+      ...{ speed: 0.764, bandwidth: 17.8, splitBandwidth: 15.75, start: 3.2 },
       ...{ streams: true, sharedBytes: 4 * (64 * 128 * 2 + 32 * (128 * 2 + 16) + 16) + 6 * (8 + 32 * 8 + 16) },
     },
   ];

@@ -231,11 +231,12 @@ function sharedAt(checkpoint: Names, base: string): SharedNames | undefined {
   const parent = base.replace(/[^.]+\.$/, "");
   const prefixes = [...sharedInside.map((name) => base + name), ...sharedBeside.map((name) => parent + name)];
   for (const prefix of prefixes) {
-    const fitting = sharedPackings.filter(({ down }) => exists(prefix + down));
-    const [first] = fitting;
-    if (!first) continue;
-    const packing = fitting.find(({ gateUp, gate }) => [gateUp, gate].some((name) => name && exists(prefix + name)));
-    return { prefix, packing: packing ?? first };
+    const has = (name: string | undefined) => name !== undefined && exists(prefix + name);
+    const [first] = sharedPackings.filter(({ down }) => has(down));
+    const isNamed = ({ gateUp, gate }: Packing) => has(gateUp) || has(gate);
+    // Without its down projection, the expert is still one of the layer, so that what is missing can be named.
+    const packing = sharedPackings.find((packing) => isNamed(packing) && (!first || has(packing.down))) ?? first;
+    if (packing) return { prefix, packing };
   }
   return undefined;
 }

@@ -200,17 +200,23 @@ async function planFused(
       `${both} fit both weight layouts: --weight-layout is needed, in-out or out-in`,
     );
   }
-  const bias = async (name: string, size: number) => {
-    const found = [`${name}_bias`, `${name}.bias`].find((name) => planner.has(name));
-    return found === undefined ? undefined : await planner.bias(found, [experts, size]);
-  };
+  const [gateUpBias, downBias] = [gateUp, down].map((name) =>
+    [`${name}_bias`, `${name}.bias`].find((name) => planner.has(name))
+  );
+  const lone = gateUpBias ?? downBias;
+  if (lone !== undefined && !(gateUpBias && downBias)) {
+    const [named, other] = gateUpBias ? [gateUp, down] : [down, gateUp];
+    throw planner.error(other + lone.slice(named.length), `is missing, but ${quote(lone)} exists`);
+  }
+  const bias = async (name: string | undefined, size: number) =>
+    name === undefined ? undefined : await planner.bias(name, [experts, size]);
   return {
     ...settings,
     weightLayout: found.weightLayout,
     gateUpProj: gateUpProj.planned,
     downProj: downProj.planned,
-    gateUpProjBias: await bias(gateUp, gateUpColumns(found)),
-    downProjBias: await bias(down, hidden),
+    gateUpProjBias: await bias(gateUpBias, gateUpColumns(found)),
+    downProjBias: await bias(downBias, hidden),
   };
 }
 

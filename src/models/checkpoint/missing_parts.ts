@@ -16,7 +16,7 @@ const biasKeys = [
 
 /** Describes the missing parts for the user: without them, the result may not be the model's. */
 export function missingParts(
-  { layer, shared, correctionBias, tokenTable }: LayerNames,
+  { layer, shared, correctionBias, routerBias, tokenTable }: LayerNames,
   config: ModelConfig,
 ): string[] {
   const note = (key: string | undefined, part: string) =>
@@ -30,6 +30,7 @@ export function missingParts(
     : biasKeys.find((key) => config.valueOf(key, layer) === true);
   return [
     ...shared ? [] : note(sharedKey, "shared expert"),
+    ...routerBias || config.valueOf("model_type", layer) !== "gpt_oss" ? [] : note("model_type", "router bias"),
     ...correctionBias || tokenTable ? [] : note(biasKey, "correction bias"), // a table decides without scores
   ];
 }

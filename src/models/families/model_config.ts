@@ -169,6 +169,7 @@ export class ModelConfig {
     return {
       block: block as [number, number],
       ...sizes({ bits: onlyOf(groups, "num_bits"), group_size: onlyOf(groups, "group_size"), ...found }),
+      hasZeroPoints: onlyOf(groups, "symmetric") === false,
       checkpointFormat: typeof found.checkpoint_format === "string" ? found.checkpoint_format : undefined,
       overrides: Object.fromEntries(
         Object.entries(found).flatMap(([name, own]) => members(own) ? [[name, defined(sizes(members(own)!))]] : []),

@@ -127,7 +127,7 @@ export const packed: Format = (source, linear, quantization) =>
 async function openPacked(
   source: TensorSource,
   linear: string,
-  { bits: known, groupSize }: Quantization,
+  { bits: known, groupSize, hasZeroPoints }: Quantization,
 ): Promise<StoredWeight | undefined> {
   const name = `${linear}.weight_packed`;
   if ((await source.describe(name)).dtype !== "I32") return undefined;
@@ -137,6 +137,9 @@ async function openPacked(
   const zeros = source.has(`${linear}.weight_zero_point`)
     ? await describe(source, `${linear}.weight_zero_point`, words)
     : undefined;
+  if (hasZeroPoints && !zeros) {
+    throw tensorError(source, `${linear}.weight_zero_point`, 'is missing, but config.json has "symmetric": false');
+  }
   const order = source.has(`${linear}.weight_g_idx`)
     ? await describe(source, `${linear}.weight_g_idx`, words)
     : undefined;

@@ -25,6 +25,8 @@ export interface Quantization {
   readonly bits?: number | undefined;
   /** Weights along the input that share one scale, if known. */
   readonly groupSize?: number | undefined;
+  /** Whether compressed-tensors' integers have zero points, if known. */
+  readonly hasZeroPoints?: boolean | undefined;
   /** The value of `checkpoint_format`, which GPTQ uses. */
   readonly checkpointFormat?: string | undefined;
   /** Bits and group sizes of single linear layers, by name (MLX). */

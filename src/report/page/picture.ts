@@ -1,4 +1,5 @@
 // One chart as a picture.
+import { wrap } from "../wrap.ts";
 import { type ChartName, chartOf, datasetOf } from "./charts.ts";
 import { arrange, type Panel, type SourcedRecord } from "./dataset.ts";
 import { escapeHtml } from "./escape.ts";
@@ -6,20 +7,21 @@ import { legendOf } from "./legend.ts";
 import { chartHeight, chartWidth } from "./plot.ts";
 import { chartStyle, themed } from "./style.ts";
 
-const padding = 12, titleHeight = 34, lineHeight = 20, legendWidth = chartWidth / 2;
+const padding = 12, titleHeight = 34, lineHeight = 20, captionMargin = 8, legendWidth = chartWidth / 2;
 
-/** The number of characters that fit one column of the legend. */
-const legendCharacters = 28;
+/** The number of characters that fit one column of the legend, and a line of the caption. */
+const legendCharacters = 28, captionCharacters = 58;
 
 /**
- * Draws a chart with its title and legend as an SVG document. Several panels are stacked.
+ * Draws a chart with its title, caption and legend as an SVG document. Several panels are stacked.
  *
  * @throws {RangeError} If the records do not have what the chart shows.
  */
 export function picture(name: ChartName, records: readonly SourcedRecord[]): string {
   const chart = chartOf(name);
   const dataset = datasetOf(chart, arrange(records));
-  let height = padding + titleHeight;
+  const caption = wrap(chart.caption, captionCharacters);
+  let height = padding + titleHeight + caption.length * lineHeight + captionMargin;
   const drawn = dataset.panels.flatMap((panel) => {
     const drawing = chart.draw(dataset, panel);
     if (!drawing) return [];
@@ -41,9 +43,15 @@ ${themed(".picture")}${chartStyle}.picture { background: var(--page); }
 </style>
 <rect width="100%" height="100%" fill="var(--page)"/>
 <text x="${padding}" y="${padding + 16}" font-size="17" font-weight="600">${escapeHtml(chart.title)}</text>
+${caption.map(captionLine).join("\n")}
 ${drawn.join("\n")}
 </svg>
 `;
+}
+
+/** Draws a line of the caption: it says what the lines of the chart are. */
+function captionLine(line: string, index: number): string {
+  return `<text x="${padding}" y="${padding + titleHeight + 4 + lineHeight * index}">${escapeHtml(line)}</text>`;
 }
 
 /** Draws the title and the legend of a panel, in two columns if the names are short. */

@@ -9,47 +9,9 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { productSources } from "../../cuda/emulated.ts";
 import { buildMutant, type EmulatorOptions, filesOf, kernelNames } from "../build.ts";
+import { type Fault, faultsOf } from "./faults.ts";
 import type { JobRecord } from "./mutant.ts";
-
-/** Patterns, and what replaces them. */
-const exchanges: readonly (readonly [RegExp, string])[] = [
-  [/ < (?!<)/, " <= "],
-  [/ <= /, " < "],
-  [/ > (?!>)/, " >= "],
-  [/ >= /, " > "],
-  [/ == /, " != "],
-  [/ && /, " || "],
-  [/ \+ /, " - "],
-  [/ - /, " + "],
-  [/ \* /, " + "],
-  [/ % /, " / "],
-  [/ & (?!&)/, " | "],
-  [/ \^ /, " | "],
-  [/ >> /, " << "],
-  [/ << /, " >> "],
-  [/\bmin\(/, "max("],
-  [/\b0\b/, "1"],
-  [/\b1\b/, "0"],
-  [/\b1\b/, "2"],
-  [/\b2\b/, "1"],
-  [/\b8\b/, "4"],
-  [/\b16\b/, "8"],
-  [/\b32\b/, "16"],
-  [/__syncthreads\(\);/, ""],
-  [/__syncwarp\(\);/, ""],
-  [/cp_async_wait<[^;]*;/, ""],
-  [/cp_async_wait<Tile::kStages - 2>/, "cp_async_wait<Tile::kStages - 1>"],
-  [/cp_async_commit\(\);/, ""],
-  [/__fdividef\(/, "fmaxf("],
-];
-
-interface Mutant {
-  readonly file: string;
-  readonly line: number;
-  readonly before: string;
-  readonly after: string;
-  readonly text: string;
-}
+import { explanations } from "./survivors.ts";
 
 const folder = new URL("../../../cuda/", import.meta.url).pathname;
 
@@ -71,31 +33,6 @@ for (const arch of [80, 90]) {
       if (place) place.sources.push(source);
       else all.push({ options, sources: [source] });
       places.set(file, all);
-    }
-  }
-}
-
-/** Explanations do not depend on comments. */
-function withoutComment(line: string): string {
-  return line.replace(/\s*\/\/.*$/, "");
-}
-
-function* mutants(file: string): Iterable<Mutant> {
-  const lines = Deno.readTextFileSync(folder + file).split("\n");
-  for (const [i, before] of lines.entries()) {
-    const code = withoutComment(before);
-    if (/^\s*(#|static_assert|template|using|struct|namespace|extern|constexpr int k)/.test(code)) continue;
-    for (const [from, to] of exchanges) {
-      for (const match of code.matchAll(new RegExp(from, "g"))) {
-        const after = before.slice(0, match.index) + to + before.slice(match.index + match[0].length);
-        yield {
-          file,
-          line: i + 1,
-          before: code.trim(),
-          after: withoutComment(after).trim(),
-          text: lines.with(i, after).join("\n"),
-        };
-      }
     }
   }
 }
@@ -190,21 +127,13 @@ if (unknown !== undefined) {
   throw new RangeError(`A file must be one of ${[...places.keys()].sort().join(", ")}, got ${unknown}`);
 }
 
-/** A line of survivors.jsonl: mutants that no result or check can notice, and why. */
-interface Explanation {
-  /** The file, in cuda. */
-  readonly file: string;
-  /** The line of the unchanged file, without its comment. */
-  readonly before: string;
-  /** The mutants of the line, each as often as it occurs in the file. */
-  readonly after: readonly string[];
-  readonly reason: string;
-}
-const explanations = (await Deno.readTextFile(new URL("./survivors.jsonl", import.meta.url))).trim().split("\n")
-  .map((line) => JSON.parse(line) as Explanation);
 /** Explanations that no survivor has matched yet. */
 const unmatched = explanations.flatMap(({ after, ...rest }) => after.map((after) => ({ ...rest, after })));
 const counts = new Map(files.map((file) => [file, new Map<Outcome, number>()]));
+
+interface Mutant extends Fault {
+  readonly file: string;
+}
 
 async function judge({ file, line, before, after, text }: Mutant): Promise<void> {
   let printed: string | undefined;
@@ -231,7 +160,9 @@ async function judge({ file, line, before, after, text }: Mutant): Promise<void>
   count.set(outcome, (count.get(outcome) ?? 0) + 1);
 }
 
-const queue = files.flatMap((file) => [...mutants(file)]).filter((_, i) => i % every === 0);
+const mutantsOf = (file: string) =>
+  [...faultsOf(Deno.readTextFileSync(folder + file))].map((fault): Mutant => ({ file, ...fault }));
+const queue = files.flatMap(mutantsOf).filter((_, i) => i % every === 0);
 await Promise.all(Array.from({ length: workers }, async () => {
   for (let mutant = queue.shift(); mutant; mutant = queue.shift()) await judge(mutant);
 }));

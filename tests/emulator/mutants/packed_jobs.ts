@@ -20,12 +20,15 @@ interface PackedJob {
   readonly gateUpLayout?: "concatenated";
   readonly activation?: Activation;
   readonly expertCapacity?: number;
+  /** Whether all hidden states are zeros, with large weights and no biases: even the smallest number added by mistake shows. */
+  readonly zeros?: boolean;
   /** Other sizes than those of {@linkcode steps}, two experts and one expert per token. */
   readonly shape?: Partial<Pick<RandomShape, "H" | "I" | "E" | "K">>;
 }
 
 function packedJob(job: PackedJob, seed: number): Job {
-  const { name, tileRows, tokens, steps = 8, dtype = "bf16", gateUpLayout, activation, expertCapacity, shape } = job;
+  const { name, tileRows, tokens, steps = 8, dtype = "bf16", gateUpLayout, activation, expertCapacity, zeros, shape } =
+    job;
   return {
     name: `experts, ${JSON.stringify(job)}`,
     run: async (library) => {
@@ -33,10 +36,12 @@ function packedJob(job: PackedJob, seed: number): Job {
       const random = new SmallRandom(seed);
       const { H, I, E, K } = { H: 32 * steps, I: 16 * steps, E: 2, K: 1, ...shape };
       const inputs = randomInputs({ T: tokens, H, I, E, K }, seed, {
-        ...{ dtype, weightLayout: "out-in", extra: seed % 2 ? "input weights" : "none" },
+        ...{ dtype, weightLayout: "out-in", bias: !zeros, extra: seed % 2 ? "input weights" : "none" },
       });
+      if (zeros) inputs.hiddenStates.data.fill(0);
       const order = gateUpLayout ? { gateUpLayout } : {};
-      const gateUpProj = make(random, [E, 2 * I, H], 0.1, order), downProj = make(random, [E, H, I], 0.1);
+      const size = zeros ? 100 : 0.1;
+      const gateUpProj = make(random, [E, 2 * I, H], size, order), downProj = make(random, [E, H, I], size);
       const backend = await backendOf(library, tileRows);
       const call = { weightLayout: "out-in", ...order, activation, expertCapacity, backend } as const;
       return [bytes(await experts({ ...inputs, gateUpProj, downProj }, call))];
@@ -162,6 +167,11 @@ export const packedJobs: readonly Job[] = [
     { name: "mxfp4", tileRows: 64, tokens: 70, shape: { H: 32, I: 32, E: 40, K: 3 } },
     { name: "mxfp4", tileRows: 192, tokens: 30, shape: { H: 96, I: 32, E: 40, K: 2 } },
     { name: "mxfp4", tileRows: 64, tokens: 65, shape: { H: 32, I: 32, E: 1 } },
+    // More slots than the eight lanes that gather a token, whose neighbours in the warp have other tokens.
+    { name: "mxfp4", tileRows: 64, tokens: 40, shape: { H: 96, I: 32, E: 3, K: 11 } },
+    // The scale of a row is also that of the missing columns in its last block, whose weights are not zeros.
+    { name: "int4 of a row", tileRows: 16, tokens: 9, steps: 3, zeros: true, shape: { I: 96 } },
+    { name: "int4 of a row", tileRows: 64, tokens: 9, steps: 3, zeros: true, shape: { I: 96 } },
   ] satisfies PackedJob[]).map(packedJob),
   ...extremeJobs(128),
   ...numbersJobs,
