@@ -112,6 +112,10 @@ struct FewRing {
 
   __device__ __forceinline__ uint32_t full(int stage) const { return base + stage * 24; }
   __device__ __forceinline__ uint32_t empty(int stage) const { return base + stage * 24 + 8; }
+  __device__ __forceinline__ void release(int stage) const {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) mbarrier_arrive(empty(stage));
+  }
   __device__ __forceinline__ uint32_t taken(int stage) const { return base + stage * 24 + 16; }
   __device__ __forceinline__ uint32_t placed() const { return base + kFewHeader - 8; }
   __device__ __forceinline__ uint32_t stored() const { return base + kFewHeader - 16; }

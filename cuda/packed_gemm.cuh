@@ -99,10 +99,7 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], cons
   const int steps = ceil_div(p.depth, kBlockDepth);
   const uint32_t full = ring + Tile::kFull, empty = ring + Tile::kEmpty;
   const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * p.block_bytes;
-  const auto release = [&](int stage) {
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + stage * 8);
-  };
+  const auto release = [&](int stage) { mbarrier_arrive(empty + stage * 8); };  // all lanes: faster than one for each warp
   // The next step is loaded beside the current one if there are registers for both, or else after it is decoded.
   constexpr bool kAhead = kEights * 4 + Format::kRegisters * 2 <= 108;
   uint32_t operand[4][4];
@@ -171,8 +168,7 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
     }
   };
   const auto release = [&] {
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + place.stage * 8);
+    mbarrier_arrive(empty + place.stage * 8);
     place.next(Tile::kStages);
   };
   if (steps % 2 == 0) {
@@ -203,7 +199,7 @@ struct PanelRing {
   uint32_t base, strip;
 
   __device__ __forceinline__ uint32_t full(int stage) const { return base + Tile::kFull + stage * 8; }
-  __device__ __forceinline__ uint32_t empty(int stage) const { return base + Tile::kEmpty + stage * 8; }
+  __device__ __forceinline__ void release(int stage) const { mbarrier_arrive(base + Tile::kEmpty + stage * 8); }
   __device__ __forceinline__ uint32_t rows(int stage) const { return base + stage * Tile::kRowBytes; }
   __device__ __forceinline__ uint32_t weights(int stage) const {
     return base + Tile::kWeights + stage * Tile::kWeightBytes + strip;
@@ -223,7 +219,7 @@ __device__ __forceinline__ void packed_gemm(const PackedArguments& a, const Epil
   if (threadIdx.x == 0) {
     for (int s = 0; s < Tile::kStages; ++s) {
       mbarrier_init(ring + Tile::kFull + s * 8, 2);
-      mbarrier_init(ring + Tile::kEmpty + s * 8, kStrips * 4);  // one per warp
+      mbarrier_init(ring + Tile::kEmpty + s * 8, Tile::kMultiplying);
     }
     for (int s = 0; s < Tile::kSlots; ++s) mbarrier_init(ring + Tile::kTaken + s * 8, 1);
     fence_async_proxy();

@@ -27,7 +27,7 @@ struct Nvfp4 {
   using T = T_;
   using Numbers = Mxfp4<__nv_bfloat16>;
   static constexpr bool kHalf = std::is_same_v<T, __half>;
-  static constexpr int kRegisters = 6;
+  static constexpr int kRegisters = 7;  // with the exchange of scales
   static constexpr float kFactor = 1.0f;
   static constexpr int kVariantBytes = 0;
   static constexpr bool kUnrolled = !kHalf, kHasRowScales = false;

@@ -19,7 +19,8 @@ __device__ __forceinline__ void clear(float (&sums)[kEights][4]) {
 // long as one of 64. Missing rows are replaced by the last one. Here instructions are the limit: see cuda/LADDER.md.
 //
 // A ring has its Format; kDeep, the steps of a stage; the addresses of a stage's rows, weights and row scales, and of the chunks of
-// eight columns in a step's rows; and kRowStep, the bytes from one step's rows to the next. The steps of a full stage can be unrolled.
+// eight columns in a step's rows; kRowStep, the bytes from one step's rows to the next; and release, which each thread calls when it
+// has read a stage. The steps of a full stage can be unrolled.
 // Then one step's loads and decoding overlap with the multiplications of the one before: see cuda/LADDER.md.
 template <int kEights, int kAllEights, class Ring>
 __device__ __forceinline__ void multiply_by_warps(float (&sums)[kAllEights][4], const PackedProduct& p, const Ring& ring,
@@ -70,8 +71,7 @@ __device__ __forceinline__ void multiply_by_warps(float (&sums)[kAllEights][4], 
 #pragma unroll 1
         for (int i = 0; i < min(left, Ring::kDeep); ++i) multiply(rows_at + i * Ring::kRowStep, blocks + i * block_bytes);
       }
-      __syncwarp();
-      if (lane == 0) mbarrier_arrive(ring.empty(place.stage));
+      ring.release(place.stage);
       place.next(ring.stages);
     }
     if constexpr (Variant::kFactor != 1.0f) {

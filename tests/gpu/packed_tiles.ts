@@ -1,6 +1,6 @@
-// Runs small jobs with packed weights on every packed tile of Hopper. Tiles have more steps than their ring has stages, so that
-// stages are used again. Results must have the bits of decoded weights. `gpu:check` runs this file directly and under
-// compute-sanitizer.
+// Runs small jobs with packed weights on every packed tile of Hopper, or on those whose rows are given as arguments. Tiles
+// have more steps than their ring has stages, so that stages are used again. Results must have the bits of decoded weights.
+// `gpu:check` runs this file directly and under compute-sanitizer.
 import { assertEquals } from "@std/assert";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
 import { experts } from "../../src/ops/experts.ts";
@@ -23,8 +23,10 @@ const tiles = [
   { tileRows: 192, tokens: 100, hidden: 512 },
 ];
 
+const wanted = Deno.args.map(Number);
 let compared = 0;
 for (const { tileRows, tokens, hidden } of tiles) {
+  if (wanted.length > 0 && !wanted.includes(tileRows)) continue;
   using backend = await openCudaBackend({ tileRows });
   const call = { weightLayout: "out-in", backend } as const;
   for (const { name, dtypes } of formats) {

@@ -15,7 +15,7 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "b695dd241efa8f770931b431e73dbab42ddedf8c07dcf936c35d2908a8316c7c",
+    sha256: "d2a78406beb779eb7e4fa3900798469ff7b80b5edcead97be9de9906b7b944c0",
     device: "NVIDIA H200",
     driver: "CUDA 13.0",
     date: "2026-11-30",

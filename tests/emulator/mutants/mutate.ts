@@ -109,7 +109,12 @@ function outcomeOf(printed: string | undefined): Outcome {
   return printed.startsWith("check: ") ? "check" : printed.startsWith("result: ") ? "result" : "survived";
 }
 
-const { log, _: names, ...flags } = parseArgs(Deno.args, { string: ["every", "workers", "log"] }) as {
+const { log, _: names, ...flags } = parseArgs(Deno.args, {
+  string: ["every", "workers", "log"],
+  unknown: (argument, key) => {
+    if (key !== undefined) throw new RangeError(`An option must be --every, --workers or --log, got ${argument}`);
+  },
+}) as {
   log?: string;
   every?: string;
   workers?: string;
