@@ -1,5 +1,6 @@
 // Builds the emulator for an architecture and a set of kernel files. Outputs are cached under a digest of all their inputs.
 import { toolkit } from "../toolkit.ts";
+import { inPairs, once } from "./once.ts";
 
 /** The emulator to build. */
 export interface EmulatorOptions {
@@ -59,11 +60,11 @@ const hooks = [
 function settings({ arch, checked = clang !== undefined, optimized = true }: EmulatorOptions) {
   if (!toolkit) throw new Error("Cannot build the emulator: the CUDA toolkit is missing");
   const include = [`-I${here}include`, `-I${here}`, `-isystem${toolkit.include}`];
-  const defines = [`-DEMULATED_ARCHITECTURE=${arch}`, ...(checked ? ["-DEMULATOR_CHECKED"] : [])];
   return {
     checked,
     compiler: checked ? clang! : "g++",
-    runtimeFlags: [...common, "-O2", "-flto", "-g", "-Wall", "-Wextra", ...defines, ...include],
+    runtimeFlags: [...common, "-O2", "-g", "-Wall", "-Wextra", ...include],
+    deviceFlags: [`-DEMULATED_ARCHITECTURE=${arch}`, ...(checked ? ["-DEMULATOR_CHECKED"] : [])],
     kernelFlags: [
       ...common,
       ...(optimized ? ["-O2", "-g1"] : ["-O0"]), // reports need lines, but not variables
@@ -89,6 +90,7 @@ export async function buildEmulator(options: EmulatorOptions): Promise<Emulator>
   const objects = await inPairs([
     ...options.sources.map((source) => () => kernelObject(source, options)),
     () => runtimeObject(options),
+    () => deviceObject(options),
   ]);
   const folder = `${output}${await digestOf(objects.map((object) => object.slice(output.length)))}/`;
   const library = `${folder}libcuda.so.1`;
@@ -118,7 +120,7 @@ export async function buildMutant(
   const quick = { ...options, optimized: false };
   const { compiler, kernelFlags } = settings(quick);
   const flags = [...kernelFlags, ...await precompiledPrelude(quick)];
-  const objects = [await runtimeObject(quick)];
+  const objects = [await runtimeObject(quick), await deviceObject(quick)];
   for (const source of options.sources) {
     const files = await filesOf(source);
     if (!files.has(path)) {
@@ -143,22 +145,34 @@ export async function buildMutant(
   return library;
 }
 
+/** The only file of the emulator that depends on the emulated architecture, and on whether kernels are checked. */
+const deviceFile = `${here}driver_device.cpp`;
+
 /**
- * Compiles the emulator itself to one object, unless it is cached. Every access of a kernel calls functions of several files, so
- * they are optimized together.
+ * Compiles the rest of the emulator to one object, unless it is cached. Every access of a kernel calls functions of several
+ * files, so they are optimized together.
  */
 async function runtimeObject(options: EmulatorOptions): Promise<string> {
-  const { runtimeFlags } = settings(options);
-  const headers = await headersDigest();
+  const flags = [...settings(options).runtimeFlags, "-flto"];
   const files = [...await filesIn(here, /\.cpp$/), ...await filesIn(`${here}nccl/`, /\.cpp$/)];
-  const objects = await inPairs(files.map((file) => async () => {
-    const object = `${output}objects/${await digestOf([file], headers, runtimeFlags)}.o`;
-    await once(object, (path) => run("g++", ...runtimeFlags, "-c", file, "-o", path));
-    return object;
-  }));
+  const others = files.filter((file) => file !== deviceFile);
+  const objects = await inPairs(others.map((file) => () => emulatorObject(file, flags)));
   const whole = `${output}objects/${await digestOf(objects.map((object) => object.slice(output.length)))}.o`;
-  await once(whole, (path) => run("g++", ...runtimeFlags, "-r", "-flinker-output=nolto-rel", "-o", path, ...objects));
+  await once(whole, (path) => run("g++", ...flags, "-r", "-flinker-output=nolto-rel", "-o", path, ...objects));
   return whole;
+}
+
+/** Compiles the emulated device, unless it is cached. */
+async function deviceObject(options: EmulatorOptions): Promise<string> {
+  const { runtimeFlags, deviceFlags } = settings(options);
+  return await emulatorObject(deviceFile, [...runtimeFlags, ...deviceFlags]);
+}
+
+/** Compiles a file of the emulator, unless it is cached. */
+async function emulatorObject(file: string, flags: readonly string[]): Promise<string> {
+  const object = `${output}objects/${await digestOf([file], await headersDigest(), flags)}.o`;
+  await once(object, (path) => run("g++", ...flags, "-c", file, "-o", path));
+  return object;
 }
 
 /** Compiles a kernel file, unless it is cached. */
@@ -272,43 +286,6 @@ export function kernelNames(source: string, options: EmulatorOptions): Promise<r
   const known = knownNames.get(key) ?? find();
   knownNames.set(key, known);
   return known;
-}
-
-/**
- * Makes a file unless it exists. Test files run at the same time: one of them makes the file, and the others wait. The file has
- * a temporary name while it is incomplete.
- */
-async function once(path: string, make: (path: string) => Promise<unknown>): Promise<void> {
-  if (await exists(path)) return;
-  await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
-  using lock = await Deno.open(`${path}.lock`, { write: true, create: true });
-  await lock.lock(true);
-  if (await exists(path)) return;
-  const unfinished = `${path}.${Deno.pid}.${crypto.randomUUID()}`;
-  await make(unfinished);
-  await Deno.rename(unfinished, path);
-}
-
-/** Returns whether a file exists. */
-async function exists(path: string): Promise<boolean> {
-  try {
-    await Deno.stat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
-/** Runs tasks two at a time. The results keep the order of the tasks. */
-async function inPairs<Result>(tasks: readonly (() => Promise<Result>)[]): Promise<Result[]> {
-  const results: Result[] = [];
-  let next = 0;
-  const work = async () => {
-    for (let i = next++; i < tasks.length; i = next++) results[i] = await tasks[i]!();
-  };
-  await Promise.all([work(), work()]);
-  return results;
 }
 
 /** Returns a file and all files that it includes with quotes: their texts by path. */
