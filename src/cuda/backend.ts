@@ -69,7 +69,7 @@ import { PackedUpload } from "./upload_packed.ts";
  * @throws {RangeError} If the device does not exist.
  */
 export async function openCudaBackend(
-  { device = 0, library, onlyVerified = false, ...kernelOptions }: CudaOptions = {},
+  { device = 0, library, onlyVerified = false, image, ...kernelOptions }: CudaOptions = {},
 ): Promise<CudaBackend> {
   const driver = new Driver(library);
   if (!Number.isInteger(device) || device < 0 || device >= driver.deviceCount) {
@@ -83,8 +83,8 @@ export async function openCudaBackend(
         `choose the cuda backend to use them anyway`,
     );
   }
-  const image = await loadImage(imageName);
-  return asUnavailable(() => new CudaBackend(driver, properties, imageName, image, kernelOptions));
+  const loaded = image ?? await loadImage(imageName);
+  return asUnavailable(() => new CudaBackend(driver, properties, imageName, loaded, kernelOptions));
 }
 
 /** The backend of one GPU. */

@@ -1,5 +1,7 @@
 /** Options of `openCudaBackend`. */
 export interface CudaOptions extends KernelOptions {
+  /** The image of the kernels for this GPU, if it is loaded already. It takes longer to unpack than all else. */
+  readonly image?: Uint8Array<ArrayBuffer> | undefined;
   /** The index of the GPU, from 0. */
   readonly device?: number | undefined;
   /** The path of the driver's library. Defaults to searching the usual places. */

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { BackendUnavailableError, CudaError } from "../../mod.ts";
 import { bench } from "../../src/bench/bench.ts";
 import { openCudaBackend } from "../../src/cuda/backend.ts";
+import { loadImage } from "../../src/cuda/images/load.ts";
 import { WorkerPool } from "../../src/wasm/worker_pool.ts";
 import { makeJob } from "../../src/workload/workload.ts";
 import { Control } from "../emulator/control.ts";
@@ -11,8 +12,10 @@ import { buildProduct } from "./emulated.ts";
 
 const job = makeJob("tiny", { batch: 1, seq: 6, hidden: 16, experts: 2, topK: 1 });
 
-async function run(library: string, engine: WorkerPool): Promise<number> {
-  using backend = await openCudaBackend({ library });
+type Options = Parameters<typeof openCudaBackend>[0];
+
+async function run(options: Options, engine: WorkerPool): Promise<number> {
+  using backend = await openCudaBackend(options);
   return (await bench(job, backend, engine, { warmup: 2, iters: 2 })).outputSum;
 }
 
@@ -33,17 +36,18 @@ for (const arch of [80, 90]) {
         // Without memory checks, because only the driver's calls matter here.
         const { library } = await buildProduct(arch, { checked: false });
         const control = new Control(library);
+        const options = { library, image: await loadImage(`sm_${arch}`) };
         using engine = new WorkerPool(1);
         control.reset();
         control.reuseAddresses(true); // as a real allocator does, so that repeated calls run as graphs
-        const sum = await run(library, engine);
+        const sum = await run(options, engine);
         assertEquals(control.live, "");
 
         const failed = new Set<string>();
         for (let call = 1;; call += persistent ? 5 : 1) {
           const code = [1, 2, 400, 700, 999, 226, 911][call % 7]!;
           control.fail(call, code, persistent);
-          const failure = await run(library, engine).then(
+          const failure = await run(options, engine).then(
             (found) => void assertEquals(found, sum),
             (error: unknown) => error,
           );
@@ -58,7 +62,7 @@ for (const arch of [80, 90]) {
           if (failure === undefined && code === 2 && api === "cuMemAllocAsync") continue;
           const error = driverError(failure);
           assertEquals([error.api, error.code], [api, code], `call ${call}`);
-          if (persistent) assertEquals(await run(library, engine), sum, `after call ${call}, ${api}`);
+          if (persistent) assertEquals(await run(options, engine), sum, `after call ${call}, ${api}`);
           assertEquals(control.live, "", `after call ${call}, ${api}`);
         }
         if (!persistent) {
@@ -66,7 +70,7 @@ for (const arch of [80, 90]) {
             assert(failed.has(api), api);
           }
         }
-        assertEquals(await run(library, engine), sum);
+        assertEquals(await run(options, engine), sum);
         assertEquals(control.live, "");
       },
     });
