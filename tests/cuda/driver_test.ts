@@ -112,10 +112,11 @@ function missingDependency(scope: DisposableStack): string {
 }
 
 test("every driver call that fails while a GPU opens makes the backend unavailable", async (library, control) => {
+  const image = await loadImage("sm_80"); // once, because unpacking it takes longer than all else
   for (const persistent of [false, true]) {
     for (let call = 1;; call++) {
       control.fail(call, 46, persistent);
-      const failure = await openCudaBackend({ library }).catch((error: unknown) => error);
+      const failure = await openCudaBackend({ library, image }).catch((error: unknown) => error);
       const api = control.failedCall;
       control.fail(0, 0);
       if (failure instanceof CudaBackend) {

@@ -1,6 +1,7 @@
 // The product's kernels on emulated GPUs.
 import { kernelFiles } from "../../cuda/sources.ts";
 import { type CudaBackend, openCudaBackend } from "../../src/cuda/backend.ts";
+import { loadImage } from "../../src/cuda/images/load.ts";
 import { buildEmulator, clang, type Emulator, type EmulatorOptions } from "../emulator/build.ts";
 import { Control } from "../emulator/control.ts";
 
@@ -20,6 +21,15 @@ export function buildProduct(arch: number, options: Partial<EmulatorOptions> = {
   return buildEmulator({ arch, sources: productSources(arch), optimized: arch === 80, ...options });
 }
 
+const images = new Map<number, ReturnType<typeof loadImage>>();
+
+/** Unpacks the image of an architecture once for each test file, because that takes longer than all else of opening a backend. */
+function imageOf(arch: number): ReturnType<typeof loadImage> {
+  const known = images.get(arch) ?? loadImage(`sm_${arch}`);
+  images.set(arch, known);
+  return known;
+}
+
 /** Opens the backend on an emulated GPU, optionally with tiles of a given number of rows. */
 export async function openEmulated(
   arch: number,
@@ -27,7 +37,7 @@ export async function openEmulated(
 ): Promise<{ backend: CudaBackend; control: Control }> {
   const { library } = await buildProduct(arch);
   return {
-    backend: await openCudaBackend({ library, tileRows, checkedMemory: true }),
+    backend: await openCudaBackend({ library, tileRows, checkedMemory: true, image: await imageOf(arch) }),
     control: new Control(library),
   };
 }
