@@ -181,20 +181,35 @@ async function kernelObject(source: string, options: EmulatorOptions): Promise<s
   const texts = [...(await filesOf(source)).values()].map((text) => `text ${text}`);
   const object = `${output}objects/${await digestOf(texts, await headersDigest(), kernelFlags)}.o`;
   await once(object, async (path) => {
-    await compileKernels(source, await kernelNames(source, options), path, compiler, [...kernelFlags, ...prelude]);
+    await compileKernels(source, await kernelNames(source, options), path, compiler, [
+      ...kernelFlags,
+      ...await precompiledPrelude(options),
+    ]);
   });
   return object;
 }
 
-const prelude = ["-include", `${here}prelude.h`];
+const prelude = `${here}prelude.h`;
 
-/** Returns the flags that include the precompiled prelude. Parsing CUDA's headers takes longer than most kernel files. */
+/**
+ * Returns the flags that include the precompiled prelude. Parsing CUDA's headers takes longer than most kernel files. The flags
+ * and the compiler must be the same as of the kernels.
+ */
 async function precompiledPrelude(options: EmulatorOptions): Promise<readonly string[]> {
   const { checked, compiler, kernelFlags } = settings(options);
-  if (!checked) return prelude; // g++ precompiles differently, and mutants never use it
-  const header = `${output}objects/${await digestOf(await headersDigest(), kernelFlags)}.pch`;
-  await once(header, (path) => run(compiler, ...kernelFlags, "-x", "c++-header", `${here}prelude.h`, "-o", path));
-  return ["-include-pch", header];
+  const version = await run(compiler, "--version");
+  const header = `${output}objects/${await digestOf(version, await headersDigest(), kernelFlags)}.h`;
+  // Clang takes the path of the precompiled file. GCC takes the path of a header, and finds the precompiled file by its suffix.
+  const [file, ...flags] = checked
+    ? [`${header}.pch`, "-include-pch", `${header}.pch`]
+    : [`${header}.gch`, "-include", header];
+  // A checkout changes the times of the headers, but not their contents.
+  const validation = checked ? ["-fpch-validate-input-files-content"] : [];
+  await once(
+    file!,
+    (path) => run(compiler, ...kernelFlags, ...validation, "-x", "c++-header", prelude, "-o", path),
+  );
+  return [...validation, ...flags];
 }
 
 /** Links a library. It names libc, so that a libc symbol can be looked up through it, as through the real driver. */
@@ -277,7 +292,7 @@ const knownNames = new Map<string, Promise<readonly string[]>>();
 export function kernelNames(source: string, options: EmulatorOptions): Promise<readonly string[]> {
   const { compiler, kernelFlags } = settings(options);
   const find = async () => {
-    const text = await run(compiler, ...kernelFlags, ...prelude, "-x", "c++", "-E", "-P", source);
+    const text = await run(compiler, ...kernelFlags, "-include", prelude, "-x", "c++", "-E", "-P", source);
     const names = [...text.matchAll(/annotate\("emulated kernel"\)\)\)\s+void\s+(\w+)\s*\(/g)].map(([, name]) => name!);
     if (names.length === 0) throw new Error(`Cannot find a kernel in ${source}`);
     return names;
