@@ -174,16 +174,16 @@ test("the image of another architecture, a damaged one and a stale one are refus
   using _cubin = new Module(context, await loadImage("sm_80"), manifest.images.sm_80!.kernels);
   using _ptx = new Module(context, await loadImage("compute_80"), manifest.images.compute_80!.kernels);
 
-  // An emulator of sources in which a kernel has one argument more than in the cubin.
-  const sources = productSources(80);
+  // An emulator of sources in which a kernel has one argument more than in the cubin. Other tests need the rest of these objects.
+  const sources = productSources(90);
   const sort = sources.find((path) => path.endsWith("/sort.cu"))!;
   const text = (await Deno.readTextFile(sort)).replace("int experts, blocks, ", "int more, experts, blocks, ");
   const folder = await Deno.makeTempDir();
-  const newer = await buildMutant({ arch: 80, sources }, { path: sort, text }, folder);
+  const newer = await buildMutant({ arch: 90, sources }, { path: sort, text }, folder);
   const newerControl = new Control(newer!);
   using other = new Context(new Driver(newer), 0);
   await Deno.remove(folder, { recursive: true });
-  const stale = await loadImage("sm_80");
+  const stale = await loadImage("sm_90");
   assertEquals(assertThrows(() => new Module(other, stale, []), CudaError).code, 200);
   assertStringIncludes(newerControl.report, "the image is stale: the parameters of sort_scan");
   assertEquals(control.report, "the image is neither a cubin nor PTX");

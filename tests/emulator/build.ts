@@ -191,25 +191,15 @@ async function kernelObject(source: string, options: EmulatorOptions): Promise<s
 
 const prelude = `${here}prelude.h`;
 
-/**
- * Returns the flags that include the precompiled prelude. Parsing CUDA's headers takes longer than most kernel files. The flags
- * and the compiler must be the same as of the kernels.
- */
+/** Returns the flags that include the precompiled prelude. Parsing CUDA's headers takes longer than most kernel files. */
 async function precompiledPrelude(options: EmulatorOptions): Promise<readonly string[]> {
   const { checked, compiler, kernelFlags } = settings(options);
+  if (!checked) return ["-include", prelude]; // g++ is not faster with a precompiled one
+  const flag = "-fpch-validate-input-files-content"; // a checkout changes the times of the headers, but not their contents
   const version = await run(compiler, "--version");
-  const header = `${output}objects/${await digestOf(version, await headersDigest(), kernelFlags)}.h`;
-  // Clang takes the path of the precompiled file. GCC takes the path of a header, and finds the precompiled file by its suffix.
-  const [file, ...flags] = checked
-    ? [`${header}.pch`, "-include-pch", `${header}.pch`]
-    : [`${header}.gch`, "-include", header];
-  // A checkout changes the times of the headers, but not their contents.
-  const validation = checked ? ["-fpch-validate-input-files-content"] : [];
-  await once(
-    file!,
-    (path) => run(compiler, ...kernelFlags, ...validation, "-x", "c++-header", prelude, "-o", path),
-  );
-  return [...validation, ...flags];
+  const header = `${output}objects/${await digestOf(version, await headersDigest(), kernelFlags)}.pch`;
+  await once(header, (path) => run(compiler, ...kernelFlags, flag, "-x", "c++-header", prelude, "-o", path));
+  return [flag, "-include-pch", header];
 }
 
 /** Links a library. It names libc, so that a libc symbol can be looked up through it, as through the real driver. */
