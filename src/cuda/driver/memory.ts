@@ -86,6 +86,12 @@ export class DeviceBuffer implements Disposable {
 
 /** Shared, page-locked host memory. Copies from and to it are fast and asynchronous. */
 export class StagingBuffer implements Disposable {
+  /**
+   * All memory that is locked. Without a reference, that of a backend which nobody closes would be collected while the driver
+   * still copies from and to it, and the driver would refuse its addresses for later buffers.
+   */
+  static readonly #locked = new Set<SharedArrayBuffer>();
+
   /** The memory. */
   readonly memory: SharedArrayBuffer;
   readonly #context: Context;
@@ -96,6 +102,7 @@ export class StagingBuffer implements Disposable {
     this.#context = context;
     this.memory = new SharedArrayBuffer(bytes);
     context.call("cuMemHostRegister_v2", new Uint8Array(this.memory), BigInt(bytes), 0);
+    StagingBuffer.#locked.add(this.memory);
   }
 
   /** The address of the memory for kernels, a CUdeviceptr. */
@@ -108,5 +115,6 @@ export class StagingBuffer implements Disposable {
     if (!this.#registered) return;
     this.#registered = false;
     this.#context.release("cuMemHostUnregister", new Uint8Array(this.memory));
+    StagingBuffer.#locked.delete(this.memory);
   }
 }
