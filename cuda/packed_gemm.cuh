@@ -199,7 +199,10 @@ struct PanelRing {
   uint32_t base, strip;
 
   __device__ __forceinline__ uint32_t full(int stage) const { return base + Tile::kFull + stage * 8; }
-  __device__ __forceinline__ void release(int stage) const { mbarrier_arrive(base + Tile::kEmpty + stage * 8); }
+  __device__ __forceinline__ void release(int stage) const {
+    fence_async_proxy();
+    mbarrier_arrive(base + Tile::kEmpty + stage * 8);
+  }
   __device__ __forceinline__ uint32_t rows(int stage) const { return base + stage * Tile::kRowBytes; }
   __device__ __forceinline__ uint32_t weights(int stage) const {
     return base + Tile::kWeights + stage * Tile::kWeightBytes + strip;

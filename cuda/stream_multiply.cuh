@@ -99,6 +99,7 @@ __device__ __forceinline__ void multiply_tile(float (&sums)[kEights][4], const W
                                                   deep);
     };
     const auto release = [&] {
+      fence_async_proxy();
       __syncwarp();
       if (lane == 0) mbarrier_arrive(ring + Tile::kEmpty + place.stage * 8);
     };

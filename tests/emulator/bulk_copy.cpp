@@ -85,6 +85,7 @@ void add_piece(BulkCopy& copy, uint32_t to, const unsigned char (&data)[16], boo
   Piece piece{shared_pointer(to, 16, {16, true, false, nullptr, copy.where}), {}, written};
   memcpy(piece.data, data, 16);
   if (checked()) {
+    check_fences(piece.to, copy.where);
     access(reinterpret_cast<uintptr_t>(piece.to), 16, true, nullptr, copy.where);
     mark_in_flight(piece.to, 16);
   }

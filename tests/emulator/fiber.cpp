@@ -138,7 +138,7 @@ void start_fibers(int count, dim3 block, void (*entry)()) {
     fiber.index = {t % block.x, t / block.x % block.y, t / (block.x * block.y)};
     fiber.waited = false;
     fiber.copy_group = 0;
-    fiber.releases = fiber.synced = 0;
+    fiber.releases = fiber.synced = fiber.fenced = 0;
     fiber.pending.clear();
     // emulator_switch pops six registers and a return address. At the entry rsp must be 8 past a multiple of 16.
     auto* top = reinterpret_cast<void**>(stack_of(t) + kStackBytes);

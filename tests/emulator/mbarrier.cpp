@@ -269,6 +269,8 @@ void fence_async_proxy() {
   for (auto& [address, barrier] : barriers) {
     if (barrier.initialised_by == current() || barrier.block_epoch != block_epoch()) barrier.fenced = true;
   }
+  Fiber& fiber = fibers()[current()];
+  fiber.fenced = ++fiber.releases;
   const size_t threads = fibers().size();
   if (known.empty()) return;
   std::copy_n(&known[current() * threads], threads, &fenced[current() * threads]);

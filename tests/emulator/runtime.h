@@ -105,8 +105,9 @@ struct Fiber {
   bool waited;  // for the kernel before
   int copy_group;
   std::vector<PendingCopy> pending;
-  // The number of the thread's releases to other threads through mbarriers, and that number before the last __syncwarp.
-  unsigned releases, synced;
+  // The number of the thread's releases to other threads through mbarriers, and that number before the last __syncwarp. A fence of
+  // the async proxy counts as a release: the accesses before the last one have numbers below `fenced`.
+  unsigned releases, synced, fenced;
 };
 
 struct Warp {
@@ -215,6 +216,9 @@ void mark_landed_in_bulk(const unsigned char* at, unsigned bytes, uint32_t barri
 void mark_mbarrier(const unsigned char* at);                    // 8 bytes
 // Checks the destination of a bulk copy.
 void check_box(uint32_t address, unsigned bytes, unsigned alignment, Where where);
+// Checks that each thread has fenced the async proxy since its last access to 16 bytes that a bulk copy writes. An mbarrier alone
+// does not order them on hardware: a load can still be in flight when its thread arrives there.
+void check_fences(const unsigned char* at, Where where);
 
 // Marks 16 bytes that wgmma reads. From the issue until the warp has waited, no thread may write them. After that, only threads that
 // are ordered after the wait may.

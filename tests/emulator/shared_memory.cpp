@@ -269,6 +269,20 @@ void check_box(uint32_t address, unsigned bytes, unsigned alignment, Where where
   }
 }
 
+void check_fences(const unsigned char* at, Where where) {
+  const size_t offset = at - dynamic;
+  const auto check = [&](const Stamp& stamp, const char* verb) {
+    if (stamp.who == kNobody || stamp.who >= kWarpOf || stamp.release < fibers()[stamp.who - 1].fenced) return;
+    if (!ordered(stamp)) return;  // a race, which is reported as such
+    fault(719, where, "a bulk copy to byte %zu of %s, which thread %d has %s with no fence of the async proxy since", offset,
+          "dynamic shared memory", stamp.who - 1, verb);
+  };
+  for (int i = 0; i < 16; ++i) check(dynamic_cells[offset + i].writer, "written");
+  const auto found = readers.find(offset / 16);
+  if (found == readers.end()) return;
+  for (const Stamp& reader : found->second) check(reader, "read");
+}
+
 bool is_written(uint32_t address) {
   if (!checked()) return true;
   size_t offset;

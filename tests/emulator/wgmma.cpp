@@ -21,6 +21,7 @@ struct Product {
   struct Registers {
     const uint32_t* at;
     std::array<uint32_t, 4> values;
+    unsigned release;  // of the lane, at the issue
   };
   std::vector<Registers> registers;  // of a, by lane, if it is in registers
 };
@@ -56,6 +57,7 @@ float element(uint32_t address, Widen widen) {
   return widen(*reinterpret_cast<const uint16_t*>(shared_pointer(address, 2, {})));
 }
 
+int first_lane() { return current() & ~31; }
 int first_row() { return current() / 32 % 4 * kRows; }
 
 // PTX ISA, "Register Fragments for wgmma.mma_async.m64nNk16".
@@ -100,7 +102,7 @@ void issue(void** records, unsigned, Where where) {
     if (of.a != first.a || of.b != first.b) fault(719, where, "wgmma: the operands of the lanes differ");
     product.c[l] = of.c;
     if (of.registers) {
-      product.registers.push_back({of.registers, {}});
+      product.registers.push_back({of.registers, {}, ++fibers()[first_lane() + l].releases});
       std::copy_n(of.registers, 4, product.registers.back().values.begin());
     }
   }
@@ -147,6 +149,11 @@ void wait(void** records, unsigned, Where) {
     for (const Product& product : groups.front()) multiply(product);
     for (const Product& product : groups.front()) {
       for (const uint32_t address : product.reads) async_read_ends(address);
+      // What the lanes had loaded for these registers has arrived, so no fence is needed.
+      for (size_t l = 0; l < product.registers.size(); ++l) {
+        unsigned& fenced = fibers()[first_lane() + l].fenced;
+        fenced = std::max(fenced, product.registers[l].release);
+      }
     }
     groups.erase(groups.begin());
   }

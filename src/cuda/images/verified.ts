@@ -15,7 +15,7 @@ export interface Verification {
 export const verifications: readonly Verification[] = [
   {
     image: "sm_90",
-    sha256: "d2a78406beb779eb7e4fa3900798469ff7b80b5edcead97be9de9906b7b944c0",
+    sha256: "2660fa49d1806cd68af62173898d8968b70a7345cc3d2cf41d4dddcd24cd3872",
     device: "NVIDIA H200",
     driver: "CUDA 13.0",
     date: "2026-11-30",

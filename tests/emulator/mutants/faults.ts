@@ -29,6 +29,7 @@ const exchanges: readonly (readonly [RegExp, string])[] = [
   [/cp_async_wait<[^;]*;/, ""],
   [/cp_async_wait<Tile::kStages - 2>/, "cp_async_wait<Tile::kStages - 1>"],
   [/cp_async_commit\(\);/, ""],
+  [/fence_async_proxy\(\);/, ""],
   [/__fdividef\(/, "fmaxf("],
 ];
 

@@ -66,6 +66,7 @@ extern "C" __global__ void test_bulk_ring(const __grid_constant__ TensorMap map,
     const int stage = round % 2;
     mbarrier_wait(stages.full(stage), round / 2 % 2);
     for (int i = threadIdx.x; i < kBox / 4; i += blockDim.x - 32) sum += stages.words(stage)[i];
+    fence_async_proxy();
     mbarrier_arrive(empty + stage * 8);
   }
   out[threadIdx.x] = sum;
@@ -242,6 +243,7 @@ FAULTY(fault_bulk_before_all_have_read) {
   const Stages stages;
   begin(stages, map);
   finish(stages, out);
+  fence_async_proxy();
   if (fixed) __syncthreads();
   if (threadIdx.x == 63) {
     mbarrier_arrive_expecting(stages.full(1), kBox);
@@ -259,6 +261,7 @@ FAULTY(fault_bulk_before_a_warp_has_read) {
   mbarrier_wait(stages.full(0), 0);
   if (!fixed && threadIdx.x == 0) mbarrier_arrive(empty);
   out[threadIdx.x] = stages.words(0)[threadIdx.x % 32];
+  fence_async_proxy();
   __syncwarp();
   if (threadIdx.x == 32 || fixed && threadIdx.x == 0) mbarrier_arrive(empty);
   if (threadIdx.x == 63) {
@@ -267,6 +270,32 @@ FAULTY(fault_bulk_before_a_warp_has_read) {
     BULK_COPY_2D(stages.box(0), map, stages.full(1), 0, 0);  // FAULT fault_bulk_before_a_warp_has_read
   }
   mbarrier_wait(stages.full(1), 0);
+}
+
+// A barrier orders the threads, but not their earlier accesses before a bulk copy.
+FAULTY(fault_bulk_unfenced_read) {
+  const Stages stages;
+  begin(stages, map);
+  finish(stages, out);
+  if (fixed) fence_async_proxy();
+  __syncthreads();
+  if (threadIdx.x == 63) {
+    mbarrier_arrive_expecting(stages.full(1), kBox);
+    BULK_COPY_2D(stages.box(0), map, stages.full(1), 0, 0);  // FAULT fault_bulk_unfenced_read
+  }
+  mbarrier_wait(stages.full(1), 0);
+}
+
+FAULTY(fault_bulk_unfenced_write) {
+  const Stages stages;
+  reinterpret_cast<unsigned*>(dynamic_smem())[threadIdx.x] = threadIdx.x;
+  if (fixed) fence_async_proxy();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    mbarrier_arrive_expecting(stages.full(0), kBox);
+    BULK_COPY_2D(stages.box(0), map, stages.full(0), 0, 0);  // FAULT fault_bulk_unfenced_write
+  }
+  finish(stages, out);
 }
 
 FAULTY(fault_bulk_map_misaligned) {
