@@ -113,7 +113,7 @@ struct FewRing {
   __device__ __forceinline__ uint32_t full(int stage) const { return base + stage * 24; }
   __device__ __forceinline__ uint32_t empty(int stage) const { return base + stage * 24 + 8; }
   __device__ __forceinline__ void release(int stage) const {
-    fence_async_proxy();
+    fence_async_proxy();  // the loads are complete before the next bulk copy, as in stream_multiply.cuh
     __syncwarp();
     if (threadIdx.x % 32 == 0) mbarrier_arrive(empty(stage));
   }

@@ -99,7 +99,8 @@ __device__ __forceinline__ void multiply_rolling(float (&sums)[kEights][4], cons
   const int steps = ceil_div(p.depth, kBlockDepth);
   const uint32_t full = ring + Tile::kFull, empty = ring + Tile::kEmpty;
   const uint32_t blocks = ring + Tile::kWeights + threadIdx.x / 128 * p.block_bytes;
-  const auto release = [&](int stage) { mbarrier_arrive(empty + stage * 8); };  // all lanes: faster than one for each warp
+  // All lanes: faster than one for each warp. No fence is needed: the wgmmas that are complete had what was loaded from the stage.
+  const auto release = [&](int stage) { mbarrier_arrive(empty + stage * 8); };
   // The next step is loaded beside the current one if there are registers for both, or else after it is decoded.
   constexpr bool kAhead = kEights * 4 + Format::kRegisters * 2 <= 108;
   uint32_t operand[4][4];
@@ -167,7 +168,7 @@ __device__ __forceinline__ void multiply_in_bursts(float (&sums)[kEights][4], co
       format.load(blocks + ahead.stage * Tile::kWeightBytes, packed);
     }
   };
-  const auto release = [&] {
+  const auto release = [&] {  // without a fence, as above
     mbarrier_arrive(empty + place.stage * 8);
     place.next(Tile::kStages);
   };
@@ -200,7 +201,7 @@ struct PanelRing {
 
   __device__ __forceinline__ uint32_t full(int stage) const { return base + Tile::kFull + stage * 8; }
   __device__ __forceinline__ void release(int stage) const {
-    fence_async_proxy();
+    fence_async_proxy();  // the loads are complete before the next bulk copy, as in stream_multiply.cuh
     mbarrier_arrive(base + Tile::kEmpty + stage * 8);
   }
   __device__ __forceinline__ uint32_t rows(int stage) const { return base + stage * Tile::kRowBytes; }

@@ -98,6 +98,8 @@ __device__ __forceinline__ void multiply_tile(float (&sums)[kEights][4], const W
                                                   first + eight * Tile::kRowBytes, first + last_row * Tile::kRowBytes,
                                                   deep);
     };
+    // The arrival alone does not wait for what ldmatrix has loaded: ptxas puts it before the last loads, and the next bulk copy to
+    // the stage may be faster than they are. The fence waits for them.
     const auto release = [&] {
       fence_async_proxy();
       __syncwarp();

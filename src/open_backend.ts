@@ -56,9 +56,6 @@ const knownOptions: Readonly<Record<keyof OpenBackendOptions, true>> = {
 /**
  * Opens a backend.
  *
- * Do not let two backends compute on one GPU at the same time: on an H200, up to 2 % of the calls of a dense layer then had a
- * few wrong elements. The cause is not known yet. With one backend, no such call was found among 45,000.
- *
  * @param name `"cpu"`, which needs no permission; `"cuda"`; or `"auto"`: the GPU, if there is one and the kernels for it have
  * been verified on such hardware, and otherwise the CPU.
  * @param options The threads, the BLAS library or the GPU.

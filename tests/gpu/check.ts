@@ -94,6 +94,13 @@ async function compareTiles(): Promise<void> {
   }
 }
 
+/** Checks that calls have the same bits beside another stream's. */
+async function computeInTwoStreams(): Promise<void> {
+  const { code, stdout } = await run(Deno.execPath(), ...programOf("streams.ts"));
+  const lines = stdout.trim() || `no result, exit code ${code}`;
+  for (const line of lines.split("\n")) note("two streams", line, { text: "the same bits", passed: code === 0 });
+}
+
 /** Runs the sanitizer's four tools over small jobs. They slow the kernels down a hundredfold. */
 async function sanitize(): Promise<void> {
   const small = "--batch 2 --seq 200 --hidden 264 --experts 5 --runs 2".split(" ");
@@ -204,6 +211,7 @@ const ms = (value: number) => value.toFixed(3);
 const bench = await checkTool();
 await testSuite();
 await compareTiles();
+await computeInTwoStreams();
 await sanitize();
 const torch = await compare(bench);
 const timed = await measure(torch);

@@ -1,10 +1,9 @@
-// Times a job's kernels, one by one and together. Weights are one block of normal numbers, repeated: the kernels take the same
-// time as with fresh numbers, and generating those would take longer than everything else.
-import type { KernelTime } from "../../src/backend/backend.ts";
+// Times a job's kernels, one by one and together.
+import type { BackendTensor, KernelTime } from "../../src/backend/backend.ts";
 import type { CudaBackend } from "../../src/cuda/backend.ts";
 import { gateUpColumns, weightShapes } from "../../src/contract/experts_sizes.ts";
 import { route } from "../../src/routing/route.ts";
-import { convert, type Tensor, tensor } from "../../src/tensor/tensor.ts";
+import { convert, type DType, type Tensor, tensor } from "../../src/tensor/tensor.ts";
 import { Generator } from "../../src/torch/generator.ts";
 import { type Job, jobOptions } from "../../src/workload/workload.ts";
 
@@ -41,15 +40,7 @@ export async function* measureJobs(
   const { hidden, experts, topK, dtype, biases, router } = job;
   using scope = new DisposableStack();
   const random = new Generator(0);
-  const normals = random.randn([2 ** 20 + 16]).data as Float32Array;
-  const normal = async (owner: DisposableStack, shape: readonly number[], scale: number) => {
-    const block = convert(tensor(normals.map((value) => value * scale), [normals.length]), dtype).data;
-    const target = owner.use(backend.allocate(dtype, shape));
-    await backend.fill(target, (piece) => {
-      for (let i = 0; i < piece.length; i += block.length) piece.set(block.subarray(0, piece.length - i), i);
-    });
-    return target;
-  };
+  const normal = normalTensors(backend, dtype, random);
   const { gateUpProj, downProj } = weightShapes(job);
   const bias = (shape: number[]) => biases === "none" ? undefined : normal(scope, shape, 0.02);
   const weights = {
@@ -72,6 +63,22 @@ export async function* measureJobs(
     const replayMilliseconds = await measureReplays(backend, calls);
     yield { preset: job.preset, tokens, replayMilliseconds, ...await measureCall(backend, ...calls[0]!) };
   }
+}
+
+/**
+ * Returns a function that makes tensors of normal numbers. They are one block, repeated: the kernels take the same time as with
+ * fresh numbers, and generating those would take longer than everything else.
+ */
+export function normalTensors(backend: CudaBackend, dtype: DType, random: Generator) {
+  const normals = random.randn([2 ** 20 + 16]).data as Float32Array;
+  return async (owner: DisposableStack, shape: readonly number[], scale: number): Promise<BackendTensor> => {
+    const block = convert(tensor(normals.map((value) => value * scale), [normals.length]), dtype).data;
+    const target = owner.use(backend.allocate(dtype, shape));
+    await backend.fill(target, (piece) => {
+      for (let i = 0; i < piece.length; i += block.length) piece.set(block.subarray(0, piece.length - i), i);
+    });
+    return target;
+  };
 }
 
 type Call = Readonly<Parameters<CudaBackend["experts"]>>;
