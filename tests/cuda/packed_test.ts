@@ -96,6 +96,24 @@ Deno.test({
 
 Deno.test({
   name:
+    `cuda, ${emulated}, sm_90: warps multiply a tile of packed weights that has more steps than its ring has stages`,
+  ignore: !toolkit,
+  fn: async () => {
+    const { backend, control } = await openEmulated(90, 64);
+    using own = backend;
+    const options = { weightLayout: "out-in", backend: own } as const;
+    const inputs = randomInputs({ T: 9, E: 1, K: 1, H: 1024, I: 32 }, 5, { dtype: "bf16", ...options });
+    const gateUpProj = mxfp4Weight([1, 64, 1024], 120), downProj = mxfp4Weight([1, 1024, 32], 120);
+    const dense = { gateUpProj: decode(gateUpProj, "bf16"), downProj: decode(downProj, "bf16") };
+    const expected = (await experts({ ...inputs, ...dense }, options)).data;
+    const { launches } = control.counters("mxfp4_64_bf16");
+    assertEquals((await experts({ ...inputs, gateUpProj, downProj }, options)).data, expected);
+    assertEquals(control.counters("mxfp4_64_bf16").launches, launches + 2);
+  },
+});
+
+Deno.test({
+  name:
     `cuda, ${emulated}, sm_90: mxfp4_16_bf16 has the same bits in any order of threads, also if blocks share its tiles`,
   ignore: !toolkit,
   fn: async () => {
