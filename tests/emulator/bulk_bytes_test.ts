@@ -26,6 +26,8 @@ const faults: Record<string, readonly [code: number, text: string]> = {
   fault_bulk_bytes_out_of_bounds: [700, "out-of-bounds"],
   fault_bulk_bytes_past_shared: [700, "past dynamic shared memory"],
   fault_bulk_bytes_over_mbarrier: [719, "a bulk copy overwrites the mbarrier at"],
+  fault_bulk_bytes_unfenced_write: [719, "has written with no fence of the async proxy since"],
+  fault_bulk_bytes_unfenced_read: [719, "has read with no fence of the async proxy since"],
 };
 
 for (const [kernel, [code, text]] of Object.entries(faults)) {

@@ -186,8 +186,6 @@ const faults: Record<string, readonly [code: number, text: string, other?: Other
   fault_bulk_nobody_waits: [719, "ends with a bulk copy for which no thread has waited"],
   fault_bulk_before_all_have_read: [719, "a race: write"],
   fault_bulk_before_a_warp_has_read: [719, "a race: write"],
-  fault_bulk_unfenced_read: [719, "has read with no fence of the async proxy since"],
-  fault_bulk_unfenced_write: [719, "has written with no fence of the async proxy since"],
   fault_bulk_map_misaligned: [716, "the address must be a multiple of 64"],
   fault_bulk_map_copied: [719, "a copy of a tensor map"],
   fault_bulk_no_map: [719, "not a tensor map that the driver has encoded"],

@@ -32,3 +32,25 @@ FAULTY(fault_bulk_bytes_of_odd_size) { copy_bytes(0, in, fixed ? 256 : 250); }
 FAULTY(fault_bulk_bytes_out_of_bounds) { copy_bytes(0, in + (fixed ? 256 : 272), 256); }
 FAULTY(fault_bulk_bytes_past_shared) { copy_bytes(384, in, fixed ? 128 : 256); }
 FAULTY(fault_bulk_bytes_over_mbarrier) { copy_bytes(fixed ? 0 : -16, in, 128); }
+
+// Threads access the bytes before the copy. A barrier orders the threads, but not their loads and stores before the copy.
+__device__ void prepare_copy(bool fence) {
+  if (fence) fence_async_proxy();
+  __syncthreads();
+}
+FAULTY(fault_bulk_bytes_unfenced_write) {
+  reinterpret_cast<unsigned*>(dynamic_smem() + 16)[threadIdx.x] = threadIdx.x;
+  prepare_copy(fixed);
+  copy_bytes(0, in, 256);
+}
+FAULTY(fault_bulk_bytes_unfenced_read) {
+  unsigned* const words = reinterpret_cast<unsigned*>(dynamic_smem() + 16);
+  copy_bytes(0, in, 256);
+  volatile unsigned read = words[threadIdx.x];
+  prepare_copy(fixed);
+  if (threadIdx.x == 0) {
+    mbarrier_arrive_expecting(shared_address(dynamic_smem()), 256);
+    bulk_copy(shared_address(words), in, 256, shared_address(dynamic_smem()));
+  }
+  mbarrier_wait(shared_address(dynamic_smem()), 1);
+}

@@ -272,32 +272,6 @@ FAULTY(fault_bulk_before_a_warp_has_read) {
   mbarrier_wait(stages.full(1), 0);
 }
 
-// A barrier orders the threads, but not their earlier accesses before a bulk copy.
-FAULTY(fault_bulk_unfenced_read) {
-  const Stages stages;
-  begin(stages, map);
-  finish(stages, out);
-  if (fixed) fence_async_proxy();
-  __syncthreads();
-  if (threadIdx.x == 63) {
-    mbarrier_arrive_expecting(stages.full(1), kBox);
-    BULK_COPY_2D(stages.box(0), map, stages.full(1), 0, 0);  // FAULT fault_bulk_unfenced_read
-  }
-  mbarrier_wait(stages.full(1), 0);
-}
-
-FAULTY(fault_bulk_unfenced_write) {
-  const Stages stages;
-  reinterpret_cast<unsigned*>(dynamic_smem())[threadIdx.x] = threadIdx.x;
-  if (fixed) fence_async_proxy();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    mbarrier_arrive_expecting(stages.full(0), kBox);
-    BULK_COPY_2D(stages.box(0), map, stages.full(0), 0, 0);  // FAULT fault_bulk_unfenced_write
-  }
-  finish(stages, out);
-}
-
 FAULTY(fault_bulk_map_misaligned) {
   const Stages stages;
   begin(stages, *reinterpret_cast<const TensorMap*>(in + (fixed ? 128 : 16)));
