@@ -26,7 +26,7 @@ console.log(JSON.stringify({
 Deno.exit(code);
 
 async function run(exchange: "assignments" | "tokens"): Promise<void> {
-  using parallel = await openParallel({ exchange, timeout: 3, exitWhenLost: true });
+  using parallel = await openParallel({ exchange, timeout: 10, exitWhenLost: true });
   const { rank, ranks } = parallel;
   const { inputs, options, experts, tokensPerRank } = randomJob(5, ranks, { even: true });
   const [count = 0] = tokensPerRank;
